@@ -1,0 +1,327 @@
+"""A YAML file read into plain data, with the place of every value.
+
+PyYAML's own constructors are not used: they can be made to crash or to hang by a file of under a
+kilobyte, they let duplicate keys pass, and they read `no`, `12:30:00` and `2001-01-01` as YAML 1.1
+did. This module folds the events of PyYAML's C parser into dicts, lists and scalars by the rules of
+YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), within limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import yaml
+
+from personakit.errors import PersonaError, Problem
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 32
+MAX_NODES = 60_000
+MAX_INTEGER = 2**63 - 1
+
+# PyYAML can be built without libyaml; its Python parser gives the same events, slower.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_CONSTANTS |= {"true": True, "True": True, "TRUE": True}
+_CONSTANTS |= {"false": False, "False": False, "FALSE": False}
+# A leading zero (01234) is a postal code more often than a number, so it stays text.
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|"
+    r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+)
+
+Path = tuple[str | int, ...]
+
+
+class Mark(NamedTuple):
+    """Where a value stands: lines and columns count from 1.
+
+    `text_line` is the line on which the text of a scalar begins: for a block scalar the one after
+    its `|`.
+    """
+
+    line: int
+    column: int
+    key_line: int
+    key_column: int
+    text_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Plain data and where each of its values stood.
+
+    Attributes:
+        data: The root: dict, list, str, int, float, bool or None.
+        marks: The place of each value by its path, such as ``("variables", "guests", "minimum")``.
+        path: The file, as the user would name it.
+    """
+
+    data: Any
+    marks: dict[Path, Mark]
+    path: str
+
+    def problem(self, message: str, at: Path = (), *, key: bool = False) -> Problem:
+        """Return a problem that points at the value of a path, or at its key.
+
+        A path that is not in the file points at its nearest ancestor that is.
+        """
+        while at and at not in self.marks:
+            at, key = at[:-1], False
+        mark = self.marks.get(at)
+        if mark is None:
+            return Problem(message, self.path)
+        line, column = (mark.key_line, mark.key_column) if key else (mark.line, mark.column)
+        return Problem(message, self.path, line, column)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A collection that is still open."""
+
+    value: dict[str, Any] | list[Any]
+    path: Path
+    start: Any
+    flow: bool
+    key: str | None = None
+    key_mark: Any = None
+
+
+def parse(source: str | bytes, path: str = "<string>") -> Document:
+    """Read one YAML document.
+
+    Args:
+        source: The file's content; bytes must be UTF-8, with or without a byte order mark.
+        path: What to call the file in errors.
+
+    Raises:
+        PersonaError: It is not YAML, not one document, or beyond the limits of this module.
+    """
+    text = _decode(source, path)
+    return _Builder(text, path).build()
+
+
+def _decode(source: str | bytes, path: str) -> str:
+    if len(source) > MAX_BYTES:
+        raise PersonaError(
+            [Problem(f"the file has {len(source):,} bytes; the limit is {MAX_BYTES:,}", path)]
+        )
+    if isinstance(source, str):
+        return source
+    if source.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise PersonaError(
+            [Problem("the encoding is UTF-16; save the file with the encoding UTF-8", path)]
+        )
+    try:
+        return source.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        column = error.start - (source.rfind(b"\n", 0, error.start) + 1) + 1
+        found = f"byte {source[error.start]:#04x} is not UTF-8; save the file with that encoding"
+        raise PersonaError([Problem(found, path, line, column)]) from None
+
+
+class _Builder:
+    """Folds parser events into data; an explicit stack keeps the depth off Python's own."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.text = text
+        self.path = path
+        self.marks: dict[Path, Mark] = {}
+        self.stack: list[_Frame] = []
+        self.root: Any = None
+        self.documents = 0
+        self.nodes = 0
+
+    def fail(self, message: str, mark: Any) -> NoReturn:
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise PersonaError([Problem(message, self.path, line, column)])
+
+    def events(self) -> Iterator[Any]:
+        try:
+            yield from yaml.parse(self.text, Loader=_Loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self.fail(_explain(error, self.text), mark)
+        except yaml.YAMLError as error:
+            self.fail(f"not YAML: {' '.join(str(error).split())}", None)
+        except UnicodeEncodeError:
+            self.fail("a lone surrogate character cannot be stored in UTF-8", None)
+
+    def build(self) -> Document:
+        handlers = {
+            yaml.ScalarEvent: self.scalar,
+            yaml.MappingStartEvent: self.mapping,
+            yaml.SequenceStartEvent: self.sequence,
+            yaml.MappingEndEvent: self.end,
+            yaml.SequenceEndEvent: self.end,
+            yaml.AliasEvent: self.alias,
+            yaml.DocumentStartEvent: self.document,
+        }
+        for event in self.events():
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
+        return Document(self.root, self.marks, self.path)
+
+    def document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            self.fail("a second document begins here; a file holds one", event.start_mark)
+        if event.tags:
+            self.fail("a %TAG directive is not allowed; tags are never used", event.start_mark)
+
+    def alias(self, event: Any) -> None:
+        self.fail(
+            f"found the alias *{event.anchor}; anchors and aliases are not supported: "
+            f"write the value out, or quote a text that begins with '*'",
+            event.start_mark,
+        )
+
+    def check(self, event: Any) -> None:
+        """Refuse what no node may have, and count."""
+        if event.anchor is not None:
+            self.fail(
+                f"found the anchor &{event.anchor}; anchors and aliases are not supported: "
+                f"write the value out, or quote a text that begins with '&'",
+                event.start_mark,
+            )
+        if event.tag is not None:
+            self.fail(
+                f"found the tag {event.tag!r}; tags are not supported: "
+                f"take it away, or quote a text that begins with '!'",
+                event.start_mark,
+            )
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self.fail(f"more than {MAX_NODES:,} values; that is the limit", event.start_mark)
+
+    def scalar(self, event: Any) -> None:
+        self.check(event)
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and type(frame.value) is dict and frame.key is None:
+            self.key(frame, event)
+            return
+        style = event.style
+        value = event.value if style else self.resolve(event)
+        self.add(value, event.start_mark, 1 if style in ("|", ">") else 0)
+
+    def key(self, frame: _Frame, event: Any) -> None:
+        key, mark = event.value, event.start_mark
+        if not event.style and key == "<<":
+            self.fail("merge keys (<<) are not supported: write the keys out", mark)
+        if not key:
+            self.fail("a key is empty; every line of a mapping is `key: value`", mark)
+        if key in frame.value:
+            first = self.marks[(*frame.path, key)]
+            self.fail(f"duplicate key {key!r}; it stands on line {first.key_line} already", mark)
+        frame.key, frame.key_mark = key, mark
+
+    def resolve(self, event: Any) -> Any:
+        """Return the value of a plain scalar by YAML 1.2's core schema."""
+        text: str = event.value
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if text[0] not in "0123456789+-.":
+            return text
+        if _INTEGER.match(text):
+            number = int(text, 0) if len(text) <= 20 else MAX_INTEGER + 1
+            if abs(number) > MAX_INTEGER:
+                self.fail(
+                    f"the integer {text[:24]}… has too many digits: at most 64 bits; "
+                    f"quote it if it is text",
+                    event.start_mark,
+                )
+            return number
+        if len(text) <= 64 and _FLOAT.match(text):
+            named = text.lower().replace(".inf", "inf").replace(".nan", "nan")
+            return float(named)
+        return text
+
+    def mapping(self, event: Any) -> None:
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and type(frame.value) is dict and frame.key is None:
+            braces = frame.flow and event.flow_style
+            self.braces(frame.start) if braces else self.complex_key(event)
+        self.open({}, event)
+
+    def sequence(self, event: Any) -> None:
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and type(frame.value) is dict and frame.key is None:
+            self.complex_key(event)
+        self.open([], event)
+
+    def braces(self, mark: Any) -> NoReturn:
+        self.fail(
+            'an unquoted value begins with "{{", which YAML reads as a mapping; '
+            'quote it ("{{ name }}"), or write the text below a "|"',
+            mark,
+        )
+
+    def complex_key(self, event: Any) -> NoReturn:
+        self.fail("found a collection as a key; keys are text", event.start_mark)
+
+    def open(self, value: dict[str, Any] | list[Any], event: Any) -> None:
+        self.check(event)
+        if len(self.stack) >= MAX_DEPTH:
+            self.fail(f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
+        path = self.add(value, event.start_mark, 0)
+        self.stack.append(_Frame(value, path, event.start_mark, bool(event.flow_style)))
+
+    def end(self, _event: Any) -> None:
+        self.stack.pop()
+
+    def add(self, value: Any, mark: Any, skip: int) -> Path:
+        """Put a value where it belongs and remember its place."""
+        line, column = mark.line + 1, mark.column + 1
+        if not self.stack:
+            self.root = value
+            self.marks[()] = Mark(line, column, line, column, line + skip)
+            return ()
+        frame = self.stack[-1]
+        if type(frame.value) is dict:
+            key = frame.key or ""
+            path: Path = (*frame.path, key)
+            frame.value[key] = value
+            place = (frame.key_mark.line + 1, frame.key_mark.column + 1)
+            frame.key = None
+        else:
+            assert isinstance(frame.value, list)
+            path = (*frame.path, len(frame.value))
+            frame.value.append(value)
+            place = (line, column)
+        self.marks[path] = Mark(line, column, *place, line + skip)
+        return path
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Turn the parser's message into what an author can act on."""
+    problem = error.problem or "cannot be read"
+    mark = error.problem_mark or error.context_mark
+    lines = text.split("\n")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "{{" in line.split("#")[0] and ("expected" in problem or "did not find" in problem):
+        return (
+            'an unquoted value holds "{{" at its start, which YAML reads as a mapping; '
+            'quote it ("{{ name }}"), or write the text below a "|"'
+        )
+    if "mapping values are not allowed" in problem:
+        return (
+            'found a second ": " on this line; quote a value that holds ": ", '
+            'or write the text below a "|"'
+        )
+    if "cannot start any token" in problem:
+        if line[: mark.column + 1].strip(" ").startswith("\t") if mark else False:
+            return "found a tab; YAML indents with spaces"
+        return f"{problem}; quote a value that begins with it"
+    if "unknown escape character" in problem or "hexdecimal" in problem or "escape" in problem:
+        return f'{problem}; in "double quotes" write \\\\ for a backslash, or use single quotes'
+    if error.context in ("while scanning an alias", "while scanning an anchor"):
+        return "anchors and aliases are not supported; quote a text that begins with '*' or '&'"
+    context = f" ({error.context})" if error.context else ""
+    return f"not YAML: {problem}{context}"

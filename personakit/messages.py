@@ -1,0 +1,305 @@
+"""What travels through a run: values that cannot be changed, only replaced."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn, Self
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+class FrozenDict(dict[str, Any]):
+    """A mapping that refuses changes: a `dict` to json and to `==`, read-only to everyone else."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("this mapping is read-only: build a new one, as in {**old, 'key': value}")
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse
+    __ior__ = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
+        return type(self), (dict(self),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+def freeze(value: Any) -> Any:
+    """Return a copy of plain data in which every mapping and list is read-only."""
+    if isinstance(value, FrozenDict):
+        return value
+    if isinstance(value, Mapping):
+        return FrozenDict({str(key): freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """Return a copy of frozen data that its receiver may change."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [thaw(item) for item in value]
+    return copy.deepcopy(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that the model asks for.
+
+    Attributes:
+        id: The upstream's name for the call; the result carries it back.
+        name: The tool's name.
+        arguments: The arguments as the model wrote them: JSON text, not yet checked.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+    def replace(self, **changes: Any) -> ToolCall:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool call gave.
+
+    Attributes:
+        call_id: The `id` of the call it answers.
+        content: The text that the model gets to read.
+        is_error: True when the tool failed and `content` says how.
+    """
+
+    call_id: str
+    content: str
+    is_error: bool = False
+
+    def replace(self, **changes: Any) -> ToolResult:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: The text, or the content parts as the API takes them, or None beside tool calls.
+        tool_calls: What an assistant's message asks for.
+        tool_call_id: Which call a tool's message answers.
+    """
+
+    role: Role
+    content: str | tuple[FrozenDict, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.content, list | tuple):
+            object.__setattr__(self, "content", freeze(self.content))
+
+    @property
+    def text(self) -> str:
+        """The text of the message; of content parts, that of the text parts."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.get("text", "") for part in self.content or ())
+
+    def replace(self, **changes: Any) -> Message:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def map_text(self, change: Callable[[str], str]) -> Message:
+        """Return a copy in which every text went through `change`."""
+        if isinstance(self.content, str):
+            return self.replace(content=change(self.content))
+        if self.content is None:
+            return self
+        parts = [{**p, "text": change(p["text"])} if "text" in p else p for p in self.content]
+        return self.replace(content=parts)
+
+    def to_api(self) -> dict[str, Any]:
+        """Return the message as chat.completions.create() takes it."""
+        body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
+        if self.tool_calls:
+            body["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in self.tool_calls
+            ]
+        if self.tool_call_id is not None:
+            body["tool_call_id"] = self.tool_call_id
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is about to be sent.
+
+    Attributes:
+        model: ``provider/model``.
+        messages: The conversation, in order.
+        parameters: Keyword arguments of chat.completions.create(), such as temperature.
+        persona: The name of the persona it was made from.
+        variables: The values that its templates were rendered with.
+        max_retries: How often the HTTP client may try again; None leaves it its own default (2).
+        timeout: Seconds that the upstream may stay silent; None leaves the client's default (600).
+    """
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=FrozenDict)
+    persona: str = ""
+    variables: Mapping[str, Any] = field(default_factory=FrozenDict)
+    max_retries: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", tuple(self.messages))
+        object.__setattr__(self, "parameters", freeze(self.parameters))
+        object.__setattr__(self, "variables", freeze(self.variables))
+
+    def replace(self, **changes: Any) -> Request:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def map_text(self, change: Callable[[str], str]) -> Request:
+        """Return a copy in which the text of every message went through `change`."""
+        return self.replace(messages=tuple(m.map_text(change) for m in self.messages))
+
+    @property
+    def system(self) -> str:
+        """The system text: that of the first message, if it is a system message."""
+        first = self.messages[0] if self.messages else None
+        return first.text if first is not None and first.role == "system" else ""
+
+    def with_system(self, text: str) -> Request:
+        """Return a copy whose system message ends with `text`, as a paragraph of its own."""
+        first = self.messages[0] if self.messages else None
+        if first is None or first.role != "system":
+            return self.replace(messages=(Message("system", text), *self.messages))
+        if not isinstance(first.content, str):
+            changed = first.replace(content=(*(first.content or ()), {"type": "text", "text": text}))
+        else:
+            changed = first.replace(content=f"{first.content.rstrip()}\n\n{text}")
+        return self.replace(messages=(changed, *self.messages[1:]))
+
+    def with_messages(self, *messages: Message) -> Request:
+        """Return a copy with `messages` appended."""
+        return self.replace(messages=(*self.messages, *messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the upstream counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """When and how long, in seconds.
+
+    Attributes:
+        started: The start of the run, as Unix time.
+        total: From the start to the whole answer.
+        first_text: From the start to the first text that went out; None when it did not stream.
+    """
+
+    started: float
+    total: float
+    first_text: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer.
+
+    Attributes:
+        text: What the model said.
+        tool_calls: What the model asks for, beside or instead of text.
+        finish_reason: Why it stopped: stop, length, tool_calls, content_filter or the upstream's own.
+        model: The model that answered, as the upstream names it.
+        id: The upstream's name for the answer.
+        usage: The tokens it took; None when the upstream did not say.
+        cost: US dollars; None when unknown.
+        request: The request as it was sent.
+        raw: The upstream's JSON; of a stream, put together in the shape of a whole answer.
+        parsed: The value of a structured answer.
+        timings: When and how long.
+        metadata: What plugins wish to hand to the caller.
+    """
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    model: str = ""
+    id: str = ""
+    usage: Usage | None = None
+    cost: float | None = None
+    request: Request | None = None
+    raw: Mapping[str, Any] = field(default_factory=FrozenDict, repr=False)
+    parsed: Any = None
+    timings: Timings | None = None
+    metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        object.__setattr__(self, "raw", freeze(self.raw))
+        object.__setattr__(self, "metadata", freeze(self.metadata))
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message that a conversation can go on from."""
+        return Message("assistant", self.text or None, self.tool_calls)
+
+    def replace(self, **changes: Any) -> Response:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run, for the `observe` hook.
+
+    Attributes:
+        name: started (the request as rendered), sent (the request as it left), answered (what the
+            upstream said), tool (a tool call ended), skipped (a plugin failed and was passed over),
+            finished (the response as the caller gets it) or failed.
+        run: One value for all the events of a run.
+        persona: The persona's name.
+        request: The request, where the event has one.
+        response: The response, where the event has one.
+        error: What was raised, for skipped and failed.
+        plugin: The plugin's name, for skipped.
+        call: The tool call, for tool.
+        result: The tool's result, for tool.
+        time: Unix time in seconds.
+    """
+
+    name: Literal["started", "sent", "answered", "tool", "skipped", "finished", "failed"]
+    run: str
+    persona: str = ""
+    request: Request | None = None
+    response: Response | None = None
+    error: BaseException | None = None
+    plugin: str = ""
+    call: ToolCall | None = None
+    result: ToolResult | None = None
+    time: float = 0.0
+
+

@@ -1,0 +1,133 @@
+"""The parameters that a persona may set: sampling and output keys of chat.completions.create().
+
+An allow-list, because a persona file travels: a key that names another address, another key or
+another request must not be in it. The ranges are those of OpenAI's API reference
+(https://platform.openai.com/docs/api-reference/chat/create).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from personakit.errors import ConfigError, did_you_mean
+from personakit.variables import describe, is_type
+
+Check = Callable[[Any], str | None]
+
+
+def _number(low: float, high: float) -> Check:
+    def check(value: Any) -> str | None:
+        if not is_type(value, "number"):
+            return f"expected a number from {low:g} to {high:g}, found {describe(value)}"
+        return None if low <= value <= high else f"{value} is not from {low:g} to {high:g}"
+
+    return check
+
+
+def _integer(low: int, high: int) -> Check:
+    def check(value: Any) -> str | None:
+        if not is_type(value, "integer"):
+            return f"expected an integer, found {describe(value)}"
+        return None if low <= value <= high else f"{value} is not from {low} to {high}"
+
+    return check
+
+
+def _boolean(value: Any) -> str | None:
+    return None if is_type(value, "boolean") else f"expected true or false, found {describe(value)}"
+
+
+def _choice(*choices: str) -> Check:
+    def check(value: Any) -> str | None:
+        if value in choices:
+            return None
+        return f"expected one of {', '.join(choices)}, found {describe(value)}"
+
+    return check
+
+
+def _stop(value: Any) -> str | None:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(t, str) and t for t in texts):
+        return f"expected a text or a list of texts, found {describe(value)}"
+    return None if len(texts) <= 16 else f"{len(texts)} texts; 16 is the limit"
+
+
+def _logit_bias(value: Any) -> str | None:
+    good = isinstance(value, Mapping) and all(
+        str(token).isdigit() and is_type(bias, "number") and -100 <= bias <= 100
+        for token, bias in value.items()
+    )
+    return None if good else f"expected token ids with numbers from -100 to 100, found {value!r:.60}"
+
+
+def _response_format(value: Any) -> str | None:
+    kinds = ("text", "json_object", "json_schema")
+    if isinstance(value, Mapping) and value.get("type") in kinds:
+        return None
+    return f"expected a mapping whose `type` is one of {', '.join(kinds)}, found {describe(value)}"
+
+
+ALLOWED: dict[str, Check] = {
+    "frequency_penalty": _number(-2, 2),
+    "logit_bias": _logit_bias,
+    "logprobs": _boolean,
+    "max_completion_tokens": _integer(1, 10_000_000),
+    "max_tokens": _integer(1, 10_000_000),
+    "presence_penalty": _number(-2, 2),
+    "reasoning_effort": _choice("none", "minimal", "low", "medium", "high", "xhigh"),
+    "response_format": _response_format,
+    "seed": _integer(-(2**63), 2**63 - 1),
+    "stop": _stop,
+    "temperature": _number(0, 2),
+    "top_logprobs": _integer(0, 20),
+    "top_p": _number(0, 1),
+    "verbosity": _choice("low", "medium", "high"),
+}
+
+# Keys of create() that are refused, each with the way to get what its author wanted.
+REFUSED: dict[str, str] = {
+    "api_key": "keys belong in the environment or the config file",
+    "base_url": "addresses belong in the config file, under `providers`",
+    "extra_body": "only named parameters are sent",
+    "extra_headers": "headers belong in the config file, under `providers`",
+    "extra_query": "only named parameters are sent",
+    "messages": "write `system`, `messages` and `prompt` beside `parameters`",
+    "model": "write `model` beside `parameters`",
+    "n": "a run has one answer",
+    "stream": "the caller chooses: --stream or --no-stream",
+    "stream_options": "the caller chooses: --stream or --no-stream",
+    "timeout": "the caller chooses",
+    "tool_choice": "it goes with `tools`",
+    "tools": "write `tools` beside `parameters`",
+}
+
+
+def fault(name: str, value: Any) -> str | None:
+    """Return what is wrong with a parameter and what would be right, or None."""
+    if name in REFUSED:
+        return f"parameter {name!r} is not allowed in a persona: {REFUSED[name]}"
+    if name not in ALLOWED:
+        hint = did_you_mean(name, ALLOWED) or f" (known: {', '.join(ALLOWED)})"
+        return f"unknown parameter {name!r}{hint}"
+    if value is None:
+        return f"parameter {name!r} has no value: give one, or leave the line out"
+    found = ALLOWED[name](value)
+    return f"parameter {name!r}: {found}" if found else None
+
+
+def check(parameters: Mapping[str, Any]) -> None:
+    """Raise a ConfigError that names everything wrong with parameters given by a caller."""
+    faults = [found for name, value in parameters.items() if (found := fault(name, value))]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def convert(name: str, text: str) -> Any:
+    """Return the value of a parameter from a command line: JSON where it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,210 @@
+"""The variables of a persona: what they accept, and the values they end up with."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.errors import VariableError, did_you_mean
+
+# The types of JSON Schema, each with the Python types that stand for it.
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict, Mapping),
+}
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_WORDS = {"true": True, "yes": True, "on": True, "1": True}
+_WORDS |= {"false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of a persona.
+
+    Attributes:
+        name: A Python identifier without a leading double underscore.
+        type: string, integer, number, boolean, array or object.
+        default: The value when none is given; meaningless if `required`.
+        required: True when a value must be given.
+        enum: The only values allowed; empty when any is.
+        minimum: The least number, array length or text length allowed.
+        maximum: The greatest number, array length or text length allowed.
+        pattern: A regular expression that a text must match somewhere, in the syntax of Rust's
+            `regex` crate: linear in time, so that a persona file cannot hang a process.
+        description: What it is for.
+        example: A value to show; it is never used at run time.
+    """
+
+    name: str
+    type: str = "string"
+    default: Any = None
+    required: bool = False
+    enum: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    description: str = ""
+    example: Any = None
+
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value and what would be right, or None."""
+        if not is_type(value, self.type):
+            return f"expected {article(self.type)}, found {describe(value)}"
+        if self.enum and value not in self.enum:
+            shown = ", ".join(map(str, self.enum))
+            hint = did_you_mean(str(value), map(str, self.enum))
+            return f"{value!r} is not one of {shown}{hint}"
+        return self._out_of_range(value) or self._mismatch(value)
+
+    def _out_of_range(self, value: Any) -> str | None:
+        if self.minimum is None and self.maximum is None or self.type in ("boolean", "object"):
+            return None
+        sized = self.type in ("string", "array")
+        size, what = (len(value), "its length") if sized else (value, "it")
+        if self.minimum is not None and size < self.minimum:
+            return f"{what} is {size}, the minimum is {self.minimum}"
+        if self.maximum is not None and size > self.maximum:
+            return f"{what} is {size}, the maximum is {self.maximum}"
+        return None
+
+    def _mismatch(self, value: Any) -> str | None:
+        if self.pattern is None or self.type != "string":
+            return None
+        if not matcher(self.pattern)(value):
+            return f"{value!r} does not match the pattern {self.pattern}"
+        return None
+
+    def convert(self, text: str) -> Any:
+        """Return the value that a text from a command line stands for.
+
+        Raises:
+            VariableError: The text is no such value.
+        """
+        try:
+            value = self._converted(text)
+        except ValueError:
+            example = {"array": '\'["a", "b"]\' or a,b', "object": '\'{"key": 1}\''}.get(self.type)
+            hint = f", as in {self.name}={example}" if example else ""
+            raise VariableError(
+                f"variable {self.name!r}: expected {article(self.type)}{hint}, found {text!r}"
+            ) from None
+        return value
+
+    def _converted(self, text: str) -> Any:
+        if self.type == "string":
+            return text
+        if self.type == "boolean":
+            if text.strip().lower() not in _WORDS:
+                raise ValueError(text)
+            return _WORDS[text.strip().lower()]
+        if self.type == "array" and not text.lstrip().startswith("["):
+            return [part.strip() for part in text.split(",")] if text.strip() else []
+        value = json.loads(text, parse_constant=_no_constant)
+        if not is_type(value, self.type):
+            raise ValueError(text)
+        return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return a test for a pattern.
+
+    Raises:
+        ValueError: The pattern is not one that the linear-time engine takes.
+    """
+    from pydantic_core import SchemaError, SchemaValidator, core_schema  # noqa: PLC0415
+
+    schema = core_schema.str_schema(pattern=pattern, strict=True, regex_engine="rust-regex")
+    try:
+        return SchemaValidator(schema).isinstance_python
+    except SchemaError as error:
+        raise ValueError(str(error).rsplit("error: ", 1)[-1].strip()) from None
+
+
+def infer_type(value: Any) -> str | None:
+    """Return the type that a default stands for; None for null."""
+    for name in ("boolean", "integer", "number", "string", "array", "object"):
+        if is_type(value, name):
+            return name
+    return None
+
+
+def is_type(value: Any, name: str) -> bool:
+    """Tell whether a value is of a type; a boolean is no number, NaN and infinity are none."""
+    if isinstance(value, bool):
+        return name == "boolean"
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, TYPES[name])
+
+
+def article(type_name: str) -> str:
+    """Return ``an integer``, ``a string``."""
+    return f"{'an' if type_name[0] in 'aeiou' else 'a'} {type_name}"
+
+
+def describe(value: Any) -> str:
+    """Return what a value is, in the words of YAML, short enough for an error message."""
+    if value is None:
+        return "nothing (null)"
+    name = infer_type(value)
+    shown = repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}…"
+    names = {"array": "a list", "object": "a mapping"}
+    kind = names.get(name, article(name)) if name else type(value).__name__
+    return f"{kind} {shown}"
+
+
+def resolve(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a value for every declared variable.
+
+    Args:
+        declared: The persona's variables by name.
+        given: The values that the caller gives.
+
+    Raises:
+        VariableError: A value is unknown, missing or of the wrong kind; all of them are named.
+    """
+    faults = [
+        f"unknown variable {name!r}{did_you_mean(name, declared)}" + _known(declared)
+        for name in given
+        if name not in declared
+    ]
+    values = {}
+    for name, variable in declared.items():
+        if name in given:
+            fault = variable.fault(given[name])
+            if fault:
+                faults.append(f"variable {name!r}: {fault}")
+            values[name] = given[name]
+        elif variable.required:
+            faults.append(_missing(variable))
+        else:
+            values[name] = variable.default
+    if faults:
+        raise VariableError("\n".join(faults))
+    return values
+
+
+def _known(declared: Mapping[str, Variable]) -> str:
+    names = ", ".join(declared)
+    return f" (it has: {names})" if names else " (it declares none)"
+
+
+def _missing(variable: Variable) -> str:
+    about = f" ({variable.description.rstrip('.')})" if variable.description else ""
+    value = variable.example if variable.example is not None else "…"
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    quoted = f"'{shown}'" if re.search(r"[^\w…@%+=:,./-]", shown) else shown
+    return f"variable {variable.name!r} is required{about}: give it as -v {variable.name}={quoted}"
