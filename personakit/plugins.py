@@ -1,0 +1,303 @@
+"""Plugins: finding them, loading them when they are needed, and binding a persona's list.
+
+Nothing is imported before a persona, a command or a name asks for it, and one that is broken fails
+only those who ask for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import pluggy
+
+from personakit import options
+from personakit.chain import Layer
+from personakit.errors import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    PluginError,
+    did_you_mean,
+)
+from personakit.hookspecs import PROJECT, Specs
+from personakit.persona import Persona, PluginUse
+from personakit.registry import Contribution, Registry, by_plugin, of_kind
+
+HOOKS = ("setup", "chat", "tool", "observe")
+_ARGUMENTS = frozenset(("request", "call", "send", "persona"))
+
+
+@dataclass(slots=True)
+class Plugin:
+    """An installed plugin.
+
+    Attributes:
+        name: The name that personas list it under.
+        distribution: The package that brings it; empty for one given in code.
+        version: That package's version.
+        target: The class, module or object; None before it is loaded, or when it is broken.
+        hooks: The hooks that it has.
+        error: Why it cannot be used; empty when it can.
+    """
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    target: Any = None
+    hooks: tuple[str, ...] = ()
+    error: str = ""
+    load: Callable[[], Any] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The plugin as an error message names it."""
+        package = f" (of {self.distribution} {self.version})" if self.distribution else ""
+        return f"plugin {self.name!r}{package}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The plugins of one persona, made with their options.
+
+    Attributes:
+        chat: Layers around a model call, first = outermost.
+        tool: Layers around a tool call.
+        observers: The observe hooks, each with its plugin's name.
+    """
+
+    chat: tuple[Layer, ...] = ()
+    tool: tuple[Layer, ...] = ()
+    observers: tuple[tuple[str, Callable[..., Any]], ...] = ()
+
+
+@dataclass(slots=True)
+class Plugins:
+    """The plugins that are installed.
+
+    Attributes:
+        select: The names that may be loaded; None for all. (PERSONAKIT_PLUGINS)
+        entry_points: Where to look; None for the installed distributions.
+    """
+
+    select: frozenset[str] | None = None
+    entry_points: Iterable[metadata.EntryPoint] | None = None
+    _found: dict[str, Plugin] | None = None
+    _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def installed(self) -> Mapping[str, Plugin]:
+        """Return what is installed and selected, by name; nothing is imported."""
+        with self._lock:
+            if self._found is None:
+                points = self.entry_points
+                if points is None:
+                    points = metadata.entry_points(group=PROJECT)
+                self._found = self._listed(points)
+            return self._found
+
+    def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
+        found: dict[str, Plugin] = {}
+        for point in sorted(points, key=lambda point: point.name):
+            if self.select is not None and point.name not in self.select:
+                continue
+            dist = point.dist
+            plugin = Plugin(
+                point.name, dist.name if dist else "", dist.version if dist else "", load=point.load
+            )
+            twin = found.get(point.name)
+            if twin is not None and twin.distribution != plugin.distribution:
+                twin.error = (
+                    f"two packages bring a plugin {point.name!r}: {twin.distribution} and "
+                    f"{plugin.distribution}; uninstall one"
+                )
+                continue
+            found[point.name] = plugin
+        return found
+
+    def load(self, name: str) -> Plugin:
+        """Import a plugin and set it up, once; its `error` says when that failed."""
+        with self._lock:
+            plugin = self.installed()[name]
+            if plugin.target is None and not plugin.error:
+                self._load(plugin)
+            return plugin
+
+    def _load(self, plugin: Plugin) -> None:
+        before = dict(self._contributions)
+        try:
+            assert plugin.load is not None
+            plugin.target = plugin.load()
+            plugin.hooks = examine(plugin.name, plugin.target)
+            if "setup" in plugin.hooks:
+                _setup(plugin.target)(Registry(plugin.name, self._contributions))
+        # A plugin is somebody else's code: nothing it does on import may stop the others.
+        except (Exception, SystemExit) as error:
+            plugin.target = None
+            plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
+            self._contributions.clear()
+            self._contributions.update(before)
+
+    def all(self) -> list[Plugin]:
+        """Load every plugin and return them by name."""
+        return [self.load(name) for name in self.installed()]
+
+    def provides(self, plugin: str) -> list[str]:
+        """Return ``kind:name`` for everything that a loaded plugin contributed."""
+        return list(by_plugin(self._contributions, plugin))
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return a contribution, loading plugins until one has it; None when none does.
+
+        The plugin of the same name is asked first, so that most look-ups import one package.
+        """
+        with self._lock:
+            names = [found for found in self.installed() if found != name]
+            for candidate in ([name] if name in self.installed() else []) + names:
+                found = self._contributions.get((kind, name))
+                if found is not None:
+                    return found.value
+                self.load(candidate)
+            last = self._contributions.get((kind, name))
+            return last.value if last is not None else None
+
+    def every(self, kind: str) -> dict[str, Any]:
+        """Return every contribution of a kind by name, loading every plugin."""
+        self.all()
+        return of_kind(self._contributions, kind)
+
+    def bind(self, persona: Persona, outer: Iterable[Any] = ()) -> Bound:
+        """Make the plugins of a persona.
+
+        Args:
+            persona: Its `plugins:` are the inner layers.
+            outer: What stands outside them: names, `PluginUse` values, or objects with hooks.
+
+        Raises:
+            ConfigError: A plugin of `outer` is not installed, or its options are wrong.
+            PersonaError: The same of one of the persona's own.
+            PluginError: A plugin is broken.
+        """
+        made = [self._made_outer(item) for item in outer]
+        for use in persona.plugins:
+            try:
+                made.append((use.name, self._made(use), use.on_error == "skip"))
+            except ConfigError as error:
+                problem = persona.document.problem(str(error), use.at)
+                raise PersonaError([problem]) from None
+        return _bound(made)
+
+    def _made_outer(self, item: Any) -> tuple[str, Any, bool]:
+        if isinstance(item, str):
+            item = PluginUse(item)
+        if isinstance(item, PluginUse):
+            return item.name, self._made(item), item.on_error == "skip"
+        name = getattr(item, "__name__", type(item).__name__)
+        examine(name, item)
+        return name, item() if isinstance(item, type) else item, False
+
+    def _made(self, use: PluginUse) -> Any:
+        """Return the object whose hooks a use of a plugin binds."""
+        plugin = self._usable(use.name)
+        return options.make(plugin.origin, plugin.target, use.options)
+
+    def _usable(self, name: str) -> Plugin:
+        if name not in self.installed():
+            target = self.find("plugin", name)
+            if target is not None:
+                return Plugin(name, target=target, hooks=examine(name, target))
+            known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
+            hint = did_you_mean(name, known)
+            listed = f" (installed: {', '.join(known)})" if known else " (none is installed)"
+            if self.select is not None:
+                listed += "; PERSONAKIT_PLUGINS selects which may be used"
+            raise ConfigError(f"no plugin {name!r} is installed{hint or listed}")
+        plugin = self.load(name)
+        if plugin.error:
+            raise PluginError(
+                f"{plugin.origin} is broken: {plugin.error}; see `personakit plugins`", plugin=name
+            )
+        return plugin
+
+
+def examine(name: str, target: Any) -> tuple[str, ...]:
+    """Return the hooks that a class, module or object has.
+
+    Raises:
+        PluginError: A hook has a wrong name, wrong arguments or a wrong form.
+    """
+    checker = pluggy.PluginManager(PROJECT)
+    checker.add_hookspecs(Specs)
+    found = []
+    try:
+        checker.register(target, name)
+        checker.check_pending()
+        callers = checker.get_hookcallers(target) or []
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_explain(error, target), plugin=name) from None
+    for caller in callers:
+        function = getattr(target, caller.name)
+        implementation = caller.get_hookimpls()[0]
+        wrapper = implementation.wrapper or implementation.hookwrapper
+        if wrapper or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginError(
+                f"hook {caller.name!r} is a generator or wrapper; personakit runs plain functions: "
+                f"write `async def {caller.name}(request, send)` and `await send(request)`",
+                plugin=name,
+            )
+        found.append(caller.name)
+    if not found:
+        hooks = ", ".join(HOOKS)
+        raise PluginError(f"it has no hook; mark one of {hooks} with @hookimpl", plugin=name)
+    return tuple(sorted(found, key=HOOKS.index))
+
+
+def _explain(error: pluggy.PluginValidationError, target: Any) -> str:
+    message = " ".join(str(error).split())
+    if message.startswith("unknown hook"):
+        name = message.split("'")[1]
+        return f"unknown hook {name!r}{did_you_mean(name, HOOKS)} (hooks: {', '.join(HOOKS)})"
+    for hook in HOOKS:
+        if f"hook {hook!r}" in message:
+            wanted = inspect.signature(getattr(Specs, hook))
+            allowed = ", ".join(name for name in wanted.parameters if name != "self")
+            given = inspect.signature(getattr(target, hook))
+            return f"hook {hook}{given} names other arguments than {hook}({allowed})"
+    return message
+
+
+def _setup(target: Any) -> Callable[[Registry], None]:
+    """Return the setup hook of a plugin, bound."""
+    if not isinstance(target, type) or not _is_method(target, "setup"):
+        return target.setup  # type: ignore[no-any-return]
+    raise PluginError(
+        "its setup hook is a method, but setup runs before any options are known; "
+        "put @staticmethod above its @hookimpl and leave out `self`"
+    )
+
+
+def _is_method(target: type, name: str) -> bool:
+    return not isinstance(inspect.getattr_static(target, name), staticmethod | classmethod)
+
+
+def _bound(made: list[tuple[str, Any, bool]]) -> Bound:
+    layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
+    observers = []
+    for name, plugin, skip in made:
+        for hook, kept in layers.items():
+            function = getattr(plugin, hook, None)
+            if function is not None and hasattr(function, f"{PROJECT}_impl"):
+                wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
+                kept.append(Layer(name, hook, function, wants, skip))
+        watch = getattr(plugin, "observe", None)
+        if watch is not None and hasattr(watch, f"{PROJECT}_impl"):
+            observers.append((name, watch))
+    return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers))
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,159 @@
+"""What plugins contribute: providers, tools, commands, filters and the like, each under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from personakit.providers import Endpoint, Provider
+from personakit.errors import PluginError
+from personakit.messages import Request
+from personakit.persona import NAME
+
+KINDS = (
+    "plugin",
+    "provider",
+    "tool",
+    "loader",
+    "secret",
+    "command",
+    "template_filter",
+    "template_global",
+    "format",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One thing that a plugin contributed.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: The name that personas, users or templates call it by.
+        value: The class, function or description.
+        plugin: The plugin that brought it.
+    """
+
+    kind: str
+    name: str
+    value: Any
+    plugin: str
+
+
+@dataclass(slots=True)
+class Registry:
+    """Takes what one plugin contributes; `setup` gets it.
+
+    A name can be contributed once: a second one is an error that names both plugins.
+
+    Attributes:
+        owner: The plugin that is being set up.
+        contributions: Everything contributed so far, by all plugins.
+    """
+
+    owner: str
+    contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+
+    def _add(self, kind: str, name: str, value: Any) -> None:
+        other = self.contributions.get((kind, name))
+        if other is not None:
+            raise PluginError(
+                f"plugin {self.owner!r} contributes the {kind} {name!r}, and so does plugin "
+                f"{other.plugin!r}; uninstall one, or choose with PERSONAKIT_PLUGINS",
+                plugin=self.owner,
+            )
+        self.contributions[kind, name] = Contribution(kind, name, value, self.owner)
+
+    def plugin(self, name: str, cls: Any) -> None:
+        """Contribute a further plugin that personas can list.
+
+        Args:
+            name: What personas call it: lower-case letters, digits, ``-`` and ``_``.
+            cls: A class, module or object with hooks.
+        """
+        self._add("plugin", _named(name), cls)
+
+    def provider(
+        self,
+        name: str,
+        *,
+        base_url: str = "",
+        key_env: str = "",
+        connect: Callable[[str], Endpoint] | None = None,
+        **features: Any,
+    ) -> None:
+        """Contribute a provider: models are then called ``name/model``.
+
+        Args:
+            name: What stands before the slash.
+            base_url: The address of an OpenAI-compatible API.
+            key_env: The environment variable that holds its key; empty for none.
+            connect: Called with the model's name before each request, instead of `base_url` and
+                `key_env`; in a worker thread under the async API. It may start what it needs.
+            features: Further fields of `personakit.Provider`: `tools`, `default_model` and so on.
+        """
+        made = Provider(
+            name=_named(name), base_url=base_url, key_env=key_env, connect=connect, **features
+        )
+        self._add("provider", name, made)
+
+    def tool(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Contribute a tool: a function whose name and docstring the model gets to see."""
+        self._add("tool", function.__name__, function)
+        return function
+
+    def loader(self, scheme: str, function: Callable[[str], str | bytes]) -> None:
+        """Contribute a place that personas come from: ``personakit run scheme:rest``.
+
+        Args:
+            scheme: Two or more lower-case letters.
+            function: Called with what stands after the colon; returns the YAML.
+        """
+        self._add("loader", _named(scheme), function)
+
+    def secret(self, scheme: str, function: Callable[[str], str]) -> None:
+        """Contribute a place that keys come from: ``api_key: scheme:rest`` in the config file.
+
+        Args:
+            scheme: Two or more lower-case letters.
+            function: Called with what stands after the colon; returns the key.
+        """
+        self._add("secret", _named(scheme), function)
+
+    def command(self, command: Any) -> None:
+        """Contribute a command of the command line: a `click.Command`."""
+        self._add("command", command.name, command)
+
+    def template_filter(self, name: str, function: Callable[..., Any]) -> None:
+        """Contribute a Jinja filter; it must be deterministic and return plain data."""
+        self._add("template_filter", name, function)
+
+    def template_global(self, name: str, value: Any) -> None:
+        """Contribute a name that every template may use."""
+        self._add("template_global", name, value)
+
+    def format(self, name: str, function: Callable[[Request], str]) -> None:
+        """Contribute a way to write a rendered request: ``personakit render --format name``."""
+        self._add("format", _named(name), function)
+
+
+def of_kind(contributions: Mapping[tuple[str, str], Contribution], kind: str) -> dict[str, Any]:
+    """Return the values of one kind by name."""
+    return {name: c.value for (found, name), c in contributions.items() if found == kind}
+
+
+def by_plugin(
+    contributions: Mapping[tuple[str, str], Contribution], plugin: str
+) -> Iterator[str]:
+    """Yield ``kind:name`` for what a plugin contributed."""
+    return (f"{c.kind}:{c.name}" for c in contributions.values() if c.plugin == plugin)
+
+
+def _named(name: str) -> str:
+    if not NAME.match(name):
+        raise ValueError(
+            f"{name!r} is no name: use lower-case letters, digits, '-' and '_', "
+            f"beginning with a letter or digit"
+        )
+    return name
