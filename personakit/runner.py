@@ -1,0 +1,325 @@
+"""Runner: from a persona and a prompt to an answer. The whole way of the data is in this file."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from personakit import parameters as rules
+from personakit import variables as values_of
+from personakit.chain import Chain, Emit, Layer, Run, Stream, adrive, drive
+from personakit.config import Config
+from personakit.errors import ConfigError
+from personakit.library import Library
+from personakit.messages import Event, Request, Response, Timings, ToolCall, ToolResult
+from personakit.persona import Persona
+from personakit.plugins import Bound, Plugins
+from personakit.routing import Router
+
+if TYPE_CHECKING:
+    from personakit.templating import Compiled, Templates
+
+Reference = str | Path | Persona
+_log = logging.getLogger("personakit")
+
+
+class SendsRequests(Protocol):
+    """What a runner sends requests through: `personakit.testing` has one that needs no network."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Return the answer; with `emit`, let its text out on the way."""
+        ...
+
+
+class Runner:
+    """Finds, renders and runs personas. Safe to share between threads and tasks.
+
+    Args:
+        config: The user's set-up; None reads the config file and the environment.
+        path: Folders of personas to search before all others.
+        plugins: Plugins around those of the config and of every persona: names or objects.
+        backend: What sends the requests; None for the openai client.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        path: Iterable[str | Path] = (),
+        plugins: Iterable[Any] = (),
+        backend: SendsRequests | None = None,
+    ) -> None:
+        self.config = config or Config.read()
+        self.plugins = Plugins(self.config.select)
+        folders = (*map(Path, path), *self.config.path)
+        self.library = Library(folders, functools.partial(self.plugins.find, "loader"))
+        self.router = Router(self.config, self.plugins.find)
+        self._outer = (*plugins, *self.config.plugins)
+        self._backend = backend
+        self._templates: Templates | None = None
+        self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
+        self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
+
+    # --- the way of the data -------------------------------------------------------------------
+
+    def render(
+        self,
+        persona: Reference,
+        prompt: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Request:
+        """Return the request as it is rendered, before any plugin; nothing is sent.
+
+        Args:
+            persona: A name, a file's path, or a persona.
+            prompt: What the user says; None for a request without a user's message.
+            variables: Values for the persona's variables.
+            model: ``provider/model``; None for the persona's, the config's or the embedded one.
+            parameters: Parameters of chat.completions.create() over those of the persona.
+
+        Raises:
+            UsageError: The persona, the variables or the parameters are wrong.
+        """
+        found = self.load(persona)
+        values = values_of.resolve(found.variables, variables or {})
+        rules.check(parameters or {})
+        return Request(
+            model=model or found.model or self.config.model or "",
+            messages=tuple(self.compiled(found).render(values, prompt)),
+            parameters={**self.config.parameters, **found.parameters, **(parameters or {})},
+            persona=found.name,
+            variables=values,
+        )
+
+    def _run(
+        self, persona: Reference, request: Request, backend: SendsRequests
+    ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
+        """Return the coroutine function of a run: the plugins around the backend."""
+        found = self.load(persona)
+        bound = self.bind(found)
+        watch = _Watch(bound, found.name)
+
+        async def end(request: Request, emit: Emit | None) -> Response:
+            await watch("sent", request=request)
+            response = await backend.send(request, emit)
+            await watch("answered", request=request, response=response)
+            return response
+
+        async def run(emit: Emit | None) -> Response:
+            chain = Chain(bound.chat, end, found, Request, Response, watch.skipped)
+            await watch("started", request=request)
+            try:
+                response = await chain.call(request, emit)
+            except BaseException as error:
+                await watch("failed", request=request, error=error)
+                raise
+            response = response.replace(timings=watch.timings(), request=response.request or request)
+            await watch("finished", request=response.request, response=response)
+            return response
+
+        return run
+
+    # --- the four drivers, and the one that sends nothing ---------------------------------------
+
+    def run(self, persona: Reference, prompt: str | None = None, **options: Any) -> Response:
+        """Run a persona and return the whole answer. Arguments and errors as in `render`.
+
+        Raises:
+            RunError: The run was started and failed.
+        """
+        return self._complete(self._start(persona, prompt, options))
+
+    async def arun(self, persona: Reference, prompt: str | None = None, **options: Any) -> Response:
+        """As `run`, awaited."""
+        run = self._start(persona, prompt, options)
+        call: Run[Response] = Run(lambda emit: run(None))
+        async for _ in adrive(call):
+            pass
+        return _result(call)
+
+    def stream(
+        self, persona: Reference, prompt: str | None = None, **options: Any
+    ) -> Stream[Response]:
+        """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
+        return Stream(Run(self._start(persona, prompt, options)), is_async=False)
+
+    def astream(
+        self, persona: Reference, prompt: str | None = None, **options: Any
+    ) -> Stream[Response]:
+        """As `stream`, for `async for`."""
+        return Stream(Run(self._start(persona, prompt, options)), is_async=True)
+
+    def prepare(self, persona: Reference, prompt: str | None = None, **options: Any) -> Request:
+        """Return the request as it would leave, after the plugins; nothing is sent.
+
+        When a plugin answers by itself, the request that would have been sent is unknown, and the
+        rendered one is returned. Arguments as in `render`.
+        """
+        request = self._ready(persona, prompt, options)
+        try:
+            self._complete(self._run(persona, request, _Nothing()))
+        except _Leaving as leaving:
+            return leaving.request
+        return request
+
+    def _start(
+        self, persona: Reference, prompt: str | None, options: Mapping[str, Any]
+    ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
+        request = self._ready(persona, prompt, options)
+        return self._run(persona, request, self._backend or self._openai())
+
+    def _ready(self, persona: Reference, prompt: str | None, options: Mapping[str, Any]) -> Request:
+        request = self.render(persona, prompt, **options)
+        return request if request.model else request.replace(model=self.router.default_model())
+
+    @staticmethod
+    def _complete(run: Callable[[Emit | None], Coroutine[Any, Any, Response]]) -> Response:
+        call: Run[Response] = Run(lambda emit: run(None))
+        for _ in drive(call):
+            pass
+        return _result(call)
+
+    # --- the parts ------------------------------------------------------------------------------
+
+    def load(self, persona: Reference) -> Persona:
+        """Return a persona by name or path; one that is given is returned as it is."""
+        return persona if isinstance(persona, Persona) else self.library.load(persona)
+
+    def compiled(self, persona: Persona) -> Compiled:
+        """Return a persona's compiled templates."""
+        made = self._compiled.get(persona)
+        if made is None:
+            if self._templates is None:
+                from personakit.templating import Templates  # noqa: PLC0415
+
+                every = self.plugins.every
+                filters = functools.partial(every, "template_filter")
+                self._templates = Templates(filters, functools.partial(every, "template_global"))
+            made = self._compiled[persona] = self._templates.compile(persona)
+        return made
+
+    def bind(self, persona: Persona) -> Bound:
+        """Return a persona's plugins, made with their options."""
+        made = self._bound.get(persona)
+        if made is None:
+            made = self._bound[persona] = self.plugins.bind(persona, self._outer)
+        return made
+
+    def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
+        """Run one tool call through the `tool` hooks of a persona's plugins.
+
+        Raises:
+            ConfigError: No plugin contributes a tool of that name.
+            PluginError: A plugin or the tool failed.
+        """
+        found = self.load(persona)
+        bound = self.bind(found)
+        watch = _Watch(bound, found.name)
+
+        async def run(emit: Emit) -> ToolResult:
+            chain = Chain(bound.tool, self._tool, found, ToolCall, ToolResult, watch.skipped)
+            result = await chain.call(call)
+            await watch("tool", call=call, result=result)
+            return result
+
+        driven: Run[ToolResult] = Run(run)
+        for _ in drive(driven):
+            pass
+        return _result(driven)
+
+    async def _tool(self, call: ToolCall, emit: Emit | None = None) -> ToolResult:
+        import json  # noqa: PLC0415
+
+        function = self.plugins.find("tool", call.name)
+        if function is None:
+            raise ConfigError(f"no plugin contributes a tool {call.name!r}")
+        content = function(**json.loads(call.arguments))
+        if inspect.isawaitable(content):
+            content = await content
+        return ToolResult(call.id, content if isinstance(content, str) else json.dumps(content))
+
+    def _openai(self) -> SendsRequests:
+        if self._backend is None:
+            from personakit.backend import Backend  # noqa: PLC0415
+            from personakit.clients import Clients  # noqa: PLC0415
+
+            self._backend = Backend(self.router.route, Clients())
+        return self._backend
+
+    def close(self) -> None:
+        """Close the connections of the sync API; a later run opens new ones."""
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            clients.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            await clients.aclose()
+
+
+class _Leaving(BaseException):
+    """Carries a request out through the plugins; no `except Exception` of theirs stops it."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+class _Nothing:
+    """A backend that sends nothing."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        raise _Leaving(request)
+
+
+class _Watch:
+    """Tells the observers of one run what happens; nothing that they do reaches the run."""
+
+    def __init__(self, bound: Bound, persona: str) -> None:
+        self._observers = bound.observers
+        self._persona = persona
+        self._run = uuid.uuid4().hex if bound.observers else ""
+        self._started = time.time()
+        self._clock = time.perf_counter()
+
+    def timings(self) -> Timings:
+        return Timings(self._started, time.perf_counter() - self._clock)
+
+    async def skipped(self, layer: Layer, error: Exception) -> None:
+        _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
+        await self("skipped", error=error, plugin=layer.plugin)
+
+    async def __call__(self, name: Any, **fields: Any) -> None:
+        if not self._observers or isinstance(fields.get("error"), _Leaving):
+            return
+        event = Event(name, self._run, self._persona, time=time.time(), **fields)
+        for plugin, observe in self._observers:
+            try:
+                result = observe(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                _log.warning("plugin %r failed in its observe hook", plugin, exc_info=True)
+
+
+def _result(run: Run[Any]) -> Any:
+    assert run.result is not None
+    return run.result
+
+
+@functools.cache
+def default_runner() -> Runner:
+    """Return the runner behind `personakit.run` and its like, made on first use."""
+    return Runner()

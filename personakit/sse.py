@@ -1,0 +1,61 @@
+"""Server-sent events, of which a chat stream uses the data field alone.
+
+The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html. Bytes are
+decoded, not text, because a line ends at CR, LF or both and at nothing else: a text decoder that
+splits at U+2028 too would cut an event in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+DONE = b"[DONE]"
+
+
+class Decoder:
+    """Turns pieces of a body into the data of its events.
+
+    Attributes:
+        done: True after the ``[DONE]`` that ends a chat stream.
+    """
+
+    __slots__ = ("_data", "_rest", "done")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self.done = False
+
+    def feed(self, part: bytes) -> Iterator[bytes]:
+        """Take a piece, cut anywhere; yield the data of each event that it completes."""
+        lines = (self._rest + part).splitlines(keepends=True)
+        self._rest = b""
+        # A last line may go on in the next piece; a CR may be the first half of CR LF.
+        if lines and not lines[-1].endswith(b"\n"):
+            self._rest = lines.pop()
+        for line in lines:
+            yield from self._line(line.rstrip(b"\r\n"))
+
+    def flush(self) -> Iterator[bytes]:
+        """Yield what is left at the end of the body.
+
+        The specification drops an event that no blank line ends; a chat server that forgets it has
+        sent a whole event all the same, and a cut one is no JSON.
+        """
+        for line in (self._rest.rstrip(b"\r\n"), b""):
+            yield from self._line(line)
+        self._rest = b""
+
+    def _line(self, line: bytes) -> Iterator[bytes]:
+        if self.done:
+            return
+        if line:
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                self._data.append(value.removeprefix(b" "))
+            return
+        data, self._data = b"\n".join(self._data), []
+        if data == DONE:
+            self.done = True
+        elif data:
+            yield data
