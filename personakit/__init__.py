@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Unpack
 
     from personakit.chain import Stream as Stream
     from personakit.chain import io as io
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
+    from personakit.runner import Options
     from personakit.runner import Runner as Runner
     from personakit.variables import Variable as Variable
 
@@ -127,12 +129,16 @@ def render(
     )
 
 
-def prepare(persona: str | Path | Persona, prompt: str | None = None, **options: Any) -> Request:
+def prepare(
+    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+) -> Request:
     """Return the request as it would leave, with the shared runner; see `Runner.prepare`."""
     return _default().prepare(persona, prompt, **options)
 
 
-def run(persona: str | Path | Persona, prompt: str | None = None, **options: Any) -> Response:
+def run(
+    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+) -> Response:
     """Run a persona with the shared runner; see `Runner.run`."""
     return _default().run(persona, prompt, **options)
 

@@ -29,6 +29,7 @@ from personakit.errors import (
 )
 from personakit.messages import Request, Response, ToolCall, Usage
 from personakit.providers import Endpoint, Provider
+from personakit.routing import Router
 
 
 @dataclass(slots=True)
@@ -36,11 +37,11 @@ class Backend:
     """Sends requests to the providers of a runner.
 
     Attributes:
-        route: Returns the provider and the address of a model; it may start what runs it.
+        router: Finds the provider and the address of a model.
         clients: The openai clients, kept for reuse.
     """
 
-    route: Any
+    router: Router
     clients: Clients
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
@@ -49,7 +50,11 @@ class Backend:
         Raises:
             BackendError: One of its family; `partial` holds the text that had arrived.
         """
-        provider, endpoint = await io(self.route)(request.model)
+        provider, model = self.router.find_model(request.model)
+        if provider.connect is not None:
+            endpoint = await io(provider.connect)(model)
+        else:
+            endpoint = self.router.endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
         answer = _Answer(request, provider)
         try:

@@ -26,12 +26,12 @@ class Router:
 
     Attributes:
         config: The user's set-up.
-        find: Returns what a plugin contributes, by kind and name; None for nothing.
+        contributed: Returns what a plugin contributes, by kind and name; None for nothing.
         notify: Told in one line that the embedded model is used because none was chosen.
     """
 
     config: Config
-    find: Callable[[str, str], Any]
+    contributed: Callable[[str, str], Any]
     notify: Callable[[str], None] = lambda line: print(line, file=sys.stderr)  # noqa: T201
     _notified: bool = False
 
@@ -41,7 +41,7 @@ class Router:
         Raises:
             ConfigError: There is none of that name.
         """
-        found = self.config.providers.get(name) or self.find("provider", name)
+        found = self.config.providers.get(name) or self.contributed("provider", name)
         if found is None:
             hint = did_you_mean(name, self.config.providers)
             known = ", ".join(self.config.providers)
@@ -57,7 +57,7 @@ class Router:
         Raises:
             ConfigError: It is not installed; the message names the ways to choose one.
         """
-        provider = self.find("provider", EMBEDDED)
+        provider = self.contributed("provider", EMBEDDED)
         if provider is None or not provider.default_model:
             raise ConfigError(NO_MODEL)
         model = f"{EMBEDDED}/{provider.default_model}"
@@ -66,20 +66,25 @@ class Router:
             self.notify(f"personakit: no model chosen, using the embedded {model} (-m chooses one)")
         return model
 
-    def route(self, model: str) -> tuple[Provider, Endpoint]:
-        """Return the provider and the address of a model; this may start what runs it.
+    def find_model(self, model: str) -> tuple[Provider, str]:
+        """Return the provider of a model and the model's name there.
 
         Raises:
-            ConfigError: The provider is unknown, or its address or key is missing.
+            ConfigError: The provider is unknown, or no model is named.
         """
         name, rest = (model, "") if model == EMBEDDED else split_model(model)
         provider = self.provider(name)
-        rest = rest or provider.default_model
-        if not rest:
+        if not rest and not provider.default_model:
             raise ConfigError(f"model {model!r} names no model; write {name}/model")
-        if provider.connect is not None:
-            return provider, provider.connect(rest)
-        return provider, Endpoint(self._base_url(provider), self._key(provider), rest)
+        return provider, rest or provider.default_model
+
+    def endpoint(self, provider: Provider, model: str) -> Endpoint:
+        """Return the address of a model whose provider has one.
+
+        Raises:
+            ConfigError: The address or the key is missing.
+        """
+        return Endpoint(self._base_url(provider), self._key(provider), model)
 
     def _base_url(self, provider: Provider) -> str:
         set_there = self.config.environ.get(provider.base_url_env, "").strip()
@@ -107,6 +112,6 @@ class Router:
 
     def _secret(self, provider: Provider) -> str:
         scheme, colon, rest = provider.api_key.partition(":")
-        function = self.find("secret", scheme) if colon else None
+        function = self.contributed("secret", scheme) if colon else None
         return function(rest) if function is not None else provider.api_key
 

@@ -10,7 +10,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
 from personakit import variables as values_of
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 Reference = str | Path | Persona
 _log = logging.getLogger("personakit")
+
+
+class Options(TypedDict, total=False):
+    """What every way of running a persona takes by name; see `Runner.render`."""
+
+    variables: Mapping[str, Any] | None
+    model: str | None
+    parameters: Mapping[str, Any] | None
 
 
 class SendsRequests(Protocol):
@@ -131,7 +139,7 @@ class Runner:
 
     # --- the four drivers, and the one that sends nothing ---------------------------------------
 
-    def run(self, persona: Reference, prompt: str | None = None, **options: Any) -> Response:
+    def run(self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]) -> Response:
         """Run a persona and return the whole answer. Arguments and errors as in `render`.
 
         Raises:
@@ -139,7 +147,9 @@ class Runner:
         """
         return self._complete(self._start(persona, prompt, options))
 
-    async def arun(self, persona: Reference, prompt: str | None = None, **options: Any) -> Response:
+    async def arun(
+        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+    ) -> Response:
         """As `run`, awaited."""
         run = self._start(persona, prompt, options)
         call: Run[Response] = Run(lambda emit: run(None))
@@ -159,7 +169,7 @@ class Runner:
         """As `stream`, for `async for`."""
         return Stream(Run(self._start(persona, prompt, options)), is_async=True)
 
-    def prepare(self, persona: Reference, prompt: str | None = None, **options: Any) -> Request:
+    def prepare(self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]) -> Request:
         """Return the request as it would leave, after the plugins; nothing is sent.
 
         When a plugin answers by itself, the request that would have been sent is unknown, and the
@@ -173,12 +183,12 @@ class Runner:
         return request
 
     def _start(
-        self, persona: Reference, prompt: str | None, options: Mapping[str, Any]
+        self, persona: Reference, prompt: str | None, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         request = self._ready(persona, prompt, options)
         return self._run(persona, request, self._backend or self._openai())
 
-    def _ready(self, persona: Reference, prompt: str | None, options: Mapping[str, Any]) -> Request:
+    def _ready(self, persona: Reference, prompt: str | None, options: Options) -> Request:
         request = self.render(persona, prompt, **options)
         return request if request.model else request.replace(model=self.router.default_model())
 
@@ -253,7 +263,7 @@ class Runner:
             from personakit.backend import Backend  # noqa: PLC0415
             from personakit.clients import Clients  # noqa: PLC0415
 
-            self._backend = Backend(self.router.route, Clients())
+            self._backend = Backend(self.router, Clients())
         return self._backend
 
     def close(self) -> None:

@@ -1,0 +1,291 @@
+"""What authors of plugins and personas test with: fakes, a real server, and checks.
+
+::
+
+    from personakit.testing import check_plugin
+
+    def test_shout():
+        response = check_plugin(Shout(), ["hello"])
+        assert response.text == "HELLO"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from personakit.chain import Emit
+from personakit.config import Config
+from personakit.hookspecs import Filter
+from personakit.messages import Request, Response, Usage
+from personakit.persona import Persona
+from personakit.runner import Runner
+
+Answer = str | Response | Exception | Callable[[Request], "str | Response"]
+MODES = ("run", "arun", "stream", "astream")
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Yield a text in pieces of `size` characters; 0 for the whole text at once."""
+    step = size or max(len(text), 1)
+    return (text[start : start + step] for start in range(0, len(text), step))
+
+
+@dataclass(slots=True)
+class Upstream:
+    """A model that answers from a list: pass it to ``Runner(backend=...)``.
+
+    Attributes:
+        answers: For each request in turn: a text, a `Response`, an exception to raise, or a
+            function of the request. The last one answers all further requests.
+        size: Characters a streamed piece has; 0 streams the text as one piece.
+        fail_after: Raise ConnectionError after so many characters of a text; None never.
+        requests: The requests that arrived.
+    """
+
+    answers: Sequence[Answer] = ("Hello!",)
+    size: int = 3
+    fail_after: int | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Answer the next request."""
+        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+        self.requests.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, str):
+            usage = Usage(len(request.messages), len(answer), len(request.messages) + len(answer))
+            answer = Response(answer, finish_reason="stop", model=request.model, usage=usage)
+        text = answer.text if self.fail_after is None else answer.text[: self.fail_after]
+        if emit is not None:
+            for piece in pieces(text, self.size):
+                await emit(piece)
+        if self.fail_after is not None:
+            raise ConnectionError(f"the fake upstream breaks off after {self.fail_after}")
+        return answer.replace(request=request)
+
+
+def runner(
+    answers: Sequence[Answer] = ("Hello!",), *, plugins: Iterable[Any] = (), size: int = 3
+) -> tuple[Runner, Upstream]:
+    """Return a runner that sees no config, no environment and no network, and its upstream."""
+    upstream = Upstream(answers, size)
+    config = Config(model="test/model", path=())
+    return Runner(config, plugins=plugins, backend=upstream), upstream
+
+
+def persona(system: str = "You are a test.", **keys: Any) -> Persona:
+    """Return a persona made of keys of the file format."""
+    return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")
+
+
+def in_mode(mode: str, run_with: Runner, who: Any, prompt: str | None = None) -> Response:
+    """Run a persona in one of `MODES` and return the response.
+
+    Raises:
+        AssertionError: What was streamed is not the text of the response.
+    """
+    if mode == "run":
+        return run_with.run(who, prompt)
+    if mode == "arun":
+        return asyncio.run(run_with.arun(who, prompt))
+    if mode == "stream":
+        stream = run_with.stream(who, prompt)
+        text = "".join(stream)
+    else:
+        stream = run_with.astream(who, prompt)
+
+        async def read() -> str:
+            return "".join([piece async for piece in stream])
+
+        text = asyncio.run(read())
+    assert text == stream.response.text, f"streamed {text!r}, but responded {stream.response.text!r}"
+    return stream.response
+
+
+def check_plugin(
+    plugin: Any,
+    answers: Sequence[Answer] = ("Hello!",),
+    prompt: str | None = "Hi!",
+    *,
+    sizes: Iterable[int] = (0, 1, 2, 3, 7),
+) -> Response:
+    """Run a plugin in all modes and over several sizes of streamed pieces; return the response.
+
+    Args:
+        plugin: An object with hooks, or a class that can be made without options.
+        answers: What the model says; see `Upstream`.
+        prompt: What the user says.
+        sizes: Characters that a streamed piece has; 0 streams a text as one piece.
+
+    Raises:
+        AssertionError: Two runs gave different texts.
+    """
+    first: Response | None = None
+    for size in sizes:
+        for mode in MODES:
+            running, _ = runner(answers, plugins=[plugin], size=size)
+            response = in_mode(mode, running, persona(), prompt)
+            first = first or response
+            assert response.text == first.text, (
+                f"{mode} in pieces of {size} gave {response.text!r}, run gave {first.text!r}"
+            )
+    assert first is not None
+    return first
+
+
+def check_filter(make: Callable[[], Filter], text: str, expected: str) -> None:
+    """Feed a text to a filter in pieces of every size and at every single cut.
+
+    Args:
+        make: Returns a new filter.
+        text: What goes in.
+        expected: What must come out.
+
+    Raises:
+        AssertionError: Something else came out.
+    """
+    cuts = [list(pieces(text, size)) for size in range(len(text) + 1)]
+    cuts += [[text[:at], text[at:]] for at in range(1, len(text))]
+    for cut in cuts:
+        one = make()
+        found = "".join([one.feed(piece) for piece in cut]) + one.flush()
+        assert found == expected, f"cut as {cut!r} gave {found!r}, expected {expected!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One HTTP request as the server got it."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Server:
+    """A server on loopback that speaks the chat part of the OpenAI protocol.
+
+    Use it as a context manager; it answers from a list as `Upstream` does.
+
+    Args:
+        answers: Texts, dicts to send as the JSON body, or bytes to send as they are.
+        size: Characters that a streamed event has.
+        cut: Bytes that leave in one write; 0 writes each event at once.
+
+    Attributes:
+        requests: What has arrived.
+        base_url: The address to give to a provider or to OPENAI_BASE_URL.
+    """
+
+    def __init__(self, answers: Sequence[Any] = ("Hello!",), *, size: int = 3, cut: int = 0) -> None:
+        self.answers, self.size, self.cut = answers, size, cut
+        self.requests: list[Received] = []
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment that sends the openai provider here."""
+        return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
+
+    def config(self) -> Config:
+        """Return a config that reads nothing from outside and sends to this server."""
+        return Config(model="openai/test-model", path=(), environ=self.environ())
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def events(self, text: str, *, usage: bool) -> Iterator[bytes]:
+        """Yield the events of a streamed text."""
+        head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "model": "test-model"}
+
+        def event(delta: Mapping[str, Any], reason: str | None) -> bytes:
+            choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
+            return _event({**head, "choices": choices})
+
+        yield event({"role": "assistant", "content": ""}, None)
+        for piece in pieces(text, self.size):
+            yield event({"content": piece}, None)
+        yield event({}, "stop")
+        if usage:
+            yield _event({**head, "choices": [], "usage": _usage(text)})
+        yield b"data: [DONE]\n\n"
+
+    def whole(self, text: str) -> dict[str, Any]:
+        """Return the body of a whole answer."""
+        message = {"role": "assistant", "content": text}
+        return {
+            "id": "chatcmpl-test",
+            "object": "chat.completion",
+            "model": "test-model",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": _usage(text),
+        }
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # Headers and body leave in two writes; Nagle would wait 40 ms between them.
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                body = json.loads(self.rfile.read(length) or b"null")
+                count = len(server.requests)
+                received = Received("POST", self.path, dict(self.headers.items()), body)
+                server.requests.append(received)
+                answer = server.answers[min(count, len(server.answers) - 1)]
+                if isinstance(answer, str) and body.get("stream"):
+                    usage = bool((body.get("stream_options") or {}).get("include_usage"))
+                    self.stream(b"".join(server.events(answer, usage=usage)))
+                else:
+                    self.answer(answer)
+
+            def answer(self, answer: Any) -> None:
+                data = server.whole(answer) if isinstance(answer, str) else answer
+                sent = data if isinstance(data, bytes) else json.dumps(data).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(sent)))
+                self.end_headers()
+                self.wfile.write(sent)
+
+            def stream(self, events: bytes) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream; charset=utf-8")
+                self.send_header("transfer-encoding", "chunked")
+                self.end_headers()
+                step = server.cut or 64 * 1024
+                for start in range(0, len(events), step):
+                    part = events[start : start + step]
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                self.wfile.write(b"0\r\n\r\n")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _usage(text: str) -> dict[str, int]:
+    return {"prompt_tokens": 5, "completion_tokens": len(text), "total_tokens": 5 + len(text)}
