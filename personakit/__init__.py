@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
-    from personakit.chain import Stream as Stream
-    from personakit.chain import io as io
-    from personakit.chain import sleep as sleep
     from personakit.config import Config as Config
+    from personakit.drive import Stream as Stream
+    from personakit.drive import io as io
+    from personakit.drive import sleep as sleep
     from personakit.errors import AuthenticationFailed as AuthenticationFailed
     from personakit.errors import BackendError as BackendError
     from personakit.errors import BadRequest as BadRequest
@@ -77,7 +77,7 @@ _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(("Stream", "io", "sleep"), "chain"),
+    **dict.fromkeys(("Stream", "io", "sleep"), "drive"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     "Config": "config",
     "Persona": "persona",
@@ -144,21 +144,21 @@ def run(
 
 
 async def arun(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
 ) -> Response:
     """Run a persona with the shared runner, awaited; see `Runner.arun`."""
     return await _default().arun(persona, prompt, **options)
 
 
 def stream(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
 ) -> Stream[Response]:
     """Stream a persona's answer with the shared runner; see `Runner.stream`."""
     return _default().stream(persona, prompt, **options)
 
 
 def astream(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Any
+    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
 ) -> Stream[Response]:
     """Stream a persona's answer for `async for`; see `Runner.astream`."""
     return _default().astream(persona, prompt, **options)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
+    from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
 
 NO_KEY = "none"
 
@@ -25,6 +25,16 @@ def openai() -> Any:
     import openai as package  # noqa: PLC0415
 
     return package
+
+
+def stream_class() -> type[Stream[object]]:
+    """Return the class whose `response` is read, of which nothing else is used."""
+    return openai().Stream[object]  # type: ignore[no-any-return]
+
+
+def async_stream_class() -> type[AsyncStream[object]]:
+    """As `stream_class`, for the async client."""
+    return openai().AsyncStream[object]  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """Config: the user's config file and the environment, read once, at the edge.
 
-The file is ``config.yaml`` in the user's config folder, or the one that PERSONAKIT_CONFIG names. No
-file of the current folder is read: a folder may be somebody else's, and a config says where keys go.
+The file is ``config.yaml`` in the user's config folder, or the one that PERSONAKIT_CONFIG names.
+No file of the current folder is read: a folder may be somebody else's, and a config says where
+keys go.
 
 ::
 
@@ -129,7 +130,13 @@ class _Reader:
         for key in data.keys() - set(KEYS):
             self.fail(f"unknown key {key!r}{did_you_mean(key, KEYS)}", key, key=True)
         found: dict[str, Any] = {key: data[key] for key in KEYS if data.get(key) is not None}
-        wanted = {"model": str, "path": list, "parameters": dict, "plugins": list, "providers": dict}
+        wanted = {
+            "model": str,
+            "path": list,
+            "parameters": dict,
+            "plugins": list,
+            "providers": dict,
+        }
         for key in list(found):
             if not isinstance(found[key], wanted[key]):
                 kind = {str: "a string", list: "a list", dict: "a mapping"}[wanted[key]]

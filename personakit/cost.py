@@ -1,8 +1,8 @@
 """What a render may use: a budget that every operation of a template is charged to.
 
-The unit is a step: one turn of a loop, one call, one item handled by a filter, or 64 characters. The
-count is what stops a template, the same on every machine; the clock is there for the costs that no
-hook of Jinja's shows, such as comparing long texts in a loop.
+The unit is a step: one turn of a loop, one call, one item handled by a filter, or 64 characters.
+The count is what stops a template, the same on every machine; the clock is there for the costs that
+no hook of Jinja's shows, such as comparing long texts in a loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Budget:
 
     Args:
         allowance: The size in characters of what the caller gave, which never counts as excess:
-            texts of up to `MAX_SIZE` + 4 × `allowance` characters may be made.
+            texts of up to `MAX_SIZE` + 4 * `allowance` characters may be made.
     """
 
     __slots__ = ("left", "next_look", "size", "started")

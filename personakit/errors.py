@@ -131,9 +131,7 @@ class PluginError(RunError):
         response: The last answer that the plugin had received, so that nothing paid for is lost.
     """
 
-    def __init__(
-        self, message: str, *, plugin: str = "", response: Response | None = None
-    ) -> None:
+    def __init__(self, message: str, *, plugin: str = "", response: Response | None = None) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.response = response

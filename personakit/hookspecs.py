@@ -22,7 +22,7 @@ said below. pluggy finds, names and validates the functions; personakit itself c
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 PROJECT = "personakit"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-T_in = TypeVar("T_in", contravariant=True)
-T_out = TypeVar("T_out", covariant=True)
 
 
 @runtime_checkable
@@ -60,7 +57,7 @@ class Send(Protocol):
     """Passes a request on to the next plugin, and at the end to the model."""
 
     def __call__(self, request: Request) -> Awaitable[Response]:
-        """Wait for the whole answer, also when the caller streams: what you return is what goes out.
+        """Wait for the whole answer, also when the caller streams; what you return goes out.
 
         Raises:
             StreamStarted: Text of an earlier answer has gone out through `live` already.
@@ -122,8 +119,8 @@ class Specs:
         cannot be bypassed by streaming. `await send.live(request, filter=...)` lets text
         flow while it arrives. A hook without `send` is never in the way of a stream.
 
-        For I/O that works in all modes use `await personakit.io(sync_function, async_function)(...)`
-        and `await personakit.sleep(seconds)`.
+        For I/O that works in all modes use `await personakit.io(sync_fn, async_fn)(...)` and
+        `await personakit.sleep(seconds)`.
 
         Args:
             request: The request as the plugin before left it; frozen: `request.replace(...)`.

@@ -87,7 +87,7 @@ class Library:
             if found is None:
                 continue
             if found.name != name:
-                problem = f"name: the file says {found.name!r}, its own name is {name!r}; make both one"
+                problem = f"name: found {found.name!r} in a file called {name!r}; use one name"
                 raise PersonaError([found.document.problem(problem, ("name",))])
             return found
         names = self.names()

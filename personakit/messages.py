@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal
+
+from personakit.frozen import FrozenDict, freeze, thaw
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
-
-
-class FrozenDict(dict[str, Any]):
-    """A mapping that refuses changes: a `dict` to json and to `==`, read-only to everyone else."""
-
-    __slots__ = ()
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("this mapping is read-only: build a new one, as in {**old, 'key': value}")
-
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse
-    __ior__ = _refuse  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
-        return type(self), (dict(self),)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-
-def freeze(value: Any) -> Any:
-    """Return a copy of plain data in which every mapping and list is read-only."""
-    if isinstance(value, FrozenDict):
-        return value
-    if isinstance(value, Mapping):
-        return FrozenDict({str(key): freeze(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(freeze(item) for item in value)
-    return value
-
-
-def thaw(value: Any) -> Any:
-    """Return a copy of frozen data that its receiver may change."""
-    if isinstance(value, Mapping):
-        return {key: thaw(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [thaw(item) for item in value]
-    return copy.deepcopy(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +154,9 @@ class Request:
         if first is None or first.role != "system":
             return self.replace(messages=(Message("system", text), *self.messages))
         if not isinstance(first.content, str):
-            changed = first.replace(content=(*(first.content or ()), {"type": "text", "text": text}))
+            changed = first.replace(
+                content=(*(first.content or ()), {"type": "text", "text": text})
+            )
         else:
             changed = first.replace(content=f"{first.content.rstrip()}\n\n{text}")
         return self.replace(messages=(changed, *self.messages[1:]))
@@ -232,7 +197,7 @@ class Response:
     Attributes:
         text: What the model said.
         tool_calls: What the model asks for, beside or instead of text.
-        finish_reason: Why it stopped: stop, length, tool_calls, content_filter or the upstream's own.
+        finish_reason: Why it stopped: stop, length, tool_calls, content_filter or another.
         model: The model that answered, as the upstream names it.
         id: The upstream's name for the answer.
         usage: The tokens it took; None when the upstream did not say.
@@ -301,5 +266,3 @@ class Event:
     call: ToolCall | None = None
     result: ToolResult | None = None
     time: float = 0.0
-
-

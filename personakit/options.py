@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from personakit.errors import ConfigError, did_you_mean
-from personakit.messages import thaw
+from personakit.frozen import thaw
 
 
 def make(origin: str, target: Any, given: Mapping[str, Any]) -> Any:
@@ -64,7 +64,8 @@ def parameters(target: type) -> dict[str, inspect.Parameter]:
 def _checked(target: type, name: str, value: Any) -> Any:
     """Return a value converted to the type that a class declares for an option."""
     hints = {**typing.get_type_hints(target, include_extras=True)}
-    hints |= typing.get_type_hints(target.__init__, include_extras=True)  # type: ignore[misc]
+    init: Any = vars(target).get("__init__", target)
+    hints |= typing.get_type_hints(init, include_extras=True)
     if name not in hints:
         return value
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415

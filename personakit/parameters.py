@@ -60,7 +60,9 @@ def _logit_bias(value: Any) -> str | None:
         str(token).isdigit() and is_type(bias, "number") and -100 <= bias <= 100
         for token, bias in value.items()
     )
-    return None if good else f"expected token ids with numbers from -100 to 100, found {value!r:.60}"
+    return (
+        None if good else f"expected token ids with numbers from -100 to 100, found {value!r:.60}"
+    )
 
 
 def _response_format(value: Any) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 from personakit import document, parameters, variables
 from personakit.document import Document
 from personakit.errors import PersonaError, Problem, did_you_mean
-from personakit.messages import FrozenDict, Role, freeze
+from personakit.frozen import FrozenDict, freeze
+from personakit.messages import Role
 from personakit.variables import Variable, article, describe
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
@@ -25,9 +26,7 @@ KEYS = (
     "variables system messages prompt plugins template"
 ).split()
 LATER = ("extends", "tools", "output", "tests")
-VARIABLE_KEYS = (
-    "type default required enum minimum maximum pattern description example"
-).split()
+VARIABLE_KEYS = ("type default required enum minimum maximum pattern description example").split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +299,9 @@ class _Reader:
             return None
         return pattern
 
-    def checked(self, variable: Variable, value: Mapping[str, Any], at: tuple[str, ...]) -> Variable:
+    def checked(
+        self, variable: Variable, value: Mapping[str, Any], at: tuple[str, ...]
+    ) -> Variable:
         for i, choice in enumerate(variable.enum):
             if not variables.is_type(choice, variable.type):
                 wanted = article(variable.type)
@@ -323,9 +324,7 @@ class _Reader:
         return values
 
     def messages(self, value: Any) -> tuple[tuple[Role, Text], ...]:
-        found = [
-            self.message(item, i) for i, item in enumerate(self.list(value, "messages"))
-        ]
+        found = [self.message(item, i) for i, item in enumerate(self.list(value, "messages"))]
         return tuple(pair for pair in found if pair is not None)
 
     def message(self, item: Any, index: int) -> tuple[Role, Text] | None:

@@ -90,9 +90,7 @@ _ALL = (
     _remote("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     _remote("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     _remote("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-    _remote(
-        "gemini", "https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"
-    ),
+    _remote("gemini", "https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
     _remote("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     _remote("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _remote("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.providers import Endpoint, Provider
 from personakit.errors import PluginError
 from personakit.messages import Request
 from personakit.persona import NAME
+from personakit.providers import Endpoint, Provider
 
 KINDS = (
     "plugin",
@@ -143,9 +143,7 @@ def of_kind(contributions: Mapping[tuple[str, str], Contribution], kind: str) ->
     return {name: c.value for (found, name), c in contributions.items() if found == kind}
 
 
-def by_plugin(
-    contributions: Mapping[tuple[str, str], Contribution], plugin: str
-) -> Iterator[str]:
+def by_plugin(contributions: Mapping[tuple[str, str], Contribution], plugin: str) -> Iterator[str]:
     """Yield ``kind:name`` for what a plugin contributed."""
     return (f"{c.kind}:{c.name}" for c in contributions.values() if c.plugin == plugin)
 

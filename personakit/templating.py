@@ -10,160 +10,19 @@ could be far larger than their inputs are checked before they run. The sandbox i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.filters import FILTERS
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
-from jinja2.visitor import NodeTransformer
 
 from personakit import cost
 from personakit.cost import Budget, LimitExceeded
 from personakit.errors import Problem, TemplateError, did_you_mean
 from personakit.messages import Message
 from personakit.persona import Persona, Text
-
-# Left out: HTML filters, which have no place in a prompt, `random`, which would make a render
-# differ from itself, and `pprint`, which writes memory addresses.
-_DROPPED = set(
-    "e escape forceescape filesizeformat mark_safe pprint random safe striptags urlize xmlattr".split()
-)
-_GLOBALS = ("range", "dict", "namespace")
-_budget: ContextVar[Budget] = ContextVar("personakit_render_budget")
-
-
-class _Undefined(jinja2.StrictUndefined):
-    """A name that has no value: an error wherever it is used, whose message says which."""
-
-    __slots__ = ()
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, charging what happens in it to the budget of the current render."""
-
-    intercepted_binops = frozenset(["*", "**", "%", "+"])
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        _budget.get().binop(operator, left, right)
-        return super().call_binop(context, operator, left, right)
-
-    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        budget = _budget.get()
-        budget.call(obj, args, kwargs)
-        return budget.made(super().call(context, obj, *args, **kwargs))
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        # A width in a format string makes a text of any size; `|format` does the same, measured.
-        if isinstance(obj, str) and attr in ("format", "format_map", "translate"):
-            return False
-        return super().is_safe_attribute(obj, attr, value)
-
-    def wrap_str_format(self, value: Any) -> None:
-        return None
-
-    @staticmethod
-    def concat(parts: Iterable[str]) -> str:  # type: ignore[override]
-        return _budget.get().concat(parts)
-
-
-class _Meter(NodeTransformer):
-    """Rewrites a template so that what Jinja has no hook for goes through the budget, too.
-
-    That is: the steps of loops, the operator `~`, and list, tuple and dict displays.
-    """
-
-    def __init__(self, env: _Environment) -> None:
-        self.env = env
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        self.generic_visit(node)
-        node.iter = self._filtered(node.iter, "_steps")
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        self.generic_visit(node)
-        parts = nodes.List(node.nodes, lineno=node.lineno)
-        return self._filtered(parts, "_concat")
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:
-        self.generic_visit(node)
-        return self._filtered(node, "_made")
-
-    visit_Dict = visit_List
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
-        self.generic_visit(node)
-        return node if node.ctx == "store" else self._filtered(node, "_made")
-
-    def _filtered(self, value: nodes.Expr, name: str) -> nodes.Filter:
-        made = nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
-        made.set_environment(self.env)
-        return made
-
-
-def _finalize(value: Any) -> Any:
-    """Refuse to write what has no business in a prompt, such as the address of a method."""
-    if isinstance(value, str):
-        return _budget.get().made(value)
-    if isinstance(value, int | float | jinja2.Undefined):
-        return value
-    if value is None:
-        raise SecurityError(
-            "nothing (null) would be written; test it first, as in {% if x %}{{ x }}{% endif %}"
-        )
-    if isinstance(value, list | tuple | dict | set | frozenset):
-        _budget.get().made(value)
-        waiting: list[Any] = [value]
-        while waiting:
-            item = waiting.pop()
-            if isinstance(item, Mapping):
-                waiting.extend(item.values())
-            elif isinstance(item, list | tuple | set | frozenset):
-                waiting.extend(item)
-            elif not isinstance(item, str | int | float | None):
-                _refuse(item)
-        return str(value)
-    _refuse(value)
-
-
-def _refuse(value: Any) -> NoReturn:
-    kind = type(value).__name__
-    hint = "did you forget the ()?" if callable(value) else "end it with a filter such as |list"
-    raise SecurityError(f"a {kind} object is not allowed in a prompt; {hint}")
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Jinja's tojson escapes for HTML, which a prompt is not."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _environment() -> _Environment:
-    env = _Environment(
-        undefined=_Undefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-        finalize=_finalize,
-        extensions=["jinja2.ext.loopcontrols"],
-        cache_size=0,
-    )
-    env.globals = {name: env.globals[name] for name in _GLOBALS}
-    env.globals["range"] = cost.bounded_range
-    env.filters = {
-        name: cost.charged(name, function, _budget.get)
-        for name, function in (FILTERS | {"tojson": _tojson}).items()
-        if name not in _DROPPED
-    }
-    env.filters["_steps"] = lambda values: _budget.get().steps(values)
-    env.filters["_made"] = lambda value: _budget.get().made(value)
-    env.filters["_concat"] = lambda parts: _budget.get().concat(map(str, parts))
-    return env
+from personakit.sandbox import Environment, Meter, current_budget, environment
 
 
 @dataclass(slots=True)
@@ -178,7 +37,7 @@ class Templates:
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
     globals: Callable[[], Mapping[str, Any]] = dict
-    _env: _Environment = field(default_factory=_environment, init=False)
+    _env: Environment = field(default_factory=environment, init=False)
 
     def compile(self, persona: Persona) -> Compiled:
         """Check and compile every text of a persona.
@@ -190,14 +49,18 @@ class Templates:
 
     def template(self, persona: Persona, text: Text) -> tuple[jinja2.Template, set[str]]:
         """Compile one text; return it with the names that it takes from outside."""
-        token = _budget.set(Budget())
+        token = current_budget.set(Budget())
         try:
             tree = self._parsed(text.source)
             names = meta.find_undeclared_variables(tree)
-            for found in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+            for found in tree.find_all(
+                (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+            ):
                 kind = type(found).__name__.lower()
-                fail(persona, text, f"{{% {kind} %}} is not supported by this version", found.lineno)
-            code = self._env.compile(_Meter(self._env).visit(tree))
+                fail(
+                    persona, text, f"{{% {kind} %}} is not supported by this version", found.lineno
+                )
+            code = self._env.compile(Meter(self._env).visit(tree))
             return jinja2.Template.from_code(self._env, code, self._env.globals, None), names
         except jinja2.TemplateSyntaxError as error:
             fail(persona, text, _explain(error, self._env), error.lineno)
@@ -206,7 +69,7 @@ class Templates:
         except (LimitExceeded, MemoryError, SyntaxError, ValueError, OverflowError) as error:
             fail(persona, text, f"the template cannot be compiled: {error}", 1)
         finally:
-            _budget.reset(token)
+            current_budget.reset(token)
 
     def _parsed(self, source: str) -> nodes.Template:
         """Parse, and ask the plugins when a filter is unknown."""
@@ -214,7 +77,7 @@ class Templates:
         used = {found.name for found in tree.find_all(nodes.Filter)}
         if used - self._env.filters.keys():
             for name, function in self.filters().items():
-                self._env.filters.setdefault(name, cost.charged(name, function, _budget.get))
+                self._env.filters.setdefault(name, cost.charged(name, function, current_budget.get))
         return tree
 
     def known_globals(self, names: set[str]) -> set[str]:
@@ -239,10 +102,10 @@ class Compiled:
         self.persona = persona
         self.used: set[str] = set()
         self._system = self._prepare(templates, persona.system)
-        self._messages = [
-            (role, self._prepare(templates, text)) for role, text in persona.messages
-        ]
-        self._prompt = persona.prompt and self._prepare(templates, persona.prompt, {"input"})
+        self._messages = [(role, self._prepare(templates, text)) for role, text in persona.messages]
+        self._prompt = None
+        if persona.prompt is not None:
+            self._prompt = self._prepare(templates, persona.prompt, {"input"})
 
     def _prepare(
         self, templates: Templates, text: Text, extra: frozenset[str] | set[str] = frozenset()
@@ -272,7 +135,7 @@ class Compiled:
             TemplateError: A template fails, or asks for more than a render may use.
         """
         budget = Budget(allowance=cost.size_of(values) + len(prompt or ""))
-        token = _budget.set(budget)
+        token = current_budget.set(budget)
         try:
             messages = [Message("system", self._text(self._system, values))]
             messages += [Message(role, self._text(pair, values)) for role, pair in self._messages]
@@ -283,7 +146,7 @@ class Compiled:
                 messages.append(Message("user", prompt))
             return messages
         finally:
-            _budget.reset(token)
+            current_budget.reset(token)
 
     def _with_input(self, values: Mapping[str, Any], prompt: str | None) -> dict[str, Any]:
         return dict(values) if prompt is None else {**values, "input": prompt}
@@ -294,7 +157,7 @@ class Compiled:
             return text.source
         try:
             context = template.new_context(dict(values))
-            return _Environment.concat(template.root_render_func(context))
+            return Environment.concat(template.root_render_func(context))
         except LimitExceeded as error:
             fail(self.persona, text, str(error), _line(error))
         except jinja2.UndefinedError as error:
@@ -333,7 +196,7 @@ def _line(error: BaseException) -> int:
     return int(found)
 
 
-def _explain(error: jinja2.TemplateSyntaxError, env: _Environment) -> str:
+def _explain(error: jinja2.TemplateSyntaxError, env: Environment) -> str:
     message = (error.message or "cannot be read").rstrip(".")
     if message.startswith("No filter named"):
         name = message.split("'")[1]
@@ -343,5 +206,3 @@ def _explain(error: jinja2.TemplateSyntaxError, env: _Environment) -> str:
         name = message.split("'")[1]
         return f"unknown test {name!r}{did_you_mean(name, env.tests)}"
     return f"template syntax: {message}"
-
-

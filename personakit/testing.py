@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from personakit.chain import Emit
 from personakit.config import Config
+from personakit.drive import Emit
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, Usage
 from personakit.persona import Persona
@@ -107,7 +107,9 @@ def in_mode(mode: str, run_with: Runner, who: Any, prompt: str | None = None) ->
             return "".join([piece async for piece in stream])
 
         text = asyncio.run(read())
-    assert text == stream.response.text, f"streamed {text!r}, but responded {stream.response.text!r}"
+    assert text == stream.response.text, (
+        f"streamed {text!r}, but responded {stream.response.text!r}"
+    )
     return stream.response
 
 
@@ -186,7 +188,9 @@ class Server:
         base_url: The address to give to a provider or to OPENAI_BASE_URL.
     """
 
-    def __init__(self, answers: Sequence[Any] = ("Hello!",), *, size: int = 3, cut: int = 0) -> None:
+    def __init__(
+        self, answers: Sequence[Any] = ("Hello!",), *, size: int = 3, cut: int = 0
+    ) -> None:
         self.answers, self.size, self.cut = answers, size, cut
         self.requests: list[Received] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())

@@ -65,7 +65,8 @@ class Variable:
         return self._out_of_range(value) or self._mismatch(value)
 
     def _out_of_range(self, value: Any) -> str | None:
-        if self.minimum is None and self.maximum is None or self.type in ("boolean", "object"):
+        unbounded = self.minimum is None and self.maximum is None
+        if unbounded or self.type in ("boolean", "object"):
             return None
         sized = self.type in ("string", "array")
         size, what = (len(value), "its length") if sized else (value, "it")
@@ -91,7 +92,7 @@ class Variable:
         try:
             value = self._converted(text)
         except ValueError:
-            example = {"array": '\'["a", "b"]\' or a,b', "object": '\'{"key": 1}\''}.get(self.type)
+            example = {"array": '\'["a", "b"]\' or a,b', "object": "'{\"key\": 1}'"}.get(self.type)
             hint = f", as in {self.name}={example}" if example else ""
             raise VariableError(
                 f"variable {self.name!r}: expected {article(self.type)}{hint}, found {text!r}"

@@ -1,0 +1,5 @@
+"""`python -m personakit`."""
+
+from personakit.cli import main
+
+main()

@@ -1,0 +1,111 @@
+"""The command line. Each command is a module of this package, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from typing import Any
+
+import click
+
+import personakit
+
+COMMANDS = {
+    "list": "List the personas that can be run.",
+    "plugins": "List the installed plugins.",
+    "render": "Show the messages that a persona makes, without sending anything.",
+    "run": "Run a persona and print the answer.",
+    "show": "Show a persona: its variables, parameters and texts.",
+}
+
+
+class _Group(click.Group):
+    """Commands by name: the modules of this package, then those that plugins contribute."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *self._contributed()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"personakit.cli.{cmd_name}")
+            command: click.Command = module.command
+            return command
+        return self._contributed().get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The modules need not be imported to list what they do.
+        rows = list(COMMANDS.items())
+        rows += [(n, c.get_short_help_str()) for n, c in self._contributed().items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from personakit.errors import did_you_mean  # noqa: PLC0415
+
+            hint = did_you_mean(args[0], self.list_commands(ctx))
+            message = f"no command {args[0]!r}{hint or '; `personakit --help` lists them'}"
+            raise click.UsageError(message, ctx) from None
+
+    @staticmethod
+    def _contributed() -> dict[str, Any]:
+        from personakit.runner import default_runner  # noqa: PLC0415
+
+        return default_runner().plugins.every("command")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(personakit.__version__, prog_name="personakit")
+def group() -> None:
+    """Personas as YAML files: render them, run them, share them.
+
+    \b
+    personakit run chef "A quick vegan dinner for two" -v guests=2
+    """  # noqa: D301
+
+
+def main() -> None:
+    """Run the command line and exit: 0, 1 for a run that failed, 2 for wrong usage or files."""
+    for stream in (sys.stdout, sys.stderr):
+        # A model may say what the terminal's encoding lacks, or half a surrogate pair.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    sys.exit(_outcome())
+
+
+def _outcome() -> int:
+    from personakit.errors import PersonakitError  # noqa: PLC0415
+
+    try:
+        result = group(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PersonakitError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`); Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except RecursionError:
+        _say("the input is nested too deep")
+        return 2
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str) -> None:
+    from personakit.cli.common import printable  # noqa: PLC0415
+
+    click.echo(f"Error: {printable(message)}", err=True)

@@ -1,0 +1,193 @@
+"""What the commands share: the options that choose a request, and ways to print."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from personakit import document, parameters
+from personakit.errors import UsageError, VariableError, did_you_mean
+
+if TYPE_CHECKING:
+    from personakit.persona import Persona
+    from personakit.runner import Runner
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class PersonaName(click.ParamType[str]):
+    """A persona's name or path, completed by the shell."""
+
+    name = "persona"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin with what is typed."""
+        names = runner().library.names()
+        items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return items or [CompletionItem(incomplete, type="file")]
+
+
+def runner() -> Runner:
+    """Return the runner that every command uses."""
+    from personakit.runner import default_runner  # noqa: PLC0415
+
+    return default_runner()
+
+
+def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add PERSONA, PROMPT and the options that choose variables, model and parameters."""
+    decorators = (
+        click.argument("persona", type=PersonaName()),
+        click.argument("prompt", nargs=-1),
+        click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
+                     help="Set a variable; NAME=@FILE takes the text of a file. Repeatable."),
+        click.option("--variables", "file", metavar="FILE",
+                     help="Set variables from a JSON or YAML file."),
+        click.option("-m", "--model", metavar="MODEL",
+                     help="provider/model, such as openai/gpt-5-mini or local."),
+        click.option("-p", "--parameter", "settings", multiple=True, metavar="NAME=VALUE",
+                     help="Set a parameter, such as temperature=0.2. Repeatable."),
+    )  # fmt: skip
+    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
+
+
+def chosen(
+    persona: Persona, pairs: tuple[str, ...], file: str | None, settings: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the variables and parameters that the options give, each by its type.
+
+    Raises:
+        UsageError: An option has no ``=``, a file cannot be read, or a value is of no use.
+    """
+    variables: dict[str, Any] = _mapping(file) if file is not None else {}
+    for pair in pairs:
+        name, value = _split(pair, "-v")
+        declared = persona.variables.get(name)
+        text = read_text(value[1:], "-v") if value.startswith("@") else value
+        variables[name] = declared.convert(text) if declared is not None else text
+    given = {}
+    for pair in settings:
+        name, value = _split(pair, "-p")
+        given[name] = parameters.convert(name, value)
+    return {"variables": variables, "parameters": given}
+
+
+def _split(pair: str, option: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} takes NAME=VALUE, found {pair!r}")
+    return name, value
+
+
+def _mapping(file: str) -> dict[str, Any]:
+    """Return the mapping in a JSON or YAML file."""
+    found = document.parse(read_text(file, "--variables"), file).data
+    if not isinstance(found, dict):
+        raise VariableError(f"{file}: expected a mapping of variables to values")
+    return found
+
+
+def read_text(file: str, option: str) -> str:
+    """Return the text of a file that an option names; ``-`` is standard input.
+
+    Raises:
+        UsageError: It cannot be read, or is not UTF-8.
+    """
+    if file == "-":
+        return stdin_text()
+    path = Path(file).expanduser()
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option}: {file} is not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        near = did_you_mean(path.name, _neighbours(path))
+        raise UsageError(f"{option}: cannot read {file}: {error.strerror}{near}") from None
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def stdin_text() -> str:
+    """Return standard input as text.
+
+    Raises:
+        UsageError: It is not UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8 (byte {error.start})") from None
+
+
+def prompt_text(words: tuple[str, ...]) -> str | None:
+    """Return the prompt: the words, in which ``-`` is standard input, or what is piped in.
+
+    With words, standard input is read for a ``-`` only: a loop that reads its lines from there
+    would lose them otherwise. None when there is neither.
+    """
+    if words:
+        if "-" not in words:
+            return " ".join(words)
+        return "\n\n".join(stdin_text() if word == "-" else word for word in words)
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return None
+    return stdin_text() or None
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_answer(text: str, end: str = "\n") -> None:
+    """Print what a model said: as it is into a pipe, made harmless on a terminal."""
+    click.echo((printable(text) if sys.stdout.isatty() else text) + end, nl=False)
+    sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Return a text without the control characters that would steer a terminal."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def table(title: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows: as a table on a terminal, with tabs between the columns into a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(printable(cell).replace("\n", " ") for cell in row))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in title:
+        made.add_column(name, overflow="fold", no_wrap=name == title[0])
+    for row in rows:
+        cells = [Text(printable(cell)) for cell in row]
+        cells[0].stylize("cyan")
+        made.add_row(*cells)
+    Console().print(made)
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a frozen mapping as one that can be printed."""
+    from personakit.frozen import thaw  # noqa: PLC0415
+
+    return dict(thaw(value))

@@ -1,0 +1,97 @@
+"""`personakit run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from personakit.cli import common
+from personakit.cli.render import request_json, show_request
+from personakit.errors import BackendError, PluginError, RunError
+
+if TYPE_CHECKING:
+    from personakit.messages import Response
+    from personakit.runner import Runner
+
+
+@click.command("run")
+@common.request_options
+@click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
+              "end. Default: stream to a terminal.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def command(
+    persona: str,
+    prompt: tuple[str, ...],
+    stream: bool | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Run PERSONA and print the answer.
+
+    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is what you say to it;
+    without one, text piped in is used. A `-` among the words stands for text piped in:
+
+    \b
+      cat notes.txt | personakit run summarizer
+      git diff | personakit run code-reviewer "Look for races." -
+    """  # noqa: D301
+    runner = common.runner()
+    found = runner.load(persona)
+    model = options.pop("model")
+    request = {"model": model, **common.chosen(found, **options)}
+    text = common.prompt_text(prompt)
+    if dry_run:
+        prepared = runner.prepare(found, text, **request)
+        common.print_json(request_json(prepared)) if as_json else show_request(prepared)
+        return 0
+    if as_json:
+        common.print_json(_answer_json(runner.run(found, text, **request), found.name))
+        return 0
+    try:
+        if sys.stdout.isatty() if stream is None else stream:
+            _stream(runner, found, text, request)
+        else:
+            common.print_answer(runner.run(found, text, **request).text)
+    except RunError as error:
+        _keep(error, streamed=bool(stream))
+        raise
+    return 0
+
+
+def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, Any]) -> None:
+    """Print text as it arrives; what was printed always ends with a line end."""
+    last = ""
+    try:
+        with runner.stream(persona, text, **request) as pieces:
+            for piece in pieces:
+                common.print_answer(piece, end="")
+                last = piece or last
+    finally:
+        if not last.endswith("\n"):
+            click.echo()
+
+
+def _keep(error: RunError, *, streamed: bool) -> None:
+    """Print what had been received when a run failed: it was paid for."""
+    received = error.partial if isinstance(error, BackendError) else ""
+    if isinstance(error, PluginError) and error.response is not None:
+        received = error.response.text
+    if received and not streamed and not sys.stdout.isatty():
+        common.print_answer(received)
+
+
+def _answer_json(response: Response, persona: str) -> dict[str, Any]:
+    usage = response.usage
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {
+        "text": response.text,
+        "model": response.model,
+        "finish_reason": response.finish_reason,
+        "usage": {name: getattr(usage, name) for name in names} if usage else None,
+        "persona": persona,
+        "id": response.id,
+    }

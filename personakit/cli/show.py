@@ -1,0 +1,93 @@
+"""`personakit show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from personakit.cli import common
+
+if TYPE_CHECKING:
+    from personakit.persona import Persona, Text
+    from personakit.variables import Variable
+
+
+@click.command("show")
+@click.argument("persona", type=common.PersonaName())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(persona: str, as_json: bool) -> None:
+    """Show what PERSONA takes and says: its variables, parameters, plugins and texts."""
+    found = common.runner().load(persona)
+    if as_json:
+        common.print_json(_json(found))
+        return
+    head = [(name, value) for name, value in _head(found) if value]
+    click.echo(f"{found.name}: {common.printable(found.description)}")
+    for name, value in head:
+        click.echo(f"  {name:<11} {common.printable(value)}")
+    if found.variables:
+        click.echo("\nvariables")
+        common.table(
+            ("name", "type", "value", "description"),
+            [_row(variable) for variable in found.variables.values()],
+        )
+    texts: list[tuple[str, Text]] = [("system", found.system), *found.messages]
+    texts += [("prompt", found.prompt)] if found.prompt else []
+    for role, text in texts:
+        click.secho(f"\n--- {role}", dim=True)
+        click.echo(text.source.rstrip("\n"))
+
+
+def _head(persona: Persona) -> list[tuple[str, str]]:
+    settings = ", ".join(f"{name}={value}" for name, value in persona.parameters.items())
+    return [
+        ("version", persona.version),
+        ("tags", ", ".join(persona.tags)),
+        ("authors", ", ".join(persona.authors)),
+        ("license", persona.license),
+        ("source", persona.source),
+        ("model", persona.model or ""),
+        ("parameters", settings),
+        ("plugins", ", ".join(use.name for use in persona.plugins)),
+        ("path", persona.path),
+    ]
+
+
+def _row(variable: Variable) -> tuple[str, str, str, str]:
+    kind = variable.type
+    if variable.enum:
+        kind = " | ".join(map(str, variable.enum))
+    low, high = variable.minimum, variable.maximum
+    if low is not None or high is not None:
+        kind += f" {'' if low is None else low}..{'' if high is None else high}"
+    value = "required" if variable.required else str(variable.default)
+    return variable.name, kind, value, variable.description
+
+
+def _json(persona: Persona) -> dict[str, Any]:
+    from personakit.frozen import thaw  # noqa: PLC0415
+
+    return {
+        "name": persona.name,
+        **{name: value for name, value in _head(persona) if name in ("version", "license", "path")},
+        "description": persona.description,
+        "tags": list(persona.tags),
+        "authors": list(persona.authors),
+        "model": persona.model,
+        "parameters": thaw(persona.parameters),
+        "variables": {
+            name: {
+                "type": variable.type,
+                "default": thaw(variable.default),
+                "required": variable.required,
+                "enum": thaw(variable.enum),
+                "description": variable.description,
+            }
+            for name, variable in persona.variables.items()
+        },
+        "plugins": [use.name for use in persona.plugins],
+        "system": persona.system.source,
+        "messages": [{"role": role, "content": text.source} for role, text in persona.messages],
+        "prompt": persona.prompt.source if persona.prompt else None,
+    }

@@ -1,0 +1,271 @@
+"""The drivers: they step a coroutine to its end, in the sync and in the async API.
+
+The sync API steps it with `send(None)`, without an event loop or a thread; the async API hands what
+it awaits to the running loop. Text on its way out is put into the run's outbox, and a
+marker is awaited that gives control to the driver, which yields the text to the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from personakit.errors import PersonakitError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Emit = Callable[[str], Awaitable[None]]
+_in_sync: ContextVar[bool] = ContextVar("personakit_in_sync", default=False)
+
+
+def in_sync() -> bool:
+    """Tell whether the code runs under the sync API, where nothing may really wait."""
+    return _in_sync.get()
+
+
+def io(
+    sync: Callable[P, T], async_: Callable[P, Awaitable[T]] | None = None
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return one awaitable function out of a blocking and an async one.
+
+    Args:
+        sync: Called under the sync API.
+        async_: Awaited under the async API; without it, `sync` runs in a thread there.
+    """
+
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _in_sync.get():
+            return sync(*args, **kwargs)
+        if async_ is not None:
+            return await async_(*args, **kwargs)
+        return await asyncio.to_thread(sync, *args, **kwargs)
+
+    return call
+
+
+async def sleep(seconds: float) -> None:
+    """Wait, in every mode."""
+    if in_sync():
+        time.sleep(seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
+class BlockingAwait(RuntimeError):
+    """Thrown into a plugin that awaits something real under the sync API."""
+
+
+class _Mark:
+    """Awaited to hand control to the driver, which empties the outbox."""
+
+    def __await__(self) -> Generator[_Mark, None, None]:
+        yield self
+
+
+class _Passed:
+    """Hands what an inner await yields to the loop that is running."""
+
+    __slots__ = ("_item",)
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield self._item)
+
+
+@dataclass(slots=True)
+class Run(Generic[T]):
+    """One call that is under way: a coroutine, its context, and the text waiting to go out."""
+
+    start: Callable[[Emit], Coroutine[Any, Any, T]]
+    outbox: list[str] = field(default_factory=list)
+    result: T | None = None
+    context: Context = field(default_factory=copy_context)
+    _stepping: bool = False
+
+    async def emit(self, text: str) -> None:
+        """Put text into the outbox and let the driver have it.
+
+        From another task (asyncio.wait_for makes one before Python 3.12) the driver
+        cannot be reached; the text goes out when it is next in control.
+        """
+        self.outbox.append(text)
+        if self._stepping:
+            await _Mark()
+
+    def step(self, action: Callable[..., Any], *args: Any) -> Any:
+        """Run the coroutine to its next await."""
+        self._stepping = True
+        try:
+            return self.context.run(action, *args)
+        finally:
+            self._stepping = False
+
+    def finished(self) -> T:
+        """Return the result of a run that has ended."""
+        if self.result is None:
+            raise PersonakitError("the stream has not ended; read it to its end first")
+        return self.result
+
+    def drain(self) -> Iterator[str]:
+        """Yield and forget what waits to go out."""
+        while self.outbox:
+            yield self.outbox.pop(0)
+
+
+def drive(run: Run[T]) -> Iterator[str]:
+    """Step a run to its end without an event loop, yielding the text that goes out."""
+    run.context.run(_in_sync.set, True)
+    coroutine = run.start(run.emit)
+    action: Callable[..., Any] = coroutine.send
+    argument: Any = None
+    try:
+        while True:
+            try:
+                item = run.step(action, argument)
+            except StopIteration as stop:
+                run.result = stop.value
+                yield from run.drain()
+                return
+            except Exception:
+                yield from run.drain()
+                raise
+            action, argument = coroutine.send, None
+            if isinstance(item, _Mark):
+                yield from run.drain()
+            else:
+                action = coroutine.throw
+                argument = BlockingAwait(f"it awaited {item!r}")
+    finally:
+        run.context.run(coroutine.close)
+
+
+async def adrive(run: Run[T]) -> AsyncIterator[str]:
+    """Step a run to its end in the running event loop, yielding the text that goes out."""
+    run.context.run(_in_sync.set, False)
+    coroutine = run.start(run.emit)
+    action: Callable[..., Any] = coroutine.send
+    argument: Any = None
+    try:
+        while True:
+            try:
+                item = run.step(action, argument)
+            except StopIteration as stop:
+                run.result = stop.value
+                for text in run.drain():
+                    yield text
+                return
+            except Exception:
+                for text in run.drain():
+                    yield text
+                raise
+            action, argument = coroutine.send, None
+            if isinstance(item, _Mark):
+                for text in run.drain():
+                    yield text
+                continue
+            try:
+                argument = await _Passed(item)
+            except BaseException as error:
+                action, argument = coroutine.throw, error
+    finally:
+        await _unwind(run, coroutine)
+
+
+async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
+    """End an abandoned run: unlike close(), this lets its `finally` blocks await."""
+    if inspect.getcoroutinestate(coroutine) in (inspect.CORO_CLOSED, inspect.CORO_CREATED):
+        coroutine.close()
+        return
+    action: Callable[..., Any] = coroutine.throw
+    argument: Any = GeneratorExit()
+    while True:
+        try:
+            item = run.step(action, argument)
+        except (StopIteration, GeneratorExit):
+            return
+        action, argument = coroutine.send, None
+        if not isinstance(item, _Mark):
+            try:
+                argument = await _Passed(item)
+            except BaseException as error:
+                action, argument = coroutine.throw, error
+
+
+class Stream(Generic[T]):
+    """The text of a run while it arrives: an iterator, or an async iterator if `astream` made it.
+
+    Closing it, leaving its `with` block or dropping it ends the request.
+    """
+
+    def __init__(self, run: Run[T], *, is_async: bool) -> None:
+        self._run = run
+        self._items: Any = adrive(run) if is_async else drive(run)
+        self._is_async = is_async
+        self.text = ""
+        """What has gone out so far."""
+
+    @property
+    def response(self) -> T:
+        """The whole response, once the stream has ended.
+
+        Raises:
+            PersonakitError: It has not.
+        """
+        return self._run.finished()
+
+    def __iter__(self) -> Stream[T]:
+        self._check(False)
+        return self
+
+    def __next__(self) -> str:
+        self._check(False)
+        text: str = next(self._items)
+        self.text += text
+        return text
+
+    def __aiter__(self) -> Stream[T]:
+        self._check(True)
+        return self
+
+    async def __anext__(self) -> str:
+        self._check(True)
+        text: str = await anext(self._items)
+        self.text += text
+        return text
+
+    def _check(self, is_async: bool) -> None:
+        if is_async != self._is_async:
+            made, way = ("astream", "async for") if self._is_async else ("stream", "for")
+            raise TypeError(f"this stream was made by {made}(): read it with `{way}`")
+
+    def close(self) -> None:
+        """End a stream made by `stream`."""
+        self._check(False)
+        self._items.close()
+
+    async def aclose(self) -> None:
+        """End a stream made by `astream`."""
+        self._check(True)
+        await self._items.aclose()
+
+    def __enter__(self) -> Stream[T]:
+        self._check(False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Stream[T]:
+        self._check(True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

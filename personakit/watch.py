@@ -1,0 +1,65 @@
+"""Watching a run: the observers, and the backend that only looks at a request."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+import uuid
+from typing import Any
+
+from personakit.chain import Layer
+from personakit.drive import Emit
+from personakit.messages import Event, Request, Response, Timings
+from personakit.plugins import Bound
+
+_log = logging.getLogger("personakit")
+
+
+class Leaving(BaseException):
+    """Carries a request out through the plugins; no `except Exception` of theirs stops it."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+class Nothing:
+    """A backend that sends nothing."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Leave with the request."""
+        raise Leaving(request)
+
+
+class Watch:
+    """Tells the observers of one run what happens; nothing that they do reaches the run."""
+
+    def __init__(self, bound: Bound, persona: str) -> None:
+        self._observers = bound.observers
+        self._persona = persona
+        self._run = uuid.uuid4().hex if bound.observers else ""
+        self._started = time.time()
+        self._clock = time.perf_counter()
+
+    def timings(self) -> Timings:
+        """Return when the run began and how long it took."""
+        return Timings(self._started, time.perf_counter() - self._clock)
+
+    async def skipped(self, layer: Layer, error: Exception) -> None:
+        """Log a plugin that was passed over, and tell the observers."""
+        _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
+        await self("skipped", error=error, plugin=layer.plugin)
+
+    async def __call__(self, name: Any, **fields: Any) -> None:
+        """Tell the observers of an event."""
+        if not self._observers or isinstance(fields.get("error"), Leaving):
+            return
+        event = Event(name, self._run, self._persona, time=time.time(), **fields)
+        for plugin, observe in self._observers:
+            try:
+                result = observe(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                _log.warning("plugin %r failed in its observe hook", plugin, exc_info=True)
