@@ -311,6 +311,11 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
             'quote it ("{{ name }}"), or write the text below a "|"'
         )
     if "mapping values are not allowed" in problem:
+        if mark and ": " not in line[: mark.column]:
+            return (
+                "found a key below a value that is complete already; check the indentation, "
+                'or write a text of several lines below a "|"'
+            )
         return (
             'found a second ": " on this line; quote a value that holds ": ", '
             'or write the text below a "|"'

@@ -87,8 +87,8 @@ class Library:
             if found is None:
                 continue
             if found.name != name:
-                problem = f"name: found {found.name!r} in a file called {name!r}; use one name"
-                raise PersonaError([found.document.problem(problem, ("name",))])
+                fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
+                raise PersonaError([found.document.problem(fault, ("name",))])
             return found
         names = self.names()
         where = ", ".join(str(folder) for folder in self.folders() if folder.is_dir())

@@ -55,8 +55,6 @@ def make(origin: str, target: Any, given: Mapping[str, Any]) -> Any:
 
 def parameters(target: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a class that can be given by name."""
-    if target.__init__ is object.__init__:
-        return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {n: p for n, p in inspect.signature(target).parameters.items() if p.kind in by_name}
 
@@ -64,7 +62,7 @@ def parameters(target: type) -> dict[str, inspect.Parameter]:
 def _checked(target: type, name: str, value: Any) -> Any:
     """Return a value converted to the type that a class declares for an option."""
     hints = {**typing.get_type_hints(target, include_extras=True)}
-    init: Any = vars(target).get("__init__", target)
+    init: Any = target.__init__  # type: ignore[misc]
     hints |= typing.get_type_hints(init, include_extras=True)
     if name not in hints:
         return value

@@ -83,7 +83,7 @@ def _outcome() -> int:
     from personakit.errors import PersonakitError  # noqa: PLC0415
 
     try:
-        result = group(standalone_mode=False)
+        result = group(prog_name="personakit", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

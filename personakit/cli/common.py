@@ -157,7 +157,7 @@ def print_json(value: Any) -> None:
 
 def print_answer(text: str, end: str = "\n") -> None:
     """Print what a model said: as it is into a pipe, made harmless on a terminal."""
-    click.echo((printable(text) if sys.stdout.isatty() else text) + end, nl=False)
+    sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
     sys.stdout.flush()
 
 

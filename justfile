@@ -1,0 +1,29 @@
+# Everything that CI runs.
+default: format lint types contracts test
+
+# Rewrite nothing; fail when a file is not formatted.
+format:
+    uv run ruff format --check .
+
+lint:
+    uv run ruff check .
+
+types:
+    uv run mypy
+
+# The layers and doors of pyproject.toml.
+contracts:
+    uv run lint-imports --no-cache
+
+# Tests of the package and of every plugin, README and docs examples among them.
+test *args:
+    uv run pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=92 {{args}}
+
+# Format and mend what can be mended.
+fix:
+    uv run ruff format .
+    uv run ruff check --fix .
+
+# Build the wheel and the sdist, and use the wheel in an empty environment.
+package:
+    uv run pytest tests/test_packaging.py -v
