@@ -134,7 +134,7 @@ class Library:
         return sorted({file.stem for folder in self.folders() for file in _listed(folder)})
 
     def personas(self) -> Iterator[Persona | PersonaError]:
-        """Yield every persona by name, the first of each name; for a file that is wrong its error."""
+        """Yield every persona by name, the first of each; for a wrong file its error."""
         first: dict[str, Path] = {}
         for folder in self.folders():
             for file in _listed(folder):

@@ -1,0 +1,128 @@
+"""README and docs say what is true: their examples run, and nothing public is missing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from personakit import Persona, Registry, Runner, parameters, persona, providers, variables
+from personakit.cli import COMMANDS
+from personakit.config import KEYS, PROVIDER_KEYS, Config
+from personakit.hookspecs import Specs
+from personakit.persona import KEYS as PERSONA_KEYS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for match in BLOCK.finditer(page.read_text("utf-8")):
+            line = page.read_text("utf-8").count("\n", 0, match.start()) + 1
+            if match[1] == language:
+                found.append((f"{page.relative_to(ROOT)}:{line}", match[2]))
+    return found
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize(("place", "code"), blocks("python"), ids=lambda v: v[:30])
+def test_python_examples_run(place: str, code: str) -> None:
+    if "personakit.run(" in code:
+        compile(
+            code, place, "exec", dont_inherit=True
+        )  # it asks a real model; the local plugin's tests run it
+        return
+    if place.startswith("README") and "check_plugin(Shout" in code:
+        code = (
+            next(c for p, c in blocks("python") if p.startswith("README") and "@hookimpl" in c)
+            + code
+        )
+    names: dict[str, object] = {"__name__": place}
+    exec(compile(code, place, "exec", dont_inherit=True), names)
+    for name, value in list(names.items()):
+        if name.startswith("test_") and callable(value):
+            value()
+
+
+@pytest.mark.parametrize(("place", "text"), blocks("yaml"), ids=lambda v: v[:30])
+def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: Path) -> None:
+    if text.lstrip().startswith(("model:", "providers:")):
+        file = tmp_path / "config.yaml"
+        file.write_text(text, "utf-8")
+        assert Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)}).file
+        return
+    if "system:" not in text:
+        text = "system: x\n" + text
+    found = Persona.parse(text, "example.yaml")
+    if not any(use.name == "nope" for use in found.plugins):
+        given = {n: v.example for n, v in found.variables.items() if v.required}
+        Runner(Config(path=())).render(found, "x", variables=given)
+
+
+def test_the_transcript_of_render_in_the_readme_is_what_it_prints() -> None:
+    text = page("README.md")
+    source = next(t for _, t in blocks("yaml") if "name: greeter" in t)
+    found = Persona.parse(source, "greeter.yaml")
+    request = Runner(Config(path=())).render(found, "Zoë", variables={"language": "French"})
+    shown = "".join(f"--- {m.role}\n{m.text.rstrip()}\n" for m in request.messages)
+    assert shown in text
+
+
+def test_the_readme_is_short_up_to_the_first_success() -> None:
+    assert len(page("README.md").split("## Choose a model")[0].split()) < 450
+
+
+def test_every_key_of_a_persona_has_a_section() -> None:
+    sections = re.findall(r"^## (\S+)$", page("docs/personas.md"), re.MULTILINE)
+    assert sorted(sections) == sorted(PERSONA_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("names", "where"),
+    [
+        (parameters.ALLOWED, "docs/personas.md"),
+        (parameters.REFUSED, "docs/personas.md"),
+        (variables.TYPES, "docs/personas.md"),
+        (persona.VARIABLE_KEYS, "docs/personas.md"),
+        (providers.BUILT_IN, "docs/models.md"),
+        (KEYS, "docs/models.md"),
+        (set(PROVIDER_KEYS) - {"connect"}, "docs/models.md"),
+    ],
+)
+def test_every_name_is_documented(names: set[str], where: str) -> None:
+    text = page(where)
+    assert [name for name in names if f"`{name}`" not in text and f"\n{name}:" not in text] == []
+
+
+def test_every_command_is_documented() -> None:
+    assert [c for c in COMMANDS if f"`personakit {c}" not in page("docs/cli.md")] == []
+
+
+def test_every_hook_and_argument_is_documented() -> None:
+    text = page("docs/plugins.md")
+    for name in ("setup", "chat", "tool", "observe"):
+        arguments = [p for p in inspect.signature(getattr(Specs, name)).parameters if p != "self"]
+        assert f"## The hook `{name}`" in text
+        assert f"`{name}({', '.join(arguments)})`" in text
+
+
+def test_every_contribution_is_documented() -> None:
+    text = page("docs/plugins.md")
+    methods = [n for n, _ in inspect.getmembers(Registry, inspect.isfunction) if n[0] != "_"]
+    assert [name for name in methods if f"`{name}(" not in text] == []
+
+
+def test_the_json_forms_of_the_cli_are_the_documented_ones() -> None:
+    text = textwrap.dedent(page("docs/cli.md"))
+    for key in ("name", "distribution", "hooks", "provides", "finish_reason", "total_tokens"):
+        assert json.dumps(key) in text
