@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from personakit.errors import PersonaError, PersonaNotFound, Problem, did_you_mean
+from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
 from personakit.persona import NAME, Persona
 
 ENDING = ".yaml"
 ENTRY_POINTS = "personakit.personas"
+MAX_DEPTH = 16
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)\Z", re.DOTALL)
 _PATH = re.compile(r"[/\\]|\.ya?ml\Z|\.json\Z|\A~")
+
+State = tuple[int, int, int] | None
 
 
 def shipped() -> Path:
@@ -38,6 +41,35 @@ def packaged() -> Iterator[Path]:
             yield Path(folder, *point.value.split(".")[1:])
 
 
+def state_of(file: Path) -> State:
+    """Return what changes when a file does; None when there is no such file.
+
+    Raises:
+        PersonaError: The file cannot be looked at.
+    """
+    try:
+        stat = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def inside(root: Path, relative: str) -> Path | None:
+    """Return a file below a folder, or None when there is none.
+
+    Raises:
+        UsageError: The path, or a link on it, leads out of the folder.
+    """
+    file = root / relative
+    if not file.is_file():
+        return None
+    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
+        raise UsageError(f"{relative!r} leads out of the library folder {root}")
+    return file
+
+
 @dataclass(slots=True)
 class Library:
     """Personas along a search path.
@@ -49,7 +81,7 @@ class Library:
 
     path: tuple[Path, ...] = ()
     loader: Callable[[str], Callable[[str], str | bytes] | None] = lambda scheme: None
-    _read: dict[Path, tuple[tuple[int, int, int], Persona]] = field(default_factory=dict)
+    _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
 
     def folders(self) -> Iterator[Path]:
         """Yield the folders of the search path, in order; some may not exist."""
@@ -82,17 +114,15 @@ class Library:
 
     def _by_name(self, name: str) -> Persona:
         for folder in self.folders():
-            file = folder / (name + ENDING)
-            found = self._cached(file)
+            found = self._cached(folder / (name + ENDING))
             if found is None:
                 continue
             if found.name != name:
                 fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
                 raise PersonaError([found.document.problem(fault, ("name",))])
             return found
-        names = self.names()
         where = ", ".join(str(folder) for folder in self.folders() if folder.is_dir())
-        hint = did_you_mean(name, names) or "; `personakit list` shows what there is"
+        hint = did_you_mean(name, self.names()) or "; `personakit list` shows what there is"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
     def _by_path(self, text: str) -> Persona:
@@ -108,26 +138,50 @@ class Library:
         function = self.loader(scheme)
         if function is None:
             raise PersonaNotFound(f"no file {text}, and no plugin loads {scheme}: personas")
-        return Persona.parse(function(rest), text)
+        # What comes from elsewhere may extend what is here, but reads no file beside itself.
+        return Persona.parse(function(rest), text, parents=_Reading(self).parent)
 
     def _cached(self, file: Path) -> Persona | None:
-        """Return the persona of a file, read again when the file has changed; None for no file."""
-        try:
-            stat = file.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
-        state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        """Return the persona of a file, read again when it or a parent has changed."""
         known = self._read.get(file)
-        if known is not None and known[0] == state:
+        if known is not None and all(state_of(f) == state for f, state in known[0].items()):
             return known[1]
-        if file.is_dir():
-            raise PersonaError([Problem("is a folder; name a file in it", str(file))])
         self._read.pop(file, None)
-        made = Persona.read(file)
-        self._read[file] = (state, made)
+        if state_of(file) is None:
+            return None
+        reading = _Reading(self)
+        made = reading.read(file)
+        self._read[file] = (reading.states, made)
         return made
+
+    def roots(self, path: str) -> Iterator[Path]:
+        """Yield the folders that a file's `extends` and includes are looked for in."""
+        if Path(path).is_file():
+            yield Path(path).parent
+        yield from self.folders()
+
+    def partial(self, name: str, path: str) -> Path:
+        """Return the file that a template includes.
+
+        Args:
+            name: What the template says, such as ``partials/tone.md``.
+            path: The file of the template.
+
+        Raises:
+            UsageError: There is no such file in the library, or it is outside.
+        """
+        parts = name.split("/")
+        if not all(parts) or "\\" in name or ".." in parts or ":" in name or "\0" in name:
+            raise UsageError(
+                f"include {name[:80]!r} is not allowed: write a path inside the library, "
+                f"such as partials/tone.md"
+            )
+        for root in self.roots(path):
+            found = inside(root, name)
+            if found is not None:
+                return found
+        where = ", ".join(str(folder) for folder in self.roots(path) if folder.is_dir())
+        raise UsageError(f"no file {name!r} to include in {where}")
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""
@@ -146,6 +200,51 @@ class Library:
                     yield found
             except PersonaError as error:
                 yield error
+
+
+class _Reading:
+    """Reads a file and those that it extends.
+
+    Attributes:
+        states: The state of each file that was read.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.states: dict[Path, State] = {}
+        self.stack: list[Path] = []
+
+    def read(self, file: Path) -> Persona:
+        """Read a file; one that another extends needs no `system`."""
+        if file.is_dir():
+            raise PersonaError([Problem("is a folder; name a file in it", str(file))])
+        self.states[file] = state_of(file)
+        self.stack.append(file)
+        try:
+            return Persona.read(file, parents=self.parent, abstract=len(self.stack) > 1)
+        finally:
+            self.stack.pop()
+
+    def parent(self, reference: str) -> Persona:
+        """Return the persona that the file being read extends.
+
+        A file may extend one of its own name further along the search path.
+        """
+        if len(self.stack) > MAX_DEPTH:
+            raise UsageError(f"more than {MAX_DEPTH} files extend one another; that is the limit")
+        reading = str(self.stack[-1]) if self.stack else ""
+        around = False
+        for root in self.library.roots(reading):
+            found = inside(root, reference + ENDING)
+            around = around or found in self.stack
+            if found is not None and found not in self.stack:
+                return self.read(found)
+        if around:
+            files = " -> ".join(file.stem for file in self.stack)
+            raise UsageError(f"a cycle: {files} -> {reference}")
+        known = {file.stem for root in self.library.roots(reading) for file in _listed(root)}
+        hint = did_you_mean(reference, known)
+        raise PersonaNotFound(f"no persona {reference!r} in the library (not found){hint}")
 
 
 def _listed(folder: Path) -> list[Path]:

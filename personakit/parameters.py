@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from personakit.checks import describe, is_type
 from personakit.errors import ConfigError, did_you_mean
-from personakit.variables import describe, is_type
 
 Check = Callable[[Any], str | None]
 

@@ -8,38 +8,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from personakit import document, parameters, variables
+from personakit import document, expectations, parameters, variables
+from personakit.checks import Checker, describe
 from personakit.document import Document
-from personakit.errors import PersonaError, Problem, did_you_mean
+from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
+from personakit.expectations import Test
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
-from personakit.variables import Variable, article, describe
+from personakit.variables import Variable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
+REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
+TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 # Windows opens a device instead of a file of these names, whatever the ending.
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
 ROLES = ("system", "developer", "user", "assistant")
-
 KEYS = (
-    "name description version tags authors license source metadata model parameters "
-    "variables system messages prompt plugins template"
+    "name description version extends tags authors license source metadata model parameters "
+    "variables system messages prompt tools output plugins tests template"
 ).split()
-LATER = ("extends", "tools", "output", "tests")
-VARIABLE_KEYS = ("type default required enum minimum maximum pattern description example").split()
+
+Parents = Callable[[str], "Persona"]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of a persona: a template, unless the persona says `template: none`.
+    """A text of a persona: a template, unless its file says `template: none`.
 
     Attributes:
         source: The text as it stands in the file.
-        at: Where it stands in the document, such as ``("messages", 0, "user")``.
+        at: Where it stands in the document, such as ``("messages", 0, "user")``; empty for a text
+            that no file has.
+        document: The file that it stands in: the persona's own or a parent's.
+        literal: True when it is no template.
+        parent: What `{{ parent.system }}` means in it.
     """
 
     source: str
     at: document.Path
+    document: Document = field(repr=False, compare=False)
+    literal: bool = False
+    parent: Persona | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +61,30 @@ class PluginUse:
         options: Its options.
         on_error: ``fail``, or ``skip`` to go on without it when it fails before anything was sent.
         at: Where the entry stands in the document.
+        document: The file that it stands in; None when it is not of a file.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=FrozenDict)
     on_error: Literal["fail", "skip"] = "fail"
     at: document.Path = ()
+    document: Document | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Persona:
-    """A persona, as its file describes it.
+    """A persona, as its file describes it, with what it takes over from its parents.
 
-    Make one with `Persona.parse` or `Persona.read`. The attributes are the keys of the file; the
-    texts are not rendered yet.
+    Make one with `personakit.load`, `Persona.parse` or `Persona.read`. The attributes are the keys
+    of the file; the texts are not rendered yet.
     """
 
     name: str
     system: Text
+    document: Document = field(repr=False)
     description: str = ""
     version: str = ""
+    extends: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     authors: tuple[str, ...] = ()
     license: str = ""
@@ -81,9 +95,10 @@ class Persona:
     variables: Mapping[str, Variable] = field(default_factory=FrozenDict)
     messages: tuple[tuple[Role, Text], ...] = ()
     prompt: Text | None = None
+    tools: tuple[str, ...] = ()
+    output: Mapping[str, Any] | None = None
     plugins: tuple[PluginUse, ...] = ()
-    template: Literal["jinja", "none"] = "jinja"
-    document: Document = field(default_factory=lambda: Document({}, {}, ""), repr=False)
+    tests: tuple[Test, ...] = ()
 
     @property
     def path(self) -> str:
@@ -91,21 +106,32 @@ class Persona:
         return self.document.path
 
     @classmethod
-    def parse(cls, source: str | bytes, path: str = "<string>") -> Persona:
+    def parse(
+        cls,
+        source: str | bytes,
+        path: str = "<string>",
+        *,
+        parents: Parents | None = None,
+        abstract: bool = False,
+    ) -> Persona:
         """Read a persona from the content of its file.
 
         Args:
             source: The YAML text; bytes must be UTF-8.
             path: What to call the file in errors; its stem is the default of `name`.
+            parents: Returns the persona that `extends` names; a library has one.
+            abstract: True for a file that is only extended, and needs no `system`.
 
         Raises:
             PersonaError: With every problem of the file, each with its line and column.
         """
-        return _Reader(document.parse(source, path)).read()
+        return _Reader(document.parse(source, path), parents, abstract).read()
 
     @classmethod
-    def read(cls, path: str | Path) -> Persona:
-        """Read a persona file.
+    def read(
+        cls, path: str | Path, *, parents: Parents | None = None, abstract: bool = False
+    ) -> Persona:
+        """Read a persona file; the arguments are those of `parse`.
 
         Raises:
             PersonaError: The file cannot be read, or is wrong.
@@ -114,18 +140,45 @@ class Persona:
             source = Path(path).read_bytes()
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
-        return cls.parse(source, str(path))
+        return cls.parse(source, str(path), parents=parents, abstract=abstract)
 
 
-class _Reader:
-    """Checks a document key by key, collecting every problem."""
+def merged(first: Persona | None, then: Persona) -> Persona:
+    """Return two parents as one; the later wins, and lists append."""
+    if first is None:
+        return then
+    return Persona(
+        name=then.name,
+        document=then.document,
+        system=then.system if then.system.at else first.system,
+        description=then.description or first.description,
+        tags=_united(first.tags, then.tags),
+        metadata=FrozenDict({**first.metadata, **then.metadata}),
+        model=then.model or first.model,
+        parameters=FrozenDict({**first.parameters, **then.parameters}),
+        variables=FrozenDict({**first.variables, **then.variables}),
+        messages=then.messages or first.messages,
+        prompt=then.prompt or first.prompt,
+        tools=_united(first.tools, then.tools),
+        output=then.output if then.output is not None else first.output,
+        plugins=_united(first.plugins, then.plugins),
+    )
 
-    def __init__(self, source: Document) -> None:
-        self.document = source
-        self.problems: list[Problem] = []
 
-    def fail(self, message: str, *at: str | int, key: bool = False) -> None:
-        self.problems.append(self.document.problem(message, at, key=key))
+def _united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return both, without repeating what stands in the first."""
+    return (*first, *(item for item in then if item not in first))
+
+
+class _Reader(Checker):
+    """Reads a document key by key."""
+
+    def __init__(self, source: Document, parents: Parents | None, abstract: bool) -> None:
+        super().__init__(source)
+        self.parents = parents
+        self.abstract = abstract
+        self.parent: Persona | None = None
+        self.literal = False
 
     def read(self) -> Persona:
         data = self.document.data
@@ -133,61 +186,86 @@ class _Reader:
             found = "the file is empty" if data is None else f"found {describe(data)}"
             self.fail(f"a persona is a mapping with at least `system:`; {found}")
             raise PersonaError(self.problems)
-        self.unknown(data, KEYS)
-        readers: dict[str, Callable[[Any], Any]] = {
-            "parameters": self.parameters,
-            "variables": self.variables,
-            "messages": self.messages,
-            "plugins": self.plugins,
-        }
-        values: dict[str, Any] = {
-            key: readers[key](data[key]) for key in readers if data.get(key) is not None
-        }
-        values |= self.head(data)
-        values |= self.texts(data)
+        self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)
+        if data.get("template") is not None:
+            self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
+        extends = self.texts(data["extends"], "extends") if data.get("extends") is not None else ()
+        for index, reference in enumerate(extends):
+            self.extend(reference, index if isinstance(data["extends"], list) else None)
+        values = {"extends": extends, **self.head(data), **self.body(data)}
+        if not values["system"].at and not self.abstract and not self.problems:
+            self.fail("no `system:`; it holds the system message")
         if self.problems:
-            self.problems.sort(key=lambda problem: (problem.line, problem.column))
+            self.problems.sort(key=lambda p: (p.path != self.document.path, p.line, p.column))
             raise PersonaError(self.problems)
         return Persona(**values, document=self.document)
 
-    def unknown(self, data: Mapping[str, Any], known: list[str], *at: str | int) -> None:
-        for key in data:
-            if key in known or (not at and key.startswith("x-")):
-                continue
-            if not at and key in LATER:
-                self.fail(f"key {key!r} is not supported by this version", key, key=True)
-                continue
-            hint = did_you_mean(key, known) or f" (known: {', '.join(known)})"
-            self.fail(f"unknown key {key!r}{hint}", *at, key, key=True)
-
-    def text(self, value: Any, *at: str | int) -> str:
-        if isinstance(value, str):
-            return value
-        name = next((str(part) for part in reversed(at) if isinstance(part, str)), "it")
-        hint = "; quote it" if isinstance(value, int | float) else ""
-        self.fail(f"{name}: expected a string, found {describe(value)}{hint}", *at)
-        return ""
+    def extend(self, reference: str, index: int | None) -> None:
+        """Take over a parent."""
+        at: tuple[str | int, ...] = ("extends",) if index is None else ("extends", index)
+        if not REFERENCE.match(reference):
+            self.fail(
+                f"extends: {reference[:80]!r} is no name of a persona; write its name, or a path "
+                f"inside the library such as partials/professional, without an ending",
+                *at,
+            )
+        elif self.parents is None:
+            self.fail("extends: a persona that is not in a library cannot extend another", *at)
+        else:
+            try:
+                self.parent = merged(self.parent, self.parents(reference))
+            except PersonaError as error:
+                self.fail(f"extends: {reference} is wrong", *at)
+                self.problems += error.problems
+            except UsageError as error:
+                self.fail(f"extends: {error}", *at)
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Read what describes the persona."""
         stem = Path(self.document.path).stem
-        values: dict[str, Any] = {"name": data.get("name", stem)}
-        if "name" in data or NAME.match(stem) is None:
-            values["name"] = self.name(data.get("name", stem))
+        base = self.parent
+        values: dict[str, Any] = {"name": self.name(data.get("name", stem))}
         for key in ("description", "version", "license", "source"):
             if data.get(key) is not None:
                 values[key] = self.text(data[key], key)
+        if base is not None:
+            values.setdefault("description", base.description)
         for key in ("tags", "authors"):
             if data.get(key) is not None:
-                values[key] = self.list_of_text(data[key], key)
+                values[key] = self.texts(data[key], key)
+        values["tags"] = _united(base.tags if base else (), values.get("tags", ()))
+        metadata = self.mapping(data.get("metadata") or {}, "metadata")
+        values["metadata"] = freeze({**(base.metadata if base else {}), **metadata})
+        values["model"] = base.model if base else None
         if data.get("model") is not None:
             values["model"] = self.model(data["model"])
-        if data.get("metadata") is not None:
-            values["metadata"] = freeze(self.mapping(data["metadata"], "metadata"))
-        if "template" in data:
-            values["template"] = data["template"]
-            if data["template"] not in ("jinja", "none"):
-                found = describe(data["template"])
-                self.fail(f"template: expected jinja or none, found {found}", "template")
+        return values
+
+    def body(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Read what makes the request."""
+        base = self.parent
+        empty = Text("", (), self.document)
+        values: dict[str, Any] = {
+            "parameters": self.parameters(data.get("parameters") or {}),
+            "variables": self.variables(data.get("variables") or {}),
+            "system": base.system if base else empty,
+            "prompt": base.prompt if base else None,
+            "messages": base.messages if base else (),
+            "output": base.output if base else None,
+            "tools": _united(base.tools if base else (), self.tools(data.get("tools") or [])),
+            "plugins": _united(
+                base.plugins if base else (), self.plugins(data.get("plugins") or [])
+            ),
+        }
+        for key in ("system", "prompt"):
+            if data.get(key) is not None:
+                values[key] = self.template(data[key], key)
+        if data.get("messages") is not None:
+            values["messages"] = self.messages(data["messages"])
+        if data.get("output") is not None:
+            values["output"] = freeze(self.mapping(data["output"], "output"))
+        if data.get("tests") is not None:
+            values["tests"] = expectations.read_tests(self, data["tests"])
         return values
 
     def name(self, value: Any) -> str:
@@ -210,118 +288,23 @@ class _Reader:
             )
         return text
 
-    def mapping(self, value: Any, *at: str | int) -> Mapping[str, Any]:
-        if isinstance(value, dict):
-            return value
-        self.fail(f"{at[-1]}: expected a mapping, found {describe(value)}", *at)
-        return {}
-
-    def list(self, value: Any, *at: str | int) -> list[Any]:
-        if isinstance(value, list):
-            return value
-        self.fail(f"{at[-1]}: expected a list, found {describe(value)}", *at)
-        return []
-
-    def list_of_text(self, value: Any, key: str) -> tuple[str, ...]:
-        if isinstance(value, str):
-            return (value,)
-        return tuple(self.text(item, key, i) for i, item in enumerate(self.list(value, key)))
-
     def parameters(self, value: Any) -> Mapping[str, Any]:
         given = self.mapping(value, "parameters")
         for name, item in given.items():
             found = parameters.fault(name, item)
             if found:
                 self.fail(found, "parameters", name, key=name not in parameters.ALLOWED)
-        return FrozenDict(freeze(given))
+        inherited = self.parent.parameters if self.parent else {}
+        return FrozenDict(freeze({**inherited, **given}))
 
     def variables(self, value: Any) -> Mapping[str, Variable]:
-        declared = self.mapping(value, "variables")
-        found = {name: self.variable(name, item) for name, item in declared.items()}
+        found = dict(self.parent.variables) if self.parent else {}
+        for name, item in self.mapping(value, "variables").items():
+            found[name] = variables.declare(self, name, item, found.get(name))
         return FrozenDict(found)
 
-    def variable(self, name: str, value: Any) -> Variable:
-        at = ("variables", name)
-        if not variables.NAME.match(name) or name.startswith("__"):
-            self.fail(
-                f"variable {name[:80]!r} is no name: use letters, digits and '_', "
-                f"beginning with a letter or '_'",
-                *at,
-                key=True,
-            )
-        if name in ("input", "parent"):
-            self.fail(f"variable {name!r} is set by personakit; choose another name", *at, key=True)
-        if not isinstance(value, dict):
-            value = {"default": value}
-        self.unknown(value, VARIABLE_KEYS, *at)
-        if "type" in value and value["type"] not in variables.TYPES:
-            kinds = ", ".join(variables.TYPES)
-            hint = did_you_mean(str(value["type"]), variables.TYPES)
-            found = describe(value["type"])
-            self.fail(f"type: expected one of {kinds}, found {found}{hint}", *at, "type")
-            return Variable(name)
-        return self.checked(self.built(name, value, at), value, at)
-
-    def built(self, name: str, value: Mapping[str, Any], at: tuple[str, ...]) -> Variable:
-        enum = tuple(self.list(value["enum"], *at, "enum")) if "enum" in value else ()
-        default = value.get("default")
-        kind = value.get("type") or variables.infer_type(default if enum == () else enum[0])
-        required = value.get("required", "default" not in value)
-        if not isinstance(required, bool):
-            self.fail(f"expected true or false, found {describe(required)}", *at, "required")
-        if required is True and default is not None:
-            self.fail("a required variable has no default; use `example`", *at, "default")
-        for bound in ("minimum", "maximum"):
-            if bound in value and not variables.is_type(value[bound], "number"):
-                self.fail(f"expected a number, found {describe(value[bound])}", *at, bound)
-                value = {**value, bound: None}
-        return Variable(
-            name=name,
-            type=kind or "string",
-            default=freeze(default),
-            required=required is True,
-            enum=freeze(enum),
-            minimum=value.get("minimum"),
-            maximum=value.get("maximum"),
-            pattern=self.pattern(value, at),
-            description=self.text(value.get("description") or "", *at, "description"),
-            example=freeze(value.get("example")),
-        )
-
-    def pattern(self, value: Mapping[str, Any], at: tuple[str, ...]) -> str | None:
-        if value.get("pattern") is None:
-            return None
-        pattern = self.text(value["pattern"], *at, "pattern")
-        try:
-            variables.matcher(pattern)
-        except ValueError as error:
-            self.fail(f"not a pattern: {error}", *at, "pattern")
-            return None
-        return pattern
-
-    def checked(
-        self, variable: Variable, value: Mapping[str, Any], at: tuple[str, ...]
-    ) -> Variable:
-        for i, choice in enumerate(variable.enum):
-            if not variables.is_type(choice, variable.type):
-                wanted = article(variable.type)
-                self.fail(f"expected {wanted}, found {describe(choice)}", *at, "enum", i)
-        for key in ("default", "example"):
-            if value.get(key) is not None:
-                fault = variable.fault(value[key])
-                if fault:
-                    self.fail(f"{key}: {fault}", *at, key)
-        return variable
-
-    def texts(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        if data.get("system") is None:
-            self.fail("no `system:`; it holds the system message")
-        else:
-            values["system"] = Text(self.text(data["system"], "system"), ("system",))
-        if data.get("prompt") is not None:
-            values["prompt"] = Text(self.text(data["prompt"], "prompt"), ("prompt",))
-        return values
+    def template(self, value: Any, *at: str | int) -> Text:
+        return Text(self.text(value, *at), at, self.document, self.literal, self.parent)
 
     def messages(self, value: Any) -> tuple[tuple[Role, Text], ...]:
         found = [self.message(item, i) for i, item in enumerate(self.list(value, "messages"))]
@@ -339,7 +322,14 @@ class _Reader:
             hint = did_you_mean(role, ROLES)
             self.fail(f"{form}; found {role!r}, not one of {', '.join(ROLES)}{hint}", *at, role)
             return None
-        return cast("Role", role), Text(self.text(content, *at, role), (*at, role))
+        return cast("Role", role), self.template(content, *at, role)
+
+    def tools(self, value: Any) -> tuple[str, ...]:
+        names = self.texts(value, "tools")
+        for index, name in enumerate(names):
+            if name and not TOOL.match(name):
+                self.fail(f"tools: {name[:80]!r} is no name of a tool", "tools", index)
+        return names
 
     def plugins(self, value: Any) -> tuple[PluginUse, ...]:
         uses = [self.plugin(item, i) for i, item in enumerate(self.list(value, "plugins"))]
@@ -347,23 +337,23 @@ class _Reader:
 
     def plugin(self, item: Any, index: int) -> PluginUse | None:
         at = ("plugins", index)
+        options: Any = {}
+        on_error = "fail"
         if isinstance(item, str):
-            name, options, on_error = item, {}, "fail"
+            name = item
         elif isinstance(item, dict) and "use" in item:
             self.unknown(item, ["use", "options", "on_error"], *at)
             name = self.text(item["use"], *at, "use")
-            options = dict(self.mapping(item.get("options") or {}, *at, "options"))
-            on_error = item.get("on_error", "fail")
+            options = self.mapping(item.get("options") or {}, *at, "options")
+            on_error = self.choice(item.get("on_error", "fail"), ("fail", "skip"), *at, "on_error")
         elif isinstance(item, dict) and len(item) == 1:
             name, given = next(iter(item.items()))
-            options, on_error = dict(self.mapping(given or {}, *at, name)), "fail"
+            options = self.mapping(given or {}, *at, name)
         else:
             form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
             self.fail(f"a plugin is {form}; found {describe(item)}", *at)
             return None
         if name and not NAME.match(name):
             self.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)
-        if on_error not in ("fail", "skip"):
-            self.fail(f"expected fail or skip, found {describe(on_error)}", *at, "on_error")
-            return None
-        return PluginUse(name, freeze(options), cast('Literal["fail", "skip"]', on_error), at)
+        skip = cast('Literal["fail", "skip"]', on_error)
+        return PluginUse(name, freeze(options), skip, at, self.document)

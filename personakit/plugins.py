@@ -187,9 +187,30 @@ class Plugins:
             try:
                 made.append((use.name, self._made(use), use.on_error == "skip"))
             except ConfigError as error:
-                problem = persona.document.problem(str(error), use.at)
+                problem = (use.document or persona.document).problem(str(error), use.at)
                 raise PersonaError([problem]) from None
         return _bound(made)
+
+    def check(self, persona: Persona) -> None:
+        """Check that what a persona lists is installed; a plugin of that name is not imported.
+
+        Raises:
+            PersonaError: One is not.
+        """
+        problems = []
+        for use in persona.plugins:
+            if use.name not in self.installed() and self.find("plugin", use.name) is None:
+                source = use.document or persona.document
+                problems.append(source.problem(self._missing(use.name), use.at))
+        if problems:
+            raise PersonaError(problems)
+
+    def _missing(self, name: str) -> str:
+        known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
+        hint = did_you_mean(name, known)
+        listed = f" (installed: {', '.join(known)})" if known else " (none is installed)"
+        chosen = "" if self.select is None else "; PERSONAKIT_PLUGINS selects which may be used"
+        return f"no plugin {name!r} is installed{hint or listed}{chosen}"
 
     def _made_outer(self, item: Any) -> tuple[str, Any, bool]:
         if isinstance(item, str):
@@ -210,12 +231,7 @@ class Plugins:
             target = self.find("plugin", name)
             if target is not None:
                 return Plugin(name, target=target, hooks=examine(name, target))
-            known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
-            hint = did_you_mean(name, known)
-            listed = f" (installed: {', '.join(known)})" if known else " (none is installed)"
-            if self.select is not None:
-                listed += "; PERSONAKIT_PLUGINS selects which may be used"
-            raise ConfigError(f"no plugin {name!r} is installed{hint or listed}")
+            raise ConfigError(self._missing(name))
         plugin = self.load(name)
         if plugin.error:
             raise PluginError(

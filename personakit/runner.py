@@ -14,7 +14,7 @@ from personakit import variables as values_of
 from personakit.chain import Chain
 from personakit.config import Config
 from personakit.drive import Emit, Run, Stream, adrive, drive
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, PersonaNotFound
 from personakit.library import Library
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
@@ -23,7 +23,8 @@ from personakit.routing import Router
 from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
-    from personakit.templating import Compiled, Templates
+    from personakit.templates import Templates
+    from personakit.templating import Compiled
 
 Reference = str | Path | Persona
 
@@ -99,6 +100,8 @@ class Runner:
         found = self.load(persona)
         values = values_of.resolve(found.variables, variables or {})
         rules.check(parameters or {})
+        if found.plugins:
+            self.plugins.check(found)
         return Request(
             model=model or found.model or self.config.model or "",
             messages=tuple(self.compiled(found).render(values, prompt)),
@@ -208,21 +211,57 @@ class Runner:
     # --- the parts ------------------------------------------------------------------------------
 
     def load(self, persona: Reference) -> Persona:
-        """Return a persona by name or path; one that is given is returned as it is."""
-        return persona if isinstance(persona, Persona) else self.library.load(persona)
+        """Return a persona by name or path; one that is given is returned as it is.
+
+        A name or path may end in a pin, ``@`` and its version or hash: ``chef@1.0`` or
+        ``chef@sha256:…`` (the first 8 digits are enough).
+
+        Raises:
+            PersonaNotFound: There is none of that name, or it is not the pinned one.
+            PersonaError: Its file is wrong.
+        """
+        if isinstance(persona, Persona):
+            return persona
+        reference, at, pin = str(persona).rpartition("@")
+        if not at or not reference or "/" in pin or Path(persona).exists():
+            return self.library.load(persona)
+        found = self.library.load(reference)
+        if pin.startswith("sha256:"):
+            actual = self.hash(found)
+            good = len(pin) >= len("sha256:") + 8 and actual.startswith(pin)
+        else:
+            actual, good = found.version, pin == found.version
+        if not good:
+            raise PersonaNotFound(
+                f"{found.path} is not {pin}: it is {actual or 'of no version'}; "
+                f"load {reference!r} without the pin, or restore the file"
+            )
+        return found
+
+    def hash(self, persona: Reference) -> str:
+        """Return ``sha256:…`` over everything of a persona that can change a request."""
+        return self.compiled(self.load(persona)).hash
 
     def compiled(self, persona: Persona) -> Compiled:
         """Return a persona's compiled templates."""
         made = self._compiled.get(persona)
-        if made is None:
-            if self._templates is None:
-                from personakit.templating import Templates  # noqa: PLC0415
+        if made is None or not made.is_fresh():
+            from personakit.templating import Compiled  # noqa: PLC0415
 
-                every = self.plugins.every
-                filters = functools.partial(every, "template_filter")
-                self._templates = Templates(filters, functools.partial(every, "template_global"))
-            made = self._compiled[persona] = self._templates.compile(persona)
+            made = self._compiled[persona] = Compiled(self._all_templates(), persona)
         return made
+
+    def _all_templates(self) -> Templates:
+        if self._templates is None:
+            from personakit.templates import Templates  # noqa: PLC0415
+
+            every = self.plugins.every
+            self._templates = Templates(
+                functools.partial(every, "template_filter"),
+                functools.partial(every, "template_global"),
+                self.library.partial,
+            )
+        return self._templates
 
     def bind(self, persona: Persona) -> Bound:
         """Return a persona's plugins, made with their options."""

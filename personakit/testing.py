@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, AnyStr, Self
 
 from personakit.config import Config
 from personakit.drive import Emit
@@ -30,7 +31,7 @@ Answer = str | Response | Exception | Callable[[Request], "str | Response"]
 MODES = ("run", "arun", "stream", "astream")
 
 
-def pieces(text: str, size: int) -> Iterator[str]:
+def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
     """Yield a text in pieces of `size` characters; 0 for the whole text at once."""
     step = size or max(len(text), 1)
     return (text[start : start + step] for start in range(0, len(text), step))
@@ -165,12 +166,25 @@ def check_filter(make: Callable[[], Filter], text: str, expected: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One HTTP request as the server got it."""
+    """One HTTP request as the server got it; `port` is the client's, one for each connection."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Any
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP reply for `Server` to send: a whole body, or pieces to stream.
+
+    A generator is closed when the client leaves; one that raises ConnectionError cuts it off.
+    """
+
+    body: bytes | Generator[bytes] = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Server:
@@ -179,9 +193,9 @@ class Server:
     Use it as a context manager; it answers from a list as `Upstream` does.
 
     Args:
-        answers: Texts, dicts to send as the JSON body, or bytes to send as they are.
+        answers: Texts, dicts to send as JSON, bytes to send as they are, or `Reply` values.
         size: Characters that a streamed event has.
-        cut: Bytes that leave in one write; 0 writes each event at once.
+        cut: Bytes that leave in one write; 0 writes a body at once.
 
     Attributes:
         requests: What has arrived.
@@ -216,15 +230,10 @@ class Server:
     def events(self, text: str, *, usage: bool) -> Iterator[bytes]:
         """Yield the events of a streamed text."""
         head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "model": "test-model"}
-
-        def event(delta: Mapping[str, Any], reason: str | None) -> bytes:
-            choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-            return _event({**head, "choices": choices})
-
-        yield event({"role": "assistant", "content": ""}, None)
-        for piece in pieces(text, self.size):
-            yield event({"content": piece}, None)
-        yield event({}, "stop")
+        said = [{"content": piece} for piece in pieces(text, self.size)]
+        for delta in ({"role": "assistant", "content": ""}, *said, {}):
+            choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
+            yield _event({**head, "choices": [choice]})
         if usage:
             yield _event({**head, "choices": [], "usage": _usage(text)})
         yield b"data: [DONE]\n\n"
@@ -240,6 +249,15 @@ class Server:
             "usage": _usage(text),
         }
 
+    def reply(self, answer: Any, body: Mapping[str, Any]) -> Reply:
+        """Return the reply that gives an answer to a request."""
+        if isinstance(answer, str) and body.get("stream"):
+            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            events = b"".join(self.events(answer, usage=usage))
+            return Reply(events, headers={"content-type": "text/event-stream; charset=utf-8"})
+        data = self.whole(answer) if isinstance(answer, str) else answer
+        return Reply(data if isinstance(data, bytes) else json.dumps(data).encode())
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
@@ -250,39 +268,25 @@ class Server:
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
-                body = json.loads(self.rfile.read(length) or b"null")
-                count = len(server.requests)
-                received = Received("POST", self.path, dict(self.headers.items()), body)
-                server.requests.append(received)
-                answer = server.answers[min(count, len(server.answers) - 1)]
-                if isinstance(answer, str) and body.get("stream"):
-                    usage = bool((body.get("stream_options") or {}).get("include_usage"))
-                    self.stream(b"".join(server.events(answer, usage=usage)))
-                else:
-                    self.answer(answer)
-
-            def answer(self, answer: Any) -> None:
-                data = server.whole(answer) if isinstance(answer, str) else answer
-                sent = data if isinstance(data, bytes) else json.dumps(data).encode()
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(sent)))
-                self.end_headers()
-                self.wfile.write(sent)
-
-            def stream(self, events: bytes) -> None:
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream; charset=utf-8")
+                sent = json.loads(self.rfile.read(length) or b"null")
+                headers, port = dict(self.headers.items()), self.client_address[1]
+                server.requests.append(Received("POST", self.path, headers, sent, port))
+                answer = server.answers[min(len(server.requests), len(server.answers)) - 1]
+                reply = answer if isinstance(answer, Reply) else server.reply(answer, sent)
+                self.send_response(reply.status)
+                for pair in {"content-type": "application/json", **reply.headers}.items():
+                    self.send_header(*pair)
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
-                step = server.cut or 64 * 1024
-                for start in range(0, len(events), step):
-                    part = events[start : start + step]
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-                self.wfile.write(b"0\r\n\r\n")
+                self.close_connection = True
+                parts = pieces(body, server.cut) if isinstance(body := reply.body, bytes) else body
+                with contextlib.closing(parts), contextlib.suppress(ConnectionError):
+                    for part in parts:
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                    self.wfile.write(b"0\r\n\r\n")
+                    self.close_connection = False
 
-            def log_message(self, *_: Any) -> None:
-                pass
+            def log_message(self, *_: Any) -> None: ...
 
         return Handler
 

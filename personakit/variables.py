@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.checks import TYPES, Checker, article, describe, infer_type, is_type
 from personakit.errors import VariableError, did_you_mean
+from personakit.frozen import freeze
 
-# The types of JSON Schema, each with the Python types that stand for it.
-TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list, tuple),
-    "object": (dict, Mapping),
-}
+KEYS = "type default required enum minimum maximum pattern description example".split()
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False}
@@ -133,40 +127,6 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         raise ValueError(str(error).rsplit("error: ", 1)[-1].strip()) from None
 
 
-def infer_type(value: Any) -> str | None:
-    """Return the type that a default stands for; None for null."""
-    for name in ("boolean", "integer", "number", "string", "array", "object"):
-        if is_type(value, name):
-            return name
-    return None
-
-
-def is_type(value: Any, name: str) -> bool:
-    """Tell whether a value is of a type; a boolean is no number, NaN and infinity are none."""
-    if isinstance(value, bool):
-        return name == "boolean"
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return isinstance(value, TYPES[name])
-
-
-def article(type_name: str) -> str:
-    """Return ``an integer``, ``a string``."""
-    return f"{'an' if type_name[0] in 'aeiou' else 'a'} {type_name}"
-
-
-def describe(value: Any) -> str:
-    """Return what a value is, in the words of YAML, short enough for an error message."""
-    if value is None:
-        return "nothing (null)"
-    name = infer_type(value)
-    shown = repr(value)
-    shown = shown if len(shown) <= 40 else f"{shown[:37]}…"
-    names = {"array": "a list", "object": "a mapping"}
-    kind = names.get(name, article(name)) if name else type(value).__name__
-    return f"{kind} {shown}"
-
-
 def resolve(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value for every declared variable.
 
@@ -209,3 +169,111 @@ def _missing(variable: Variable) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     quoted = f"'{shown}'" if re.search(r"[^\w…@%+=:,./-]", shown) else shown
     return f"variable {variable.name!r} is required{about}: give it as -v {variable.name}={quoted}"
+
+
+def declare(checker: Checker, name: str, value: Any, base: Variable | None = None) -> Variable:
+    """Read one entry of a persona's `variables:`.
+
+    Args:
+        checker: Notes what is wrong.
+        name: The variable's name.
+        value: A default, or a mapping of the keys of `KEYS`.
+        base: The variable of that name in the parent; its keys hold where `value` has none.
+    """
+    at = ("variables", name)
+    _check_name(checker, name, at)
+    given = value if isinstance(value, dict) else {"default": value}
+    checker.unknown(given, KEYS, *at)
+    if "type" in given and given["type"] not in TYPES:
+        checker.choice(given["type"], TYPES, *at, "type")
+        return Variable(name)
+    variable = _read(checker, base or Variable(name), given, at, inferred=base is None)
+    return _consistent(checker, variable, given, at)
+
+
+def _check_name(checker: Checker, name: str, at: tuple[str, ...]) -> None:
+    if not NAME.match(name) or name.startswith("__"):
+        checker.fail(
+            f"variable {name[:80]!r} is no name: use letters, digits and '_', "
+            f"beginning with a letter or '_'",
+            *at,
+            key=True,
+        )
+    if name in ("input", "parent"):
+        checker.fail(f"variable {name!r} is set by personakit; choose another name", *at, key=True)
+
+
+def _read(
+    checker: Checker,
+    base: Variable,
+    given: Mapping[str, Any],
+    at: tuple[str, ...],
+    *,
+    inferred: bool,
+) -> Variable:
+    """Return a variable with the keys that are given, each checked by itself."""
+    changes = _value_keys(checker, base, given, at, inferred=inferred)
+    if changes["required"] and given.get("default") is not None:
+        checker.fail("a required variable has no default; use `example`", *at, "default")
+    for bound in ("minimum", "maximum"):
+        if given.get(bound) is not None and not is_type(given[bound], "number"):
+            checker.fail(f"expected a number, found {describe(given[bound])}", *at, bound)
+        elif bound in given:
+            changes[bound] = given[bound]
+    if given.get("pattern") is not None:
+        changes["pattern"] = _pattern(checker, given["pattern"], at)
+    if given.get("description") is not None:
+        changes["description"] = checker.text(given["description"], *at, "description")
+    if "example" in given:
+        changes["example"] = freeze(given["example"])
+    return dataclasses.replace(base, **changes)
+
+
+def _value_keys(
+    checker: Checker,
+    base: Variable,
+    given: Mapping[str, Any],
+    at: tuple[str, ...],
+    *,
+    inferred: bool,
+) -> dict[str, Any]:
+    """Return what says which values there are: enum, type, default, required."""
+    changes: dict[str, Any] = {"required": inferred or base.required}
+    if "enum" in given:
+        changes["enum"] = freeze(checker.list(given["enum"], *at, "enum"))
+    if "type" in given:
+        changes["type"] = given["type"]
+    elif inferred:
+        first = changes["enum"][0] if changes.get("enum") else given.get("default")
+        changes["type"] = infer_type(first) or "string"
+    if "default" in given:
+        changes["default"], changes["required"] = freeze(given["default"]), False
+    if "required" in given:
+        changes["required"] = checker.boolean(given["required"], *at, "required")
+    return changes
+
+
+def _pattern(checker: Checker, value: Any, at: tuple[str, ...]) -> str | None:
+    pattern = checker.text(value, *at, "pattern")
+    try:
+        matcher(pattern)
+    except ValueError as error:
+        checker.fail(f"not a pattern: {error}", *at, "pattern")
+        return None
+    return pattern
+
+
+def _consistent(
+    checker: Checker, variable: Variable, given: Mapping[str, Any], at: tuple[str, ...]
+) -> Variable:
+    """Note an enum, a default or an example that the variable itself would not accept."""
+    for i, choice in enumerate(variable.enum if "enum" in given else ()):
+        if not is_type(choice, variable.type):
+            found = f"expected {article(variable.type)}, found {describe(choice)}"
+            checker.fail(found, *at, "enum", i)
+    for key in ("default", "example"):
+        value = getattr(variable, key)
+        fault = variable.fault(value) if value is not None else None
+        if fault:
+            checker.fail(f"{key}: {fault}", *at, key)
+    return variable

@@ -40,11 +40,13 @@ def test_wheel_and_sdist_hold_the_personas_and_nothing_else_of_the_clone(built: 
     (wheel,) = built.glob("*.whl")
     (sdist,) = built.glob("*.tar.gz")
     personas = {path.name for path in (ROOT / "personas").glob("*.yaml")}
-    inside = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        inside = archive.namelist()
     packed = {Path(n).name for n in inside if n.startswith("personakit/personas/")}
     assert personas <= packed
     assert {name.split("/")[0] for name in inside} == {"personakit", *_info(inside)}
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as packed_source:
+        names = {name.partition("/")[2] for name in packed_source.getnames()}
     assert {f"personas/{name}" for name in personas} <= names
     assert not [name for name in names if name.startswith(("plugins", ".venv", "dist"))]
 

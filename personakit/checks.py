@@ -1,0 +1,121 @@
+"""What a value is, in the words of YAML, and a collector of everything wrong in a document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from personakit.document import Document
+from personakit.errors import Problem, did_you_mean
+
+# The types of JSON Schema, each with the Python types that stand for it.
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict, Mapping),
+}
+
+
+def is_type(value: Any, name: str) -> bool:
+    """Tell whether a value is of a type; a boolean is no number, NaN and infinity are none."""
+    if isinstance(value, bool):
+        return name == "boolean"
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, TYPES[name])
+
+
+def infer_type(value: Any) -> str | None:
+    """Return the type of a value; None for null."""
+    for name in ("boolean", "integer", "number", "string", "array", "object"):
+        if is_type(value, name):
+            return name
+    return None
+
+
+def article(type_name: str) -> str:
+    """Return ``an integer``, ``a string``."""
+    return f"{'an' if type_name[0] in 'aeiou' else 'a'} {type_name}"
+
+
+def describe(value: Any) -> str:
+    """Return what a value is, short enough for an error message."""
+    if value is None:
+        return "nothing (null)"
+    name = infer_type(value)
+    shown = repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}…"
+    names = {"array": "a list", "object": "a mapping"}
+    kind = names.get(name, article(name)) if name else type(value).__name__
+    return f"{kind} {shown}"
+
+
+class Checker:
+    """Checks the values of a document, collecting every problem."""
+
+    def __init__(self, source: Document) -> None:
+        self.document = source
+        self.problems: list[Problem] = []
+
+    def fail(self, message: str, *at: str | int, key: bool = False) -> None:
+        """Note a problem with the value of a path, or with its key."""
+        self.problems.append(self.document.problem(message, at, key=key))
+
+    def unknown(self, data: Mapping[str, Any], known: Iterable[str], *at: str | int) -> None:
+        """Note the keys of a mapping that are none of the known ones."""
+        names = list(known)
+        for key in data:
+            if key not in names:
+                hint = did_you_mean(key, names) or f" (known: {', '.join(names)})"
+                self.fail(f"unknown key {key!r}{hint}", *at, key, key=True)
+
+    def text(self, value: Any, *at: str | int) -> str:
+        """Return a string; of anything else note that it is none."""
+        if isinstance(value, str):
+            return value
+        hint = "; quote it" if isinstance(value, int | float) else ""
+        self.fail(f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at)
+        return ""
+
+    def mapping(self, value: Any, *at: str | int) -> dict[str, Any]:
+        """Return a mapping; of anything else note that it is none."""
+        if isinstance(value, dict):
+            return value
+        self.fail(f"{_name(at)}: expected a mapping, found {describe(value)}", *at)
+        return {}
+
+    def list(self, value: Any, *at: str | int) -> list[Any]:
+        """Return a list; of anything else note that it is none."""
+        if isinstance(value, list):
+            return value
+        self.fail(f"{_name(at)}: expected a list, found {describe(value)}", *at)
+        return []
+
+    def texts(self, value: Any, *at: str | int) -> tuple[str, ...]:
+        """Return strings out of a list of them, or out of one."""
+        if isinstance(value, str):
+            return (value,)
+        return tuple(self.text(item, *at, i) for i, item in enumerate(self.list(value, *at)))
+
+    def choice(self, value: Any, choices: Iterable[str], *at: str | int) -> Any:
+        """Return one of some words; of anything else note what they are."""
+        words = list(choices)
+        if value not in words:
+            hint = did_you_mean(str(value), words)
+            wanted = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words)
+            self.fail(f"{_name(at)}: expected {wanted}, found {describe(value)}{hint}", *at)
+        return value
+
+    def boolean(self, value: Any, *at: str | int) -> bool:
+        """Return a boolean; of anything else note that it is none."""
+        if not isinstance(value, bool):
+            self.fail(f"{_name(at)}: expected true or false, found {describe(value)}", *at)
+        return value is True
+
+
+def _name(at: tuple[str | int, ...]) -> str:
+    return next((str(part) for part in reversed(at) if isinstance(part, str)), "it")

@@ -1,0 +1,236 @@
+"""Compiling templates: the texts of personas and the partials that they include."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import meta, nodes
+
+from personakit import cost
+from personakit.cost import Budget, LimitExceeded
+from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
+from personakit.library import State, state_of
+from personakit.persona import Text
+from personakit.sandbox import Environment, Meter, current_budget, environment
+
+MAX_INCLUDES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a template stands.
+
+    Attributes:
+        path: Its file.
+        first: The line of the file on which it begins.
+        label: The key that holds it, such as ``system``; empty for a file of its own.
+    """
+
+    path: str
+    first: int = 1
+    label: str = ""
+
+    @classmethod
+    def of(cls, text: Text) -> Place:
+        """Return the place of a persona's text."""
+        mark = text.document.marks.get(text.at)
+        label = ".".join(str(part) for part in text.at)
+        return cls(text.document.path, mark.text_line if mark else 0, label)
+
+    def problem(self, message: str, line: int) -> Problem:
+        """Return a problem on a line of the template."""
+        label = f"{self.label}: " if self.label else ""
+        at = self.first + max(line, 1) - 1 if self.first else 0
+        return Problem(f"{label}{message}", self.path, at)
+
+    def fail(self, message: str, line: int = 1) -> NoReturn:
+        """Raise a TemplateError for a line of the template."""
+        raise TemplateError([self.problem(message, line)]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A compiled template.
+
+    Attributes:
+        template: What renders it.
+        names: The names that it takes from outside, with the first line of each.
+        parts: Everything that it is made of: the place and source of itself and its partials.
+        files: The partials, each with the state it was read in.
+    """
+
+    template: jinja2.Template
+    names: Mapping[str, tuple[Place, int]]
+    parts: tuple[tuple[Place, str], ...]
+    files: Mapping[Path, State]
+
+
+class _Partials(jinja2.BaseLoader):
+    """Hands out partials that are compiled already."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, Unit] = {}
+
+    def load(self, environment: Any, name: str, globals: Any = None) -> jinja2.Template:  # noqa: A002
+        """Return a partial by its path."""
+        return self.units[name].template
+
+
+def _no_library(name: str, path: str) -> Path:
+    raise UsageError(f"no library to include {name!r} from")
+
+
+@dataclass(slots=True)
+class Templates:
+    """Compiles templates.
+
+    Attributes:
+        filters: Further filters by name, asked for only when a template names one that Jinja
+            does not have.
+        globals: Further global names, likewise.
+        find: Returns the file of a partial, by the name in the template and the template's file.
+    """
+
+    filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
+    globals: Callable[[], Mapping[str, Any]] = dict
+    find: Callable[[str, str], Path] = _no_library
+    _env: Environment = field(default_factory=environment, init=False)
+    _partials: _Partials = field(default_factory=_Partials, init=False)
+
+    def __post_init__(self) -> None:
+        self._env.loader = self._partials
+
+    def compile(self, source: str, place: Place) -> Unit:
+        """Compile a template.
+
+        Raises:
+            TemplateError: It is no template, or includes what it may not.
+        """
+        return self._compile(source, place, ())
+
+    def _compile(self, source: str, place: Place, stack: tuple[Path, ...]) -> Unit:
+        token = current_budget.set(Budget())
+        try:
+            tree = self._env.parse(source)
+            self._ask_for_filters(tree)
+            included = list(self._included(tree, place, stack))
+            names = _names(tree, place, included)
+            code = self._env.compile(Meter(self._env).visit(tree), filename=place.path)
+            template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
+        except jinja2.TemplateSyntaxError as error:
+            place.fail(_explain(error, self._env), error.lineno)
+        except RecursionError:
+            place.fail("the template is nested too deep")
+        except (LimitExceeded, MemoryError, SyntaxError, ValueError, OverflowError) as error:
+            place.fail(f"the template cannot be compiled: {error}")
+        finally:
+            current_budget.reset(token)
+        files: dict[Path, State] = {}
+        for unit in included:
+            files |= unit.files
+        parts = (part for unit in included for part in unit.parts)
+        return Unit(template, names, ((place, source), *parts), files)
+
+    def _included(
+        self, tree: nodes.Template, place: Place, stack: tuple[Path, ...]
+    ) -> Iterator[Unit]:
+        """Compile the partials of a template, and name each by its path in the tree."""
+        for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Extends)):
+            kind = {"FromImport": "from"}.get(type(node).__name__, type(node).__name__.lower())
+            place.fail(f"{{% {kind} %}} is not supported; use {{% include %}}", node.lineno)
+        for node in tree.find_all(nodes.Include):
+            name = node.template
+            if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
+                wanted = '{% include "partials/tone.md" %}'
+                place.fail(f"the name to include is written out, as in {wanted}", node.lineno)
+            try:
+                file = self.find(name.value, place.path)
+            except UsageError as error:
+                if node.ignore_missing and "no file" in str(error):
+                    node.template = nodes.Const("", lineno=node.lineno)
+                    continue
+                place.fail(str(error), node.lineno)
+            if file in stack or len(stack) >= MAX_INCLUDES:
+                what = "includes itself" if file in stack else f"is the {MAX_INCLUDES}th in a row"
+                place.fail(f"include {name.value!r} {what}", node.lineno)
+            node.template = nodes.Const(str(file), lineno=node.lineno)
+            yield self._partial(file, (*stack, file))
+
+    def _partial(self, file: Path, stack: tuple[Path, ...]) -> Unit:
+        known = self._partials.units.get(str(file))
+        if known is not None and fresh(known.files):
+            return known
+        place, state = Place(str(file)), state_of(file)
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(cost.MAX_SIZE + 1)
+            source = data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            place.fail("is not UTF-8", data.count(b"\n", 0, error.start) + 1)
+        except OSError as error:
+            place.fail(f"cannot be read: {error.strerror}")
+        if len(data) > cost.MAX_SIZE:
+            place.fail(f"is too large to include: the limit is {cost.MAX_SIZE:,} bytes")
+        unit = self._compile(source, place, stack)
+        unit = Unit(unit.template, unit.names, unit.parts, {**unit.files, file: state})
+        self._partials.units[str(file)] = unit
+        return unit
+
+    def _ask_for_filters(self, tree: nodes.Template) -> None:
+        """Ask the plugins when a filter is unknown."""
+        used = {found.name for found in tree.find_all(nodes.Filter)}
+        if used - self._env.filters.keys():
+            for name, function in self.filters().items():
+                made = cost.charged(name, function, current_budget.get)
+                self._env.filters.setdefault(name, made)
+
+    def known_globals(self, names: set[str]) -> set[str]:
+        """Return which of the names are globals, asking the plugins if need be."""
+        if names - self._env.globals.keys():
+            for name, value in self.globals().items():
+                self._env.globals.setdefault(name, value)
+        return names & self._env.globals.keys()
+
+    def known_filters(self) -> list[str]:
+        """Return the names of the filters, without those of the plugins."""
+        return [name for name in self._env.filters if not name.startswith("_")]
+
+
+def fresh(files: Mapping[Path, State]) -> bool:
+    """Tell whether files are still in the state they were read in."""
+    return all(state_of(file) == state for file, state in files.items())
+
+
+def _names(
+    tree: nodes.Template, place: Place, included: list[Unit]
+) -> dict[str, tuple[Place, int]]:
+    """Return the names that a template and its partials take from outside."""
+    lines: dict[str, int] = {}
+    stored = set()
+    for node in tree.find_all(nodes.Name):
+        lines.setdefault(node.name, node.lineno)
+        if node.ctx != "load":
+            stored.add(node.name)
+    names = {n: (place, lines.get(n, 1)) for n in meta.find_undeclared_variables(tree)}
+    for unit in included:
+        # A partial sees what the template around it has set.
+        for name, where in unit.names.items():
+            if name not in stored:
+                names.setdefault(name, where)
+    return names
+
+
+def _explain(error: jinja2.TemplateSyntaxError, env: Environment) -> str:
+    message = (error.message or "cannot be read").rstrip(".")
+    if message.startswith("No filter named"):
+        name = message.split("'")[1]
+        known = [known for known in env.filters if not known.startswith("_")]
+        return f"unknown filter {name!r}{did_you_mean(name, known)}"
+    if message.startswith("No test named"):
+        name = message.split("'")[1]
+        return f"unknown test {name!r}{did_you_mean(name, env.tests)}"
+    return f"template syntax: {message}"
