@@ -139,7 +139,10 @@ class Request:
         return dataclasses.replace(self, **changes)
 
     def map_text(self, change: Callable[[str], str]) -> Request:
-        """Return a copy in which the text of every message went through `change`."""
+        """Return a copy in which the text of every message went through `change`.
+
+        Arguments of tool calls in earlier messages are JSON, not text, and stay as they are.
+        """
         return self.replace(messages=tuple(m.map_text(change) for m in self.messages))
 
     @property

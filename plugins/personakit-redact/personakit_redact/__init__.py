@@ -1,0 +1,106 @@
+"""A personakit plugin: hides personal data in what leaves and restores it in the answer."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from personakit import BackendError, Message, Request, Response, Send, hookimpl
+from personakit_redact.detectors import Kind, find
+from personakit_redact.restore import Restore, Table
+
+__all__ = ["Redact"]
+
+
+@dataclass(eq=False)
+class Redact:
+    """Hides personal data in what leaves and restores it in the answer.
+
+    Attributes:
+        entities: What to hide.
+        region: The ISO 3166 code of the country whose national phone numbers are found, such as
+            "FR"; "" finds only those that start with + and a country code.
+        restore: Put the values back into the answer and into the arguments of tool calls.
+
+    Raises:
+        ValueError: There is no such region.
+    """
+
+    entities: list[Kind] = field(default_factory=lambda: ["email", "phone", "card", "iban"])
+    region: str = "US"
+    restore: bool = True
+
+    def __post_init__(self) -> None:
+        self.region = self.region.upper()
+        if self.region not in {"US", ""}:  # known to be good, so nothing need be imported yet
+            from personakit_redact.numbering import check_region  # noqa: PLC0415
+
+            check_region(self.region)
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Request | Response:
+        """Send the request without personal data; restore the answer, streamed or whole."""
+        table = Table()
+        _map_request(request, table.reserve)
+        hidden = _map_request(request, lambda text: self._hide(text, table))
+        if not self.restore:
+            return hidden
+        try:
+            response = await send.live(hidden, filter=Restore(table))
+        except BackendError as error:
+            error.partial = table.restore(error.partial)
+            raise
+        calls = (
+            replace(call, arguments=table.restore(call.arguments, _in_json))
+            for call in response.tool_calls
+        )
+        return response.replace(tool_calls=tuple(calls))
+
+    def _hide(self, text: str, table: Table) -> str:
+        pieces, at = [], 0
+        for start, end, kind in find(text, self.entities, self.region):
+            pieces += [text[at:start], table.name(kind, text[start:end])]
+            at = end
+        return "".join([*pieces, text[at:]])
+
+
+def _map_request(request: Request, change: Callable[[str], str]) -> Request:
+    """Return `request` with every text that leaves it changed, in messages and parameters."""
+    messages = (_map_calls(message, change) for message in request.map_text(change).messages)
+    return request.replace(
+        messages=tuple(messages), parameters=_map_value(request.parameters, change)
+    )
+
+
+def _map_calls(message: Message, change: Callable[[str], str]) -> Message:
+    """Return `message` with the arguments of its tool calls changed: they are in clear again."""
+    calls = (replace(c, arguments=_map_json(c.arguments, change)) for c in message.tool_calls)
+    return message.replace(tool_calls=tuple(calls)) if message.tool_calls else message
+
+
+def _map_json(text: str, change: Callable[[str], str]) -> str:
+    """Return JSON `text` with its values changed; text that is no JSON as a whole."""
+    try:
+        value = json.loads(text)
+        changed = _map_value(value, change, numbers=True)
+        return text if changed == value else json.dumps(changed, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return change(text)
+
+
+def _map_value(value: Any, change: Callable[[str], str], *, numbers: bool = False) -> Any:
+    """Return plain data with its texts changed and, if asked, the integers that `change` knows."""
+    if isinstance(value, Mapping):
+        return {
+            change(key): _map_value(item, change, numbers=numbers) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_map_value(item, change, numbers=numbers) for item in value]
+    if numbers and type(value) is int and (changed := change(str(value))) != str(value):
+        return changed
+    return change(value) if isinstance(value, str) else value
+
+
+def _in_json(value: str) -> str:
+    """Return `value` as it stands inside a JSON string."""
+    return json.dumps(value, ensure_ascii=False)[1:-1]

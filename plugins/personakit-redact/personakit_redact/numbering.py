@@ -1,0 +1,79 @@
+"""What is a phone number, and how its country writes it, after the `phonenumbers` library."""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+INTERNATIONAL = re.compile(r"(?<![\w+])[+\uff0b][(\uff08]?\d")
+_DIALLED_ABROAD = re.compile("00[1-9]")
+DIGITS = range(6, 18)
+"""How many digits a number may have, with its country code and what is dialled before that."""
+
+
+class _National(NamedTuple):
+    """How a country writes its numbers at home.
+
+    `lengths`: how many digits they have, with and without the `prefix` dialled before them ("0");
+    `shown`: the prefix if all numbers are written with it, else "".
+    """
+
+    lengths: frozenset[int]
+    prefix: str
+    shown: str
+
+    @staticmethod
+    @cache
+    def of(region: str) -> "_National":
+        """Return the ways of `region`; those of no country if it is ""."""
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        if metadata is None or metadata.general_desc is None:
+            return _National(frozenset(), "", "")
+        prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
+        lengths = {length for length in metadata.general_desc.possible_length if length > 0}
+        lengths |= {length + len(prefix) for length in lengths}
+        kinds = (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE)
+        examples = (phonenumbers.example_number_for_type(region, kind) for kind in kinds)
+        usual = [phonenumbers.format_number(e, PhoneNumberFormat.NATIONAL) for e in examples if e]
+        shown = all(re.sub(r"\D", "", text).startswith(prefix) for text in usual)
+        return _National(frozenset(lengths), prefix, prefix if shown else "")
+
+
+def check_region(region: str) -> None:
+    """Raise ValueError if `region` is neither "" nor a code with phone numbers of its own."""
+    if region and region not in phonenumbers.SUPPORTED_REGIONS:
+        hint = "; did you mean 'GB'?" if region == "UK" else ""
+        raise ValueError(f"region {region!r} is no ISO 3166 code such as 'FR'{hint}")
+
+
+def is_number(text: str, region: str) -> bool:
+    """Tell whether `text` is a number in use, with its prefix or in its country's groups."""
+    digits = re.sub(r"\D", "", text)
+    plus = bool(INTERNATIONAL.match(text))
+    foreign = plus or (bool(region) and bool(_DIALLED_ABROAD.match(digits)))
+    national = _National.of(region)
+    if not foreign and not digits.startswith(national.shown):
+        return False
+    if len(digits) not in (DIGITS if foreign else national.lengths):
+        return False
+    try:
+        number = phonenumbers.parse(text, region or None)
+    except phonenumbers.NumberParseException:
+        return False
+    if plus:
+        return phonenumbers.is_possible_number(number)
+    prefixed = foreign or (national.prefix != "" and digits.startswith(national.prefix))
+    return phonenumbers.is_valid_number(number) and (prefixed or has_usual_groups(text, number))
+
+
+def has_usual_groups(text: str, number: PhoneNumber) -> bool:
+    """Tell whether `text` has the groups, three or more, in which the country writes `number`.
+
+    So made-up numbers (555) and ranges newer than the library's data are found as well.
+    """
+    groups = re.findall(r"\d+", text)
+    usual = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    possible = phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+    return possible and len(groups) > 2 and groups == re.findall(r"\d+", usual)

@@ -1,0 +1,106 @@
+"""Find phone numbers with the `phonenumbers` library.
+
+Its PhoneNumberMatcher is not enough to hide with: it gives up in silence after 65,535 failed tries,
+each try may copy the rest of the text, and it misses a number that only a blank parts from other
+digits ("06 12 34 56 78 2 fois"). So it is shown pieces of bounded length, and what it leaves is
+tried again, blank by blank.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+
+from phonenumbers import Leniency, PhoneNumberMatcher
+
+from personakit_redact import numbering
+from personakit_redact.detectors import without
+
+# What the matcher takes for one candidate, and more: digits with at most four marks between.
+_RUN = re.compile(
+    r"(?:[+\uff0b(\[\uff08\uff3b][^\w\n,:;]{0,4}){0,2}\d++(?:(?:[^\w\n,:;]|[xX]){1,4}+\d++)*+"
+)
+_DATE = re.compile(
+    r"(?<![\d+])(?<!\d[-./])(?:"
+    r"(?:19|20)\d\d([-./])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-./])(?:0?[1-9]|1[0-2])\2(?:19|20)\d\d"
+    r")(?![-./]?\d)"
+)
+# What the matcher looks at behind a run: an extension ("ext. 12"), or else one character.
+_AFTER = re.compile(r"[ \t\u00a0,;]{0,4}+[^\W\d_]{1,12}+[^\w\n]{0,4}+\d{1,20}+|.", re.DOTALL)
+_WORD = re.compile(r"[+\uff0b]?[^\s+\uff0b]+")
+_WORDS = 9
+# The longest candidate of the matcher is about 550 characters.
+_PIECE, _OVERLAP = 8192, 600
+# A run with more digits is a table or a list: there, a number must be one that is in use.
+_LONE = 40
+
+Found = tuple[int, int]
+
+
+def phones(text: str, region: str) -> list[Found]:
+    """Return where phone numbers start and end in `text`; some may overlap.
+
+    `region` is the ISO 3166 code whose national numbers count, "" for the international form only.
+    """
+    text = without(text, (date.span() for date in _DATE.finditer(text)))
+    found = [span for run in _runs(text) for span in _matched(text, run, region)]
+    text = without(text, found)
+    found += [span for run in _runs(text) for span in _stretches(text, run, region)]
+    return found
+
+
+def _runs(text: str) -> Iterator[re.Match[str]]:
+    fewest = numbering.DIGITS.start
+    for run in _RUN.finditer(text):
+        if run.end() - run.start() >= fewest and _count(run[0]) >= fewest:
+            yield run
+
+
+def _matched(text: str, run: re.Match[str], region: str) -> Iterator[Found]:
+    """Yield what PhoneNumberMatcher finds in a run of `text`, a number at times twice."""
+    lone = _count(run[0]) <= _LONE
+    after = _AFTER.match(text, run.end())
+    stop = after.end() if after else run.end()
+    last = max(run.end() - _OVERLAP, run.start() + 1)
+    for start in range(run.start(), last, _PIECE - _OVERLAP):
+        low = max(start - 1, 0)
+        piece = text[low : min(start + _PIECE, stop)]
+        for begin, end in _numbers(piece, region, lone=lone):
+            if low + end > start and low + begin < run.end():
+                yield low + begin, low + end
+
+
+def _numbers(piece: str, region: str, *, lone: bool) -> Iterator[Found]:
+    """Yield the numbers in use in `piece`, and possible ones that are written as a phone number."""
+    international = "+" in piece or "\uff0b" in piece
+    levels = [Leniency.VALID] * bool(region or international)
+    levels += [Leniency.POSSIBLE] * bool(international or (region and lone))
+    for level in levels:
+        for match in PhoneNumberMatcher(piece, region or None, level, sys.maxsize):
+            if _count(match.raw_string) in numbering.DIGITS and (
+                level == Leniency.VALID
+                or numbering.INTERNATIONAL.match(piece, match.start)
+                or numbering.has_usual_groups(match.raw_string, match.number)
+            ):
+                yield match.start, match.end
+
+
+def _stretches(text: str, run: re.Match[str], region: str) -> Iterator[Found]:
+    """Yield the numbers in a run of `text` that begin and end at a blank, longest first."""
+    words = [word.span() for word in _WORD.finditer(text, *run.span())]
+    if len(words) == 1:  # the matcher has judged it already, and its neighbours too
+        return
+    after = 0
+    for first, (start, _) in enumerate(words):
+        for last in range(min(first + _WORDS, len(words)) - 1, first - 1, -1):
+            end = words[last][1]
+            # A table of single digits would cost most, and the matcher finds those spelled so.
+            sparse = end - start < 3 * (last - first)
+            if first >= after and not sparse and numbering.is_number(text[start:end], region):
+                yield start, end
+                after = last + 1
+                break
+
+
+def _count(text: str) -> int:
+    return sum(map(str.isdigit, text))
