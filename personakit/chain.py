@@ -88,17 +88,28 @@ class _Send(Generic[In, Out]):
             return await self._pass(request, gate.emit if gate.live else None)
 
         async def through(text: str) -> None:
-            await gate.emit(filter.feed(text))
+            try:
+                out = _text(filter.feed(text))
+            except Exception as error:
+                raise _FilterFailed(self, error) from error
+            await gate.emit(out)
 
-        response = await self._pass(request, through if gate.live else None)
-        assert isinstance(response, Response)
-        if gate.live:
-            await gate.emit(filter.flush())
-            text = gate.out
+        try:
+            response = await self._pass(request, through if gate.live else None)
+        except _FilterFailed as failed:
+            if failed.send is not self:
+                raise
+            failure: Exception = failed.error
         else:
-            text = filter.feed(response.text) + filter.flush()
-        self.last = response.replace(text=text)
-        return self.last
+            assert isinstance(response, Response)
+            if gate.live:
+                await gate.emit(_text(filter.flush()))
+                text = gate.out
+            else:
+                text = _text(filter.feed(response.text)) + _text(filter.flush())
+            self.last = response.replace(text=text)
+            return self.last
+        raise failure
 
     async def _pass(self, request: In, emit: Emit | None) -> Out:
         layer = self._chain.layers[self._next - 1]
@@ -237,8 +248,26 @@ class Chain(Generic[In, Out]):
         )
 
 
+class _FilterFailed(BaseException):
+    """Carries a filter's failure out to its own layer.
+
+    It is no Exception, so nobody on the way takes it for a failure of the upstream.
+    """
+
+    def __init__(self, send: object, error: Exception) -> None:
+        super().__init__()
+        self.send = send
+        self.error = error
+
+
 class _Misuse(TypeError):
     """A hook broke its contract; the message begins with what it did."""
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise _Misuse(f"its filter returned {type(found).__name__}, not a text")
+    return found
 
 
 def _needs_loop(error: BaseException) -> bool:

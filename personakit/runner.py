@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
 from personakit import variables as values_of
+from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain
 from personakit.config import Config
 from personakit.drive import Emit, Run, Stream, adrive, drive
-from personakit.errors import ConfigError, PersonaNotFound
-from personakit.library import Library
+from personakit.errors import ConfigError
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
-from personakit.plugins import Bound, Plugins
-from personakit.routing import Router
 from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
-    from personakit.templates import Templates
-    from personakit.templating import Compiled
-
-Reference = str | Path | Persona
+    pass
 
 
 class Options(TypedDict, total=False):
@@ -45,7 +39,7 @@ class SendsRequests(Protocol):
         ...
 
 
-class Runner:
+class Runner(Catalog):
     """Finds, renders and runs personas. Safe to share between threads and tasks.
 
     Args:
@@ -63,16 +57,8 @@ class Runner:
         plugins: Iterable[Any] = (),
         backend: SendsRequests | None = None,
     ) -> None:
-        self.config = config or Config.read()
-        self.plugins = Plugins(self.config.select)
-        folders = (*map(Path, path), *self.config.path)
-        self.library = Library(folders, functools.partial(self.plugins.find, "loader"))
-        self.router = Router(self.config, self.plugins.find)
-        self._outer = (*plugins, *self.config.plugins)
+        super().__init__(config or Config.read(), tuple(map(Path, path)), tuple(plugins))
         self._backend = backend
-        self._templates: Templates | None = None
-        self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
-        self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
 
     # --- the way of the data -------------------------------------------------------------------
 
@@ -105,16 +91,20 @@ class Runner:
         return Request(
             model=model or found.model or self.config.model or "",
             messages=tuple(self.compiled(found).render(values, prompt)),
-            parameters={**self.config.parameters, **found.parameters, **(parameters or {})},
+            parameters={
+                **self.config.parameters,
+                **_response_format(found),
+                **found.parameters,
+                **(parameters or {}),
+            },
             persona=found.name,
             variables=values,
         )
 
     def _run(
-        self, persona: Reference, request: Request, backend: SendsRequests
+        self, found: Persona, request: Request, backend: SendsRequests
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         """Return the coroutine function of a run: the plugins around the backend."""
-        found = self.load(persona)
         bound = self.bind(found)
         watch = Watch(bound, found.name)
 
@@ -184,9 +174,10 @@ class Runner:
         When a plugin answers by itself, the request that would have been sent is unknown, and the
         rendered one is returned. Arguments as in `render`.
         """
-        request = self._ready(persona, prompt, options)
+        found = self.load(persona)
+        request = self._ready(found, prompt, options)
         try:
-            self._complete(self._run(persona, request, Nothing()))
+            self._complete(self._run(found, request, Nothing()))
         except Leaving as leaving:
             return leaving.request
         return request
@@ -194,10 +185,16 @@ class Runner:
     def _start(
         self, persona: Reference, prompt: str | None, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
-        request = self._ready(persona, prompt, options)
-        return self._run(persona, request, self._backend or self._openai())
+        found = self.load(persona)
+        request = self._ready(found, prompt, options)
+        return self._run(found, request, self._openai())
 
-    def _ready(self, persona: Reference, prompt: str | None, options: Options) -> Request:
+    def _ready(self, persona: Persona, prompt: str | None, options: Options) -> Request:
+        if persona.tools:
+            raise ConfigError(
+                f"{persona.path}: tools are read and checked, but not run by this version; "
+                f"take `tools:` out to run the persona"
+            )
         request = self.render(persona, prompt, **options)
         return request if request.model else request.replace(model=self.router.default_model())
 
@@ -208,67 +205,7 @@ class Runner:
             pass
         return call.finished()
 
-    # --- the parts ------------------------------------------------------------------------------
-
-    def load(self, persona: Reference) -> Persona:
-        """Return a persona by name or path; one that is given is returned as it is.
-
-        A name or path may end in a pin, ``@`` and its version or hash: ``chef@1.0`` or
-        ``chef@sha256:…`` (the first 8 digits are enough).
-
-        Raises:
-            PersonaNotFound: There is none of that name, or it is not the pinned one.
-            PersonaError: Its file is wrong.
-        """
-        if isinstance(persona, Persona):
-            return persona
-        reference, at, pin = str(persona).rpartition("@")
-        if not at or not reference or "/" in pin or Path(persona).exists():
-            return self.library.load(persona)
-        found = self.library.load(reference)
-        if pin.startswith("sha256:"):
-            actual = self.hash(found)
-            good = len(pin) >= len("sha256:") + 8 and actual.startswith(pin)
-        else:
-            actual, good = found.version, pin == found.version
-        if not good:
-            raise PersonaNotFound(
-                f"{found.path} is not {pin}: it is {actual or 'of no version'}; "
-                f"load {reference!r} without the pin, or restore the file"
-            )
-        return found
-
-    def hash(self, persona: Reference) -> str:
-        """Return ``sha256:…`` over everything of a persona that can change a request."""
-        return self.compiled(self.load(persona)).hash
-
-    def compiled(self, persona: Persona) -> Compiled:
-        """Return a persona's compiled templates."""
-        made = self._compiled.get(persona)
-        if made is None or not made.is_fresh():
-            from personakit.templating import Compiled  # noqa: PLC0415
-
-            made = self._compiled[persona] = Compiled(self._all_templates(), persona)
-        return made
-
-    def _all_templates(self) -> Templates:
-        if self._templates is None:
-            from personakit.templates import Templates  # noqa: PLC0415
-
-            every = self.plugins.every
-            self._templates = Templates(
-                functools.partial(every, "template_filter"),
-                functools.partial(every, "template_global"),
-                self.library.partial,
-            )
-        return self._templates
-
-    def bind(self, persona: Persona) -> Bound:
-        """Return a persona's plugins, made with their options."""
-        made = self._bound.get(persona)
-        if made is None:
-            made = self._bound[persona] = self.plugins.bind(persona, self._outer)
-        return made
+    # --- tools and connections -------------------------------------------------------------------
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
         """Run one tool call through the `tool` hooks of a persona's plugins.
@@ -322,6 +259,14 @@ class Runner:
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             await clients.aclose()
+
+
+def _response_format(persona: Persona) -> Mapping[str, Any]:
+    """Return the parameter that asks for a persona's `output`."""
+    if persona.output is None:
+        return {}
+    schema = {"name": persona.name, "schema": persona.output}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 @functools.cache

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from personakit.cli import common
+from personakit.frozen import thaw
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Text
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(persona: str, as_json: bool) -> None:
     """Show what PERSONA takes and says: its variables, parameters, plugins and texts."""
-    found = common.runner().load(persona)
+    runner = common.runner()
+    found = runner.load(persona)
     if as_json:
-        common.print_json(_json(found))
+        common.print_json({**_json(found), "hash": runner.hash(found)})
         return
     head = [(name, value) for name, value in _head(found) if value]
+    head.append(("hash", runner.hash(found)))
     click.echo(f"{found.name}: {common.printable(found.description)}")
     for name, value in head:
         click.echo(f"  {name:<11} {common.printable(value)}")
@@ -43,6 +47,7 @@ def _head(persona: Persona) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name}={value}" for name, value in persona.parameters.items())
     return [
         ("version", persona.version),
+        ("extends", ", ".join(persona.extends)),
         ("tags", ", ".join(persona.tags)),
         ("authors", ", ".join(persona.authors)),
         ("license", persona.license),
@@ -61,13 +66,13 @@ def _row(variable: Variable) -> tuple[str, str, str, str]:
     low, high = variable.minimum, variable.maximum
     if low is not None or high is not None:
         kind += f" {'' if low is None else low}..{'' if high is None else high}"
-    value = "required" if variable.required else str(variable.default)
+    value = "required"
+    if not variable.required:
+        value = json.dumps(thaw(variable.default), ensure_ascii=False)
     return variable.name, kind, value, variable.description
 
 
 def _json(persona: Persona) -> dict[str, Any]:
-    from personakit.frozen import thaw  # noqa: PLC0415
-
     return {
         "name": persona.name,
         **{name: value for name, value in _head(persona) if name in ("version", "license", "path")},
@@ -86,6 +91,9 @@ def _json(persona: Persona) -> dict[str, Any]:
             }
             for name, variable in persona.variables.items()
         },
+        "extends": list(persona.extends),
+        "tools": list(persona.tools),
+        "output": thaw(persona.output),
         "plugins": [use.name for use in persona.plugins],
         "system": persona.system.source,
         "messages": [{"role": role, "content": text.source} for role, text in persona.messages],

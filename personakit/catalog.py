@@ -1,0 +1,108 @@
+"""Catalog: the personas that can be run, each found, compiled and bound to its plugins once."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.config import Config
+from personakit.errors import PersonaNotFound
+from personakit.library import Library
+from personakit.persona import Persona
+from personakit.plugins import Bound, Plugins
+from personakit.routing import Router
+
+if TYPE_CHECKING:
+    from personakit.templates import Templates
+    from personakit.templating import Compiled
+
+Reference = str | Path | Persona
+
+
+class Catalog:
+    """Everything of a runner that does not depend on a request.
+
+    Args:
+        config: The user's set-up.
+        path: Folders of personas to search before all others.
+        outer: Plugins around those of the config and of every persona: names or objects.
+
+    Attributes:
+        config: The user's set-up.
+        library: Where personas come from.
+        plugins: The plugins that are installed.
+        router: Where models are.
+    """
+
+    def __init__(self, config: Config, path: tuple[Path, ...], outer: tuple[Any, ...]) -> None:
+        self.config = config
+        self.plugins = Plugins(config.select)
+        find_loader = functools.partial(self.plugins.find, "loader")
+        self.library = Library((*path, *config.path), find_loader)
+        self.router = Router(config, self.plugins.find)
+        self._outer = (*outer, *config.plugins)
+        self._templates: Templates | None = None
+        self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
+        self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
+
+    def load(self, persona: Reference) -> Persona:
+        """Return a persona by name or path; one that is given is returned as it is.
+
+        A name or path may end in a pin, ``@`` and its version or hash: ``chef@1.0`` or
+        ``chef@sha256:…`` (the first 8 digits are enough).
+
+        Raises:
+            PersonaNotFound: There is none of that name, or it is not the pinned one.
+            PersonaError: Its file is wrong.
+        """
+        if isinstance(persona, Persona):
+            return persona
+        reference, at, pin = str(persona).rpartition("@")
+        if not at or not reference or "/" in pin or Path(persona).exists():
+            return self.library.load(persona)
+        found = self.library.load(reference)
+        if pin.startswith("sha256:"):
+            actual = self.hash(found)
+            good = len(pin) >= len("sha256:") + 8 and actual.startswith(pin)
+        else:
+            actual, good = found.version, pin == found.version
+        if not good:
+            raise PersonaNotFound(
+                f"{found.path} is not {pin}: it is {actual or 'of no version'}; "
+                f"load {reference!r} without the pin, or restore the file"
+            )
+        return found
+
+    def hash(self, persona: Reference) -> str:
+        """Return ``sha256:…`` over everything of a persona that can change a request."""
+        return self.compiled(self.load(persona)).hash
+
+    def compiled(self, persona: Persona) -> Compiled:
+        """Return a persona's compiled templates."""
+        made = self._compiled.get(persona)
+        if made is None or not made.is_fresh():
+            from personakit.templating import Compiled  # noqa: PLC0415
+
+            made = self._compiled[persona] = Compiled(self._all_templates(), persona)
+        return made
+
+    def _all_templates(self) -> Templates:
+        if self._templates is None:
+            from personakit.templates import Templates  # noqa: PLC0415
+
+            every = self.plugins.every
+            self._templates = Templates(
+                functools.partial(every, "template_filter"),
+                functools.partial(every, "template_global"),
+                self.library.partial,
+            )
+        return self._templates
+
+    def bind(self, persona: Persona) -> Bound:
+        """Return a persona's plugins, made with their options."""
+        made = self._bound.get(persona)
+        if made is None:
+            made = self._bound[persona] = self.plugins.bind(persona, self._outer)
+        return made
