@@ -19,9 +19,6 @@ from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.watch import Leaving, Nothing, Watch
 
-if TYPE_CHECKING:
-    pass
-
 
 class Options(TypedDict, total=False):
     """What every way of running a persona takes by name; see `Runner.render`."""
