@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import Config
-from personakit.errors import PersonaNotFound
+from personakit.errors import PersonaNotFound, TemplateError
 from personakit.library import Library
 from personakit.persona import Persona
-from personakit.plugins import Bound, Plugins
+from personakit.plugins import Bound, Made, Plugins
 from personakit.routing import Router
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Catalog:
         self._outer = (*outer, *config.plugins)
         self._templates: Templates | None = None
         self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
+        self._lock = threading.RLock()
         self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
 
     def load(self, persona: Reference) -> Persona:
@@ -80,15 +82,23 @@ class Catalog:
         return self.compiled(self.load(persona)).hash
 
     def compiled(self, persona: Persona) -> Compiled:
-        """Return a persona's compiled templates."""
+        """Return a persona's compiled templates.
+
+        Raises:
+            TemplateError: With every problem of every text.
+        """
         made = self._compiled.get(persona)
         if made is None or not made.is_fresh():
             from personakit.templating import Compiled  # noqa: PLC0415
 
-            made = self._compiled[persona] = Compiled(self._all_templates(), persona)
+            made = Compiled(self.templates(), persona)
+            if made.problems:
+                raise TemplateError(made.problems)
+            self._compiled[persona] = made
         return made
 
-    def _all_templates(self) -> Templates:
+    def templates(self) -> Templates:
+        """Return what compiles templates."""
         if self._templates is None:
             from personakit.templates import Templates  # noqa: PLC0415
 
@@ -104,5 +114,12 @@ class Catalog:
         """Return a persona's plugins, made with their options."""
         made = self._bound.get(persona)
         if made is None:
-            made = self._bound[persona] = self.plugins.bind(persona, self._outer)
+            with self._lock:
+                made = self._bound.get(persona)
+                if made is None:
+                    made = self._bound[persona] = self.plugins.bind(persona, self._made_outer)
         return made
+
+    @functools.cached_property
+    def _made_outer(self) -> list[Made]:
+        return self.plugins.make(self._outer)

@@ -172,9 +172,10 @@ class Chain(Generic[In, Out]):
         result: In | Out = request
         try:
             result = await self._hook(layer, request, send)
-        except Exception as error:
+        except BaseException as error:
             send.close()
-            if isinstance(error, Blocked) or any(error is known for known in send.errors):
+            passing = isinstance(error, Blocked) or any(error is known for known in send.errors)
+            if passing or not isinstance(error, Exception):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personakit.document import Document
-from personakit.errors import Problem, did_you_mean
+from personakit.errors import PersonaError, Problem, did_you_mean
 
 # The types of JSON Schema, each with the Python types that stand for it.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -18,6 +18,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "array": (list, tuple),
     "object": (dict, Mapping),
 }
+
+MAX_PROBLEMS = 100
 
 
 def is_type(value: Any, name: str) -> bool:
@@ -61,9 +63,12 @@ class Checker:
         self.document = source
         self.problems: list[Problem] = []
 
-    def fail(self, message: str, *at: str | int, key: bool = False) -> None:
+    def fail(self, message: str, *at: str | int, key: bool = False, code: str = "PK012") -> None:
         """Note a problem with the value of a path, or with its key."""
-        self.problems.append(self.document.problem(message, at, key=key))
+        self.problems.append(self.document.problem(message, at, key=key, code=code))
+        if len(self.problems) >= MAX_PROBLEMS:
+            more = Problem(f"more than {MAX_PROBLEMS - 1} problems", self.document.path)
+            raise PersonaError([*self.problems[:-1], more])
 
     def unknown(self, data: Mapping[str, Any], known: Iterable[str], *at: str | int) -> None:
         """Note the keys of a mapping that are none of the known ones."""
@@ -71,28 +76,29 @@ class Checker:
         for key in data:
             if key not in names:
                 hint = did_you_mean(key, names) or f" (known: {', '.join(names)})"
-                self.fail(f"unknown key {key!r}{hint}", *at, key, key=True)
+                self.fail(f"unknown key {key!r}{hint}", *at, key, key=True, code="PK010")
 
     def text(self, value: Any, *at: str | int) -> str:
         """Return a string; of anything else note that it is none."""
         if isinstance(value, str):
             return value
         hint = "; quote it" if isinstance(value, int | float) else ""
-        self.fail(f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at)
+        self.fail(f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at, code="PK011")
         return ""
 
     def mapping(self, value: Any, *at: str | int) -> dict[str, Any]:
         """Return a mapping; of anything else note that it is none."""
         if isinstance(value, dict):
             return value
-        self.fail(f"{_name(at)}: expected a mapping, found {describe(value)}", *at)
+        found = f"{_name(at)}: expected a mapping, found {describe(value)}"
+        self.fail(found, *at, code="PK011")
         return {}
 
     def list(self, value: Any, *at: str | int) -> list[Any]:
         """Return a list; of anything else note that it is none."""
         if isinstance(value, list):
             return value
-        self.fail(f"{_name(at)}: expected a list, found {describe(value)}", *at)
+        self.fail(f"{_name(at)}: expected a list, found {describe(value)}", *at, code="PK011")
         return []
 
     def texts(self, value: Any, *at: str | int) -> tuple[str, ...]:
@@ -113,7 +119,8 @@ class Checker:
     def boolean(self, value: Any, *at: str | int) -> bool:
         """Return a boolean; of anything else note that it is none."""
         if not isinstance(value, bool):
-            self.fail(f"{_name(at)}: expected true or false, found {describe(value)}", *at)
+            found = f"{_name(at)}: expected true or false, found {describe(value)}"
+            self.fail(found, *at, code="PK011")
         return value is True
 
 

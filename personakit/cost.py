@@ -1,28 +1,42 @@
 """What a render may use: a budget that every operation of a template is charged to.
 
-The unit is a step: one turn of a loop, one call, one item handled by a filter, or 64 characters.
-The count is what stops a template, the same on every machine; the clock is there for the costs that
-no hook of Jinja's shows, such as comparing long texts in a loop.
+The unit is a step: one turn of a loop, one call, one item handled by a filter, 64 characters or 12
+items of a list. The count is what stops a template, the same on every machine; the clock is there
+for the costs that no hook of Jinja's shows, such as looking a long text up in a loop.
+
+Two rules keep the count honest. Nothing is made that could be far larger than what it is made from:
+the size of a result is worked out first. And no list is larger, all that it holds counted, than a
+text may be: lists that hold a list twice, over and over, are small until they are written.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set, ValuesView
 from typing import Any
 
 MAX_STEPS = 200_000
 MAX_SIZE = 200_000
 MAX_NUMBER_BITS = 4_096
 MAX_SECONDS = 0.5
-_UNITS_PER_STEP = 64
+_CHARACTERS_PER_STEP = 64
+# An item that is an object of its own takes up to 90 bytes.
+_ITEMS_PER_STEP = 12
 _STEPS_PER_LOOK = 256
-_WIDTH = re.compile(r"%[^a-zA-Z%]*")
+# Comparing a text at each place of another.
+_PAIRS_PER_STEP = 4_096
+# What follows a `%` or its `(key)`, up to a letter.
+_SPEC = re.compile(r"[%)][^a-zA-Z%()]*")
+_SCALARS = (int, float, type(None))
+_CONTAINERS = (list, tuple, Mapping, Set, ValuesView)
 
 
-class LimitExceeded(Exception):
+class Refused(Exception):
+    """A template did what none may do."""
+
+
+class LimitExceeded(Refused):
     """A template asked for more than a render may use."""
 
 
@@ -32,12 +46,13 @@ class Budget:
     Args:
         allowance: The size in characters of what the caller gave, which never counts as excess:
             texts of up to `MAX_SIZE` + 4 * `allowance` characters may be made.
+        source: The size of the templates themselves, which does not count as excess either.
     """
 
     __slots__ = ("left", "next_look", "size", "started")
 
-    def __init__(self, allowance: int = 0) -> None:
-        self.size = MAX_SIZE + 4 * allowance
+    def __init__(self, allowance: int = 0, source: int = 0) -> None:
+        self.size = MAX_SIZE + 4 * allowance + source
         self.left = MAX_STEPS + allowance
         self.next_look = self.left - _STEPS_PER_LOOK
         self.started = 0.0
@@ -59,21 +74,32 @@ class Budget:
             raise LimitExceeded(f"the template takes too much time: the limit is {MAX_SECONDS} s")
         self.next_look = max(self.left - _STEPS_PER_LOOK, 0)
 
-    def room(self, size: int) -> None:
+    def room(self, size: int, per_step: int = _CHARACTERS_PER_STEP) -> None:
         """Refuse a result before it is made, if it would be larger than anything may be."""
         if size > self.size:
             raise LimitExceeded(
                 f"a result would be too large: the limit is {self.size:,} characters or items"
             )
-        self.charge(1 + size // _UNITS_PER_STEP)
+        self.charge(1 + size // per_step)
 
     def made(self, value: Any) -> Any:
         """Charge for a result; return it."""
         if isinstance(value, str):
             self.room(len(value))
-        elif isinstance(value, list | tuple | dict | set | frozenset):
-            # In depth: lists that hold a list twice, over and over, are small until written.
-            self.room(size_of(value, self.size))
+        elif isinstance(value, int):
+            self._bits(value.bit_length())
+        elif isinstance(value, _CONTAINERS):
+            self.room(size_of(value, self.size), _ITEMS_PER_STEP)
+        return value
+
+    def read(self, value: Any) -> Any:
+        """Charge for a value that is looked at whole, such as one side of a comparison."""
+        if isinstance(value, str):
+            if len(value) > _CHARACTERS_PER_STEP:
+                self.charge(len(value) // _CHARACTERS_PER_STEP)
+        elif not isinstance(value, _SCALARS) and isinstance(value, _CONTAINERS):
+            self.charge(1 + len(value) // _ITEMS_PER_STEP)
+            self.look()
         return value
 
     def steps(self, values: Iterable[Any]) -> Iterator[Any]:
@@ -93,7 +119,7 @@ class Budget:
             if size > self.size:
                 self.room(size)
             kept.append(part)
-        self.charge(size // _UNITS_PER_STEP)
+        self.charge(size // _CHARACTERS_PER_STEP)
         return "".join(kept)
 
     def binop(self, operator: str, left: Any, right: Any) -> None:
@@ -102,18 +128,29 @@ class Budget:
             self._times(left, right)
         elif operator == "**":
             self._power(left, right)
-        elif operator == "%" and isinstance(left, str | bytes):
-            self._format(str(left), right)
+        elif operator == "%" and isinstance(left, str):
+            self.format(left, right)
         elif operator == "+":
-            self.room(_len(left) + _len(right))
+            self._plus(left, right)
+        else:
+            self.read(left)
+            self.read(right)
+
+    def _plus(self, left: Any, right: Any) -> None:
+        if isinstance(left, str) and isinstance(right, str):
+            self.room(len(left) + len(right))
+        elif isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS):
+            size = size_of(left, self.size) + size_of(right, self.size)
+            self.room(size, _ITEMS_PER_STEP)
 
     def _times(self, left: Any, right: Any) -> None:
         if isinstance(left, int) and isinstance(right, int):
             self._bits(left.bit_length() + right.bit_length())
-        elif isinstance(right, int):
-            self.room(_len(left) * max(right, 0))
-        elif isinstance(left, int):
-            self.room(_len(right) * max(left, 0))
+            return
+        value, times = (left, right) if isinstance(right, int) else (right, left)
+        if isinstance(value, str | list | tuple) and isinstance(times, int):
+            per_step = _CHARACTERS_PER_STEP if isinstance(value, str) else _ITEMS_PER_STEP
+            self.room(size_of(value, self.size) * max(times, 0), per_step)
 
     def _power(self, left: Any, right: Any) -> None:
         if isinstance(left, int) and isinstance(right, int):
@@ -123,37 +160,48 @@ class Budget:
         if bits > MAX_NUMBER_BITS:
             raise LimitExceeded(f"a number would be too large: the limit is {MAX_NUMBER_BITS} bits")
 
-    def _format(self, text: str, values: Any) -> None:
-        widths = sum(int(n) for spec in _WIDTH.findall(text) for n in re.findall(r"\d+", spec)[:4])
-        stars = text.count("*") and sum(n for n in _flat(values) if isinstance(n, int) and n > 0)
-        self.room(len(text) + widths + stars + size_of(values, self.size))
+    def format(self, text: str, values: Any) -> None:
+        """Refuse a formatting with `%` whose result would be too large."""
+        specs = _SPEC.findall(text)
+        widths = sum(int(n[:20]) for spec in specs for n in re.findall(r"\d+", spec))
+        given = values if isinstance(values, tuple | list) else (values,)
+        stars = sum(n for n in integers(given) if n > 0) if "*" in text else 0
+        # A key can stand in the text many times.
+        times = max(text.count("%("), 1) if isinstance(values, Mapping) else 1
+        self.room(len(text) + widths + stars + times * size_of(values, self.size))
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Refuse a call of a method of text whose result would be too large."""
+        """Charge for a call; refuse one of a method whose result would be too large."""
         self.charge(1)
-        owner = getattr(function, "__self__", None)
-        if not isinstance(owner, str | bytes | list | tuple | dict):
-            return
-        self.charge(_len(owner) // _UNITS_PER_STEP)
-        name = getattr(function, "__name__", "")
         values = (*args, *kwargs.values())
-        if name in ("ljust", "rjust", "center", "zfill", "expandtabs"):
-            factor = str(owner).count("\t") if name == "expandtabs" else 1
-            self.room(_len(owner) + factor * max([0, *_integers(values)]))
-        elif name == "replace" and len(values) >= 2:
-            self.replacing(str(owner), *values[:2])
-        elif name == "join" and values:
-            self.joining(str(owner), values[0])
+        for value in values:
+            self.made(value) if isinstance(value, _CONTAINERS) else self.read(value)
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, str | list | tuple | dict):
+            self.read(owner)
+        if isinstance(owner, str):
+            name = getattr(function, "__name__", "")
+            if name in _WIDTHS:
+                times = owner.count("\t") if name == "expandtabs" else 1
+                self.room(len(owner) + times * max([0, *integers(values)]))
+            elif name in _FROM_THE_END:
+                self.searching(owner, *values[:1])
+            elif name == "replace" and len(values) >= 2:
+                self.replacing(owner, values[0], values[1])
 
     def replacing(self, text: str, old: Any, new: Any) -> None:
         """Refuse a replacement whose result would be too large."""
-        old, new = str(old), str(new)
-        self.room(len(text) + text.count(old) * len(new))
+        if isinstance(old, str) and isinstance(new, str):
+            self.room(len(text) + text.count(old) * len(new))
 
-    def joining(self, separator: str, values: Any) -> None:
-        """Refuse a join whose result would be too large."""
-        if isinstance(values, Sized):
-            self.room(size_of(values, self.size) + len(separator) * len(values))
+    def searching(self, text: str, part: Any = None) -> None:
+        """Charge for a search that may compare a text at each place of another."""
+        if isinstance(part, str):
+            self.charge(len(text) * len(part) // _PAIRS_PER_STEP)
+
+
+_WIDTHS = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
+_FROM_THE_END = frozenset("strip lstrip rstrip rfind rindex rsplit rpartition".split())
 
 
 def bounded_range(*args: int) -> range:
@@ -168,96 +216,9 @@ def bounded_range(*args: int) -> range:
     return made
 
 
-def charged(
-    name: str, function: Callable[..., Any], budget: Callable[[], Budget]
-) -> Callable[..., Any]:
-    """Return a filter that charges what it takes in and what it gives out."""
-    passes = int(hasattr(function, "jinja_pass_arg"))
-    check = _BEFORE.get(name)
-    # Each item is compared about log2(n) times.
-    weight = 4 if name in _SORTING else 1
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        account = budget()
-        given = args[passes:]
-        value = given[0] if given else None
-        size = _len(value)
-        account.charge(size // _UNITS_PER_STEP if isinstance(value, str) else size * weight)
-        if check is not None:
-            check(account, given, kwargs)
-        if not isinstance(value, str | Sized) and isinstance(value, Iterable):
-            args = (*args[:passes], account.steps(value), *given[1:])
-        result = function(*args, **kwargs)
-        if isinstance(result, Iterator):
-            return account.steps(result)
-        return account.made(result)
-
-    return run
-
-
-def _written(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    indents = sum(_integers((*given[1:], *kwargs.values())))
-    account.room(size_of(given[0], account.size) * (1 + max(indents, 0)))
-
-
-def _sized_filter(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    text, *rest = given
-    lines = str(text).count("\n") + 1 if isinstance(text, str) else 1
-    numbers = _integers((*rest, *kwargs.values()))
-    texts = [len(v) for v in (*rest, *kwargs.values()) if isinstance(v, str)]
-    account.room(_len(text) + lines * max([0, *numbers, *texts]))
-
-
-def _batch(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    account.room(_len(given[0]) + max([0, *_integers((*given[1:], *kwargs.values()))]))
-
-
-def _replace(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    values = [*given[1:], *kwargs.values()]
-    if len(values) >= 2:
-        account.replacing(str(given[0]), values[0], values[1])
-
-
-def _join(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    separator = str(next(iter((*given[1:], *kwargs.values())), ""))
-    account.joining(separator, given[0])
-
-
-def _percent(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    account.binop("%", str(given[0]), kwargs or given[1:])
-
-
-def _wrap(account: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    joints = [len(v) for v in (*given[1:], *kwargs.values()) if isinstance(v, str)]
-    account.room(_len(given[0]) * (1 + max([0, *joints])))
-
-
-_SORTING = frozenset({"sort", "dictsort", "groupby", "unique", "max", "min", "sum"})
-_BEFORE: dict[str, Callable[[Budget, tuple[Any, ...], Mapping[str, Any]], None]] = {
-    "batch": _batch,
-    "slice": _batch,
-    "center": _sized_filter,
-    "indent": _sized_filter,
-    "string": _written,
-    "tojson": _written,
-    "format": _percent,
-    "join": _join,
-    "replace": _replace,
-    "wordwrap": _wrap,
-}
-
-
-def _len(value: Any) -> int:
-    return len(value) if isinstance(value, Sized) else 0
-
-
-def _integers(values: Iterable[Any]) -> list[int]:
+def integers(values: Iterable[Any]) -> list[int]:
+    """Return those of some values that are integers."""
     return [value for value in values if isinstance(value, int)]
-
-
-def _flat(values: Any) -> Iterable[Any]:
-    return values if isinstance(values, tuple | list) else (values,)
 
 
 def size_of(value: Any, limit: int | None = None) -> int:
@@ -276,9 +237,70 @@ def size_of(value: Any, limit: int | None = None) -> int:
             total += 1 + len(item)
             waiting.extend(item.keys())
             waiting.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
+        elif isinstance(item, _CONTAINERS):
             total += 1 + len(item)
             waiting.extend(item)
         else:
             total += 6 * len(item) if isinstance(item, range) else 1
     return total
+
+
+Check = Callable[[Budget, tuple[Any, ...], Mapping[str, Any]], None]
+
+
+def _argument(given: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: str) -> Any:
+    return given[at] if len(given) > at else kwargs.get(name)
+
+
+def _lines(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    text, *rest = given
+    lines = text.count("\n") + 1 if isinstance(text, str) else 1
+    values = (*rest, *kwargs.values())
+    texts = [len(v) for v in values if isinstance(v, str)]
+    budget.room(size_of(text, budget.size) + lines * max([0, *integers(values), *texts]))
+
+
+def _wrapped(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    text, width = str(given[0]), _argument(given, kwargs, 1, "width") or 79
+    joint = _argument(given, kwargs, 3, "wrapstring") or "\n"
+    budget.room(len(text) * (1 + len(str(joint))))
+    # A long word is cut piece by piece, and copied each time.
+    longest = max(map(len, re.findall(r"\s+|\S+", text)), default=0)
+    budget.charge(longest * longest // max(int(width), 1) // _PAIRS_PER_STEP)
+
+
+def _pieces(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    numbers = integers((*given[1:], *kwargs.values()))
+    budget.room(size_of(given[0], budget.size) + max([0, *numbers]))
+
+
+def _replaced(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    old, new = _argument(given, kwargs, 1, "old"), _argument(given, kwargs, 2, "new")
+    budget.replacing(str(given[0]), str(old), str(new))
+
+
+def _rounded(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    if any(abs(digits) > 300 for digits in integers((*given[1:], *kwargs.values()))):
+        raise LimitExceeded("a number would be too large: the limit of round is 300 digits")
+
+
+def _summed(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    if not isinstance(_argument(given, kwargs, 2, "start") or 0, int | float):
+        raise Refused("sum adds up numbers only; join texts with |join")
+
+
+# What the result of a filter may come to, checked before it runs.
+BEFORE: dict[str, Check] = {
+    "batch": _pieces,
+    "center": _lines,
+    "format": lambda budget, given, kwargs: budget.format(str(given[0]), kwargs or given[1:]),
+    "indent": _lines,
+    "replace": _replaced,
+    "round": _rounded,
+    "slice": _pieces,
+    "sum": _summed,
+    "trim": lambda budget, given, kwargs: budget.searching(
+        str(given[0]), _argument(given, kwargs, 1, "chars")
+    ),
+    "wordwrap": _wrapped,
+}

@@ -34,6 +34,12 @@ _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|"
     r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
 )
+# libyaml compares each %TAG directive with all before it.
+_TAG = re.compile(r"(?:\A\ufeff?|[\r\n\x85\u2028\u2029])%TAG\b")
+# JSON writes a character beyond U+FFFF as two escapes, which YAML does not know.
+_PAIR = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
 
 Path = tuple[str | int, ...]
 
@@ -66,7 +72,9 @@ class Document:
     marks: dict[Path, Mark]
     path: str
 
-    def problem(self, message: str, at: Path = (), *, key: bool = False) -> Problem:
+    def problem(
+        self, message: str, at: Path = (), *, key: bool = False, code: str = ""
+    ) -> Problem:
         """Return a problem that points at the value of a path, or at its key.
 
         A path that is not in the file points at its nearest ancestor that is.
@@ -75,9 +83,9 @@ class Document:
             at, key = at[:-1], False
         mark = self.marks.get(at)
         if mark is None:
-            return Problem(message, self.path)
+            return Problem(message, self.path, code=code)
         line, column = (mark.key_line, mark.key_column) if key else (mark.line, mark.column)
-        return Problem(message, self.path, line, column)
+        return Problem(message, self.path, line, column, code)
 
 
 @dataclass(slots=True)
@@ -103,6 +111,8 @@ def parse(source: str | bytes, path: str = "<string>") -> Document:
         PersonaError: It is not YAML, not one document, or beyond the limits of this module.
     """
     text = _decode(source, path)
+    if text.lstrip().startswith("{"):
+        text = _PAIR.sub(_pair, text)
     return _Builder(text, path).build()
 
 
@@ -124,6 +134,11 @@ def _decode(source: str | bytes, path: str) -> str:
         column = error.start - (source.rfind(b"\n", 0, error.start) + 1) + 1
         found = f"byte {source[error.start]:#04x} is not UTF-8; save the file with that encoding"
         raise PersonaError([Problem(found, path, line, column)]) from None
+
+
+def _pair(found: re.Match[str]) -> str:
+    code = 0x10000 + ((int(found[2], 16) - 0xD800) << 10) + int(found[3], 16) - 0xDC00
+    return f"{found[1]}\\U{code:08x}"
 
 
 class _Builder:
@@ -163,6 +178,10 @@ class _Builder:
             yaml.AliasEvent: self.alias,
             yaml.DocumentStartEvent: self.document,
         }
+        directive = _TAG.search(self.text)
+        if directive:
+            line = len(self.text[: directive.end()].splitlines())
+            raise PersonaError([Problem("tags are never used: no %TAG", self.path, line, 1)])
         for event in self.events():
             handler = handlers.get(type(event))
             if handler is not None:
@@ -173,8 +192,6 @@ class _Builder:
         self.documents += 1
         if self.documents > 1:
             self.fail("a second document begins here; a file holds one", event.start_mark)
-        if event.tags:
-            self.fail("a %TAG directive is not allowed; tags are never used", event.start_mark)
 
     def alias(self, event: Any) -> None:
         self.fail(
@@ -324,6 +341,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
         if line[: mark.column + 1].strip(" ").startswith("\t") if mark else False:
             return "found a tab; YAML indents with spaces"
         return f"{problem}; quote a value that begins with it"
+    if "Unicode character escape" in problem:
+        return "found the escape of half a character (a surrogate); write the character itself"
     if "unknown escape character" in problem or "hexdecimal" in problem or "escape" in problem:
         return f'{problem}; in "double quotes" write \\\\ for a backslash, or use single quotes'
     if error.context in ("while scanning an alias", "while scanning an anchor"):

@@ -180,16 +180,24 @@ async def adrive(run: Run[T]) -> AsyncIterator[str]:
 
 
 async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
-    """End an abandoned run: unlike close(), this lets its `finally` blocks await."""
+    """End an abandoned run as if it were cancelled, which lets its `finally` blocks await.
+
+    A GeneratorExit would not: a coroutine closes the one it awaits when that is thrown in.
+    """
     if inspect.getcoroutinestate(coroutine) in (inspect.CORO_CLOSED, inspect.CORO_CREATED):
         coroutine.close()
         return
     action: Callable[..., Any] = coroutine.throw
-    argument: Any = GeneratorExit()
+    argument: Any = asyncio.CancelledError()
+    cancelled = False
     while True:
         try:
             item = run.step(action, argument)
-        except (StopIteration, GeneratorExit):
+        except StopIteration:
+            return
+        except asyncio.CancelledError:
+            if cancelled:
+                raise
             return
         action, argument = coroutine.send, None
         if not isinstance(item, _Mark):
@@ -197,6 +205,7 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
                 argument = await _Passed(item)
             except BaseException as error:
                 action, argument = coroutine.throw, error
+                cancelled = cancelled or isinstance(error, asyncio.CancelledError)
 
 
 class Stream(Generic[T]):

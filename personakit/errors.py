@@ -29,11 +29,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from personakit.messages import Response
+
+
+MAX_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,21 @@ class Problem:
         path: The file, as the user would name it.
         line: The line, counted from 1; 0 when no line is to blame.
         column: The column, counted from 1; 0 when no column is to blame.
+        code: The kind of problem, such as ``PK010``; `personakit lint` documents them.
+        subject: The word on the line that is to blame, where only the line is known.
     """
 
     message: str
     path: str = ""
     line: int = 0
     column: int = 0
+    code: str = field(default="", compare=False)
+    subject: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # What was found, a key or a name, can be as long as the file.
+        if len(self.message) > MAX_MESSAGE:
+            object.__setattr__(self, "message", f"{self.message[:MAX_MESSAGE]}…")
 
     def __str__(self) -> str:
         place = ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])

@@ -125,7 +125,10 @@ class Persona:
         Raises:
             PersonaError: With every problem of the file, each with its line and column.
         """
-        return _Reader(document.parse(source, path), parents, abstract).read()
+        found, problems = examine(document.parse(source, path), parents=parents, abstract=abstract)
+        if problems or found is None:
+            raise PersonaError(problems)
+        return found
 
     @classmethod
     def read(
@@ -141,6 +144,19 @@ class Persona:
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
         return cls.parse(source, str(path), parents=parents, abstract=abstract)
+
+
+def examine(
+    source: Document, *, parents: Parents | None = None, abstract: bool = False
+) -> tuple[Persona | None, list[Problem]]:
+    """Return the persona of a document as far as it can be read, and everything wrong with it.
+
+    The persona is None when the document is no mapping; the arguments are those of `Persona.parse`.
+    """
+    reader = _Reader(source, parents, abstract)
+    found = reader.read()
+    reader.problems.sort(key=lambda p: (p.path != source.path, p.line, p.column))
+    return found, reader.problems
 
 
 def merged(first: Persona | None, then: Persona) -> Persona:
@@ -180,12 +196,12 @@ class _Reader(Checker):
         self.parent: Persona | None = None
         self.literal = False
 
-    def read(self) -> Persona:
+    def read(self) -> Persona | None:
         data = self.document.data
         if not isinstance(data, dict):
             found = "the file is empty" if data is None else f"found {describe(data)}"
-            self.fail(f"a persona is a mapping with at least `system:`; {found}")
-            raise PersonaError(self.problems)
+            self.fail(f"a persona is a mapping with at least `system:`; {found}", code="PK011")
+            return None
         self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)
         if data.get("template") is not None:
             self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
@@ -194,10 +210,7 @@ class _Reader(Checker):
             self.extend(reference, index if isinstance(data["extends"], list) else None)
         values = {"extends": extends, **self.head(data), **self.body(data)}
         if not values["system"].at and not self.abstract and not self.problems:
-            self.fail("no `system:`; it holds the system message")
-        if self.problems:
-            self.problems.sort(key=lambda p: (p.path != self.document.path, p.line, p.column))
-            raise PersonaError(self.problems)
+            self.fail("no `system:`; it holds the system message", code="PK003")
         return Persona(**values, document=self.document)
 
     def extend(self, reference: str, index: int | None) -> None:
@@ -208,17 +221,19 @@ class _Reader(Checker):
                 f"extends: {reference[:80]!r} is no name of a persona; write its name, or a path "
                 f"inside the library such as partials/professional, without an ending",
                 *at,
+                code="PK002",
             )
         elif self.parents is None:
-            self.fail("extends: a persona that is not in a library cannot extend another", *at)
+            found = "extends: a persona that is not in a library cannot extend another"
+            self.fail(found, *at, code="PK002")
         else:
             try:
                 self.parent = merged(self.parent, self.parents(reference))
             except PersonaError as error:
-                self.fail(f"extends: {reference} is wrong", *at)
+                self.fail(f"extends: {reference} is wrong", *at, code="PK002")
                 self.problems += error.problems
             except UsageError as error:
-                self.fail(f"extends: {error}", *at)
+                self.fail(f"extends: {error}", *at, code="PK002")
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read what describes the persona."""
@@ -293,7 +308,9 @@ class _Reader(Checker):
         for name, item in given.items():
             found = parameters.fault(name, item)
             if found:
-                self.fail(found, "parameters", name, key=name not in parameters.ALLOWED)
+                known = name in parameters.ALLOWED
+                code = "PK014" if known else "PK013"
+                self.fail(found, "parameters", name, key=not known, code=code)
         inherited = self.parent.parameters if self.parent else {}
         return FrozenDict(freeze({**inherited, **given}))
 
@@ -315,12 +332,13 @@ class _Reader(Checker):
         form = "a message is its role and its content, as in `- user: What is in season?`"
         if not isinstance(item, dict) or len(item) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)
-            self.fail(f"{form}; found {found}", *at)
+            self.fail(f"{form}; found {found}", *at, code="PK011")
             return None
         role, content = next(iter(item.items()))
         if role not in ROLES:
             hint = did_you_mean(role, ROLES)
-            self.fail(f"{form}; found {role!r}, not one of {', '.join(ROLES)}{hint}", *at, role)
+            found = f"{form}; found {role!r}, not one of {', '.join(ROLES)}{hint}"
+            self.fail(found, *at, role, code="PK010")
             return None
         return cast("Role", role), self.template(content, *at, role)
 
@@ -351,7 +369,7 @@ class _Reader(Checker):
             options = self.mapping(given or {}, *at, name)
         else:
             form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
-            self.fail(f"a plugin is {form}; found {describe(item)}", *at)
+            self.fail(f"a plugin is {form}; found {describe(item)}", *at, code="PK011")
             return None
         if name and not NAME.match(name):
             self.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)

@@ -24,12 +24,16 @@ from personakit.errors import (
     PluginError,
     did_you_mean,
 )
+from personakit.frozen import freeze
 from personakit.hookspecs import PROJECT, Specs
 from personakit.persona import Persona, PluginUse
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
 
 HOOKS = ("setup", "chat", "tool", "observe")
 _ARGUMENTS = frozenset(("request", "call", "send", "persona"))
+_MARK = f"{PROJECT}_impl"
+Made = tuple[str, Any, bool]
+"""A plugin's name, the object whose hooks are bound, and whether to go on when it fails."""
 
 
 @dataclass(slots=True)
@@ -170,19 +174,30 @@ class Plugins:
         self.all()
         return of_kind(self._contributions, kind)
 
-    def bind(self, persona: Persona, outer: Iterable[Any] = ()) -> Bound:
+    def make(self, items: Iterable[Any]) -> list[Made]:
+        """Make the plugins that stand outside every persona's own.
+
+        Args:
+            items: Names, entries as in a persona's list, or objects with hooks.
+
+        Raises:
+            ConfigError: One is not installed, or its options are wrong.
+            PluginError: One is broken.
+        """
+        return [self._made_outer(item) for item in items]
+
+    def bind(self, persona: Persona, outer: Iterable[Made] = ()) -> Bound:
         """Make the plugins of a persona.
 
         Args:
             persona: Its `plugins:` are the inner layers.
-            outer: What stands outside them: names, `PluginUse` values, or objects with hooks.
+            outer: What stands outside them, as `make` made it.
 
         Raises:
-            ConfigError: A plugin of `outer` is not installed, or its options are wrong.
-            PersonaError: The same of one of the persona's own.
+            PersonaError: A plugin is not installed, or its options are wrong.
             PluginError: A plugin is broken.
         """
-        made = [self._made_outer(item) for item in outer]
+        made = list(outer)
         for use in persona.plugins:
             try:
                 made.append((use.name, self._made(use), use.on_error == "skip"))
@@ -212,14 +227,17 @@ class Plugins:
         chosen = "" if self.select is None else "; PERSONAKIT_PLUGINS selects which may be used"
         return f"no plugin {name!r} is installed{hint or listed}{chosen}"
 
-    def _made_outer(self, item: Any) -> tuple[str, Any, bool]:
-        if isinstance(item, str):
-            item = PluginUse(item)
+    def _made_outer(self, item: Any) -> Made:
+        if item is None or isinstance(item, str | int | float | list | Mapping):
+            item = _use(item)
         if isinstance(item, PluginUse):
             return item.name, self._made(item), item.on_error == "skip"
-        name = getattr(item, "__name__", type(item).__name__)
-        examine(name, item)
-        return name, item() if isinstance(item, type) else item, False
+        plugin = Plugin(getattr(item, "__name__", type(item).__name__))
+        try:
+            examine(plugin.name, item)
+        except PluginError as error:
+            raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
+        return plugin.name, options.make(plugin.origin, item, {}), False
 
     def _made(self, use: PluginUse) -> Any:
         """Return the object whose hooks a use of a plugin binds."""
@@ -255,9 +273,18 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
         callers = checker.get_hookcallers(target) or []
     except pluggy.PluginValidationError as error:
         raise PluginError(_explain(error, target), plugin=name) from None
+    for hook in HOOKS:
+        written = inspect.getattr_static(target, hook, None)
+        if hasattr(written, _MARK) and not hasattr(getattr(target, hook), _MARK):
+            raise PluginError(f"put @staticmethod above its @hookimpl of {hook!r}", plugin=name)
     for caller in callers:
-        function = getattr(target, caller.name)
         implementation = caller.get_hookimpls()[0]
+        function = getattr(target, caller.name, None)
+        if not hasattr(function, _MARK):
+            other = implementation.function.__name__
+            raise PluginError(
+                f"its hook {other!r} has another name: call it {caller.name}", plugin=name
+            )
         wrapper = implementation.wrapper or implementation.hookwrapper
         if wrapper or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise PluginError(
@@ -300,17 +327,32 @@ def _is_method(target: type, name: str) -> bool:
     return not isinstance(inspect.getattr_static(target, name), staticmethod | classmethod)
 
 
-def _bound(made: list[tuple[str, Any, bool]]) -> Bound:
+def _use(entry: Any) -> PluginUse:
+    """Return what an entry of the config's list says, in the forms of a persona's list."""
+    given: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"use": entry}
+    if "use" not in given and len(given) == 1:
+        name, of_name = given.popitem()
+        given = {"use": name, "options": of_name}
+    name, chosen = given.pop("use", None), given.pop("options", None) or {}
+    skip = given.pop("on_error", "fail")
+    good = isinstance(name, str) and isinstance(chosen, Mapping) and skip in ("fail", "skip")
+    if given or not good:
+        form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
+        raise ConfigError(f"a plugin is {form}; found {entry!r}")
+    return PluginUse(name, freeze(chosen), skip)
+
+
+def _bound(made: list[Made]) -> Bound:
     layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
     observers = []
     for name, plugin, skip in made:
         for hook, kept in layers.items():
             function = getattr(plugin, hook, None)
-            if function is not None and hasattr(function, f"{PROJECT}_impl"):
+            if function is not None and hasattr(function, _MARK):
                 wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
                 kept.append(Layer(name, hook, function, wants, skip))
         watch = getattr(plugin, "observe", None)
-        if watch is not None and hasattr(watch, f"{PROJECT}_impl"):
+        if watch is not None and hasattr(watch, _MARK):
             observers.append((name, watch))
     return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers))
 

@@ -17,6 +17,7 @@ from personakit.drive import Emit, Run, Stream, adrive, drive
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
+from personakit.plugins import Bound
 from personakit.watch import Leaving, Nothing, Watch
 
 
@@ -103,7 +104,8 @@ class Runner(Catalog):
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         """Return the coroutine function of a run: the plugins around the backend."""
         bound = self.bind(found)
-        watch = Watch(bound, found.name)
+        # Where nothing is sent there is nothing to observe.
+        watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
 
         async def end(request: Request, emit: Emit | None) -> Response:
             await watch("sent", request=request)
@@ -115,7 +117,7 @@ class Runner(Catalog):
             chain = Chain(bound.chat, end, found, Request, Response, watch.skipped)
             await watch("started", request=request)
             try:
-                response = await chain.call(request, emit)
+                response = await chain.call(request, watch.timed(emit))
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,11 @@ import jinja2
 from jinja2 import meta, nodes
 
 from personakit import cost
-from personakit.cost import Budget, LimitExceeded
+from personakit.cost import Budget, Refused
 from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
 from personakit.library import State, state_of
 from personakit.persona import Text
-from personakit.sandbox import Environment, Meter, current_budget, environment
+from personakit.sandbox import Environment, Meter, current_budget, environment, measured
 
 MAX_INCLUDES = 16
 
@@ -41,11 +42,13 @@ class Place:
         label = ".".join(str(part) for part in text.at)
         return cls(text.document.path, mark.text_line if mark else 0, label)
 
-    def problem(self, message: str, line: int) -> Problem:
+    def problem(
+        self, message: str, line: int = 1, code: str = "PK020", subject: str = ""
+    ) -> Problem:
         """Return a problem on a line of the template."""
         label = f"{self.label}: " if self.label else ""
         at = self.first + max(line, 1) - 1 if self.first else 0
-        return Problem(f"{label}{message}", self.path, at)
+        return Problem(f"{label}{message}", self.path, at, 0, code, subject)
 
     def fail(self, message: str, line: int = 1) -> NoReturn:
         """Raise a TemplateError for a line of the template."""
@@ -57,16 +60,18 @@ class Unit:
     """A compiled template.
 
     Attributes:
-        template: What renders it.
+        template: What renders it; None when there are problems.
         names: The names that it takes from outside, with the first line of each.
         parts: Everything that it is made of: the place and source of itself and its partials.
         files: The partials, each with the state it was read in.
+        problems: What is wrong with it and with its partials.
     """
 
-    template: jinja2.Template
+    template: jinja2.Template | None
     names: Mapping[str, tuple[Place, int]]
     parts: tuple[tuple[Place, str], ...]
     files: Mapping[Path, State]
+    problems: tuple[Problem, ...] = ()
 
 
 class _Partials(jinja2.BaseLoader):
@@ -77,7 +82,19 @@ class _Partials(jinja2.BaseLoader):
 
     def load(self, environment: Any, name: str, globals: Any = None) -> jinja2.Template:  # noqa: A002
         """Return a partial by its path."""
-        return self.units[name].template
+        # Partials that include one another many times make a tree without a loop in it.
+        current_budget.get().charge(10)
+        template = self.units[name].template
+        assert template is not None  # a template with a broken partial is never rendered
+        return template
+
+
+def _budget() -> Budget:
+    """Return the budget of the persona that is being compiled, or a new one."""
+    try:
+        return current_budget.get()
+    except LookupError:
+        return Budget()
 
 
 def _no_library(name: str, path: str) -> Path:
@@ -105,62 +122,91 @@ class Templates:
         self._env.loader = self._partials
 
     def compile(self, source: str, place: Place) -> Unit:
-        """Compile a template.
-
-        Raises:
-            TemplateError: It is no template, or includes what it may not.
-        """
-        return self._compile(source, place, ())
+        """Compile a template; the `problems` of what is returned say what is wrong with it."""
+        unit = self._compile(source, place, ())
+        if unit.problems:
+            # A broken partial is kept only as long as it may be met again; it may be mended.
+            units = self._partials.units
+            self._partials.units = {name: u for name, u in units.items() if not u.problems}
+        return unit
 
     def _compile(self, source: str, place: Place, stack: tuple[Path, ...]) -> Unit:
-        token = current_budget.set(Budget())
+        problems: list[Problem] = []
+        included: list[Unit] = []
+        names: dict[str, tuple[Place, int]] = {}
+        template = None
+        token = current_budget.set(_budget())
         try:
+            current_budget.get().charge(100)
             tree = self._env.parse(source)
-            self._ask_for_filters(tree)
-            included = list(self._included(tree, place, stack))
+            problems += self._unknown(tree, place)
+            for made in self._included(tree, place, stack):
+                included += [made] if isinstance(made, Unit) else []
+                found = made.problems if isinstance(made, Unit) else (made,)
+                problems += [problem for problem in found if problem not in problems]
             names = _names(tree, place, included)
-            code = self._env.compile(Meter(self._env).visit(tree), filename=place.path)
-            template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
+            if not problems:
+                code = self._env.compile(Meter(self._env).visit(tree), filename=place.path)
+                template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
         except jinja2.TemplateSyntaxError as error:
-            place.fail(_explain(error, self._env), error.lineno)
+            message = (error.message or "cannot be read").rstrip(".")
+            problems.append(place.problem(f"template syntax: {message}", error.lineno))
         except RecursionError:
-            place.fail("the template is nested too deep")
-        except (LimitExceeded, MemoryError, SyntaxError, ValueError, OverflowError) as error:
-            place.fail(f"the template cannot be compiled: {error}")
+            problems.append(place.problem("the template is nested too deep"))
+        except (Refused, MemoryError, SyntaxError, ValueError, OverflowError) as error:
+            problems.append(place.problem(f"the template cannot be compiled: {error}"))
         finally:
             current_budget.reset(token)
         files: dict[Path, State] = {}
         for unit in included:
             files |= unit.files
-        parts = (part for unit in included for part in unit.parts)
-        return Unit(template, names, ((place, source), *parts), files)
+        # Each once: partials that include one another many times would come to more than fits.
+        parts = dict(part for unit in included for part in unit.parts)
+        return Unit(template, names, ((place, source), *parts.items()), files, tuple(problems))
+
+    def _unknown(self, tree: nodes.Template, place: Place) -> Iterator[Problem]:
+        """Yield the filters and tests that nobody brings."""
+        self._ask_for_filters(tree)
+        for node in tree.find_all((nodes.Filter, nodes.Test)):
+            assert isinstance(node, nodes.Filter | nodes.Test)
+            kind = type(node).__name__.lower()
+            known = self.known_filters() if kind == "filter" else list(self._env.tests)
+            if node.name not in known:
+                message = f"unknown {kind} {node.name!r}{did_you_mean(node.name, known)}"
+                yield place.problem(message, node.lineno, "PK021", node.name)
 
     def _included(
         self, tree: nodes.Template, place: Place, stack: tuple[Path, ...]
-    ) -> Iterator[Unit]:
+    ) -> Iterator[Unit | Problem]:
         """Compile the partials of a template, and name each by its path in the tree."""
         for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Extends)):
             kind = {"FromImport": "from"}.get(type(node).__name__, type(node).__name__.lower())
-            place.fail(f"{{% {kind} %}} is not supported; use {{% include %}}", node.lineno)
-        for node in tree.find_all(nodes.Include):
-            name = node.template
+            found = f"{{% {kind} %}} is not supported; use {{% include %}}"
+            yield place.problem(found, node.lineno, "PK022", kind)
+        for include in tree.find_all(nodes.Include):
+            name = include.template
             if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
                 wanted = '{% include "partials/tone.md" %}'
-                place.fail(f"the name to include is written out, as in {wanted}", node.lineno)
+                found = f"the name to include is written out, as in {wanted}"
+                yield place.problem(found, include.lineno, "PK022", "include")
+                continue
             try:
                 file = self.find(name.value, place.path)
             except UsageError as error:
-                if node.ignore_missing and "no file" in str(error):
-                    node.template = nodes.Const("", lineno=node.lineno)
-                    continue
-                place.fail(str(error), node.lineno)
+                if include.ignore_missing and "no file" in str(error):
+                    include.template = nodes.Const("", lineno=include.lineno)
+                else:
+                    yield place.problem(str(error), include.lineno, "PK022", name.value)
+                continue
             if file in stack or len(stack) >= MAX_INCLUDES:
                 what = "includes itself" if file in stack else f"is the {MAX_INCLUDES}th in a row"
-                place.fail(f"include {name.value!r} {what}", node.lineno)
-            node.template = nodes.Const(str(file), lineno=node.lineno)
+                found = f"include {name.value!r} {what}"
+                yield place.problem(found, include.lineno, "PK022", name.value)
+                continue
+            include.template = nodes.Const(str(file), lineno=include.lineno)
             yield self._partial(file, (*stack, file))
 
-    def _partial(self, file: Path, stack: tuple[Path, ...]) -> Unit:
+    def _partial(self, file: Path, stack: tuple[Path, ...]) -> Unit | Problem:
         known = self._partials.units.get(str(file))
         if known is not None and fresh(known.files):
             return known
@@ -170,13 +216,15 @@ class Templates:
                 data = opened.read(cost.MAX_SIZE + 1)
             source = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
-            place.fail("is not UTF-8", data.count(b"\n", 0, error.start) + 1)
+            line = data.count(b"\n", 0, error.start) + 1
+            return place.problem("is not UTF-8", line, "PK022")
         except OSError as error:
-            place.fail(f"cannot be read: {error.strerror}")
+            return place.problem(f"cannot be read: {error.strerror}", code="PK022")
         if len(data) > cost.MAX_SIZE:
-            place.fail(f"is too large to include: the limit is {cost.MAX_SIZE:,} bytes")
+            found = f"is too large to include: the limit is {cost.MAX_SIZE:,} bytes"
+            return place.problem(found, code="PK022")
         unit = self._compile(source, place, stack)
-        unit = Unit(unit.template, unit.names, unit.parts, {**unit.files, file: state})
+        unit = dataclasses.replace(unit, files={**unit.files, file: state})
         self._partials.units[str(file)] = unit
         return unit
 
@@ -185,7 +233,7 @@ class Templates:
         used = {found.name for found in tree.find_all(nodes.Filter)}
         if used - self._env.filters.keys():
             for name, function in self.filters().items():
-                made = cost.charged(name, function, current_budget.get)
+                made = measured(name, function)
                 self._env.filters.setdefault(name, made)
 
     def known_globals(self, names: set[str]) -> set[str]:
@@ -222,15 +270,3 @@ def _names(
             if name not in stored:
                 names.setdefault(name, where)
     return names
-
-
-def _explain(error: jinja2.TemplateSyntaxError, env: Environment) -> str:
-    message = (error.message or "cannot be read").rstrip(".")
-    if message.startswith("No filter named"):
-        name = message.split("'")[1]
-        known = [known for known in env.filters if not known.startswith("_")]
-        return f"unknown filter {name!r}{did_you_mean(name, known)}"
-    if message.startswith("No test named"):
-        name = message.split("'")[1]
-        return f"unknown test {name!r}{did_you_mean(name, env.tests)}"
-    return f"template syntax: {message}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import Any
 import jinja2
 
 from personakit import cost
-from personakit.cost import Budget, LimitExceeded
-from personakit.errors import did_you_mean
+from personakit.cost import Budget, Refused
+from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
@@ -52,24 +52,28 @@ class Compiled:
         persona: Whose they are.
         used: The names that its templates take from outside.
         parts: The texts, in the order of their messages; the prompt last.
-
-    Raises:
-        TemplateError: A text is no template, or uses a name that is not declared.
+        problems: What is wrong with the texts: with any, nothing can be rendered.
     """
 
     def __init__(self, templates: Templates, persona: Persona) -> None:
         self.persona = persona
         self.used: set[str] = set()
+        self.problems: list[Problem] = []
         self._templates = templates
-        self.parts = [self._part("system", persona.system)]
-        self.parts += [self._part(role, text) for role, text in persona.messages]
-        self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
+        token = current_budget.set(Budget())
+        try:
+            self.parts = [self._part("system", persona.system)]
+            self.parts += [self._part(role, text) for role, text in persona.messages]
+            self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
+        finally:
+            current_budget.reset(token)
 
     def _part(self, role: Role, text: Text, *extra: str) -> Part:
         if text.literal or not _is_template(text.source):
             return Part(role, text, None)
         unit = self._templates.compile(text.source, Place.of(text))
         self.used |= unit.names.keys()
+        self._note(unit.problems)
         parent = None
         if "parent" in unit.names and text.parent is not None:
             parent = self._part("system", text.parent.system)
@@ -79,8 +83,13 @@ class Compiled:
         unknown -= self._templates.known_globals(unknown) if unknown else set()
         for name in sorted(unknown):
             place, line = unit.names[name]
-            place.fail(f"{name!r} is undefined{self._hint(name, declared)}", line)
+            found = f"{name!r} is undefined{self._hint(name, declared)}"
+            self._note([place.problem(found, line, "PK023", name)])
         return Part(role, text, unit, parent)
+
+    def _note(self, problems: Iterable[Problem]) -> None:
+        """Take over problems, once each: a partial may stand in several texts."""
+        self.problems += [problem for problem in problems if problem not in self.problems]
 
     @staticmethod
     def _hint(name: str, declared: set[str]) -> str:
@@ -97,6 +106,13 @@ class Compiled:
             while found is not None:
                 yield found
                 found = found.parent
+
+    @cached_property
+    def _source(self) -> int:
+        """The number of characters in every text."""
+        units = (part.unit.parts if part.unit else () for part in self.everything())
+        partials = sum(len(source) for parts in units for _, source in parts[1:])
+        return partials + sum(len(part.text.source) for part in self.everything())
 
     def is_fresh(self) -> bool:
         """Tell whether the partials are as they were when this was compiled."""
@@ -141,7 +157,7 @@ class Compiled:
         Raises:
             TemplateError: A template fails, or asks for more than a render may use.
         """
-        budget = Budget(allowance=cost.size_of(values) + len(prompt or ""))
+        budget = Budget(cost.size_of(values) + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:
             messages = [Message(part.role, _rendered(part, values)) for part in self.parts]
@@ -150,6 +166,7 @@ class Compiled:
                 messages.append(Message("user", _rendered(self._prompt, given)))
             elif prompt is not None:
                 messages.append(Message("user", prompt))
+            budget.room(sum(len(message.text) for message in messages))
             return messages
         finally:
             current_budget.reset(token)
@@ -162,11 +179,12 @@ def _rendered(part: Part, values: Mapping[str, Any]) -> str:
     if part.parent is not None:
         values = {**values, "parent": {"system": _rendered(part.parent, values)}}
     template, place = part.unit.template, Place.of(part.text)
+    assert template is not None  # a persona with problems is never rendered
     cause: Exception
     try:
         context = template.new_context(dict(values))
         return Environment.concat(template.root_render_func(context))
-    except LimitExceeded as error:
+    except Refused as error:
         message, cause = str(error), error
     except jinja2.UndefinedError as error:
         message, cause = str(error), error

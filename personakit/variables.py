@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.checks import TYPES, Checker, article, describe, infer_type, is_type
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import freeze
+from personakit.frozen import freeze, thaw
 
 KEYS = "type default required enum minimum maximum pattern description example".split()
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -148,14 +148,19 @@ def resolve(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[
             fault = variable.fault(given[name])
             if fault:
                 faults.append(f"variable {name!r}: {fault}")
-            values[name] = given[name]
+            values[name] = _own(given[name])
         elif variable.required:
             faults.append(_missing(variable))
         else:
-            values[name] = variable.default
+            values[name] = _own(variable.default)
     if faults:
         raise VariableError("\n".join(faults))
     return values
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a list or mapping: the same types, and nobody else's, wherever it is from."""
+    return thaw(value) if isinstance(value, list | tuple | Mapping) else value
 
 
 def _known(declared: Mapping[str, Variable]) -> str:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 import uuid
+from collections.abc import Awaitable
 from typing import Any
 
 from personakit.chain import Layer
@@ -41,10 +42,23 @@ class Watch:
         self._run = uuid.uuid4().hex if bound.observers else ""
         self._started = time.time()
         self._clock = time.perf_counter()
+        self._first_text: float | None = None
+
+    def timed(self, emit: Emit | None) -> Emit | None:
+        """Return an `emit` that notes when the first text goes out."""
+        if emit is None:
+            return None
+
+        def noted(text: str) -> Awaitable[None]:
+            if self._first_text is None:
+                self._first_text = time.perf_counter() - self._clock
+            return emit(text)
+
+        return noted
 
     def timings(self) -> Timings:
         """Return when the run began and how long it took."""
-        return Timings(self._started, time.perf_counter() - self._clock)
+        return Timings(self._started, time.perf_counter() - self._clock, self._first_text)
 
     async def skipped(self, layer: Layer, error: Exception) -> None:
         """Log a plugin that was passed over, and tell the observers."""
@@ -53,7 +67,7 @@ class Watch:
 
     async def __call__(self, name: Any, **fields: Any) -> None:
         """Tell the observers of an event."""
-        if not self._observers or isinstance(fields.get("error"), Leaving):
+        if not self._observers:
             return
         event = Event(name, self._run, self._persona, time=time.time(), **fields)
         for plugin, observe in self._observers:

@@ -1,0 +1,191 @@
+"""The checks of `tests:`: from a text and what it must be like to what is wrong with it.
+
+`judge` is not here: it asks a model, see `suite`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.errors import UsageError
+from personakit.frozen import thaw
+from personakit.tokens import count_tokens
+from personakit.variables import matcher
+
+EXCERPT_LINES = 8
+EXCERPT_CHARACTERS = 500
+DIFF_LINES = 80
+NO_JSONSCHEMA = "json_schema needs the package jsonschema: pip install 'personakit[test]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One check that does not hold.
+
+    Attributes:
+        check: The check's name, such as ``contains``.
+        message: What was expected, in one line.
+        detail: What was found: an excerpt of the text, or a diff.
+    """
+
+    check: str
+    message: str
+    detail: str = ""
+
+
+def check(text: str, checks: Mapping[str, Any], model: str = "") -> list[Failure]:
+    """Return the checks that a text does not satisfy, in the order of the file format.
+
+    Args:
+        text: The rendered messages, or an answer.
+        checks: A test's `render:` or `expect:`.
+        model: Whose tokens to count; without one they are estimated.
+    """
+    found: list[Failure] = []
+    for name, wanted in checks.items():
+        if name == "max_tokens":
+            found += _max_tokens(text, wanted, model)
+        elif name in _CHECKS:
+            found += _CHECKS[name](text, wanted)
+    return found
+
+
+def excerpt(text: str, around: str = "") -> str:
+    """Return the beginning of a text, or what stands around a part of it, each line indented."""
+    if not text.strip():
+        return "found: nothing (the text is empty)"
+    at = max(text.find(around), 0) if around else 0
+    start = max(0, at - EXCERPT_CHARACTERS // 3)
+    shown = text[start : start + EXCERPT_CHARACTERS]
+    lines = shown.strip("\n").splitlines()[:EXCERPT_LINES]
+    kept = "\n".join(lines)
+    before = "…" if start else ""
+    after = "…" if start + len(kept) + 2 < len(text) else ""
+    return "found:\n" + indent(f"{before}{kept}{after}")
+
+
+def indent(text: str) -> str:
+    """Return a text with every line moved to the right."""
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+
+
+def diff(old: Sequence[str], new: Sequence[str], names: tuple[str, str]) -> str:
+    """Return the difference of two lists of lines, shortened where it is long."""
+    lines = list(difflib.unified_diff(old, new, *names, n=2, lineterm=""))
+    if len(lines) > DIFF_LINES:
+        lines[DIFF_LINES:] = [f"… and {len(lines) - DIFF_LINES} more lines"]
+    return "\n".join(lines)
+
+
+def _contains(text: str, wanted: Iterable[str]) -> Iterator[Failure]:
+    for part in wanted:
+        if part not in text:
+            message = f"expected {part!r}{_other_case(text, part)}"
+            yield Failure("contains", message, excerpt(text))
+
+
+def _contains_any(text: str, wanted: Sequence[str]) -> Iterator[Failure]:
+    if not any(part in text for part in wanted):
+        hint = next(filter(None, (_other_case(text, part) for part in wanted)), "")
+        message = f"expected one of {', '.join(map(repr, wanted))}{hint}"
+        yield Failure("contains_any", message, excerpt(text))
+
+
+def _not_contains(text: str, wanted: Iterable[str]) -> Iterator[Failure]:
+    for part in wanted:
+        if part in text:
+            line = text.count("\n", 0, text.find(part)) + 1
+            message = f"expected no {part!r}; it stands in line {line} of the text"
+            yield Failure("not_contains", message, excerpt(text, part))
+
+
+def _other_case(text: str, part: str) -> str:
+    """Say so when a text holds a part in other letters."""
+    at = text.lower().find(part.lower())
+    if at < 0 or len(text.lower()) != len(text):
+        return ""
+    return f"; there is {text[at : at + len(part)]!r}, and upper and lower case differ"
+
+
+def _matches(text: str, pattern: str) -> Iterator[Failure]:
+    if not matcher(pattern)(text):
+        yield Failure("matches", f"expected a match of {pattern}", excerpt(text))
+
+
+def _equals(text: str, wanted: str) -> Iterator[Failure]:
+    if text.strip() != wanted.strip():
+        lines = wanted.strip().splitlines(), text.strip().splitlines()
+        found = diff(*lines, ("expected", "found"))
+        # Two texts can differ in what ends their lines alone.
+        yield Failure("equals", "expected another text", found or excerpt(text))
+
+
+def _max_words(text: str, limit: int) -> Iterator[Failure]:
+    count = len(text.split())
+    if count > limit:
+        yield Failure("max_words", f"expected at most {limit} words, found {count}", excerpt(text))
+
+
+def _max_tokens(text: str, limit: int, model: str) -> Iterator[Failure]:
+    count, exact = count_tokens(text, model)
+    if count > limit:
+        about = "" if exact else "about "
+        message = f"expected at most {limit} tokens, found {about}{count}"
+        yield Failure("max_tokens", message, excerpt(text))
+
+
+def _json_schema(text: str, schema: Mapping[str, Any]) -> Iterator[Failure]:
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        fenced = "; it is wrapped in a code fence" if text.lstrip().startswith("```") else ""
+        message = f"expected JSON: {str(error) or 'nested too deep'}{fenced}"
+        yield Failure("json_schema", message, excerpt(text))
+        return
+    for fault in _schema_faults(value, thaw(schema)):
+        yield Failure("json_schema", fault, excerpt(text))
+
+
+def _schema_faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a value by a JSON Schema.
+
+    Raises:
+        UsageError: The package that knows is not installed.
+    """
+    try:
+        import jsonschema  # noqa: PLC0415
+        import referencing  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(NO_JSONSCHEMA) from None
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+        # With a registry of its own it does not fetch what `$ref` names.
+        validator = kind(schema, registry=referencing.Registry())
+        found = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+        return [f"{error.json_path}: {error.message[:300]}" for error in found[:10]]
+    except jsonschema.SchemaError as error:
+        return [f"the schema is wrong at {error.json_path}: {error.message[:300]}"]
+    except referencing.exceptions.Unresolvable:
+        return ["the schema has a `$ref` to something that is not in it"]
+    except RecursionError:
+        return ["the schema refers to itself without an end"]
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_CHECKS: dict[str, Callable[[str, Any], Iterator[Failure]]] = {
+    "contains": _contains,
+    "contains_any": _contains_any,
+    "not_contains": _not_contains,
+    "matches": _matches,
+    "equals": _equals,
+    "max_words": _max_words,
+    "json_schema": _json_schema,
+}

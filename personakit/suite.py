@@ -1,0 +1,195 @@
+"""Suite: runs the tests of personas, for the command line and for pytest."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from personakit import cases
+from personakit.cases import Broken, Case, Outcome
+from personakit.checking import Failure, check, excerpt
+from personakit.config import Config
+from personakit.errors import PersonakitError, VariableError
+from personakit.expectations import Test
+from personakit.frozen import thaw
+from personakit.recordings import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.runner import Runner, SendsRequests
+
+JUDGE = "judge"
+_VERDICT = re.compile(r"[\W_]*(pass|fail)\b[\W_]*(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def default_mode(environ: Mapping[str, str]) -> Mode:
+    """Return which recordings to make where nobody says: none in CI."""
+    return "none" if environ.get("CI", "").lower() not in ("", "0", "false", "no") else "new"
+
+
+class Suite:
+    """Runs tests of personas. Its `with` block closes the connections.
+
+    The `parameters` of the user's config do not count, so that a test sends the same request
+    everywhere.
+
+    Args:
+        config: The user's set-up; None reads the config file and the environment.
+        record: Which answers to ask the model for: those that have no recording, all, or none.
+        model: The model to ask, over those of tests, personas and recordings.
+        backend: What sends the requests; None for the openai client.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        record: Mode = "new",
+        model: str | None = None,
+        backend: SendsRequests | None = None,
+    ) -> None:
+        self.record = record
+        self.model = model
+        self._backend = backend
+        self.recorder = Recorder(self._sender)
+        config = dataclasses.replace(config or Config.read(), parameters={})
+        self.runner = Runner(config, backend=self.recorder)
+
+    def __enter__(self) -> Suite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            clients.close()
+
+    def _sender(self) -> SendsRequests:
+        if self._backend is None:
+            from personakit.backend import Backend  # noqa: PLC0415
+            from personakit.clients import Clients  # noqa: PLC0415
+
+            self._backend = Backend(self.runner.router, Clients())
+        return self._backend
+
+    def collect(self, references: Iterable[str]) -> list[Case | Broken]:
+        """Return the tests of files, of folders and of personas by name; see `cases.collect`."""
+        return cases.collect(references, self.runner.load)
+
+    def run(self, case: Case) -> Outcome:
+        """Run a test. Whatever is wrong with the persona or the run is a failure of the test.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what had been recorded is kept.
+        """
+        started = time.perf_counter()
+        tape = self.recorder.tape = Tape()
+        note = ""
+        failures = _failing("render", self._render, case) if case.test.render else []
+        if not failures and case.test.expect:
+            failures = _failing("expect", self._expect, case)
+            if failures and len(tape.used) > tape.new:
+                note = f"the answer is a recording; ask again: {self._command(case, 'all')}"
+        return Outcome(
+            case=case,
+            failures=tuple(failures),
+            seconds=time.perf_counter() - started,
+            recorded=tape.new,
+            replayed=len(tape.used) - tape.new,
+            note=note,
+        )
+
+    def _render(self, case: Case) -> list[Failure]:
+        test = case.test
+        request = self.runner.render(
+            case.persona,
+            test.prompt,
+            variables=thaw(test.variables),
+            model=self.model or test.model,
+        )
+        text = "\n\n".join(message.text.strip("\n") for message in request.messages)
+        return check(text, test.render, request.model)
+
+    def _expect(self, case: Case) -> list[Failure]:
+        recordings = Recordings.of(case.persona.path)
+        known = recordings.read().get(case.test.name, Recording())
+        tape = self.recorder.tape
+        tape.may_ask = self.record != "none"
+        tape.left = [] if self.record == "all" else list(known.exchanges)
+        if not tape.left and not tape.may_ask:
+            return [self._unrecorded(case, Unrecorded("there is no recording"), known)]
+        model = self._model(case, known)
+        try:
+            return self._answer(case, model)
+        except Unrecorded as error:
+            return [self._unrecorded(case, error, known)]
+        finally:
+            kept = tape.finished()
+            if tape.new and kept:
+                tests = [test.name for test in case.persona.tests]
+                recordings.write(case.test.name, Recording(model, tuple(kept)), tests)
+
+    def _model(self, case: Case, known: Recording) -> str:
+        """Return the model to ask; a recording's own, where neither test nor persona names one."""
+        named = self.model or case.test.model or case.persona.model
+        if not named and self.record != "all":
+            named = known.model
+        return named or self.runner.config.model or self.runner.router.default_model()
+
+    def _answer(self, case: Case, model: str) -> list[Failure]:
+        test = case.test
+        response = self.runner.run(
+            case.persona, test.prompt, variables=thaw(test.variables), model=model
+        )
+        failures = check(response.text, test.expect, model)
+        if failures or JUDGE not in test.expect:
+            return failures
+        return self._judge(test, response.text, model)
+
+    def _judge(self, test: Test, answer: str, model: str) -> list[Failure]:
+        """Ask a persona whether an answer satisfies a rubric."""
+        wanted = test.expect[JUDGE]
+        judge = self.runner.load(wanted.get("persona", JUDGE))
+        values = {"rubric": wanted["rubric"]}
+        if "question" in judge.variables:
+            values["question"] = test.prompt or ""
+        chosen = wanted.get("model") or self.model or judge.model or model
+        said = self.runner.run(judge, answer, variables=values, model=chosen).text
+        verdict = _VERDICT.match(said)
+        if verdict is None:
+            message = f"the judge's first word is neither PASS nor FAIL; {judge.name} said:"
+            return [Failure(JUDGE, message, excerpt(said))]
+        if verdict[1].lower() == "pass":
+            return []
+        reason = " ".join(verdict[2].split()) or "no reason given"
+        return [Failure(JUDGE, f"{judge.name} says: {reason}", excerpt(answer))]
+
+    def _unrecorded(self, case: Case, error: Unrecorded, known: Recording) -> Failure:
+        mode: Mode = "all" if error.detail else "new"
+        message = f"{error.message}; record it: {self._command(case, mode, known.model)}"
+        return Failure("", message, error.detail)
+
+    def _command(self, case: Case, mode: Mode, recorded: str = "") -> str:
+        """Return the command that records a test again."""
+        words = ["personakit", "test", case.persona.path, "-k", case.test.name, "--record", mode]
+        model = self.model or ("" if case.test.model or case.persona.model else recorded)
+        return shlex.join([*words, *(["-m", model] if model else [])])
+
+
+def _failing(section: str, run: Any, case: Case) -> list[Failure]:
+    """Return the failures of a part of a test; an error is one of them."""
+    try:
+        failures: list[Failure] = run(case)
+    except VariableError as error:
+        fault = f"{error}\na test gives values under `variables:`"
+        return [Failure(section, fault)]
+    except PersonakitError as error:
+        return [Failure(section, str(error))]
+    return [
+        dataclasses.replace(failure, check=f"{section} {failure.check}".rstrip())
+        for failure in failures
+    ]
