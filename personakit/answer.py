@@ -30,7 +30,7 @@ class Answer:
         self.raw = dict(data)
         self.text = _text(message)
         self.finish_reason = _optional_text(_choice(data).get("finish_reason"))
-        for index, call in enumerate(message.get("tool_calls") or ()):
+        for index, call in enumerate(_list(message.get("tool_calls"))):
             self._call(index, _mapping(call))
         if self.finish_reason is None and self.provider.finish_reason:
             raise IncompleteAnswer("the answer has no finish reason", partial=self.text)
@@ -41,21 +41,24 @@ class Answer:
         """Take one event of a stream; return the text in it."""
         data = _object(body, self.text)
         self.raw |= {key: data[key] for key in data.keys() - {"choices"} if data[key] is not None}
-        choices = data.get("choices") or ()
+        choices = _list(data.get("choices"))
         if not choices:
             return ""
         choice = _mapping(choices[0])
         delta = _mapping(choice.get("delta") or {})
-        for call in delta.get("tool_calls") or ():
-            self._call(int(_mapping(call).get("index") or 0), call)
+        for call in _list(delta.get("tool_calls")):
+            index = _mapping(call).get("index") or 0
+            if not isinstance(index, int):
+                raise InvalidAnswer(f"a tool call has the index {str(index)[:40]!r}")
+            self._call(index, call)
         self.finish_reason = _optional_text(choice.get("finish_reason")) or self.finish_reason
         text = _text(delta)
         self.text += text
         return text
 
-    def ended(self) -> None:
-        """Check that a stream has come to its end."""
-        if self.finish_reason is None and self.provider.finish_reason:
+    def ended(self, *, cut: bool = False) -> None:
+        """Check that a stream has come to its end; `cut` says that its last event has not."""
+        if self.finish_reason is None and (cut or self.provider.finish_reason):
             raise IncompleteAnswer(
                 "the stream ended before the answer did (no finish reason came)", partial=self.text
             )
@@ -63,9 +66,9 @@ class Answer:
     def _call(self, index: int, call: Mapping[str, Any]) -> None:
         known = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
         function = _mapping(call.get("function") or {})
-        known["id"] = call.get("id") or known["id"]
-        known["name"] += function.get("name") or ""
-        known["arguments"] += function.get("arguments") or ""
+        known["id"] = _string(call.get("id")) or known["id"]
+        known["name"] += _string(function.get("name"))
+        known["arguments"] += _string(function.get("arguments"))
 
     def response(self) -> Response:
         """Return what has come."""
@@ -124,6 +127,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where an object belongs")
     return value
+
+
+def _list(value: Any) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a list belongs")
+    return value or []
+
+
+def _string(value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a text belongs")
+    return value or ""
 
 
 def _text(message: Mapping[str, Any]) -> str:

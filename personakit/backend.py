@@ -7,6 +7,8 @@ through; the body is the same. One code path serves whole and streamed, sync and
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,13 @@ from personakit import clients, faults, sse
 from personakit.answer import Answer
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
-from personakit.errors import BackendError
+from personakit.errors import BackendError, InvalidAnswer, PersonakitError, UpstreamUnavailable
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
+
+_REST = 0.1
+"""Seconds to wait for the end of a reply after its last event, in the async API."""
 
 if TYPE_CHECKING:
     from openai._types import RequestOptions
@@ -43,10 +48,7 @@ class Backend:
             BackendError: One of its family; `partial` holds the text that had arrived.
         """
         provider, model = self.router.find_model(request.model)
-        if provider.connect is not None:
-            endpoint = await io(provider.connect)(model)
-        else:
-            endpoint = self.router.endpoint(provider, model)
+        endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
         answer = Answer(request, provider)
         try:
@@ -65,6 +67,19 @@ class Backend:
         except Exception as error:
             raise faults.translate(error, endpoint, answer.text) from error
         return answer.response()
+
+    async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
+        if provider.connect is None:
+            return self.router.endpoint(provider, model)
+        try:
+            return await io(provider.connect)(model)
+        except PersonakitError:
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise UpstreamUnavailable(
+                f"provider {provider.name!r} cannot be reached: {said}"
+            ) from error
 
     async def _post(
         self, request: Request, provider: Provider, endpoint: Endpoint, body: dict[str, Any]
@@ -133,17 +148,32 @@ async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
     source: Iterator[bytes] | AsyncIterator[bytes]
     source = response.iter_bytes() if in_sync() else response.aiter_bytes()
     while not decoder.done:
-        if isinstance(source, AsyncIterator):
-            part = await anext(source, None)
-        else:
-            part = next(source, None)
-        for data in decoder.feed(part) if part is not None else decoder.flush():
+        part = await _part(source)
+        if part is None:
+            break
+        for data in decoder.feed(part):
             text = answer.event(data)
             if text:
                 await emit(text)
-        if part is None:
-            break
-    answer.ended()
+    cut = False
+    for data in decoder.flush():
+        try:
+            await emit(answer.event(data))
+        except InvalidAnswer:
+            cut = True
+    answer.ended(cut=cut)
+    if decoder.done:
+        # A connection can be used again when its reply has been read to the end, which follows the
+        # last event at once. The answer is whole, so nothing that goes wrong here matters.
+        with contextlib.suppress(Exception):
+            async with contextlib.nullcontext() if in_sync() else asyncio.timeout(_REST):
+                await _part(source)
+
+
+async def _part(source: Iterator[bytes] | AsyncIterator[bytes]) -> bytes | None:
+    if isinstance(source, AsyncIterator):
+        return await anext(source, None)
+    return next(source, None)
 
 
 async def _close(reply: Any) -> None:

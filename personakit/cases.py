@@ -31,7 +31,7 @@ class Case:
     @property
     def name(self) -> str:
         """What the test is called in a report."""
-        return f"{self.persona.name} › {self.test.name}"
+        return f"{self.persona.name} › {self.test.name}"  # noqa: RUF001
 
     def line(self, *at: str) -> int:
         """Return the line of the test, or of a part of it."""
@@ -65,6 +65,12 @@ class Outcome:
     recorded: int = 0
     replayed: int = 0
     note: str = ""
+
+    def fault(self) -> str:
+        """Return the first failure in one line."""
+        first = self.failures[0]
+        message = first.message.partition("\n")[0]
+        return f"{first.check}: {message.rstrip(':')}"
 
     def report(self) -> str:
         """Return what failed, in the form that editors understand."""

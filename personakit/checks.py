@@ -8,6 +8,7 @@ from typing import Any
 
 from personakit.document import Document
 from personakit.errors import PersonaError, Problem, did_you_mean
+from personakit.frozen import thaw
 
 # The types of JSON Schema, each with the Python types that stand for it.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -39,6 +40,12 @@ def infer_type(value: Any) -> str | None:
     return None
 
 
+def given(data: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return the value of a key; of a key without a value the default."""
+    value = data.get(key)
+    return default if value is None else value
+
+
 def article(type_name: str) -> str:
     """Return ``an integer``, ``a string``."""
     return f"{'an' if type_name[0] in 'aeiou' else 'a'} {type_name}"
@@ -49,7 +56,7 @@ def describe(value: Any) -> str:
     if value is None:
         return "nothing (null)"
     name = infer_type(value)
-    shown = repr(value)
+    shown = repr(thaw(value))
     shown = shown if len(shown) <= 40 else f"{shown[:37]}…"
     names = {"array": "a list", "object": "a mapping"}
     kind = names.get(name, article(name)) if name else type(value).__name__
@@ -67,7 +74,8 @@ class Checker:
         """Note a problem with the value of a path, or with its key."""
         self.problems.append(self.document.problem(message, at, key=key, code=code))
         if len(self.problems) >= MAX_PROBLEMS:
-            more = Problem(f"more than {MAX_PROBLEMS - 1} problems", self.document.path)
+            found = f"more than {MAX_PROBLEMS - 1} problems"
+            more = Problem(found, self.document.path, code=code)
             raise PersonaError([*self.problems[:-1], more])
 
     def unknown(self, data: Mapping[str, Any], known: Iterable[str], *at: str | int) -> None:
@@ -83,7 +91,9 @@ class Checker:
         if isinstance(value, str):
             return value
         hint = "; quote it" if isinstance(value, int | float) else ""
-        self.fail(f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at, code="PK011")
+        self.fail(
+            f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at, code="PK011"
+        )
         return ""
 
     def mapping(self, value: Any, *at: str | int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), within li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -48,7 +47,8 @@ class Mark(NamedTuple):
     """Where a value stands: lines and columns count from 1.
 
     `text_line` is the line on which the text of a scalar begins: for a block scalar the one after
-    its `|`.
+    its `|`. `literal` tells whether its lines are lines of the file: they are below a `|`, and not
+    where lines are folded into one.
     """
 
     line: int
@@ -56,6 +56,7 @@ class Mark(NamedTuple):
     key_line: int
     key_column: int
     text_line: int
+    literal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,7 @@ class Document:
     marks: dict[Path, Mark]
     path: str
 
-    def problem(
-        self, message: str, at: Path = (), *, key: bool = False, code: str = ""
-    ) -> Problem:
+    def problem(self, message: str, at: Path = (), *, key: bool = False, code: str = "") -> Problem:
         """Return a problem that points at the value of a path, or at its key.
 
         A path that is not in the file points at its nearest ancestor that is.
@@ -119,7 +118,7 @@ def parse(source: str | bytes, path: str = "<string>") -> Document:
 def _decode(source: str | bytes, path: str) -> str:
     if len(source) > MAX_BYTES:
         raise PersonaError(
-            [Problem(f"the file has {len(source):,} bytes; the limit is {MAX_BYTES:,}", path)]
+            [Problem(f"the file has more than {MAX_BYTES:,} bytes; that is the limit", path)]
         )
     if isinstance(source, str):
         return source
@@ -157,18 +156,26 @@ class _Builder:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise PersonaError([Problem(message, self.path, line, column)])
 
-    def events(self) -> Iterator[Any]:
+    def build(self) -> Document:
+        directive = _TAG.search(self.text) if "%TAG" in self.text else None
+        if directive:
+            line = len(self.text[: directive.end()].splitlines())
+            raise PersonaError([Problem("tags are never used: no %TAG", self.path, line, 1)])
         try:
-            yield from yaml.parse(self.text, Loader=_Loader)
+            self.fold()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self.fail(_explain(error, self.text), mark)
+            if mark and error.context_mark and mark.index >= len(self.text.rstrip()):
+                # What is open at the end of the file is not wrong there, but where it began.
+                mark = error.context_mark
+            self.fail(_explain(error, self.text, mark), mark)
         except yaml.YAMLError as error:
             self.fail(f"not YAML: {' '.join(str(error).split())}", None)
         except UnicodeEncodeError:
             self.fail("a lone surrogate character cannot be stored in UTF-8", None)
+        return Document(self.root, self.marks, self.path)
 
-    def build(self) -> Document:
+    def fold(self) -> None:
         handlers = {
             yaml.ScalarEvent: self.scalar,
             yaml.MappingStartEvent: self.mapping,
@@ -178,15 +185,10 @@ class _Builder:
             yaml.AliasEvent: self.alias,
             yaml.DocumentStartEvent: self.document,
         }
-        directive = _TAG.search(self.text)
-        if directive:
-            line = len(self.text[: directive.end()].splitlines())
-            raise PersonaError([Problem("tags are never used: no %TAG", self.path, line, 1)])
-        for event in self.events():
+        for event in iter(_Loader(self.text).get_event, None):
             handler = handlers.get(type(event))
             if handler is not None:
                 handler(event)
-        return Document(self.root, self.marks, self.path)
 
     def document(self, event: Any) -> None:
         self.documents += 1
@@ -221,12 +223,12 @@ class _Builder:
     def scalar(self, event: Any) -> None:
         self.check(event)
         frame = self.stack[-1] if self.stack else None
-        if frame is not None and type(frame.value) is dict and frame.key is None:
+        if frame is not None and frame.key is None and type(frame.value) is dict:
             self.key(frame, event)
-            return
-        style = event.style
-        value = event.value if style else self.resolve(event)
-        self.add(value, event.start_mark, 1 if style in ("|", ">") else 0)
+        elif event.style:
+            self.add(event.value, event.start_mark, event.style)
+        else:
+            self.add(self.resolve(event), event.start_mark)
 
     def key(self, frame: _Frame, event: Any) -> None:
         key, mark = event.value, event.start_mark
@@ -248,7 +250,7 @@ class _Builder:
             return text
         if _INTEGER.match(text):
             number = int(text, 0) if len(text) <= 20 else MAX_INTEGER + 1
-            if abs(number) > MAX_INTEGER:
+            if not -MAX_INTEGER - 1 <= number <= MAX_INTEGER:
                 self.fail(
                     f"the integer {text[:24]}… has too many digits: at most 64 bits; "
                     f"quote it if it is text",
@@ -287,18 +289,19 @@ class _Builder:
         self.check(event)
         if len(self.stack) >= MAX_DEPTH:
             self.fail(f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
-        path = self.add(value, event.start_mark, 0)
+        path = self.add(value, event.start_mark)
         self.stack.append(_Frame(value, path, event.start_mark, bool(event.flow_style)))
 
     def end(self, _event: Any) -> None:
         self.stack.pop()
 
-    def add(self, value: Any, mark: Any, skip: int) -> Path:
+    def add(self, value: Any, mark: Any, style: str = "") -> Path:
         """Put a value where it belongs and remember its place."""
         line, column = mark.line + 1, mark.column + 1
+        begin, literal = (line + 1, style == "|") if style in ("|", ">") else (line, False)
         if not self.stack:
             self.root = value
-            self.marks[()] = Mark(line, column, line, column, line + skip)
+            self.marks[()] = Mark(line, column, line, column, begin, literal)
             return ()
         frame = self.stack[-1]
         if type(frame.value) is dict:
@@ -312,14 +315,13 @@ class _Builder:
             path = (*frame.path, len(frame.value))
             frame.value.append(value)
             place = (line, column)
-        self.marks[path] = Mark(line, column, *place, line + skip)
+        self.marks[path] = Mark(line, column, *place, begin, literal)
         return path
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str, mark: Any) -> str:
     """Turn the parser's message into what an author can act on."""
     problem = error.problem or "cannot be read"
-    mark = error.problem_mark or error.context_mark
     lines = text.split("\n")
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
     if "{{" in line.split("#")[0] and ("expected" in problem or "did not find" in problem):
@@ -341,10 +343,11 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
         if line[: mark.column + 1].strip(" ").startswith("\t") if mark else False:
             return "found a tab; YAML indents with spaces"
         return f"{problem}; quote a value that begins with it"
-    if "Unicode character escape" in problem:
-        return "found the escape of half a character (a surrogate); write the character itself"
-    if "unknown escape character" in problem or "hexdecimal" in problem or "escape" in problem:
-        return f'{problem}; in "double quotes" write \\\\ for a backslash, or use single quotes'
+    if "escape" in problem or "hexdecimal" in problem:
+        hint = 'in "double quotes" write \\\\ for a backslash, or use single quotes'
+        if "Unicode" in problem:
+            hint = "a surrogate is half a character: write the character itself"
+        return f"{problem}; {hint}"
     if error.context in ("while scanning an alias", "while scanning an anchor"):
         return "anchors and aliases are not supported; quote a text that begins with '*' or '&'"
     context = f" ({error.context})" if error.context else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.checks import Checker, describe, is_type
+from personakit.checks import Checker, describe, given, is_type
 from personakit.document import Document
 from personakit.frozen import FrozenDict, freeze
 from personakit.variables import matcher
@@ -71,7 +71,7 @@ def _read(checker: Checker, item: Any, index: int) -> Test:
     }
     return Test(
         name=texts.get("name", f"test {index + 1}"),
-        variables=freeze(checker.mapping(data.get("variables") or {}, *at, "variables")),
+        variables=freeze(checker.mapping(given(data, "variables", {}), *at, "variables")),
         prompt=texts.get("prompt"),
         model=texts.get("model"),
         render=_checks(checker, data, RENDER, *at, "render"),
@@ -84,9 +84,9 @@ def _read(checker: Checker, item: Any, index: int) -> Test:
 def _checks(
     checker: Checker, data: Mapping[str, Any], known: tuple[str, ...], *at: str | int
 ) -> Mapping[str, Any]:
-    given = checker.mapping(data.get(str(at[-1])) or {}, *at)
-    checker.unknown(given, known, *at)
-    checked = {key: _check(checker, key, given[key], *at, key) for key in known if key in given}
+    found = checker.mapping(given(data, str(at[-1]), {}), *at)
+    checker.unknown(found, known, *at)
+    checked = {key: _check(checker, key, found[key], *at, key) for key in known if key in found}
     return FrozenDict(freeze(checked))
 
 
@@ -121,8 +121,8 @@ def _pattern(checker: Checker, value: Any, *at: str | int) -> str:
 def _judge(checker: Checker, value: Any, *at: str | int) -> Mapping[str, Any]:
     if isinstance(value, str):
         return {"rubric": value}
-    given = checker.mapping(value, *at)
-    checker.unknown(given, JUDGE, *at)
-    if isinstance(value, dict) and "rubric" not in given:
+    found = checker.mapping(value, *at)
+    checker.unknown(found, JUDGE, *at)
+    if isinstance(value, dict) and "rubric" not in found:
         checker.fail("judge: no `rubric:`; it says what a good answer is", *at)
-    return {key: checker.text(given[key], *at, key) for key in JUDGE if key in given}
+    return {key: checker.text(found[key], *at, key) for key in JUDGE if key in found}

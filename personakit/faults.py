@@ -63,6 +63,8 @@ def translate(error: Exception, endpoint: Endpoint, partial: str = "") -> Backen
         family = IncompleteAnswer if partial else UpstreamUnavailable
         cause = error.__cause__ or error
         said = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    if endpoint.api_key:
+        said = said.replace(endpoint.api_key, "***")  # some upstreams repeat the key they refuse
     advice = f"; {_ADVICE[family]}" if family in _ADVICE else ""
     return family(
         f"{endpoint.model} at {endpoint.base_url}: {said}{advice}",

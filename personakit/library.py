@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,7 +121,7 @@ class Library:
                 fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
                 raise PersonaError([found.document.problem(fault, ("name",))])
             return found
-        where = ", ".join(str(folder) for folder in self.folders() if folder.is_dir())
+        where = _shown(self.folders())
         hint = did_you_mean(name, self.names()) or "; `personakit list` shows what there is"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
@@ -154,6 +154,16 @@ class Library:
         self._read[file] = (reading.states, made)
         return made
 
+    def parents(self, *files: Path) -> Callable[[str], Persona]:
+        """Return what finds the personas that a file extends.
+
+        Args:
+            files: The file, after those that extend it; none for one that is not there yet.
+        """
+        reading = _Reading(self)
+        reading.stack += files
+        return reading.parent
+
     def roots(self, path: str) -> Iterator[Path]:
         """Yield the folders that a file's `extends` and includes are looked for in."""
         if Path(path).is_file():
@@ -180,7 +190,7 @@ class Library:
             found = inside(root, name)
             if found is not None:
                 return found
-        where = ", ".join(str(folder) for folder in self.roots(path) if folder.is_dir())
+        where = _shown(self.roots(path))
         raise UsageError(f"no file {name!r} to include in {where}")
 
     def names(self) -> list[str]:
@@ -213,6 +223,7 @@ class _Reading:
         self.library = library
         self.states: dict[Path, State] = {}
         self.stack: list[Path] = []
+        self.made: dict[Path, Persona | PersonaError] = {}
 
     def read(self, file: Path) -> Persona:
         """Read a file; one that another extends needs no `system`."""
@@ -224,6 +235,19 @@ class _Reading:
             return Persona.read(file, parents=self.parent, abstract=len(self.stack) > 1)
         finally:
             self.stack.pop()
+
+    def _once(self, file: Path) -> Persona:
+        """Read a file that several others may extend."""
+        made = self.made.get(file)
+        if made is None:
+            try:
+                made = self.read(file)
+            except PersonaError as error:
+                made = error
+            self.made[file] = made
+        if isinstance(made, PersonaError):
+            raise made
+        return made
 
     def parent(self, reference: str) -> Persona:
         """Return the persona that the file being read extends.
@@ -238,13 +262,18 @@ class _Reading:
             found = inside(root, reference + ENDING)
             around = around or found in self.stack
             if found is not None and found not in self.stack:
-                return self.read(found)
+                return self._once(found)
         if around:
             files = " -> ".join(file.stem for file in self.stack)
             raise UsageError(f"a cycle: {files} -> {reference}")
         known = {file.stem for root in self.library.roots(reading) for file in _listed(root)}
         hint = did_you_mean(reference, known)
         raise PersonaNotFound(f"no persona {reference!r} in the library (not found){hint}")
+
+
+def _shown(folders: Iterable[Path]) -> str:
+    """Return the folders that exist, each once, as an error message names them."""
+    return ", ".join(dict.fromkeys(str(folder) for folder in folders if folder.is_dir()))
 
 
 def _listed(folder: Path) -> list[Path]:

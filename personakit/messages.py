@@ -69,6 +69,7 @@ class Message:
     def __post_init__(self) -> None:
         if isinstance(self.content, list | tuple):
             object.__setattr__(self, "content", freeze(self.content))
+        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
 
     @property
     def text(self) -> str:

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+import builtins
+import dataclasses
 import inspect
 import json
+import re
+import sys
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from personakit.errors import ConfigError, did_you_mean
+from personakit.errors import ConfigError, PersonakitError, PluginError, did_you_mean
 from personakit.frozen import thaw
 
 
-def make(origin: str, target: Any, given: Mapping[str, Any]) -> Any:
+def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = "") -> Any:
     """Return an instance of a plugin's class made with its options; a module or object itself.
 
     Args:
         origin: The plugin as an error message names it.
         target: What its entry point names.
         given: The options that a persona or the config gives.
+        plugin: The plugin's name.
 
     Raises:
-        ConfigError: An option is unknown, missing, or not of its type.
+        ConfigError: An option is unknown, missing, or not of its type, or the class refuses it.
+        PluginError: The class failed in another way.
     """
     if not isinstance(target, type):
         if given:
             raise ConfigError(f"{origin} takes no options; found {', '.join(given)}")
         return target
+    values, faults = read(origin, target, given)
+    if faults:
+        raise ConfigError("\n".join(message for _, message in faults))
+    try:
+        return target(**values)
+    except (TypeError, ValueError, PersonakitError) as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{origin} cannot be made: {said}", plugin=plugin) from error
+
+
+def read(
+    origin: str, target: type, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the options for a class, converted, and what is wrong: pairs of option and message."""
     known = parameters(target)
     faults = [
-        f"{origin} has no option {name!r}"
-        + (did_you_mean(name, known) or f" (it has: {', '.join(known) or 'none'})")
+        (
+            name,
+            f"{origin} has no option {name!r}"
+            + (did_you_mean(name, known) or f" (it has: {', '.join(known) or 'none'})"),
+        )
         for name in given
         if name not in known
     ]
     faults += [
-        f"{origin} needs the option {name!r}"
+        (name, f"{origin} needs the option {name!r}")
         for name, parameter in known.items()
         if parameter.default is parameter.empty and name not in given
     ]
@@ -44,13 +70,8 @@ def make(origin: str, target: Any, given: Mapping[str, Any]) -> Any:
         try:
             values[name] = _checked(target, name, thaw(given[name]))
         except ValueError as error:
-            faults.append(f"{origin}, option {name!r}: {error}")
-    if faults:
-        raise ConfigError("\n".join(faults))
-    try:
-        return target(**values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{origin}: {error}") from error
+            faults.append((name, f"{origin}, option {name!r}: {error}"))
+    return values, faults
 
 
 def parameters(target: type) -> dict[str, inspect.Parameter]:
@@ -61,18 +82,80 @@ def parameters(target: type) -> dict[str, inspect.Parameter]:
 
 def _checked(target: type, name: str, value: Any) -> Any:
     """Return a value converted to the type that a class declares for an option."""
-    hints = {**typing.get_type_hints(target, include_extras=True)}
-    init: Any = target.__init__  # type: ignore[misc]
-    hints |= typing.get_type_hints(init, include_extras=True)
-    if name not in hints:
-        return value
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
 
     try:
+        wanted = TypeAdapter(_declared(target, name))
+    except (NameError, PydanticUserError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"its type cannot be used at run time: {said}") from None
+    try:
         # JSON mode: strict, yet a list becomes a tuple or set and a text an Enum or Path.
-        return TypeAdapter(hints[name]).validate_json(json.dumps(value), strict=True)
+        return wanted.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = "".join(f"[{part}]" for part in first["loc"])
         found = json.dumps(first["input"], ensure_ascii=False)
         raise ValueError(f"{at and at + ': '}{first['msg']}, found {found:.60}") from None
+
+
+def _declared(target: type, name: str) -> Any:
+    """Return the type that a class declares for an option; of its other types none is looked up."""
+    of_class = dataclasses.is_dataclass(target)
+    for owner in target.__mro__ if of_class else (target.__init__, *target.__mro__):  # type: ignore[misc]
+        written = inspect.get_annotations(owner)
+        if name in written:
+            alone = types.SimpleNamespace(__annotations__={name: written[name]})
+            names = vars(sys.modules.get(owner.__module__, builtins))
+            return typing.get_type_hints(alone, names, include_extras=True)[name]
+    return Any
+
+
+def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON Schema of each parameter of a class, and the definitions that they refer to.
+
+    Args:
+        target: A plugin's class.
+        prefix: What the names of the definitions begin with.
+    """
+    from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415
+
+    found: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
+    for name, parameter in parameters(target).items():
+        template = f"#/$defs/{prefix}.{name}.{{model}}"
+        try:
+            made = TypeAdapter(_declared(target, name)).json_schema(ref_template=template)
+        except (NameError, PydanticUserError):
+            made = {}  # a type that JSON Schema has no word for
+        for model, definition in made.pop("$defs", {}).items():
+            shared[f"{prefix}.{name}.{model}"] = definition
+        made.setdefault("description", _described(target, name) or f"The option {name}.")
+        if parameter.default is not parameter.empty and _plain(parameter.default):
+            made["default"] = parameter.default
+        found[name] = made
+    return found, shared
+
+
+def _plain(value: Any) -> bool:
+    """Tell whether a value can be written as JSON."""
+    try:
+        return bool(json.dumps(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _described(target: type, name: str) -> str:
+    """Return what the docstring of a class says of a parameter, in Google's style."""
+    lines = inspect.cleandoc(target.__doc__ or "").split("\n")
+    heads = [i for i, line in enumerate(lines) if re.match(rf"\s+{name}(?: \(.*\))?: ", line)]
+    if not heads:
+        return ""
+    first = lines[heads[0]]
+    indent = len(first) - len(first.lstrip())
+    said = [first.partition(": ")[2]]
+    for line in lines[heads[0] + 1 :]:
+        if len(line) - len(line.lstrip()) <= indent:
+            break
+        said.append(line.strip())
+    return " ".join(said)

@@ -9,43 +9,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from personakit.checks import describe, is_type
 from personakit.errors import ConfigError, did_you_mean
 
-Check = Callable[[Any], str | None]
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a parameter accepts.
+
+    Attributes:
+        check: Returns what is wrong with a value and what would be right, or None.
+        schema: The same as a JSON Schema.
+    """
+
+    check: Callable[[Any], str | None]
+    schema: Mapping[str, Any]
 
 
-def _number(low: float, high: float) -> Check:
+def _number(low: float, high: float) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "number"):
             return f"expected a number from {low:g} to {high:g}, found {describe(value)}"
         return None if low <= value <= high else f"{value} is not from {low:g} to {high:g}"
 
-    return check
+    return Rule(check, {"type": "number", "minimum": low, "maximum": high})
 
 
-def _integer(low: int, high: int) -> Check:
+def _integer(low: int, high: int) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "integer"):
             return f"expected an integer, found {describe(value)}"
         return None if low <= value <= high else f"{value} is not from {low} to {high}"
 
-    return check
+    return Rule(check, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def _boolean(value: Any) -> str | None:
     return None if is_type(value, "boolean") else f"expected true or false, found {describe(value)}"
 
 
-def _choice(*choices: str) -> Check:
+def _choice(*choices: str) -> Rule:
     def check(value: Any) -> str | None:
         if value in choices:
             return None
         return f"expected one of {', '.join(choices)}, found {describe(value)}"
 
-    return check
+    return Rule(check, {"enum": list(choices)})
 
 
 def _stop(value: Any) -> str | None:
@@ -66,23 +78,38 @@ def _logit_bias(value: Any) -> str | None:
 
 
 def _response_format(value: Any) -> str | None:
-    kinds = ("text", "json_object", "json_schema")
-    if isinstance(value, Mapping) and value.get("type") in kinds:
+    if isinstance(value, Mapping) and value.get("type") in _FORMATS:
         return None
-    return f"expected a mapping whose `type` is one of {', '.join(kinds)}, found {describe(value)}"
+    kinds = ", ".join(_FORMATS)
+    return f"expected a mapping whose `type` is one of {kinds}, found {describe(value)}"
 
 
-ALLOWED: dict[str, Check] = {
+_FORMATS = ("text", "json_object", "json_schema")
+_STOP_TEXT = {"type": "string", "minLength": 1}
+_STOP = {"anyOf": [_STOP_TEXT, {"type": "array", "items": _STOP_TEXT, "maxItems": 16}]}
+_BIAS = {"type": "number", "minimum": -100, "maximum": 100}
+_LOGIT_BIAS = {
+    "type": "object",
+    "patternProperties": {"^[0-9]+$": _BIAS},
+    "additionalProperties": False,
+}
+_RESPONSE_FORMAT = {
+    "type": "object",
+    "properties": {"type": {"enum": list(_FORMATS)}},
+    "required": ["type"],
+}
+
+ALLOWED: dict[str, Rule] = {
     "frequency_penalty": _number(-2, 2),
-    "logit_bias": _logit_bias,
-    "logprobs": _boolean,
+    "logit_bias": Rule(_logit_bias, _LOGIT_BIAS),
+    "logprobs": Rule(_boolean, {"type": "boolean"}),
     "max_completion_tokens": _integer(1, 10_000_000),
     "max_tokens": _integer(1, 10_000_000),
     "presence_penalty": _number(-2, 2),
     "reasoning_effort": _choice("none", "minimal", "low", "medium", "high", "xhigh"),
-    "response_format": _response_format,
+    "response_format": Rule(_response_format, _RESPONSE_FORMAT),
     "seed": _integer(-(2**63), 2**63 - 1),
-    "stop": _stop,
+    "stop": Rule(_stop, _STOP),
     "temperature": _number(0, 2),
     "top_logprobs": _integer(0, 20),
     "top_p": _number(0, 1),
@@ -116,7 +143,7 @@ def fault(name: str, value: Any) -> str | None:
         return f"unknown parameter {name!r}{hint}"
     if value is None:
         return f"parameter {name!r} has no value: give one, or leave the line out"
-    found = ALLOWED[name](value)
+    found = ALLOWED[name].check(value)
     return f"parameter {name!r}: {found}" if found else None
 
 
@@ -131,5 +158,5 @@ def convert(name: str, text: str) -> Any:
     """Return the value of a parameter from a command line: JSON where it is JSON, else the text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from personakit import document, expectations, parameters, variables
-from personakit.checks import Checker, describe
+from personakit.checks import Checker, describe, given
 from personakit.document import Document
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.expectations import Test
@@ -28,6 +28,7 @@ KEYS = (
     "name description version extends tags authors license source metadata model parameters "
     "variables system messages prompt tools output plugins tests template"
 ).split()
+MAX_PARENTS = 16
 
 Parents = Callable[[str], "Persona"]
 
@@ -67,7 +68,7 @@ class PluginUse:
     name: str
     options: Mapping[str, Any] = field(default_factory=FrozenDict)
     on_error: Literal["fail", "skip"] = "fail"
-    at: document.Path = ()
+    at: document.Path = field(default=(), repr=False, compare=False)
     document: Document | None = field(default=None, repr=False, compare=False)
 
 
@@ -140,7 +141,8 @@ class Persona:
             PersonaError: The file cannot be read, or is wrong.
         """
         try:
-            source = Path(path).read_bytes()
+            with Path(path).open("rb") as file:
+                source = file.read(document.MAX_BYTES + 1)
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
         return cls.parse(source, str(path), parents=parents, abstract=abstract)
@@ -151,10 +153,14 @@ def examine(
 ) -> tuple[Persona | None, list[Problem]]:
     """Return the persona of a document as far as it can be read, and everything wrong with it.
 
-    The persona is None when the document is no mapping; the arguments are those of `Persona.parse`.
+    The persona is None when the document is no mapping, or has too many problems to go on; the
+    arguments are those of `Persona.parse`.
     """
     reader = _Reader(source, parents, abstract)
-    found = reader.read()
+    try:
+        found = reader.read()
+    except PersonaError as error:
+        return None, list(error.problems)
     reader.problems.sort(key=lambda p: (p.path != source.path, p.line, p.column))
     return found, reader.problems
 
@@ -183,7 +189,8 @@ def merged(first: Persona | None, then: Persona) -> Persona:
 
 def _united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return both, without repeating what stands in the first."""
-    return (*first, *(item for item in then if item not in first))
+    seen = set(map(repr, first))
+    return (*first, *(item for item in then if repr(item) not in seen))
 
 
 class _Reader(Checker):
@@ -206,7 +213,9 @@ class _Reader(Checker):
         if data.get("template") is not None:
             self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
         extends = self.texts(data["extends"], "extends") if data.get("extends") is not None else ()
-        for index, reference in enumerate(extends):
+        if len(extends) > MAX_PARENTS:
+            self.fail(f"extends: {len(extends)} personas; {MAX_PARENTS} is the limit", "extends")
+        for index, reference in enumerate(extends[:MAX_PARENTS]):
             self.extend(reference, index if isinstance(data["extends"], list) else None)
         values = {"extends": extends, **self.head(data), **self.body(data)}
         if not values["system"].at and not self.abstract and not self.problems:
@@ -231,7 +240,7 @@ class _Reader(Checker):
                 self.parent = merged(self.parent, self.parents(reference))
             except PersonaError as error:
                 self.fail(f"extends: {reference} is wrong", *at, code="PK002")
-                self.problems += error.problems
+                self.problems += [p for p in error.problems if p not in self.problems]
             except UsageError as error:
                 self.fail(f"extends: {error}", *at, code="PK002")
 
@@ -249,7 +258,7 @@ class _Reader(Checker):
             if data.get(key) is not None:
                 values[key] = self.texts(data[key], key)
         values["tags"] = _united(base.tags if base else (), values.get("tags", ()))
-        metadata = self.mapping(data.get("metadata") or {}, "metadata")
+        metadata = self.mapping(given(data, "metadata", {}), "metadata")
         values["metadata"] = freeze({**(base.metadata if base else {}), **metadata})
         values["model"] = base.model if base else None
         if data.get("model") is not None:
@@ -261,15 +270,15 @@ class _Reader(Checker):
         base = self.parent
         empty = Text("", (), self.document)
         values: dict[str, Any] = {
-            "parameters": self.parameters(data.get("parameters") or {}),
-            "variables": self.variables(data.get("variables") or {}),
+            "parameters": self.parameters(given(data, "parameters", {})),
+            "variables": self.variables(given(data, "variables", {})),
             "system": base.system if base else empty,
             "prompt": base.prompt if base else None,
             "messages": base.messages if base else (),
             "output": base.output if base else None,
-            "tools": _united(base.tools if base else (), self.tools(data.get("tools") or [])),
+            "tools": _united(base.tools if base else (), self.tools(given(data, "tools", []))),
             "plugins": _united(
-                base.plugins if base else (), self.plugins(data.get("plugins") or [])
+                base.plugins if base else (), self.plugins(given(data, "plugins", []))
             ),
         }
         for key in ("system", "prompt"):
@@ -285,17 +294,17 @@ class _Reader(Checker):
 
     def name(self, value: Any) -> str:
         text = self.text(value, "name")
-        if text and (not NAME.match(text) or RESERVED.match(text)):
+        if isinstance(value, str) and (not NAME.match(text) or RESERVED.match(text)):
             self.fail(
-                f"name: {text[:80]!r} is no name: use 1 to 64 of a-z, 0-9, '_' and '-', "
-                f"beginning with a letter or digit, and no device name of Windows",
+                f"name: {text[:80]!r} is no name: write `name:` with 1 to 64 of a-z, 0-9, '_' and "
+                f"'-', beginning with a letter or digit, and no device name of Windows",
                 "name",
             )
         return text
 
     def model(self, value: Any) -> str:
         text = self.text(value, "model")
-        if text and not MODEL.match(text):
+        if isinstance(value, str) and not MODEL.match(text):
             self.fail(
                 f"model: {text[:80]!r} is no model: write provider/model, such as "
                 f"openai/gpt-5-mini; it is not a template",
@@ -304,15 +313,15 @@ class _Reader(Checker):
         return text
 
     def parameters(self, value: Any) -> Mapping[str, Any]:
-        given = self.mapping(value, "parameters")
-        for name, item in given.items():
-            found = parameters.fault(name, item)
-            if found:
+        found = self.mapping(value, "parameters")
+        for name, item in found.items():
+            fault = parameters.fault(name, item)
+            if fault:
                 known = name in parameters.ALLOWED
                 code = "PK014" if known else "PK013"
-                self.fail(found, "parameters", name, key=not known, code=code)
+                self.fail(fault, "parameters", name, key=not known, code=code)
         inherited = self.parent.parameters if self.parent else {}
-        return FrozenDict(freeze({**inherited, **given}))
+        return FrozenDict(freeze({**inherited, **found}))
 
     def variables(self, value: Any) -> Mapping[str, Variable]:
         found = dict(self.parent.variables) if self.parent else {}
@@ -338,14 +347,15 @@ class _Reader(Checker):
         if role not in ROLES:
             hint = did_you_mean(role, ROLES)
             found = f"{form}; found {role!r}, not one of {', '.join(ROLES)}{hint}"
-            self.fail(found, *at, role, code="PK010")
+            self.fail(found, *at, role, key=True, code="PK010")
             return None
         return cast("Role", role), self.template(content, *at, role)
 
     def tools(self, value: Any) -> tuple[str, ...]:
         names = self.texts(value, "tools")
         for index, name in enumerate(names):
-            if name and not TOOL.match(name):
+            given_text = isinstance(value, str) or isinstance(value[index], str)
+            if given_text and not TOOL.match(name):
                 self.fail(f"tools: {name[:80]!r} is no name of a tool", "tools", index)
         return names
 
@@ -362,16 +372,17 @@ class _Reader(Checker):
         elif isinstance(item, dict) and "use" in item:
             self.unknown(item, ["use", "options", "on_error"], *at)
             name = self.text(item["use"], *at, "use")
-            options = self.mapping(item.get("options") or {}, *at, "options")
+            options = self.mapping(given(item, "options", {}), *at, "options")
             on_error = self.choice(item.get("on_error", "fail"), ("fail", "skip"), *at, "on_error")
         elif isinstance(item, dict) and len(item) == 1:
-            name, given = next(iter(item.items()))
-            options = self.mapping(given or {}, *at, name)
+            name = next(iter(item))
+            options = self.mapping(given(item, name, {}), *at, name)
         else:
             form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
             self.fail(f"a plugin is {form}; found {describe(item)}", *at, code="PK011")
             return None
-        if name and not NAME.match(name):
+        named = item.get("use", name) if isinstance(item, dict) else item
+        if isinstance(named, str) and not NAME.match(name):
             self.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)
         skip = cast('Literal["fail", "skip"]', on_error)
         return PluginUse(name, freeze(options), skip, at, self.document)

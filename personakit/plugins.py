@@ -237,14 +237,20 @@ class Plugins:
             examine(plugin.name, item)
         except PluginError as error:
             raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
-        return plugin.name, options.make(plugin.origin, item, {}), False
+        return plugin.name, options.make(plugin.origin, item, {}, plugin=plugin.name), False
 
     def _made(self, use: PluginUse) -> Any:
         """Return the object whose hooks a use of a plugin binds."""
-        plugin = self._usable(use.name)
-        return options.make(plugin.origin, plugin.target, use.options)
+        plugin = self.usable(use.name)
+        return options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
 
-    def _usable(self, name: str) -> Plugin:
+    def usable(self, name: str) -> Plugin:
+        """Return a plugin that can be bound, imported.
+
+        Raises:
+            ConfigError: It is not installed.
+            PluginError: It is broken.
+        """
         if name not in self.installed():
             target = self.find("plugin", name)
             if target is not None:

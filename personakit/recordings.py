@@ -193,7 +193,7 @@ class Recordings:
         except json.JSONDecodeError as error:
             fault = f"{self.path}:{error.lineno}:{error.colno}: no JSON: {error.msg}"
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            fault = f"{self.path}: no recordings: {error or 'nested too deep'}"
+            fault = f"{self.path}: no recordings: {str(error) or 'nested too deep'}"
         raise UsageError(f"{fault}; restore the file, or delete it and record again")
 
     def write(self, name: str, recording: Recording, tests: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from personakit.messages import Request
 from personakit.persona import NAME
 from personakit.providers import Endpoint, Provider
 
+_SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 KINDS = (
     "plugin",
     "provider",
@@ -107,19 +109,19 @@ class Registry:
         """Contribute a place that personas come from: ``personakit run scheme:rest``.
 
         Args:
-            scheme: Two or more lower-case letters.
+            scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
             function: Called with what stands after the colon; returns the YAML.
         """
-        self._add("loader", _named(scheme), function)
+        self._add("loader", _scheme(scheme), function)
 
     def secret(self, scheme: str, function: Callable[[str], str]) -> None:
         """Contribute a place that keys come from: ``api_key: scheme:rest`` in the config file.
 
         Args:
-            scheme: Two or more lower-case letters.
+            scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
             function: Called with what stands after the colon; returns the key.
         """
-        self._add("secret", _named(scheme), function)
+        self._add("secret", _scheme(scheme), function)
 
     def command(self, command: Any) -> None:
         """Contribute a command of the command line: a `click.Command`."""
@@ -153,5 +155,14 @@ def _named(name: str) -> str:
         raise ValueError(
             f"{name!r} is no name: use lower-case letters, digits, '-' and '_', "
             f"beginning with a letter or digit"
+        )
+    return name
+
+
+def _scheme(name: str) -> str:
+    if not _SCHEME.match(name):
+        raise ValueError(
+            f"{name!r} is no scheme: use two or more lower-case letters, digits and '-', "
+            f"beginning with a letter"
         )
     return name

@@ -85,7 +85,15 @@ class Router:
         Raises:
             ConfigError: The address or the key is missing.
         """
-        return Endpoint(self._base_url(provider), self._key(provider), model)
+        url, key = self._base_url(provider), self._key(provider)
+        # The HTTP library would refuse it too, with the key in its message.
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            place = "api_key" if provider.api_key else provider.key_env
+            raise ConfigError(
+                f"the key of provider {provider.name!r}, from {place}, holds a space or a "
+                f"character that no key has; copy it again"
+            )
+        return Endpoint(url, key, model)
 
     def _base_url(self, provider: Provider) -> str:
         set_there = self.config.environ.get(provider.base_url_env, "").strip()

@@ -6,16 +6,12 @@ it is charged to the budget of the current render (see `cost`).
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextvars import ContextVar
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension
-from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.lexer import TokenStream
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -24,34 +20,16 @@ from jinja2.utils import Namespace as JinjaNamespace
 from jinja2.visitor import NodeTransformer
 
 from personakit import cost
-from personakit.cost import Budget, Refused
+from personakit.cost import current_budget
+from personakit.filters import FILTERS, Undefined, joined, measured, tested, text, writable
 
-# Left out: HTML filters, which have no place in a prompt, `random`, which would make a render
-# differ from itself, and `pprint`, which writes memory addresses.
-_DROPPED = frozenset(
-    "e escape filesizeformat forceescape pprint random safe striptags urlize xmlattr".split()
-)
-# These turn whatever they are given into text.
-_TEXT = frozenset(
-    "capitalize center format indent lower replace string title trim truncate upper urlencode "
-    "wordcount wordwrap".split()
-)
-# These compare each item about log2(n) times, or keep them all.
-_SORTING = frozenset("dictsort groupby max min sort sum unique".split())
 # Methods whose result cannot be foreseen, or is no text.
 _UNSAFE = {
     str: frozenset("encode format format_map maketrans translate".split()),
     int: frozenset("from_bytes to_bytes".split()),
 }
-# Compiling 20,000 tokens takes about half a second and 50 MB.
-_STEPS_PER_TOKEN = 10
-current_budget: ContextVar[Budget] = ContextVar("personakit_render_budget")
-
-
-class Undefined(jinja2.StrictUndefined):
-    """A name that has no value: an error wherever it is used, whose message says which."""
-
-    __slots__ = ()
+# Compiling 10,000 tokens takes up to half a second and 50 MB.
+_STEPS_PER_TOKEN = 20
 
 
 class Namespace(JinjaNamespace):
@@ -80,7 +58,7 @@ class Environment(ImmutableSandboxedEnvironment):
         """Charge for an operator before it runs."""
         current_budget.get().binop(operator, left, right)
         if operator == "%" and isinstance(left, str):
-            _writable(right)
+            writable(right)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +68,7 @@ class Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, LoopContext) and args:
             args = (budget.steps(args[0]), *args[1:])
         if getattr(obj, "__name__", "") == "join" and isinstance(getattr(obj, "__self__", 0), str):
-            return _joined(obj.__self__, *args)
+            return joined(obj.__self__, *args)
         return budget.made(super().call(context, obj, *args, **kwargs))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -161,6 +139,11 @@ class Meter(NodeTransformer):
         """Refuse {% autoescape %}."""
         raise jinja2.TemplateSyntaxError("autoescape: a prompt is not HTML", node.lineno)
 
+    def visit_Block(self, node: nodes.Block) -> NoReturn:  # noqa: N802
+        """Refuse {% block %}: its every turn in a loop copies all there is."""
+        message = "block: there is nothing to inherit; write {% macro %} or {% include %}"
+        raise jinja2.TemplateSyntaxError(message, node.lineno)
+
     def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
         """Measure a list display."""
         self.generic_visit(node)
@@ -179,113 +162,10 @@ class Meter(NodeTransformer):
         return made
 
 
-def _writable(value: Any) -> Any:
-    """Return a value, or refuse what has no business in a prompt, such as a method's address."""
-    if isinstance(value, str | int | float | jinja2.Undefined):
-        return value
-    if value is None:
-        raise Refused(
-            "nothing (null) would be written; test it first, as in {% if x %}{{ x }}{% endif %}"
-        )
-    current_budget.get().made(value)
-    waiting: list[Any] = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, Mapping):
-            waiting.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            waiting.extend(item)
-        elif isinstance(item, jinja2.Undefined):
-            str(item)  # says what is undefined
-        elif not isinstance(item, str | int | float | None):
-            _refuse(item)
-    return value
-
-
-def _refuse(value: Any) -> NoReturn:
-    kind = type(value).__name__
-    hint = "did you forget the ()?" if callable(value) else "end it with a filter such as |list"
-    raise Refused(f"a {kind} object is not allowed in a prompt; {hint}")
-
-
-def _text(value: Any) -> str:
-    return str(current_budget.get().made(_writable(value)))
-
-
 # A function of the context is not called while a template is compiled.
 @jinja2.pass_context
 def _finalize(_context: Any, value: Any) -> Any:
-    return _text(value)
-
-
-def _joined(separator: str, values: Iterable[Any]) -> str:
-    budget = current_budget.get()
-
-    def parts() -> Iterator[str]:
-        for number, value in enumerate(budget.steps(values)):
-            if number:
-                yield separator
-            yield _text(value)
-
-    return budget.concat(parts())
-
-
-@jinja2.pass_environment
-def _join(env: Environment, value: Any, d: Any = "", attribute: Any = None) -> str:
-    getter = make_attrgetter(env, attribute) if attribute is not None else None
-    return _joined(_text(d), value if getter is None else map(getter, value))
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Jinja's tojson escapes for HTML, which a prompt is not."""
-    if indent is not None and indent not in range(17):
-        raise Refused("the indent of tojson is a number from 0 to 16")
-    budget = current_budget.get()
-    budget.made(value)
-    return budget.concat(json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(value))
-
-
-def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that charges what it takes in and what it gives out."""
-    passes = int(hasattr(function, "jinja_pass_arg"))
-    check = cost.BEFORE.get(name)
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        budget = current_budget.get()
-        first, *rest = args[passes:]
-        if isinstance(first, Iterator):
-            first = budget.steps(first)
-            if name in _SORTING:
-                first = list(first)
-        budget.made(first) if name in _SORTING else budget.read(first)
-        if name in _SORTING and isinstance(first, Sized):
-            budget.charge(4 * len(first))
-        if name in _TEXT:
-            _writable(first)
-            for value in (*rest, *kwargs.values()):
-                value is None or _writable(value)
-        if check is not None:
-            check(budget, (first, *rest), kwargs)
-        result = function(*args[:passes], first, *rest, **kwargs)
-        return budget.steps(result) if isinstance(result, Iterator) else budget.made(result)
-
-    return run
-
-
-def _tested(function: Any) -> Callable[..., Any]:
-    """Return a test, as in `x is lower`, that charges for what it looks at."""
-    passes = int(hasattr(function, "jinja_pass_arg"))
-
-    @functools.wraps(function)
-    def run(*args: Any) -> Any:
-        budget = current_budget.get()
-        budget.charge(1)
-        for value in args[passes:]:
-            budget.read(value)
-        return function(*args)
-
-    return run
+    return text(value)
 
 
 def _dict(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -312,15 +192,10 @@ def environment() -> Environment:
         optimized=False,
     )
     env.globals = {"range": cost.bounded_range, "dict": _dict, "namespace": _namespace}
-    own = {"join": _join, "tojson": _tojson}
-    env.filters = {
-        name: measured(name, function)
-        for name, function in (FILTERS | own).items()
-        if name not in _DROPPED
-    }
+    env.filters = {name: measured(name, function) for name, function in FILTERS.items()}
     env.filters["_steps"] = lambda values: current_budget.get().steps(values)
     env.filters["_made"] = lambda value: current_budget.get().made(value)
     env.filters["_read"] = lambda value: current_budget.get().read(value)
-    env.filters["_concat"] = lambda parts: current_budget.get().concat(map(_text, parts))
-    env.tests = {name: _tested(function) for name, function in TESTS.items()}
+    env.filters["_concat"] = lambda parts: current_budget.get().concat(map(text, parts))
+    env.tests = {name: tested(function) for name, function in TESTS.items()}
     return env

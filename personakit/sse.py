@@ -19,9 +19,10 @@ class Decoder:
         done: True after the ``[DONE]`` that ends a chat stream.
     """
 
-    __slots__ = ("_data", "_rest", "done")
+    __slots__ = ("_begun", "_data", "_rest", "done")
 
     def __init__(self) -> None:
+        self._begun = False
         self._rest = b""
         self._data: list[bytes] = []
         self.done = False
@@ -49,6 +50,9 @@ class Decoder:
     def _line(self, line: bytes) -> Iterator[bytes]:
         if self.done:
             return
+        if not self._begun:
+            self._begun = True
+            line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
         if line:
             field, _, value = line.partition(b":")
             if field == b"data":

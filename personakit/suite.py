@@ -6,20 +6,22 @@ import dataclasses
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from personakit import cases
 from personakit.cases import Broken, Case, Outcome
 from personakit.checking import Failure, check, excerpt
 from personakit.config import Config
-from personakit.errors import PersonakitError, VariableError
+from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
 from personakit.expectations import Test
 from personakit.frozen import thaw
+from personakit.persona import Persona
 from personakit.recordings import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
 from personakit.runner import Runner, SendsRequests
 
 JUDGE = "judge"
+UNRECORDED = "recording"
 _VERDICT = re.compile(r"[\W_]*(pass|fail)\b[\W_]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -92,8 +94,8 @@ class Suite:
         failures = _failing("render", self._render, case) if case.test.render else []
         if not failures and case.test.expect:
             failures = _failing("expect", self._expect, case)
-            if failures and len(tape.used) > tape.new:
-                note = f"the answer is a recording; ask again: {self._command(case, 'all')}"
+            if tape.used and not tape.new and _is_about_the_answer(failures):
+                note = f"the answer is a recording; to ask again:\n  {self._command(case, 'all')}"
         return Outcome(
             case=case,
             failures=tuple(failures),
@@ -115,18 +117,20 @@ class Suite:
         return check(text, test.render, request.model)
 
     def _expect(self, case: Case) -> list[Failure]:
-        recordings = Recordings.of(case.persona.path)
+        if not Path(case.path).is_file():
+            raise UsageError("what is no file has no place for recordings; save the persona first")
+        recordings = Recordings.of(case.path)
         known = recordings.read().get(case.test.name, Recording())
         tape = self.recorder.tape
         tape.may_ask = self.record != "none"
         tape.left = [] if self.record == "all" else list(known.exchanges)
         if not tape.left and not tape.may_ask:
-            return [self._unrecorded(case, Unrecorded("there is no recording"), known)]
+            return [self._unrecorded(case, Unrecorded("there is no recording"))]
         model = self._model(case, known)
         try:
             return self._answer(case, model)
         except Unrecorded as error:
-            return [self._unrecorded(case, error, known)]
+            return [self._unrecorded(case, error)]
         finally:
             kept = tape.finished()
             if tape.new and kept:
@@ -142,18 +146,20 @@ class Suite:
 
     def _answer(self, case: Case, model: str) -> list[Failure]:
         test = case.test
+        judged = test.expect.get(JUDGE)
+        # Before anything is asked: its name may be wrong.
+        judge = self.runner.load(judged.get("persona", JUDGE)) if judged else None
         response = self.runner.run(
             case.persona, test.prompt, variables=thaw(test.variables), model=model
         )
         failures = check(response.text, test.expect, model)
-        if failures or JUDGE not in test.expect:
+        if failures or judge is None:
             return failures
-        return self._judge(test, response.text, model)
+        return self._judge(judge, test, response.text, model)
 
-    def _judge(self, test: Test, answer: str, model: str) -> list[Failure]:
+    def _judge(self, judge: Persona, test: Test, answer: str, model: str) -> list[Failure]:
         """Ask a persona whether an answer satisfies a rubric."""
         wanted = test.expect[JUDGE]
-        judge = self.runner.load(wanted.get("persona", JUDGE))
         values = {"rubric": wanted["rubric"]}
         if "question" in judge.variables:
             values["question"] = test.prompt or ""
@@ -168,28 +174,41 @@ class Suite:
         reason = " ".join(verdict[2].split()) or "no reason given"
         return [Failure(JUDGE, f"{judge.name} says: {reason}", excerpt(answer))]
 
-    def _unrecorded(self, case: Case, error: Unrecorded, known: Recording) -> Failure:
+    def _unrecorded(self, case: Case, error: Unrecorded) -> Failure:
         mode: Mode = "all" if error.detail else "new"
-        message = f"{error.message}; record it: {self._command(case, mode, known.model)}"
-        return Failure("", message, error.detail)
+        message = f"{error.message}; to record it:\n  {self._command(case, mode)}"
+        return Failure(UNRECORDED, message, error.detail)
 
-    def _command(self, case: Case, mode: Mode, recorded: str = "") -> str:
-        """Return the command that records a test again."""
-        words = ["personakit", "test", case.persona.path, "-k", case.test.name, "--record", mode]
-        model = self.model or ("" if case.test.model or case.persona.model else recorded)
+    def _command(self, case: Case, mode: Mode) -> str:
+        """Return the command that records a test again, with the same model."""
+        words = ["personakit", "test", case.path, "-k", case.test.name, "--record", mode]
+        model = self.model
+        if not model and not case.test.model and not case.persona.model:
+            model = Recordings.of(case.path).read().get(case.test.name, Recording()).model
         return shlex.join([*words, *(["-m", model] if model else [])])
 
 
-def _failing(section: str, run: Any, case: Case) -> list[Failure]:
+def _failing(section: str, run: Callable[[Case], list[Failure]], case: Case) -> list[Failure]:
     """Return the failures of a part of a test; an error is one of them."""
     try:
-        failures: list[Failure] = run(case)
-    except VariableError as error:
-        fault = f"{error}\na test gives values under `variables:`"
-        return [Failure(section, fault)]
+        return [
+            dataclasses.replace(failure, check=f"{section} {failure.check}")
+            for failure in run(case)
+        ]
     except PersonakitError as error:
-        return [Failure(section, str(error))]
-    return [
-        dataclasses.replace(failure, check=f"{section} {failure.check}".rstrip())
-        for failure in failures
-    ]
+        said = str(error) or type(error).__name__
+        return [Failure(section, f"{said}{_hint(case, error)}")]
+
+
+def _is_about_the_answer(failures: list[Failure]) -> bool:
+    """Tell whether a check failed, in place of the run or its replay."""
+    return bool(failures) and failures[0].check not in ("expect", f"expect {UNRECORDED}")
+
+
+def _hint(case: Case, error: PersonakitError) -> str:
+    """Return where a test says what a command line would give."""
+    if isinstance(error, VariableError):
+        return "\na test gives values under `variables:`"
+    if isinstance(error, TemplateError) and case.persona.prompt and case.test.prompt is None:
+        return "\na test gives what the user says under `prompt:`"
+    return ""

@@ -11,14 +11,16 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import meta, nodes
 
-from personakit import cost
-from personakit.cost import Budget, Refused
+from personakit import cost, syntax
+from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
+from personakit.filters import measured
 from personakit.library import State, state_of
 from personakit.persona import Text
-from personakit.sandbox import Environment, Meter, current_budget, environment, measured
+from personakit.sandbox import Environment, Meter, environment
 
 MAX_INCLUDES = 16
+MAX_PROBLEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +31,29 @@ class Place:
         path: Its file.
         first: The line of the file on which it begins.
         label: The key that holds it, such as ``system``; empty for a file of its own.
+        literal: Whether its lines are lines of the file; they are not where YAML folds lines.
     """
 
     path: str
     first: int = 1
     label: str = ""
+    literal: bool = True
 
     @classmethod
     def of(cls, text: Text) -> Place:
         """Return the place of a persona's text."""
         mark = text.document.marks.get(text.at)
         label = ".".join(str(part) for part in text.at)
-        return cls(text.document.path, mark.text_line if mark else 0, label)
+        if mark is None:
+            return cls(text.document.path, 0, label)
+        return cls(text.document.path, mark.text_line, label, mark.literal)
 
     def problem(
         self, message: str, line: int = 1, code: str = "PK020", subject: str = ""
     ) -> Problem:
         """Return a problem on a line of the template."""
         label = f"{self.label}: " if self.label else ""
-        at = self.first + max(line, 1) - 1 if self.first else 0
+        at = self.first + max(line, 1) - 1 if self.first and self.literal else self.first
         return Problem(f"{label}{message}", self.path, at, 0, code, subject)
 
     def fail(self, message: str, line: int = 1) -> NoReturn:
@@ -130,6 +136,16 @@ class Templates:
             self._partials.units = {name: u for name, u in units.items() if not u.problems}
         return unit
 
+    def parse(self, source: str) -> nodes.Template | None:
+        """Return the syntax tree of a template; None when it is no template."""
+        token = current_budget.set(_budget())
+        try:
+            return self._env.parse(source)
+        except (jinja2.TemplateSyntaxError, RecursionError, Refused):
+            return None
+        finally:
+            current_budget.reset(token)
+
     def _compile(self, source: str, place: Place, stack: tuple[Path, ...]) -> Unit:
         problems: list[Problem] = []
         included: list[Unit] = []
@@ -139,18 +155,17 @@ class Templates:
         try:
             current_budget.get().charge(100)
             tree = self._env.parse(source)
-            problems += self._unknown(tree, place)
+            problems += list(self._unknown(tree, place))[:MAX_PROBLEMS]
             for made in self._included(tree, place, stack):
                 included += [made] if isinstance(made, Unit) else []
-                found = made.problems if isinstance(made, Unit) else (made,)
-                problems += [problem for problem in found if problem not in problems]
+                problems += made.problems if isinstance(made, Unit) else [made]
+                problems = list(dict.fromkeys(problems))
             names = _names(tree, place, included)
             if not problems:
                 code = self._env.compile(Meter(self._env).visit(tree), filename=place.path)
                 template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
         except jinja2.TemplateSyntaxError as error:
-            message = (error.message or "cannot be read").rstrip(".")
-            problems.append(place.problem(f"template syntax: {message}", error.lineno))
+            problems.append(place.problem(syntax.explain(error.message), error.lineno))
         except RecursionError:
             problems.append(place.problem("the template is nested too deep"))
         except (Refused, MemoryError, SyntaxError, ValueError, OverflowError) as error:
@@ -165,15 +180,20 @@ class Templates:
         return Unit(template, names, ((place, source), *parts.items()), files, tuple(problems))
 
     def _unknown(self, tree: nodes.Template, place: Place) -> Iterator[Problem]:
-        """Yield the filters and tests that nobody brings."""
+        """Yield the filters and tests that nobody brings, and put known ones in their place.
+
+        Jinja finds the names in a tree by compiling it, which an unknown filter would stop.
+        """
         self._ask_for_filters(tree)
+        known = {"filter": set(self.known_filters()), "test": set(self._env.tests)}
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             assert isinstance(node, nodes.Filter | nodes.Test)
             kind = type(node).__name__.lower()
-            known = self.known_filters() if kind == "filter" else list(self._env.tests)
-            if node.name not in known:
-                message = f"unknown {kind} {node.name!r}{did_you_mean(node.name, known)}"
+            if node.name not in known[kind]:
+                hint = did_you_mean(node.name, sorted(known[kind]))
+                message = f"unknown {kind} {node.name!r}{hint}"
                 yield place.problem(message, node.lineno, "PK021", node.name)
+                node.name = "string"
 
     def _included(
         self, tree: nodes.Template, place: Place, stack: tuple[Path, ...]

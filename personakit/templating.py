@@ -19,13 +19,13 @@ from typing import Any
 import jinja2
 
 from personakit import cost
-from personakit.cost import Budget, Refused
+from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
-from personakit.sandbox import Environment, current_budget
-from personakit.templates import Place, Templates, Unit, fresh
+from personakit.sandbox import Environment
+from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,12 @@ class Compiled:
         persona: Whose they are.
         used: The names that its templates take from outside.
         parts: The texts, in the order of their messages; the prompt last.
-        problems: What is wrong with the texts: with any, nothing can be rendered.
     """
 
     def __init__(self, templates: Templates, persona: Persona) -> None:
         self.persona = persona
         self.used: set[str] = set()
-        self.problems: list[Problem] = []
+        self._problems: dict[Problem, None] = {}
         self._templates = templates
         token = current_budget.set(Budget())
         try:
@@ -81,15 +80,20 @@ class Compiled:
         declared = self.persona.variables.keys() | set(extra)
         unknown = unit.names.keys() - declared
         unknown -= self._templates.known_globals(unknown) if unknown else set()
-        for name in sorted(unknown):
+        for name in sorted(unknown)[:MAX_PROBLEMS]:
             place, line = unit.names[name]
             found = f"{name!r} is undefined{self._hint(name, declared)}"
             self._note([place.problem(found, line, "PK023", name)])
         return Part(role, text, unit, parent)
 
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the texts: with any, nothing can be rendered."""
+        return list(self._problems)
+
     def _note(self, problems: Iterable[Problem]) -> None:
         """Take over problems, once each: a partial may stand in several texts."""
-        self.problems += [problem for problem in problems if problem not in self.problems]
+        self._problems.update(dict.fromkeys(problems))
 
     @staticmethod
     def _hint(name: str, declared: set[str]) -> str:
@@ -166,7 +170,10 @@ class Compiled:
                 messages.append(Message("user", _rendered(self._prompt, given)))
             elif prompt is not None:
                 messages.append(Message("user", prompt))
-            budget.room(sum(len(message.text) for message in messages))
+            size = sum(len(message.text) for message in messages)
+            if size > budget.size:
+                found = f"the messages would be too large: the limit is {budget.size:,} characters"
+                Place.of(self.persona.system).fail(found)
             return messages
         finally:
             current_budget.reset(token)

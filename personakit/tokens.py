@@ -56,6 +56,19 @@ def count_tokens(text: str, model: str = "") -> tuple[int, bool]:
     return len(encode(text)), name is not None
 
 
+def why_estimated(model: str) -> str:
+    """Return why a count for a model is an estimate, and what would mend it; empty when it is not.
+
+    Args:
+        model: ``provider/model``, or nothing.
+    """
+    if _encoder(vocabulary(model) or _OTHERWISE) is None:
+        return "pip install 'personakit[tokens]' brings the vocabularies to count with"
+    if not model:
+        return "no model is chosen, and each has a vocabulary of its own"
+    return "" if vocabulary(model) else f"the vocabulary of {model} is not known"
+
+
 def vocabulary(model: str) -> str | None:
     """Return the name of the vocabulary that a model reads with, or None when it is not known."""
     name = model.rpartition("/")[2].lower()

@@ -15,6 +15,10 @@ from personakit.frozen import freeze, thaw
 
 KEYS = "type default required enum minimum maximum pattern description example".split()
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_SIZED = ("string", "integer", "number", "array")
+_RULES = {"minimum": _SIZED, "maximum": _SIZED, "pattern": ("string",)}
+# Words that mean something else in a template, whatever a variable says.
+_RESERVED = frozenset("true false none True False None not self loop".split())
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False}
 
@@ -52,7 +56,7 @@ class Variable:
         """Return what is wrong with a value and what would be right, or None."""
         if not is_type(value, self.type):
             return f"expected {article(self.type)}, found {describe(value)}"
-        if self.enum and value not in self.enum:
+        if self.enum and freeze(value) not in self.enum:
             shown = ", ".join(map(str, self.enum))
             hint = did_you_mean(str(value), map(str, self.enum))
             return f"{value!r} is not one of {shown}{hint}"
@@ -85,7 +89,7 @@ class Variable:
         """
         try:
             value = self._converted(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             example = {"array": '\'["a", "b"]\' or a,b', "object": "'{\"key\": 1}'"}.get(self.type)
             hint = f", as in {self.name}={example}" if example else ""
             raise VariableError(
@@ -159,7 +163,7 @@ def resolve(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[
 
 
 def _own(value: Any) -> Any:
-    """Return a copy of a list or mapping: the same types, and nobody else's, wherever it is from."""
+    """Return a copy of a list or mapping: of the same types, and nobody else's."""
     return thaw(value) if isinstance(value, list | tuple | Mapping) else value
 
 
@@ -189,7 +193,7 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
     _check_name(checker, name, at)
     given = value if isinstance(value, dict) else {"default": value}
     checker.unknown(given, KEYS, *at)
-    if "type" in given and given["type"] not in TYPES:
+    if "type" in given and given["type"] not in list(TYPES):
         checker.choice(given["type"], TYPES, *at, "type")
         return Variable(name)
     variable = _read(checker, base or Variable(name), given, at, inferred=base is None)
@@ -206,6 +210,8 @@ def _check_name(checker: Checker, name: str, at: tuple[str, ...]) -> None:
         )
     if name in ("input", "parent"):
         checker.fail(f"variable {name!r} is set by personakit; choose another name", *at, key=True)
+    if name in _RESERVED:
+        checker.fail(f"variable {name!r} is a word of Jinja's; choose another name", *at, key=True)
 
 
 def _read(
@@ -276,6 +282,16 @@ def _consistent(
         if not is_type(choice, variable.type):
             found = f"expected {article(variable.type)}, found {describe(choice)}"
             checker.fail(found, *at, "enum", i)
+    if given.get("enum") == []:
+        checker.fail("enum: the list is empty; no value could be given", *at, "enum")
+    for key, types in _RULES.items():
+        if given.get(key) is not None and variable.type not in types:
+            found = f"{key}: {article(variable.type)} variable has none"
+            checker.fail(found, *at, key, key=True)
+    low, high = variable.minimum, variable.maximum
+    if low is not None and high is not None and low > high:
+        found = f"the minimum {low} is greater than the maximum {high}"
+        checker.fail(found, *at, "minimum" if "minimum" in given else "maximum")
     for key in ("default", "example"):
         value = getattr(variable, key)
         fault = variable.fault(value) if value is not None else None

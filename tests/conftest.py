@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +37,123 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         monkeypatch.syspath_prepend(site)
 
     return install
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `personakit` with arguments in an empty folder, away from the user's own set-up."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "PERSONAKIT_PLUGINS": "",
+        **{k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "PYTHON", "COV_"))},
+    }
+
+    def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "personakit", *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=env | more,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr + done.stdout
+        return done
+
+    return run
+
+
+class Session:
+    """A command on a terminal."""
+
+    def __init__(self, args: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.fd, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            args, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env
+        )
+        os.close(theirs)
+        self.text = ""
+        self.seen = 0
+
+    def until(self, wanted: str) -> str:
+        """Return what is printed up to a text, since the last one."""
+        while (found := self.text.find(wanted, self.seen)) < 0:
+            assert self.read(), f"no {wanted!r} in {self.text[self.seen :]!r}"
+        before, self.seen = self.text[self.seen : found], found + len(wanted)
+        return before
+
+    def read(self) -> bool:
+        """Read on; return False at the end."""
+        ready, _, _ = select.select([self.fd], [], [], 60)
+        assert ready, f"nothing came after {self.text[self.seen :]!r}"
+        try:
+            part = os.read(self.fd, 65536)
+        except OSError:
+            return False
+        self.text += part.decode().replace("\r\n", "\n")
+        return bool(part)
+
+    def say(self, line: str) -> None:
+        """Type a line."""
+        os.write(self.fd, f"{line}\n".encode())
+
+    def end(self) -> int:
+        """Wait for the end; return the exit code."""
+        while self.read():
+            pass
+        return self.process.wait(60)
+
+
+class Shell:
+    """Runs `python -m personakit` in an empty folder, away from the user's own set-up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder / "home"),
+            "PERSONAKIT_PLUGINS": "",
+            **{k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "PYTHON", "COV_"))},
+        }
+
+    def args(self, *args: str) -> list[str]:
+        return [sys.executable, "-W", "error", "-m", "personakit", *args]
+
+    def __call__(
+        self, *args: str, stdin: str | bytes = b"", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            self.args(*args), input=data, capture_output=True, cwd=self.folder,
+            env={**self.env, **env}, timeout=60, check=False,
+        )  # fmt: skip
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in out + err
+        return subprocess.CompletedProcess(args, done.returncode, out, err)
+
+    @contextmanager
+    def terminal(self, *args: str) -> Iterator[Session]:
+        session = Session(self.args(*args), self.folder, {**self.env, "TERM": "xterm"})
+        try:
+            yield session
+        finally:
+            if session.process.poll() is None:
+                session.process.kill()
+                session.process.wait(60)
+            os.close(session.fd)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """The command line, in a folder of its own."""
+    return Shell(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit import Persona, Registry, Runner, parameters, providers, variables
+from personakit import Persona, Registry, Runner, checks, parameters, providers, variables
 from personakit.cli import COMMANDS
 from personakit.config import KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
@@ -94,7 +94,7 @@ def test_every_key_of_a_persona_has_a_section() -> None:
     [
         (parameters.ALLOWED, "docs/personas.md"),
         (parameters.REFUSED, "docs/personas.md"),
-        (variables.TYPES, "docs/personas.md"),
+        (checks.TYPES, "docs/personas.md"),
         (variables.KEYS, "docs/personas.md"),
         (providers.BUILT_IN, "docs/models.md"),
         (KEYS, "docs/models.md"),

@@ -13,11 +13,15 @@ import click
 import personakit
 
 COMMANDS = {
+    "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
+    "new": "Write a new persona file.",
     "plugins": "List the installed plugins.",
     "render": "Show the messages that a persona makes, without sending anything.",
     "run": "Run a persona and print the answer.",
+    "schema": "Print the JSON Schema of persona files, for editors.",
     "show": "Show a persona: its variables, parameters and texts.",
+    "test": "Run the tests of personas.",
 }
 
 

@@ -72,18 +72,23 @@ def chosen(
     """
     variables: dict[str, Any] = _mapping(file) if file is not None else {}
     for pair in pairs:
-        name, value = _split(pair, "-v")
+        name, value = split_pair(pair, "-v")
         declared = persona.variables.get(name)
         text = read_text(value[1:], "-v") if value.startswith("@") else value
         variables[name] = declared.convert(text) if declared is not None else text
     given = {}
     for pair in settings:
-        name, value = _split(pair, "-p")
+        name, value = split_pair(pair, "-p")
         given[name] = parameters.convert(name, value)
     return {"variables": variables, "parameters": given}
 
 
-def _split(pair: str, option: str) -> tuple[str, str]:
+def split_pair(pair: str, option: str) -> tuple[str, str]:
+    """Return the two sides of a ``NAME=VALUE``.
+
+    Raises:
+        UsageError: It is none.
+    """
     name, equals, value = pair.partition("=")
     if not equals or not name:
         raise UsageError(f"{option} takes NAME=VALUE, found {pair!r}")
@@ -112,8 +117,13 @@ def read_text(file: str, option: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"{option}: {file} is not UTF-8 (byte {error.start})") from None
     except OSError as error:
-        near = did_you_mean(path.name, _neighbours(path))
-        raise UsageError(f"{option}: cannot read {file}: {error.strerror}{near}") from None
+        raise unreadable(path, option, error) from None
+
+
+def unreadable(path: Path, option: str, error: OSError) -> UsageError:
+    """Return the error for a file that an option names and that cannot be read."""
+    near = did_you_mean(path.name, _neighbours(path))
+    return UsageError(f"{option}: cannot read {path}: {error.strerror}{near}")
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -1,0 +1,138 @@
+"""`personakit lint`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from personakit.cli import common
+from personakit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from personakit.linting.check import Finding
+    from personakit.runner import Runner
+
+FORMATS = ("text", "json", "github")
+
+
+@click.command("lint")
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--strict", is_flag=True, help="Make errors of warnings.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="github writes annotations for GitHub Actions.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> int:
+    """Check persona files and say everything that is wrong with them.
+
+    PATHS are files, folders or names of personas; without any, the folder personas, or else every
+    folder of the library. Nothing is run or sent. Exits with 1 when there are errors.
+    """
+    from personakit.linting.check import Linter  # noqa: PLC0415
+
+    given = [Path(path) for path in paths] or _default()
+    files = list(dict.fromkeys(file for path in given for file in _files(path)))
+    found = Linter(_runner(given, files), strict=strict).check(files)
+    form = "json" if as_json else form
+    if form == "json":
+        common.print_json([dataclasses.asdict(finding) for finding in found])
+    else:
+        write = _annotation if form == "github" else _line
+        for finding in found:
+            click.echo(common.printable(write(finding)))
+        click.echo(_summary(found, len(files)), err=True)
+    return int(any(finding.severity == "error" for finding in found))
+
+
+def _default() -> list[Path]:
+    own = Path("personas")
+    if own.is_dir():
+        return [own]
+    return [folder for folder in common.runner().library.folders() if folder.is_dir()]
+
+
+def _files(path: Path) -> Iterable[Path]:
+    """Return the files that a path names.
+
+    Raises:
+        UsageError: It does not exist, or is no persona file.
+    """
+    from personakit.linting.check import ENDINGS, files_in  # noqa: PLC0415
+
+    if path.is_dir():
+        return files_in(path)
+    if path.is_file():
+        if path.suffix not in (*ENDINGS, ".json"):
+            raise UsageError(
+                f"{path} is no persona file ({' or '.join(ENDINGS)}); what personas include is "
+                f"checked with them"
+            )
+        return [path]
+    library = common.runner().library
+    if str(path) in library.names():
+        named = (folder / f"{path}{ENDINGS[0]}" for folder in library.folders())
+        return [next(file for file in named if file.is_file())]
+    hint = did_you_mean(path.name, [*_neighbours(path), *library.names()])
+    raise UsageError(f"no file, folder or persona {str(path)!r}{hint}")
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def _runner(given: Iterable[Path], files: Iterable[Path]) -> Runner:
+    """Return a runner that finds what the files extend and include."""
+    from personakit.linting.check import PARTIALS  # noqa: PLC0415
+    from personakit.runner import Runner  # noqa: PLC0415
+
+    roots = [path for path in given if path.is_dir()]
+    for file in files:
+        # What stands in partials/ is called partials/… from the folder around it.
+        roots += [folder.parent for folder in file.parents if folder.name == PARTIALS]
+    return Runner(path=dict.fromkeys(roots))
+
+
+def _line(finding: Finding) -> str:
+    """Return a finding as compilers write them, and editors read them."""
+    place = f"{finding.path}:{finding.line}:{finding.column}"
+    return f"{place}: {finding.severity}: {finding.message} [{finding.code}]"
+
+
+def _annotation(finding: Finding) -> str:
+    """Return a finding as a workflow command of GitHub Actions."""
+    place = f"file={_property(finding.path)},line={finding.line},col={finding.column}"
+    return f"::{finding.severity} {place},title={finding.code}::{_data(finding.message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _summary(found: list[Finding], files: int) -> str:
+    checked = _count(files, "file") + " checked"
+    if not found:
+        return f"{checked}, nothing found"
+    errors = sum(finding.severity == "error" for finding in found)
+    counts = [(errors, "error"), (len(found) - errors, "warning")]
+    said = ", ".join(_count(number, word) for number, word in counts if number)
+    return f"{said} in {_count(len({finding.path for finding in found}), 'file')}; {checked}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,287 @@
+"""`personakit new`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from personakit import authoring, drafts
+from personakit.cli import common
+from personakit.document import MAX_BYTES
+from personakit.drafts import Draft
+from personakit.errors import TemplateError, UsageError, did_you_mean
+from personakit.persona import Persona
+from personakit.runner import Runner
+
+STARTERS = {name: text.partition("\n")[0][2:] for name, text in drafts.starters().items()}
+CHOICES = "; ".join(f"{name} ({about[0].lower()}{about[1:]})" for name, about in STARTERS.items())
+
+
+class _Origin(NamedTuple):
+    """Where the content comes from, as the options say."""
+
+    template: str | None
+    extends: str | None
+    system: str | None
+    file: str | None
+    as_template: bool
+
+    def check(self) -> None:
+        """Refuse what does not go together."""
+        given = {"--template": self.template, "--extends": self.extends, "--from-file": self.file}
+        used = [option for option, value in given.items() if value is not None]
+        if self.system is not None and self.extends is None:
+            used.append("--system")
+        if len(used) > 1:
+            raise UsageError(f"{' and '.join(used)} do not go together; choose one")
+        if self.as_template and self.file is None:
+            raise UsageError("--template-text goes with --from-file")
+
+
+@click.command("new")
+@click.argument("name", required=False)
+@click.option("-d", "--description", metavar="TEXT", help="One sentence for `personakit list`.")
+@click.option("-t", "--tag", "tags", multiple=True, metavar="WORD", help="A tag. Repeatable.")
+@click.option("--template", type=click.Choice(list(STARTERS)), help=f"Start from {CHOICES}.")
+@click.option(
+    "--extends",
+    metavar="PARENT",
+    type=common.PersonaName(),
+    help="Start from another persona, and follow its changes.",
+)
+@click.option(
+    "--system", metavar="TEXT", help="The system message; {{ name }} in it is a variable."
+)
+@click.option(
+    "--from-file",
+    "file",
+    metavar="FILE",
+    help="The system message, character by character, from a text file; - is stdin.",
+)
+@click.option(
+    "--template-text",
+    "as_template",
+    is_flag=True,
+    help="The text of --from-file is a template: {{ name }} in it is a variable.",
+)
+@click.option(
+    "-v",
+    "--variable",
+    "pairs",
+    multiple=True,
+    metavar="NAME=DEFAULT",
+    help="The default of a variable of the text. Repeatable.",
+)
+@click.option(
+    "--path",
+    "folder",
+    metavar="DIR",
+    default="personas",
+    show_default=True,
+    help="The folder to write into; made if it is not there.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing, take the defaults.")  # fmt: skip
+def command(
+    name: str | None,
+    description: str | None,
+    tags: tuple[str, ...],
+    pairs: tuple[str, ...],
+    folder: str,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Write a new persona file, NAME.yaml.
+
+    In a terminal it asks for what the options do not say; elsewhere it takes the defaults. A file
+    that is there already is never touched.
+
+    \b
+      personakit new greeter
+      personakit new my-editor --extends editor
+      personakit new support --from-file prompt.txt
+    """  # noqa: D301
+    origin = _Origin(**options)
+    origin.check()
+    asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    if name is None and not asks:
+        raise click.MissingParameter(param_hint="NAME", param_type="argument")
+    name = authoring.checked_name(name) if name is not None else _ask_name()
+    target = authoring.free(Path(folder).expanduser() / f"{name}.yaml")
+    runner = Runner(common.runner().config, path=[target.parent])
+    draft = _draft(runner, Draft(name, description or "", tags), origin)
+    if asks:
+        draft = _ask(draft, origin, lambda made: _undeclared(runner, made, target, origin))
+    draft = dataclasses.replace(draft, description=draft.description or f"{_words(name)}.")
+    names = _undeclared(runner, draft, target, origin)
+    values = _values(names, _defaults(pairs), asks)
+    draft = _declaring(runner, draft, target, values)
+    source = draft.source()
+    persona = authoring.checked(runner, source, target)
+    authoring.save(target, source)
+    _report(persona, target)
+
+
+def _draft(runner: Runner, draft: Draft, origin: _Origin) -> Draft:
+    """Return a draft with what the options give."""
+    if origin.file is not None:
+        text = _exact(origin.file)
+        return dataclasses.replace(draft, system=text, literal=not origin.as_template)
+    if origin.extends is not None:
+        parent = authoring.parent_of(runner, origin.extends)
+        draft = dataclasses.replace(draft, extends=origin.extends, inherited=parent.variables)
+    elif origin.system is None:
+        return dataclasses.replace(draft, starter=origin.template or "basic")
+    return dataclasses.replace(draft, system=_system(origin.system or "", draft))
+
+
+def _system(text: str, draft: Draft) -> str:
+    """Return what somebody typed as a system message."""
+    if not text:
+        return ""
+    ended = text if text.endswith("\n") else f"{text}\n"
+    return f"{{{{ parent.system }}}}\n{ended}" if draft.extends else ended
+
+
+def _exact(file: str) -> str:
+    if file == "-":
+        return authoring.exact_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+    path = Path(file).expanduser()
+    try:
+        with path.open("rb") as opened:
+            return authoring.exact_text(opened.read(MAX_BYTES + 1), file)
+    except OSError as error:
+        raise common.unreadable(path, "--from-file", error) from None
+
+
+def _defaults(pairs: tuple[str, ...]) -> dict[str, str]:
+    return dict(common.split_pair(pair, "-v") for pair in pairs)
+
+
+def _reasked(check: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a check after whose error a question is asked again."""
+
+    def checked(text: str) -> str:
+        try:
+            return check(text)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return checked
+
+
+def _prompt(question: str, **options: Any) -> Any:
+    """Ask; after Ctrl-C the shell's prompt begins a line of its own."""
+    try:
+        return click.prompt(question, **options)
+    except click.Abort:
+        click.echo(err=True)
+        raise
+
+
+def _ask_name() -> str:
+    name: str = _prompt("Name", value_proc=_reasked(authoring.checked_name))
+    return name
+
+
+def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Draft:
+    """Ask for what the options do not say."""
+    template = origin == _Origin(None, None, None, None, False)
+    adds = origin.extends is not None and origin.system is None
+    if not draft.description or template or adds:
+        click.secho("Enter takes what stands in [brackets]. Ctrl-C writes nothing.", dim=True)
+    if not draft.description:
+        about = _prompt("Description", default=f"{_words(draft.name)}.")
+        draft = dataclasses.replace(draft, description=about)
+    if not template and not adds:
+        return draft
+
+    def checked(text: str) -> str:
+        check(dataclasses.replace(draft, starter="", system=_system(text, draft)))
+        return text
+
+    click.secho("The system message says what it is and does; {{ name }} is a variable.", dim=True)
+    question = f"System message [{'as that of ' + draft.extends if adds else 'from a template'}]"
+    text = _prompt(question, default="", show_default=False, value_proc=_reasked(checked))
+    if text.strip() or adds:
+        return dataclasses.replace(draft, starter="", system=_system(text.strip(), draft))
+    for name, about in STARTERS.items():
+        click.echo(f"  {name:<9}{about}")
+    starter = _prompt("Template", default="basic", value_proc=_reasked(_starter))
+    return dataclasses.replace(draft, starter=starter)
+
+
+def _starter(text: str) -> str:
+    if text not in STARTERS:
+        hint = did_you_mean(text, STARTERS) or f"; there are {', '.join(STARTERS)}"
+        raise UsageError(f"no template {text!r}{hint}")
+    return text
+
+
+def _undeclared(runner: Runner, draft: Draft, target: Path, origin: _Origin) -> list[str]:
+    """Return the variables of the text of a draft."""
+    if not draft.system or draft.literal:
+        return []
+    return authoring.undeclared(runner, draft, target, origin.file or "the system message")
+
+
+def _values(names: list[str], defaults: Mapping[str, str], asks: bool) -> dict[str, Any]:
+    """Return a default for each variable."""
+    for name in defaults:
+        if name not in names:
+            known = f"; it takes {', '.join(names)}" if names else "; it takes none"
+            raise UsageError(
+                f"-v: the text takes no variable {name!r}{did_you_mean(name, names) or known}"
+            )
+    values = {name: defaults.get(name, "") for name in names}
+    for name in names if asks else ():
+        if name not in defaults:
+            values[name] = _prompt(f"Default of {name} [empty]", default="", show_default=False)
+    return {name: drafts.typed(value) for name, value in values.items()}
+
+
+def _declaring(runner: Runner, draft: Draft, target: Path, values: Mapping[str, Any]) -> Draft:
+    """Return a draft that declares variables, each with its default."""
+    made = dataclasses.replace(draft, variables=values)
+    if values:
+        try:
+            authoring.checked(runner, made.source(), target)
+        except TemplateError:
+            # The text does more with a variable than write it: an empty text is no value for that.
+            required = {name: None if it == "" else it for name, it in values.items()}
+            return dataclasses.replace(draft, variables=required)
+    return made
+
+
+def _words(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ").strip().capitalize()
+
+
+def _report(persona: Persona, target: Path) -> None:
+    """Say what was written, what it changes, and what comes next."""
+    click.echo(f"Wrote {target}")
+    known = [folder / target.name for folder in common.runner().library.folders()]
+    found = [file for file in known if file.is_file()]
+    reached = bool(found) and found[0].samefile(target)
+    hidden = next((file for file in found if not file.samefile(target)), None)
+    if reached and hidden is not None and persona.name not in persona.extends:
+        click.echo(
+            f"It hides {hidden}; to change that one instead of replacing it: "
+            f"personakit new {persona.name} --extends {persona.name}"
+        )
+    elif hidden is not None and not reached:
+        click.echo(f"By its name {hidden} is found; this one by its path.")
+    elif not reached:
+        click.echo(f"{target.parent} is not on the search path; add it to PERSONAKIT_PATH, or")
+        click.echo("use the path instead of the name.")
+    name = persona.name if reached else shlex.quote(str(target))
+    given = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
+    prompt = ['"Hello"'] if persona.prompt else []
+    click.echo("Next:")
+    for words in (["render", name, *prompt, *given], ["lint", str(target)], ["test", str(target)]):
+        click.echo(f"  personakit {' '.join(words)}")

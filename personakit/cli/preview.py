@@ -1,0 +1,205 @@
+"""The views of `personakit render`: token counts, differences, origins, and watching."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from personakit import tokens
+from personakit.cli import common, compare, explain
+from personakit.cli.render import show_request
+from personakit.errors import PersonaError, PersonakitError, UsageError
+from personakit.library import State, state_of
+from personakit.messages import Request
+from personakit.persona import Persona
+from personakit.runner import Runner
+
+INTERVAL = 0.3
+PATIENCE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What to show instead of, or beside, the messages."""
+
+    watch: bool = False
+    diff: str | None = None
+    tokens: bool = False
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is rendered, as the command line says it."""
+
+    persona: str
+    prompt: str | None
+    model: str | None
+    pairs: tuple[str, ...]
+    file: str | None
+    settings: tuple[str, ...]
+
+    def origins(self, persona: Persona) -> dict[str, str]:
+        """Return which option gives each variable, each parameter (after a ``.``), the model."""
+        file = common.chosen(persona, (), self.file, ())["variables"] if self.file else {}
+        found = dict.fromkeys(file, f"--variables {self.file}")
+        found |= {pair.partition("=")[0]: "-v" for pair in self.pairs}
+        found |= {f".{pair.partition('=')[0]}": "-p" for pair in self.settings}
+        return found | ({"model": "-m"} if self.model else {})
+
+
+class Preview:
+    """Renders a persona and shows it, once or at every change."""
+
+    def __init__(self, runner: Runner, wanted: Wanted, views: Views) -> None:
+        if views.diff is not None and views.explain:
+            raise UsageError("--diff and --explain do not go together; choose one")
+        self.runner = runner
+        self.wanted = wanted
+        self.views = views
+        self.stdin = self._stdin()
+        self.files: dict[Path, State] = {}
+
+    def _stdin(self) -> str | None:
+        """Return the persona on standard input, for ``--diff -``, which is read once."""
+        texts = (*self.wanted.pairs, self.views.diff or "")
+        if self.views.watch and any(text.endswith("=@-") for text in texts):
+            raise UsageError("--watch cannot read standard input again; name a file after the @")
+        return common.stdin_text() if self.views.diff == "-" else None
+
+    def run(self) -> int:
+        """Show it; with `watch`, until Ctrl-C."""
+        return self._watch() if self.views.watch else self.show()
+
+    def show(self) -> int:
+        """Render and print; return the exit code."""
+        persona = self.runner.load(self.wanted.persona)
+        self._note(persona)
+        options = (self.wanted.pairs, self.wanted.file, self.wanted.settings)
+        chosen = common.chosen(persona, *options)
+        prompt, model = self.wanted.prompt, self.wanted.model
+        request = self.runner.render(persona, prompt, model=model, **chosen)
+        if self.views.diff is not None:
+            return self._diff(persona, request, chosen["parameters"])
+        if self.views.explain:
+            given = self.wanted.origins(persona)
+            explain.show(self.runner, persona, request, given, prompt is not None)
+            click.echo() if self.views.tokens else None
+        else:
+            show_request(request, _notes(request) if self.views.tokens else [])
+        if self.views.tokens:
+            _legend(request)
+        return 0
+
+    def _diff(self, persona: Persona, request: Request, parameters: dict[str, Any]) -> int:
+        wanted = self.wanted
+        other = compare.other(self.runner, persona, self.views.diff or "", self.stdin)
+        self._note(other.persona)
+        second = self.runner.render(
+            other.persona,
+            wanted.prompt,
+            variables=other.variables(wanted.pairs, wanted.file),
+            model=wanted.model,
+            parameters=parameters,
+        )
+        code = compare.show(request, second, other.label)
+        if self.views.tokens:
+            old, new = _counts(request), _counts(second)
+            click.secho(f"{_sum(old)} before, {_sum(new)} after", dim=True)
+            _legend(request)
+        return code
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def _watch(self) -> NoReturn:
+        """Show it again whenever one of its files changes; Ctrl-C ends it."""
+        first = True
+        while True:
+            self._attempt(first)
+            first = False
+            click.secho("Watching; Ctrl-C ends.", dim=True, err=True)
+            changed = self._change()
+            click.secho(f"\n=== {time.strftime('%H:%M:%S')}  {changed}", bold=True)
+
+    def _attempt(self, first: bool) -> None:
+        """Show it, or what is wrong; what no edit of the persona can mend is raised at first."""
+        try:
+            self.show()
+        except PersonakitError as error:
+            if first and not isinstance(error, PersonaError):
+                raise
+            problems = error.problems if isinstance(error, PersonaError) else ()
+            self._remember([Path(problem.path) for problem in problems if problem.path])
+            click.echo(f"Error: {common.printable(str(error))}", err=True)
+
+    def _change(self) -> Path:
+        """Wait until a file has changed, and whoever writes it is done; return it."""
+        while True:
+            time.sleep(INTERVAL)
+            changed = next((f for f, state in self.files.items() if _state(f) != state), None)
+            if changed is None:
+                continue
+            now: State = None
+            for _ in range(PATIENCE):
+                before, now = now, _state(changed)
+                if now is not None and now == before:
+                    break
+                time.sleep(INTERVAL / 6)
+            self.files = {file: _state(file) for file in self.files}
+            return changed
+
+    def _note(self, persona: Persona) -> None:
+        """Remember the files of a persona, and those that the options name."""
+        if not self.views.watch:
+            return
+        texts = [text.partition("=")[2] for text in self.wanted.pairs]
+        diff = self.views.diff or ""
+        texts.append(diff if diff.startswith("@") else diff.partition("=")[2])
+        named = [text[1:] for text in texts if text.startswith("@")]
+        named += [self.wanted.file] if self.wanted.file else []
+        self._remember([Path(name).expanduser() for name in named])
+        self._remember([Path(it.path) for it in explain.lineage(self.runner, persona)])
+        for part in self.runner.compiled(persona).everything():
+            self._remember(part.unit.files if part.unit is not None else ())
+
+    def _remember(self, files: Iterable[Path]) -> None:
+        for file in files:
+            self.files.setdefault(file, _state(file))
+
+
+def _state(file: Path) -> State:
+    try:
+        return state_of(file)
+    except PersonaError:
+        return None
+
+
+def _counts(request: Request) -> list[tuple[int, bool]]:
+    return [tokens.count_tokens(it.text, request.model) for it in request.messages]
+
+
+def _sum(counts: list[tuple[int, bool]]) -> str:
+    total = sum(count for count, _ in counts)
+    return _shown(total, all(exact for _, exact in counts))
+
+
+def _shown(count: int, exact: bool) -> str:
+    return f"{'' if exact else '≈'}{count:,} token{'' if count == 1 else 's'}"
+
+
+def _notes(request: Request) -> list[str]:
+    """Return what to put after each message's role, and after the model."""
+    counts = _counts(request)
+    return [*(f" ({_shown(*count)})" for count in counts), f", {_sum(counts)}"]
+
+
+def _legend(request: Request) -> None:
+    """Say why a count is an estimate."""
+    reason = tokens.why_estimated(request.model)
+    if reason:
+        click.secho(f"≈ estimated: {reason}", dim=True)

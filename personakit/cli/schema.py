@@ -1,0 +1,24 @@
+"""`personakit schema`."""
+
+from __future__ import annotations
+
+import click
+
+from personakit.cli import common
+
+
+@click.command("schema")
+@click.option("--partial", is_flag=True, help="For files in partials/, which need no `system`.")
+def command(partial: bool) -> None:
+    """Print the JSON Schema of persona files, the options of the installed plugins included.
+
+    \b
+    personakit schema > .persona.schema.json
+    # yaml-language-server: $schema=.persona.schema.json     (the first line of a persona)
+    """  # noqa: D301
+    from personakit.schema import schema  # noqa: PLC0415
+
+    made, notes = schema(common.runner().plugins, abstract=partial)
+    common.print_json(made)
+    for note in notes:
+        click.echo(common.printable(note), err=True)

@@ -1,0 +1,207 @@
+"""`personakit test`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import click
+
+from personakit.cases import Broken, Case, Outcome
+from personakit.cli import common
+from personakit.config import Config
+from personakit.errors import UsageError, did_you_mean
+from personakit.recordings import MODES
+from personakit.suite import Suite, default_mode
+
+FOLDER = "personas"
+WIDTH = 80
+MARKS = {"passed": ".", "broken": "E", "failed": "F"}
+# What XML 1.0 cannot hold, escaped or not.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(slots=True)
+class Report:
+    """What is printed while the tests run and at the end.
+
+    Attributes:
+        verbose: A line for each test, in place of a character.
+        results: How the tests ended so far, and the files that are broken.
+    """
+
+    verbose: bool
+    results: list[Outcome | Broken] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, result: Outcome | Broken) -> None:
+        """Note and show a result."""
+        self.results.append(result)
+        state = _state(result)
+        colour = "green" if state == "passed" else "red"
+        if self.verbose:
+            title = result.case.name if isinstance(result, Outcome) else result.path
+            click.secho(state, fg=colour, nl=False)
+            click.echo(f"  {common.printable(title)}")
+        else:
+            click.secho(MARKS[state], fg=colour, nl=len(self.results) % WIDTH == 0)
+
+    def finish(self) -> None:
+        """Print what failed, and the summary."""
+        if not self.verbose and len(self.results) % WIDTH:
+            click.echo()
+        wrong = [result for result in self.results if _state(result) != "passed"]
+        for result in wrong:
+            click.echo(f"\n{common.printable(_text(result))}")
+        if wrong:
+            click.echo()
+        click.secho(self._summary(), fg="red" if wrong else "green")
+
+    def _summary(self) -> str:
+        states = Counter(map(_state, self.results))
+        shown = [f"{states[name]} {name}" for name in reversed(MARKS) if states[name]]
+        outcomes = [result for result in self.results if isinstance(result, Outcome)]
+        answers = {
+            "recorded": sum(outcome.recorded for outcome in outcomes),
+            "replayed": sum(outcome.replayed for outcome in outcomes),
+        }
+        about = ", ".join(f"{n} {what}" for what, n in answers.items() if n)
+        seconds = time.perf_counter() - self.started
+        ran = ", ".join(shown) or "nothing was run"
+        return f"{ran} in {seconds:.2f} s{about and f' (answers: {about})'}"
+
+    def exit_code(self) -> int:
+        """Return 1 when a test failed, 2 when only a file is broken, else 0."""
+        states = set(map(_state, self.results))
+        return 1 if "failed" in states else 2 if "broken" in states else 0
+
+
+@click.command("test")  # fmt: skip
+@click.argument("paths", nargs=-1, type=common.PersonaName())
+@click.option(
+    "--record",
+    type=click.Choice(MODES),
+    help="Ask the model for the answers that have "
+    "no recording, for all, or for none. Default: new; in CI none.",
+)
+@click.option("-m", "--model", metavar="MODEL", help="provider/model, such as openai/gpt-5-mini.")
+@click.option(
+    "-k",
+    "word",
+    metavar="WORD",
+    help="Only tests with this in the name of their persona or their own.",
+)
+@click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the name of each test.")
+@click.option("--junit", metavar="FILE", help="Write the results as JUnit XML.")
+def command(
+    paths: tuple[str, ...],
+    record: Any,
+    model: str | None,
+    word: str | None,
+    junit: str | None,
+    **options: Any,
+) -> int:
+    """Run the `tests:` of personas.
+
+    PATHS are files, folders or names of personas; without any, the folder personas. A test with
+    `expect:` asks a model once; its answer is recorded in recordings/ beside the persona and
+    replayed after that.
+
+    \b
+      personakit test
+      personakit test chef -m openai/gpt-5-mini -k diet --record all
+    """  # noqa: D301
+    config = Config.read()
+    if not paths and not Path(FOLDER).is_dir():
+        raise UsageError(f"there is no folder {FOLDER!r} here; name files, folders or personas")
+    mode = record or default_mode(config.environ)
+    report = Report(options["verbose"])
+    with Suite(config, record=mode, model=model) as suite:
+        chosen = _chosen(suite.collect(paths or (FOLDER,)), word, paths or (FOLDER,))
+        try:
+            for item in chosen:
+                report.add(suite.run(item) if isinstance(item, Case) else item)
+                if options["exitfirst"] and report.exit_code():
+                    break
+        finally:
+            report.finish()
+            if junit is not None:
+                _write(Path(junit), report.results)
+    return report.exit_code()
+
+
+def _chosen(
+    found: Sequence[Case | Broken], word: str | None, paths: Sequence[str]
+) -> list[Case | Broken]:
+    """Return the tests whose names hold a word; a broken file always counts."""
+    if not found:
+        raise UsageError(f"no tests in {', '.join(paths)}; a persona has them under `tests:`")
+    if word is None:
+        return list(found)
+    names = [item.name for item in found if isinstance(item, Case)]
+    chosen = [
+        item
+        for item in found
+        if not isinstance(item, Case) or word.casefold() in item.name.casefold()
+    ]
+    if not any(isinstance(item, Case) for item in chosen):
+        hint = did_you_mean(word, [part for name in names for part in re.split(r"\W+", name)])
+        raise UsageError(f"-k: none of the {len(names)} tests has {word!r} in its name{hint}")
+    return chosen
+
+
+def _state(result: Outcome | Broken) -> str:
+    if isinstance(result, Broken):
+        return "broken"
+    return "failed" if result.failures else "passed"
+
+
+def _text(result: Outcome | Broken) -> str:
+    return result.message if isinstance(result, Broken) else result.report()
+
+
+def _write(file: Path, results: Sequence[Outcome | Broken]) -> None:
+    """Write results as JUnit XML."""
+    states = Counter(map(_state, results))
+    counts = {
+        "tests": str(len(results)),
+        "failures": str(states["failed"]),
+        "errors": str(states["broken"]),
+    }
+    root = ET.Element("testsuites", counts)
+    suite = ET.SubElement(root, "testsuite", {"name": "personakit", **counts})
+    for result in results:
+        _add(suite, result)
+    ET.indent(root)
+    try:
+        file.write_bytes(ET.tostring(root, "utf-8", xml_declaration=True) + b"\n")
+    except OSError as error:
+        raise UsageError(f"--junit: cannot write {file}: {error.strerror}") from None
+
+
+def _add(suite: ET.Element, result: Outcome | Broken) -> None:
+    if isinstance(result, Broken):
+        about = {"classname": result.path, "name": "the file", "file": result.path}
+        kind = "error"
+    else:
+        case, kind = result.case, "failure"
+        about = {"classname": case.persona.name, "name": case.test.name, "file": case.path}
+        about |= {"line": str(case.line()), "time": f"{result.seconds:.3f}"}
+    made = ET.SubElement(suite, "testcase", {key: _xml(value) for key, value in about.items()})
+    if isinstance(result, Outcome) and not result.failures:
+        return
+    text = _text(result)
+    first = text.partition("\n")[0] if isinstance(result, Broken) else result.fault()
+    ET.SubElement(made, kind, {"message": _xml(first)}).text = _xml(text)
+
+
+def _xml(text: str) -> str:
+    """Return a text with only the characters that XML 1.0 has."""
+    return _NO_XML.sub("\ufffd", text)

@@ -1,0 +1,157 @@
+"""Linting: from files to everything that is wrong in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from personakit import document
+from personakit.errors import PersonaError, Problem
+from personakit.linting import cases, names, texts, uses
+from personakit.linting.codes import CODES
+from personakit.linting.source import Source
+from personakit.persona import Persona, examine
+from personakit.runner import Runner
+
+ENDINGS = (".yaml", ".yml")
+PARTIALS = "partials"
+# The folders in which `personakit test` keeps what models answered.
+_LEFT_OUT = ("recordings", "__pycache__", "node_modules")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One problem, ready to print.
+
+    Attributes:
+        path: The file, as the user would name it.
+        line: The line, counted from 1.
+        column: The column, counted from 1.
+        severity: ``error`` or ``warning``.
+        code: One of `codes.CODES`.
+        message: What was found and what would be right, in one line.
+    """
+
+    path: str
+    line: int
+    column: int
+    severity: str
+    code: str
+    message: str
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the YAML files of a folder and those below it, but for hidden ones."""
+    for here, folders, found in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f[0] != "." and f not in _LEFT_OUT)
+        for name in sorted(found):
+            if name.endswith(ENDINGS) and name[0] != ".":
+                yield Path(here, name)
+
+
+@dataclass(slots=True)
+class Linter:
+    """Checks persona files.
+
+    Attributes:
+        runner: Knows the library and the plugins; nothing is run or sent.
+        strict: True to make errors of warnings.
+    """
+
+    runner: Runner
+    strict: bool = False
+    _sources: dict[str, Source] = field(default_factory=dict)
+    _named: dict[tuple[Path, str], Path] = field(default_factory=dict)
+
+    def check(self, files: Sequence[Path]) -> list[Finding]:
+        """Return everything that is wrong in files, sorted by place."""
+        found: dict[tuple[object, ...], Finding] = {}
+        for file in files:
+            for problem in self._file(file):
+                self._add(found, problem)
+            for problem in self._source(str(file)).faults:
+                self._add(found, problem)
+        return sorted(found.values())
+
+    def _add(self, found: dict[tuple[object, ...], Finding], problem: Problem) -> None:
+        """Take in a problem, unless a comment silences it or another file led to it before."""
+        source = self._source(problem.path)
+        line, column = source.place(problem)
+        if source.silences(problem.code, line):
+            return
+        severity = "error" if self.strict else CODES[problem.code].severity
+        message = " ".join(problem.message.split())
+        finding = Finding(problem.path, line, column, severity, problem.code, message)
+        found.setdefault((os.path.realpath(problem.path), line, column, message), finding)
+
+    def _source(self, path: str) -> Source:
+        if path not in self._sources:
+            self._sources[path] = Source.read(path)
+        return self._sources[path]
+
+    def _file(self, file: Path) -> Iterator[Problem]:
+        try:
+            parsed = document.parse(file.read_bytes(), str(file))
+        except PersonaError as error:
+            yield from _coded(error.problems)
+            return
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}"
+            yield Problem(message, str(file), code="PK001")
+            return
+        abstract = PARTIALS in file.absolute().parent.parts
+        library = self.runner.library
+        persona, problems = examine(parsed, parents=library.parents(file), abstract=abstract)
+        yield from _coded(problems)
+        if persona is not None:
+            yield from self._persona(file, persona, problems, abstract=abstract)
+
+    def _persona(
+        self, file: Path, persona: Persona, problems: Iterable[Problem], *, abstract: bool
+    ) -> Iterator[Problem]:
+        """Yield what is wrong with a persona beyond what keeps it from being loaded."""
+        templates = self.runner.templates()
+        broken = any(problem.code == "PK002" for problem in problems)
+        data = persona.document.data
+        broken = broken or not isinstance(data.get("variables") or {}, dict)
+        doubtful = _doubtful(persona, problems)
+        yield from texts.check(
+            templates, persona, broken=broken, doubtful=doubtful, abstract=abstract
+        )
+        yield from uses.check(self.runner.plugins, persona)
+        needs_prompt = texts.needs_prompt(templates, persona)
+        load = self.runner.library.load
+        yield from cases.check(
+            persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt, load=load
+        )
+        if abstract:
+            return
+        yield from names.check(self.runner.library, file, persona)
+        first = self._named.setdefault((file.parent, persona.name), file)
+        if persona.name and first.stem != file.stem:
+            message = f"name: {first.name} in this folder has the name {persona.name!r}, too"
+            yield persona.document.problem(message, ("name",), code="PK041")
+        if not persona.description and data.get("description") is None:
+            message = "no description; one sentence for `personakit list` says what it is for"
+            yield persona.document.problem(message, code="PK060")
+
+
+def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:
+    """Return the variables that a problem points into."""
+    places = {(p.line, p.column) for p in problems if p.path == persona.path}
+    return {
+        str(at[1])
+        for at, mark in persona.document.marks.items()
+        if len(at) > 1 and at[0] == "variables" and places & {mark[:2], mark[2:4]}
+    }
+
+
+def _coded(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems with a code; those of the YAML itself have none."""
+    for problem in problems:
+        if problem.code:
+            yield problem
+        else:
+            yield Problem(problem.message, problem.path, problem.line, problem.column, "PK001")

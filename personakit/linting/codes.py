@@ -1,0 +1,53 @@
+"""The codes of `personakit lint`: stable, each with its severity and what it stands for.
+
+The problems that a persona cannot be loaded with get their code where they are found, in the
+modules that read persona files; the others in this package. docs/lint.md explains each.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning"]
+
+
+class Code(NamedTuple):
+    """What a code stands for."""
+
+    severity: Severity
+    title: str
+
+
+CODES: dict[str, Code] = {
+    "PK001": Code("error", "the file cannot be read, or is not YAML"),
+    "PK002": Code("error", "`extends` names a persona that cannot be taken over"),
+    "PK003": Code("error", "there is no `system`"),
+    "PK010": Code("error", "unknown key"),
+    "PK011": Code("error", "a value of the wrong type"),
+    "PK012": Code("error", "a value that is not allowed"),
+    "PK013": Code("error", "unknown or refused model parameter"),
+    "PK014": Code("error", "a model parameter out of its range"),
+    "PK020": Code("error", "template syntax"),
+    "PK021": Code("error", "unknown filter or test"),
+    "PK022": Code("error", "an include that cannot be followed"),
+    "PK023": Code("error", "a template uses a variable that is not declared"),
+    "PK024": Code("warning", "a variable that no template uses"),
+    "PK025": Code("error", "a comparison whose outcome is always the same"),
+    "PK026": Code("warning", "a test for a variable that is always there"),
+    "PK027": Code("warning", "a variable that may be null is written untested"),
+    "PK030": Code("error", "a plugin that is not installed"),
+    "PK031": Code("error", "a plugin with wrong options"),
+    "PK032": Code("error", "a plugin that is broken"),
+    "PK033": Code("warning", "a tool that no plugin brings"),
+    "PK040": Code("error", "the name is not that of the file"),
+    "PK041": Code("error", "two files of one folder have one name"),
+    "PK042": Code("warning", "hides a persona that ships"),
+    "PK043": Code("warning", "a file that is never found by name"),
+    "PK044": Code("warning", "the name is not that of the file, outside of the library"),
+    "PK050": Code("error", "a test whose variables are wrong or missing"),
+    "PK051": Code("error", "a test that contradicts itself"),
+    "PK052": Code("error", "a test without the prompt that the persona needs"),
+    "PK053": Code("error", "a judge that does not exist"),
+    "PK060": Code("warning", "no description"),
+    "PK090": Code("warning", "a comment that ignores nothing"),
+}

@@ -1,0 +1,118 @@
+"""The lines of a file: where in them a problem stands, and which problems its comments silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from personakit.errors import Problem, did_you_mean
+from personakit.linting.codes import CODES
+
+_COMMENT = re.compile(r"#\s*personakit:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?")
+_KEY = re.compile(r"\s*(?:- )?[\w-]+:")
+_EXAMPLE = "# personakit: ignore[PK024]"
+
+
+@dataclass(slots=True)
+class Source:
+    """A file as text.
+
+    Attributes:
+        path: The file.
+        lines: Its lines; empty when it cannot be read.
+        ignored: Codes that comments silence, by line; those of the whole file under 0.
+        faults: What is wrong with those comments.
+    """
+
+    path: str
+    lines: list[str]
+    ignored: dict[int, set[str]] = field(default_factory=dict)
+    faults: list[Problem] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str) -> Source:
+        """Read a file; whatever is wrong with that is somebody else's to report."""
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig", "replace")
+        except (OSError, ValueError):
+            text = ""
+        source = cls(path, text.split("\n"))
+        for number, line in enumerate(source.lines, 1):
+            if "personakit:" in line:
+                source._comments(number, line)
+        return source
+
+    def _comments(self, number: int, line: str) -> None:
+        """Take in the comments of a line; one that stands alone speaks of the next line, too."""
+        for found in _COMMENT.finditer(line):
+            codes = set(self._codes(found, number))
+            alone = not line[: found.start()].strip(" {")
+            lines = [0] if found["file"] else [number, number + 1] if alone else [number]
+            for at in lines:
+                self.ignored.setdefault(at, set()).update(codes)
+
+    def _codes(self, found: re.Match[str], number: int) -> Iterator[str]:
+        named = re.finditer(r"[^\s,]+", found["codes"] or "")
+        words = [(word[0], found.start("codes") + word.start() + 1) for word in named]
+        if not words:
+            message = f"the comment ignores nothing; name the codes, as in {_EXAMPLE}"
+            self.faults.append(Problem(message, self.path, number, found.start() + 1, code="PK090"))
+        for word, column in words:
+            if word in CODES:
+                yield word
+                continue
+            hint = did_you_mean(word.upper(), CODES) or "; docs/lint.md lists them"
+            message = f"unknown code {word!r} in the comment{hint}"
+            self.faults.append(Problem(message, self.path, number, column, code="PK090"))
+
+    def silences(self, code: str, line: int) -> bool:
+        """Tell whether a comment silences a code on a line."""
+        return any(code in self.ignored.get(at, ()) for at in (0, line))
+
+    def place(self, problem: Problem) -> tuple[int, int]:
+        """Return the line and column of a problem, both counted from 1.
+
+        Jinja knows the lines of a template, no columns; and in a text that YAML folds, a line of
+        the template is several of the file.
+        """
+        first = problem.line or 1
+        if problem.column:
+            return first, problem.column
+        for number in self._block(first) if problem.subject else ():
+            column = _find(problem.subject, self.lines[number - 1])
+            if column:
+                return number, column
+        line = self.lines[first - 1] if first <= len(self.lines) else ""
+        return first, len(line) - len(line.lstrip()) + 1 if line.strip() else 1
+
+    def _block(self, first: int) -> Iterator[int]:
+        """Yield the lines of a text from one of them on."""
+        if first > len(self.lines):
+            return
+        yield first
+        start = self.lines[first - 1]
+        least = _indent(start) + (1 if _KEY.match(start) else 0)
+        for number in range(first + 1, len(self.lines) + 1):
+            line = self.lines[number - 1]
+            if line.strip() and _indent(line) < least:
+                return
+            yield number
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _find(word: str, line: str) -> int:
+    """Return the column of a word in a line, in an expression rather than beside it; 0 for none."""
+    spaced = re.escape(word).replace(r"\ ", r"\s+").replace(r"\|", r"\s*\|\s*")
+    pattern = re.compile(rf"(?<![\w.]){spaced}(?!\w)")
+    inside = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)")
+    for expression in inside.finditer(line):
+        found = pattern.search(line, expression.start(), expression.end())
+        if found:
+            return found.start() + 1
+    anywhere = pattern.search(line)
+    return anywhere.start() + 1 if anywhere else 0

@@ -1,0 +1,192 @@
+"""What the templates of a persona say about its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+from jinja2 import nodes
+
+from personakit.checks import article, is_type
+from personakit.errors import Problem, did_you_mean
+from personakit.persona import Persona, Text
+from personakit.templates import Place, Templates
+from personakit.templating import Compiled
+from personakit.variables import Variable
+
+
+def check(
+    templates: Templates, persona: Persona, *, broken: bool, doubtful: Set[str], abstract: bool
+) -> Iterator[Problem]:
+    """Yield what is wrong with the texts of a persona and the variables in them.
+
+    Args:
+        templates: Compiles them.
+        persona: As far as it could be read.
+        broken: True when its variables, or those of a parent, could not all be read.
+        doubtful: Variables whose declaration is wrong: nothing more is said about those.
+        abstract: True for a file that is only extended: its children may declare what it uses.
+    """
+    compiled = Compiled(templates, persona)
+    for problem in compiled.problems:
+        if problem.code != "PK023" or not (broken or abstract):
+            yield problem
+    unreadable = any(problem.code in ("PK020", "PK022") for problem in compiled.problems)
+    if not unreadable and not abstract:
+        yield from _unused(persona, compiled.used)
+    for text in _own_texts(persona):
+        tree = templates.parse(text.source)
+        if tree is not None:
+            known = {n: v for n, v in persona.variables.items() if n not in doubtful}
+            found = _Text(tree, known, Place.of(text))
+            yield from found.comparisons()
+            yield from found.always_there()
+            yield from found.maybe_null()
+
+
+def needs_prompt(templates: Templates, persona: Persona) -> bool:
+    """Tell whether a persona's `prompt:` cannot be rendered without what the user types."""
+    text = persona.prompt
+    tree = templates.parse(text.source) if text is not None and not text.literal else None
+    if tree is None:
+        return False
+    uses = [node for node in tree.find_all(nodes.Name) if node.name == "input"]
+    guards = [
+        node
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if isinstance(node, nodes.Test | nodes.Filter)
+        and node.name in ("defined", "undefined", "default", "d")
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "input"
+    ]
+    return bool(uses) and not guards and all(node.ctx == "load" for node in uses)
+
+
+def _own_texts(persona: Persona) -> Iterator[Text]:
+    """Yield the templates that stand in the persona's own file."""
+    texts = [persona.system, *(text for _, text in persona.messages)]
+    texts += [persona.prompt] if persona.prompt else []
+    for text in texts:
+        if text.document is persona.document and not text.literal:
+            yield text
+
+
+def _unused(persona: Persona, used: set[str]) -> Iterator[Problem]:
+    declared = persona.document.data.get("variables")
+    literal = persona.document.data.get("template") == "none"
+    for name in declared if isinstance(declared, dict) else ():
+        if name not in used and name in persona.variables:
+            why = "`template: none` makes every text literal" if literal else "no template uses it"
+            message = f"variable {name!r} is declared, and {why}; use it or take it away"
+            at = ("variables", name)
+            yield persona.document.problem(message, at, key=True, code="PK024")
+
+
+class _Text:
+    """One text of a persona.
+
+    Attributes:
+        tree: Its syntax tree.
+        variables: The variables that it takes from outside: not those that it sets itself.
+        place: Where it stands.
+    """
+
+    def __init__(
+        self, tree: nodes.Template, variables: Mapping[str, Variable], place: Place
+    ) -> None:
+        self.tree = tree
+        own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+        self.variables = {name: v for name, v in variables.items() if name not in own}
+        self.place = place
+
+    def variable(self, node: nodes.Node) -> Variable | None:
+        """Return the variable that a node stands for, if it is one."""
+        return self.variables.get(node.name) if isinstance(node, nodes.Name) else None
+
+    def comparisons(self) -> Iterator[Problem]:
+        """Yield comparisons of a variable with values that it never has."""
+        for node in self.tree.find_all(nodes.Compare):
+            if len(node.ops) != 1:
+                continue
+            left, operator, right = node.expr, node.ops[0].op, node.ops[0].expr
+            if operator in ("eq", "ne") and isinstance(left, nodes.Const):
+                left, right = right, left
+            variable = self.variable(left)
+            if variable is None:
+                continue
+            if operator in ("in", "notin"):
+                values = right.items if isinstance(right, nodes.List | nodes.Tuple) else []
+            else:
+                values = [right] if operator in ("eq", "ne") else []
+            for value in values:
+                if isinstance(value, nodes.Const) and value.value is not None:
+                    fault = _never(variable, value.value)
+                    if fault:
+                        outcome = "always" if operator in ("ne", "notin") else "never"
+                        message = f"{fault}; the comparison is {outcome} true"
+                        line, subject = value.lineno, str(value.value)
+                        yield self.place.problem(message, line, "PK025", subject)
+
+    def always_there(self) -> Iterator[Problem]:
+        """Yield tests and defaults for the absence of a variable that is declared."""
+        for node in self.tree.find_all((nodes.Test, nodes.Filter)):
+            assert isinstance(node, nodes.Test | nodes.Filter)
+            variable = self.variable(node.node) if node.node is not None else None
+            if variable is None:
+                continue
+            name = variable.name
+            if isinstance(node, nodes.Test) and node.name in ("defined", "undefined"):
+                outcome = "always" if node.name == "defined" else "never"
+                message = (
+                    f"{name!r} is declared, so that `{name} is {node.name}` is {outcome} true; "
+                    f"write {{% if {name} %}}"
+                )
+            elif node.name in ("default", "d") and len(node.args) < 2 and not node.kwargs:
+                message = (
+                    f"{name!r} is declared, so that its `{node.name}` is never taken; write "
+                    f"`default:` under `variables:`, or `|default(…, true)` for empty values"
+                )
+            else:
+                continue
+            subject = f"{name} is" if isinstance(node, nodes.Test) else f"{name}|{node.name}"
+            yield self.place.problem(message, node.lineno, "PK026", subject)
+
+    def maybe_null(self) -> Iterator[Problem]:
+        """Yield variables that may be null, written where nothing tests them first."""
+        tested = set(self._tested())
+        for output in self.tree.find_all(nodes.Output):
+            for node in output.nodes:
+                variable = self.variable(node)
+                if variable is None or variable.required or variable.default is not None:
+                    continue
+                name = variable.name
+                if name not in tested:
+                    message = (
+                        f"{name!r} has no value unless one is given, and null cannot be written; "
+                        f"give it a default, or write {{% if {name} %}} around it"
+                    )
+                    yield self.place.problem(message, node.lineno, "PK027", name)
+
+    def _tested(self) -> Iterator[str]:
+        """Yield the names that stand in conditions."""
+        for node in self.tree.find_all((nodes.If, nodes.CondExpr, nodes.For, nodes.And, nodes.Or)):
+            has_test = isinstance(node, nodes.If | nodes.CondExpr | nodes.For)
+            condition: nodes.Node | None = node.test if has_test else node  # type: ignore[attr-defined]
+            if condition is not None:
+                found = [condition, *condition.find_all(nodes.Name)]
+                yield from (name.name for name in found if isinstance(name, nodes.Name))
+
+
+def _never(variable: Variable, value: Any) -> str:
+    """Return why a variable never has a value; empty when it may."""
+    numbers = ("integer", "number")
+    number = variable.type in numbers and is_type(value, "number")
+    if not number and not is_type(value, variable.type):
+        if variable.type == "boolean" and isinstance(value, int):
+            return ""  # 1 == True
+        return f"{variable.name!r} is {article(variable.type)}, and never {value!r}"
+    if variable.enum and value not in variable.enum:
+        words = [str(word) for word in variable.enum]
+        hint = did_you_mean(str(value), words) or f" (it is one of {', '.join(words)})"
+        return f"{variable.name!r} is never {value!r}{hint}"
+    return ""

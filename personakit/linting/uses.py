@@ -1,0 +1,65 @@
+"""Whether what a persona names is installed and takes the options that it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from personakit import options
+from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
+from personakit.persona import NAME, Persona, PluginUse
+from personakit.plugins import Plugins
+
+
+def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
+    """Yield what is wrong with the plugins and tools that a persona's own file lists.
+
+    A plugin's class is made with its options, as it would be for a run; no hook is called.
+    """
+    for use in persona.plugins:
+        if use.document is persona.document and NAME.match(use.name):
+            yield from _use(plugins, persona, use)
+    listed = persona.document.data.get("tools")
+    names = [listed] if isinstance(listed, str) else listed if isinstance(listed, list) else []
+    for index, name in enumerate(names):
+        if name in persona.tools and name and plugins.find("tool", name) is None:
+            at = ("tools", index) if isinstance(listed, list) else ("tools",)
+            message = f"no installed plugin brings a tool {name!r}; `personakit plugins` lists them"
+            yield persona.document.problem(message, at, code="PK033")
+
+
+def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem]:
+    document = persona.document
+    try:
+        plugins.check(dataclasses.replace(persona, plugins=(use,)))
+    except PersonaError as error:
+        for problem in error.problems:
+            yield dataclasses.replace(problem, code="PK030")
+        return
+    try:
+        plugin = plugins.usable(use.name)
+    except PluginError as error:
+        yield document.problem(str(error), use.at, code="PK032")
+        return
+    if isinstance(plugin.target, type):
+        _, faults = options.read(plugin.origin, plugin.target, use.options)
+        for option, message in faults:
+            at = _option(use, option)
+            key = option in use.options and message.startswith(f"{plugin.origin} has no")
+            yield document.problem(message, at, key=key, code="PK031")
+        if faults:
+            return
+    try:
+        options.make(plugin.origin, plugin.target, use.options)
+    except PersonakitError as error:
+        yield document.problem(str(error), use.at, code="PK031")
+
+
+def _option(use: PluginUse, name: str) -> tuple[str | int, ...]:
+    """Return where an option stands; of one that is missing, where the plugin does."""
+    assert use.document is not None
+    for key in (use.name, "options"):
+        at = (*use.at, key, name)
+        if at in use.document.marks:
+            return at
+    return use.at

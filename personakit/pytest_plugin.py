@@ -1,0 +1,168 @@
+"""The pytest plugin: `pytest personas/` runs the tests of each persona, one item a test.
+
+Collected are YAML files with `tests:` and `system:` or `extends:` at their top level, and of those
+the ones below a folder called ``personas``, the ones that the ini option ``personakit_personas``
+names, and the ones that the command line names. Until there is one, nothing of personakit is
+imported: pytest loads this module in every project that has personakit installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from personakit.cases import Case, Outcome
+    from personakit.suite import Suite
+
+FOLDER = "personas"
+_TESTS = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tests[\"']?[ \t]*:", re.MULTILINE)
+_PERSONA = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:system|extends)[\"']?[ \t]*:", re.MULTILINE)
+_suite = pytest.StashKey["Suite"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and the ini option."""
+    group = parser.getgroup("personakit", "tests of personas")
+    group.addoption(
+        "--personakit-record",
+        choices=("new", "all", "none"),
+        help="ask the model for the answers that have no recording, for all, or for none; "
+        "default: new, in CI none",
+    )
+    group.addoption("--personakit-model", metavar="MODEL", help="provider/model to ask")
+    parser.addini(
+        "personakit_personas",
+        "folders and files of personas with tests, besides folders called personas",
+        type="paths",
+        default=[],
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PersonaFile | None:
+    """Collect a persona that has tests."""
+    if file_path.suffix != ".yaml" or not _is_ours(file_path, parent):
+        return None
+    try:
+        source = file_path.read_bytes()
+    except OSError:
+        return None
+    if not _TESTS.search(source) or not _PERSONA.search(source):
+        return None
+    made: PersonaFile = PersonaFile.from_parent(parent, path=file_path)
+    return made
+
+
+def _is_ours(file: Path, parent: pytest.Collector) -> bool:
+    root = parent.config.rootpath
+    below = file.relative_to(root) if file.is_relative_to(root) else file
+    if FOLDER in below.parts[:-1] or parent.session.isinitpath(file):
+        return True
+    named = parent.config.getini("personakit_personas")
+    return any(file == path or path in file.parents for path in named)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the connections."""
+    suite = config.stash.get(_suite, None)
+    if suite is not None:
+        suite.close()
+
+
+class PersonaFile(pytest.File):
+    """A persona with tests."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield its tests."""
+        from personakit.cases import Broken  # noqa: PLC0415
+        from personakit.errors import PersonakitError  # noqa: PLC0415
+
+        try:
+            found = _suite_of(self.config).collect([_shown(self.path)])
+        except PersonakitError as error:
+            raise self.CollectError(str(error)) from None
+        for case in found:
+            if isinstance(case, Broken):
+                raise self.CollectError(case.message)
+            yield PersonaItem.from_parent(self, name=case.test.name, case=case)
+
+
+class PersonaItem(pytest.Item):
+    """One test of a persona."""
+
+    def __init__(self, *, case: Case, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.case = case
+
+    def runtest(self) -> None:
+        """Run the test."""
+        outcome = _suite_of(self.config).run(self.case)
+        if outcome.failures:
+            raise Failed(outcome)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return what failed, without a traceback of personakit's own code."""
+        if isinstance(excinfo.value, Failed):
+            return Shown(excinfo.value.outcome)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return where the test stands and what it is called."""
+        return self.path, self.case.line() - 1, self.case.name
+
+
+class Failed(Exception):
+    """A test of a persona that did not pass."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.fault())
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """What pytest's short summary and its JUnit XML show of a failure."""
+
+    path: str
+    lineno: int
+    message: str
+
+
+class Shown:
+    """A failure in the form that pytest shows."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.text = outcome.report()
+        self.reprcrash = Crash(outcome.case.path, outcome.case.line(), outcome.fault())
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, tw: Any) -> None:
+        """Print it."""
+        for line in self.text.splitlines():
+            tw.line(line)
+
+
+def _suite_of(config: pytest.Config) -> Suite:
+    """Return the suite of a session, made when the first persona is collected."""
+    suite = config.stash.get(_suite, None)
+    if suite is None:
+        from personakit.suite import Suite, default_mode  # noqa: PLC0415
+
+        record = config.getoption("--personakit-record") or default_mode(os.environ)
+        suite = Suite(record=record, model=config.getoption("--personakit-model"))
+        config.stash[_suite] = suite
+    return suite
+
+
+def _shown(path: Path) -> str:
+    """Return a path as the user would name it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,683 @@
+"""The backend: real requests to a server on loopback, and every way in which an answer is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from personakit import (
+    AuthenticationFailed,
+    BackendError,
+    BadRequest,
+    Config,
+    Endpoint,
+    IncompleteAnswer,
+    InvalidAnswer,
+    ModelNotFound,
+    PluginError,
+    Provider,
+    QuotaExhausted,
+    RateLimited,
+    Request,
+    Response,
+    Runner,
+    Send,
+    Timeout,
+    ToolCall,
+    UpstreamUnavailable,
+    Usage,
+    hookimpl,
+)
+from personakit.testing import MODES, Received, Reply, Server, in_mode, persona
+
+in_modes = pytest.mark.parametrize("mode", MODES)
+# Whole and streamed, async and sync, where all four would only take longer.
+in_two_modes = pytest.mark.parametrize("mode", ["arun", "stream"])
+in_streams = pytest.mark.parametrize("mode", ["stream", "astream"])
+WHO = persona()
+EVENTS = {"content-type": "text/event-stream"}
+
+
+def plugin(chat: Callable[..., Any]) -> Any:
+    return SimpleNamespace(__name__="it", chat=hookimpl(chat))
+
+
+once = plugin(lambda request: request.replace(max_retries=0))
+
+
+@contextmanager
+def serving(*answers: Any, plugins: Any = (), **server: Any) -> Iterator[tuple[Runner, Server]]:
+    with Server(answers or ("Hello!",), **server) as running:
+        made = Runner(running.config(), plugins=plugins)
+        try:
+            yield made, running
+        finally:
+            made.close()
+
+
+def fails(mode: str, kind: type[BackendError], *answers: Any, match: str = "") -> Any:
+    """Return the error and the text that a stream gave before it."""
+    with serving(*answers, plugins=[once]) as (running, server):
+        error, text = failure(mode, running)
+        assert type(error) is kind, error
+        assert match in str(error)
+        assert len(server.requests) == 1
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
+    return error, text
+
+
+def failure(mode: str, running: Runner) -> tuple[Exception, str]:
+    stream = None
+    try:
+        if mode == "stream":
+            stream = running.stream(WHO)
+            for _ in stream:
+                pass
+        elif mode == "astream":
+            stream = running.astream(WHO)
+            asyncio.run(read(stream))
+        else:
+            in_mode(mode, running, WHO)
+    except Exception as error:
+        return error, stream.text if stream else ""
+    raise AssertionError("it did not fail")
+
+
+def headers(request: Received) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+async def read(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+# --- what leaves -------------------------------------------------------------------------------
+
+
+@in_modes
+def test_the_run_that_the_project_comes_from(mode: str) -> None:
+    chef = persona(
+        "Act as a chef whose name is {{ cook }}.",
+        variables={"cook": "Florent"},
+        parameters={"temperature": 0.9, "max_tokens": 2084},
+        model="openai/gpt-4o",
+    )
+    with serving("Bonjour!") as (running, server):
+        assert in_mode(mode, running, chef).text == "Bonjour!"
+    (request,) = server.requests
+    wanted = {
+        "messages": [{"role": "system", "content": "Act as a chef whose name is Florent."}],
+        "model": "gpt-4o",
+        "temperature": 0.9,
+        "max_tokens": 2084,
+    }
+    if "stream" in mode:
+        wanted |= {"stream": True, "stream_options": {"include_usage": True}}
+    assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+    assert request.body == wanted
+    assert headers(request)["authorization"] == "Bearer test-key"
+
+
+@in_modes
+def test_messages_and_parameters_leave_as_they_are(mode: str) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["a"]}}}
+    who = persona(
+        "You.",
+        messages=[{"user": "Hi €\u2028"}, {"assistant": "Hello"}],
+        parameters={"stop": ["a", "b"], "response_format": schema},
+    )
+    with serving() as (running, server):
+        in_mode(mode, running, who, "And now?")
+    body = server.requests[0].body
+    assert [(m["role"], m["content"]) for m in body["messages"]] == [
+        ("system", "You."),
+        ("user", "Hi €\u2028"),
+        ("assistant", "Hello"),
+        ("user", "And now?"),
+    ]
+    assert (body["stop"], body["response_format"]) == (["a", "b"], schema)
+
+
+def other(base_url: str, **keys: Any) -> Config:
+    provider = Provider("mine", base_url, key_env="MINE_KEY", **keys)
+    environ = {"MINE_KEY": "mine-key"}
+    return Config(model="mine/x", path=(), providers={"mine": provider}, environ=environ)
+
+
+@in_modes
+def test_what_openai_s_environment_holds_is_for_openai_alone(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_KEY", "ORG_ID", "PROJECT_ID", "ADMIN_KEY"):
+        monkeypatch.setenv(f"OPENAI_{name}", f"only-for-openai-{name}")
+    with Server() as server:
+        for config in (other(server.base_url), server.config()):
+            running = Runner(config)
+            in_mode(mode, running, WHO)
+            running.close()
+    to_mine, to_openai = map(headers, server.requests)
+    assert to_mine["authorization"] == "Bearer mine-key"
+    assert "only-for-openai" not in str(to_mine)
+    assert to_openai["authorization"] == "Bearer test-key"
+    assert to_openai["openai-organization"] == "only-for-openai-ORG_ID"
+    assert "ADMIN_KEY" not in str(to_openai)
+
+
+@in_modes
+def test_a_provider_s_headers_and_features(mode: str) -> None:
+    with Server() as server:
+        running = Runner(other(server.base_url, headers=(("X-Team", "a"),), stream_usage=False))
+        assert in_mode(mode, running, WHO).text == "Hello!"
+        running.close()
+    assert headers(server.requests[0])["x-team"] == "a"
+    assert "stream_options" not in server.requests[0].body
+
+
+@in_modes
+def test_a_provider_that_connects(mode: str) -> None:
+    threads = []
+
+    def connect(model: str) -> Endpoint:
+        threads.append(threading.current_thread())
+        return Endpoint(server.base_url, None, f"{model}-here")
+
+    with Server() as server:
+        provider = Provider("mine", connect=connect)
+        running = Runner(Config(model="mine/x", path=(), providers={"mine": provider}))
+        assert in_mode(mode, running, WHO).text == "Hello!"
+        running.close()
+    assert server.requests[0].body["model"] == "x-here"
+    assert (threads[0] is threading.main_thread()) is (mode in ("run", "stream"))
+
+
+@in_modes
+def test_a_provider_that_cannot_connect(mode: str) -> None:
+    def connect(model: str) -> Endpoint:
+        raise OSError("no such program")
+
+    provider = Provider("mine", connect=connect)
+    running = Runner(Config(model="mine/x", path=(), providers={"mine": provider}))
+    error, _ = failure(mode, running)
+    assert isinstance(error, UpstreamUnavailable)
+    assert "provider 'mine' cannot be reached: OSError: no such program" in str(error)
+    assert isinstance(error.__cause__, OSError)
+
+
+# --- what comes back ---------------------------------------------------------------------------
+
+
+def chunk(delta: Any = None, reason: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": reason}
+    return b"data: " + json.dumps({"choices": [choice], **more}).encode() + b"\n\n"
+
+
+def says(text: str) -> bytes:
+    return chunk({"content": text})
+
+
+DONE = b"data: [DONE]\n\n"
+STOP = chunk(reason="stop") + DONE
+
+
+def whole(message: Any, reason: str | None = "stop", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": message, "finish_reason": reason}], **more}
+
+
+@in_modes
+def test_a_response_is_complete(mode: str) -> None:
+    with serving("Bonjour!") as (running, _):
+        response = in_mode(mode, running, WHO, "Hi!")
+    assert response.text == "Bonjour!"
+    assert (response.id, response.model) == ("chatcmpl-test", "test-model")
+    assert response.usage == Usage(5, 8, 13)
+    assert response.finish_reason == "stop"
+    assert response.raw["object"] == "chat.completion"
+    assert response.raw["choices"][0]["message"]["content"] == "Bonjour!"
+    assert response.raw["choices"][0]["finish_reason"] == "stop"
+    assert response.request is not None
+    assert response.request.model == "openai/test-model"
+
+
+CALLS = [
+    {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"a": 1}'}},
+    {"id": "c2", "type": "function", "function": {"name": "time", "arguments": "{}"}},
+]
+
+
+def call(index: int, **given: Any) -> bytes:
+    names = {key: given.pop(key) for key in ("name", "arguments") if key in given}
+    return chunk({"tool_calls": [{"index": index, **given, "function": names}]})
+
+
+STREAMED_CALLS = b"".join(
+    [
+        chunk({"role": "assistant", "content": None}),
+        call(0, id="c1", name="weather", arguments=""),
+        call(0, arguments='{"a"'),
+        call(1, id="c2", name="time", arguments="{}"),
+        call(0, arguments=": 1}"),
+        chunk(reason="tool_calls") + DONE,
+    ]
+)
+
+
+@in_modes
+def test_tool_calls(mode: str) -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": CALLS}
+    answer = (
+        Reply(STREAMED_CALLS, headers=EVENTS) if "stream" in mode else whole(message, "tool_calls")
+    )
+    with serving(answer) as (running, _):
+        response = in_mode(mode, running, WHO)
+    assert response.tool_calls == (
+        ToolCall("c1", "weather", '{"a": 1}'),
+        ToolCall("c2", "time", "{}"),
+    )
+    assert (response.text, response.finish_reason, response.usage) == ("", "tool_calls", None)
+    assert response.raw["choices"][0]["message"]["tool_calls"][0]["id"] == "c1"
+
+
+@in_modes
+def test_a_refusal_is_the_answer_s_text(mode: str) -> None:
+    streamed = chunk({"refusal": "I can"}) + chunk({"refusal": "not."}) + STOP
+    message = {"role": "assistant", "content": None, "refusal": "I cannot."}
+    answer = Reply(streamed, headers=EVENTS) if "stream" in mode else whole(message)
+    with serving(answer) as (running, _):
+        assert in_mode(mode, running, WHO).text == "I cannot."
+
+
+@in_modes
+@pytest.mark.parametrize(
+    "message",
+    [{"content": "Hello!"}, {"content": [{"type": "text", "text": "Hel"}, {"text": "lo!"}]}],
+)
+def test_a_whole_answer_serves_a_stream_too(mode: str, message: Any) -> None:
+    with serving(whole(message, "length")) as (running, _):
+        response = in_mode(mode, running, WHO)
+    assert (response.text, response.finish_reason) == ("Hello!", "length")
+
+
+TEXT = "aé€😀\u2028\x85b"
+
+
+@in_streams
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 5, 17])
+def test_a_stream_cut_anywhere_gives_the_same_text(mode: str, cut: int) -> None:
+    with serving(TEXT, size=1, cut=cut) as (running, _):
+        assert in_mode(mode, running, WHO).text == TEXT
+
+
+@in_streams
+@pytest.mark.parametrize(
+    "body",
+    [
+        (says("Hel") + says("lo!") + STOP).replace(b"\n", b"\r\n"),
+        (says("Hel") + says("lo!") + STOP).replace(b"data: ", b"data:"),
+        b": ping\n\n" + says("Hel") + b": ping\nevent: x\n" + says("lo!") + STOP,
+        says("Hello!") + chunk(reason="stop"),
+        says("Hello!") + STOP.rstrip(),
+        says("Hello!") + chunk(reason="stop").rstrip(),
+        b'data: {"choices": []}\n\n'
+        + says("Hello!")
+        + chunk(reason="stop")
+        + b'data: {"choices": null}\n\n',
+        says("Hello!") + STOP + says(" ignored"),
+        chunk({"content": "Hello!"}, "stop") + DONE,
+        chunk({"content": None}) + says("Hello!") + STOP,
+    ],
+)
+def test_streams_as_servers_write_them(mode: str, body: bytes) -> None:
+    with serving(Reply(body, headers=EVENTS)) as (running, _):
+        response = in_mode(mode, running, WHO)
+    assert (response.text, response.finish_reason) == ("Hello!", "stop")
+
+
+@in_modes
+def test_a_provider_without_finish_reasons(mode: str) -> None:
+    body = says("Hel") + says("lo!") + DONE
+    answer = Reply(body, headers=EVENTS) if "stream" in mode else whole({"content": "Hello!"}, None)
+    with Server([answer]) as server:
+        running = Runner(other(server.base_url, finish_reason=False))
+        response = in_mode(mode, running, WHO)
+        running.close()
+    assert (response.text, response.finish_reason) == ("Hello!", None)
+
+
+@in_streams
+def test_without_finish_reasons_a_cut_event_is_still_an_incomplete_answer(mode: str) -> None:
+    with Server([Reply(says("Hel") + says("lo!")[:-9], headers=EVENTS)]) as server:
+        running = Runner(other(server.base_url, finish_reason=False))
+        error, text = failure(mode, running)
+        running.close()
+    assert isinstance(error, IncompleteAnswer)
+    assert text == error.partial == "Hel"
+
+
+# --- answers that are none ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "match"),
+    [
+        (
+            Reply(b"<html>Sign in", headers={"content-type": "text/html"}),
+            InvalidAnswer,
+            "'<html>Sign in'",
+        ),
+        (b"", InvalidAnswer, "it is empty"),
+        (b"[]", InvalidAnswer, "the answer is '[]', not an object"),
+        (b"[" * 100_000, InvalidAnswer, "no JSON"),
+        ({}, InvalidAnswer, "no choices"),
+        ({"object": "list", "data": []}, InvalidAnswer, "no choices; its keys are object, data"),
+        ({"choices": []}, InvalidAnswer, "no choices"),
+        ({"choices": {"a": 1}}, InvalidAnswer, "no choices"),
+        ({"choices": [1]}, InvalidAnswer, "'1' where an object belongs"),
+        ({"choices": [{}]}, InvalidAnswer, "where an object belongs"),
+        (whole({"content": None}), InvalidAnswer, "neither content nor tool calls"),
+        (whole({"content": 3}), InvalidAnswer, "the content is '3', not a text"),
+        (whole({"content": "x", "tool_calls": 3}), InvalidAnswer, "'3' where a list belongs"),
+        (whole({"content": "x", "tool_calls": [3]}), InvalidAnswer, "where an object belongs"),
+        (
+            whole({"content": "x", "tool_calls": [{"id": "a", "function": {"name": 4}}]}),
+            InvalidAnswer,
+            "'4' where a text belongs",
+        ),
+        (whole({"content": "x"}, None), IncompleteAnswer, "no finish reason"),
+        ({"error": {"message": "overloaded", "code": 429}}, RateLimited, "error: overloaded"),
+        ({"error": {"message": "gone", "code": "x"}}, UpstreamUnavailable, "error: gone"),
+        ({"error": "plain"}, UpstreamUnavailable, "error: plain"),
+    ],
+)
+@in_two_modes
+def test_an_answer_that_is_none(
+    mode: str, answer: Any, kind: type[BackendError], match: str
+) -> None:
+    error, text = fails(mode, kind, answer, match=match)
+    assert text == ""
+    assert error.partial == ("x" if "'content': 'x'" in str(answer) else "")
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "match"),
+    [
+        (b"", IncompleteAnswer, "ended before the answer did"),
+        (DONE, IncompleteAnswer, "ended before the answer did"),
+        (b'data: {"cho', IncompleteAnswer, "ended before the answer did"),
+        (b"data: nonsense\n\n" + STOP, InvalidAnswer, "begins with 'nonsense'"),
+        (b"data: 3\n\n" + STOP, InvalidAnswer, "'3', not an object"),
+        (b'data: {"choices": 3}\n\n' + STOP, InvalidAnswer, "'3' where a list belongs"),
+        (b'data: {"choices": {"a": 1}}\n\n' + STOP, InvalidAnswer, "where a list belongs"),
+        (b'data: {"choices": [3]}\n\n' + STOP, InvalidAnswer, "where an object belongs"),
+        (chunk({"content": 3}) + STOP, InvalidAnswer, "not a text"),
+        (chunk({"tool_calls": [{"index": "x"}]}) + STOP, InvalidAnswer, "has the index 'x'"),
+        (chunk({"tool_calls": 3}) + STOP, InvalidAnswer, "'3' where a list belongs"),
+        (
+            b'event: error\ndata: {"error": {"message": "full", "code": 503}}\n\n',
+            UpstreamUnavailable,
+            "full",
+        ),
+        (
+            b'data: {"error": {"message": "slow down", "code": 429}}\n\n' + STOP,
+            RateLimited,
+            "slow down",
+        ),
+    ],
+)
+@in_streams
+def test_a_stream_that_goes_wrong_gives_its_text_first(
+    mode: str, end: bytes, kind: type[BackendError], match: str
+) -> None:
+    body = says("Hel") + says("lo") + end
+    error, text = fails(mode, kind, Reply(body, headers=EVENTS), match=match)
+    assert text == error.partial == "Hello"
+
+
+def test_a_stream_cut_at_any_byte_is_never_a_shorter_answer() -> None:
+    body = says("Hé") + says("llo") + chunk(reason="stop")
+    end = body.rstrip()
+    replies = [Reply(body[:at], headers=EVENTS) for at in range(len(end))]
+    with serving(*replies, plugins=[once]) as (running, _):
+        for at in range(len(end)):
+            error, text = failure("stream", running)
+            assert isinstance(error, IncompleteAnswer), at
+            assert error.partial == text
+            assert "Héllo".startswith(text)
+
+
+@in_streams
+def test_a_connection_that_breaks_keeps_what_had_arrived(mode: str) -> None:
+    def breaks(*parts: bytes) -> Generator[bytes]:
+        yield from parts
+        raise ConnectionError
+
+    error, text = fails(mode, IncompleteAnswer, Reply(breaks(says("Hello")), headers=EVENTS))
+    assert text == error.partial == "Hello"
+    error, text = fails(mode, UpstreamUnavailable, Reply(breaks(), headers=EVENTS))
+    assert text == error.partial == ""
+
+
+@pytest.mark.parametrize("mode", ["run", "arun"])
+def test_a_whole_answer_that_breaks_off(mode: str) -> None:
+    def breaks() -> Generator[bytes]:
+        yield b'{"choices": ['
+        raise ConnectionError
+
+    fails(mode, UpstreamUnavailable, Reply(breaks()), match="test-model at http://127.0.0.1")
+
+
+# --- statuses and retries ----------------------------------------------------------------------
+
+QUOTA = b'{"error": {"message": "No credit left", "code": "insufficient_quota"}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (400, BadRequest, b'{"error": {"message": "Unknown parameter"}}'),
+        (401, AuthenticationFailed, b'{"error": {"message": "Wrong key"}}'),
+        (403, AuthenticationFailed, b""),
+        (404, ModelNotFound, b'{"error": {"message": "No such model"}}'),
+        (408, Timeout, b""),
+        (413, BadRequest, b"too large"),
+        (418, BadRequest, b"<html>"),
+        (422, BadRequest, b"[]"),
+        (429, RateLimited, b'{"error": {"message": "Slow down"}}'),
+        (429, QuotaExhausted, QUOTA),
+        (500, UpstreamUnavailable, b""),
+        (503, UpstreamUnavailable, b'{"error": {"message": "Overloaded"}}'),
+    ],
+)
+@in_two_modes
+def test_a_status_is_an_error_of_its_family(
+    mode: str, status: int, kind: type[BackendError], body: bytes
+) -> None:
+    reply = Reply(body, status, {"x-request-id": "req_1"})
+    error, _ = fails(mode, kind, reply, match="test-model at http://127.0.0.1:")
+    assert (error.status, error.request_id, error.partial) == (status, "req_1", "")
+    assert f"status {status}" in str(error)
+    if b"message" in body:
+        assert json.loads(body)["error"]["message"] in str(error)
+    assert "test-key" not in str(error) + repr(error)
+
+
+def retries(count: int | None) -> Any:
+    return plugin(lambda request: request.replace(max_retries=count))
+
+
+@pytest.mark.parametrize(("max_retries", "sent"), [(0, 1), (1, 2), (None, 3), (4, 5)])
+@in_two_modes
+def test_the_client_retries_as_often_as_the_request_says(
+    mode: str, max_retries: int | None, sent: int
+) -> None:
+    busy = Reply(b"", 503, {"retry-after-ms": "1"})
+    with serving(busy, plugins=[retries(max_retries)]) as (running, server):
+        error, _ = failure(mode, running)
+        assert isinstance(error, UpstreamUnavailable)
+        assert len(server.requests) == sent
+    with serving(*[busy] * (sent - 1), "Hello!", plugins=[retries(max_retries)]) as (running, _):
+        assert in_mode(mode, running, WHO).text == "Hello!"
+
+
+@in_modes
+def test_a_redirect_is_not_followed(mode: str) -> None:
+    with Server() as elsewhere:
+        to = {"location": f"{elsewhere.base_url}/chat/completions"}
+        error, _ = fails(
+            mode, UpstreamUnavailable, Reply(b"", 307, to), match="redirects, which is not"
+        )
+    assert elsewhere.requests == []
+    assert error.status == 307
+
+
+@in_modes
+def test_a_key_that_the_upstream_repeats_is_not_shown(mode: str) -> None:
+    body = b'{"error": {"message": "Incorrect API key provided: test-key."}}'
+    error, _ = fails(mode, AuthenticationFailed, Reply(body, 401), match="key provided: ***.")
+    assert "test-key" not in str(error) + repr(error)
+
+
+@in_modes
+def test_nobody_listens(mode: str) -> None:
+    with Server() as server:
+        config = server.config()
+    error, _ = failure(mode, Runner(config, plugins=[once]))
+    assert isinstance(error, UpstreamUnavailable)
+    assert "check that the address is right and the server runs" in str(error)
+    assert error.__cause__ is not None
+
+
+@in_modes
+def test_an_upstream_that_stays_silent_for_too_long(mode: str) -> None:
+    silence = threading.Event()
+
+    def silent() -> Generator[bytes]:
+        silence.wait(30)
+        yield b" "
+
+    with serving(Reply(silent(), headers=EVENTS)) as (running, _):
+        error, _ = failure(mode, Runner(running.config, plugins=[plugin(impatient)]))
+        silence.set()
+    assert isinstance(error, Timeout)
+
+
+def impatient(request: Request) -> Request:
+    return request.replace(timeout=0.05, max_retries=0)
+
+
+# --- live --------------------------------------------------------------------------------------
+
+
+@in_streams
+def test_text_reaches_the_caller_while_the_upstream_still_speaks(mode: str) -> None:
+    heard = threading.Event()
+
+    def speaks() -> Generator[bytes]:
+        yield says("Hel")
+        if heard.wait(30):
+            yield says("lo!") + STOP
+
+    async def listen(stream: Any) -> None:
+        async for _ in stream:
+            heard.set()
+
+    with serving(Reply(speaks(), headers=EVENTS)) as (running, _):
+        if mode == "stream":
+            stream = running.stream(WHO)
+            for _ in stream:
+                heard.set()
+        else:
+            stream = running.astream(WHO)
+            asyncio.run(listen(stream))
+    assert stream.response.text == "Hello!"
+
+
+def endless(left: threading.Event, first: bytes) -> Generator[bytes]:
+    """Stream until the client leaves."""
+    try:
+        yield first
+        while not left.wait(0.001):
+            yield b": \n\n"
+    finally:
+        left.set()
+
+
+def leave_sync(running: Runner) -> None:
+    with running.stream(WHO) as stream:
+        assert next(stream) == "Hel"
+
+
+def leave_async(running: Runner) -> None:
+    async def main() -> None:
+        async with running.astream(WHO) as stream:
+            assert await anext(stream) == "Hel"
+
+    asyncio.run(main())
+
+
+def cancel_stream(running: Runner) -> None:
+    async def main() -> None:
+        stream = running.astream(WHO)
+        task = asyncio.create_task(read(stream))
+        while not stream.text:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def cancel_whole(running: Runner) -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(running.arun(WHO), 0.2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("leave", [leave_sync, leave_async, cancel_stream, cancel_whole])
+def test_whoever_leaves_early_closes_the_connection(leave: Callable[[Runner], None]) -> None:
+    left = threading.Event()
+    first = b" " if leave is cancel_whole else says("Hel")
+    with serving(Reply(endless(left, first), headers=EVENTS)) as (running, _):
+        leave(running)
+        assert left.wait(30)
+
+
+class BreaksInFeed:
+    def feed(self, text: str) -> str:
+        raise ValueError("in the filter")
+
+    def flush(self) -> str:
+        return ""
+
+
+@in_modes
+def test_a_filter_that_fails_is_no_failure_of_the_upstream(mode: str) -> None:
+    async def chat(request: Request, send: Send) -> Response:
+        return await send.live(request, filter=BreaksInFeed())
+
+    with serving(plugins=[plugin(chat)]) as (running, _):
+        error, _ = failure(mode, running)
+    assert isinstance(error, PluginError)
+    assert isinstance(error.__cause__, ValueError)
+
+
+def test_the_sync_api_needs_no_event_loop_and_no_thread() -> None:
+    before = threading.active_count()
+    with serving() as (running, _):
+        threads = threading.active_count()
+        running.run(WHO)
+        for _ in running.stream(WHO):
+            assert threading.active_count() <= threads + 1  # the server has one for a connection
+    assert before <= threads

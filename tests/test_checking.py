@@ -1,0 +1,138 @@
+"""The checks of `tests:`: what holds passes, and what fails says what was expected and found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personakit.checking import EXCERPT_CHARACTERS, EXCERPT_LINES, check, diff, excerpt
+from personakit.expectations import EXPECT
+from personakit.frozen import freeze
+
+TEXT = "Hello, I am Zoë.\nWhat do you eat?"
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("checks", "text"),
+    [
+        ({"contains": ["Zoë", "eat"]}, TEXT),
+        ({"contains_any": ["nothing", "eat"]}, TEXT),
+        ({"not_contains": ["Florent"]}, TEXT),
+        ({"matches": r"^Hello, I am \w+"}, TEXT),
+        ({"equals": TEXT + "\n"}, "\n" + TEXT),
+        ({"max_words": 8}, TEXT),
+        ({"max_words": 0}, " \n"),
+        ({"max_tokens": 100}, TEXT),
+        ({"json_schema": SCHEMA}, '{"n": 1}'),
+        ({"judge": {"rubric": "x"}}, TEXT),
+        ({}, ""),
+    ],
+)
+def test_what_holds_has_no_failure(checks: dict[str, Any], text: str) -> None:
+    assert check(text, freeze(checks)) == []
+
+
+@pytest.mark.parametrize(
+    ("checks", "text", "messages"),
+    [
+        ({"contains": ["a", "Zoe", "b"]}, TEXT, ["expected 'Zoe'", "expected 'b'"]),
+        ({"contains": ["HELLO"]}, TEXT, ["there is 'Hello', and upper and lower case differ"]),
+        ({"contains_any": ["x", "q"]}, TEXT, ["expected one of 'x', 'q'"]),
+        ({"contains_any": ["x", "EAT"]}, TEXT, ["there is 'eat'"]),
+        ({"not_contains": ["What"]}, TEXT, ["expected no 'What'; it stands in line 2"]),
+        ({"matches": "^What"}, TEXT, ["expected a match of ^What"]),
+        ({"equals": "Hello"}, TEXT, ["expected another text"]),
+        ({"max_words": 7}, TEXT, ["expected at most 7 words, found 8"]),
+        ({"max_tokens": 1}, TEXT, ["expected at most 1 tokens, found about"]),
+        ({"json_schema": SCHEMA}, "no", ["expected JSON"]),
+        ({"json_schema": SCHEMA}, "```json\n{}\n```", ["wrapped in a code fence"]),
+        ({"json_schema": SCHEMA}, "{}", ["$: 'n' is a required property"]),
+        ({"json_schema": SCHEMA}, '{"n": "1"}', ["$.n: '1' is not of type 'integer'"]),
+        ({"json_schema": SCHEMA}, '{"n": NaN}', ["NaN is not JSON"]),
+        ({"json_schema": SCHEMA}, "[" * 100_000, ["expected JSON: "]),
+        ({"json_schema": {"type": "objet"}}, "{}", ["the schema is wrong at $.type"]),
+        ({"json_schema": {"pattern": "("}}, '"x"', ["the schema is wrong at $.pattern"]),
+        ({"json_schema": {"$ref": "http://127.0.0.1:9/x"}}, "{}", ["a `$ref` to something"]),
+        ({"json_schema": {"$ref": "#"}}, "{}", ["refers to itself"]),
+    ],
+)
+def test_what_fails_says_what_was_expected(
+    checks: dict[str, Any], text: str, messages: list[str]
+) -> None:
+    failures = check(text, freeze(checks))
+    assert len(failures) == len(messages)
+    for failure, message in zip(failures, messages, strict=True):
+        assert failure.check in checks
+        assert message in failure.message
+        assert failure.detail
+
+
+def test_equals_fails_with_a_diff() -> None:
+    (failure,) = check("a\nb\nc", {"equals": "a\nB\nc"})
+    assert failure.detail.splitlines()[:2] == ["--- expected", "+++ found"]
+    assert "-B\n+b\n" in failure.detail
+
+
+def test_line_ends_alone_make_a_text_another() -> None:
+    (failure,) = check("a\r\nb", {"equals": "a\nb"})
+    assert failure.detail
+
+
+def test_without_the_package_json_schema_names_the_command() -> None:
+    code = """if True:
+        import sys
+        sys.modules["jsonschema"] = None
+        from personakit.checking import check
+        from personakit.errors import UsageError
+        try:
+            check("{}", {"json_schema": {}})
+        except UsageError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("pip install 'personakit[test]'")
+
+
+def test_an_excerpt_is_short_and_shows_the_part_in_question() -> None:
+    text = "word " * 1000 + "here" + " word" * 1000
+    assert "here" in excerpt(text, "here")
+    assert len(excerpt(text)) < EXCERPT_CHARACTERS + 50
+    assert excerpt("\n".join("abcdefghijkl")).count("\n") == EXCERPT_LINES
+    assert "empty" in excerpt(" \n")
+
+
+def test_a_long_diff_is_cut() -> None:
+    lines = diff([str(i) for i in range(500)], [], ("old", "new")).splitlines()
+    assert len(lines) < 100
+    assert lines[-1].startswith("… and ")
+
+
+@given(st.text(), st.lists(st.text(min_size=1), min_size=1), st.integers(0, 20))
+def test_a_check_holds_or_says_why(text: str, parts: list[str], limit: int) -> None:
+    checks: dict[str, Any] = {
+        "contains": parts,
+        "contains_any": parts,
+        "not_contains": parts,
+        "equals": parts[0],
+    }
+    checks |= {"max_words": limit, "max_tokens": limit, "json_schema": {"type": "array"}}
+    failed = {failure.check for failure in check(text, checks)}
+    assert failed <= set(EXPECT)
+    found = [part in text for part in parts]
+    assert ("contains" in failed) == (not all(found))
+    assert ("contains_any" in failed) == (not any(found))
+    assert ("not_contains" in failed) == any(found)
+    assert ("equals" in failed) == (text.strip() != parts[0].strip())
+    assert ("max_words" in failed) == (len(text.split()) > limit)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists))
+def test_any_json_satisfies_the_empty_schema(value: Any) -> None:
+    assert check(json.dumps(value), {"json_schema": {}}) == []

@@ -1,0 +1,207 @@
+"""The clients: connections are reused, never shared where they must not be, and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from personakit import Runner
+from personakit.testing import Server, persona
+
+WHO = persona()
+
+
+def ports(server: Server) -> list[int]:
+    """Return the port of each request's connection."""
+    return [request.port for request in server.requests]
+
+
+def test_the_sync_api_uses_one_connection() -> None:
+    with Server() as server:
+        running = Runner(server.config())
+        for _ in range(2):
+            running.run(WHO)
+            assert "".join(running.stream(WHO)) == "Hello!"
+        assert len(set(ports(server))) == 1
+        running.close()
+        running.run(WHO)
+        assert len(set(ports(server))) == 2
+        running.close()
+
+
+def test_the_async_api_uses_one_connection_of_a_loop() -> None:
+    async def main() -> None:
+        for _ in range(2):
+            await running.arun(WHO)
+            assert [piece async for piece in running.astream(WHO)] == ["Hel", "lo!"]
+
+    with Server() as server:
+        running = Runner(server.config())
+        asyncio.run(main())
+        assert len(set(ports(server))) == 1
+        asyncio.run(main())
+        assert len(set(ports(server))) == 2
+
+
+def test_aclose_closes_the_connections_of_the_loop() -> None:
+    async def main() -> None:
+        await running.arun(WHO)
+        await running.aclose()
+        await running.arun(WHO)
+        await running.aclose()
+
+    with Server() as server:
+        running = Runner(server.config())
+        asyncio.run(main())
+        assert len(set(ports(server))) == 2
+
+
+def test_closing_a_runner_that_sent_nothing() -> None:
+    running = Runner(Server().config())
+    running.close()
+    asyncio.run(running.aclose())
+
+
+def test_loops_in_threads_do_not_share_a_client() -> None:
+    ready = threading.Barrier(4)
+
+    def work(_: int) -> list[str]:
+        async def main() -> list[str]:
+            ready.wait(30)
+            answers = await asyncio.gather(*(running.arun(WHO) for _ in range(5)))
+            return [answer.text for answer in answers]
+
+        return asyncio.run(main())
+
+    with Server() as server:
+        running = Runner(server.config())
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(work, range(4))) == [["Hello!"] * 5] * 4
+        assert len(server.requests) == 20
+
+
+def test_threads_share_the_sync_client() -> None:
+    with Server() as server:
+        running = Runner(server.config())
+        with ThreadPoolExecutor(4) as pool:
+            texts = list(pool.map(lambda n: running.run(WHO, str(n)).text, range(40)))
+        assert texts == ["Hello!"] * 40
+        assert len(set(ports(server))) <= 4
+        running.close()
+
+
+def test_each_runner_closes_its_own() -> None:
+    with Server() as server:
+        one, two = Runner(server.config()), Runner(server.config())
+        one.run(WHO)
+        two.run(WHO)
+        one.close()
+        two.run(WHO)
+        assert len(set(ports(server))) == 2
+        assert ports(server)[1] == ports(server)[2]
+        two.close()
+
+
+HEAD = """
+import asyncio, gc, os, sys
+from personakit import Runner
+from personakit.testing import persona
+
+running, who = Runner(), persona()
+"""
+TWO_LOOPS = """
+async def main():
+    async with running.astream(who) as stream:
+        async for _ in stream:
+            break
+    return (await running.arun(who)).text
+
+print(asyncio.run(main()), asyncio.run(main()))
+del running
+gc.collect()
+"""
+CANCELLED = """
+async def main():
+    tasks = [asyncio.create_task(running.arun(who)) for _ in range(5)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    return [type(t).__name__ for t in await asyncio.gather(*tasks, return_exceptions=True)]
+
+print(*asyncio.run(main()))
+gc.collect()
+"""
+FORK = """
+def child():
+    print(running.run(who).text, "".join(running.stream(who)), asyncio.run(running.arun(who)).text)
+    running.close()
+
+running.run(who)
+pid = os.fork()
+if pid == 0:
+    child()
+    sys.stdout.flush()
+    os._exit(0)
+print(os.waitpid(pid, 0)[1], running.run(who).text)
+running.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "out"),
+    [
+        (TWO_LOOPS, ["Hello! Hello!"]),
+        (CANCELLED, ["CancelledError Response Response Response Response"]),
+        pytest.param(
+            FORK,
+            ["Hello! Hello! Hello!", "0 Hello!"],
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
+        ),
+    ],
+)
+def test_a_process_ends_without_a_warning(script: str, out: list[str]) -> None:
+    with Server() as server:
+        environ = {**server.environ(), "PERSONAKIT_MODEL": "openai/x", "PERSONAKIT_PLUGINS": ""}
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", HEAD + script],
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert done.stdout.splitlines() == out
+        if script is FORK:
+            parent, *child, again = ports(server)
+            assert parent == again
+            assert parent not in child
+
+
+def test_a_client_is_one_of_its_address_and_key() -> None:
+    def check(call: Callable[[Runner], Any]) -> None:
+        with Server() as server:
+            running = Runner(server.config())
+            call(running)
+            environ: Any = running.config.environ
+            environ["OPENAI_API_KEY"] = "second"
+            call(running)
+            sent = [{k.lower(): v for k, v in r.headers.items()} for r in server.requests]
+            assert [s["authorization"] for s in sent] == ["Bearer test-key", "Bearer second"]
+            running.close()
+
+    def run_async(running: Runner) -> None:
+        asyncio.run(coroutine(running))
+
+    async def coroutine(running: Runner) -> Any:
+        return await running.arun(WHO)
+
+    check(lambda running: running.run(WHO))
+    check(run_async)
