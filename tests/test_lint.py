@@ -278,28 +278,28 @@ class NoHook:
 
 
 def test_plugins(folder: Path, install: Callable[..., None]) -> None:
-    install("acme", redact=Redact, broken=NoHook)
+    install("acme", masker=Redact, broken=NoHook)
     found = lint(
         {
             "personas/p.yaml": (
                 "description: d\nsystem: x\nplugins:\n"
-                "  - «PK030»redct\n"
-                "  - redact: {entities: [a]}\n"
-                "  - redact: {entities: «PK031»a, «PK031»entites: [a], limit: «PK031»one}\n"
-                "  - «PK031»redact\n"
-                "  - «PK031»use: redact\n"
+                "  - «PK030»maskr\n"
+                "  - masker: {entities: [a]}\n"
+                "  - masker: {entities: «PK031»a, «PK031»entites: [a], limit: «PK031»one}\n"
+                "  - «PK031»masker\n"
+                "  - «PK031»use: masker\n"
                 "    options: {region: XX, entities: []}\n"
                 "  - «PK032»broken\n"
             )
         },
-        plugins="redact,broken",
+        plugins="masker,broken",
     )
     said = {f.line: f.message for f in found}
-    assert said[4] == "no plugin 'redct' is installed; did you mean 'redact'?" + (
+    assert said[4] == "no plugin 'maskr' is installed; did you mean 'masker'?" + (
         "; PERSONAKIT_PLUGINS selects which may be used"
     )
-    assert said[7] == "plugin 'redact' (of acme 1.0) needs the option 'entities'"
-    assert said[8] == "plugin 'redact' (of acme 1.0): there is no region XX"
+    assert said[7] == "plugin 'masker' (of acme 1.0) needs the option 'entities'"
+    assert said[8] == "plugin 'masker' (of acme 1.0): there is no region XX"
 
 
 def test_every_code_has_a_test() -> None:
