@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from personakit import tokens
 from personakit.document import MAX_BYTES
 from personakit.drafts import Draft
 from personakit.errors import PersonaError, Problem, UsageError, VariableError
@@ -139,6 +140,18 @@ def checked(runner: Runner, source: str, target: Path) -> Persona:
     with contextlib.suppress(VariableError):
         runner.render(persona, "Hello")
     return persona
+
+
+def with_test(runner: Runner, draft: Draft, persona: Persona) -> Draft:
+    """Return a draft with a test that its messages stay about as short as they are."""
+    prompt = "Hello" if persona.prompt else None
+    try:
+        messages = runner.render(persona, prompt).messages
+    except VariableError:
+        return draft  # only its author knows the value of a required variable
+    count = sum(tokens.count_tokens(message.text)[0] for message in messages)
+    limit = max(2 * count, 1)
+    return dataclasses.replace(draft, limit=-(-limit // 100) * 100, prompted=prompt is not None)
 
 
 def _parsed(runner: Runner, source: str, target: Path) -> Persona:

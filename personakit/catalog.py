@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import weakref
 from pathlib import Path
@@ -62,7 +63,8 @@ class Catalog:
         if isinstance(persona, Persona):
             return persona
         reference, at, pin = str(persona).rpartition("@")
-        if not at or not reference or "/" in pin or Path(persona).exists():
+        # Not Path.exists, which raises for a name that is too long.
+        if not at or not reference or "/" in pin or os.path.exists(persona):  # noqa: PTH110
             return self.library.load(persona)
         found = self.library.load(reference)
         if pin.startswith("sha256:"):

@@ -233,17 +233,9 @@ class Chain(Generic[In, Out]):
         await gate.emit(response.text[len(gate.out) :])
 
     def _failure(self, layer: Layer, error: Exception, send: _Send[In, Out]) -> PluginError:
-        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, _Misuse):
-            message = str(error)
-        if in_sync() and _needs_loop(error):
-            message += (
-                "; under the sync API nothing can be awaited but send, personakit.io and "
-                "personakit.sleep: use these, or call arun() or astream()"
-            )
         last: object = send.last
         return PluginError(
-            f"plugin {layer.plugin!r} failed in its {layer.hook} hook: {message}",
+            f"plugin {layer.plugin!r} failed in its {layer.hook} hook: {explain(error)}",
             plugin=layer.plugin,
             response=last if isinstance(last, Response) else None,
         )
@@ -269,6 +261,19 @@ def _text(found: object) -> str:
     if not isinstance(found, str):
         raise _Misuse(f"its filter returned {type(found).__name__}, not a text")
     return found
+
+
+def explain(error: Exception) -> str:
+    """Return what went wrong in somebody's function, in words for its author."""
+    if isinstance(error, _Misuse):
+        return str(error)
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if in_sync() and _needs_loop(error):
+        message += (
+            "; under the sync API nothing can be awaited but send, personakit.io and "
+            "personakit.sleep: use these, or call arun() or astream()"
+        )
+    return message
 
 
 def _needs_loop(error: BaseException) -> bool:

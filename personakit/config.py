@@ -21,13 +21,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit import document
-from personakit.errors import ConfigError, PersonaError, did_you_mean
+from personakit import document, parameters
+from personakit.checks import Checker
+from personakit.errors import ConfigError, PersonaError
 from personakit.providers import BUILT_IN, Provider
 
 APP = "personakit"
@@ -35,6 +37,7 @@ KEYS = ("model", "path", "parameters", "plugins", "providers")
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +79,21 @@ class Config:
         named = env.get("PERSONAKIT_CONFIG")
         file = Path(named).expanduser() if named else folder / "config.yaml"
         data: dict[str, Any] = {}
+        source = ""
         if named or file.is_file():
-            data = _Reader(file).read()
+            data = _Reader(file, named=bool(named)).read()
+            source = str(file)
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
         path = [Path("personas"), *(Path(entry).expanduser() for entry in listed if entry)]
-        path += [folder / "personas", *data.pop("path", ())]
+        path += [folder / "personas", *data.get("path", ())]
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}
         return cls(
-            model=env.get("PERSONAKIT_MODEL") or data.pop("model", None),
+            model=env.get("PERSONAKIT_MODEL") or data.get("model"),
             path=tuple(path),
             select=None if chosen is None else frozenset(chosen - {""}),
             environ=env,
-            file=str(file) if data else "",
+            file=source,
             **{key: data[key] for key in ("parameters", "plugins", "providers") if key in data},
         )
 
@@ -98,77 +103,96 @@ def user_folder(environ: Mapping[str, str]) -> Path:
     # platformdirs takes 20 ms to import; on Linux its rule is one line.
     if os.name == "posix" and not Path("/System/Library").exists():
         base = environ.get("XDG_CONFIG_HOME", "")
-        return Path(base) / APP if base.strip() else Path.home() / ".config" / APP
+        home = environ.get("HOME") or Path.home()
+        return Path(base) / APP if base.strip() else Path(home) / ".config" / APP
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_config_path(APP, appauthor=False)
 
 
-class _Reader:
+class _Reader(Checker):
     """Checks a config file key by key."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.faults: list[str] = []
+    def __init__(self, file: Path, *, named: bool) -> None:
         try:
-            self.document = document.parse(file.read_bytes(), str(file))
+            super().__init__(document.parse(file.read_bytes(), str(file)))
         except OSError as error:
-            raise ConfigError(
-                f"{file}: cannot be read: {error.strerror}; PERSONAKIT_CONFIG names it"
-            ) from None
+            hint = "; PERSONAKIT_CONFIG names it" if named else ""
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None
         except PersonaError as error:
             raise ConfigError(str(error)) from None
-
-    def fail(self, message: str, *at: str | int, key: bool = False) -> None:
-        self.faults.append(str(self.document.problem(message, at, key=key)))
 
     def read(self) -> dict[str, Any]:
         data = {} if self.document.data is None else self.document.data
         if not isinstance(data, dict):
-            self.fail("a config file is a mapping")
+            self.fail("a config file is a mapping", code="PK011")
             data = {}
-        for key in data.keys() - set(KEYS):
-            self.fail(f"unknown key {key!r}{did_you_mean(key, KEYS)}", key, key=True)
-        found: dict[str, Any] = {key: data[key] for key in KEYS if data.get(key) is not None}
-        wanted = {
-            "model": str,
-            "path": list,
-            "parameters": dict,
-            "plugins": list,
-            "providers": dict,
+        self.unknown(data, KEYS)
+        readers: dict[str, Callable[[Any], Any]] = {
+            "model": lambda value: self.text(value, "model") or None,
+            "path": self.path,
+            "parameters": self.parameters,
+            "plugins": lambda value: tuple(self.list(value, "plugins")),
+            "providers": self.providers,
         }
-        for key in list(found):
-            if not isinstance(found[key], wanted[key]):
-                kind = {str: "a string", list: "a list", dict: "a mapping"}[wanted[key]]
-                self.fail(f"{key}: expected {kind}", key)
-                del found[key]
-        if "path" in found:
-            found["path"] = [Path(str(entry)).expanduser() for entry in found["path"]]
-        if "providers" in found:
-            own = {name: self.provider(name, given) for name, given in found["providers"].items()}
-            found["providers"] = {**BUILT_IN, **own}
-        if self.faults:
-            raise ConfigError("\n".join(self.faults))
+        found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
+        if self.problems:
+            self.problems.sort(key=lambda problem: (problem.line, problem.column))
+            raise ConfigError("\n".join(map(str, self.problems)))
         return found
+
+    def path(self, value: Any) -> list[Path]:
+        found = []
+        for index, entry in enumerate(self.list(value, "path")):
+            try:
+                found.append(Path(self.text(entry, "path", index)).expanduser())
+            except RuntimeError:
+                self.fail(f"path: there is no such user: {entry}", "path", index)
+        return found
+
+    def parameters(self, value: Any) -> dict[str, Any]:
+        found = self.mapping(value, "parameters")
+        for name, given in found.items():
+            fault = parameters.fault(name, given)
+            if fault:
+                self.fail(fault, "parameters", name, key=name not in parameters.ALLOWED)
+        return found
+
+    def providers(self, value: Any) -> dict[str, Provider]:
+        own = self.mapping(value, "providers")
+        return {**BUILT_IN, **{name: self.provider(name, given) for name, given in own.items()}}
 
     def provider(self, name: str, given: Any) -> Provider:
         at = ("providers", name)
-        base = BUILT_IN.get(name, Provider(name))
-        if not isinstance(given, dict):
-            self.fail(f"provider {name!r}: expected a mapping with `base_url`", *at)
-            return base
-        values = dict(given)
-        for key in given.keys() - set(PROVIDER_KEYS):
-            hint = did_you_mean(key, PROVIDER_KEYS) or f" (known: {', '.join(PROVIDER_KEYS)})"
-            self.fail(f"unknown key {key!r}{hint}", *at, key, key=True)
-            del values[key]
-        if "headers" in values:
-            pairs = values["headers"] if isinstance(values["headers"], dict) else {}
-            values["headers"] = tuple((key, str(value)) for key, value in pairs.items())
-        for key, value in values.items():
-            kind = type(getattr(base, key))
-            if not isinstance(value, kind):
-                self.fail(f"{key}: expected {kind.__name__}, found {value!r}", *at, key)
-        if not (values.get("base_url") or base.base_url or values.get("base_url_env")):
+        base = BUILT_IN.get(name, Provider(name, key_required=False))
+        if not _NAME.match(name):
+            self.fail(
+                f"provider {name[:80]!r} is no name: use a-z, 0-9, '_' and '-'", *at, key=True
+            )
+        values = self.mapping(given, *at)
+        self.unknown(values, PROVIDER_KEYS, *at)
+        kept = {
+            key: self.value(base, name, key, values[key]) for key in PROVIDER_KEYS if key in values
+        }
+        if not (kept.get("base_url") or base.base_url or kept.get("base_url_env")):
             self.fail(f"provider {name!r} has no `base_url`", *at)
-        return dataclasses.replace(base, **{"key_required": bool(base.key_env), **values})
+        # An own provider that names a key needs it.
+        kept.setdefault("key_required", base.key_required or bool(kept.get("key_env")))
+        return dataclasses.replace(base, **kept)
+
+    def value(self, base: Provider, name: str, key: str, value: Any) -> Any:
+        """Return the value of one key; what is wrong with it is said without it: it may be a key."""
+        at = ("providers", name, key)
+        if key == "headers":
+            pairs = self.mapping(value, *at) if isinstance(value, dict) else {}
+            if not isinstance(value, dict) or not all(isinstance(v, str) for v in pairs.values()):
+                self.fail("headers: expected a mapping of texts; quote a number", *at)
+            return tuple((header, str(given)) for header, given in pairs.items())
+        wanted = type(getattr(base, key))
+        if not isinstance(value, wanted):
+            kind = "true or false" if wanted is bool else "a string"
+            self.fail(f"{key}: expected {kind}", *at)
+            return getattr(base, key)
+        if key == "base_url" and not value.startswith(("http://", "https://")):
+            self.fail("base_url: expected an address such as https://example.com/v1", *at)
+        return value

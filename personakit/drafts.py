@@ -14,10 +14,12 @@ from personakit.frozen import thaw
 from personakit.variables import Variable
 
 DELIMITERS = ("{{", "{%", "{#")
-_TESTS = """\
-# tests:                              # `personakit test` runs them
+_COMMENT = "tests:                                # `personakit test` runs them"
+_NO_TESTS = f"""\
+# {_COMMENT}
 #   - name: says what it does
-#     render: {contains: [a word of the system message]}
+#     variables: {{…}}
+#     render: {{contains: [a word of the system message]}}
 """
 
 
@@ -35,6 +37,8 @@ class Draft:
         variables: The default of each variable; None for one that is required.
         extends: What it extends; empty for nothing.
         inherited: The variables of what it extends.
+        limit: How many tokens its test allows; 0 for no test.
+        prompted: True when its test needs a prompt.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Draft:
     variables: Mapping[str, Any] = field(default_factory=dict)
     extends: str = ""
     inherited: Mapping[str, Variable] = field(default_factory=dict)
+    limit: int = 0
+    prompted: bool = False
 
     def source(self) -> str:
         """Return the content of the file.
@@ -60,8 +66,8 @@ class Draft:
         if self.starter:
             return head + starters()[self.starter].partition("\n")[2]
         if self.extends:
-            return head + self._child()
-        return _with_tests(head + self._declared() + self._system())
+            return self._tested(head + self._child())
+        return self._tested(head + self._declared() + self._system())
 
     def _system(self) -> str:
         head = ""
@@ -96,13 +102,17 @@ class Draft:
                 "\n# To add to the system message:\n",
                 "# system: |\n#   {{ parent.system }}\n#   What comes after it.\n",
             ]
-        return _with_tests("".join(parts))
+        return "".join(parts)
 
-
-def _with_tests(source: str) -> str:
-    """Return a file's content with an example of a test after it."""
-    # An empty line after a text that ends in several would belong to it.
-    return source + ("" if source.endswith("\n\n") else "\n") + _TESTS
+    def _tested(self, source: str) -> str:
+        """Return a file's content with a test after it."""
+        # An empty line after a text that ends in several would belong to it.
+        gap = "" if source.endswith("\n\n") else "\n"
+        if not self.limit:
+            return source + gap + _NO_TESTS
+        prompt = "    prompt: Hello\n" if self.prompted else ""
+        limit = f"    render: {{max_tokens: {self.limit}}}\n"
+        return f"{source}{gap}{_COMMENT}\n  - name: stays short\n{prompt}{limit}"
 
 
 def starters() -> dict[str, str]:

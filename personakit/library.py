@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
-from personakit.persona import NAME, Persona
+from personakit.persona import NAME, RESERVED, Persona
 
 ENDING = ".yaml"
 ENTRY_POINTS = "personakit.personas"
@@ -36,7 +36,11 @@ def packaged() -> Iterator[Path]:
     from importlib import metadata, util  # noqa: PLC0415
 
     for point in metadata.entry_points(group=ENTRY_POINTS):
-        spec = util.find_spec(point.value.partition(".")[0])
+        try:
+            spec = util.find_spec(point.value.partition(".")[0])
+        except (ImportError, ValueError):
+            # A broken package is no reason to lose the personas of the others.
+            continue
         for folder in (spec and spec.submodule_search_locations) or ():
             yield Path(folder, *point.value.split(".")[1:])
 
@@ -82,12 +86,15 @@ class Library:
     path: tuple[Path, ...] = ()
     loader: Callable[[str], Callable[[str], str | bytes] | None] = lambda scheme: None
     _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
+    _packaged: tuple[Path, ...] | None = None
 
     def folders(self) -> Iterator[Path]:
         """Yield the folders of the search path, in order; some may not exist."""
         yield from self.path
-        yield from packaged()
-        yield shipped()
+        if self._packaged is None:
+            # Looking through the installed distributions takes 2 ms.
+            self._packaged = (*packaged(), shipped())
+        yield from self._packaged
 
     def load(self, reference: str | Path) -> Persona:
         """Return a persona.
@@ -100,10 +107,11 @@ class Library:
             PersonaError: Its file is wrong.
         """
         text = os.fspath(reference)
-        if NAME.match(text):
+        if NAME.match(text) and not RESERVED.match(text):
             return self._by_name(text)
         scheme = _SCHEME.match(text)
-        if scheme and not Path(text).exists():
+        # Not Path.exists, which raises for a name that is too long.
+        if scheme and not os.path.exists(text):  # noqa: PTH110
             return self._by_scheme(text, *scheme.groups())
         if isinstance(reference, Path) or _PATH.search(text):
             return self._by_path(text)
@@ -121,16 +129,24 @@ class Library:
                 fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
                 raise PersonaError([found.document.problem(fault, ("name",))])
             return found
+        for folder in self.folders():
+            if (folder / f"{name}.yml").is_file():
+                raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
         where = _shown(self.folders())
         hint = did_you_mean(name, self.names()) or "; `personakit list` shows what there is"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
     def _by_path(self, text: str) -> Persona:
-        file = Path(text).expanduser()
+        try:
+            file = Path(text).expanduser()
+        except RuntimeError:
+            raise PersonaNotFound(f"no file {text}; there is no such user") from None
         found = self._cached(file)
         if found is not None:
             return found
         near = did_you_mean(file.name, [p.name for p in _listed(file.parent)])
+        if file.name == text and file.stem in self.names():
+            near = f"; the persona {file.stem!r} of the library is loaded without an ending"
         hint = near or ("" if file.parent.is_dir() else f"; there is no folder {file.parent}")
         raise PersonaNotFound(f"no file {text}{hint}")
 
@@ -280,7 +296,7 @@ def _listed(folder: Path) -> list[Path]:
     """Return the persona files of a folder."""
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.name.endswith(ENDING) and e.name[0] != "."]
+            names = [e.name for e in entries if e.name.endswith(ENDING) and e.is_file()]
     except OSError:
         return []
     return [folder / name for name in names if NAME.match(name.removesuffix(ENDING))]

@@ -206,7 +206,9 @@ class _Reader(Checker):
     def read(self) -> Persona | None:
         data = self.document.data
         if not isinstance(data, dict):
-            found = "the file is empty" if data is None else f"found {describe(data)}"
+            # Not what it holds: it may be any file.
+            kinds = {str: "a text", list: "a list", type(None): "nothing"}
+            found = f"found {kinds.get(type(data), 'a value')}"
             self.fail(f"a persona is a mapping with at least `system:`; {found}", code="PK011")
             return None
         self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)

@@ -61,7 +61,7 @@ class Provider:
     tools: bool = True
     stream_usage: bool = True
     finish_reason: bool = True
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def _remote(name: str, base_url: str, key_env: str) -> Provider:

@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypedDict, Unpack
 from personakit import parameters as rules
 from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
-from personakit.chain import Chain
+from personakit.chain import Chain, explain
 from personakit.config import Config
 from personakit.drive import Emit, Run, Stream, adrive, drive
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, PersonakitError, PluginError
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
@@ -234,10 +234,19 @@ class Runner(Catalog):
         function = self.plugins.find("tool", call.name)
         if function is None:
             raise ConfigError(f"no plugin contributes a tool {call.name!r}")
-        content = function(**json.loads(call.arguments))
-        if inspect.isawaitable(content):
-            content = await content
-        return ToolResult(call.id, content if isinstance(content, str) else json.dumps(content))
+        try:
+            arguments = json.loads(call.arguments)
+            if not isinstance(arguments, dict):
+                raise TypeError("its arguments are no JSON object")
+            content = function(**arguments)
+            if inspect.isawaitable(content):
+                content = await content
+            text = content if isinstance(content, str) else json.dumps(content)
+        except PersonakitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"tool {call.name!r} failed: {explain(error)}") from error
+        return ToolResult(call.id, text)
 
     def _openai(self) -> SendsRequests:
         if self._backend is None:

@@ -90,6 +90,8 @@ class _Partials(jinja2.BaseLoader):
         """Return a partial by its path."""
         # Partials that include one another many times make a tree without a loop in it.
         current_budget.get().charge(10)
+        if name not in self.units:
+            raise jinja2.TemplateNotFound(name)
         template = self.units[name].template
         assert template is not None  # a template with a broken partial is never rendered
         return template

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from personakit import Runner
-from personakit.testing import Server, persona
+from personakit import Config, Runner
+from personakit.testing import Reply, Server, persona
 
 WHO = persona()
 
@@ -51,6 +51,23 @@ def test_the_async_api_uses_one_connection_of_a_loop() -> None:
         assert len(set(ports(server))) == 2
 
 
+def test_a_reply_that_stays_open_after_its_last_event_keeps_no_async_caller() -> None:
+    hurry = threading.Event()
+
+    def lingers() -> Generator[bytes]:
+        yield b'data: {"choices": [{"delta": {"content": "Hello!"}, "finish_reason": "stop"}]}\n\n'
+        yield b"data: [DONE]\n\n"
+        hurry.wait(30)
+
+    async def main() -> list[str]:
+        return [piece async for piece in running.astream(WHO)]
+
+    with Server([Reply(lingers(), headers={"content-type": "text/event-stream"})]) as server:
+        running = Runner(server.config())
+        assert asyncio.run(main()) == ["Hello!"]
+        hurry.set()
+
+
 def test_aclose_closes_the_connections_of_the_loop() -> None:
     async def main() -> None:
         await running.arun(WHO)
@@ -65,7 +82,7 @@ def test_aclose_closes_the_connections_of_the_loop() -> None:
 
 
 def test_closing_a_runner_that_sent_nothing() -> None:
-    running = Runner(Server().config())
+    running = Runner(Config(environ={}))
     running.close()
     asyncio.run(running.aclose())
 
@@ -170,7 +187,7 @@ def test_a_process_ends_without_a_warning(script: str, out: list[str]) -> None:
     with Server() as server:
         environ = {**server.environ(), "PERSONAKIT_MODEL": "openai/x", "PERSONAKIT_PLUGINS": ""}
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", HEAD + script],
+            [sys.executable, "-W", "error", "-c", HEAD + script],
             env={**os.environ, **environ},
             capture_output=True,
             text=True,

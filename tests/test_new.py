@@ -41,6 +41,9 @@ def test_a_prompt_of_any_kind_is_rendered_character_by_character(
 ) -> None:
     draft = Draft("new", about, tuple(tags), system=text, literal=True)
     persona = authoring.checked(runner, draft.source(), TARGET)
+    draft = authoring.with_test(runner, draft, persona)
+    persona = authoring.checked(runner, draft.source(), TARGET)
+    assert [test.name for test in persona.tests] == ["stays short"]
     (message,) = runner.render(persona).messages
     assert message.text == text
     assert (persona.description, persona.tags) == (about, tuple(tags))
@@ -95,6 +98,26 @@ def test_a_starter_lints_renders_and_passes_its_tests(shell: Any, starter: str) 
     assert text.startswith('name: mine\ndescription: "Mine: all mine"\ntags: [a, b]\n')
     assert text.count("#") > 3
     assert [file.name for file in (shell.folder / "personas").iterdir()] == ["mine.yaml"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--extends", "chef"],
+        ["--extends", "editor", "--system", "Be {{ how }}."],
+        ["--from-file", "-"],
+        ["--from-file", "-", "--template-text"],
+        ["--system", "You greet."],
+    ],
+)
+def test_what_it_names_next_works(shell: Any, args: list[str]) -> None:
+    made = shell("new", "mine", *args, stdin="You like {{ it }}.\r\n")
+    assert made.returncode == 0
+    commands = [line.split() for line in made.stdout.splitlines() if line[:2] == "  "]
+    assert [words[1] for words in commands] == ["render", "lint", "test"]
+    for words in commands:
+        done = shell(*(word.strip('"') for word in words[1:]))
+        assert (done.returncode, "warning" in done.stdout) == (0, False)
 
 
 def test_without_a_terminal_it_takes_the_defaults(shell: Any) -> None:

@@ -201,3 +201,11 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
     from personakit.frozen import thaw  # noqa: PLC0415
 
     return dict(thaw(value))
+
+
+def settings(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as ``-p`` takes them: ``name=value, name=value``."""
+    shown = (
+        (name, json.dumps(thaw(value), ensure_ascii=False)) for name, value in parameters.items()
+    )
+    return ", ".join(f"{name}={value}" for name, value in shown)

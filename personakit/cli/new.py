@@ -121,9 +121,11 @@ def command(
     names = _undeclared(runner, draft, target, origin)
     values = _values(names, _defaults(pairs), asks)
     draft = _declaring(runner, draft, target, values)
-    source = draft.source()
-    persona = authoring.checked(runner, source, target)
-    authoring.save(target, source)
+    persona = authoring.checked(runner, draft.source(), target)
+    if not draft.starter:
+        draft = authoring.with_test(runner, draft, persona)
+        persona = authoring.checked(runner, draft.source(), target)
+    authoring.save(target, draft.source())
     _report(persona, target)
 
 
@@ -270,18 +272,17 @@ def _report(persona: Persona, target: Path) -> None:
     reached = bool(found) and found[0].samefile(target)
     hidden = next((file for file in found if not file.samefile(target)), None)
     if reached and hidden is not None and persona.name not in persona.extends:
-        click.echo(
-            f"It hides {hidden}; to change that one instead of replacing it: "
-            f"personakit new {persona.name} --extends {persona.name}"
-        )
+        click.echo(f"It hides {hidden}.")
+        click.echo(f"To change that one instead, write `extends: {persona.name}` into the new one.")
     elif hidden is not None and not reached:
         click.echo(f"By its name {hidden} is found; this one by its path.")
     elif not reached:
-        click.echo(f"{target.parent} is not on the search path; add it to PERSONAKIT_PATH, or")
-        click.echo("use the path instead of the name.")
+        click.echo(f"{target.parent} is not on the search path: use the path, not the name,")
+        click.echo(f"or set PERSONAKIT_PATH={shlex.quote(str(target.parent))}.")
     name = persona.name if reached else shlex.quote(str(target))
     given = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
     prompt = ['"Hello"'] if persona.prompt else []
     click.echo("Next:")
-    for words in (["render", name, *prompt, *given], ["lint", str(target)], ["test", str(target)]):
-        click.echo(f"  personakit {' '.join(words)}")
+    click.echo(f"  personakit render {' '.join([name, *prompt, *given])}")
+    for verb in ("lint", "test") if persona.tests else ("lint",):
+        click.echo(f"  personakit {verb} {shlex.quote(str(target))}")

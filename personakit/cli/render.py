@@ -96,7 +96,7 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
     for message, note in zip(request.messages, notes, strict=False):
         click.secho(f"--- {message.role}{note}", dim=True)
         common.print_answer(message.text.rstrip("\n"))
-    settings = ", ".join(f"{name}={value}" for name, value in request.parameters.items())
+    settings = common.settings(request.parameters)
     click.secho(
         f"--- {request.model or 'no model chosen'}{settings and f' ({settings})'}{notes[-1]}",
         dim=True,

@@ -44,7 +44,7 @@ def command(persona: str, as_json: bool) -> None:
 
 
 def _head(persona: Persona) -> list[tuple[str, str]]:
-    settings = ", ".join(f"{name}={value}" for name, value in persona.parameters.items())
+    settings = common.settings(persona.parameters)
     return [
         ("version", persona.version),
         ("extends", ", ".join(persona.extends)),
