@@ -77,14 +77,17 @@ class Config:
         env = os.environ if environ is None else environ
         folder = user_folder(env)
         named = env.get("PERSONAKIT_CONFIG")
-        file = Path(named).expanduser() if named else folder / "config.yaml"
+        file = _expanded(named) if named else folder / "config.yaml"
         data: dict[str, Any] = {}
         source = ""
         if named or file.is_file():
-            data = _Reader(file, named=bool(named)).read()
             source = str(file)
+            try:
+                data = _Reader(file, named=bool(named)).read()
+            except PersonaError as error:
+                raise ConfigError(str(error)) from None
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
-        path = [Path("personas"), *(Path(entry).expanduser() for entry in listed if entry)]
+        path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}
@@ -110,6 +113,13 @@ def user_folder(environ: Mapping[str, str]) -> Path:
     return platformdirs.user_config_path(APP, appauthor=False)
 
 
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: there is no such user") from None
+
+
 class _Reader(Checker):
     """Checks a config file key by key."""
 
@@ -119,8 +129,6 @@ class _Reader(Checker):
         except OSError as error:
             hint = "; PERSONAKIT_CONFIG names it" if named else ""
             raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None
-        except PersonaError as error:
-            raise ConfigError(str(error)) from None
 
     def read(self) -> dict[str, Any]:
         data = {} if self.document.data is None else self.document.data
@@ -145,9 +153,9 @@ class _Reader(Checker):
         found = []
         for index, entry in enumerate(self.list(value, "path")):
             try:
-                found.append(Path(self.text(entry, "path", index)).expanduser())
-            except RuntimeError:
-                self.fail(f"path: there is no such user: {entry}", "path", index)
+                found.append(_expanded(self.text(entry, "path", index)))
+            except ConfigError as error:
+                self.fail(f"path: {error}", "path", index)
         return found
 
     def parameters(self, value: Any) -> dict[str, Any]:
@@ -181,7 +189,7 @@ class _Reader(Checker):
         return dataclasses.replace(base, **kept)
 
     def value(self, base: Provider, name: str, key: str, value: Any) -> Any:
-        """Return the value of one key; what is wrong with it is said without it: it may be a key."""
+        """Return the value of one key; no error shows it, for it may be a secret."""
         at = ("providers", name, key)
         if key == "headers":
             pairs = self.mapping(value, *at) if isinstance(value, dict) else {}

@@ -205,7 +205,5 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings(parameters: Mapping[str, Any]) -> str:
     """Return parameters as ``-p`` takes them: ``name=value, name=value``."""
-    shown = (
-        (name, json.dumps(thaw(value), ensure_ascii=False)) for name, value in parameters.items()
-    )
-    return ", ".join(f"{name}={value}" for name, value in shown)
+    shown = plain(parameters).items()
+    return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in shown)
