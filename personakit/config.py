@@ -177,20 +177,20 @@ class _Reader(Checker):
             self.fail(
                 f"provider {name[:80]!r} is no name: use a-z, 0-9, '_' and '-'", *at, key=True
             )
-        values = self.mapping(given, *at)
-        self.unknown(values, PROVIDER_KEYS, *at)
-        kept = {
-            key: self.value(base, name, key, values[key]) for key in PROVIDER_KEYS if key in values
-        }
+        if not isinstance(given, dict):
+            self.fail(f"provider {name!r}: expected a mapping with `base_url`", *at)
+            return base
+        self.unknown(given, PROVIDER_KEYS, *at)
+        kept = {key: self.value(base, key, given[key]) for key in PROVIDER_KEYS if key in given}
         if not (kept.get("base_url") or base.base_url or kept.get("base_url_env")):
             self.fail(f"provider {name!r} has no `base_url`", *at)
         # An own provider that names a key needs it.
         kept.setdefault("key_required", base.key_required or bool(kept.get("key_env")))
         return dataclasses.replace(base, **kept)
 
-    def value(self, base: Provider, name: str, key: str, value: Any) -> Any:
+    def value(self, base: Provider, key: str, value: Any) -> Any:
         """Return the value of one key; no error shows it, for it may be a secret."""
-        at = ("providers", name, key)
+        at = ("providers", base.name, key)
         if key == "headers":
             pairs = self.mapping(value, *at) if isinstance(value, dict) else {}
             if not isinstance(value, dict) or not all(isinstance(v, str) for v in pairs.values()):

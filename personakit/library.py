@@ -276,9 +276,12 @@ class _Reading:
         around = False
         for root in self.library.roots(reading):
             found = inside(root, reference + ENDING)
-            around = around or found in self.stack
-            if found is not None and found not in self.stack:
+            if found is None:
+                continue
+            # One file may be reached by several paths: relative, absolute, through a link.
+            if not any(found.samefile(file) for file in self.stack):
                 return self._once(found)
+            around = True
         if around:
             files = " -> ".join(file.stem for file in self.stack)
             raise UsageError(f"a cycle: {files} -> {reference}")

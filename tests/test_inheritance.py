@@ -140,6 +140,17 @@ def test_a_persona_extends_one_of_its_name_further_along_the_path(write: Write) 
     assert runner.load("chef").parameters["max_tokens"] == 2084
 
 
+def test_a_file_is_itself_by_whatever_path(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(chef="extends: chef\nsystem: '{{ parent.system }}!'\n")
+    monkeypatch.chdir(tmp_path)
+    runner = Runner(Config(path=(Path(),)))
+    text = system(runner, str(tmp_path / "chef.yaml"))
+    assert "Florent" in text
+    assert text.count("!") == text.rstrip("!").count("!") + 1
+
+
 WRONG = [
     ({"a": "extends: a\n"}, "a.yaml:1:10: extends: a cycle: a -> a"),
     ({"a": "extends: b\n", "b": "extends: c\n", "c": "extends: a\n"}, "a cycle: a -> b -> c -> a"),
