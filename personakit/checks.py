@@ -56,11 +56,15 @@ def describe(value: Any) -> str:
     if value is None:
         return "nothing (null)"
     name = infer_type(value)
-    shown = repr(thaw(value))
-    shown = shown if len(shown) <= 40 else f"{shown[:37]}…"
+    shown = brief(repr(thaw(value)), 40)
     names = {"array": "a list", "object": "a mapping"}
     kind = names.get(name, article(name)) if name else type(value).__name__
     return f"{kind} {shown}"
+
+
+def brief(text: str, most: int = 200) -> str:
+    """Return a text, or its beginning when it is long."""
+    return text if len(text) <= most else f"{text[: most - 3]}…"
 
 
 class Checker:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from personakit.providers import Endpoint, Provider
 
@@ -51,7 +52,7 @@ class Clients:
         with self._lock:
             client = self._sync.get(key)
             if client is None:
-                client = openai().OpenAI(**_arguments(provider, endpoint))
+                client = openai().OpenAI(**_arguments(provider, endpoint, "DefaultHttpxClient"))
                 self._sync[key] = client
             return client
 
@@ -62,7 +63,9 @@ class Clients:
         known = self._async.get(key)
         if known is None:
             self._forget_closed_loops()
-            client = openai().AsyncOpenAI(**_arguments(provider, endpoint))
+            client = openai().AsyncOpenAI(
+                **_arguments(provider, endpoint, "DefaultAsyncHttpxClient")
+            )
             known = self._async[key] = (client, _owner(client))
             # An event loop closes its asynchronous generators when it ends, and with this one the
             # client: one left to the garbage collector would break connections of other clients.
@@ -95,14 +98,24 @@ async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
         await client.close()
 
 
-def _arguments(provider: Provider, endpoint: Endpoint) -> dict[str, Any]:
+def _arguments(provider: Provider, endpoint: Endpoint, http_client: str) -> dict[str, Any]:
     headers: dict[str, Any] = dict(provider.headers)
     if provider.name != "openai":
         # The client reads these from the environment; they are nobody else's business.
         nothing = openai().omit
         headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
-    return {
+    arguments: dict[str, Any] = {
         "base_url": endpoint.base_url,
         "api_key": endpoint.api_key or NO_KEY,
         "default_headers": headers,
     }
+    if _is_loopback(endpoint.base_url):
+        # A proxy of the environment would look for the address on its own machine.
+        arguments["http_client"] = getattr(openai(), http_client)(trust_env=False)
+    return arguments
+
+
+def _is_loopback(url: str) -> bool:
+    """Tell whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

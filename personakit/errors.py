@@ -28,6 +28,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -216,5 +217,7 @@ class UpstreamUnavailable(BackendError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    # Comparing takes a while: what is longer or further down the list is no slip of a finger.
+    names = list(itertools.islice(known, 1000))
+    close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

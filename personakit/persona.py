@@ -29,6 +29,7 @@ KEYS = (
     "variables system messages prompt tools output plugins tests template"
 ).split()
 MAX_PARENTS = 16
+MAX_VARIABLES = 1000
 
 Parents = Callable[[str], "Persona"]
 
@@ -207,8 +208,8 @@ class _Reader(Checker):
         data = self.document.data
         if not isinstance(data, dict):
             # Not what it holds: it may be any file.
-            kinds = {str: "a text", list: "a list", type(None): "nothing"}
-            found = f"found {kinds.get(type(data), 'a value')}"
+            kinds = {str: "found a text", list: "found a list", type(None): "the file is empty"}
+            found = kinds.get(type(data), "found a value")
             self.fail(f"a persona is a mapping with at least `system:`; {found}", code="PK011")
             return None
         self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)
@@ -327,7 +328,11 @@ class _Reader(Checker):
 
     def variables(self, value: Any) -> Mapping[str, Variable]:
         found = dict(self.parent.variables) if self.parent else {}
-        for name, item in self.mapping(value, "variables").items():
+        declared = self.mapping(value, "variables")
+        if len(declared) > MAX_VARIABLES:
+            self.fail(f"{len(declared)} variables; {MAX_VARIABLES} is the limit", "variables")
+            return FrozenDict(found)
+        for name, item in declared.items():
             found[name] = variables.declare(self, name, item, found.get(name))
         return FrozenDict(found)
 

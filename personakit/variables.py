@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.checks import TYPES, Checker, article, describe, infer_type, is_type
+from personakit.checks import TYPES, Checker, article, brief, describe, infer_type, is_type
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import freeze, thaw
 
@@ -57,9 +57,9 @@ class Variable:
         if not is_type(value, self.type):
             return f"expected {article(self.type)}, found {describe(value)}"
         if self.enum and freeze(value) not in self.enum:
-            shown = ", ".join(map(str, self.enum))
+            shown = brief(", ".join(map(str, self.enum)))
             hint = did_you_mean(str(value), map(str, self.enum))
-            return f"{value!r} is not one of {shown}{hint}"
+            return f"{brief(repr(value))} is not one of {shown}{hint}"
         return self._out_of_range(value) or self._mismatch(value)
 
     def _out_of_range(self, value: Any) -> str | None:
@@ -78,7 +78,7 @@ class Variable:
         if self.pattern is None or self.type != "string":
             return None
         if not matcher(self.pattern)(value):
-            return f"{value!r} does not match the pattern {self.pattern}"
+            return f"{brief(repr(value))} does not match the pattern {brief(self.pattern)}"
         return None
 
     def convert(self, text: str) -> Any:

@@ -684,11 +684,11 @@ def test_a_filter_that_fails_is_its_plugin_s_failure(
     async def chat(request: Request, send: Send) -> Response:
         return await send.live(request, filter=broken("a", "b"))
 
-    plugins = [plugin(flows), plugin(chat, "culprit"), plugin(retries, "inner")]
-    running, upstream = runner(plugins=plugins)
+    plugins = [flows, chat, replaces, retries]
+    running, upstream = runner(plugins=[plugin(it, it.__name__) for it in plugins])
     with pytest.raises(PluginError, match=message) as caught:
         in_mode(mode, running, persona())
-    assert caught.value.plugin == "culprit"
+    assert caught.value.plugin == "chat"
     assert isinstance(caught.value.__cause__, ValueError | TypeError)
     assert len(upstream.requests) == 1  # an inner retry must not take it for the upstream's
 

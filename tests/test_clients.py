@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from personakit import Config, Runner
-from personakit.testing import Reply, Server, persona
+from personakit.testing import MODES, Reply, Server, in_mode, persona
 
 WHO = persona()
 
@@ -222,3 +222,15 @@ def test_a_client_is_one_of_its_address_and_key() -> None:
 
     check(lambda running: running.run(WHO))
     check(run_async)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Server() as server:
+        assert in_mode(mode, Runner(server.config()), persona()).text == "Hello!"

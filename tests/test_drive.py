@@ -201,9 +201,13 @@ def test_two_live_answers_at_once_are_refused() -> None:
         await asyncio.gather(send.live(request), send.live(request))
         raise AssertionError
 
-    running, _ = runner(plugins=[plugin(both)])
+    async def waits(request: Request) -> None:
+        await asyncio.sleep(0)
+
+    running, upstream = runner(plugins=[plugin(both), plugin(waits)])
     with pytest.raises(StreamStarted):
         in_mode("astream", running, persona())
+    assert len(upstream.requests) <= 1
 
 
 # --- contexts ----------------------------------------------------------------------------------
@@ -260,6 +264,27 @@ def test_a_runner_serves_many_threads_and_tasks() -> None:
 
     assert [response.text for response in asyncio.run(many())] == texts
     assert len(upstream.requests) == 80
+
+
+@in_modes
+@pytest.mark.parametrize("inside", ["run", "arun", "stream"])
+def test_a_plugin_may_run_another_persona(mode: str, inside: str) -> None:
+    other, _ = runner(["a", "b"])
+
+    async def asks(request: Request, send: Send) -> Response:
+        if inside == "run":
+            text = other.run(persona()).text
+        elif inside == "arun":
+            text = (await other.arun(persona())).text
+        else:
+            text = "".join(other.stream(persona()))
+        response = await send.live(request.with_system(text))
+        await personakit.sleep(0)  # still the outer run's API
+        return response
+
+    running, upstream = runner(plugins=[plugin(asks)])
+    assert in_mode(mode, running, persona()).text == "Hello!"
+    assert upstream.requests[0].system.endswith("a")
 
 
 # --- the end of a run before its time ----------------------------------------------------------
@@ -360,6 +385,45 @@ def test_leaving_an_astream_early_ends_the_request(way: str) -> None:
         assert upstream.left == 1
         assert cleans.ended == ["CancelledError", "clean"]
 
+    asyncio.run(main())
+
+
+def test_a_plugin_may_answer_when_the_caller_has_left() -> None:
+    async def insists(request: Request, send: Send) -> Response:
+        try:
+            return await send.live(request)
+        except asyncio.CancelledError:
+            return Response("abc")
+
+    async def main() -> None:
+        running, upstream = slow(plugin(insists))
+        async with running.astream(persona()) as stream:
+            assert await anext(stream) == "ab"
+        assert upstream.left == 1
+        assert stream.text == "ab"
+
+    asyncio.run(main())
+
+
+def test_whoever_closes_a_stream_can_be_cancelled_too() -> None:
+    async def never_ends(request: Request, send: Send) -> Response:
+        try:
+            return await send.live(request)
+        finally:
+            closing.set()
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        running, _ = slow(plugin(never_ends))
+        stream = running.astream(persona())
+        await anext(stream)
+        task = asyncio.create_task(stream.aclose())
+        await closing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    closing = asyncio.Event()
     asyncio.run(main())
 
 

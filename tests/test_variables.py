@@ -148,6 +148,12 @@ def test_a_value_that_does_not_fit(keys: dict[str, Any], value: Any, message: st
     assert refused({"x": {"required": True, **keys}}, {"x": value}) == [f"variable 'x': {message}"]
 
 
+@pytest.mark.parametrize("keys", [{"enum": [f"x{n}" for n in range(50_000)]}, {"pattern": "b"}])
+def test_a_long_value_does_not_make_a_long_message(keys: dict[str, Any]) -> None:
+    (found,) = refused({"x": {"required": True, **keys}}, {"x": "a" * 500_000})
+    assert len(found) < 1000
+
+
 def test_a_default_is_used_and_an_example_never_is() -> None:
     declared = {"a": 1, "b": {"required": False, "example": "never"}, "c": None}
     assert rendered(declared).variables == {"a": 1, "b": None, "c": None}

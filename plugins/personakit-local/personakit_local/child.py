@@ -101,12 +101,15 @@ def _serve(job: Job) -> Any:
     if template := chat_template(Path(job["path"])):
         params.chat_template = GREETING + template
     if job["embedded"]:
-        # For what a request leaves open. Without these 8 answers of 35 had not ended after 800
-        # tokens, most of them in loops; with them, at temperatures from 0 to 0.9, 49 of 49 had.
-        params.sampling.min_p = 0.2
-        params.sampling.penalty_repeat = 1.08
-        params.sampling.penalty_freq = 0.1
-        params.sampling.penalty_last_n = 256
+        # For what a request leaves open. A high min_p keeps 135 million parameters in character at
+        # temperature 0.9: the chef gave his name in 8 answers of 8, in 1 of 8 with 0.2. DRY and a
+        # light repeat penalty end most loops, and the limit ends the rest.
+        params.sampling.min_p = 0.5
+        params.sampling.penalty_repeat = 1.05
+        params.sampling.penalty_last_n = 64
+        params.sampling.dry_multiplier = 0.8
+        params.sampling.dry_allowed_length = 5
+        params.n_predict = 512
         # Half the memory at the same speed.
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     return xllamacpp.Server(params)
