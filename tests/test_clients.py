@@ -233,4 +233,6 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     with Server() as server:
-        assert in_mode(mode, Runner(server.config()), persona()).text == "Hello!"
+        running = Runner(server.config())
+        assert in_mode(mode, running, persona()).text == "Hello!"
+        running.close()
