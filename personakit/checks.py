@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from personakit.document import Document
 from personakit.errors import PersonaError, Problem, did_you_mean
 from personakit.frozen import thaw
 
+# The names of personas, plugins, providers and the like.
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 # The types of JSON Schema, each with the Python types that stand for it.
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

@@ -31,6 +31,7 @@ from personakit import document, parameters
 from personakit.checks import Checker
 from personakit.errors import ConfigError, PersonaError
 from personakit.providers import BUILT_IN, Provider
+from personakit.uses import read_plugins
 
 APP = "personakit"
 KEYS = ("model", "path", "parameters", "plugins", "providers")
@@ -140,7 +141,7 @@ class _Reader(Checker):
             "model": lambda value: self.text(value, "model") or None,
             "path": self.path,
             "parameters": self.parameters,
-            "plugins": lambda value: tuple(self.list(value, "plugins")),
+            "plugins": lambda value: read_plugins(self, value),
             "providers": self.providers,
         }
         found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}

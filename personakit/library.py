@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from personakit.checks import NAME
 from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
-from personakit.persona import NAME, RESERVED, Persona
+from personakit.persona import RESERVED, Persona
 
 ENDING = ".yaml"
 ENTRY_POINTS = "personakit.personas"

@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from personakit import document, expectations, parameters, variables
-from personakit.checks import Checker, describe, given
+from personakit.checks import NAME, Checker, describe, given
 from personakit.document import Document
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.expectations import Test
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
+from personakit.uses import PluginUse, read_plugins
 from personakit.variables import Variable
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
 TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
@@ -52,25 +52,6 @@ class Text:
     document: Document = field(repr=False, compare=False)
     literal: bool = False
     parent: Persona | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PluginUse:
-    """One entry of a persona's `plugins:` list.
-
-    Attributes:
-        name: The name that the plugin is installed under.
-        options: Its options.
-        on_error: ``fail``, or ``skip`` to go on without it when it fails before anything was sent.
-        at: Where the entry stands in the document.
-        document: The file that it stands in; None when it is not of a file.
-    """
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=FrozenDict)
-    on_error: Literal["fail", "skip"] = "fail"
-    at: document.Path = field(default=(), repr=False, compare=False)
-    document: Document | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -281,7 +262,7 @@ class _Reader(Checker):
             "output": base.output if base else None,
             "tools": _united(base.tools if base else (), self.tools(given(data, "tools", []))),
             "plugins": _united(
-                base.plugins if base else (), self.plugins(given(data, "plugins", []))
+                base.plugins if base else (), read_plugins(self, given(data, "plugins", []))
             ),
         }
         for key in ("system", "prompt"):
@@ -365,31 +346,3 @@ class _Reader(Checker):
             if given_text and not TOOL.match(name):
                 self.fail(f"tools: {name[:80]!r} is no name of a tool", "tools", index)
         return names
-
-    def plugins(self, value: Any) -> tuple[PluginUse, ...]:
-        uses = [self.plugin(item, i) for i, item in enumerate(self.list(value, "plugins"))]
-        return tuple(use for use in uses if use is not None)
-
-    def plugin(self, item: Any, index: int) -> PluginUse | None:
-        at = ("plugins", index)
-        options: Any = {}
-        on_error = "fail"
-        if isinstance(item, str):
-            name = item
-        elif isinstance(item, dict) and "use" in item:
-            self.unknown(item, ["use", "options", "on_error"], *at)
-            name = self.text(item["use"], *at, "use")
-            options = self.mapping(given(item, "options", {}), *at, "options")
-            on_error = self.choice(item.get("on_error", "fail"), ("fail", "skip"), *at, "on_error")
-        elif isinstance(item, dict) and len(item) == 1:
-            name = next(iter(item))
-            options = self.mapping(given(item, name, {}), *at, name)
-        else:
-            form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
-            self.fail(f"a plugin is {form}; found {describe(item)}", *at, code="PK011")
-            return None
-        named = item.get("use", name) if isinstance(item, dict) else item
-        if isinstance(named, str) and not NAME.match(name):
-            self.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)
-        skip = cast('Literal["fail", "skip"]', on_error)
-        return PluginUse(name, freeze(options), skip, at, self.document)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-import pluggy
-
 from personakit import options
 from personakit.chain import Layer
 from personakit.errors import (
@@ -24,14 +22,13 @@ from personakit.errors import (
     PluginError,
     did_you_mean,
 )
-from personakit.frozen import freeze
-from personakit.hookspecs import PROJECT, Specs
-from personakit.persona import Persona, PluginUse
+from personakit.hookspecs import PROJECT
+from personakit.inspection import MARK, examine, setup_of
+from personakit.persona import Persona
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
+from personakit.uses import PluginUse
 
-HOOKS = ("setup", "chat", "tool", "observe")
 _ARGUMENTS = frozenset(("request", "call", "send", "persona"))
-_MARK = f"{PROJECT}_impl"
 Made = tuple[str, Any, bool]
 """A plugin's name, the object whose hooks are bound, and whether to go on when it fails."""
 
@@ -138,7 +135,7 @@ class Plugins:
             plugin.target = plugin.load()
             plugin.hooks = examine(plugin.name, plugin.target)
             if "setup" in plugin.hooks:
-                _setup(plugin.target)(Registry(plugin.name, self._contributions))
+                setup_of(plugin.target)(Registry(plugin.name, self._contributions))
         # A plugin is somebody else's code: nothing it does on import may stop the others.
         except (Exception, SystemExit) as error:
             plugin.target = None
@@ -228,8 +225,8 @@ class Plugins:
         return f"no plugin {name!r} is installed{hint or listed}{chosen}"
 
     def _made_outer(self, item: Any) -> Made:
-        if item is None or isinstance(item, str | int | float | list | Mapping):
-            item = _use(item)
+        if isinstance(item, str):
+            item = PluginUse(item)
         if isinstance(item, PluginUse):
             return item.name, self._made(item), item.on_error == "skip"
         plugin = Plugin(getattr(item, "__name__", type(item).__name__))
@@ -264,101 +261,17 @@ class Plugins:
         return plugin
 
 
-def examine(name: str, target: Any) -> tuple[str, ...]:
-    """Return the hooks that a class, module or object has.
-
-    Raises:
-        PluginError: A hook has a wrong name, wrong arguments or a wrong form.
-    """
-    checker = pluggy.PluginManager(PROJECT)
-    checker.add_hookspecs(Specs)
-    found = []
-    try:
-        checker.register(target, name)
-        checker.check_pending()
-        callers = checker.get_hookcallers(target) or []
-    except pluggy.PluginValidationError as error:
-        raise PluginError(_explain(error, target), plugin=name) from None
-    for hook in HOOKS:
-        written = inspect.getattr_static(target, hook, None)
-        if hasattr(written, _MARK) and not hasattr(getattr(target, hook), _MARK):
-            raise PluginError(f"put @staticmethod above its @hookimpl of {hook!r}", plugin=name)
-    for caller in callers:
-        implementation = caller.get_hookimpls()[0]
-        function = getattr(target, caller.name, None)
-        if not hasattr(function, _MARK):
-            other = implementation.function.__name__
-            raise PluginError(
-                f"its hook {other!r} has another name: call it {caller.name}", plugin=name
-            )
-        wrapper = implementation.wrapper or implementation.hookwrapper
-        if wrapper or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise PluginError(
-                f"hook {caller.name!r} is a generator or wrapper; personakit runs plain functions: "
-                f"write `async def {caller.name}(request, send)` and `await send(request)`",
-                plugin=name,
-            )
-        found.append(caller.name)
-    if not found:
-        hooks = ", ".join(HOOKS)
-        raise PluginError(f"it has no hook; mark one of {hooks} with @hookimpl", plugin=name)
-    return tuple(sorted(found, key=HOOKS.index))
-
-
-def _explain(error: pluggy.PluginValidationError, target: Any) -> str:
-    message = " ".join(str(error).split())
-    if message.startswith("unknown hook"):
-        name = message.split("'")[1]
-        return f"unknown hook {name!r}{did_you_mean(name, HOOKS)} (hooks: {', '.join(HOOKS)})"
-    for hook in HOOKS:
-        if f"hook {hook!r}" in message:
-            wanted = inspect.signature(getattr(Specs, hook))
-            allowed = ", ".join(name for name in wanted.parameters if name != "self")
-            given = inspect.signature(getattr(target, hook))
-            return f"hook {hook}{given} names other arguments than {hook}({allowed})"
-    return message
-
-
-def _setup(target: Any) -> Callable[[Registry], None]:
-    """Return the setup hook of a plugin, bound."""
-    if not isinstance(target, type) or not _is_method(target, "setup"):
-        return target.setup  # type: ignore[no-any-return]
-    raise PluginError(
-        "its setup hook is a method, but setup runs before any options are known; "
-        "put @staticmethod above its @hookimpl and leave out `self`"
-    )
-
-
-def _is_method(target: type, name: str) -> bool:
-    return not isinstance(inspect.getattr_static(target, name), staticmethod | classmethod)
-
-
-def _use(entry: Any) -> PluginUse:
-    """Return what an entry of the config's list says, in the forms of a persona's list."""
-    given: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"use": entry}
-    if "use" not in given and len(given) == 1:
-        name, of_name = given.popitem()
-        given = {"use": name, "options": of_name}
-    name, chosen = given.pop("use", None), given.pop("options", None) or {}
-    skip = given.pop("on_error", "fail")
-    good = isinstance(name, str) and isinstance(chosen, Mapping) and skip in ("fail", "skip")
-    if given or not good:
-        form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
-        raise ConfigError(f"a plugin is {form}; found {entry!r}")
-    return PluginUse(name, freeze(chosen), skip)
-
-
 def _bound(made: list[Made]) -> Bound:
     layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
     observers = []
     for name, plugin, skip in made:
         for hook, kept in layers.items():
             function = getattr(plugin, hook, None)
-            if function is not None and hasattr(function, _MARK):
+            if function is not None and hasattr(function, MARK):
                 wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
                 kept.append(Layer(name, hook, function, wants, skip))
         watch = getattr(plugin, "observe", None)
-        if watch is not None and hasattr(watch, _MARK):
+        if watch is not None and hasattr(watch, MARK):
             observers.append((name, watch))
     return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers))
 

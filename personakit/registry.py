@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from personakit.checks import NAME
 from personakit.errors import PluginError
 from personakit.messages import Request
-from personakit.persona import NAME
 from personakit.providers import Endpoint, Provider
 
 _SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from personakit import descriptions, expectations, options, parameters, persona, variables
-from personakit.checks import TYPES
+from personakit.checks import NAME, TYPES
 from personakit.plugins import Plugin, Plugins
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +59,7 @@ def _head() -> dict[str, Schema]:
     """Return the schemas of the keys that describe a persona."""
     name = {
         "type": "string",
-        "pattern": _ecma(persona.NAME),
+        "pattern": _ecma(NAME),
         "not": {"pattern": _ecma(persona.RESERVED)},
     }
     texts: Schema = {"type": ["string", "array", "null"], "items": {"type": "string"}}
@@ -207,7 +207,7 @@ def _plugins(plugins: Plugins) -> tuple[Schema, Schema, list[str]]:
             continue
         forms[plugin.name], found = _options(plugin)
         shared |= found
-    name = _ecma(persona.NAME)
+    name = _ecma(NAME)
     anything = {"description": "The options of a plugin.", **_nullable("object")}
     short = {
         "type": "object",
@@ -255,7 +255,7 @@ def _named(forms: Mapping[str, Schema]) -> list[Schema]:
     installed = [
         {"const": name, "description": form["description"]} for name, form in forms.items()
     ]
-    return [*installed, {"type": "string", "pattern": _ecma(persona.NAME)}]
+    return [*installed, {"type": "string", "pattern": _ecma(NAME)}]
 
 
 def _options(plugin: Plugin) -> tuple[Schema, Schema]:

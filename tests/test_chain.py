@@ -26,7 +26,6 @@ from personakit import (
     StreamStarted,
     hookimpl,
 )
-from personakit.persona import PluginUse
 from personakit.testing import (
     MODES,
     Server,
@@ -37,6 +36,7 @@ from personakit.testing import (
     persona,
     runner,
 )
+from personakit.uses import PluginUse
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 in_streams = pytest.mark.parametrize("mode", ["stream", "astream"])

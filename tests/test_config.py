@@ -13,6 +13,7 @@ import pytest
 from personakit import Config, ConfigError, Endpoint, PersonaError, Provider, Runner
 from personakit.providers import BUILT_IN, DEFAULT, split_model
 from personakit.testing import Upstream, persona
+from personakit.uses import PluginUse
 
 
 def read(folder: Path, content: str | None = None, **environ: str) -> Config:
@@ -65,7 +66,7 @@ providers:
         Path("/srv/personas"),
     )
     assert found.parameters == {"temperature": 0.3}
-    assert found.plugins == ("redact", {"retry": {"attempts": 2}})
+    assert found.plugins == (PluginUse("redact"), PluginUse("retry", {"attempts": 2}))
     assert found.file == str(tmp_path / "personakit" / "config.yaml")
     assert found.providers["work"] == Provider(
         "work",

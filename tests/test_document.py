@@ -311,9 +311,7 @@ texts = st.text(
     max_size=20,
 )
 # In ASCII it writes but DEL as an escape.
-escaped = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=20
-)
+escaped = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=20)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | texts
     | st.floats(allow_nan=False, allow_infinity=False),

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from personakit import options
+from personakit.checks import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
-from personakit.persona import NAME, Persona, PluginUse
+from personakit.persona import Persona
 from personakit.plugins import Plugins
+from personakit.uses import PluginUse
 
 
 def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:

@@ -1,0 +1,61 @@
+"""What a `plugins:` list says: which plugins, with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from personakit.checks import NAME, Checker, describe, given
+from personakit.document import Document
+from personakit.frozen import FrozenDict, freeze
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """One entry of a persona's `plugins:` list.
+
+    Attributes:
+        name: The name that the plugin is installed under.
+        options: Its options.
+        on_error: ``fail``, or ``skip`` to go on without it when it fails before anything was sent.
+        at: Where the entry stands in the document.
+        document: The file that it stands in; None when it is not of a file.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=FrozenDict)
+    on_error: Literal["fail", "skip"] = "fail"
+    at: tuple[str | int, ...] = field(default=(), repr=False, compare=False)
+    document: Document | None = field(default=None, repr=False, compare=False)
+
+
+def read_plugins(checker: Checker, value: Any) -> tuple[PluginUse, ...]:
+    """Read a `plugins:` list, of a persona or of the config, noting what is wrong."""
+    uses = [_read(checker, item, i) for i, item in enumerate(checker.list(value, "plugins"))]
+    return tuple(use for use in uses if use is not None)
+
+
+def _read(checker: Checker, item: Any, index: int) -> PluginUse | None:
+    at = ("plugins", index)
+    options: Any = {}
+    on_error = "fail"
+    if isinstance(item, str):
+        name = item
+    elif isinstance(item, dict) and "use" in item:
+        checker.unknown(item, ["use", "options", "on_error"], *at)
+        name = checker.text(item["use"], *at, "use")
+        options = checker.mapping(given(item, "options", {}), *at, "options")
+        on_error = checker.choice(item.get("on_error", "fail"), ("fail", "skip"), *at, "on_error")
+    elif isinstance(item, dict) and len(item) == 1:
+        name = next(iter(item))
+        options = checker.mapping(given(item, name, {}), *at, name)
+    else:
+        form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
+        checker.fail(f"a plugin is {form}; found {describe(item)}", *at, code="PK011")
+        return None
+    named = item.get("use", name) if isinstance(item, dict) else item
+    if isinstance(named, str) and not NAME.match(name):
+        checker.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)
+    skip = cast('Literal["fail", "skip"]', on_error)
+    return PluginUse(name, freeze(options), skip, at, checker.document)
