@@ -42,7 +42,11 @@ def runner() -> Runner:
     """Return the runner that every command uses."""
     from personakit.runner import default_runner  # noqa: PLC0415
 
-    return default_runner()
+    made = default_runner()
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(made.close)
+    return made
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
