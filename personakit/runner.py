@@ -195,6 +195,8 @@ class Runner(Catalog):
                 f"take `tools:` out to run the persona"
             )
         request = self.render(persona, prompt, **options)
+        # Before the embedded model is announced: a plugin that is wrong ends the run here.
+        self.bind(persona)
         return request if request.model else request.replace(model=self.router.default_model())
 
     @staticmethod
