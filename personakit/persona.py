@@ -28,6 +28,7 @@ KEYS = (
     "name description version extends tags authors license source metadata model parameters "
     "variables system messages prompt tools output plugins tests template"
 ).split()
+UNNAMED = "<string>"
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
 
@@ -92,7 +93,7 @@ class Persona:
     def parse(
         cls,
         source: str | bytes,
-        path: str = "<string>",
+        path: str = UNNAMED,
         *,
         parents: Parents | None = None,
         abstract: bool = False,
@@ -101,7 +102,8 @@ class Persona:
 
         Args:
             source: The YAML text; bytes must be UTF-8.
-            path: What to call the file in errors; its stem is the default of `name`.
+            path: What to call the file in errors; its stem is the default of `name`, which without
+                a path is ``persona``.
             parents: Returns the persona that `extends` names; a library has one.
             abstract: True for a file that is only extended, and needs no `system`.
 
@@ -230,7 +232,8 @@ class _Reader(Checker):
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read what describes the persona."""
-        stem = Path(self.document.path).stem
+        # A text that is no file's has no stem to be called by.
+        stem = "persona" if self.document.path == UNNAMED else Path(self.document.path).stem
         base = self.parent
         values: dict[str, Any] = {"name": self.name(data.get("name", stem))}
         for key in ("description", "version", "license", "source"):

@@ -60,7 +60,8 @@ def test_a_reply_that_stays_open_after_its_last_event_keeps_no_async_caller() ->
         hurry.wait(30)
 
     async def main() -> list[str]:
-        return [piece async for piece in running.astream(WHO)]
+        async with asyncio.timeout(10):
+            return [piece async for piece in running.astream(WHO)]
 
     with Server([Reply(lingers(), headers={"content-type": "text/event-stream"})]) as server:
         running = Runner(server.config())

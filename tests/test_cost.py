@@ -366,6 +366,26 @@ def test_a_budget_is_used_up() -> None:
     cost.Budget(allowance=1, source=2).room(cost.MAX_SIZE + 6)
 
 
+@pytest.mark.parametrize(
+    ("method", "args", "steps"),
+    [
+        ("charge", [5], 5), ("room", [6400], 101), ("room", [0], 1), ("read", [7], 1),
+        ("read", ["a" * 6400], 101), ("read", [list(range(1200))], 101),
+        ("made", ["a" * 6400], 101), ("made", [list(range(600))], 101), ("made", [7], 0), ("concat", [["a"] * 640], 11),
+        ("binop", ["-", 1, 2], 3), ("binop", ["+", 1, 2], 1),
+        ("binop", ["+", "a" * 64, "a" * 64], 4),
+        ("binop", ["+", [1] * 60, [1] * 60], 22), ("binop", ["*", "a" * 64, 10], 12),
+        ("binop", ["*", 3, [1] * 60], 32), ("binop", ["%", "%s", "a" * 62], 3),
+        ("call", ["ab".upper, (), {}], 2), ("call", ["a".join, (["a"] * 60,), {}], 13),
+        ("searching", ["a" * 4096, "b" * 9], 9),
+    ],
+)  # fmt: skip
+def test_what_each_thing_costs(method: str, args: list[Any], steps: int) -> None:
+    budget = cost.Budget()
+    getattr(budget, method)(*args)
+    assert cost.MAX_STEPS - budget.left == steps
+
+
 def test_a_budget_has_a_clock() -> None:
     budget = cost.Budget()
 

@@ -179,6 +179,21 @@ def test_asyncio_works_around_send(mode: str, chat: Callable[..., Any], text: st
     assert in_mode(mode, running, persona()).text == text
 
 
+def test_text_out_of_another_task_comes_before_its_error() -> None:
+    upstream = Upstream(["abcdef"], size=1, fail_after=4)
+    config = Config(model="test/x", path=())
+    running = Runner(config, plugins=[plugin(waits_for)], backend=upstream)
+    stream = running.astream(persona())
+    with pytest.raises(ConnectionError):
+        asyncio.run(read(stream))
+    assert stream.text == "abcd"
+
+
+async def read(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_timeout_of_a_plugin_ends_the_request(live: bool) -> None:
     async def gives_up(request: Request, send: Send) -> Response:
@@ -287,6 +302,23 @@ def test_a_plugin_may_run_another_persona(mode: str, inside: str) -> None:
     assert upstream.requests[0].system.endswith("a")
 
 
+@in_sync_modes
+def test_a_sync_plugin_may_start_a_loop_of_its_own(mode: str) -> None:
+    def which(request: Request) -> Any:
+        return personakit.io(lambda: Response("sync"), in_loop)()
+
+    async def in_loop() -> Response:
+        await asyncio.sleep(0)
+        return Response("async")
+
+    def asks(request: Request) -> Response:
+        return asyncio.run(other.arun(persona()))
+
+    other, _ = runner(plugins=[plugin(which)])
+    assert in_mode(mode, runner(plugins=[plugin(asks)])[0], persona()).text == "async"
+    assert in_mode(mode, other, persona()).text == "sync"
+
+
 # --- the end of a run before its time ----------------------------------------------------------
 
 
@@ -328,12 +360,7 @@ def test_cancelling_the_reader_of_an_astream_ends_the_request() -> None:
         cleans = Cleans()
         running, upstream = slow(cleans)
         stream = running.astream(persona())
-
-        async def read() -> None:
-            async for _ in stream:
-                pass
-
-        task = asyncio.create_task(read())
+        task = asyncio.create_task(read(stream))
         await upstream.reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -286,7 +286,7 @@ def test_the_name_is_the_stem_of_the_file(path: str, name: str) -> None:
     assert Persona.parse(S, path).name == name
 
 
-@pytest.mark.parametrize("path", ["My Chef.yaml", "con.yaml", "<string>", "a.b.yaml", "acme:x"])
+@pytest.mark.parametrize("path", ["My Chef.yaml", "con.yaml", "<stdin>", "a.b.yaml", "acme:x"])
 def test_a_stem_that_is_no_name_asks_for_one(path: str) -> None:
     (found,) = faults(S, path)
     assert found.startswith("1:1: name: ")
@@ -489,3 +489,7 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
     with pytest.raises(PersonaError, match="more than 1,048,576 bytes; that is the limit"):
         Persona.read("/dev/zero")
+
+
+def test_a_text_of_no_file_needs_no_name() -> None:
+    assert Persona.parse("system: x\n").name == "persona"

@@ -188,6 +188,19 @@ def test_an_answer_of_a_plugin_carries_the_rendered_request(mode: str) -> None:
     assert upstream.requests == []
 
 
+class SaysAllAtOnce:
+    """A backend that cannot stream."""
+
+    async def send(self, request: Request, emit: Any = None) -> Response:
+        return Response("Hello!")
+
+
+@in_modes
+def test_a_backend_that_cannot_stream_serves_streams_too(mode: str) -> None:
+    running = Runner(Config(model="test/x", path=()), backend=SaysAllAtOnce())
+    assert in_mode(mode, running, persona()).text == "Hello!"
+
+
 # --- prepare -----------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -195,12 +196,19 @@ def test_a_whole_answer_has_no_first_text(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["stream", "astream"])
 def test_the_timings_of_a_stream(mode: str) -> None:
-    async def waits(request: Request, send: Send) -> Response:
-        response = await send.live(request)
-        await personakit.sleep(0.01)
-        return response
+    flowed = []
 
-    timings = in_mode(mode, runner(plugins=[plugin(chat=waits)])[0], persona()).timings
+    async def adds(request: Request, send: Send) -> Response:
+        response = await send.live(request)
+        flowed.append(time.perf_counter())
+        await personakit.sleep(0.05)
+        return response.replace(text=response.text + " Bye!")
+
+    running, _ = runner(plugins=[plugin(chat=adds)])
+    in_mode(mode, running, persona())  # whatever is imported is imported now
+    begun = time.perf_counter()
+    timings = in_mode(mode, running, persona()).timings
     assert timings is not None
     assert timings.first_text is not None
-    assert 0 <= timings.first_text < timings.total
+    assert 0 <= timings.first_text <= flowed[1] - begun
+    assert timings.first_text < timings.total
