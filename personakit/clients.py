@@ -73,8 +73,9 @@ class Clients:
         return known[0]
 
     def _forget_closed_loops(self) -> None:
-        for key in [key for key in self._async if key[0].is_closed()]:
-            del self._async[key]
+        for key in list(self._async):
+            if key[0].is_closed():
+                self._async.pop(key, None)
 
     def close(self) -> None:
         """Close the clients of the sync API."""

@@ -83,6 +83,22 @@ def test_the_upstream_can_break_off(mode: str) -> None:
         in_mode(mode, running, persona())
 
 
+class Lies:
+    """A backend whose response is not what it streamed."""
+
+    async def send(self, request: Request, emit: Any = None) -> Response:
+        if emit is not None:
+            await emit("streamed")
+        return Response("said")
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+def test_in_mode_checks_what_was_streamed(mode: str) -> None:
+    running = Runner(runner()[0].config, backend=Lies())
+    with pytest.raises(AssertionError, match="streamed 'streamedsaid', but responded 'said'"):
+        in_mode(mode, running, persona())
+
+
 def test_a_persona_of_keys() -> None:
     made = persona("You are {{ name }}.", variables={"name": "Ann"}, tags=["x"])
     assert (made.name, made.tags, made.path) == ("test", ("x",), "test.yaml")
