@@ -84,6 +84,12 @@ def test_the_readme_is_short_up_to_the_first_success() -> None:
     assert len(page("README.md").split("## Choose a model")[0].split()) < 450
 
 
+def test_every_section_of_the_file_format_has_an_example() -> None:
+    sections = re.split(r"^## ", page("docs/personas.md"), flags=re.MULTILINE)[1:]
+    keys = {section.split("\n")[0]: section for section in sections}
+    assert [key for key in PERSONA_KEYS if "```yaml" not in keys[key]] == []
+
+
 def test_every_key_of_a_persona_has_a_section() -> None:
     sections = re.findall(r"^## (\S+)$", page("docs/personas.md"), re.MULTILINE)
     assert sorted(sections) == sorted(PERSONA_KEYS)
