@@ -84,6 +84,7 @@ def child() -> Iterator[Child]:
 
 
 A, B = '{% set a = "a" * 190000 %}', '{% set b = "a" * 189999 ~ "b" %}'
+MANY = " ~ ".join("a" * 1500)
 LOOP, END = "{% for i in range(190000) %}", "{% endfor %}"
 NS = "{% set n = namespace(v='ab') %}{% for i in range(60) %}"
 NS_OF_NS = f"{NS}{{% set n.v = namespace(a=n.v, b=n.v) %}}{{% endfor %}}"
@@ -150,6 +151,12 @@ BOMBS: dict[str, tuple[str, str]] = {
                      "{{ range(9999) | list | join(attribute='real', d='x' * 190000) }}", SIZE),
     "join of an attribute": (
         "{% set n = namespace(v='a' * 190000) %}{{ ([n] * 9999) | join('', 'v') }}", SIZE),
+    "~ in a comparison": (f"{A}{{% if ({MANY}) == x %}}{{% endif %}}", SIZE),
+    "~ in a list": (f"{A}{{% set q = [{MANY}] %}}", SIZE),
+    "~ in a tuple": (f"{A}{{% set q = ({MANY}, 1) %}}", SIZE),
+    "~ in a mapping": (f"{A}{{% set q = {{'a': {MANY}}} %}}", SIZE),
+    "~ in a slice": (f"{A}{{% set q = ({MANY})[:1] %}}", SIZE),
+    "~ in ~": (f"{A}{{% set q = x ~ ({MANY}) ~ x %}}", SIZE),
     # formats
     "%": ("{{ '%900000000d' % 1 }}", SIZE),
     "% with a precision": ("{{ '%.900000000f' % 1 }}", SIZE),

@@ -285,6 +285,35 @@ tags: d
     assert found.output == {"type": "object"}
 
 
+def test_a_variable_of_a_parent_is_changed_key_by_key(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        base="system: hi\nvariables: {a: 1, b: {required: true}, c: {type: integer, minimum: 3}}",
+        child="""\
+extends: base
+variables:
+  a: {description: A}
+  b: {default: x}
+  c: {required: false}
+""",
+        wrong="extends: base\nvariables: {c: 2}",
+    )
+    found = Library((folder,)).load("child").variables
+    assert [(one.type, one.default, one.required) for one in found.values()] == [
+        ("integer", 1, False),
+        ("string", "x", False),
+        ("integer", None, False),
+    ]
+    assert (found["a"].description, found["c"].minimum) == ("A", 3)
+    with pytest.raises(PersonaError, match="default: it is 2, the minimum is 3"):
+        Library((folder,)).load("wrong")
+
+
+def test_a_parent_may_stand_beside_the_file(tmp_path: Path) -> None:
+    write(tmp_path, base="system: beside", a="extends: base")
+    assert Library().load(tmp_path / "a.yaml").system.source == "beside"
+
+
 def test_several_parents_in_order(tmp_path: Path) -> None:
     folder = write(
         tmp_path,

@@ -53,6 +53,11 @@ def test_a_bad_value_is_refused_in_a_file_and_from_a_caller(name: str) -> None:
         assert message in str(caught.value)
 
 
+def test_a_parameter_without_a_value_says_so() -> None:
+    wanted = "parameter 'seed' has no value: give one, or leave the line out"
+    assert parameters.fault("seed", None) == wanted
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["temperature", "seed", "stop", "logit_bias"])
 def test_no_parameter_is_nothing_or_infinite(name: str, value: Any) -> None:

@@ -326,6 +326,7 @@ ABLE: list[tuple[str, str]] = [
     ("{% set a, b = 1, 2 %}{{ a }}{{ b }}{% with c = 3 %}{{ c }}{% endwith %}", "123"),
     ("{{ 5.567 | round(1) }} {{ 7 | round(-1) }} {{ '42' | int + 1 }}", "5.6 10 43"),
     ("{{ 'a' if false else 'b' }}{{ 'c' if false }}", "b"),
+    ("{{ ([range] + [1]) | length }} {{ {(1, 2): 3}[(1, 2)] }}", "2 3"),
 ]  # fmt: skip
 
 
