@@ -7,7 +7,7 @@ keys go.
 ::
 
     model: openai/gpt-5-mini            # used when neither the caller nor the persona names one
-    path: [~/work/personas]             # further folders of personas
+    path: [~/prompts]                   # further folders of personas
     parameters: {temperature: 0.3}      # used when neither the caller nor the persona sets them
     plugins: [redact]                   # around every persona's own
     providers:

@@ -46,7 +46,7 @@ def test_every_key(tmp_path: Path) -> None:
         tmp_path,
         """\
 model: work/small
-path: [~/work/personas, /srv/personas]
+path: [~/prompts, /srv/personas]
 parameters: {temperature: 0.3}
 plugins: [redact, retry: {attempts: 2}]
 providers:
@@ -62,7 +62,7 @@ providers:
     assert found.model == "work/small"
     assert found.path[1:] == (
         tmp_path / "personakit" / "personas",
-        Path("~/work/personas").expanduser(),
+        Path("~/prompts").expanduser(),
         Path("/srv/personas"),
     )
     assert found.parameters == {"temperature": 0.3}
