@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from personakit.errors import StreamStarted as StreamStarted
     from personakit.errors import TemplateError as TemplateError
     from personakit.errors import Timeout as Timeout
+    from personakit.errors import TooManyRounds as TooManyRounds
     from personakit.errors import UpstreamUnavailable as UpstreamUnavailable
     from personakit.errors import UsageError as UsageError
     from personakit.errors import VariableError as VariableError
@@ -62,15 +63,18 @@ if TYPE_CHECKING:
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
-    from personakit.runner import Options
+    from personakit.runner import Options, Prompt
     from personakit.runner import Runner as Runner
+    from personakit.tools import Tool as Tool
+    from personakit.trace import Step as Step
+    from personakit.trace import Trace as Trace
     from personakit.variables import Variable as Variable
 
 _ERRORS = (
     "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
     "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError Problem "
-    "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout UpstreamUnavailable "
-    "UsageError VariableError"
+    "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout TooManyRounds "
+    "UpstreamUnavailable UsageError VariableError"
 ).split()
 _MESSAGES = "Event Message Request Response Timings ToolCall ToolResult Usage".split()
 _HOME = {
@@ -83,6 +87,9 @@ _HOME = {
     "Persona": "persona",
     "Registry": "registry",
     "Runner": "runner",
+    "Step": "trace",
+    "Tool": "tools",
+    "Trace": "trace",
     "Variable": "variables",
 }
 _RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
@@ -130,35 +137,35 @@ def render(
 
 
 def prepare(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Request:
     """Return the request as it would leave, with the shared runner; see `Runner.prepare`."""
     return _default().prepare(persona, prompt, **options)
 
 
 def run(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Response:
     """Run a persona with the shared runner; see `Runner.run`."""
     return _default().run(persona, prompt, **options)
 
 
 async def arun(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Response:
     """Run a persona with the shared runner, awaited; see `Runner.arun`."""
     return await _default().arun(persona, prompt, **options)
 
 
 def stream(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Stream[Response]:
     """Stream a persona's answer with the shared runner; see `Runner.stream`."""
     return _default().stream(persona, prompt, **options)
 
 
 def astream(
-    persona: str | Path | Persona, prompt: str | None = None, **options: Unpack[Options]
+    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Stream[Response]:
     """Stream a persona's answer for `async for`; see `Runner.astream`."""
     return _default().astream(persona, prompt, **options)

@@ -17,7 +17,13 @@ from personakit import clients, faults, sse
 from personakit.answer import Answer
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
-from personakit.errors import BackendError, InvalidAnswer, PersonakitError, UpstreamUnavailable
+from personakit.errors import (
+    BackendError,
+    ConfigError,
+    InvalidAnswer,
+    PersonakitError,
+    UpstreamUnavailable,
+)
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
@@ -119,6 +125,14 @@ def body_of(
         "model": endpoint.model,
         **request.parameters,
     }
+    if request.tools:
+        if not provider.tools:
+            names = ", ".join(tool.name for tool in request.tools)
+            raise ConfigError(
+                f"models of provider {provider.name!r} take no tools ({names}); choose another "
+                f"with `-m provider/model`, or take `tools:` out of the persona"
+            )
+        body["tools"] = [tool.to_api() for tool in request.tools]
     if stream:
         body["stream"] = True
         if provider.stream_usage:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic, TypeVar
 
 from personakit.drive import BlockingAwait, Emit, in_sync
 from personakit.errors import Blocked, PluginError, StreamStarted
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
+from personakit.trace import Step, Trace
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
@@ -29,6 +30,7 @@ class Layer:
         function: The bound function.
         wants: The arguments that it names, of request or call, send and persona.
         skip: True to go on without it when it fails before anything was sent.
+        origin: The plugin as an error message names it.
     """
 
     plugin: str
@@ -36,10 +38,18 @@ class Layer:
     function: Callable[..., Any]
     wants: frozenset[str]
     skip: bool = False
+    origin: str = ""
+
+    def __str__(self) -> str:
+        return self.origin or f"plugin {self.plugin!r}"
 
 
 class _Gate:
-    """Where the text of one layer goes out; it knows what has gone."""
+    """Where the text of one layer goes out; it knows what has gone.
+
+    Where the caller wants the whole answer nothing goes out, but what would have is held against
+    the layer's response all the same: a plugin that is wrong is wrong in every mode.
+    """
 
     __slots__ = ("_emit", "busy", "out")
 
@@ -52,28 +62,59 @@ class _Gate:
     def live(self) -> bool:
         return self._emit is not None
 
+    @property
+    def started(self) -> bool:
+        return self.live and bool(self.out)
+
     async def emit(self, text: str) -> None:
-        if text and self._emit is not None:
+        if text:
             self.out += text
-            await self._emit(text)
+            if self._emit is not None:
+                await self._emit(text)
 
 
 class _Send(Generic[In, Out]):
     """What a layer calls to pass a request or a tool call on."""
 
-    __slots__ = ("_chain", "_gate", "_next", "errors", "last", "opened", "pending")
+    __slots__ = (
+        "_chain", "_gate", "_next", "_request", "errors", "last", "opened", "pending", "step"
+    )  # fmt: skip
 
-    def __init__(self, chain: Chain[In, Out], index: int, gate: _Gate) -> None:
+    def __init__(self, chain: Chain[In, Out], index: int, gate: _Gate, request: In) -> None:
         self._chain: Chain[In, Out] = chain
         self._next = index + 1
         self._gate = gate
+        self._request: In = request
+        self.step: Step | None = None
         self.last: Out | None = None
         self.errors: list[BaseException] = []
         self.opened = 0
         self.pending: list[Coroutine[Any, Any, Out]] = []
 
     def __call__(self, request: In) -> Awaitable[Out]:
-        return self._later(self._pass(request, None))
+        return self._later(self._pass(request, None, live=False))
+
+    @property
+    def started(self) -> bool:
+        return self._gate.started
+
+    async def emit(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise _Misuse(f"it called send.emit() with {type(text).__name__}, not a text")
+        if self._gate.busy:
+            raise _Misuse("it called send.emit() while send.live() lets text flow")
+        await self._gate.emit(text)
+
+    def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
+        layer = self._chain.layers[self._next - 1]
+        return self._aside(self._chain.aside(layer, self._request, persona, prompt, options))
+
+    async def _aside(self, running: Awaitable[Response]) -> Response:
+        try:
+            return await running
+        except BaseException as error:
+            self.errors.append(error)
+            raise
 
     def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
         return self._later(self._flow(request, filter))
@@ -85,7 +126,10 @@ class _Send(Generic[In, Out]):
     async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
         gate = self._gate
         if filter is None:
-            return await self._pass(request, gate.emit if gate.live else None)
+            response = await self._pass(request, gate.emit if gate.live else None, live=True)
+            if isinstance(response, Response):
+                gate.out = response.text
+            return response
 
         async def through(text: str) -> None:
             try:
@@ -95,7 +139,7 @@ class _Send(Generic[In, Out]):
             await gate.emit(out)
 
         try:
-            response = await self._pass(request, through if gate.live else None)
+            response = await self._pass(request, through if gate.live else None, live=True)
         except _FilterFailed as failed:
             if failed.send is not self:
                 raise
@@ -106,25 +150,29 @@ class _Send(Generic[In, Out]):
                 await gate.emit(_text(filter.flush()))
                 text = gate.out
             else:
-                text = _text(filter.feed(response.text)) + _text(filter.flush())
+                text = gate.out = _text(filter.feed(response.text)) + _text(filter.flush())
             self.last = response.replace(text=text)
             return self.last
         raise failure
 
-    async def _pass(self, request: In, emit: Emit | None) -> Out:
+    async def _pass(self, request: In, emit: Emit | None, *, live: bool) -> Out:
         layer = self._chain.layers[self._next - 1]
         kind = self._chain.takes
         if not isinstance(request, kind):
             raise _Misuse(f"send() takes a {kind.__name__}, not {type(request).__name__}")
-        if self._gate.out or self._gate.busy:
+        if self._gate.started or self._gate.busy:
             started = StreamStarted(
-                f"plugin {layer.plugin!r} sent again after text had gone out; to be able to, "
-                f"wait for the whole answer: `await send(request)` instead of `send.live`"
+                f"{layer} sent again in its {layer.hook} hook after text had gone out; to be "
+                f"able to, wait for the whole answer: `await send(request)` instead of `send.live`"
             )
             self.errors.append(started)
             raise started
         self.opened += 1
+        self._gate.out = ""
         self._gate.busy = emit is not None
+        if self.step is not None:
+            self.step.sends(request, live=live)
+            self.step.leave()
         try:
             self.last = await self._chain.call(request, emit, self._next)
         except BaseException as error:
@@ -132,6 +180,9 @@ class _Send(Generic[In, Out]):
             raise
         finally:
             self._gate.busy = False
+            if self.step is not None:
+                self.step.enter()
+                self.step.received = self.last
         return self.last
 
     def close(self) -> bool:
@@ -154,6 +205,9 @@ class Chain(Generic[In, Out]):
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
         skipped: Told of a layer that failed and was passed over.
+        aside: Runs another persona for a layer; called with the layer, the request that it was
+            given, and the arguments of its `send.run`.
+        trace: Collects what the layers do; None for nobody who asks.
     """
 
     layers: tuple[Layer, ...]
@@ -161,39 +215,82 @@ class Chain(Generic[In, Out]):
     persona: Any
     takes: type[In]
     gives: type[Out]
-    skipped: Callable[[Layer, Exception], Awaitable[None]]
+    skipped: Callable[[Layer, BaseException], Awaitable[None]]
+    aside: Callable[..., Awaitable[Response]]
+    trace: Trace | None = None
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
         """Run the layers from `index` on; text goes out through `emit` as it may."""
         if index == len(self.layers):
             return await self._ended(request, emit)
         layer, gate = self.layers[index], _Gate(emit)
-        send = _Send(self, index, gate)
+        send = _Send(self, index, gate, request)
+        if self.trace is not None:
+            send.step = self.trace.begin(layer.plugin, layer.hook, index, request)
         result: In | Out = request
         try:
             result = await self._hook(layer, request, send)
-        except BaseException as error:
+        # What a hook does to end the process ends only its run.
+        except (Exception, SystemExit) as error:
             send.close()
-            passing = isinstance(error, Blocked) or any(error is known for known in send.errors)
-            if passing or not isinstance(error, Exception):
+            self._left(send, error=error, skipped=layer.skip and not send.opened)
+            if isinstance(error, Blocked) or any(error is known for known in send.errors):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
             await self.skipped(layer, error)
+        except BaseException as error:
+            send.close()
+            self._left(send, error=error)
+            raise
         if isinstance(result, self.takes):
+            self._left(send, passed=result)
             return await self.call(result, emit, index + 1)
         assert isinstance(result, self.gives)
-        if emit is not None and isinstance(result, Response):
+        self._left(send, given=result)
+        if isinstance(result, Response):
             await self._rest(layer, result, gate)
         return result
 
+    @staticmethod
+    def _left(
+        send: _Send[In, Out],
+        *,
+        passed: In | None = None,
+        given: Out | None = None,
+        error: BaseException | None = None,
+        skipped: bool = False,
+    ) -> None:
+        """Note how a layer was left, where somebody asks."""
+        step = send.step
+        if step is None:
+            return
+        step.leave()
+        if passed is not None:
+            step.sent.append(passed)
+        elif given is not None:
+            step.response, step.way = given, step.way if step.sent else "answered"
+        else:
+            step.error, step.way = error, "skipped" if skipped else "failed"
+
     async def _ended(self, request: In, emit: Emit | None) -> Out:
-        if emit is None:
-            return await self.end(request, None)
+        step = None
+        if self.trace is not None:
+            hook = "chat" if self.takes is Request else "tool"
+            step = self.trace.begin("", hook, len(self.layers), request)
         gate = _Gate(emit)
-        response = await self.end(request, gate.emit)
+        try:
+            response = await self.end(request, None if emit is None else gate.emit)
+        except BaseException as error:
+            if step is not None:
+                step.leave()
+                step.error, step.way = error, "failed"
+            raise
+        if step is not None:
+            step.leave()
+            step.response, step.way = response, "answered"
         answer: object = response
-        if isinstance(answer, Response):
+        if emit is not None and isinstance(answer, Response):
             await gate.emit(answer.text.removeprefix(gate.out))
         return response
 
@@ -225,17 +322,17 @@ class Chain(Generic[In, Out]):
         """Let out what has not gone out yet; the text is final from here on."""
         if not response.text.startswith(gate.out):
             raise PluginError(
-                f"plugin {layer.plugin!r} returned other text than had gone out through "
-                f"send.live; change text with a filter, or wait with `await send(request)`",
+                f"{layer} returned other text from its {layer.hook} hook than had gone out "
+                f"through send.live; change text with a filter, or wait with `await send(request)`",
                 plugin=layer.plugin,
                 response=response,
             )
         await gate.emit(response.text[len(gate.out) :])
 
-    def _failure(self, layer: Layer, error: Exception, send: _Send[In, Out]) -> PluginError:
+    def _failure(self, layer: Layer, error: BaseException, send: _Send[In, Out]) -> PluginError:
         last: object = send.last
         return PluginError(
-            f"plugin {layer.plugin!r} failed in its {layer.hook} hook: {explain(error)}",
+            f"{layer} failed in its {layer.hook} hook: {explain(error)}",
             plugin=layer.plugin,
             response=last if isinstance(last, Response) else None,
         )
@@ -263,10 +360,15 @@ def _text(found: object) -> str:
     return found
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Return what went wrong in somebody's function, in words for its author."""
     if isinstance(error, _Misuse):
         return str(error)
+    if isinstance(error, FrozenInstanceError):
+        return (
+            f"it tried to change what it was given ({error}); requests, responses and messages are "
+            f"read-only: return a copy, as in `request.replace(model=…)`"
+        )
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if in_sync() and _needs_loop(error):
         message += (

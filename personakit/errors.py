@@ -13,6 +13,7 @@
         ├── Blocked              a plugin refused on purpose: `.reason`
         ├── PluginError          a plugin broke: `.plugin`, `.response` (what was paid for)
         ├── StreamStarted        a plugin sent again after text had gone out
+        ├── TooManyRounds        the model called tools without end: `.response`
         └── BackendError         the other side: `.partial` (the text that had arrived)
             ├── AuthenticationFailed
             ├── BadRequest
@@ -155,6 +156,21 @@ class PluginError(RunError):
 
 class StreamStarted(RunError):
     """A plugin called `send` again although text of a first answer had already gone out."""
+
+
+class TooManyRounds(RunError):
+    """The model called tools again and again, and never answered.
+
+    Attributes:
+        response: What it had said so far.
+    """
+
+    def __init__(self, message: str, *, response: Response | None = None) -> None:
+        super().__init__(message)
+        self.response = response
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.message,), {"response": self.response}
 
 
 class BackendError(RunError):

@@ -22,11 +22,13 @@ _HIDDEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 def write_request(request: Request) -> Any:
     """Return what is recorded of a request: what its body says."""
     given = {k: v for k, v in request.parameters.items() if k not in SECRET}
-    written = {
+    written: dict[str, Any] = {
         "messages": [message.to_api() for message in request.messages],
         "model": request.model,
         "parameters": thaw(given),
     }
+    if request.tools:
+        written["tools"] = [tool.to_api() for tool in request.tools]
     # What is compared later has been through JSON, so this has to be as well.
     return json.loads(dumps(_folded(written)))
 

@@ -75,6 +75,39 @@ class Send(Protocol):
         """
         ...
 
+    @property
+    def started(self) -> bool:
+        """Whether text of this layer has gone out already: from then on nothing can be sent again.
+
+        Always False when the caller wants the whole answer.
+        """
+        ...
+
+    def emit(self, text: str) -> Awaitable[None]:
+        """Let text of your own go out now, where the caller streams; for an answer you have.
+
+        The response that you return must begin with all that went out.
+        """
+        ...
+
+    def run(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Response]:
+        """Run another persona with the same runner and wait for its whole answer.
+
+        Its plugins and those of the config stand around it, without the one that asks.
+
+        Args:
+            persona: A name, a path or a persona.
+            prompt: What is said to it.
+            options: As in `Runner.run`: variables, model, parameters.
+
+        Raises:
+            UsageError: The persona or its variables are wrong.
+            RunError: Its run failed.
+        """
+        ...
+
 
 class SendTool(Protocol):
     """Passes a tool call on to the next plugin, and at the end to the tool."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from personakit.frozen import FrozenDict, freeze, thaw
+
+if TYPE_CHECKING:
+    from personakit.tools import Tool
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -120,6 +123,7 @@ class Request:
         variables: The values that its templates were rendered with.
         max_retries: How often the HTTP client may try again; None leaves it its own default (2).
         timeout: Seconds that the upstream may stay silent; None leaves the client's default (600).
+        tools: What the model may call.
     """
 
     model: str
@@ -129,9 +133,11 @@ class Request:
     variables: Mapping[str, Any] = field(default_factory=FrozenDict)
     max_retries: int | None = None
     timeout: float | None = None
+    tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", tuple(self.messages))
+        object.__setattr__(self, "tools", tuple(self.tools))
         object.__setattr__(self, "parameters", freeze(self.parameters))
         object.__setattr__(self, "variables", freeze(self.variables))
 
@@ -169,14 +175,26 @@ class Request:
         """Return a copy with `messages` appended."""
         return self.replace(messages=(*self.messages, *messages))
 
+    def with_tools(self, *tools: Tool) -> Request:
+        """Return a copy with `tools` added; one of the same name as another takes its place."""
+        named = {tool.name: tool for tool in (*self.tools, *tools)}
+        return self.replace(tools=tuple(named.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the upstream counted them."""
+    """Tokens, as the upstream counted them; of several calls, ``+`` gives the sum."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.total_tokens + other.total_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +229,8 @@ class Response:
         parsed: The value of a structured answer.
         timings: When and how long.
         metadata: What plugins wish to hand to the caller.
+        messages: What the run added to the conversation: the answer, and before it the calls of
+            tools and their results.
     """
 
     text: str
@@ -225,6 +245,7 @@ class Response:
     parsed: Any = None
     timings: Timings | None = None
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
+    messages: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tool_calls", tuple(self.tool_calls))

@@ -10,7 +10,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from personakit.errors import ConfigError, PersonakitError, PluginError, did_you_mean
@@ -137,6 +137,61 @@ def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return found, shared
 
 
+def arguments(
+    function: Callable[..., Any], origin: str
+) -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Return the JSON Schema of a function's arguments, and what checks and converts them.
+
+    Args:
+        function: A function with type hints.
+        origin: The function as an error message names it.
+
+    Raises:
+        ConfigError: A parameter cannot be given by name, or its type has no JSON Schema.
+    """
+    from pydantic import (  # noqa: PLC0415
+        ConfigDict,
+        Field,
+        PydanticUserError,
+        ValidationError,
+        create_model,
+    )
+
+    fields: dict[str, Any] = {}
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise ConfigError(
+                    f"{origin}: parameter {str(parameter)!r} cannot be given by name; a tool's "
+                    f"parameters have names of their own"
+                )
+            default = ... if parameter.default is parameter.empty else parameter.default
+            said = _described(function, name) or None
+            fields[name] = (hints.get(name, Any), Field(default, description=said))
+        model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        schema = model.model_json_schema()
+    except (NameError, TypeError, PydanticUserError) as error:
+        raise ConfigError(
+            f"{origin}: {str(error).partition(chr(10))[0]}; give its parameters types that JSON "
+            f"can hold"
+        ) from None
+    schema.pop("title", None)
+    for described in schema.get("properties", {}).values():
+        described.pop("title", None)
+
+    def check(given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            made = model.model_validate_json(json.dumps(given))
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+            raise ValueError("; ".join(said)) from None
+        return {name: getattr(made, name) for name in fields}
+
+    return schema, check
+
+
 def _plain(value: Any) -> bool:
     """Tell whether a value can be written as JSON."""
     try:
@@ -145,8 +200,8 @@ def _plain(value: Any) -> bool:
         return False
 
 
-def _described(target: type, name: str) -> str:
-    """Return what the docstring of a class says of a parameter, in Google's style."""
+def _described(target: Any, name: str) -> str:
+    """Return what the docstring of a class or function says of a parameter, in Google's style."""
     lines = inspect.cleandoc(target.__doc__ or "").split("\n")
     heads = [i for i, line in enumerate(lines) if re.match(rf"\s+{name}(?: \(.*\))?: ", line)]
     if not heads:

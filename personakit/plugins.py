@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from personakit import options
 from personakit.chain import Layer
@@ -26,11 +26,26 @@ from personakit.hookspecs import PROJECT
 from personakit.inspection import MARK, examine, setup_of
 from personakit.persona import Persona
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
+from personakit.tools import Tool
 from personakit.uses import PluginUse
 
 _ARGUMENTS = frozenset(("request", "call", "send", "persona"))
-Made = tuple[str, Any, bool]
-"""A plugin's name, the object whose hooks are bound, and whether to go on when it fails."""
+
+
+class Made(NamedTuple):
+    """A plugin that was made with its options.
+
+    Attributes:
+        name: The plugin's name.
+        target: The object whose hooks are bound.
+        skip: Whether to go on when it fails before anything was sent.
+        origin: The plugin as an error message names it.
+    """
+
+    name: str
+    target: Any
+    skip: bool
+    origin: str
 
 
 @dataclass(slots=True)
@@ -69,11 +84,24 @@ class Bound:
         chat: Layers around a model call, first = outermost.
         tool: Layers around a tool call.
         observers: The observe hooks, each with its plugin's name.
+        tools: The tools that the persona lists and an installed plugin contributes.
     """
 
     chat: tuple[Layer, ...] = ()
     tool: tuple[Layer, ...] = ()
     observers: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    tools: tuple[Tool, ...] = ()
+
+    def without(self, plugins: frozenset[str]) -> Bound:
+        """Return the same without some plugins."""
+        if not plugins:
+            return self
+        return Bound(
+            tuple(layer for layer in self.chat if layer.plugin not in plugins),
+            tuple(layer for layer in self.tool if layer.plugin not in plugins),
+            tuple(pair for pair in self.observers if pair[0] not in plugins),
+            self.tools,
+        )
 
 
 @dataclass(slots=True)
@@ -197,11 +225,12 @@ class Plugins:
         made = list(outer)
         for use in persona.plugins:
             try:
-                made.append((use.name, self._made(use), use.on_error == "skip"))
+                made.append(self._made(use))
             except ConfigError as error:
                 problem = (use.document or persona.document).problem(str(error), use.at)
                 raise PersonaError([problem]) from None
-        return _bound(made)
+        tools = (self.find("tool", name) for name in persona.tools)
+        return _bound(made, tuple(tool.tool() for tool in tools if tool is not None))
 
     def check(self, persona: Persona) -> None:
         """Check that what a persona lists is installed; a plugin of that name is not imported.
@@ -228,18 +257,20 @@ class Plugins:
         if isinstance(item, str):
             item = PluginUse(item)
         if isinstance(item, PluginUse):
-            return item.name, self._made(item), item.on_error == "skip"
+            return self._made(item)
         plugin = Plugin(getattr(item, "__name__", type(item).__name__))
         try:
             examine(plugin.name, item)
         except PluginError as error:
             raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
-        return plugin.name, options.make(plugin.origin, item, {}, plugin=plugin.name), False
+        made = options.make(plugin.origin, item, {}, plugin=plugin.name)
+        return Made(plugin.name, made, False, plugin.origin)
 
-    def _made(self, use: PluginUse) -> Any:
+    def _made(self, use: PluginUse) -> Made:
         """Return the object whose hooks a use of a plugin binds."""
         plugin = self.usable(use.name)
-        return options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
+        made = options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
+        return Made(use.name, made, use.on_error == "skip", plugin.origin)
 
     def usable(self, name: str) -> Plugin:
         """Return a plugin that can be bound, imported.
@@ -261,19 +292,19 @@ class Plugins:
         return plugin
 
 
-def _bound(made: list[Made]) -> Bound:
+def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
     layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
     observers = []
-    for name, plugin, skip in made:
+    for name, plugin, skip, origin in made:
         for hook, kept in layers.items():
             function = getattr(plugin, hook, None)
             if function is not None and hasattr(function, MARK):
                 wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
-                kept.append(Layer(name, hook, function, wants, skip))
+                kept.append(Layer(name, hook, function, wants, skip, origin))
         watch = getattr(plugin, "observe", None)
         if watch is not None and hasattr(watch, MARK):
             observers.append((name, watch))
-    return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers))
+    return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
 
 
 def _say(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from personakit.checks import NAME
 from personakit.errors import PluginError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
+from personakit.tools import Tool
 
 _SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 KINDS = (
@@ -41,6 +42,24 @@ class Contribution:
     name: str
     value: Any
     plugin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A tool whose schema is made when a run needs it: that takes a while."""
+
+    function: Callable[..., Any] | Tool
+    name: str
+    description: str
+    timeout: float | None
+
+    def tool(self) -> Tool:
+        """Return the tool."""
+        if isinstance(self.function, Tool):
+            return self.function
+        return Tool.of(
+            self.function, name=self.name, description=self.description, timeout=self.timeout
+        )
 
 
 @dataclass(slots=True)
@@ -100,9 +119,24 @@ class Registry:
         )
         self._add("provider", name, made)
 
-    def tool(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Contribute a tool: a function whose name and docstring the model gets to see."""
-        self._add("tool", function.__name__, function)
+    def tool(
+        self,
+        function: Callable[..., Any] | Tool,
+        *,
+        name: str = "",
+        description: str = "",
+        timeout: float | None = 60,
+    ) -> Callable[..., Any] | Tool:
+        """Contribute a tool, which personas list under `tools:`; return it as it was given.
+
+        Args:
+            function: A function with type hints, `def` or `async def`; or a `personakit.Tool`.
+            name: What the model calls it; none for the function's own name.
+            description: What it does, for the model; none for the function's docstring.
+            timeout: Seconds that a call may take; None for as long as it likes.
+        """
+        named = name or (function.name if isinstance(function, Tool) else function.__name__)
+        self._add("tool", named, Pending(function, name, description, timeout))
         return function
 
     def loader(self, scheme: str, function: Callable[[str], str | bytes]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
@@ -11,22 +10,37 @@ from typing import Any, Protocol, TypedDict, Unpack
 from personakit import parameters as rules
 from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
-from personakit.chain import Chain, explain
+from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.drive import Emit, Run, Stream, adrive, drive
-from personakit.errors import ConfigError, PersonakitError, PluginError
+from personakit.errors import ConfigError
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
+from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
+from personakit.trace import Trace
 from personakit.watch import Leaving, Nothing, Watch
+
+Prompt = str | Request | None
+"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
 
 
 class Options(TypedDict, total=False):
-    """What every way of running a persona takes by name; see `Runner.render`."""
+    """What every way of running a persona takes by name.
+
+    Attributes:
+        variables: As in `Runner.render`.
+        model: As in `Runner.render`.
+        parameters: As in `Runner.render`.
+        trace: A new `Trace`, which is filled with what each layer does.
+        max_rounds: How often the model may be called when it calls tools; default 10.
+    """
 
     variables: Mapping[str, Any] | None
     model: str | None
     parameters: Mapping[str, Any] | None
+    trace: Trace | None
+    max_rounds: int
 
 
 class SendsRequests(Protocol):
@@ -100,24 +114,49 @@ class Runner(Catalog):
         )
 
     def _run(
-        self, found: Persona, request: Request, backend: SendsRequests
+        self,
+        found: Persona,
+        request: Request,
+        backend: SendsRequests,
+        options: Options,
+        without: frozenset[str] = frozenset(),
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         """Return the coroutine function of a run: the plugins around the backend."""
-        bound = self.bind(found)
+        bound = self.bind(found).without(without)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
 
         async def end(request: Request, emit: Emit | None) -> Response:
+            _check_tools(found, request)
             await watch("sent", request=request)
             response = await backend.send(request, emit)
             await watch("answered", request=request, response=response)
             return response
 
+        async def aside(
+            layer: Layer, given: Request, who: Reference, prompt: Prompt, how: Options
+        ) -> Response:
+            if isinstance(backend, Nothing):
+                raise Leaving(given)
+            other = self.load(who)
+            run = self._run(
+                other, self._ready(other, prompt, how), backend, how, without | {layer.plugin}
+            )
+            return await run(None)
+
         async def run(emit: Emit | None) -> Response:
-            chain = Chain(bound.chat, end, found, Request, Response, watch.skipped)
+            trace = options.get("trace")
+            around = Chain(bound.chat, end, found, Request, Response, watch.skipped, aside, trace)
+
+            def around_tool(call: Any) -> Chain[ToolCall, ToolResult]:
+                return Chain(
+                    bound.tool, call, found, ToolCall, ToolResult, watch.skipped, aside, trace
+                )
+
+            rounds = Rounds(around, around_tool, watch, options.get("max_rounds", MAX_ROUNDS))
             await watch("started", request=request)
             try:
-                response = await chain.call(request, watch.timed(emit))
+                response = await rounds.run(request, watch.timed(emit))
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise
@@ -132,7 +171,7 @@ class Runner(Catalog):
     # --- the four drivers, and the one that sends nothing ---------------------------------------
 
     def run(
-        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Response:
         """Run a persona and return the whole answer. Arguments and errors as in `render`.
 
@@ -142,7 +181,7 @@ class Runner(Catalog):
         return self._complete(self._start(persona, prompt, options))
 
     async def arun(
-        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Response:
         """As `run`, awaited."""
         run = self._start(persona, prompt, options)
@@ -152,21 +191,21 @@ class Runner(Catalog):
         return call.finished()
 
     def stream(
-        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Stream[Response]:
         """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
         run: Run[Response] = Run(self._start(persona, prompt, options))
         return Stream(run, is_async=False)
 
     def astream(
-        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Stream[Response]:
         """As `stream`, for `async for`."""
         run: Run[Response] = Run(self._start(persona, prompt, options))
         return Stream(run, is_async=True)
 
     def prepare(
-        self, persona: Reference, prompt: str | None = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Request:
         """Return the request as it would leave, after the plugins; nothing is sent.
 
@@ -176,27 +215,31 @@ class Runner(Catalog):
         found = self.load(persona)
         request = self._ready(found, prompt, options)
         try:
-            self._complete(self._run(found, request, Nothing()))
+            self._complete(self._run(found, request, Nothing(), options))
         except Leaving as leaving:
             return leaving.request
         return request
 
     def _start(
-        self, persona: Reference, prompt: str | None, options: Options
+        self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = self.load(persona)
         request = self._ready(found, prompt, options)
-        return self._run(found, request, self._openai())
+        return self._run(found, request, self._openai(), options)
 
-    def _ready(self, persona: Persona, prompt: str | None, options: Options) -> Request:
-        if persona.tools:
-            raise ConfigError(
-                f"{persona.path}: tools are read and checked, but not run by this version; "
-                f"take `tools:` out to run the persona"
+    def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
+        if isinstance(prompt, Request):
+            request = prompt
+        else:
+            request = self.render(
+                persona,
+                prompt,
+                variables=options.get("variables"),
+                model=options.get("model"),
+                parameters=options.get("parameters"),
             )
-        request = self.render(persona, prompt, **options)
         # Before the embedded model is announced: a plugin that is wrong ends the run here.
-        self.bind(persona)
+        request = request.with_tools(*self.bind(persona).tools)
         return request if request.model else request.replace(model=self.router.default_model())
 
     @staticmethod
@@ -211,16 +254,26 @@ class Runner(Catalog):
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
         """Run one tool call through the `tool` hooks of a persona's plugins.
 
+        A call that goes wrong is a result with `is_error`, which the model would get to read.
+
         Raises:
-            ConfigError: No plugin contributes a tool of that name.
-            PluginError: A plugin or the tool failed.
+            Blocked: A plugin or the tool refuses.
+            PluginError: A plugin failed.
         """
         found = self.load(persona)
         bound = self.bind(found)
         watch = Watch(bound, found.name)
+        found_tool = self.plugins.find("tool", call.name)
+        tools = {call.name: found_tool.tool()} if found_tool else {}
+
+        async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
+            return await call_tool(call, tools)
+
+        async def aside(*_: Any) -> Response:
+            raise ConfigError("another persona can be run for a tool call only within a run")
 
         async def run(emit: Emit) -> ToolResult:
-            chain = Chain(bound.tool, self._tool, found, ToolCall, ToolResult, watch.skipped)
+            chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, aside)
             result = await chain.call(call)
             await watch("tool", call=call, result=result)
             return result
@@ -229,26 +282,6 @@ class Runner(Catalog):
         for _ in drive(driven):
             pass
         return driven.finished()
-
-    async def _tool(self, call: ToolCall, emit: Emit | None = None) -> ToolResult:
-        import json  # noqa: PLC0415
-
-        function = self.plugins.find("tool", call.name)
-        if function is None:
-            raise ConfigError(f"no plugin contributes a tool {call.name!r}")
-        try:
-            arguments = json.loads(call.arguments)
-            if not isinstance(arguments, dict):
-                raise TypeError("its arguments are no JSON object")
-            content = function(**arguments)
-            if inspect.isawaitable(content):
-                content = await content
-            text = content if isinstance(content, str) else json.dumps(content)
-        except PersonakitError:
-            raise
-        except Exception as error:
-            raise PluginError(f"tool {call.name!r} failed: {explain(error)}") from error
-        return ToolResult(call.id, text)
 
     def _openai(self) -> SendsRequests:
         if self._backend is None:
@@ -269,6 +302,17 @@ class Runner(Catalog):
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             await clients.aclose()
+
+
+def _check_tools(persona: Persona, request: Request) -> None:
+    """Check that every tool that a persona lists is there, now that all plugins had their turn."""
+    missing = set(persona.tools) - {tool.name for tool in request.tools}
+    if missing:
+        names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        raise ConfigError(
+            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
+            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+        )
 
 
 def _response_format(persona: Persona) -> Mapping[str, Any]:

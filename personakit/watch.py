@@ -60,7 +60,7 @@ class Watch:
         """Return when the run began and how long it took."""
         return Timings(self._started, time.perf_counter() - self._clock, self._first_text)
 
-    async def skipped(self, layer: Layer, error: Exception) -> None:
+    async def skipped(self, layer: Layer, error: BaseException) -> None:
         """Log a plugin that was passed over, and tell the observers."""
         _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
         await self("skipped", error=error, plugin=layer.plugin)

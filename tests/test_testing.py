@@ -113,7 +113,11 @@ class Shout:
 
 
 def test_check_plugin_returns_the_response() -> None:
-    assert check_plugin(Shout(), ["hello"]).text == check_plugin(Shout, ["hello"]).text == "HELLO"
+    assert (
+        check_plugin(Shout(), "Hi!", ["hello"]).text
+        == check_plugin(Shout, "Hi!", ["hello"]).text
+        == "HELLO"
+    )
 
 
 class CutsEachPiece:

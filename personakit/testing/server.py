@@ -1,167 +1,17 @@
-"""What authors of plugins and personas test with: fakes, a real server, and checks.
-
-::
-
-    from personakit.testing import check_plugin
-
-    def test_shout():
-        response = check_plugin(Shout(), ["hello"])
-        assert response.text == "HELLO"
-"""
+"""A real server on loopback for the openai client."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, AnyStr, Self
+from typing import Any, Self
 
 from personakit.config import Config
-from personakit.drive import Emit
-from personakit.hookspecs import Filter
-from personakit.messages import Request, Response, Usage
-from personakit.persona import Persona
-from personakit.runner import Runner
-
-Answer = str | Response | Exception | Callable[[Request], "str | Response"]
-MODES = ("run", "arun", "stream", "astream")
-
-
-def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
-    """Yield a text in pieces of `size` characters; 0 for the whole text at once."""
-    step = size or max(len(text), 1)
-    return (text[start : start + step] for start in range(0, len(text), step))
-
-
-@dataclass(slots=True)
-class Upstream:
-    """A model that answers from a list: pass it to ``Runner(backend=...)``.
-
-    Attributes:
-        answers: For each request in turn: a text, a `Response`, an exception to raise, or a
-            function of the request. The last one answers all further requests.
-        size: Characters a streamed piece has; 0 streams the text as one piece.
-        fail_after: Raise ConnectionError after so many characters of a text; None never.
-        requests: The requests that arrived.
-    """
-
-    answers: Sequence[Answer] = ("Hello!",)
-    size: int = 3
-    fail_after: int | None = None
-    requests: list[Request] = field(default_factory=list)
-
-    async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Answer the next request."""
-        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
-        self.requests.append(request)
-        if isinstance(answer, Exception):
-            raise answer
-        if callable(answer):
-            answer = answer(request)
-        if isinstance(answer, str):
-            usage = Usage(len(request.messages), len(answer), len(request.messages) + len(answer))
-            answer = Response(answer, finish_reason="stop", model=request.model, usage=usage)
-        text = answer.text if self.fail_after is None else answer.text[: self.fail_after]
-        if emit is not None:
-            for piece in pieces(text, self.size):
-                await emit(piece)
-        if self.fail_after is not None:
-            raise ConnectionError(f"the fake upstream breaks off after {self.fail_after}")
-        return answer.replace(request=request)
-
-
-def runner(
-    answers: Sequence[Answer] = ("Hello!",), *, plugins: Iterable[Any] = (), size: int = 3
-) -> tuple[Runner, Upstream]:
-    """Return a runner that sees no config, no environment and no network, and its upstream."""
-    upstream = Upstream(answers, size)
-    config = Config(model="test/model", path=())
-    return Runner(config, plugins=plugins, backend=upstream), upstream
-
-
-def persona(system: str = "You are a test.", **keys: Any) -> Persona:
-    """Return a persona made of keys of the file format."""
-    return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")
-
-
-def in_mode(mode: str, run_with: Runner, who: Any, prompt: str | None = None) -> Response:
-    """Run a persona in one of `MODES` and return the response.
-
-    Raises:
-        AssertionError: What was streamed is not the text of the response.
-    """
-    if mode == "run":
-        return run_with.run(who, prompt)
-    if mode == "arun":
-        return asyncio.run(run_with.arun(who, prompt))
-    if mode == "stream":
-        stream = run_with.stream(who, prompt)
-        text = "".join(stream)
-    else:
-        stream = run_with.astream(who, prompt)
-
-        async def read() -> str:
-            return "".join([piece async for piece in stream])
-
-        text = asyncio.run(read())
-    assert text == stream.response.text, (
-        f"streamed {text!r}, but responded {stream.response.text!r}"
-    )
-    return stream.response
-
-
-def check_plugin(
-    plugin: Any,
-    answers: Sequence[Answer] = ("Hello!",),
-    prompt: str | None = "Hi!",
-    *,
-    sizes: Iterable[int] = (0, 1, 2, 3, 7),
-) -> Response:
-    """Run a plugin in all modes and over several sizes of streamed pieces; return the response.
-
-    Args:
-        plugin: An object with hooks, or a class that can be made without options.
-        answers: What the model says; see `Upstream`.
-        prompt: What the user says.
-        sizes: Characters that a streamed piece has; 0 streams a text as one piece.
-
-    Raises:
-        AssertionError: Two runs gave different texts.
-    """
-    first: Response | None = None
-    for size in sizes:
-        for mode in MODES:
-            running, _ = runner(answers, plugins=[plugin], size=size)
-            response = in_mode(mode, running, persona(), prompt)
-            first = first or response
-            assert response.text == first.text, (
-                f"{mode} in pieces of {size} gave {response.text!r}, run gave {first.text!r}"
-            )
-    assert first is not None
-    return first
-
-
-def check_filter(make: Callable[[], Filter], text: str, expected: str) -> None:
-    """Feed a text to a filter in pieces of every size and at every single cut.
-
-    Args:
-        make: Returns a new filter.
-        text: What goes in.
-        expected: What must come out.
-
-    Raises:
-        AssertionError: Something else came out.
-    """
-    cuts = [list(pieces(text, size)) for size in range(len(text) + 1)]
-    cuts += [[text[:at], text[at:]] for at in range(1, len(text))]
-    for cut in cuts:
-        one = make()
-        found = "".join([one.feed(piece) for piece in cut]) + one.flush()
-        assert found == expected, f"cut as {cut!r} gave {found!r}, expected {expected!r}"
+from personakit.testing.upstream import pieces
 
 
 @dataclass(frozen=True, slots=True)

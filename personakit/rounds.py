@@ -1,0 +1,119 @@
+"""The tool loop: the model is called, what it calls is called, until it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from personakit.chain import Chain
+from personakit.drive import Emit, in_sync
+from personakit.errors import TooManyRounds, did_you_mean
+from personakit.messages import Message, Request, Response, ToolCall, ToolResult, Usage
+from personakit.tools import Tool, ToolFailed
+
+MAX_ROUNDS = 10
+_BETWEEN = "\n\n"
+
+
+@dataclass(slots=True)
+class Rounds:
+    """The rounds of one run.
+
+    Attributes:
+        chat: The layers around the model.
+        around_tool: Returns the layers around a tool, given what calls it.
+        limit: How often the model may be called.
+        called: Told of each tool call and its result.
+    """
+
+    chat: Chain[Request, Response]
+    around_tool: Callable[[Callable[..., Awaitable[ToolResult]]], Chain[ToolCall, ToolResult]]
+    called: Callable[..., Awaitable[None]]
+    limit: int = MAX_ROUNDS
+    _exchanged: list[Message] = field(default_factory=list)
+    _texts: list[str] = field(default_factory=list)
+    _usage: Usage | None = None
+    _cost: float | None = None
+
+    async def run(self, request: Request, emit: Emit | None) -> Response:
+        """Return the answer; of several rounds, with the text of all of them.
+
+        Raises:
+            TooManyRounds: The model called tools again and again.
+        """
+        for number in range(1, self.limit + 1):
+            response = await self.chat.call(request, self._joined(emit))
+            self._count(response)
+            tools = {tool.name: tool for tool in (response.request or request).tools}
+            if not response.tool_calls or not tools:
+                return self._whole(response)
+            if number == self.limit:
+                break
+            results = await self._call(response.tool_calls, tools)
+            said = (
+                Message("tool", result.content, tool_call_id=result.call_id) for result in results
+            )
+            added = (response.message, *said)
+            self._exchanged += added
+            request = request.with_messages(*added)
+        raise TooManyRounds(
+            f"the model still calls tools after {self.limit} rounds; give it more with "
+            f"max_rounds, or tell it in the system text when to stop",
+            response=self._whole(response),
+        )
+
+    def _joined(self, emit: Emit | None) -> Emit | None:
+        """Return an `emit` that sets the text of a round apart from that of the rounds before."""
+        if emit is None or not self._texts:
+            return emit
+        before = [_BETWEEN]
+
+        async def apart(text: str) -> None:
+            await emit((before.pop() if before else "") + text)
+
+        return apart
+
+    def _count(self, response: Response) -> None:
+        if response.text:
+            self._texts.append(response.text)
+        if response.usage is not None:
+            self._usage = response.usage + (self._usage or Usage())
+        if response.cost is not None:
+            self._cost = response.cost + (self._cost or 0.0)
+
+    def _whole(self, response: Response) -> Response:
+        changes: dict[str, Any] = {"messages": (*self._exchanged, response.message)}
+        if self._exchanged:
+            changes |= {
+                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": self._cost
+            }  # fmt: skip
+        return response.replace(**changes)
+
+    async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
+        """Return the results of a round's calls, which run at the same time in the async API."""
+
+        async def one(call: ToolCall) -> ToolResult:
+            chain = self.around_tool(lambda call, emit: call_tool(call, tools))
+            result = await chain.call(call)
+            await self.called("tool", call=call, result=result)
+            return result
+
+        if in_sync() or len(calls) == 1:
+            return [await one(call) for call in calls]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(call)) for call in calls]
+        return [task.result() for task in tasks]
+
+
+async def call_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
+    """Call a tool; what goes wrong is a result that tells the model so."""
+    tool = tools.get(call.name)
+    try:
+        if tool is None:
+            hint = did_you_mean(call.name, tools) or f"; there are: {', '.join(tools) or 'none'}"
+            raise ToolFailed(f"there is no tool {call.name!r}{hint}")
+        return ToolResult(call.id, await tool.call(call.arguments))
+    except ToolFailed as error:
+        return ToolResult(call.id, f"error: {error}", is_error=True)

@@ -1,0 +1,132 @@
+"""The checks: a plugin in every mode, a filter at every cut."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from personakit.hookspecs import Filter
+from personakit.messages import Request, Response
+from personakit.persona import Persona
+from personakit.runner import Runner
+from personakit.testing.upstream import Answer, pieces, runner
+from personakit.testing.upstream import persona as test_persona
+
+MODES = ("run", "arun", "stream", "astream")
+
+
+def in_mode(
+    mode: str, run_with: Runner, who: Any, prompt: str | Request | None = None, **options: Any
+) -> Response:
+    """Run a persona in one of `MODES` and return the response.
+
+    Raises:
+        AssertionError: What was streamed is not the text of the response.
+    """
+    if mode == "run":
+        return run_with.run(who, prompt, **options)
+    if mode == "arun":
+        return asyncio.run(run_with.arun(who, prompt, **options))
+    if mode == "stream":
+        stream = run_with.stream(who, prompt, **options)
+        text = "".join(stream)
+    else:
+        stream = run_with.astream(who, prompt, **options)
+
+        async def read() -> str:
+            return "".join([piece async for piece in stream])
+
+        text = asyncio.run(read())
+    assert text == stream.response.text, (
+        f"streamed {text!r}, but responded {stream.response.text!r}"
+    )
+    return stream.response
+
+
+def check_plugin(
+    plugin: Any,
+    request: str | Request | None = "Hi!",
+    answers: Sequence[Answer] = ("Hello!",),
+    *,
+    persona: Persona | None = None,
+    sizes: Iterable[int] = (0, 1, 2, 3, 7),
+) -> Response:
+    """Run a plugin sync and async, whole and streamed in pieces of several sizes.
+
+    All runs must end alike: in the same text, tool calls, finish reason and parsed value, or in
+    the same error; and what is streamed must be the text of the response.
+
+    Args:
+        plugin: An object with hooks, which serves all the runs; or a class or function without
+            required arguments, which makes a new one for each run.
+        request: What the user says, or a whole request; None for a run without a prompt.
+        answers: What the model says; see `Upstream`.
+        persona: Who runs; None for ``testing.persona()``.
+        sizes: Characters that a streamed piece has; 0 streams a text as one piece.
+
+    Returns:
+        The response of the first run.
+
+    Raises:
+        AssertionError: Two runs ended differently.
+        Exception: What every run raised, so that ``pytest.raises`` can expect it.
+    """
+    if isinstance(request, list | tuple):
+        raise TypeError("check_plugin(plugin, request, answers): the second is what the user says")
+    who = persona or test_persona()
+    first: tuple[str, Response | Exception] | None = None
+    for size in sizes:
+        for mode in MODES:
+            made = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
+            running, _ = runner(answers, plugins=[made], size=size)
+            ended: Response | Exception
+            try:
+                ended = in_mode(mode, running, who, request)
+            except AssertionError:
+                raise
+            except Exception as error:
+                ended = error
+            here = f"{mode} in pieces of {size}"
+            first = first or (here, ended)
+            assert _outcome(ended) == _outcome(first[1]), (
+                f"{here} gave {_shown(ended)}, {first[0]} gave {_shown(first[1])}"
+            )
+    assert first is not None, "sizes is empty"
+    if isinstance(first[1], Exception):
+        raise first[1]
+    return first[1]
+
+
+def _outcome(ended: Response | Exception) -> tuple[Any, ...]:
+    """Return what must be the same in every mode."""
+    if isinstance(ended, Exception):
+        return type(ended), str(ended)
+    return ended.text, ended.tool_calls, ended.finish_reason, ended.parsed
+
+
+def _shown(ended: Response | Exception) -> str:
+    if isinstance(ended, Exception):
+        return f"{type(ended).__name__}: {ended}"
+    text, *rest = _outcome(ended)
+    return f"{text!r} {rest}"
+
+
+def check_filter(make: Callable[[], Filter], text: str, expected: str) -> None:
+    """Feed a text to a filter in pieces of every size and at every single cut.
+
+    Args:
+        make: Returns a new filter.
+        text: What goes in.
+        expected: What must come out.
+
+    Raises:
+        AssertionError: Something else came out.
+    """
+    cuts = [list(pieces(text, size)) for size in range(len(text) + 1)]
+    cuts += [[text[:at], text[at:]] for at in range(1, len(text))]
+    for cut in cuts:
+        one = make()
+        found = "".join([one.feed(piece) for piece in cut]) + one.flush()
+        assert found == expected, f"cut as {cut!r} gave {found!r}, expected {expected!r}"

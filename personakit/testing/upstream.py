@@ -1,0 +1,73 @@
+"""The fake model, and runners that see nothing but it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, AnyStr
+
+from personakit.config import Config
+from personakit.drive import Emit
+from personakit.messages import Request, Response, Usage
+from personakit.persona import Persona
+from personakit.runner import Runner
+
+Answer = str | Response | Exception | Callable[[Request], "str | Response"]
+
+
+def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
+    """Yield a text in pieces of `size` characters; 0 for the whole text at once."""
+    step = size or max(len(text), 1)
+    return (text[start : start + step] for start in range(0, len(text), step))
+
+
+@dataclass(slots=True)
+class Upstream:
+    """A model that answers from a list: pass it to ``Runner(backend=...)``.
+
+    Attributes:
+        answers: For each request in turn: a text, a `Response`, an exception to raise, or a
+            function of the request. The last one answers all further requests.
+        size: Characters a streamed piece has; 0 streams the text as one piece.
+        fail_after: Raise ConnectionError after so many characters of a text; None never.
+        requests: The requests that arrived.
+    """
+
+    answers: Sequence[Answer] = ("Hello!",)
+    size: int = 3
+    fail_after: int | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Answer the next request."""
+        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+        self.requests.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, str):
+            usage = Usage(len(request.messages), len(answer), len(request.messages) + len(answer))
+            answer = Response(answer, finish_reason="stop", model=request.model, usage=usage)
+        text = answer.text if self.fail_after is None else answer.text[: self.fail_after]
+        if emit is not None:
+            for piece in pieces(text, self.size):
+                await emit(piece)
+        if self.fail_after is not None:
+            raise ConnectionError(f"the fake upstream breaks off after {self.fail_after}")
+        return answer.replace(request=request)
+
+
+def runner(
+    answers: Sequence[Answer] = ("Hello!",), *, plugins: Iterable[Any] = (), size: int = 3
+) -> tuple[Runner, Upstream]:
+    """Return a runner that sees no config, no environment and no network, and its upstream."""
+    upstream = Upstream(answers, size)
+    config = Config(model="test/model", path=())
+    return Runner(config, plugins=plugins, backend=upstream), upstream
+
+
+def persona(system: str = "You are a test.", **keys: Any) -> Persona:
+    """Return a persona made of keys of the file format."""
+    return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")

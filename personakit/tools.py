@@ -1,0 +1,178 @@
+"""Tools: functions that a model may call, each with the JSON Schema of its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import json
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from personakit import options
+from personakit.drive import in_sync
+from personakit.errors import Blocked, ConfigError
+from personakit.frozen import freeze, thaw
+from personakit.persona import TOOL
+
+TIMEOUT = 60.0
+_NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+class ToolFailed(Exception):
+    """A tool call that failed; the message is for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may call.
+
+    Attributes:
+        name: What the model calls it: letters, digits, ``_`` and ``-``, at most 64.
+        function: Called with the arguments by name; `def`, or `async def`. What it returns is the
+            result: a text, or anything that JSON can hold.
+        description: What it does, for the model.
+        parameters: The JSON Schema of its arguments, an object.
+        timeout: Seconds that a call may take; None for as long as it likes.
+        check: Called with the arguments that the model gave; returns them converted, or raises
+            ValueError with what is wrong.
+    """
+
+    name: str
+    function: Callable[..., Any] = field(repr=False)
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
+    timeout: float | None = TIMEOUT
+    check: Callable[[dict[str, Any]], dict[str, Any]] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not TOOL.match(self.name):
+            raise ConfigError(
+                f"{self.name!r} is no name of a tool: use at most 64 letters, digits, '_' and '-'"
+            )
+        object.__setattr__(self, "parameters", freeze(self.parameters))
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        *,
+        name: str = "",
+        description: str = "",
+        timeout: float | None = TIMEOUT,
+    ) -> Tool:
+        """Return the tool of a function, described by its signature and its docstring.
+
+        Args:
+            function: With type hints. Parameters are described in the docstring's ``Args:``.
+            name: None of the function's own.
+            description: Instead of the docstring's first part.
+            timeout: Seconds that a call may take.
+
+        Raises:
+            ConfigError: A parameter cannot be given by name, or its type has no JSON Schema.
+        """
+        named = name or function.__name__
+        schema, check = options.arguments(function, f"tool {named!r}")
+        said = inspect.getdoc(function) or ""
+        said = description or said.partition("\nArgs:")[0].strip()
+        return cls(named, function, said, schema, timeout, check)
+
+    def to_api(self) -> dict[str, Any]:
+        """Return the tool as chat.completions.create() takes it."""
+        function = {"name": self.name, "parameters": thaw(self.parameters)}
+        if self.description:
+            function["description"] = self.description
+        return {"type": "function", "function": function}
+
+    async def call(self, arguments: str) -> str:
+        """Call the function with arguments as the model wrote them, and return the result's text.
+
+        Raises:
+            ToolFailed: The arguments are wrong, the function raised, or it took too long.
+            Blocked: The function refuses.
+        """
+        given = _object(arguments)
+        try:
+            checked = given if self.check is None else self.check(given)
+        except ValueError as error:
+            raise ToolFailed(f"the arguments are wrong: {error}") from error
+        try:
+            result = await _within(self.timeout, self.function, checked)
+            return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        except TimeoutError as error:
+            said = f"it did not end within {self.timeout:g} s" if self.timeout else str(error)
+            raise ToolFailed(said) from error
+        except Blocked:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A function is of its process; what is stored or sent elsewhere is the description.
+        return _described, (self.name, self.description, dict(self.parameters), self.timeout)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
+        return self
+
+
+def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:
+    def function(**_: Any) -> str:
+        raise RuntimeError(f"tool {name!r} belongs to another process")
+
+    return Tool(name, function, description, parameters, timeout)
+
+
+def _object(arguments: str) -> dict[str, Any]:
+    try:
+        given = json.loads(arguments or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ToolFailed(f"the arguments are no JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise ToolFailed("the arguments are no JSON object")
+    return given
+
+
+async def _within(
+    seconds: float | None, function: Callable[..., Any], arguments: dict[str, Any]
+) -> Any:
+    """Call a function, sync or async, in any mode; a late result is dropped."""
+    if in_sync():
+        run = contextvars.copy_context().run
+        if seconds is None and not inspect.iscoroutinefunction(function):
+            return function(**arguments)
+        return _in_thread(lambda: run(_complete, function, arguments)).result(seconds)
+    async with asyncio.timeout(seconds):
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        run = contextvars.copy_context().run
+        result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
+        return await result if inspect.isawaitable(result) else result
+
+
+def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Call a function and wait for what it returns, in a thread without an event loop."""
+    result = function(**arguments)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _in_thread(function: Callable[[], Any]) -> concurrent.futures.Future[Any]:
+    """Run a function in a thread of its own, which does not keep the process from ending."""
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="personakit-tool", daemon=True).start()
+    return future

@@ -1,0 +1,1 @@
+"""A personakit plugin: otel."""
