@@ -19,7 +19,6 @@ from personakit import (
     Endpoint,
     Message,
     PersonaNotFound,
-    PluginError,
     Registry,
     Request,
     Response,
