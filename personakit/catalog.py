@@ -40,7 +40,7 @@ class Catalog:
 
     def __init__(self, config: Config, path: tuple[Path, ...], outer: tuple[Any, ...]) -> None:
         self.config = config
-        self.plugins = Plugins(config.select)
+        self.plugins = Plugins(config.select, config.allow_plugins)
         find_loader = functools.partial(self.plugins.find, "loader")
         self.library = Library((*path, *config.path), find_loader)
         self.router = Router(config, self.plugins.find)

@@ -239,9 +239,9 @@ class Chain(Generic[In, Out]):
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
             await self.skipped(layer, error)
-        except BaseException as error:
+        except BaseException:
             send.close()
-            self._left(send, error=error)
+            self._left(send, ended=True)
             raise
         if isinstance(result, self.takes):
             self._left(send, passed=result)
@@ -260,6 +260,7 @@ class Chain(Generic[In, Out]):
         given: Out | None = None,
         error: BaseException | None = None,
         skipped: bool = False,
+        ended: bool = False,
     ) -> None:
         """Note how a layer was left, where somebody asks."""
         step = send.step
@@ -270,7 +271,7 @@ class Chain(Generic[In, Out]):
             step.sent.append(passed)
         elif given is not None:
             step.response, step.way = given, step.way if step.sent else "answered"
-        else:
+        elif not ended:
             step.error, step.way = error, "skipped" if skipped else "failed"
 
     async def _ended(self, request: In, emit: Emit | None) -> Out:
@@ -284,7 +285,8 @@ class Chain(Generic[In, Out]):
         except BaseException as error:
             if step is not None:
                 step.leave()
-                step.error, step.way = error, "failed"
+                if isinstance(error, Exception):
+                    step.error, step.way = error, "failed"
             raise
         if step is not None:
             step.leave()

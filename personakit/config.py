@@ -10,6 +10,7 @@ keys go.
     path: [~/prompts]                   # further folders of personas
     parameters: {temperature: 0.3}      # used when neither the caller nor the persona sets them
     plugins: [redact]                   # around every persona's own
+    allow_plugins: [redact, cache]      # the only ones that a persona may list; default: all
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
 
@@ -34,7 +35,7 @@ from personakit.providers import BUILT_IN, Provider
 from personakit.uses import read_plugins
 
 APP = "personakit"
-KEYS = ("model", "path", "parameters", "plugins", "providers")
+KEYS = ("model", "path", "parameters", "plugins", "allow_plugins", "providers")
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
@@ -50,6 +51,7 @@ class Config:
         path: Folders of personas, before those of installed packages.
         parameters: Parameters that the caller and the persona leave open.
         plugins: Plugins around every persona's own, as in a persona's `plugins:`.
+        allow_plugins: The only plugins that personas may list; None for all.
         providers: Providers by name: the built-in ones and the user's own.
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment that keys and addresses are taken from.
@@ -60,6 +62,7 @@ class Config:
     path: tuple[Path, ...] = (Path("personas"),)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     plugins: tuple[Any, ...] = ()
+    allow_plugins: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -98,7 +101,7 @@ class Config:
             select=None if chosen is None else frozenset(chosen - {""}),
             environ=env,
             file=source,
-            **{key: data[key] for key in ("parameters", "plugins", "providers") if key in data},
+            **{key: data[key] for key in KEYS[2:] if key in data},
         )
 
 
@@ -142,6 +145,7 @@ class _Reader(Checker):
             "path": self.path,
             "parameters": self.parameters,
             "plugins": lambda value: read_plugins(self, value),
+            "allow_plugins": lambda value: frozenset(self.texts(value, "allow_plugins")),
             "providers": self.providers,
         }
         found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}

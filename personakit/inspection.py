@@ -50,6 +50,13 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
                 f"write `async def {caller.name}(request, send)` and `await send(request)`",
                 plugin=name,
             )
+        ordered = [key for key in ("tryfirst", "trylast") if getattr(implementation, key)]
+        if ordered:
+            raise PluginError(
+                f"hook {caller.name!r} asks for a place of its own, but the order is that of the "
+                f"persona's list; take {ordered[0]} out of its @hookimpl",
+                plugin=name,
+            )
         found.append(caller.name)
     if not found:
         hooks = ", ".join(HOOKS)

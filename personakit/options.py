@@ -131,10 +131,20 @@ def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
         for model, definition in made.pop("$defs", {}).items():
             shared[f"{prefix}.{name}.{model}"] = definition
         made.setdefault("description", _described(target, name) or f"The option {name}.")
-        if parameter.default is not parameter.empty and _plain(parameter.default):
-            made["default"] = parameter.default
+        default = _default(target, parameter)
+        if default is not parameter.empty and _plain(default):
+            made["default"] = default
         found[name] = made
     return found, shared
+
+
+def _default(target: type, parameter: inspect.Parameter) -> Any:
+    """Return the default of a parameter; of a dataclass, what a field's factory makes."""
+    if dataclasses.is_dataclass(target):
+        for field in dataclasses.fields(target):
+            if field.name == parameter.name and field.default_factory is not dataclasses.MISSING:
+                return field.default_factory()
+    return parameter.default
 
 
 def arguments(

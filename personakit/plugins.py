@@ -110,10 +110,12 @@ class Plugins:
 
     Attributes:
         select: The names that may be loaded; None for all. (PERSONAKIT_PLUGINS)
+        allowed: The names that personas may list; None for all. (`allow_plugins` of the config)
         entry_points: Where to look; None for the installed distributions.
     """
 
     select: frozenset[str] | None = None
+    allowed: frozenset[str] | None = None
     entry_points: Iterable[metadata.EntryPoint] | None = None
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
@@ -225,6 +227,7 @@ class Plugins:
         made = list(outer)
         for use in persona.plugins:
             try:
+                self._check_allowed(use)
                 made.append(self._made(use))
             except ConfigError as error:
                 problem = (use.document or persona.document).problem(str(error), use.at)
@@ -240,11 +243,24 @@ class Plugins:
         """
         problems = []
         for use in persona.plugins:
+            source = use.document or persona.document
+            try:
+                self._check_allowed(use)
+            except ConfigError as error:
+                problems.append(source.problem(str(error), use.at))
+                continue
             if use.name not in self.installed() and self.find("plugin", use.name) is None:
-                source = use.document or persona.document
                 problems.append(source.problem(self._missing(use.name), use.at))
         if problems:
             raise PersonaError(problems)
+
+    def _check_allowed(self, use: PluginUse) -> None:
+        if self.allowed is not None and use.name not in self.allowed:
+            listed = ", ".join(sorted(self.allowed)) or "none"
+            raise ConfigError(
+                f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
+                f"config file allows {listed}"
+            )
 
     def _missing(self, name: str) -> str:
         known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})

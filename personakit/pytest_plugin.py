@@ -4,6 +4,8 @@ Collected are YAML files with `tests:` and `system:` or `extends:` at their top 
 the ones below a folder called ``personas``, the ones that the ini option ``personakit_personas``
 names, and the ones that the command line names. Until there is one, nothing of personakit is
 imported: pytest loads this module in every project that has personakit installed.
+
+For the tests of plugins there is the fixture `personakit_runner`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from personakit.cases import Case, Outcome
+    from personakit.runner import Runner
     from personakit.suite import Suite
+    from personakit.testing import Upstream
 
 FOLDER = "personas"
 _TESTS = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?tests[\"']?[ \t]*:", re.MULTILINE)
@@ -43,6 +49,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="paths",
         default=[],
     )
+
+
+@pytest.fixture
+def personakit_runner() -> Iterator[Callable[..., tuple[Runner, Upstream]]]:
+    """A function that makes an isolated runner and its fake upstream; see `testing.runner`.
+
+    The runner sees no config, no environment and no network, and loads no installed plugin but
+    those that `select=` names. Its connections are closed when the test ends.
+    """
+    from personakit import testing  # noqa: PLC0415
+
+    made = []
+
+    def make(*args: Any, **options: Any) -> tuple[Runner, Upstream]:
+        running, upstream = testing.runner(*args, **{"select": (), **options})
+        made.append(running)
+        return running, upstream
+
+    yield make
+    for running in made:
+        running.close()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PersonaFile | None:

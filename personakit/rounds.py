@@ -102,8 +102,12 @@ class Rounds:
 
         if in_sync() or len(calls) == 1:
             return [await one(call) for call in calls]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(call)) for call in calls]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(call)) for call in calls]
+        except ExceptionGroup as errors:
+            # The caller's error is the same in every mode; the others were cancelled for it.
+            raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
 

@@ -25,9 +25,9 @@ class Step:
         sent: What it passed on: one for each time that it sent.
         received: What came back last; None when nothing did.
         response: What it gave; None when it failed.
-        way: passed (it only saw the request), live (text flowed through it), held (it waited for
-            the whole answer), answered (it answered by itself), failed, or skipped (it failed and
-            was passed over).
+        way: passed (it saw the request, and no response), live (text flowed through it), held (it
+            waited for the whole answer), answered (it answered by itself), failed, or skipped (it
+            failed and was passed over).
         seconds: The time that it took itself, without the layers inside it.
         error: What it, or something inside it, raised.
     """

@@ -94,7 +94,7 @@ def test_the_file_is_known_whatever_it_says(tmp_path: Path, content: str) -> Non
 
 WRONG = [
     ("modle: x", "1:1: unknown key 'modle'; did you mean 'model'?"),
-    ("zzz: x", "1:1: unknown key 'zzz' (known: model, path, parameters, plugins, providers)"),
+    ("zzz: x", "1:1: unknown key 'zzz' (known: model, path, parameters, plugins, allow_plugins, "),
     ("- a", "1:1: a config file is a mapping"),
     ("model: 5", "1:8: model: expected a string, found an integer 5; quote it"),
     ("model: [a]", "1:8: model: expected a string, found a list ['a']"),

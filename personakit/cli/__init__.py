@@ -16,7 +16,7 @@ COMMANDS = {
     "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
     "new": "Write a new persona file.",
-    "plugins": "List the installed plugins.",
+    "plugins": "List the installed plugins, show one, or write a new one.",
     "render": "Show the messages that a persona makes, without sending anything.",
     "run": "Run a persona and print the answer.",
     "schema": "Print the JSON Schema of persona files, for editors.",

@@ -2,40 +2,165 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from personakit.cli import common
+from personakit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from personakit.plugins import Plugin, Plugins
 
 
-@click.command("plugins")
+@click.group("plugins", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
     """List the installed plugins: what each brings, and what is wrong with a broken one."""
+    if context.invoked_subcommand is not None:
+        return
     plugins = common.runner().plugins
     found = plugins.all()
     if as_json:
-        rows = [
-            {
-                "name": plugin.name,
-                "distribution": plugin.distribution,
-                "version": plugin.version,
-                "hooks": list(plugin.hooks),
-                "provides": plugins.provides(plugin.name),
-                "error": plugin.error or None,
-            }
-            for plugin in found
-        ]
-        common.print_json(rows)
+        common.print_json([_row(plugins, plugin) for plugin in found])
         return
     cells = [
         (
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             ", ".join(plugin.hooks),
+            _short(plugin),
             f"broken: {plugin.error}" if plugin.error else ", ".join(plugins.provides(plugin.name)),
         )
         for plugin in found
     ]
-    common.table(("name", "package", "hooks", "brings"), cells)
+    common.table(("name", "package", "hooks", "options", "brings"), cells)
     if not found:
         click.echo("no plugins are installed", err=True)
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> int:
+    """Show a plugin: its options, and how a persona lists it."""
+    plugins = common.runner().plugins
+    if name not in plugins.installed() and plugins.find("plugin", name) is None:
+        hint = did_you_mean(name, plugins.installed()) or "; `personakit plugins` lists them"
+        raise UsageError(f"no plugin {name!r} is installed{hint}")
+    # One that another plugin contributes is not in the list of the installed.
+    plugin = plugins.load(name) if name in plugins.installed() else plugins.usable(name)
+    if as_json:
+        common.print_json(_row(plugins, plugin))
+        return 0
+    click.echo(f"{plugin.name}  {plugin.distribution} {plugin.version}".rstrip())
+    if plugin.error:
+        click.echo(f"broken: {common.printable(plugin.error)}")
+        return 1
+    about = (inspect.getdoc(plugin.target) or "").partition("\n\n")[0]
+    if about:
+        click.echo(f"\n{common.printable(about)}")
+    click.echo(f"\nhooks: {', '.join(plugin.hooks)}")
+    brings = plugins.provides(plugin.name)
+    if brings:
+        click.echo(f"brings: {', '.join(brings)}")
+    options = _options(plugin)
+    if options:
+        click.echo()
+        common.table(
+            ("option", "type", "default", "meaning"), [_cells(*o) for o in options.items()]
+        )
+    if {"chat", "tool", "observe"} & set(plugin.hooks):
+        click.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
+    return 0
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--folder", metavar="FOLDER", help="Where it goes. Default: personakit-NAME")
+def new(name: str, folder: str | None) -> None:
+    """Write the package of a new plugin: a module, its tests and a README."""
+    from personakit.scaffold import write_plugin  # noqa: PLC0415
+
+    made = write_plugin(name, Path(folder) if folder else None)
+    click.echo(f"{made}: written; next:")
+    click.echo(f'  pip install -e "{made}[test]"')
+    click.echo(f"  pytest {made}")
+    click.echo(f"  personakit plugins show {name}")
+
+
+def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "hooks": list(plugin.hooks),
+        "options": _options(plugin),
+        "provides": plugins.provides(plugin.name),
+        "error": plugin.error or None,
+    }
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    """Return the options of a plugin, each with its JSON Schema."""
+    from personakit import options  # noqa: PLC0415
+
+    if not isinstance(plugin.target, type):
+        return {}
+    found, definitions = options.schema(plugin.target, plugin.name)
+    for name, schema in found.items():
+        used = {key: value for key, value in definitions.items() if key.startswith(f"{name}.")}
+        schema["required"] = (
+            options.parameters(plugin.target)[name].default is inspect.Parameter.empty
+        )
+        if used:
+            schema["$defs"] = used
+    return found
+
+
+def _short(plugin: Plugin) -> str:
+    """Return the options of a plugin with their defaults on one line."""
+    return ", ".join(
+        f"{name}={_default(schema)}" if "default" in schema else name
+        for name, schema in _options(plugin).items()
+    )
+
+
+def _default(schema: dict[str, Any]) -> str:
+    if "default" in schema:
+        return json.dumps(schema["default"], ensure_ascii=False)
+    return "(required)" if schema["required"] else ""
+
+
+def _cells(name: str, schema: dict[str, Any]) -> tuple[str, str, str, str]:
+    return name, _kind(schema), _default(schema), schema.get("description", "")
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Return the type that a schema says, in a word or two."""
+    if "enum" in schema:
+        return " | ".join(json.dumps(value) for value in schema["enum"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "anyOf" in schema:
+        return " | ".join(_kind(one) for one in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    return str(schema.get("type", "object" if "$ref" in schema else "any"))
+
+
+def _example(plugin: Plugin, options: dict[str, Any]) -> str:
+    """Return the lines of a persona that list a plugin."""
+    given = {
+        name: schema.get("default", "…")
+        for name, schema in options.items()
+        if schema["required"] or schema.get("default") is not None
+    }
+    if not given:
+        return f"plugins:\n  - {plugin.name}"
+    lines = (f"      {name}: {json.dumps(v, ensure_ascii=False)}" for name, v in given.items())
+    return "\n".join(["plugins:", f"  - {plugin.name}:", *lines])

@@ -13,6 +13,7 @@ from personakit.errors import BackendError, PluginError, RunError
 
 if TYPE_CHECKING:
     from personakit.messages import Response
+    from personakit.persona import Persona
     from personakit.runner import Runner
 
 
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 @click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
+@click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
+              "whether it held the answer, and the time it took.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(
     persona: str,
     prompt: tuple[str, ...],
     stream: bool | None,
     dry_run: bool,
-    as_json: bool,
+    traced: bool,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -41,9 +44,31 @@ def command(
     """  # noqa: D301
     runner = common.runner()
     found = runner.load(persona)
-    model = options.pop("model")
+    model, as_json = options.pop("model"), options.pop("as_json")
     request = {"model": model, **common.chosen(found, **options)}
     text = common.prompt_text(prompt)
+    if not traced:
+        return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)
+    from personakit.cli.traced import show_trace  # noqa: PLC0415
+    from personakit.trace import Trace  # noqa: PLC0415
+
+    request["trace"] = trace = Trace()
+    try:
+        return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)
+    finally:
+        show_trace(trace)
+
+
+def _run(
+    runner: Runner,
+    found: Persona,
+    text: str | None,
+    request: dict[str, Any],
+    *,
+    dry_run: bool,
+    as_json: bool,
+    stream: bool | None,
+) -> int:
     if dry_run:
         prepared = runner.prepare(found, text, **request)
         common.print_json(request_json(prepared)) if as_json else show_request(prepared)

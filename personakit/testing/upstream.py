@@ -60,11 +60,23 @@ class Upstream:
 
 
 def runner(
-    answers: Sequence[Answer] = ("Hello!",), *, plugins: Iterable[Any] = (), size: int = 3
+    answers: Sequence[Answer] = ("Hello!",),
+    *,
+    plugins: Iterable[Any] = (),
+    size: int = 3,
+    select: Iterable[str] | None = None,
 ) -> tuple[Runner, Upstream]:
-    """Return a runner that sees no config, no environment and no network, and its upstream."""
+    """Return a runner that sees no config, no environment and no network, and its upstream.
+
+    Args:
+        answers: What the model says; see `Upstream`.
+        plugins: Plugins around every persona's own: objects or names.
+        size: Characters that a streamed piece has; 0 for the whole text at once.
+        select: The names of the installed plugins that may be loaded; None for all.
+    """
     upstream = Upstream(answers, size)
-    config = Config(model="test/model", path=())
+    chosen = None if select is None else frozenset(select)
+    config = Config(model="test/model", path=(), select=chosen)
     return Runner(config, plugins=plugins, backend=upstream), upstream
 
 

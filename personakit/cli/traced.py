@@ -1,0 +1,34 @@
+"""Showing a trace: what each layer of a run did."""
+
+from __future__ import annotations
+
+import click
+
+from personakit.cli import common
+from personakit.trace import Step, Trace
+
+_COLORS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def show_trace(trace: Trace) -> None:
+    """Print the steps of a run on standard error, the outermost layer first."""
+    for step in trace.steps:
+        indent = "  " * step.depth
+        click.echo(indent + click.style(_headline(step), bold=True), err=True)
+        for label, diff in (("request", step.request_diff()), ("response", step.response_diff())):
+            if diff:
+                click.echo(f"{indent}  {label}:", err=True)
+            for line in diff.splitlines()[2:]:
+                shown = click.style(common.printable(line), fg=_COLORS.get(line[:1]))
+                click.echo(f"{indent}    {shown}", err=True)
+
+
+def _headline(step: Step) -> str:
+    name = step.plugin or ("model" if step.hook == "chat" else "tool")
+    parts = [f"{name} ({step.hook})" if step.plugin else name, step.way]
+    if len(step.sent) > 1:
+        parts.append(f"sent {len(step.sent)} times")
+    parts.append(f"{step.seconds * 1000:.1f} ms")
+    if step.error is not None:
+        parts.append(f"{type(step.error).__name__}: {step.error}".partition("\n")[0])
+    return common.printable(", ".join(parts))
