@@ -6,192 +6,17 @@ It is written once, as coroutines; `drive` steps them in the sync and in the asy
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from personakit.drive import BlockingAwait, Emit, in_sync
-from personakit.errors import Blocked, PluginError, StreamStarted
-from personakit.hookspecs import Filter
-from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.trace import Step, Trace
+from personakit.errors import Blocked, PluginError
+from personakit.messages import Request, Response
+from personakit.sending import Gate, In, Layer, Misuse, Out, Send
+from personakit.trace import Trace
 
-In = TypeVar("In", Request, ToolCall)
-Out = TypeVar("Out", Response, ToolResult)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One plugin's hook in a chain.
-
-    Attributes:
-        plugin: The plugin's name.
-        hook: ``chat`` or ``tool``.
-        function: The bound function.
-        wants: The arguments that it names, of request or call, send and persona.
-        skip: True to go on without it when it fails before anything was sent.
-        origin: The plugin as an error message names it.
-    """
-
-    plugin: str
-    hook: str
-    function: Callable[..., Any]
-    wants: frozenset[str]
-    skip: bool = False
-    origin: str = ""
-
-    def __str__(self) -> str:
-        return self.origin or f"plugin {self.plugin!r}"
-
-
-class _Gate:
-    """Where the text of one layer goes out; it knows what has gone.
-
-    Where the caller wants the whole answer nothing goes out, but what would have is held against
-    the layer's response all the same: a plugin that is wrong is wrong in every mode.
-    """
-
-    __slots__ = ("_emit", "busy", "out")
-
-    def __init__(self, emit: Emit | None) -> None:
-        self._emit = emit
-        self.out = ""
-        self.busy = False
-
-    @property
-    def live(self) -> bool:
-        return self._emit is not None
-
-    @property
-    def started(self) -> bool:
-        return self.live and bool(self.out)
-
-    async def emit(self, text: str) -> None:
-        if text:
-            self.out += text
-            if self._emit is not None:
-                await self._emit(text)
-
-
-class _Send(Generic[In, Out]):
-    """What a layer calls to pass a request or a tool call on."""
-
-    __slots__ = (
-        "_chain", "_gate", "_next", "_request", "errors", "last", "opened", "pending", "step"
-    )  # fmt: skip
-
-    def __init__(self, chain: Chain[In, Out], index: int, gate: _Gate, request: In) -> None:
-        self._chain: Chain[In, Out] = chain
-        self._next = index + 1
-        self._gate = gate
-        self._request: In = request
-        self.step: Step | None = None
-        self.last: Out | None = None
-        self.errors: list[BaseException] = []
-        self.opened = 0
-        self.pending: list[Coroutine[Any, Any, Out]] = []
-
-    def __call__(self, request: In) -> Awaitable[Out]:
-        return self._later(self._pass(request, None, live=False))
-
-    @property
-    def started(self) -> bool:
-        return self._gate.started
-
-    async def emit(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise _Misuse(f"it called send.emit() with {type(text).__name__}, not a text")
-        if self._gate.busy:
-            raise _Misuse("it called send.emit() while send.live() lets text flow")
-        await self._gate.emit(text)
-
-    def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
-        layer = self._chain.layers[self._next - 1]
-        return self._aside(self._chain.aside(layer, self._request, persona, prompt, options))
-
-    async def _aside(self, running: Awaitable[Response]) -> Response:
-        try:
-            return await running
-        except BaseException as error:
-            self.errors.append(error)
-            raise
-
-    def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
-        return self._later(self._flow(request, filter))
-
-    def _later(self, made: Coroutine[Any, Any, Out]) -> Awaitable[Out]:
-        self.pending.append(made)
-        return made
-
-    async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
-        gate = self._gate
-        if filter is None:
-            response = await self._pass(request, gate.emit if gate.live else None, live=True)
-            if isinstance(response, Response):
-                gate.out = response.text
-            return response
-
-        async def through(text: str) -> None:
-            try:
-                out = _text(filter.feed(text))
-            except Exception as error:
-                raise _FilterFailed(self, error) from error
-            await gate.emit(out)
-
-        try:
-            response = await self._pass(request, through if gate.live else None, live=True)
-        except _FilterFailed as failed:
-            if failed.send is not self:
-                raise
-            failure: Exception = failed.error
-        else:
-            assert isinstance(response, Response)
-            if gate.live:
-                await gate.emit(_text(filter.flush()))
-                text = gate.out
-            else:
-                text = gate.out = _text(filter.feed(response.text)) + _text(filter.flush())
-            self.last = response.replace(text=text)
-            return self.last
-        raise failure
-
-    async def _pass(self, request: In, emit: Emit | None, *, live: bool) -> Out:
-        layer = self._chain.layers[self._next - 1]
-        kind = self._chain.takes
-        if not isinstance(request, kind):
-            raise _Misuse(f"send() takes a {kind.__name__}, not {type(request).__name__}")
-        if self._gate.started or self._gate.busy:
-            started = StreamStarted(
-                f"{layer} sent again in its {layer.hook} hook after text had gone out; to be "
-                f"able to, wait for the whole answer: `await send(request)` instead of `send.live`"
-            )
-            self.errors.append(started)
-            raise started
-        self.opened += 1
-        self._gate.out = ""
-        self._gate.busy = emit is not None
-        if self.step is not None:
-            self.step.sends(request, live=live)
-            self.step.leave()
-        try:
-            self.last = await self._chain.call(request, emit, self._next)
-        except BaseException as error:
-            self.errors.append(error)
-            raise
-        finally:
-            self._gate.busy = False
-            if self.step is not None:
-                self.step.enter()
-                self.step.received = self.last
-        return self.last
-
-    def close(self) -> bool:
-        """Drop what was made and never awaited; tell whether there was any."""
-        state = inspect.getcoroutinestate
-        waiting = [made for made in self.pending if state(made) == inspect.CORO_CREATED]
-        for made in waiting:
-            made.close()
-        return bool(waiting)
+__all__ = ["Chain", "Layer", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +48,8 @@ class Chain(Generic[In, Out]):
         """Run the layers from `index` on; text goes out through `emit` as it may."""
         if index == len(self.layers):
             return await self._ended(request, emit)
-        layer, gate = self.layers[index], _Gate(emit)
-        send = _Send(self, index, gate, request)
+        layer, gate = self.layers[index], Gate(emit)
+        send = Send(self, index, gate, request)
         if self.trace is not None:
             send.step = self.trace.begin(layer.plugin, layer.hook, index, request)
         result: In | Out = request
@@ -254,7 +79,7 @@ class Chain(Generic[In, Out]):
 
     @staticmethod
     def _left(
-        send: _Send[In, Out],
+        send: Send[In, Out],
         *,
         passed: In | None = None,
         given: Out | None = None,
@@ -279,7 +104,7 @@ class Chain(Generic[In, Out]):
         if self.trace is not None:
             hook = "chat" if self.takes is Request else "tool"
             step = self.trace.begin("", hook, len(self.layers), request)
-        gate = _Gate(emit)
+        gate = Gate(emit)
         try:
             response = await self.end(request, None if emit is None else gate.emit)
         except BaseException as error:
@@ -296,31 +121,31 @@ class Chain(Generic[In, Out]):
             await gate.emit(answer.text.removeprefix(gate.out))
         return response
 
-    async def _hook(self, layer: Layer, request: In, send: _Send[In, Out]) -> In | Out:
+    async def _hook(self, layer: Layer, request: In, send: Send[In, Out]) -> In | Out:
         """Call a layer's hook and check what it returns."""
         values = {"request": request, "call": request, "send": send, "persona": self.persona}
         result = layer.function(**{name: values[name] for name in layer.wants})
         if inspect.isawaitable(result):
             result = await result
         if send.close():
-            raise _Misuse("it called send(...) without awaiting it; write `await send(...)`")
+            raise Misuse("it called send(...) without awaiting it; write `await send(...)`")
         if result is None:
             if send.last is None and send.errors:
-                raise _Misuse(
+                raise Misuse(
                     "it returned nothing although send() had failed; return a response or raise"
                 ) from send.errors[-1]
             return request if send.last is None else send.last
         if isinstance(result, self.takes) and send.opened:
             name = self.takes.__name__
-            raise _Misuse(f"it returned a {name} after it had sent one; return the response")
+            raise Misuse(f"it returned a {name} after it had sent one; return the response")
         if not isinstance(result, self.takes | self.gives):
-            raise _Misuse(
+            raise Misuse(
                 f"it returned {type(result).__name__}; a {layer.hook} hook returns None, "
                 f"a {self.takes.__name__} or a {self.gives.__name__}"
             )
         return result
 
-    async def _rest(self, layer: Layer, response: Response, gate: _Gate) -> None:
+    async def _rest(self, layer: Layer, response: Response, gate: Gate) -> None:
         """Let out what has not gone out yet; the text is final from here on."""
         if not response.text.startswith(gate.out):
             raise PluginError(
@@ -331,7 +156,7 @@ class Chain(Generic[In, Out]):
             )
         await gate.emit(response.text[len(gate.out) :])
 
-    def _failure(self, layer: Layer, error: BaseException, send: _Send[In, Out]) -> PluginError:
+    def _failure(self, layer: Layer, error: BaseException, send: Send[In, Out]) -> PluginError:
         last: object = send.last
         return PluginError(
             f"{layer} failed in its {layer.hook} hook: {explain(error)}",
@@ -340,31 +165,9 @@ class Chain(Generic[In, Out]):
         )
 
 
-class _FilterFailed(BaseException):
-    """Carries a filter's failure out to its own layer.
-
-    It is no Exception, so nobody on the way takes it for a failure of the upstream.
-    """
-
-    def __init__(self, send: object, error: Exception) -> None:
-        super().__init__()
-        self.send = send
-        self.error = error
-
-
-class _Misuse(TypeError):
-    """A hook broke its contract; the message begins with what it did."""
-
-
-def _text(found: object) -> str:
-    if not isinstance(found, str):
-        raise _Misuse(f"its filter returned {type(found).__name__}, not a text")
-    return found
-
-
 def explain(error: BaseException) -> str:
     """Return what went wrong in somebody's function, in words for its author."""
-    if isinstance(error, _Misuse):
+    if isinstance(error, Misuse):
         return str(error)
     if isinstance(error, FrozenInstanceError):
         return (

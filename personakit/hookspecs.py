@@ -116,6 +116,12 @@ class SendTool(Protocol):
         """Wait for the result."""
         ...
 
+    def run(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Response]:
+        """Run another persona, as in `Send.run`: one that judges the call, say."""
+        ...
+
 
 class Specs:
     """The four hooks."""
