@@ -45,6 +45,7 @@ class Catalog:
         self.library = Library((*path, *config.path), find_loader)
         self.router = Router(config, self.plugins.find)
         self._outer = (*outer, *config.plugins)
+        self.plugins.contribute(outer)
         self._templates: Templates | None = None
         self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()

@@ -201,6 +201,19 @@ class Plugins:
         self.all()
         return of_kind(self._contributions, kind)
 
+    def contribute(self, items: Iterable[Any]) -> None:
+        """Set up plugins that are given as objects, not by name.
+
+        Raises:
+            PluginError: One contributes a name that another one has.
+        """
+        for item in items:
+            if not isinstance(item, str | PluginUse) and hasattr(
+                getattr(item, "setup", None), MARK
+            ):
+                name = getattr(item, "__name__", type(item).__name__)
+                setup_of(item)(Registry(name, self._contributions))
+
     def make(self, items: Iterable[Any]) -> list[Made]:
         """Make the plugins that stand outside every persona's own.
 

@@ -80,7 +80,7 @@ class Send(Generic[In, Out]):
     """What a layer calls to pass a request or a tool call on."""
 
     __slots__ = (
-        "_chain", "_gate", "_next", "_request", "errors", "last", "opened", "pending", "step"
+        "_chain", "_gate", "_next", "_request", "emitted", "errors", "last", "opened", "pending", "step"
     )  # fmt: skip
 
     def __init__(self, chain: Chain[In, Out], index: int, gate: Gate, request: In) -> None:
@@ -92,6 +92,7 @@ class Send(Generic[In, Out]):
         self.last: Out | None = None
         self.errors: list[BaseException] = []
         self.opened = 0
+        self.emitted = False
         self.pending: list[Coroutine[Any, Any, Out]] = []
 
     def __call__(self, request: In) -> Awaitable[Out]:
@@ -109,6 +110,7 @@ class Send(Generic[In, Out]):
             raise Misuse(f"it called send.emit() with {type(text).__name__}, not a text")
         if self._gate.busy:
             raise Misuse("it called send.emit() while send.live() lets text flow")
+        self.emitted = self.emitted or bool(text)
         await self._gate.emit(text)
 
     def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
@@ -168,10 +170,11 @@ class Send(Generic[In, Out]):
         kind = self._chain.takes
         if not isinstance(request, kind):
             raise Misuse(f"send() takes a {kind.__name__}, not {type(request).__name__}")
-        if self._gate.started or self._gate.busy:
+        if self._gate.started or self._gate.busy or self.emitted:
             started = StreamStarted(
                 f"{layer} sent again in its {layer.hook} hook after text had gone out; to be "
-                f"able to, wait for the whole answer: `await send(request)` instead of `send.live`"
+                f"able to, wait for the whole answer: `await send(request)` instead of `send.live`, and no "
+                f"`send.emit` before it"
             )
             self.errors.append(started)
             raise started

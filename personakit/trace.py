@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from personakit.checking import diff
-from personakit.exchange import dumps, write_request, write_response
 from personakit.messages import Request, Response, ToolCall, ToolResult
 
 Way = Literal["passed", "live", "held", "answered", "failed", "skipped"]
@@ -90,11 +88,17 @@ class Trace:
 def _diff(old: Any, new: Any) -> str:
     if old == new:
         return ""
+    # What writes a diff is loaded where one is asked for: every run imports this module.
+    from personakit.checking import diff  # noqa: PLC0415
+    from personakit.exchange import dumps  # noqa: PLC0415
+
     before, after = (dumps(_written(value)).splitlines() for value in (old, new))
     return diff(before, after, ("before", "after"))
 
 
 def _written(value: Any) -> Any:
+    from personakit.exchange import write_request, write_response  # noqa: PLC0415
+
     if isinstance(value, Request):
         return write_request(value)
     if isinstance(value, Response):

@@ -247,6 +247,12 @@ def test_a_persona_lists_tools_that_packages_contribute(install: Callable[..., N
 
 
 @in_modes
+def test_a_plugin_given_in_code_contributes_as_one_that_is_installed(mode: str) -> None:
+    running, _ = runner([calls(("sum", {"a": 1})), "2"], plugins=[Contributes()])
+    assert in_mode(mode, running, persona(tools=["sum"]), "?").text == "2"
+
+
+@in_modes
 def test_a_tool_that_nobody_brings(mode: str) -> None:
     running, upstream = runner(plugins=[Brings(add)])
     with pytest.raises(ConfigError, match=r"test.yaml: no plugin brings the tools 'fly', 'swim'"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from personakit import PluginError, Request, Response, Send, Trace, hookimpl
+from personakit import PluginError, Request, Response, Send, StreamStarted, Trace, hookimpl
 from personakit.testing import MODES, Server, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", MODES)
@@ -153,6 +153,20 @@ def test_an_answer_that_is_there_goes_out_piece_by_piece(mode: str) -> None:
     assert response.text == "one two three"
     assert response.metadata["started"] == (False, "stream" in mode)
     assert list(running.stream(persona(), "Hi!")) == ["one ", "two", " three"]
+    assert upstream.requests == []
+
+
+@in_modes
+def test_nothing_can_be_sent_once_text_of_its_own_went_out(mode: str) -> None:
+    class Both:
+        @hookimpl
+        async def chat(self, request: Request, send: Send) -> Response:
+            await send.emit("mine ")
+            return await send(request)
+
+    running, upstream = runner(plugins=[Both()])
+    with pytest.raises(StreamStarted, match=r"no `send.emit` before it"):
+        in_mode(mode, running, persona(), "Hi!")
     assert upstream.requests == []
 
 

@@ -1,1 +1,120 @@
-"""A personakit plugin: otel."""
+"""A personakit plugin: OpenTelemetry spans and metrics of model calls and tool calls."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from personakit import (
+    Persona,
+    Request,
+    Response,
+    Send,
+    SendTool,
+    ToolCall,
+    ToolResult,
+    hookimpl,
+)
+from personakit_otel.attributes import (
+    input_content,
+    output_content,
+    request_attributes,
+    response_attributes,
+    tool_attributes,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+__all__ = ["OTel"]
+
+
+@dataclass(eq=False)
+class OTel:
+    """Records model calls and tool calls by OpenTelemetry's GenAI semantic conventions.
+
+    Spans and metrics go to the global providers; `OTel.using` takes others.
+
+    Attributes:
+        content: Record what is said as well: messages, the arguments and results of tools, and the
+            messages of errors, which may quote them.
+    """
+
+    content: bool = False
+
+    def __post_init__(self) -> None:
+        self._record_with(None, None)
+
+    @classmethod
+    def using(
+        cls,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        *,
+        content: bool = False,
+    ) -> Self:
+        """Return a plugin that records with other providers than the global ones.
+
+        Args:
+            tracer_provider: Makes the spans; None for the global one.
+            meter_provider: Makes the metrics; None for the global one.
+            content: As the option.
+        """
+        made = cls(content)
+        made._record_with(tracer_provider, meter_provider)
+        return made
+
+    def _record_with(self, tracers: TracerProvider | None, meters: MeterProvider | None) -> None:
+        # OpenTelemetry takes 40 ms to import, which listing the plugins should not cost.
+        from personakit_otel.telemetry import Telemetry  # noqa: PLC0415
+
+        self._telemetry = Telemetry(tracers, meters, quotes=self.content)
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
+        """Send the request inside a span; its text flows on."""
+        first = FirstText()
+        with self._telemetry.chat(request_attributes(request, persona)) as call:
+            if self.content and call.recording:
+                call.set(input_content(request))
+            try:
+                response = await send.live(request, filter=first)
+            finally:
+                # The filter sees whole answers too; only a stream lets text out before the end.
+                if send.started:
+                    call.streamed(first.at)
+            call.set(response_attributes(response))
+            if self.content and call.recording:
+                call.set(output_content(response))
+        return response
+
+    @hookimpl
+    async def tool(self, call: ToolCall, send: SendTool, persona: Persona) -> ToolResult:
+        """Send the call inside a span."""
+        with self._telemetry.tool(tool_attributes(call, persona)) as execution:
+            if self.content:
+                execution.set({"gen_ai.tool.call.arguments": call.arguments})
+            result = await send(call)
+            if result.is_error:
+                execution.failed("tool_error", result.content if self.content else None)
+            if self.content:
+                execution.set({"gen_ai.tool.call.result": result.content})
+        return result
+
+
+class FirstText:
+    """A filter that changes nothing and notes when the first text came."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def feed(self, text: str) -> str:
+        """Return `text` as it is."""
+        self.at = self.at or time.perf_counter()
+        return text
+
+    def flush(self) -> str:
+        """Return nothing: nothing was held back."""
+        return ""

@@ -1,0 +1,149 @@
+"""What is recorded of requests, responses and tool calls, under the conventions' names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from personakit import Message, Persona, Request, Response, ToolCall
+
+Attributes = dict[str, str | int | float | list[str]]
+
+# personakit's providers that the conventions know by another name.
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "xai": "x_ai",
+}
+_NUMBERS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+}
+_OUTPUT_TYPES = {"text": "text", "json_object": "json", "json_schema": "json"}
+_DETAILS = {
+    ("prompt_tokens_details", "cached_tokens"): "gen_ai.usage.cache_read.input_tokens",
+    ("completion_tokens_details", "reasoning_tokens"): "gen_ai.usage.reasoning.output_tokens",
+}
+
+
+def request_attributes(request: Request, persona: Persona) -> Attributes:
+    """Return what is known when a request is sent."""
+    provider, slash, model = request.model.partition("/")
+    if not slash:
+        provider, model = "openai", request.model
+    found: Attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+        "gen_ai.request.model": model,
+        **_of_persona(persona),
+    }
+    given = request.parameters
+    for parameter, name in _NUMBERS.items():
+        if isinstance(value := given.get(parameter), int | float):
+            found[f"gen_ai.request.{name}"] = value
+    if stop := given.get("stop"):
+        found["gen_ai.request.stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+    if isinstance(count := given.get("n"), int) and count != 1:
+        found["gen_ai.request.choice.count"] = count
+    if kind := _OUTPUT_TYPES.get(_get(given.get("response_format"), "type")):
+        found["gen_ai.output.type"] = kind
+    return found
+
+
+def response_attributes(response: Response) -> Attributes:
+    """Return what is known when an answer has come."""
+    found: Attributes = {}
+    if response.model:
+        found["gen_ai.response.model"] = response.model
+    if response.id:
+        found["gen_ai.response.id"] = response.id
+    if response.finish_reason:
+        found["gen_ai.response.finish_reasons"] = [response.finish_reason]
+    if response.usage is not None:
+        found["gen_ai.usage.input_tokens"] = response.usage.prompt_tokens
+        found["gen_ai.usage.output_tokens"] = response.usage.completion_tokens
+    for (part, key), name in _DETAILS.items():
+        details = _get(_get(response.raw, "usage"), part)
+        if isinstance(count := _get(details, key), int):
+            found[name] = count
+    return found
+
+
+def tool_attributes(call: ToolCall, persona: Persona) -> Attributes:
+    """Return what is known when a tool is called."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+        "gen_ai.tool.type": "function",
+        **_of_persona(persona),
+    }
+
+
+def _of_persona(persona: Persona) -> Attributes:
+    found: Attributes = {"personakit.persona": persona.name}
+    if persona.version:
+        found["personakit.persona_version"] = persona.version
+    return found
+
+
+def input_content(request: Request) -> Attributes:
+    """Return the messages of a request as JSON, the system text apart as a persona has it."""
+    messages, found = request.messages, Attributes()
+    if messages and messages[0].role == "system":
+        found["gen_ai.system_instructions"] = _json(list(_parts(messages[0])))
+        messages = messages[1:]
+    said = [{"role": message.role, "parts": list(_parts(message))} for message in messages]
+    found["gen_ai.input.messages"] = _json(said)
+    return found
+
+
+def output_content(response: Response) -> Attributes:
+    """Return an answer as JSON."""
+    said = {
+        "role": "assistant",
+        "parts": list(_parts(response.message)),
+        "finish_reason": response.finish_reason or "",
+    }
+    return {"gen_ai.output.messages": _json([said])}
+
+
+def _parts(message: Message) -> Iterator[dict[str, Any]]:
+    if message.role == "tool":
+        yield {"type": "tool_call_response", "id": message.tool_call_id, "response": message.text}
+        return
+    if isinstance(message.content, str):
+        yield {"type": "text", "content": message.content}
+    else:
+        for part in message.content or ():
+            # The bytes of an image would be larger than all the rest; its kind has to do.
+            kind = part.get("type", "unknown")
+            yield {"type": kind, "content": part["text"]} if kind == "text" else {"type": kind}
+    for call in message.tool_calls:
+        arguments = _value(call.arguments)
+        yield {"type": "tool_call", "id": call.id, "name": call.name, "arguments": arguments}
+
+
+def _get(value: Any, key: str) -> Any:
+    """Return an entry of what ought to be a mapping; None if it is none or has none."""
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _value(arguments: str) -> Any:
+    """Return the value of JSON text; the text itself if the model wrote it wrong."""
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
