@@ -80,7 +80,8 @@ class Send(Generic[In, Out]):
     """What a layer calls to pass a request or a tool call on."""
 
     __slots__ = (
-        "_chain", "_gate", "_next", "_request", "emitted", "errors", "last", "opened", "pending", "step"
+        "_chain", "_gate", "_next", "_request",
+        "emitted", "errors", "last", "opened", "pending", "step",
     )  # fmt: skip
 
     def __init__(self, chain: Chain[In, Out], index: int, gate: Gate, request: In) -> None:
@@ -173,8 +174,8 @@ class Send(Generic[In, Out]):
         if self._gate.started or self._gate.busy or self.emitted:
             started = StreamStarted(
                 f"{layer} sent again in its {layer.hook} hook after text had gone out; to be "
-                f"able to, wait for the whole answer: `await send(request)` instead of `send.live`, and no "
-                f"`send.emit` before it"
+                f"able to, wait for the whole answer: `await send(request)` instead of "
+                f"`send.live`, and no `send.emit` before it"
             )
             self.errors.append(started)
             raise started

@@ -1,1 +1,84 @@
-"""A personakit plugin: cache."""
+"""A personakit plugin: answers a request that was answered before from a local store."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from personakit import Persona, Request, Response, Send, hookimpl, io
+from personakit_cache.entries import key_of, read, write
+
+if TYPE_CHECKING:
+    from personakit_cache.store import Store
+
+__all__ = ["Cache"]
+
+MIN_SIZE = 1_000_000
+_WORD = re.compile(r"\S+\s*|\s+")
+
+
+@dataclass(eq=False)
+class Cache:
+    """Answers a request that was answered before from a local store.
+
+    Attributes:
+        ttl: Seconds that an answer stays valid, from when it was stored; null keeps it
+            for as long as there is room.
+        max_size: Bytes that the store may have; beyond, the answers that were not used for the
+            longest time go. At least 1000000.
+        folder: Where the store is, "" for the user's cache folder; ~ and $VARIABLES are expanded.
+
+    Raises:
+        ValueError: `ttl` or `max_size` is out of range.
+    """
+
+    ttl: float | None = 86_400.0
+    max_size: int = 256_000_000
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        if self.ttl is not None and not 0 < self.ttl < math.inf:
+            raise ValueError(
+                f"ttl is {self.ttl:g}; give the seconds that an answer stays valid, more than 0, "
+                f"or null for ever"
+            )
+        if self.max_size < MIN_SIZE:
+            raise ValueError(
+                f"max_size is {self.max_size}; give the bytes that the store may have, at least "
+                f"{MIN_SIZE}"
+            )
+        self._store: Store | None = None
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
+        """Answer from the store, or ask, let the answer flow, and store it."""
+        key = key_of(request, persona)
+        usable, answer = await io(self._load)(key) if key else (False, None)
+        if answer is not None:
+            for word in _WORD.findall(answer.text):
+                await send.emit(word)
+            return _marked(answer.replace(request=request), "hit")
+        response = await send.live(request)
+        # A store that has just been waited for in vain is not waited for again.
+        entry = write(response, request) if usable else None
+        if key and entry:
+            await io(self._save)(key, entry)
+        return _marked(response, "miss")
+
+    def _load(self, key: str) -> tuple[bool, Response | None]:
+        entry = self._local_store().get(key)
+        return entry is not None, read(entry or "null")
+
+    def _save(self, key: str, entry: str) -> None:
+        self._local_store().set(key, entry, self.ttl)
+
+    def _local_store(self) -> "Store":
+        if self._store is None:
+            from personakit_cache.store import Store, expanded  # noqa: PLC0415
+
+            self._store = Store(expanded(self.folder), self.max_size)
+        return self._store
+
+
+def _marked(response: Response, said: str) -> Response:
+    return response.replace(metadata={**response.metadata, "cache": said})

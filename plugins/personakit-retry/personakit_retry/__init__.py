@@ -1,1 +1,148 @@
-"""A personakit plugin: retry."""
+"""A personakit plugin: asks again after a passing failure, another model after a lasting one."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+import personakit
+from personakit import PersonakitError, Request, Response, Send, hookimpl
+
+__all__ = ["Retry"]
+
+Passing = Literal[
+    "RateLimited", "Timeout", "UpstreamUnavailable", "IncompleteAnswer", "InvalidAnswer"
+]
+"""The errors that may be gone when the same request is sent again."""
+
+_OF_THE_MODEL = (
+    personakit.QuotaExhausted,
+    personakit.ModelNotFound,
+    personakit.AuthenticationFailed,
+)
+"""The errors that stay as long as the same model is asked, and say nothing of another one."""
+
+
+@dataclass(eq=False)
+class Retry:
+    """Asks again after a passing failure, and another model after a lasting one.
+
+    Attributes:
+        attempts: How often each model is asked at most.
+        backoff: The most seconds before the second attempt; twice as many before each further one.
+            The wait is random between 0 and that, so that many callers do not come back at once.
+        max_wait: The most seconds between two attempts; an upstream that asks for a longer wait
+            (Retry-After) is not asked again.
+        fallback: The models, as provider/model, to ask in turn when the one before has failed.
+        on: The errors after which the same model is asked again.
+
+    Raises:
+        ValueError: A number is out of its range, or a model is not given as provider/model.
+    """
+
+    attempts: int = 3
+    backoff: float = 0.5
+    max_wait: float = 30.0
+    fallback: list[str] = field(default_factory=list)
+    on: list[Passing] = field(
+        default_factory=lambda: [
+            "RateLimited", "Timeout", "UpstreamUnavailable", "IncompleteAnswer", "InvalidAnswer"
+        ]
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}; it counts the first one, so 1 or more")
+        for name in ("backoff", "max_wait"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{name} is {seconds}; give seconds, 0 or more")
+        for model in self.fallback:
+            if not all(model.partition("/")[::2]):
+                raise ValueError(f"fallback names {model!r}; write it as provider/model")
+        self._passing = tuple(getattr(personakit, name) for name in self.on)
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        """Send the request until it is answered, as long as no text has gone out."""
+        tried: list[str] = []
+
+        async def once(model: str) -> Response:
+            # The client's own retries would multiply the attempts, and wait in another way.
+            asked = request.replace(model=model, max_retries=0)
+            try:
+                return await send.live(asked)
+            except PersonakitError as error:
+                tried.append(f"{model}: {type(error).__name__}: {error}")
+                raise
+
+        models = list(dict.fromkeys((request.model, *self.fallback)))
+        for model in models:
+            try:
+                response: Response = await self._retrying(send)(once, model)
+            except PersonakitError as error:
+                lasting = not isinstance(error, (*self._passing, *_OF_THE_MODEL))
+                if lasting or send.started or model == models[-1]:
+                    if len(tried) > 1:
+                        error.add_note("\n".join([f"attempts: {len(tried)}", *tried]))
+                    raise
+            else:
+                break
+        if not tried:
+            return response
+        told = {"attempts": len(tried) + 1, "model": model}
+        return response.replace(metadata={**response.metadata, "retry": told})
+
+    def _retrying(self, send: Send) -> AsyncRetrying:
+        """Return the loop around one model; it awaits only its `sleep`, so it fits all modes."""
+
+        def again(error: BaseException) -> bool:
+            wait = _retry_after(error) or 0.0
+            return isinstance(error, self._passing) and not send.started and wait <= self.max_wait
+
+        return AsyncRetrying(
+            sleep=personakit.sleep,
+            stop=stop_after_attempt(self.attempts),
+            wait=self._wait,
+            retry=retry_if_exception(again),
+            reraise=True,
+        )
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Return the seconds to wait: what the upstream asks for, else a random time."""
+        asked = _retry_after(state.outcome.exception() if state.outcome else None)
+        if asked is not None:
+            return asked
+        return wait_random_exponential(multiplier=self.backoff, max=self.max_wait)(state)
+
+
+def _retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds that an upstream asks to wait, by its headers; None if it does not."""
+    response = getattr(getattr(error, "__cause__", None), "response", None)
+    headers = getattr(response, "headers", {})
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        seconds = _seconds(headers.get(name, ""), unit)
+        if seconds is not None:
+            return max(seconds, 0.0)
+    return None
+
+
+def _seconds(value: str, unit: float) -> float | None:
+    """Return the seconds of a header that holds a number or a date; None if neither."""
+    try:
+        seconds = float(value) * unit
+    except ValueError:
+        try:
+            return parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else seconds

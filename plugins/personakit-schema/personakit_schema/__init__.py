@@ -1,1 +1,186 @@
-"""A personakit plugin: schema."""
+"""A personakit plugin: the answer is JSON that matches the persona's schema."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from personakit import (
+    ConfigError,
+    InvalidAnswer,
+    Message,
+    Persona,
+    Request,
+    Response,
+    Send,
+    hookimpl,
+)
+
+__all__ = ["Schema"]
+
+_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
+_MOST_FAULTS = 5
+_LONGEST_FAULT = 300
+
+
+class _Unfit(Exception):
+    """An answer that is not what the schema asks for; the message is for the model."""
+
+
+@dataclass(eq=False)
+class Schema:
+    """The answer is JSON that matches the persona's `output:`, or the model is asked again.
+
+    Attributes:
+        attempts: How often the model is asked at most, the first time included.
+        strip_fences: Take the JSON out of a ```json fence and drop what stands around it.
+        instruct: Write the schema into the system message instead of sending it as
+            response_format, for models that do not know that parameter.
+
+    Raises:
+        ValueError: `attempts` is less than 1.
+    """
+
+    attempts: int = 3
+    strip_fences: bool = True
+    instruct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}; it counts the first one, so 1 or more")
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
+        """Send the request until the answer matches; it is held until it does."""
+        schema = _schema(persona)
+        check = _checker(schema)
+        first = _instructed(request, schema) if self.instruct else request
+        asked, spent = first, Response("")
+        for attempt in range(1, self.attempts + 1):
+            response = await send(asked)
+            spent = _added(spent, response)
+            if response.tool_calls:
+                return response.replace(usage=spent.usage, cost=spent.cost)
+            try:
+                text, value = self._read(response)
+                check(value)
+            except _Unfit as unfit:
+                fault = str(unfit)
+                asked = first.with_messages(*_complaint(response, fault))
+            else:
+                return response.replace(
+                    text=text,
+                    parsed=value,
+                    usage=spent.usage,
+                    cost=spent.cost,
+                    metadata={**response.metadata, "schema": {"attempts": attempt}},
+                )
+        raise InvalidAnswer(
+            f"attempt {attempt} of {self.attempts}: the answer does not match the `output:` of "
+            f"persona {persona.name!r}:\n{fault}",
+            partial=response.text,
+        )
+
+    def _read(self, response: Response) -> tuple[str, Any]:
+        """Return the JSON text of an answer, and its value."""
+        text = (_unfenced(response.text) if self.strip_fences else response.text).strip()
+        cut = response.finish_reason == "length"
+        try:
+            value = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            fault = f"it is not JSON: {error}" if text else "it is empty"
+        else:
+            # What ends with a bracket or a quote has come to its end, a number may not have.
+            if not cut or isinstance(value, dict | list | str):
+                return text, value
+            fault = "its end is missing"
+        if cut:
+            fault += "; it was cut off at the limit of tokens (finish_reason: length)"
+        raise _Unfit(fault)
+
+
+def _schema(persona: Persona) -> dict[str, Any]:
+    """Return a persona's `output:` as plain JSON."""
+    if persona.output is None:
+        raise ConfigError(
+            f"persona {persona.name!r} lists the plugin schema but has no `output:`; add one, with "
+            f"the JSON Schema of the answer, or take the plugin out"
+        )
+    schema: dict[str, Any] = json.loads(json.dumps(persona.output))
+    return schema
+
+
+def _checker(schema: dict[str, Any]) -> Callable[[Any], None]:
+    """Return a function that raises `_Unfit` for a value that does not match a schema."""
+    import jsonschema  # noqa: PLC0415
+    import referencing  # noqa: PLC0415
+
+    kind = jsonschema.Draft202012Validator
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        said = f"{error.json_path}: {error.message[:_LONGEST_FAULT]}"
+        raise ConfigError(f"`output:` is no JSON Schema (draft 2020-12): {said}") from None
+    # With a registry of its own it does not fetch what `$ref` names.
+    validator = kind(schema, registry=referencing.Registry())
+
+    def check(value: Any) -> None:
+        try:
+            faults = sorted(validator.iter_errors(value), key=jsonschema.exceptions.relevance)
+        except referencing.exceptions.Unresolvable as error:
+            raise ConfigError(f"`output:` has a $ref to what is not in it: {error.ref}") from None
+        except RecursionError:
+            raise _Unfit("it is nested too deep") from None
+        # Of the branches of an anyOf, the one that comes nearest says most.
+        best = [jsonschema.exceptions.best_match([fault]) for fault in faults[-_MOST_FAULTS:]]
+        if best:
+            best.sort(key=lambda error: error.json_path)
+            lines = (f"- {error.json_path}: {error.message[:_LONGEST_FAULT]}" for error in best)
+            raise _Unfit("\n".join(lines))
+
+    return check
+
+
+def _instructed(request: Request, schema: Mapping[str, Any]) -> Request:
+    """Return a request that says the schema in words."""
+    form = request.parameters.get("response_format") or {}
+    dropped = {"response_format"} if form.get("type") == "json_schema" else set()
+    return request.with_system(
+        "Answer with JSON alone, without a code fence, that matches this JSON Schema:\n"
+        + json.dumps(schema, ensure_ascii=False)
+    ).replace(parameters={k: v for k, v in request.parameters.items() if k not in dropped})
+
+
+def _complaint(response: Response, fault: str) -> list[Message]:
+    """Return the answer that does not match, and what to say to it."""
+    said = Message(
+        "user",
+        f"Your answer does not match the JSON Schema:\n{fault}\n"
+        f"Answer again with the whole corrected JSON alone.",
+    )
+    # Some upstreams refuse an empty message of the assistant.
+    return [response.message, said] if response.text else [said]
+
+
+def _added(spent: Response, response: Response) -> Response:
+    """Return what the attempts took together, as the usage and cost of a response."""
+    usage, cost = spent.usage, spent.cost
+    if response.usage is not None:
+        usage = response.usage + usage if usage else response.usage
+    if response.cost is not None:
+        cost = response.cost + (cost or 0.0)
+    return response.replace(usage=usage, cost=cost)
+
+
+def _unfenced(text: str) -> str:
+    """Return what stands in the one JSON fence of a text; any other text as it is."""
+    # No line within JSON begins with a fence, since its strings hold no line break.
+    parts = _FENCE.split(text)
+    if len(parts) == 5 and parts[1].lower() in {"", "json"} and not parts[3]:
+        return parts[2]
+    return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
