@@ -1,1 +1,233 @@
-"""A personakit plugin: budget."""
+"""A personakit plugin: limits tokens and money per run, per persona and per day."""
+
+import asyncio
+import contextlib
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from personakit import (
+    BackendError,
+    Blocked,
+    Event,
+    PluginError,
+    Registry,
+    Request,
+    Response,
+    Send,
+    hookimpl,
+    io,
+)
+from personakit_budget.amounts import (
+    NANO,
+    Amount,
+    estimate,
+    output_tokens,
+    taken,
+    text_tokens,
+)
+from personakit_budget.days import day_around, default_folder, zone_of
+from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
+
+__all__ = ["Budget"]
+
+# A run has a context of its own, which its model calls share; so do runs that it starts inside.
+_run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
+
+
+class _Limit(NamedTuple):
+    """One limit: the option, what it counts over and its value in tokens or nano-dollars."""
+
+    option: str
+    scope: str
+    money: bool
+    value: int
+
+    def left(self, spent: Mapping[str, Spent]) -> int:
+        sums = spent[self.scope]
+        return self.value - (sums.nanos if self.money else sums.tokens)
+
+    def shown(self, value: int) -> str:
+        return f"${value / NANO:,.4f}" if self.money else f"{value:,} tokens"
+
+
+@dataclass(eq=False)
+class Budget:
+    """Limits tokens and money per run, per persona and per day, over all processes.
+
+    Attributes:
+        run_tokens: Tokens that one run may take, over all its model calls; None for no limit.
+        run_usd: US dollars that one run may cost; None for no limit.
+        persona_tokens: Tokens that a persona may take in a day; None for no limit.
+        persona_usd: US dollars that a persona may cost in a day; None for no limit.
+        day_tokens: Tokens that all personas together may take in a day; None for no limit.
+        day_usd: US dollars that all personas together may cost in a day; None for no limit.
+        folder: Where the ledger is; None for `personakit/budget` in the user's state folder.
+        timezone: The time zone whose midnight begins a day, such as "Europe/Paris".
+        unknown_price: What a limit in dollars does with a model whose price is unknown: "allow"
+            lets it pass, uncounted; "refuse" refuses it.
+
+    Raises:
+        ValueError: A limit is not above zero, or there is no such time zone.
+    """
+
+    run_tokens: int | None = None
+    run_usd: float | None = None
+    persona_tokens: int | None = None
+    persona_usd: float | None = None
+    day_tokens: int | None = None
+    day_usd: float | None = None
+    folder: str | None = None
+    timezone: str = "UTC"
+    unknown_price: Literal["allow", "refuse"] = "allow"
+
+    def __post_init__(self) -> None:
+        self.zone = zone_of(self.timezone)
+        self.limits = tuple(self._limits())
+        self.ledger = Ledger(Path(self.folder).expanduser() if self.folder else default_folder())
+        self.clock: Callable[[], float] = time.time
+
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        """Contribute `personakit budget`."""
+        from personakit_budget.command import command  # noqa: PLC0415
+
+        registry.command(command)
+
+    @hookimpl
+    def observe(self, event: Event) -> None:
+        """Give a run its name before its first call, where all its calls can see it."""
+        if event.name == "started" and not _run.get():
+            _run.set(event.run)
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        """Reserve what the call may take, let it run live, and write down what it took."""
+        call = self._call(request)
+        await io(self._reserve)(call, request)
+        meter = _Meter()
+        try:
+            response = await send.live(request, filter=meter)
+        except BaseException as error:
+            # The reservation stands until it expires; what went wrong first matters more.
+            with contextlib.suppress(LedgerError):
+                await io(self._give_up)(call, request, meter, error)
+            raise
+        return await io(self._settle)(call, request, response)
+
+    def _limits(self) -> Iterator[_Limit]:
+        for scope in ("run", "persona", "day"):
+            for unit in ("tokens", "usd"):
+                option = f"{scope}_{unit}"
+                value: float | None = getattr(self, option)
+                if value is None:
+                    continue
+                if not (math.isfinite(value) and value > 0):
+                    raise ValueError(
+                        f"{option} is {value}; a limit is above 0, and null is no limit"
+                    )
+                money = unit == "usd"
+                yield _Limit(option, scope, money, round(value * NANO) if money else int(value))
+
+    def _call(self, request: Request) -> Call:
+        now = self.clock()
+        since, _ = day_around(now, self.zone)
+        name = uuid.uuid4().hex
+        return Call(name, _run.get() or name, request.persona, now, since.timestamp())
+
+    def _reserve(self, call: Call, request: Request) -> None:
+        least, most = (estimate(request, output) for output in output_tokens(request))
+        if self.unknown_price == "refuse" and least.nanos is None:
+            option = next((limit.option for limit in self.limits if limit.money), None)
+            if option:
+                raise Blocked(
+                    f"budget: the price of {request.model} is unknown, so {option} cannot be kept; "
+                    f"use another model, or set `unknown_price: allow` for the plugin budget"
+                )
+
+        def decide(spent: Mapping[str, Spent]) -> Amount:
+            tokens, nanos = most.tokens, most.nanos
+            for limit in self.limits:
+                left = limit.left(spent)
+                need = least.nanos if limit.money else least.tokens
+                if need is None:
+                    continue
+                if need > left:
+                    raise Blocked(self._refusal(limit, call, limit.value - left, need))
+                if not limit.money:
+                    tokens = min(tokens, left)
+                elif nanos is not None:
+                    nanos = min(nanos, left)
+            return Amount(tokens, nanos)
+
+        try:
+            self.ledger.reserve(call, decide)
+        except LedgerError as error:
+            # Not an error of a plugin, which `on_error: skip` would pass over.
+            raise Blocked(f"budget: nothing was sent, since {error}") from error
+
+    def _refusal(self, limit: _Limit, call: Call, used: int, need: int) -> str:
+        whose = {"run": "this run", "persona": f"persona {call.persona!r}", "day": "all personas"}
+        _, end = day_around(call.time, self.zone)
+        when = "the next run begins at zero"
+        if limit.scope != "run":
+            when = f"it begins at zero again at {end:%Y-%m-%d %H:%M} {self.timezone}"
+        shown = limit.shown
+        return (
+            f"budget: the limit {limit.option} of {whose[limit.scope]} is {shown(limit.value)}; "
+            f"{shown(used)} are used or reserved, and this call may take {shown(need)}; {when}; "
+            f"to go on, raise {limit.option} where the plugin budget is listed, or lower max_tokens"
+        )
+
+    def _settle(self, call: Call, request: Request, response: Response) -> Response:
+        amount = taken(request, response)
+        spent = self.ledger.settle(call, amount, self.clock())
+        run = spent["run"]
+        left = {
+            limit.option: max(limit.left(spent), 0) / (NANO if limit.money else 1)
+            for limit in self.limits
+        }
+        found = {
+            "tokens": run.tokens,
+            "usd": None if run.unpriced else run.nanos / NANO,
+            "left": {name: n if name.endswith("usd") else int(n) for name, n in left.items()},
+        }
+        cost = None if amount.nanos is None else amount.nanos / NANO
+        return response.replace(
+            cost=response.cost if response.cost is not None else cost,
+            metadata={**response.metadata, "budget": found},
+        )
+
+    def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
+        """Write down what is known of a call that failed."""
+        if isinstance(error, PluginError) and error.response is not None:
+            self.ledger.settle(call, taken(request, error.response), self.clock())
+            return
+        arrived = text_tokens(meter.text)
+        if isinstance(error, BackendError):
+            arrived = max(arrived, text_tokens(error.partial))
+        left = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
+        if arrived or left:  # whoever leaves early has sent the prompt all the same
+            self.ledger.settle(call, estimate(request, arrived), self.clock())
+        else:
+            self.ledger.release(call)
+
+
+class _Meter:
+    """A filter that changes nothing and keeps what has flowed."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def feed(self, text: str) -> str:
+        self.text += text
+        return text
+
+    def flush(self) -> str:
+        return ""

@@ -1,0 +1,177 @@
+"""The ledger: what every call took, in one SQLite file that processes share.
+
+Each operation opens the file anew, so threads, forks and event loops share no connection.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from personakit_budget.amounts import Amount
+
+_EXPIRES = 3600.0  # seconds after which a call that was never settled counts no more
+_KEPT = 31 * 86400.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    id TEXT PRIMARY KEY, time REAL NOT NULL, run TEXT NOT NULL, persona TEXT NOT NULL,
+    tokens INTEGER NOT NULL, nanos INTEGER, expires REAL
+);
+CREATE INDEX IF NOT EXISTS by_time ON calls (time);
+CREATE INDEX IF NOT EXISTS by_run ON calls (run);
+"""
+_SUMS = "count(*), coalesce(sum(tokens), 0), coalesce(sum(nanos), 0), count(*) - count(nanos)"
+_COUNTS = "(expires IS NULL OR expires > :now)"
+_SCOPES = {
+    "run": "run = :run",
+    "persona": "time >= :since AND persona = :persona",
+    "day": "time >= :since",
+}
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be read or written; the message names the file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What some calls took, those under way counted as reserved.
+
+    Attributes:
+        calls: Their number.
+        tokens: Their tokens.
+        nanos: Their nano-dollars, as far as prices are known.
+        unpriced: How many of them have no known price.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    nanos: int = 0
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: whose it is, when it began and where its day did, as Unix time in seconds."""
+
+    id: str
+    run: str
+    persona: str
+    time: float
+    since: float
+
+
+@dataclass(eq=False)
+class Ledger:
+    """The file `budget.sqlite3` in a folder; both are made when they are missing.
+
+    Attributes:
+        folder: Where it is.
+        patience: Seconds to wait for another process that writes.
+    """
+
+    folder: Path
+    patience: float = 30.0
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / "budget.sqlite3"
+
+    def reserve(self, call: Call, decide: Callable[[Mapping[str, Spent]], Amount]) -> None:
+        """Enter a call with what it may take; no other process gets in between.
+
+        Args:
+            call: The call.
+            decide: Given what run, persona and day have spent, returns what to reserve; what it
+                raises leaves the ledger as it was.
+        """
+        with self._transaction() as connection:
+            amount = decide(_spent(connection, call, call.time))
+            connection.execute("DELETE FROM calls WHERE time < ?", (call.time - _KEPT,))
+            _write(connection, call, amount, call.time + _EXPIRES)
+
+    def settle(self, call: Call, amount: Amount, now: float) -> Mapping[str, Spent]:
+        """Write what a call took in place of what was reserved; return the new sums."""
+        with self._transaction() as connection:
+            _write(connection, call, amount, None)
+            return _spent(connection, call, now)
+
+    def release(self, call: Call) -> None:
+        """Strike a call that took nothing."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM calls WHERE id = ?", (call.id,))
+
+    def by_persona(self, since: float, now: float) -> dict[str, Spent]:
+        """Return what each persona has spent since a time."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                f"SELECT persona, {_SUMS} FROM calls WHERE time >= :since AND {_COUNTS} "  # noqa: S608
+                "GROUP BY persona ORDER BY persona",
+                {"since": since, "now": now},
+            )
+            return {persona: Spent(*sums) for persona, *sums in rows}
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with contextlib.closing(self._open()) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(
+                f"the ledger {self.path} cannot be used: {error}; make sure that it can be written "
+                f"and that no program holds it locked, or move it away to begin a new one"
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its other files the mode of this one.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        deadline = time.monotonic() + self.patience
+        while True:
+            connection = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
+            try:
+                # Several processes that switch a new file to WAL at once are refused without a
+                # wait: SQLite's own timeout does not cover it.
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.executescript(_SCHEMA)
+            except sqlite3.OperationalError as error:
+                connection.close()
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+
+
+def _spent(connection: sqlite3.Connection, call: Call, now: float) -> dict[str, Spent]:
+    values = {"run": call.run, "persona": call.persona, "since": call.since, "now": now}
+    return {
+        scope: Spent(
+            *connection.execute(
+                f"SELECT {_SUMS} FROM calls WHERE {where} AND {_COUNTS}",  # noqa: S608
+                values,
+            ).fetchone()
+        )
+        for scope, where in _SCOPES.items()
+    }
+
+
+def _write(
+    connection: sqlite3.Connection, call: Call, amount: Amount, expires: float | None
+) -> None:
+    values = (call.id, call.time, call.run, call.persona, amount.tokens, amount.nanos, expires)
+    connection.execute("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", values)

@@ -1,0 +1,77 @@
+"""Processes that share a ledger, and the command that reads it."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from personakit_budget import Budget
+
+from personakit.testing import persona, runner
+
+WORKER = """
+import sys
+from personakit import Blocked
+from personakit.testing import persona, runner
+from personakit_budget import Budget
+
+for folder, limit in zip(sys.argv[1:], (1_000_000, 400)):
+    running, upstream = runner(["sixsix"], plugins=[Budget(day_tokens=limit, folder=folder)])
+    for _ in range(25):
+        try:
+            running.run(persona(), "Hi", parameters={"max_tokens": 6})
+        except Blocked as error:
+            assert "day_tokens" in error.reason, error.reason
+    print(len(upstream.requests))
+"""
+
+
+def tokens_in(folder: Path) -> int:
+    connection = sqlite3.connect(folder / "budget.sqlite3")
+    ((tokens,),) = connection.execute("SELECT sum(tokens) FROM calls WHERE expires IS NULL")
+    connection.close()
+    return int(tokens)
+
+
+def test_four_processes_share_sums_and_a_limit(tmp_path: Path) -> None:
+    free, limited = tmp_path / "free", tmp_path / "limited"
+    command = [sys.executable, "-c", WORKER, str(free), str(limited)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    made = [list(map(int, worker.communicate()[0].split())) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert [calls for calls, _ in made] == [25] * 4
+    assert tokens_in(free) == 800
+    calls = sum(calls for _, calls in made)
+    assert 20 < calls < 100
+    assert tokens_in(limited) == 8 * calls <= 400
+
+
+def command(*args: str, home: Path) -> Any:
+    environ = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    return subprocess.run(
+        [sys.executable, "-m", "personakit", "budget", *args],
+        capture_output=True, text=True, env=environ, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_shows_today(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "personakit" / "budget"
+    assert "nothing used since" in command(home=tmp_path).stdout
+    assert not folder.exists()
+    running, _ = runner(["sixsix"], plugins=[Budget(folder=str(folder))])
+    running.run(persona(), "Hi")
+    shown = command("--json", "--folder", str(folder), home=tmp_path)
+    assert json.loads(shown.stdout) == {
+        "test": {"calls": 1, "tokens": 8, "usd": 0.0, "unpriced_calls": 1}
+    }
+    table = command("--folder", str(folder), home=tmp_path).stdout.splitlines()
+    assert [line.split() for line in table] == [
+        ["persona", "calls", "tokens", "usd"],
+        ["test", "1", "8", "0.0000+"],
+    ]
+    wrong = command("--timezone", "Mars", home=tmp_path)
+    assert wrong.returncode == 1
+    assert "timezone 'Mars' is none" in wrong.stderr
