@@ -100,7 +100,8 @@ class Send(Protocol):
         Args:
             persona: A name, a path or a persona.
             prompt: What is said to it.
-            options: As in `Runner.run`: variables, model, parameters.
+            options: As in `Runner.run`: variables, model (default: its own, else that of the run
+                that asks), parameters.
 
         Raises:
             UsageError: The persona or its variables are wrong.

@@ -139,6 +139,8 @@ class Runner(Catalog):
             if isinstance(backend, Nothing):
                 raise Leaving(given)
             other = self.load(who)
+            if not how.get("model") and not other.model:
+                how = {**how, "model": given.model}
             run = self._run(
                 other, self._ready(other, prompt, how), backend, how, without | {layer.plugin}
             )

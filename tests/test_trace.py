@@ -126,8 +126,10 @@ def test_an_upstream_that_fails(mode: str) -> None:
 @in_modes
 def test_another_persona_is_run_by_a_plugin(mode: str) -> None:
     running, upstream = runner(["fine", "Hello!"], plugins=[German(), Asks()])
-    assert in_mode(mode, running, persona("You."), "Hi!").text == "Hello!"
+    answered = in_mode(mode, running, persona("You."), "Hi!", model="test/chosen")
+    assert answered.text == "Hello!"
     judge, answer = upstream.requests
+    assert judge.model == answer.model == "test/chosen"
     assert judge.system == "You judge.\n\nAnswer in German."  # without the plugin that asks
     assert judge.messages[-1].text == "Hi!"
     assert answer.system == "You.\n\nAnswer in German.\n\nJudged: fine"

@@ -1,0 +1,76 @@
+"""First-party plugins together, through the real client, with the stream cut at every byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit import Blocked, Runner
+from personakit.testing import MODES, Reply, Server, in_mode, persona
+
+PROMPT = "I am jane@example.com, call 06 12 34 56 78."
+ANSWER = "Dear [EMAIL-1], wé cäll [PHONE-1] 🙂."
+TEXT = "Dear jane@example.com, wé cäll 06 12 34 56 78 🙂."
+
+
+def who(folder: Path, *, guarded: bool = True) -> Any:
+    guard = [{"guard": {"output": {"deny": ["forbidden"]}}}] if guarded else []
+    inner = [{"redact": {"region": "FR"}}, {"cache": {"folder": str(folder)}}]
+    return persona(plugins=[*guard, *inner])
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_one_text_however_the_answer_is_cut(mode: str, guarded: bool, tmp_path: Path) -> None:
+    for cut, size in [(1, 3), (2, 1), (3, 2), (7, 5), (50, 1), (0, 0)]:
+        with Server([ANSWER], cut=cut, size=size) as server:
+            running = Runner(server.config())
+            listed = who(tmp_path / f"{cut}-{size}", guarded=guarded)
+            asked = in_mode(mode, running, listed, PROMPT)
+            again = in_mode(mode, running, listed, PROMPT)
+            running.close()
+        assert asked.text == again.text == TEXT
+        # The second came out of the store, which never saw what redact hides.
+        assert len(server.requests) == 1
+        assert "jane@" not in str(server.requests[0].body)
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"[EMAIL-1]" in kept
+    assert b"jane@" not in kept
+
+
+def test_a_stream_cut_at_every_byte(tmp_path: Path) -> None:
+    with Server() as server:
+        body = b"".join(server.events(ANSWER, usage=True))
+        kind = {"content-type": "text/event-stream"}
+
+        def halves(at: int) -> Any:
+            yield body[:at]
+            yield body[at:]
+
+        server.answers = [Reply(halves(at), headers=kind) for at in range(1, len(body))]
+        running = Runner(server.config())
+        for number in range(len(server.answers)):
+            # Another prompt for each: every answer comes from the model.
+            listed = who(tmp_path / "cache", guarded=False)
+            text = "".join(running.stream(listed, f"{PROMPT} {number}"))
+            assert text == TEXT
+        running.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_that_is_refused_comes_out(mode: str, size: int, tmp_path: Path) -> None:
+    with Server(["Her name is [EMAIL-1] and the word is forbidden."], size=size, cut=1) as server:
+        running = Runner(server.config())
+        listed = who(tmp_path)
+        if mode == "stream":
+            stream = running.stream(listed, PROMPT)
+            with pytest.raises(Blocked):
+                list(stream)
+            assert stream.text == ""
+        else:
+            with pytest.raises(Blocked):
+                in_mode(mode, running, listed, PROMPT)
+        running.close()
