@@ -177,6 +177,8 @@ class Request:
 
     def with_tools(self, *tools: Tool) -> Request:
         """Return a copy with `tools` added; one of the same name as another takes its place."""
+        if not tools:
+            return self
         named = {tool.name: tool for tool in (*self.tools, *tools)}
         return self.replace(tools=tuple(named.values()))
 

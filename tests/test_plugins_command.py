@@ -40,6 +40,19 @@ def test_one_plugin(terminal: Terminal) -> None:
     assert "no plugin 'redac' is installed; did you mean 'redact'?" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("shwo", "no command 'shwo'; did you mean 'show'?"),
+        ("zzz", "no command 'zzz'; `personakit plugins --help` lists them"),
+    ],
+)
+def test_a_command_that_is_none(word: str, said: str, terminal: Terminal) -> None:
+    done = terminal("plugins", word)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("name", ["shout", "two-words_here", "a1"])
 def test_a_new_plugin_passes_its_tests(name: str, terminal: Terminal, tmp_path: Path) -> None:
     done = terminal("plugins", "new", name)

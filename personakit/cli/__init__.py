@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import personakit
+from personakit.cli.groups import Group
 
 COMMANDS = {
     "lint": "Check persona files and say everything that is wrong with them.",
@@ -25,7 +26,7 @@ COMMANDS = {
 }
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Commands by name: the modules of this package, then those that plugins contribute."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -44,18 +45,6 @@ class _Group(click.Group):
         rows += [(n, c.get_short_help_str()) for n, c in self._contributed().items()]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            from personakit.errors import did_you_mean  # noqa: PLC0415
-
-            hint = did_you_mean(args[0], self.list_commands(ctx))
-            message = f"no command {args[0]!r}{hint or '; `personakit --help` lists them'}"
-            raise click.UsageError(message, ctx) from None
 
     @staticmethod
     def _contributed() -> dict[str, Any]:

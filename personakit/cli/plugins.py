@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli import common
+from personakit.cli.groups import Group
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from personakit.plugins import Plugin, Plugins
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group("plugins", cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

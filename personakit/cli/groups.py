@@ -1,0 +1,22 @@
+"""A group of commands that knows what a mistyped one may have meant."""
+
+from __future__ import annotations
+
+import click
+
+
+class Group(click.Group):
+    """Names the nearest command when there is none of the name that was given."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from personakit.errors import did_you_mean  # noqa: PLC0415
+
+            hint = did_you_mean(args[0], self.list_commands(ctx))
+            message = f"no command {args[0]!r}{hint or f'; `{ctx.command_path} --help` lists them'}"
+            raise click.UsageError(message, ctx) from None
