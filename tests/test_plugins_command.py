@@ -40,6 +40,18 @@ def test_one_plugin(terminal: Terminal) -> None:
     assert "no plugin 'redac' is installed; did you mean 'redact'?" in wrong.stderr
 
 
+def test_an_option_that_is_a_mapping(terminal: Terminal, tmp_path: Path) -> None:
+    env = {"PERSONAKIT_PLUGINS": "guard"}
+    shown = terminal("plugins", "show", "guard", **env).stdout
+    assert "output.deny\tlist of string" in shown
+    assert "Attributes:" not in shown
+    example = shown.partition("In a persona:\n\n")[2]
+    assert "output:" in example
+    (tmp_path / "who.yaml").write_text(f"system: You.\n{example}", "utf-8")
+    done = terminal("run", "who.yaml", "x", "-m", "openai/x", "--dry-run", **env)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

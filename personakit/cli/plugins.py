@@ -72,9 +72,8 @@ def show(name: str, as_json: bool) -> int:
     options = _options(plugin)
     if options:
         click.echo()
-        common.table(
-            ("option", "type", "default", "meaning"), [_cells(*o) for o in options.items()]
-        )
+        rows = [row for name, schema in options.items() for row in _rows(name, schema)]
+        common.table(("option", "type", "default", "meaning"), rows)
     if {"chat", "tool", "observe"} & set(plugin.hooks):
         click.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
     return 0
@@ -114,7 +113,11 @@ def _options(plugin: Plugin) -> dict[str, Any]:
         return {}
     found, definitions = options.schema(plugin.target, plugin.name)
     for name, schema in found.items():
-        used = {key: value for key, value in definitions.items() if key.startswith(f"{name}.")}
+        used = {
+            key: value
+            for key, value in definitions.items()
+            if key.startswith(f"{plugin.name}.{name}.")
+        }
         schema["required"] = (
             options.parameters(plugin.target)[name].default is inspect.Parameter.empty
         )
@@ -137,8 +140,20 @@ def _default(schema: dict[str, Any]) -> str:
     return "(required)" if schema["required"] else ""
 
 
-def _cells(name: str, schema: dict[str, Any]) -> tuple[str, str, str, str]:
-    return name, _kind(schema), _default(schema), schema.get("description", "")
+def _rows(name: str, schema: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the row of an option, and those of the keys of a nested one."""
+    about = schema.get("description", "").partition("Attributes:")[0].strip()
+    rows = [(name, _kind(schema), _default({"required": False, **schema}), about)]
+    for key, inner in _nested(schema).items():
+        rows += _rows(f"{name}.{key}", inner)
+    return rows
+
+
+def _nested(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of an option that is a mapping, each with its schema."""
+    of = schema.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = schema.get("$defs", {}).get(of, schema).get("properties", {})
+    return found
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -160,6 +175,13 @@ def _example(plugin: Plugin, options: dict[str, Any]) -> str:
         name: schema.get("default", "…")
         for name, schema in options.items()
         if schema["required"] or schema.get("default") is not None
+    }
+    # A mapping without a default that can be written is shown by one of its lists of texts.
+    given |= {
+        name: {key: ["…"]}
+        for name, schema in options.items()
+        for key, inner in reversed(_nested(schema).items())
+        if name not in given and _kind(inner) == "list of string"
     }
     if not given:
         return f"plugins:\n  - {plugin.name}"
