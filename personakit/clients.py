@@ -6,6 +6,7 @@ This is the only module that imports openai, and it does so when the first reque
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from collections.abc import AsyncGenerator
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from personakit.attempts import http_clients
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ def async_stream_class() -> type[AsyncStream[object]]:
     return openai().AsyncStream[object]  # type: ignore[no-any-return]
 
 
+@functools.cache
+def _http_clients() -> tuple[Any, Any]:
+    """Return the HTTP clients that the openai clients send through, sync and async."""
+    package = openai()
+
+    class Overdue(package.OpenAIError):  # type: ignore[misc,name-defined]
+        """Ends the attempts: the client passes its own errors on."""
+
+    return http_clients(package.DefaultHttpxClient, package.DefaultAsyncHttpxClient, Overdue)
+
+
 @dataclass(slots=True)
 class Clients:
     """Clients by address, key, process and event loop."""
@@ -52,7 +65,7 @@ class Clients:
         with self._lock:
             client = self._sync.get(key)
             if client is None:
-                client = openai().OpenAI(**_arguments(provider, endpoint, "DefaultHttpxClient"))
+                client = openai().OpenAI(**_arguments(provider, endpoint, _http_clients()[0]))
                 self._sync[key] = client
             return client
 
@@ -63,9 +76,7 @@ class Clients:
         known = self._async.get(key)
         if known is None:
             self._forget_closed_loops()
-            client = openai().AsyncOpenAI(
-                **_arguments(provider, endpoint, "DefaultAsyncHttpxClient")
-            )
+            client = openai().AsyncOpenAI(**_arguments(provider, endpoint, _http_clients()[1]))
             known = self._async[key] = (client, _owner(client))
             # An event loop closes its asynchronous generators when it ends, and with this one the
             # client: one left to the garbage collector would break connections of other clients.
@@ -99,21 +110,20 @@ async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
         await client.close()
 
 
-def _arguments(provider: Provider, endpoint: Endpoint, http_client: str) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(provider.headers)
+def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict[str, Any]:
+    # An answer is small, and one that is compressed can be a gigabyte.
+    headers: dict[str, Any] = {"Accept-Encoding": "identity", **dict(provider.headers)}
     if provider.name != "openai":
         # The client reads these from the environment; they are nobody else's business.
         nothing = openai().omit
         headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
-    arguments: dict[str, Any] = {
+    return {
         "base_url": endpoint.base_url,
         "api_key": endpoint.api_key or NO_KEY,
         "default_headers": headers,
+        # A proxy of the environment would look for a loopback address on its own machine.
+        "http_client": http_client(trust_env=not _is_loopback(endpoint.base_url)),
     }
-    if _is_loopback(endpoint.base_url):
-        # A proxy of the environment would look for the address on its own machine.
-        arguments["http_client"] = getattr(openai(), http_client)(trust_env=False)
-    return arguments
 
 
 def _is_loopback(url: str) -> bool:
