@@ -19,14 +19,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from personakit import deadline
 from personakit.bodies import Body
-from personakit.deadline import Deadline
 from personakit.drive import in_sync
 from personakit.errors import BackendError
 
 MAX_ERROR_BODY = 64 * 1024
-# The client's own, the same in both of its major versions: it waits as long as the server asks
-# if that is no longer than this, and else half a second, doubled each time up to eight.
+# The client's own, the same in both of its major versions: it waits as long as the server asks if
+# that is no longer than this, and if it does not ask half a second, doubled each time up to eight.
 _MAX_RETRY_AFTER = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -40,34 +40,27 @@ class Call:
     """One call of the client: what its attempts have in common.
 
     Attributes:
-        deadline: When the run has to be over; None for never.
         attempts: How often it was sent.
     """
 
-    deadline: Deadline | None = None
     attempts: int = 0
-
-    @property
-    def left(self) -> float:
-        """The seconds that are left."""
-        return math.inf if self.deadline is None else self.deadline.left
 
     def begin(self, request: Any) -> None:
         """Count an attempt, and let no step of it wait beyond the deadline."""
         self.attempts += 1
-        if self.deadline is None:
-            return
-        left = max(self.deadline.left, 0.001)
         timeouts = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {
-            step: min(seconds or left, left) for step, seconds in timeouts.items()
+            step: deadline.shorter(seconds) for step, seconds in timeouts.items()
         }
 
     def has_time(self, headers: Mapping[str, str] | None = None) -> bool:
         """Tell whether the client's wait before the next attempt ends before the deadline."""
         wait = min(_FIRST_WAIT * 2 ** (self.attempts - 1), _LONGEST_WAIT)
         asked = None if headers is None else retry_after(headers)
-        return (asked if asked is not None and 0 < asked <= _MAX_RETRY_AFTER else wait) < self.left
+        if asked is not None and asked > 0:
+            wait = asked
+        limit = deadline.current()
+        return wait <= _MAX_RETRY_AFTER and (limit is None or wait < limit.left)
 
     def refused(self, response: Any, body: bytes) -> Any:
         """Return an error reply as one that has been read, so that the client reads no further."""
@@ -91,7 +84,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(headers[name]) * unit
-            return seconds if math.isfinite(seconds) else None
+            return None if math.isnan(seconds) else seconds
     with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
         date = email.utils.parsedate_tz(headers.get("retry-after") or "")
         return None if date is None else email.utils.mktime_tz(date) - time.time()
@@ -127,11 +120,11 @@ class Wire:
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
         """Read, or return what awaits it."""
         self._reads += 1
-        return self._read(max_bytes, _within(timeout))
+        return self._read(max_bytes, deadline.shorter(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> Any:
         """Write, or return what awaits it."""
-        return self._write(buffer, _within(timeout))
+        return self._write(buffer, deadline.shorter(timeout))
 
     def is_asked_for(self) -> bool:
         """Tell whether the headers that have just come can be the answer to what was just sent.
@@ -151,14 +144,6 @@ def wire_of(response: Any) -> Wire | None:
     stream = response.extensions.get("network_stream")
     wire = getattr(getattr(stream, "read", None), "__self__", None)
     return wire if isinstance(wire, Wire) else None
-
-
-def _within(timeout: float | None) -> float | None:
-    call = current.get()
-    if call is None or call.deadline is None:
-        return timeout
-    left = max(call.deadline.left, 0.001)
-    return left if timeout is None else min(timeout, left)
 
 
 def http_clients(sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:

@@ -58,17 +58,17 @@ class Backend:
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
-        answer, call = Answer(request, provider), Call(deadline.current())
+        answer, call = Answer(request, provider), Call()
         token = attempts.current.set(call)
         request_id = ""
         try:
-            reply = await _in_time(call, self._post(request, provider, endpoint, body))
+            reply = await _in_time(self._post(request, provider, endpoint, body))
             request_id = reply.response.headers.get("x-request-id", "")
             try:
                 if emit is None:
-                    answer.whole(await _read(reply.response, call))
+                    answer.whole(await _read(reply.response))
                 else:
-                    await _stream(reply.response, answer, emit, call)
+                    await _stream(reply.response, answer, emit)
             finally:
                 await _close(reply)
         # The client's own errors and those of the HTTP library under it, which has two names.
@@ -147,11 +147,11 @@ def body_of(
     return body
 
 
-async def _in_time(call: Call, result: Awaitable[T]) -> T:
+async def _in_time(result: Awaitable[T]) -> T:
     """Wait for something until the deadline; in the sync API its connection keeps that itself."""
-    if in_sync() or call.deadline is None:
+    if in_sync():
         return await result
-    async with asyncio.timeout(max(call.left, 0.0)):
+    async with asyncio.timeout(deadline.shorter(None)):
         return await result
 
 
@@ -161,8 +161,8 @@ class _Reply:
     Both iterators are read by hand, so that one loop serves the sync and the async API.
     """
 
-    def __init__(self, response: Any, call: Call, limit: int) -> None:
-        self._call, self._wire = call, attempts.wire_of(response)
+    def __init__(self, response: Any, limit: int) -> None:
+        self._wire = attempts.wire_of(response)
         self._body = Body(response.headers.get("content-encoding", ""), limit)
         self._source: Any = response.iter_raw() if in_sync() else response.aiter_raw()
 
@@ -173,7 +173,7 @@ class _Reply:
             if in_sync():
                 raw = next(self._source, None)
             else:
-                raw = await _in_time(self._call, anext(self._source, None))
+                raw = await _in_time(anext(self._source, None))
             if raw is None:
                 if self._wire is not None:
                     self._wire.rest()
@@ -189,22 +189,21 @@ class _Reply:
         last event at once. The answer is whole, so nothing that goes wrong here matters.
         """
         with contextlib.suppress(Exception), deadline.within(_REST):
-            self._call.deadline = deadline.current()
             await self.part()
 
 
-async def _read(response: Any, call: Call) -> bytes:
+async def _read(response: Any) -> bytes:
     """Return the body of a whole reply."""
-    reply = _Reply(response, call, MAX_BYTES)
+    reply = _Reply(response, MAX_BYTES)
     parts: list[bytes] = []
     while part := await reply.part():
         parts.append(part)
     return b"".join(parts)
 
 
-async def _stream(response: Any, answer: Answer, emit: Emit, call: Call) -> None:
+async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
     """Feed the events of a reply to an answer, letting its text out."""
-    reply = _Reply(response, call, MAX_STREAM)
+    reply = _Reply(response, MAX_STREAM)
     part = await reply.part()
     if _is_whole(part.lstrip(), response.headers.get("content-type", "")):
         parts = [part]

@@ -41,6 +41,15 @@ def current() -> Deadline | None:
     return _current.get()
 
 
+def shorter(seconds: float | None) -> float | None:
+    """Return a time to wait, or what is left of the run's if that is less; None for no limit."""
+    known = _current.get()
+    if known is None:
+        return seconds
+    left = max(known.left, 0.001)
+    return left if seconds is None else min(seconds, left)
+
+
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
     """Set the deadline of what is done inside; one that is set already and earlier stays."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from personakit import clients
+from personakit import clients, deadline
 from personakit.attempts import Call, is_exhausted, retry_after
 from personakit.errors import (
     AuthenticationFailed,
@@ -71,7 +72,7 @@ def translate(
         partial: The text that had arrived.
         request_id: The upstream's name for the request, where it has answered.
     """
-    found = error if isinstance(error, BackendError) else _of_client(error, call, partial)
+    found = error if isinstance(error, BackendError) else _of_client(error, partial)
     said = found.message
     if endpoint.api_key:
         said = said.replace(endpoint.api_key, "***")  # some upstreams repeat the key they refuse
@@ -97,14 +98,15 @@ def reported(error: Any) -> BackendError:
     return kind(f"the upstream reports an error: {_line(found.get('message'))}", status=status)
 
 
-def _of_client(error: Exception, call: Call, partial: str) -> BackendError:
+def _of_client(error: Exception, partial: str) -> BackendError:
     """Return the error for one of the openai client's or of the HTTP library under it."""
     status = getattr(error, "status_code", None)
     if status is not None:
         return _of_status(error, status)
     causes = [error, *filter(None, (error.__cause__, getattr(error.__cause__, "__cause__", None)))]
-    if call.left <= _NEAR and call.deadline is not None:
-        return Timeout(f"no answer within {call.deadline}")
+    limit = deadline.current()
+    if limit is not None and limit.left <= _NEAR:
+        return Timeout(f"no answer within {limit}")
     kind = clients.openai().APITimeoutError
     if any(isinstance(e, kind) or "Timeout" in type(e).__name__ for e in causes):
         return Timeout("it stayed silent for too long")
@@ -136,7 +138,7 @@ def _of_status(error: Any, status: int) -> BackendError:
 
 
 def _advice(error: BackendError) -> str:
-    if error.retry_after is not None and error.retry_after > 0:
+    if error.retry_after is not None and 0 < error.retry_after < math.inf:
         return f"wait {error.retry_after:.3g} s and try again"
     return _ADVICE.get(type(error), "try again")
 
