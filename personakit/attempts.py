@@ -110,11 +110,10 @@ class Wire:
     hold a sync read to a moment: the timeout of a socket starts anew with each byte.
     """
 
-    __slots__ = ("_read", "_reads", "_reads_before", "_write")
+    __slots__ = ("_read", "_reads", "_write")
 
     def __init__(self, stream: Any) -> None:
-        self._read, self._write = stream.read, stream.write
-        self._reads, self._reads_before = 0, -1
+        self._read, self._write, self._reads = stream.read, stream.write, 0
         stream.read, stream.write = self.read, self.write
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
@@ -124,22 +123,18 @@ class Wire:
 
     def write(self, buffer: bytes, timeout: float | None = None) -> Any:
         """Write, or return what awaits it."""
+        self._reads = 0
         return self._write(buffer, deadline.shorter(timeout))
 
     def is_asked_for(self) -> bool:
         """Tell whether the headers that have just come can be the answer to what was just sent.
 
-        They cannot when nothing was read for them: they came behind the answer before, unasked.
+        They cannot when nothing was read since: they came behind the answer before, unasked.
         """
-        before, self._reads_before = self._reads_before, self._reads
-        return self._reads != before
-
-    def rest(self) -> None:
-        """Note that an answer was read to its end."""
-        self._reads_before = self._reads
+        return self._reads > 0
 
 
-def wire_of(response: Any) -> Wire | None:
+def _wire_of(response: Any) -> Wire | None:
     """Return the connection that a response comes from, where it can be told."""
     stream = response.extensions.get("network_stream")
     wire = getattr(getattr(stream, "read", None), "__self__", None)
@@ -187,7 +182,7 @@ async def _attempt(call: Call, request: Any, send: Callable[[], Any], overdue: A
     call.begin(request)
     try:
         response = await _result(send())
-        wire = wire_of(response)
+        wire = _wire_of(response)
         if wire is not None and not wire.is_asked_for():
             await _result(response.close() if in_sync() else response.aclose())
             response = await _result(send())

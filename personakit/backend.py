@@ -162,7 +162,6 @@ class _Reply:
     """
 
     def __init__(self, response: Any, limit: int) -> None:
-        self._wire = attempts.wire_of(response)
         self._body = Body(response.headers.get("content-encoding", ""), limit)
         self._source: Any = response.iter_raw() if in_sync() else response.aiter_raw()
 
@@ -175,8 +174,6 @@ class _Reply:
             else:
                 raw = await _in_time(anext(self._source, None))
             if raw is None:
-                if self._wire is not None:
-                    self._wire.rest()
                 self._body.end()
                 return b""
             part = self._body.feed(raw)

@@ -298,7 +298,9 @@ class Runner(Catalog):
             from personakit.backend import Backend  # noqa: PLC0415
             from personakit.clients import Clients  # noqa: PLC0415
 
-            self._backend = Backend(self.router, Clients())
+            with self._lock:
+                # A second one would keep its connections to itself, and nobody would close them.
+                self._backend = self._backend or Backend(self.router, Clients())
         return self._backend
 
     def close(self) -> None:
