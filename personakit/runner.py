@@ -294,14 +294,17 @@ class Runner(Catalog):
         return driven.finished()
 
     def _openai(self) -> SendsRequests:
-        if self._backend is None:
-            from personakit.backend import Backend  # noqa: PLC0415
-            from personakit.clients import Clients  # noqa: PLC0415
+        return self._connect() if self._backend is None else self._backend
 
-            with self._lock:
-                # A second one would keep its connections to itself, and nobody would close them.
-                self._backend = self._backend or Backend(self.router, Clients())
-        return self._backend
+    def _connect(self) -> SendsRequests:
+        from personakit.backend import Backend  # noqa: PLC0415
+        from personakit.clients import Clients  # noqa: PLC0415
+
+        # A second one would keep its connections to itself, and nobody would close them.
+        with self._lock:
+            if self._backend is None:
+                self._backend = Backend(self.router, Clients())
+            return self._backend
 
     def close(self) -> None:
         """Close the connections of the sync API; a later run opens new ones."""
