@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,15 +62,12 @@ class Backend:
         token = attempts.current.set(call)
         request_id = ""
         try:
-            reply = await _in_time(self._post(request, provider, endpoint, body))
-            request_id = reply.response.headers.get("x-request-id", "")
-            try:
+            async with self._sent(request, provider, endpoint, body) as response:
+                request_id = response.headers.get("x-request-id", "")
                 if emit is None:
-                    answer.whole(await _read(reply.response))
+                    answer.whole(await _read(response))
                 else:
-                    await _stream(reply.response, answer, emit)
-            finally:
-                await _close(reply)
+                    await _stream(response, answer, emit)
         # The client's own errors and those of the HTTP library under it, which has two names.
         except Exception as error:
             found = faults.translate(error, endpoint, call, answer.text, request_id)
@@ -94,33 +91,32 @@ class Backend:
                 f"provider {provider.name!r} cannot be reached: {said}"
             ) from error
 
-    async def _post(
+    @contextlib.asynccontextmanager
+    async def _sent(
         self, request: Request, provider: Provider, endpoint: Endpoint, body: dict[str, Any]
-    ) -> Any:
+    ) -> AsyncIterator[Any]:
+        """Send a body; yield the reply, of which the headers have come."""
         options: RequestOptions = {"follow_redirects": False}
         if request.max_retries is not None:
             options["max_retries"] = request.max_retries
         if request.timeout is not None:
             options["timeout"] = request.timeout
+        post: dict[str, Any] = {
+            "path": "/chat/completions",
+            "cast_to": object,
+            "body": body,
+            "options": options,
+            "stream": True,
+        }
         if in_sync():
             client = self.clients.sync(provider, endpoint)
-            return client.post(
-                "/chat/completions",
-                cast_to=object,
-                body=body,
-                options=options,
-                stream=True,
-                stream_cls=clients.stream_class(),
-            )
-        aclient = await self.clients.asynchronous(provider, endpoint)
-        return await aclient.post(
-            "/chat/completions",
-            cast_to=object,
-            body=body,
-            options=options,
-            stream=True,
-            stream_cls=clients.async_stream_class(),
-        )
+            with client.post(**post, stream_cls=clients.stream_class()) as reply:
+                yield reply.response
+            return
+        with await self.clients.asynchronous(provider, endpoint) as aclient:
+            sending = aclient.post(**post, stream_cls=clients.async_stream_class())
+            async with await _in_time(sending) as areply:
+                yield areply.response
 
 
 def body_of(
@@ -235,10 +231,3 @@ def _is_whole(start: bytes, content_type: str) -> bool:
         return True
     fields = (b"data", b"event", b"id", b"retry", b":")
     return content_type.startswith("application/json") and not start.startswith(fields)
-
-
-async def _close(reply: Any) -> None:
-    if in_sync():
-        reply.close()
-    else:
-        await reply.close()

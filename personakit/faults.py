@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from personakit import clients, deadline
+from personakit import deadline
 from personakit.attempts import Call, is_exhausted, retry_after
 from personakit.errors import (
     AuthenticationFailed,
@@ -103,16 +104,25 @@ def _of_client(error: Exception, partial: str) -> BackendError:
     status = getattr(error, "status_code", None)
     if status is not None:
         return _of_status(error, status)
-    causes = [error, *filter(None, (error.__cause__, getattr(error.__cause__, "__cause__", None)))]
+    causes = list(_causes(error))
     limit = deadline.current()
     if limit is not None and limit.left <= _NEAR:
         return Timeout(f"no answer within {limit}")
-    kind = clients.openai().APITimeoutError
-    if any(isinstance(e, kind) or "Timeout" in type(e).__name__ for e in causes):
+    # The client on aiohttp calls a refused connection a timeout, too.
+    late = any("Timeout" in type(cause).__name__ for cause in causes)
+    if late and not any(isinstance(cause, ConnectionError) for cause in causes):
         return Timeout("it stayed silent for too long")
-    cause = causes[-1] if str(causes[-1]) else causes[0]
+    cause = next((cause for cause in reversed(causes) if str(cause)), error)
     said = f"{type(cause).__name__}: {_line(cause)}"
     return (IncompleteAnswer if partial else UpstreamUnavailable)(said)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    for _ in range(10):
+        if error is not None:
+            yield error
+            error = error.__cause__ or error.__context__
 
 
 _NEAR = 0.01
