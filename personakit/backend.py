@@ -103,20 +103,25 @@ class Backend:
             options["timeout"] = request.timeout
         post: dict[str, Any] = {
             "path": "/chat/completions",
-            "cast_to": object,
+            "cast_to": clients.response_class(),
             "body": body,
             "options": options,
             "stream": True,
         }
         if in_sync():
             client = self.clients.sync(provider, endpoint)
-            with client.post(**post, stream_cls=clients.stream_class()) as reply:
-                yield reply.response
+            response = client.post(**post)
+            try:
+                yield response
+            finally:
+                response.close()
             return
         with await self.clients.asynchronous(provider, endpoint) as aclient:
-            sending = aclient.post(**post, stream_cls=clients.async_stream_class())
-            async with await _in_time(sending) as areply:
-                yield areply.response
+            response = await _in_time(aclient.post(**post))
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
 
 def body_of(

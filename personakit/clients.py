@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import sys
 import threading
@@ -19,26 +20,24 @@ from personakit.attempts import http_clients
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
+    from openai import AsyncOpenAI, OpenAI
 
 NO_KEY = "none"
 
 
+@functools.cache
 def openai() -> Any:
     """Return the openai package."""
-    import openai as package  # noqa: PLC0415
-
+    # Its thousand modules make objects that stay: looking through them for garbage while they are
+    # made takes an eighth of the import.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        import openai as package  # noqa: PLC0415
+    finally:
+        if collects:
+            gc.enable()
     return package
-
-
-def stream_class() -> type[Stream[object]]:
-    """Return the class whose `response` is read, of which nothing else is used."""
-    return openai().Stream[object]  # type: ignore[no-any-return]
-
-
-def async_stream_class() -> type[AsyncStream[object]]:
-    """As `stream_class`, for the async client."""
-    return openai().AsyncStream[object]  # type: ignore[no-any-return]
 
 
 _SHARE = 16
@@ -67,13 +66,24 @@ def _async_base(package: Any) -> Any:
 
 
 @functools.cache
+def _http_library() -> Any:
+    """Return the HTTP library under openai: httpx or its successor."""
+    homes = [base.__module__.partition(".")[0] for base in openai().DefaultHttpxClient.__mro__]
+    return next(
+        sys.modules[home] for home in homes if hasattr(sys.modules[home], "create_ssl_context")
+    )
+
+
+@functools.cache
+def response_class() -> Any:
+    """Return the class of a reply: a client that is asked for it gives the reply as it is."""
+    return _http_library().Response
+
+
+@functools.cache
 def _certificates() -> Any:
     """Return what checks the other side's certificate: made for each client, it takes 20 ms."""
-    for base in openai().DefaultHttpxClient.__mro__:
-        library = sys.modules[base.__module__.partition(".")[0]]
-        if hasattr(library, "create_ssl_context"):
-            return library.create_ssl_context()
-    return True
+    return _http_library().create_ssl_context()
 
 
 @dataclass(slots=True)
