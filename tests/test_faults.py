@@ -6,6 +6,7 @@ whole and streamed, sync and async.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 from faulty import FAMILIES, TEXT, Faulty, Gives, Mode, works, works_again
 from faulty.judging import judged, show
-from faulty.running import attempts, in_all_ways
+from faulty.running import WHO, attempts, in_all_ways
 from faulty.server import LIFE
 
+from personakit import Runner
 from personakit.testing import MODES as WAYS
 
 ALL = [(family, mode) for family, modes in FAMILIES.items() for mode in modes]
@@ -134,28 +136,33 @@ LARGE = [
     "stream: fast comments without end",
 ]
 MEASURE = """
+import re
 import resource
 import sys
+from pathlib import Path
 from faulty import FAMILIES, Faulty, Gives, Mode, works
 from faulty.running import attempts
 from personakit.testing import MODES
 
 def peak():
-    # In bytes on macOS, in KiB elsewhere.
-    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    # On Linux ru_maxrss begins with the peak of the process that started this one.
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 1024
 
 def run(mode):
     for way in MODES:
         with Faulty(mode.serve, works=works) as server:
             attempts(way, server, mode)
+        yield f"{peak() - start:.0f}"
 
 modes = {f"{family}: {mode.name}": mode for family in FAMILIES for mode in FAMILIES[family]}
-run(Mode("works", works, Gives()))
+start = 0
+list(run(Mode("works", works, Gives())))
+start = peak()
 for name in sys.argv[1:]:
-    before = peak()
-    run(modes[name])
-    print(f"{name}: {peak() - before:.0f}")
+    print(f"{name}:", *run(modes[name]))
 """
 
 
@@ -171,9 +178,46 @@ def test_memory_stays_flat() -> None:
         check=False,
     )
     lines = [line.rpartition(": ") for line in done.stdout.splitlines()]
-    grown = {name: int(megabytes) for name, _, megabytes in lines}
-    assert list(grown) == LARGE, done.stderr
-    assert sum(grown.values()) < 150, grown
+    found = {name: sizes for name, _, sizes in lines}
+    assert list(found) == LARGE, done.stderr
+    # What it has grown by, in MB, after each way of running.
+    assert max(int(size) for sizes in found.values() for size in sizes.split()) < 150, found
+
+
+def test_a_stream_that_is_left_ends_the_request() -> None:
+    (mode,) = [mode for mode in FAMILIES["stream"] if mode.name == "drips characters"]
+
+    async def leave(runner: Runner) -> None:
+        async with runner.astream(WHO, "Hi!") as stream:
+            await anext(stream)
+        await runner.aclose()
+
+    for way in ("stream", "astream"):
+        with Faulty(mode.serve, works=works) as server:
+            runner = Runner(server.config())
+            if way == "astream":
+                asyncio.run(leave(runner))
+            else:
+                with runner.stream(WHO, "Hi!") as stream:
+                    next(stream)
+            assert server.settled.wait(LIFE / 2), way
+            runner.close()
+
+
+def test_a_run_that_is_cancelled_ends_the_request() -> None:
+    async def cancelled(server: Faulty) -> None:
+        runner = Runner(server.config())
+        run = asyncio.create_task(runner.arun(WHO, "Hi!"))
+        assert await asyncio.to_thread(server.asked.wait, LIFE)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert await asyncio.to_thread(server.settled.wait, LIFE / 2)
+        await runner.aclose()
+
+    with Faulty(lambda exchange: exchange.wait(), works=works) as server:
+        asyncio.run(cancelled(server))
+        assert len(server.requests) == 1
 
 
 def test_the_server_leaves_nothing_behind() -> None:

@@ -35,11 +35,12 @@ def wrong_answer(ended: Ended, wanted: Gives) -> list[str]:
         f"streamed {ended.streamed!r}": ended.streamed in (None, got.text),
         "raw holds a NaN": "nan" not in str(got.raw),
         "id is no text": isinstance(got.id, str),
-        "the text cannot be encoded": got.text.encode("utf-8", "replace").decode() == got.text,
+        "the text cannot be encoded": encodes(got.text),
     }
     return [said for said, right in checks.items() if not right]
 
 
+PYTHON = re.compile("(Type|Attribute|Key|Index|Recursion|Unicode|Value)[A-Za-z]*Error")
 ADVICE = re.compile(
     r"\b(add|ask|check|choose|give|raise|run|see|set|try|use|wait)\b", re.IGNORECASE
 )
@@ -70,6 +71,8 @@ def wrong_error(
         "it names no address": server.base_url in said,
         "it says not what to do next": ADVICE.search(said.partition(server.base_url)[2]),
         "it says the key": KEY not in said + repr(vars(error)),
+        "it cannot be encoded": encodes(said) and encodes(error.partial),
+        "it speaks of Python": not PYTHON.search(said),
         "it is long": len(said) < 2000,
         "it came late": not wanted.at_once or ended.seconds < mode.deadline / 2,
         "it changes when pickled": same(error, pickle.loads(pickle.dumps(error))),
@@ -81,6 +84,11 @@ def wrong_error(
         )
         checks[f"retry_after is {waits!r}"] = right
     return [text for text, right in checks.items() if not right]
+
+
+def encodes(text: str) -> bool:
+    """Tell whether a text holds no half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode() == text
 
 
 def same(error: BackendError, again: Any) -> bool:

@@ -25,8 +25,13 @@ class Ended:
 
     response: Response | None = None
     error: Exception | None = None
-    streamed: str | None = None
+    pieces: list[str] | None = None
     seconds: float = 0.0
+
+    @property
+    def streamed(self) -> str | None:
+        """The text that was streamed; None when the run was whole."""
+        return None if self.pieces is None else "".join(self.pieces)
 
     def __str__(self) -> str:
         said = f"{self.response.text[:80]!r}" if self.response else repr(self.error)[:400]
@@ -52,9 +57,9 @@ def attempt(way: str, runner: Runner, retries: int, **options: Any) -> Ended:
             ended.response = runner.run(WHO, request, **options)
         else:
             stream = runner.stream(WHO, request, **options)
-            ended.streamed = ""
+            ended.pieces = []
             for text in stream:
-                ended.streamed += text
+                ended.pieces.append(text)
             ended.response = stream.response
     return ended
 
@@ -68,9 +73,9 @@ async def aattempt(way: str, runner: Runner, retries: int, **options: Any) -> En
             ended.response = await runner.arun(WHO, request, **options)
         else:
             stream = runner.astream(WHO, request, **options)
-            ended.streamed = ""
+            ended.pieces = []
             async for text in stream:
-                ended.streamed += text
+                ended.pieces.append(text)
             ended.response = stream.response
     return ended
 
@@ -81,19 +86,21 @@ def attempts(way: str, server: Faulty, mode: Mode, runs: int = 1, retries: int =
     options = {"timeout": mode.timeout, "deadline": mode.deadline}
 
     async def all_of_them() -> list[Ended]:
-        ended = []
+        ended: list[Ended] = []
         for _ in range(runs):
+            if ended:
+                await asyncio.to_thread(server.settled.wait, LIFE)
             ended.append(await aattempt(way, runner, retries, **options))
-            await asyncio.to_thread(server.settled.wait, LIFE)
         await runner.aclose()
         return ended
 
     if way in ("arun", "astream"):
         return asyncio.run(all_of_them())
-    ended = []
+    ended: list[Ended] = []
     for _ in range(runs):
+        if ended:
+            server.settled.wait(LIFE)
         ended.append(attempt(way, runner, retries, **options))
-        server.settled.wait(LIFE)
     runner.close()
     return ended
 

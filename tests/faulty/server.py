@@ -109,6 +109,7 @@ class Faulty:
         base_url: The address to give to a provider.
         connections: How many there were.
         requests: What has arrived.
+        asked: Set when a request has arrived.
         settled: Set when a misbehaviour is over.
     """
 
@@ -121,7 +122,8 @@ class Faulty:
         elsewhere: str = "",
         deaf: float = 0.0,
     ) -> None:
-        self.elsewhere, self.settled, self.ending = elsewhere, threading.Event(), threading.Event()
+        self.elsewhere = elsewhere
+        self.asked, self.settled, self.ending = (threading.Event() for _ in range(3))
         self.connections = 0
         self.requests: list[Received] = []
         self._serve, self._works, self._times, self._deaf = serve, works, times, deaf
@@ -200,4 +202,5 @@ class Faulty:
             headers[name.lower()] = value.strip()
         body = json.loads(file.read(int(headers.get("content-length", 0))) or b"null")
         self.requests.append(Received(method, path, headers, body, sock.getpeername()[1]))
+        self.asked.set()
         return True

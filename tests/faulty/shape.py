@@ -23,6 +23,9 @@ INVALID = Fails((InvalidAnswer,))
 ERRORS: dict[str, tuple[Any, type[BackendError]]] = {
     "a text": ("out of order", UpstreamUnavailable),
     "an unknown code": ({"message": "odd", "code": "odd"}, UpstreamUnavailable),
+    "odd types": ({"message": {"a": 1}, "code": [1], "type": {}}, UpstreamUnavailable),
+    "a list": ([1], UpstreamUnavailable),
+    "a lone surrogate": ("a\ud83db", UpstreamUnavailable),
     "no code": ({"message": "overloaded"}, UpstreamUnavailable),
     "code 401": ({"message": "who?", "code": 401}, AuthenticationFailed),
     "code 429": ({"message": "slow down", "code": 429}, RateLimited),

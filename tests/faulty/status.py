@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import gzip
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,7 @@ AGAIN: dict[int, tuple[type[BackendError], ...]] = {
 }
 SOON = {"retry_after_ms": "20"}
 HTML = b"<!DOCTYPE html><html><body><h1>Bad Gateway</h1>" + b"<p>nginx</p>" * 2000
+GZIPPED = gzip.compress(b'{"error": {"message": "This will not do."}}')
 QUOTA = "You exceeded your current quota."
 
 
@@ -171,6 +173,22 @@ MODES = (
     Mode("302 to another host", redirect(302), UNREACHABLE),
     Mode("redirect in a loop", loop, UNREACHABLE),
     Mode("redirect to nowhere", nowhere, UNREACHABLE),
+    Mode("400 in plain text", status(400, b"No, never."), Fails((BadRequest,), status=400)),
+    Mode("400 with an empty body", status(400, b""), Fails((BadRequest,), status=400)),
+    Mode("400 with a list", status(400, b"[1]"), Fails((BadRequest,), status=400)),
+    Mode(
+        "400 with odd types",
+        status(400, refusal(code=["a"], type={}, param=7)),
+        Fails((BadRequest,), status=400),
+    ),
+    Mode(
+        "400 with a lone surrogate",
+        status(400, refusal("a\ud83db")),
+        Fails((BadRequest,), status=400),
+    ),
+    Mode("400 of 100,000 levels", status(400, b"[" * 100_000), Fails((BadRequest,), status=400)),
+    Mode("400 in gzip", status(400, GZIPPED, content_encoding="gzip"), Fails((BadRequest,))),
+    Mode("429 of 100,000 levels", status(429, b"[" * 100_000, **SOON), LIMITED, requests=2),
     Mode("400 whose body drips", drip, Fails((BadRequest, Timeout)), timeout=0.5, deadline=1),
     Mode("400 whose body hangs", hang, Fails((BadRequest, Timeout)), timeout=0.4, deadline=1.5),
     Mode("400 whose body is cut", cut, Fails(UNCLEAR)),
