@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from personakit.errors import BackendError, IncompleteAnswer, InvalidAnswer, UpstreamUnavailable
-from personakit.faults import BY_STATUS
+from personakit.bodies import MAX_BYTES
+from personakit.errors import IncompleteAnswer, InvalidAnswer
+from personakit.faults import reported
 from personakit.messages import Request, Response, ToolCall, Usage
 from personakit.providers import Provider
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Answer:
@@ -19,27 +23,36 @@ class Answer:
         self.request = request
         self.provider = provider
         self.raw: dict[str, Any] = {}
-        self.text = ""
         self.finish_reason: str | None = None
         self.calls: dict[int, dict[str, str]] = {}
+        self._texts: list[str] = []
+        self._size = 0
+        self._half = ""
+        self._said = False
+
+    @property
+    def text(self) -> str:
+        """What has come so far."""
+        self._texts[:] = ["".join(self._texts)]
+        return self._texts[0]
 
     def whole(self, body: bytes) -> None:
         """Take the body of a whole answer."""
         data = _object(body)
         message = _mapping(_choice(data).get("message"))
         self.raw = dict(data)
-        self.text = _text(message)
+        self._add(_text(message), last=True)
         self.finish_reason = _optional_text(_choice(data).get("finish_reason"))
         for index, call in enumerate(_list(message.get("tool_calls"))):
             self._call(index, _mapping(call))
         if self.finish_reason is None and self.provider.finish_reason:
-            raise IncompleteAnswer("the answer has no finish reason", partial=self.text)
-        if message.get("content") is None and not self.calls and not message.get("refusal"):
-            raise InvalidAnswer("the answer has neither content nor tool calls")
+            raise IncompleteAnswer("the answer has no finish reason")
+        self._said = message.get("content") is not None
+        self._check()
 
     def event(self, body: bytes) -> str:
         """Take one event of a stream; return the text in it."""
-        data = _object(body, self.text)
+        data = _object(body)
         self.raw |= {key: data[key] for key in data.keys() - {"choices"} if data[key] is not None}
         choices = _list(data.get("choices"))
         if not choices:
@@ -52,16 +65,43 @@ class Answer:
                 raise InvalidAnswer(f"a tool call has the index {str(index)[:40]!r}")
             self._call(index, call)
         self.finish_reason = _optional_text(choice.get("finish_reason")) or self.finish_reason
-        text = _text(delta)
-        self.text += text
-        return text
+        self._said = self._said or delta.get("content") is not None
+        return self._add(_text(delta))
 
-    def ended(self, *, cut: bool = False) -> None:
-        """Check that a stream has come to its end; `cut` says that its last event has not."""
+    def ended(self, *, cut: bool = False) -> str:
+        """Check that a stream has come to its end; `cut` says that its last event has not.
+
+        Returns:
+            What is left of the text.
+        """
+        rest = self._add("", last=True)
         if self.finish_reason is None and (cut or self.provider.finish_reason):
-            raise IncompleteAnswer(
-                "the stream ended before the answer did (no finish reason came)", partial=self.text
-            )
+            raise IncompleteAnswer("the stream ended before the answer did (no finish reason came)")
+        self._check()
+        return rest
+
+    def _check(self) -> None:
+        if not self._said and not self.calls and not self.text:
+            raise InvalidAnswer("the answer has neither content nor tool calls")
+
+    def _add(self, text: str, *, last: bool = False) -> str:
+        """Take a text; return what can be passed on of it.
+
+        JSON can hold half of a surrogate pair, which no encoding of a text can. A stream can be cut
+        between the two, so the first waits for the second.
+        """
+        if self._half or not text.isascii():
+            text, self._half = self._half + text, ""
+            if not last and "\ud800" <= text[-1:] <= "\udbff":
+                text, self._half = text[:-1], text[-1]
+            if _SURROGATE.search(text):
+                text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        self._size += len(text)
+        if self._size > MAX_BYTES:
+            raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
+        if text:
+            self._texts.append(text)
+        return text
 
     def _call(self, index: int, call: Mapping[str, Any]) -> None:
         known = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
@@ -70,8 +110,8 @@ class Answer:
         known["name"] += _string(function.get("name"))
         known["arguments"] += _string(function.get("arguments"))
 
-    def response(self) -> Response:
-        """Return what has come."""
+    def response(self, attempts: int = 1) -> Response:
+        """Return what has come, after so many attempts."""
         calls = tuple(ToolCall(**call) for _, call in sorted(self.calls.items()))
         made = Response(
             text=self.text,
@@ -81,6 +121,7 @@ class Answer:
             id=str(self.raw.get("id") or ""),
             usage=_usage(self.raw.get("usage")),
             request=self.request,
+            attempts=attempts,
         )
         if "choices" not in self.raw:
             choice = {
@@ -92,28 +133,20 @@ class Answer:
         return made.replace(raw=self.raw)
 
 
-def _object(body: bytes, partial: str = "") -> Mapping[str, Any]:
+def _object(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object of a body or an event, raising what an error object says."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        # NaN is no JSON, but servers of numbers that nobody here reads (logprobs) write it.
+        data = json.loads(body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
         found = f"it begins with {start!r}" if start else "it is empty"
-        raise InvalidAnswer(f"the answer is no JSON: {found}", partial=partial) from None
+        raise InvalidAnswer(f"the answer is no JSON: {found}") from error
     if not isinstance(data, dict):
-        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not an object", partial=partial)
-    error = data.get("error")
-    if error:
-        raise _upstream_error(error, partial)
+        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not an object")
+    if data.get("error"):
+        raise reported(data["error"])
     return data
-
-
-def _upstream_error(error: Any, partial: str) -> BackendError:
-    """Return what an error object in a body or an event says."""
-    said = error.get("message") if isinstance(error, dict) else error
-    code = error.get("code") if isinstance(error, dict) else None
-    kind = BY_STATUS.get(code if isinstance(code, int) else 0, UpstreamUnavailable)
-    return kind(f"the upstream reports an error: {str(said)[:500]}", partial=partial)
 
 
 def _choice(data: Mapping[str, Any]) -> Mapping[str, Any]:

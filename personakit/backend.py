@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from personakit import clients, faults, sse
+from personakit import attempts, clients, deadline, faults, sse
 from personakit.answer import Answer
+from personakit.attempts import Call
+from personakit.bodies import MAX_BYTES, MAX_STREAM, Body
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
 from personakit.errors import (
-    BackendError,
     ConfigError,
     InvalidAnswer,
     PersonakitError,
@@ -28,8 +29,9 @@ from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
 
+T = TypeVar("T")
 _REST = 0.1
-"""Seconds to wait for the end of a reply after its last event, in the async API."""
+"""Seconds to wait for the end of a reply after its last event."""
 
 if TYPE_CHECKING:
     from openai._types import RequestOptions
@@ -56,23 +58,25 @@ class Backend:
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
-        answer = Answer(request, provider)
+        answer, call = Answer(request, provider), Call()
+        token = attempts.current.set(call)
+        request_id = ""
         try:
-            reply = await self._post(request, provider, endpoint, body)
-            try:
+            async with self._sent(request, provider, endpoint, body) as response:
+                request_id = response.headers.get("x-request-id", "")
                 if emit is None:
-                    answer.whole(await _read(reply.response))
+                    answer.whole(await _read(response))
                 else:
-                    await _stream(reply.response, answer, emit)
-            finally:
-                await _close(reply)
-        except BackendError as error:
-            error.partial = error.partial or answer.text
-            raise
+                    await _stream(response, answer, emit)
         # The client's own errors and those of the HTTP library under it, which has two names.
         except Exception as error:
-            raise faults.translate(error, endpoint, answer.text) from error
-        return answer.response()
+            found = faults.translate(error, endpoint, call, answer.text, request_id)
+            if found is error:
+                raise
+            raise found from error
+        finally:
+            attempts.current.reset(token)
+        return answer.response(call.attempts)
 
     async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
         if provider.connect is None:
@@ -87,33 +91,32 @@ class Backend:
                 f"provider {provider.name!r} cannot be reached: {said}"
             ) from error
 
-    async def _post(
+    @contextlib.asynccontextmanager
+    async def _sent(
         self, request: Request, provider: Provider, endpoint: Endpoint, body: dict[str, Any]
-    ) -> Any:
+    ) -> AsyncIterator[Any]:
+        """Send a body; yield the reply, of which the headers have come."""
         options: RequestOptions = {"follow_redirects": False}
         if request.max_retries is not None:
             options["max_retries"] = request.max_retries
         if request.timeout is not None:
             options["timeout"] = request.timeout
+        post: dict[str, Any] = {
+            "path": "/chat/completions",
+            "cast_to": object,
+            "body": body,
+            "options": options,
+            "stream": True,
+        }
         if in_sync():
             client = self.clients.sync(provider, endpoint)
-            return client.post(
-                "/chat/completions",
-                cast_to=object,
-                body=body,
-                options=options,
-                stream=True,
-                stream_cls=clients.stream_class(),
-            )
-        aclient = await self.clients.asynchronous(provider, endpoint)
-        return await aclient.post(
-            "/chat/completions",
-            cast_to=object,
-            body=body,
-            options=options,
-            stream=True,
-            stream_cls=clients.async_stream_class(),
-        )
+            with client.post(**post, stream_cls=clients.stream_class()) as reply:
+                yield reply.response
+            return
+        with await self.clients.asynchronous(provider, endpoint) as aclient:
+            sending = aclient.post(**post, stream_cls=clients.async_stream_class())
+            async with await _in_time(sending) as areply:
+                yield areply.response
 
 
 def body_of(
@@ -123,7 +126,7 @@ def body_of(
     body: dict[str, Any] = {
         "messages": [message.to_api() for message in request.messages],
         "model": endpoint.model,
-        **request.parameters,
+        **{name: value for name, value in request.parameters.items() if value is not None},
     }
     if request.tools:
         if not provider.tools:
@@ -140,58 +143,91 @@ def body_of(
     return body
 
 
-async def _read(response: Any) -> bytes:
-    """Return the body of a reply."""
-    parts: list[bytes] = []
+async def _in_time(result: Awaitable[T]) -> T:
+    """Wait for something until the deadline; in the sync API its connection keeps that itself."""
     if in_sync():
-        parts.extend(response.iter_bytes())
-    else:
-        parts.extend([part async for part in response.aiter_bytes()])
+        return await result
+    async with asyncio.timeout(deadline.shorter(None)):
+        return await result
+
+
+class _Reply:
+    """The body of a reply, piece by piece.
+
+    Both iterators are read by hand, so that one loop serves the sync and the async API.
+    """
+
+    def __init__(self, response: Any, limit: int) -> None:
+        self._body = Body(response.headers.get("content-encoding", ""), limit)
+        self._source: Any = response.iter_raw() if in_sync() else response.aiter_raw()
+
+    async def part(self) -> bytes:
+        """Return what comes next; nothing at the end."""
+        part = b""
+        while not part:
+            if in_sync():
+                raw = next(self._source, None)
+            else:
+                raw = await _in_time(anext(self._source, None))
+            if raw is None:
+                self._body.end()
+                return b""
+            part = self._body.feed(raw)
+        return part
+
+    async def rest(self) -> None:
+        """Read on after the last event.
+
+        A connection can be used again when its reply has been read to the end, which follows the
+        last event at once. The answer is whole, so nothing that goes wrong here matters.
+        """
+        with contextlib.suppress(Exception), deadline.within(_REST):
+            await self.part()
+
+
+async def _read(response: Any) -> bytes:
+    """Return the body of a whole reply."""
+    reply = _Reply(response, MAX_BYTES)
+    parts: list[bytes] = []
+    while part := await reply.part():
+        parts.append(part)
     return b"".join(parts)
 
 
 async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
     """Feed the events of a reply to an answer, letting its text out."""
-    decoder = sse.Decoder()
-    kind = response.headers.get("content-type", "")
-    if not kind.startswith("text/event-stream"):
-        answer.whole(await _read(response))
+    reply = _Reply(response, MAX_STREAM)
+    part = await reply.part()
+    if _is_whole(part.lstrip(), response.headers.get("content-type", "")):
+        parts = [part]
+        while part:
+            part = await reply.part()
+            parts.append(part)
+        answer.whole(b"".join(parts))
         await emit(answer.text)
         return
-    # Both iterators are read by hand, so that one loop serves them.
-    source: Iterator[bytes] | AsyncIterator[bytes]
-    source = response.iter_bytes() if in_sync() else response.aiter_bytes()
-    while not decoder.done:
-        part = await _part(source)
-        if part is None:
-            break
+    decoder = sse.Decoder()
+    while part and not decoder.done:
         for data in decoder.feed(part):
             text = answer.event(data)
             if text:
                 await emit(text)
+        if not decoder.done:
+            part = await reply.part()
     cut = False
     for data in decoder.flush():
         try:
             await emit(answer.event(data))
         except InvalidAnswer:
             cut = True
-    answer.ended(cut=cut)
+    await emit(answer.ended(cut=cut))
     if decoder.done:
-        # A connection can be used again when its reply has been read to the end, which follows the
-        # last event at once. The answer is whole, so nothing that goes wrong here matters.
-        with contextlib.suppress(Exception):
-            async with contextlib.nullcontext() if in_sync() else asyncio.timeout(_REST):
-                await _part(source)
+        await reply.rest()
 
 
-async def _part(source: Iterator[bytes] | AsyncIterator[bytes]) -> bytes | None:
-    if isinstance(source, AsyncIterator):
-        return await anext(source, None)
-    return next(source, None)
-
-
-async def _close(reply: Any) -> None:
-    if in_sync():
-        reply.close()
-    else:
-        await reply.close()
+def _is_whole(start: bytes, content_type: str) -> bool:
+    """Tell whether a body is no stream of events, be it an answer, an error or a page."""
+    if start[:1] in (b"{", b"[", b"<"):
+        return True
+    fields = (b"data", b"event", b"id", b"retry", b":")
+    return content_type.startswith("application/json") and not start.startswith(fields)

@@ -11,7 +11,7 @@ from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic
 
 from personakit.drive import BlockingAwait, Emit, in_sync
-from personakit.errors import Blocked, PluginError
+from personakit.errors import BackendError, Blocked, PluginError, Timeout
 from personakit.messages import Request, Response
 from personakit.sending import Gate, In, Layer, Misuse, Out, Send
 from personakit.trace import Trace
@@ -59,7 +59,7 @@ class Chain(Generic[In, Out]):
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, Blocked) or any(error is known for known in send.errors):
+            if isinstance(error, Blocked | Timeout) or any(error is known for known in send.errors):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
@@ -112,10 +112,13 @@ class Chain(Generic[In, Out]):
                 step.leave()
                 if isinstance(error, Exception):
                     step.error, step.way = error, "failed"
+                if isinstance(error, BackendError):
+                    step.attempts = error.attempts
             raise
         if step is not None:
             step.leave()
             step.response, step.way = response, "answered"
+            step.attempts = getattr(response, "attempts", 1)
         answer: object = response
         if emit is not None and isinstance(answer, Response):
             await gate.emit(answer.text.removeprefix(gate.out))

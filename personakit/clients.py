@@ -1,4 +1,4 @@
-"""The openai clients: one per provider, process and event loop, reused and closed.
+"""The openai clients: made once for each address, key, process and event loop, reused and closed.
 
 This is the only module that imports openai, and it does so when the first request leaves.
 """
@@ -6,13 +6,16 @@ This is the only module that imports openai, and it does so when the first reque
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from personakit.attempts import http_clients
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -38,12 +41,63 @@ def async_stream_class() -> type[AsyncStream[object]]:
     return openai().AsyncStream[object]  # type: ignore[no-any-return]
 
 
+_SHARE = 16
+"""Requests that one async client serves at once. Its pool looks at every connection for each
+request: 256 at once took three times as long in one pool as in sixteen (benchmarks, `many`)."""
+
+
+@functools.cache
+def _http_clients() -> tuple[Any, Any]:
+    """Return the HTTP clients that the openai clients send through, sync and async."""
+    package = openai()
+
+    class Overdue(package.OpenAIError):  # type: ignore[misc,name-defined]
+        """Ends the attempts: the client passes its own errors on."""
+
+    return http_clients(package.DefaultHttpxClient, _async_base(package), Overdue)
+
+
+def _async_base(package: Any) -> Any:
+    """Return the HTTP client on aiohttp where the extra is installed: it is the faster one."""
+    try:
+        package.DefaultAioHttpClient(verify=False)
+    except RuntimeError:
+        return package.DefaultAsyncHttpxClient
+    return package.DefaultAioHttpClient
+
+
+@functools.cache
+def _certificates() -> Any:
+    """Return what checks the other side's certificate: made for each client, it takes 20 ms."""
+    for base in openai().DefaultHttpxClient.__mro__:
+        library = sys.modules[base.__module__.partition(".")[0]]
+        if hasattr(library, "create_ssl_context"):
+            return library.create_ssl_context()
+    return True
+
+
+@dataclass(slots=True)
+class Shared:
+    """An async client; within `with` it serves a request."""
+
+    client: AsyncOpenAI
+    owner: AsyncGenerator[None]
+    busy: int = 0
+
+    def __enter__(self) -> AsyncOpenAI:
+        self.busy += 1
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.busy -= 1
+
+
 @dataclass(slots=True)
 class Clients:
     """Clients by address, key, process and event loop."""
 
     _sync: dict[Any, OpenAI] = field(default_factory=dict)
-    _async: dict[Any, tuple[AsyncOpenAI, AsyncGenerator[None]]] = field(default_factory=dict)
+    _async: dict[Any, list[Shared]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sync(self, provider: Provider, endpoint: Endpoint) -> OpenAI:
@@ -52,25 +106,27 @@ class Clients:
         with self._lock:
             client = self._sync.get(key)
             if client is None:
-                client = openai().OpenAI(**_arguments(provider, endpoint, "DefaultHttpxClient"))
+                client = openai().OpenAI(**_arguments(provider, endpoint, _http_clients()[0]))
                 self._sync[key] = client
             return client
 
-    async def asynchronous(self, provider: Provider, endpoint: Endpoint) -> AsyncOpenAI:
-        """Return the client of an address for the running event loop, made on first use."""
+    async def asynchronous(self, provider: Provider, endpoint: Endpoint) -> Shared:
+        """Return a client of an address for the running event loop, made on first use."""
         loop = asyncio.get_running_loop()
         key = (loop, os.getpid(), endpoint.base_url, endpoint.api_key, provider.headers)
         known = self._async.get(key)
         if known is None:
             self._forget_closed_loops()
-            client = openai().AsyncOpenAI(
-                **_arguments(provider, endpoint, "DefaultAsyncHttpxClient")
-            )
-            known = self._async[key] = (client, _owner(client))
+            known = self._async[key] = []
+        shared = next((shared for shared in known if shared.busy < _SHARE), None)
+        if shared is None:
+            client = openai().AsyncOpenAI(**_arguments(provider, endpoint, _http_clients()[1]))
+            shared = Shared(client, _owner(client))
+            known.append(shared)
             # An event loop closes its asynchronous generators when it ends, and with this one the
             # client: one left to the garbage collector would break connections of other clients.
-            await anext(known[1])
-        return known[0]
+            await anext(shared.owner)
+        return shared
 
     def _forget_closed_loops(self) -> None:
         for key in list(self._async):
@@ -88,8 +144,8 @@ class Clients:
         """Close the clients of the running event loop."""
         loop = asyncio.get_running_loop()
         for key in [key for key in self._async if key[0] is loop]:
-            _, owner = self._async.pop(key)
-            await owner.aclose()
+            for shared in self._async.pop(key):
+                await shared.owner.aclose()
 
 
 async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
@@ -99,21 +155,22 @@ async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
         await client.close()
 
 
-def _arguments(provider: Provider, endpoint: Endpoint, http_client: str) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(provider.headers)
+def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict[str, Any]:
+    # An answer is small, and one that is compressed can be a gigabyte.
+    headers: dict[str, Any] = {"Accept-Encoding": "identity", **dict(provider.headers)}
     if provider.name != "openai":
         # The client reads these from the environment; they are nobody else's business.
         nothing = openai().omit
         headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
-    arguments: dict[str, Any] = {
+    here = _is_loopback(endpoint.base_url)
+    plain = here and endpoint.base_url.startswith("http:")
+    return {
         "base_url": endpoint.base_url,
         "api_key": endpoint.api_key or NO_KEY,
         "default_headers": headers,
+        # A proxy of the environment would look for a loopback address on its own machine.
+        "http_client": http_client(trust_env=not here, verify=False if plain else _certificates()),
     }
-    if _is_loopback(endpoint.base_url):
-        # A proxy of the environment would look for the address on its own machine.
-        arguments["http_client"] = getattr(openai(), http_client)(trust_env=False)
-    return arguments
 
 
 def _is_loopback(url: str) -> bool:

@@ -11,6 +11,8 @@ keys go.
     parameters: {temperature: 0.3}      # used when neither the caller nor the persona sets them
     plugins: [redact]                   # around every persona's own
     allow_plugins: [redact, cache]      # the only ones that a persona may list; default: all
+    timeout: 60                         # seconds that an upstream may stay silent; default 600
+    deadline: 300                       # seconds that a whole run may take; default 1800
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
 
@@ -29,13 +31,23 @@ from pathlib import Path
 from typing import Any
 
 from personakit import document, parameters
-from personakit.checks import Checker
+from personakit.checks import Checker, describe, is_type
+from personakit.deadline import SECONDS
 from personakit.errors import ConfigError, PersonaError
 from personakit.providers import BUILT_IN, Provider
 from personakit.uses import read_plugins
 
 APP = "personakit"
-KEYS = ("model", "path", "parameters", "plugins", "allow_plugins", "providers")
+KEYS = (
+    "model",
+    "path",
+    "parameters",
+    "plugins",
+    "allow_plugins",
+    "timeout",
+    "deadline",
+    "providers",
+)
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
@@ -52,6 +64,8 @@ class Config:
         parameters: Parameters that the caller and the persona leave open.
         plugins: Plugins around every persona's own, as in a persona's `plugins:`.
         allow_plugins: The only plugins that personas may list; None for all.
+        timeout: Seconds that an upstream may stay silent; None for the client's own (600).
+        deadline: Seconds that a whole run may take; None for as long as it likes.
         providers: Providers by name: the built-in ones and the user's own.
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment that keys and addresses are taken from.
@@ -63,6 +77,8 @@ class Config:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     plugins: tuple[Any, ...] = ()
     allow_plugins: frozenset[str] | None = None
+    timeout: float | None = None
+    deadline: float | None = SECONDS
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -146,6 +162,8 @@ class _Reader(Checker):
             "parameters": self.parameters,
             "plugins": lambda value: read_plugins(self, value),
             "allow_plugins": lambda value: frozenset(self.texts(value, "allow_plugins")),
+            "timeout": lambda value: self.seconds(value, "timeout"),
+            "deadline": lambda value: self.seconds(value, "deadline"),
             "providers": self.providers,
         }
         found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
@@ -170,6 +188,12 @@ class _Reader(Checker):
             if fault:
                 self.fail(fault, "parameters", name, key=name not in parameters.ALLOWED)
         return found
+
+    def seconds(self, value: Any, key: str) -> float | None:
+        if is_type(value, "number") and value > 0:
+            return float(value)
+        self.fail(f"{key}: expected a number of seconds above 0, found {describe(value)}", key)
+        return None
 
     def providers(self, value: Any) -> dict[str, Provider]:
         own = self.mapping(value, "providers")

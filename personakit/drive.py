@@ -15,7 +15,8 @@ from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from personakit.errors import PersonakitError
+from personakit import deadline
+from personakit.errors import PersonakitError, Timeout
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +51,14 @@ def io(
 
 
 async def sleep(seconds: float) -> None:
-    """Wait, in every mode."""
+    """Wait, in every mode.
+
+    Raises:
+        Timeout: At once, when the run's deadline comes before the end of the wait.
+    """
+    limit = deadline.current()
+    if limit is not None and limit.left < seconds:
+        raise Timeout(f"a wait of {seconds:.3g} s would go beyond {limit}; give it more time")
     if in_sync():
         time.sleep(seconds)
     else:

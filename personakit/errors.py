@@ -180,19 +180,30 @@ class BackendError(RunError):
         partial: The text that had arrived before it did.
         status: The HTTP status, where there was one.
         request_id: The upstream's name for the request, where it gave one.
+        retry_after: Seconds that the upstream asks to wait, where it does.
+        attempts: How often the request was sent.
     """
 
     def __init__(
-        self, message: str, *, partial: str = "", status: int | None = None, request_id: str = ""
+        self,
+        message: str,
+        *,
+        partial: str = "",
+        status: int | None = None,
+        request_id: str = "",
+        retry_after: float | None = None,
+        attempts: int = 0,
     ) -> None:
         super().__init__(message)
         self.partial = partial
         self.status = status
         self.request_id = request_id
+        self.retry_after = retry_after
+        self.attempts = attempts
 
     def __reduce__(self) -> tuple[object, ...]:
-        state = {"partial": self.partial, "status": self.status, "request_id": self.request_id}
-        return type(self), (self.message,), state
+        names = ("partial", "status", "request_id", "retry_after", "attempts")
+        return type(self), (self.message,), {name: getattr(self, name) for name in names}
 
 
 class AuthenticationFailed(BackendError):

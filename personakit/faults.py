@@ -1,13 +1,19 @@
-"""What the openai client raises, as personakit's own family of errors."""
+"""What goes wrong on the model's side, as personakit's own family of errors."""
 
 from __future__ import annotations
 
-from personakit import clients
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from personakit import deadline
+from personakit.attempts import Call, is_exhausted, retry_after
 from personakit.errors import (
     AuthenticationFailed,
     BackendError,
     BadRequest,
     IncompleteAnswer,
+    InvalidAnswer,
     ModelNotFound,
     QuotaExhausted,
     RateLimited,
@@ -19,64 +25,138 @@ from personakit.providers import Endpoint
 BY_STATUS: dict[int, type[BackendError]] = {
     400: BadRequest,
     401: AuthenticationFailed,
+    402: QuotaExhausted,
     403: AuthenticationFailed,
     404: ModelNotFound,
     408: Timeout,
+    409: UpstreamUnavailable,
     413: BadRequest,
     422: BadRequest,
     429: RateLimited,
 }
+# What an error object says beside, or instead of, a status: OpenAI's, and those of servers alike.
+_BY_CODE: dict[str, type[BackendError]] = {
+    "authentication_error": AuthenticationFailed,
+    "context_length_exceeded": BadRequest,
+    "exceed_context_size_error": BadRequest,
+    "invalid_api_key": AuthenticationFailed,
+    "invalid_request_error": BadRequest,
+    "model_not_found": ModelNotFound,
+    "not_found_error": ModelNotFound,
+    "permission_error": AuthenticationFailed,
+    "rate_limit_error": RateLimited,
+    "rate_limit_exceeded": RateLimited,
+    "tokens": RateLimited,
+}
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the key that the provider's environment variable holds",
+    BadRequest: "change what it names; `--dry-run` shows the request",
+    IncompleteAnswer: "what had arrived is kept; run it again",
+    InvalidAnswer: "check that the address is that of an OpenAI-compatible API",
     ModelNotFound: "check the model's name, given as provider/model",
-    QuotaExhausted: "the account has no credit left",
+    QuotaExhausted: "the account has no credit left: add some, or choose another model",
     RateLimited: "wait and try again",
-    Timeout: "try again, or give it more time",
+    Timeout: "try again, or give it more time with `timeout` and `deadline`",
     UpstreamUnavailable: "check that the address is right and the server runs",
 }
 
 
-def translate(error: Exception, endpoint: Endpoint, partial: str = "") -> BackendError:
-    """Return an error of personakit's family for one of the openai client's.
+def translate(
+    error: Exception, endpoint: Endpoint, call: Call, partial: str = "", request_id: str = ""
+) -> BackendError:
+    """Return an error of personakit's family for whatever ended a call.
 
     Args:
-        error: What the client raised.
+        error: What was raised; one of the family is completed and returned.
         endpoint: Where the request went.
+        call: The attempts.
         partial: The text that had arrived.
+        request_id: The upstream's name for the request, where it has answered.
     """
-    kind = clients.openai()
-    status = getattr(error, "status_code", None)
-    family: type[BackendError]
-    if isinstance(error, kind.APITimeoutError) or "Timeout" in type(error).__name__:
-        family, said = Timeout, "it did not answer in time"
-    elif status is not None:
-        family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
-        if status == 429 and getattr(error, "code", None) == "insufficient_quota":
-            family = QuotaExhausted
-        said = f"status {status}: {_said(error)}"
-        if 300 <= status < 400:
-            family, said = (
-                UpstreamUnavailable,
-                f"status {status}: it redirects, which is not followed",
-            )
-    else:
-        family = IncompleteAnswer if partial else UpstreamUnavailable
-        cause = error.__cause__ or error
-        said = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    found = error if isinstance(error, BackendError) else _of_client(error, partial)
+    said = found.message
     if endpoint.api_key:
         said = said.replace(endpoint.api_key, "***")  # some upstreams repeat the key they refuse
-    advice = f"; {_ADVICE[family]}" if family in _ADVICE else ""
+    found.message = f"{endpoint.model} at {endpoint.base_url}: {said}; {_advice(found)}"
+    found.args = (found.message,)
+    found.partial = found.partial or partial
+    found.request_id = found.request_id or request_id
+    found.attempts = call.attempts
+    return found
+
+
+def reported(error: Any) -> BackendError:
+    """Return what an error object in a body or an event says."""
+    found = error if isinstance(error, dict) else {"message": error}
+    codes = [found.get(key) for key in ("code", "status", "type")]
+    kinds = [
+        BY_STATUS.get(code) if isinstance(code, int) else _BY_CODE.get(str(code)) for code in codes
+    ]
+    kind = next(filter(None, kinds), UpstreamUnavailable)
+    if is_exhausted(None, found):
+        kind = QuotaExhausted
+    status = next((code for code in codes if isinstance(code, int)), None)
+    return kind(f"the upstream reports an error: {_line(found.get('message'))}", status=status)
+
+
+def _of_client(error: Exception, partial: str) -> BackendError:
+    """Return the error for one of the openai client's or of the HTTP library under it."""
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return _of_status(error, status)
+    causes = list(_causes(error))
+    limit = deadline.current()
+    if limit is not None and limit.left <= _NEAR:
+        return Timeout(f"no answer within {limit}")
+    # The client on aiohttp calls a refused connection a timeout, too.
+    late = any("Timeout" in type(cause).__name__ for cause in causes)
+    if late and not any(isinstance(cause, ConnectionError) for cause in causes):
+        return Timeout("it stayed silent for too long")
+    cause = next((cause for cause in reversed(causes) if str(cause)), error)
+    said = f"{type(cause).__name__}: {_line(cause)}"
+    return (IncompleteAnswer if partial else UpstreamUnavailable)(said)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    for _ in range(10):
+        if error is not None:
+            yield error
+            error = error.__cause__ or error.__context__
+
+
+_NEAR = 0.01
+"""What is left of a deadline, in seconds, when what waited for it was given up."""
+
+
+def _of_status(error: Any, status: int) -> BackendError:
+    """Return the error for a reply that has a status of failure."""
+    family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
+    body = getattr(error, "body", None)
+    said = f"status {status}: {_line(_message(body) or getattr(error, 'message', error))}"
+    if is_exhausted(status, body):
+        family = QuotaExhausted
+    if status < 400:
+        family, said = UpstreamUnavailable, f"status {status}: it redirects, which is not followed"
+    headers = getattr(getattr(error, "response", None), "headers", {})
     return family(
-        f"{endpoint.model} at {endpoint.base_url}: {said}{advice}",
-        partial=partial,
+        said,
         status=status,
         request_id=getattr(error, "request_id", None) or "",
+        retry_after=retry_after(headers),
     )
 
 
-def _said(error: Exception) -> str:
+def _advice(error: BackendError) -> str:
+    if error.retry_after is not None and 0 < error.retry_after < math.inf:
+        return f"wait {error.retry_after:.3g} s and try again"
+    return _ADVICE.get(type(error), "try again")
+
+
+def _message(body: Any) -> Any:
     """Return what the upstream said in an error's body."""
-    body = getattr(error, "body", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    text = str(said or getattr(error, "message", error))
-    return " ".join(text.split())[:500]
+    return body.get("message") if isinstance(body, dict) else None
+
+
+def _line(said: Any) -> str:
+    return " ".join(str(said).split())[:500]

@@ -233,6 +233,7 @@ class Response:
         metadata: What plugins wish to hand to the caller.
         messages: What the run added to the conversation: the answer, and before it the calls of
             tools and their results.
+        attempts: How often the last request was sent: more than once when the HTTP client had to.
     """
 
     text: str
@@ -248,6 +249,7 @@ class Response:
     timings: Timings | None = None
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     messages: tuple[Message, ...] = ()
+    attempts: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tool_calls", tuple(self.tool_calls))

@@ -12,6 +12,7 @@ from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
+from personakit.deadline import within
 from personakit.drive import Emit, Run, Stream, adrive, drive
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response, ToolCall, ToolResult
@@ -34,6 +35,9 @@ class Options(TypedDict, total=False):
         parameters: As in `Runner.render`.
         trace: A new `Trace`, which is filled with what each layer does.
         max_rounds: How often the model may be called when it calls tools; default 10.
+        timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
+        deadline: Seconds that the whole run may take, tools, retries and waits included; default:
+            the config's, or 1800.
     """
 
     variables: Mapping[str, Any] | None
@@ -41,6 +45,8 @@ class Options(TypedDict, total=False):
     parameters: Mapping[str, Any] | None
     trace: Trace | None
     max_rounds: int
+    timeout: float | None
+    deadline: float | None
 
 
 class SendsRequests(Protocol):
@@ -158,7 +164,8 @@ class Runner(Catalog):
             rounds = Rounds(around, around_tool, watch, options.get("max_rounds", MAX_ROUNDS))
             await watch("started", request=request)
             try:
-                response = await rounds.run(request, watch.timed(emit))
+                with within(options.get("deadline") or self.config.deadline):
+                    response = await rounds.run(request, watch.timed(emit))
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise
@@ -242,7 +249,8 @@ class Runner(Catalog):
             )
         # Before the embedded model is announced: a plugin that is wrong ends the run here.
         request = request.with_tools(*self.bind(persona).tools)
-        return request if request.model else request.replace(model=self.router.default_model())
+        timeout = options.get("timeout") or request.timeout or self.config.timeout
+        return request.replace(model=request.model or self.router.default_model(), timeout=timeout)
 
     @staticmethod
     def _complete(run: Callable[[Emit | None], Coroutine[Any, Any, Response]]) -> Response:
@@ -286,12 +294,17 @@ class Runner(Catalog):
         return driven.finished()
 
     def _openai(self) -> SendsRequests:
-        if self._backend is None:
-            from personakit.backend import Backend  # noqa: PLC0415
-            from personakit.clients import Clients  # noqa: PLC0415
+        return self._connect() if self._backend is None else self._backend
 
-            self._backend = Backend(self.router, Clients())
-        return self._backend
+    def _connect(self) -> SendsRequests:
+        from personakit.backend import Backend  # noqa: PLC0415
+        from personakit.clients import Clients  # noqa: PLC0415
+
+        # A second one would keep its connections to itself, and nobody would close them.
+        with self._lock:
+            if self._backend is None:
+                self._backend = Backend(self.router, Clients())
+            return self._backend
 
     def close(self) -> None:
         """Close the connections of the sync API; a later run opens new ones."""

@@ -23,17 +23,20 @@ class Decoder:
 
     def __init__(self) -> None:
         self._begun = False
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._data: list[bytes] = []
         self.done = False
 
     def feed(self, part: bytes) -> Iterator[bytes]:
         """Take a piece, cut anywhere; yield the data of each event that it completes."""
-        lines = (self._rest + part).splitlines(keepends=True)
-        self._rest = b""
+        self._rest.append(part)
+        if b"\n" not in part and b"\r" not in part:
+            return
+        lines = b"".join(self._rest).splitlines(keepends=True)
+        self._rest.clear()
         # A last line may go on in the next piece; a CR may be the first half of CR LF.
         if lines and not lines[-1].endswith(b"\n"):
-            self._rest = lines.pop()
+            self._rest.append(lines.pop())
         for line in lines:
             yield from self._line(line.rstrip(b"\r\n"))
 
@@ -43,9 +46,9 @@ class Decoder:
         The specification drops an event that no blank line ends; a chat server that forgets it has
         sent a whole event all the same, and a cut one is no JSON.
         """
-        for line in (self._rest.rstrip(b"\r\n"), b""):
+        for line in (b"".join(self._rest).rstrip(b"\r\n"), b""):
             yield from self._line(line)
-        self._rest = b""
+        self._rest.clear()
 
     def _line(self, line: bytes) -> Iterator[bytes]:
         if self.done:

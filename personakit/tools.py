@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit import options
+from personakit import deadline, options
 from personakit.drive import in_sync
 from personakit.errors import Blocked, ConfigError
 from personakit.frozen import freeze, thaw
@@ -101,10 +101,11 @@ class Tool:
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
         try:
-            result = await _within(self.timeout, self.function, checked)
+            seconds = deadline.shorter(self.timeout)
+            result = await _within(seconds, self.function, checked)
             return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
         except TimeoutError as error:
-            said = f"it did not end within {self.timeout:g} s" if self.timeout else str(error)
+            said = f"it did not end within {seconds:.3g} s" if seconds else str(error)
             raise ToolFailed(said) from error
         except Blocked:
             raise

@@ -28,6 +28,8 @@ class Step:
             failed and was passed over).
         seconds: The time that it took itself, without the layers inside it.
         error: What it, or something inside it, raised.
+        attempts: Of the model: how often the request was sent; more than once when the HTTP client
+            had to try again.
     """
 
     plugin: str
@@ -40,6 +42,7 @@ class Step:
     way: Way = "passed"
     seconds: float = 0.0
     error: BaseException | None = None
+    attempts: int = 1
     _since: float = field(default_factory=time.perf_counter, repr=False)
 
     def leave(self) -> None:

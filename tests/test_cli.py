@@ -247,7 +247,7 @@ def test_standard_input_that_is_no_text_is_an_error(cli: Cli, stdin: bytes) -> N
 def test_a_nul_byte_and_lone_surrogates_in_an_answer_are_printed(cli: Cli) -> None:
     with Server(["a\0b \ud800 c\x1b[2J"]) as server:
         result = cli("run", "chef", *MODEL, env=server.environ())
-    assert (result.code, result.out) == (0, "a\0b ? c\x1b[2J\n")
+    assert (result.code, result.out) == (0, "a\0b \ufffd c\x1b[2J\n")
 
 
 def test_the_reader_of_a_pipe_may_go_away(cli: Cli) -> None:

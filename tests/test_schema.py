@@ -194,14 +194,14 @@ class Mood(enum.Enum):
 
 
 @dataclass(eq=False)
-class Shout:
+class Loudly:
     """Says it louder.
 
     Attributes:
         marks: How many exclamation marks,
             at the end.
         mood: The mood.
-        words: What to shout; everything when empty.
+        words: What to loudly; everything when empty.
     """
 
     marks: int
@@ -225,14 +225,14 @@ class Several:
     @hookimpl
     def setup(registry: Any) -> None:
         """Contribute."""
-        registry.plugin("whisper", Shout)
+        registry.plugin("whisper", Loudly)
 
 
 @pytest.fixture
 def plugins(install: Callable[..., None], tmp_path: Path) -> Plugins:
-    install("acme", shout=Shout, several=Several)
+    install("acme", loudly=Loudly, several=Several)
     install("lame", broken=Broken)
-    return Plugins(frozenset(["shout", "several", "broken"]))
+    return Plugins(frozenset(["loudly", "several", "broken"]))
 
 
 def test_every_key_has_a_description(plugins: Plugins) -> None:
@@ -249,7 +249,7 @@ def test_the_options_of_installed_plugins_are_in_it(plugins: Plugins) -> None:
     Draft202012Validator.check_schema(made)
     (note,) = notes
     assert note.startswith("plugin 'broken' (of lame 1.0) is left out, since it is broken: ")
-    for name in ("shout", "whisper"):
+    for name in ("loudly", "whisper"):
         forms = made["properties"]["plugins"]["items"]["anyOf"]
         form = next(f for f in forms if "properties" in f)["properties"][name]
         assert form["description"] == "Says it louder."
@@ -263,16 +263,16 @@ def test_the_options_of_installed_plugins_are_in_it(plugins: Plugins) -> None:
 @pytest.mark.parametrize(
     ("use", "valid"),
     [
-        ("shout: {marks: 3}", True),
-        ("shout: {marks: 3, mood: low, words: [a]}", True),
-        ("use: shout, options: {marks: 3}", True),
+        ("loudly: {marks: 3}", True),
+        ("loudly: {marks: 3, mood: low, words: [a]}", True),
+        ("use: loudly, options: {marks: 3}", True),
         ("whisper: {marks: 3}", True),
         ("unheard: {of: 3}", True),
-        ("shout: {marks: three}", False),
-        ("shout: {marks: 3, mood: odd}", False),
-        ("shout: {mraks: 3}", False),
-        ("shout: {words: [a]}", False),
-        ("use: shout, options: {marks: three}", False),
+        ("loudly: {marks: three}", False),
+        ("loudly: {marks: 3, mood: odd}", False),
+        ("loudly: {mraks: 3}", False),
+        ("loudly: {words: [a]}", False),
+        ("use: loudly, options: {marks: three}", False),
         ("whisper: {marks: three}", False),
     ],
 )

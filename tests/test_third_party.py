@@ -17,10 +17,10 @@ MODULE = '''
 from dataclasses import dataclass
 from personakit import Registry, Request, Response, Send, hookimpl
 
-print("imported acme_shout")
+print("imported acme_loudly")
 
 @dataclass(eq=False)
-class Shout:
+class Loudly:
     marks: int = 1
 
     @hookimpl
@@ -42,17 +42,17 @@ class Quiet:
         response = await send.live(request)
         return response
 '''
-METADATA = "Metadata-Version: 2.1\nName: acme-shout\nVersion: 2.1\n"
+METADATA = "Metadata-Version: 2.1\nName: acme-loudly\nVersion: 2.1\n"
 ENTRY_POINTS = """
 [personakit]
-shout = acme_shout:Shout
-extras = acme_shout:Extras
-broken = acme_shout_broken:Nothing
+loudly = acme_loudly:Loudly
+extras = acme_loudly:Extras
+broken = acme_loudly_broken:Nothing
 
 [personakit.personas]
 acme = acme_personas.people
 """
-PERSONA = "system: I am of Acme.\nplugins: [shout]\n"
+PERSONA = "system: I am of Acme.\nplugins: [loudly]\n"
 HEAD = """
 import json, sys
 from personakit import Config, Persona, Runner
@@ -70,11 +70,11 @@ def python(tmp_path: Path) -> Callable[..., list[str]]:
     """Run code where the package is installed; return the lines that it prints."""
     site = tmp_path / "site-packages"
     files = {
-        "acme_shout.py": MODULE,
+        "acme_loudly.py": MODULE,
         "acme_personas/__init__.py": "raise RuntimeError('personas are read, not imported')",
         "acme_personas/people/ann.yaml": PERSONA,
-        "acme_shout-2.1.dist-info/METADATA": METADATA,
-        "acme_shout-2.1.dist-info/entry_points.txt": ENTRY_POINTS,
+        "acme_loudly-2.1.dist-info/METADATA": METADATA,
+        "acme_loudly-2.1.dist-info/entry_points.txt": ENTRY_POINTS,
     }
     for name, text in files.items():
         file = site / name
@@ -107,23 +107,23 @@ def python(tmp_path: Path) -> Callable[..., list[str]]:
         ("print(*run())", ["hello You."]),
         ("print(sorted(n for n in sys.modules if n.startswith('acme')))", ["[]"]),
         (
-            "who = run(plugins=['shout']); print(repr(who))",
-            ["imported acme_shout", "('HELLO!', 'You.\\n\\nSpeak up.')"],
+            "who = run(plugins=['loudly']); print(repr(who))",
+            ["imported acme_loudly", "('HELLO!', 'You.\\n\\nSpeak up.')"],
         ),
         (
-            "print(run(plugins=[{'shout': {'marks': 3}}])[0])",
-            ["imported acme_shout", "HELLO!!!"],
+            "print(run(plugins=[{'loudly': {'marks': 3}}])[0])",
+            ["imported acme_loudly", "HELLO!!!"],
         ),
         # One that is not listed is asked only for a name that nobody has.
         (
             "print(run(system=\"{{ 'You' | exclaim }}\"))",
-            ["imported acme_shout", "set up extras", "('hello', 'You!')"],
+            ["imported acme_loudly", "set up extras", "('hello', 'You!')"],
         ),
-        ("print(run(plugins=['quiet'])[0])", ["imported acme_shout", "set up extras", "hello"]),
+        ("print(run(plugins=['quiet'])[0])", ["imported acme_loudly", "set up extras", "hello"]),
         # A package may bring personas, which are read and not imported.
         (
             "print(running.run('ann', model='test/x').text, upstream.requests[0].system[-9:])",
-            ["imported acme_shout", "HELLO! Speak up."],
+            ["imported acme_loudly", "HELLO! Speak up."],
         ),
     ],
 )
@@ -136,26 +136,26 @@ def test_a_package_is_found_and_loaded_when_it_is_needed(
 def test_what_is_wrong_names_the_package(python: Callable[..., list[str]]) -> None:
     code = """
 from personakit import PersonaError, PluginError
-for plugins in (["broken"], [{"shout": {"mark": 1}}], ["shoot"]):
+for plugins in (["broken"], [{"loudly": {"mark": 1}}], ["loudy"]):
     try:
         run(plugins=plugins)
     except (PersonaError, PluginError) as error:
         print(error)
-print(run(plugins=["shout"])[0])
+print(run(plugins=["loudly"])[0])
 """
     lines = python("-c", HEAD + code)
     broken, option, missing, text = [x for x in lines if not x.startswith(("imported", "set up"))]
-    assert broken.startswith("plugin 'broken' (of acme-shout 2.1) is broken: ModuleNotFoundError")
-    assert "plugin 'shout' (of acme-shout 2.1) has no option 'mark'; did you mean 'marks'" in option
-    assert "no plugin 'shoot' is installed; did you mean 'shout'" in missing
+    assert broken.startswith("plugin 'broken' (of acme-loudly 2.1) is broken: ModuleNotFoundError")
+    assert "plugin 'loudly' (of acme-loudly 2.1) has no option 'mark'; did you mean 'marks'" in option
+    assert "no plugin 'loudy' is installed; did you mean 'loudly'" in missing
     assert text == "HELLO!"
 
 
 def test_the_command_line_lists_it(python: Callable[..., list[str]]) -> None:
-    lines = python("-m", "personakit", "plugins", "--json", PERSONAKIT_PLUGINS="shout,broken")
+    lines = python("-m", "personakit", "plugins", "--json", PERSONAKIT_PLUGINS="loudly,broken")
     rows: list[dict[str, Any]] = json.loads("\n".join(lines[lines.index("[") :]))
-    shout = next(row for row in rows if row["name"] == "shout")
-    assert [row["name"] for row in rows] == ["broken", "shout"]
-    assert (shout["distribution"], shout["version"]) == ("acme-shout", "2.1")
-    assert shout["hooks"] == ["chat"]
+    loudly = next(row for row in rows if row["name"] == "loudly")
+    assert [row["name"] for row in rows] == ["broken", "loudly"]
+    assert (loudly["distribution"], loudly["version"]) == ("acme-loudly", "2.1")
+    assert loudly["hooks"] == ["chat"]
     assert rows[0]["error"].startswith("ModuleNotFoundError")

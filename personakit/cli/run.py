@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
 @click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
               "whether it held the answer, and the time it took.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="How long the model's side may stay silent. Default: 600.")  # fmt: skip
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="How long the whole run may take. Default: 1800.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(
     persona: str,
@@ -31,6 +35,8 @@ def command(
     stream: bool | None,
     dry_run: bool,
     traced: bool,
+    timeout: float | None,
+    deadline: float | None,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -45,7 +51,8 @@ def command(
     runner = common.runner()
     found = runner.load(persona)
     model, as_json = options.pop("model"), options.pop("as_json")
-    request = {"model": model, **common.chosen(found, **options)}
+    limits = {"timeout": timeout, "deadline": deadline}
+    request = {"model": model, **common.chosen(found, **options), **limits}
     text = common.prompt_text(prompt)
     if not traced:
         return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)

@@ -28,6 +28,8 @@ def _headline(step: Step) -> str:
     parts = [f"{name} ({step.hook})" if step.plugin else name, step.way]
     if len(step.sent) > 1:
         parts.append(f"sent {len(step.sent)} times")
+    if step.attempts > 1:
+        parts.append(f"{step.attempts} attempts")
     parts.append(f"{step.seconds * 1000:.1f} ms")
     if step.error is not None:
         parts.append(f"{type(step.error).__name__}: {step.error}".partition("\n")[0])

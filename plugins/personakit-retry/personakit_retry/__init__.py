@@ -1,9 +1,7 @@
 """A personakit plugin: asks again after a passing failure, another model after a lasting one."""
 
 import math
-import time
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from tenacity import (
@@ -126,23 +124,6 @@ class Retry:
 
 
 def _retry_after(error: BaseException | None) -> float | None:
-    """Return the seconds that an upstream asks to wait, by its headers; None if it does not."""
-    response = getattr(getattr(error, "__cause__", None), "response", None)
-    headers = getattr(response, "headers", {})
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _seconds(headers.get(name, ""), unit)
-        if seconds is not None:
-            return max(seconds, 0.0)
-    return None
-
-
-def _seconds(value: str, unit: float) -> float | None:
-    """Return the seconds of a header that holds a number or a date; None if neither."""
-    try:
-        seconds = float(value) * unit
-    except ValueError:
-        try:
-            return parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else seconds
+    """Return the seconds that an upstream asks to wait; None if it does not."""
+    asked = getattr(error, "retry_after", None)
+    return None if asked is None else max(asked, 0.0)
