@@ -50,9 +50,11 @@ class Answer:
         self._said = message.get("content") is not None
         self._check()
 
-    def event(self, body: bytes) -> str:
-        """Take one event of a stream; return the text in it."""
+    def event(self, body: bytes, name: bytes = b"") -> str:
+        """Take one event of a stream and its name; return the text in it."""
         data = _object(body)
+        if name == b"error":
+            raise reported(data)
         self.raw |= {key: data[key] for key in data.keys() - {"choices"} if data[key] is not None}
         choices = _list(data.get("choices"))
         if not choices:
@@ -130,7 +132,11 @@ class Answer:
                 "finish_reason": self.finish_reason,
             }
             self.raw |= {"object": "chat.completion", "choices": [choice]}
-        return made.replace(raw=self.raw)
+        try:
+            return made.replace(raw=self.raw)
+        except RecursionError:
+            # The text is not to blame for what is nested beside it.
+            return made
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
@@ -185,7 +191,7 @@ def _text(message: Mapping[str, Any]) -> str:
 
 
 def _optional_text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and value else None
 
 
 def _usage(value: Any) -> Usage | None:

@@ -8,23 +8,24 @@ called once for each attempt.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
 import functools
 import json
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from personakit import deadline
 from personakit.bodies import Body
 from personakit.drive import in_sync
-from personakit.errors import BackendError
 
+T = TypeVar("T")
 MAX_ERROR_BODY = 64 * 1024
+_ERROR_SECONDS = 2.0
 # The client's own, the same in both of its major versions: it waits as long as the server asks if
 # that is no longer than this, and if it does not ask half a second, doubled each time up to eight.
 _MAX_RETRY_AFTER = 120.0
@@ -56,9 +57,7 @@ class Call:
     def has_time(self, headers: Mapping[str, str] | None = None) -> bool:
         """Tell whether the client's wait before the next attempt ends before the deadline."""
         wait = min(_FIRST_WAIT * 2 ** (self.attempts - 1), _LONGEST_WAIT)
-        asked = None if headers is None else retry_after(headers)
-        if asked is not None and asked > 0:
-            wait = asked
+        wait = (headers is not None and retry_after(headers)) or wait
         limit = deadline.current()
         return wait <= _MAX_RETRY_AFTER and (limit is None or wait < limit.left)
 
@@ -84,16 +83,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(headers[name]) * unit
-            return None if math.isnan(seconds) else seconds
+            return seconds if seconds > 0 else None
     with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
         date = email.utils.parsedate_tz(headers.get("retry-after") or "")
-        return None if date is None else email.utils.mktime_tz(date) - time.time()
+        seconds = email.utils.mktime_tz(date) - time.time() if date is not None else 0
+        return seconds if seconds > 0 else None
     return None
 
 
 def is_exhausted(status: int | None, error: Any) -> bool:
     """Tell whether an error says that the account has no credit left."""
-    said = {error.get("code"), error.get("type")} if isinstance(error, dict) else set()
+    said = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
     return status == 402 or any(isinstance(s, str) and s in _NO_CREDIT for s in said)
 
 
@@ -119,6 +119,9 @@ class Wire:
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
         """Read, or return what awaits it."""
         self._reads += 1
+        limit = deadline.current()
+        if limit is not None and limit.left <= 0:
+            raise TimeoutError(f"{limit} has passed")
         return self._read(max_bytes, deadline.shorter(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> Any:
@@ -202,16 +205,25 @@ async def _result(value: Any) -> Any:
 async def _start(response: Any) -> bytes:
     """Return the beginning of an error's body, which is all that its message needs."""
     start = b""
-    with contextlib.suppress(BackendError):
+    left = deadline.shorter(None)
+    seconds = _ERROR_SECONDS if left is None else min(_ERROR_SECONDS, left / 2)
+    # However the body goes on, its status has been said.
+    with contextlib.suppress(Exception), deadline.within(seconds):
         body = Body(response.headers.get("content-encoding", ""), 4 * MAX_ERROR_BODY)
         source = response.iter_raw() if in_sync() else response.aiter_raw()
         while len(start) < MAX_ERROR_BODY:
-            raw = next(source, None) if in_sync() else await anext(source, None)
+            raw = next(source, None) if in_sync() else await _soon(anext(source, None), seconds)
             if raw is None:
                 break
             start += body.feed(raw)
-    await _result(response.close() if in_sync() else response.aclose())
+    with contextlib.suppress(Exception):
+        await _result(response.close() if in_sync() else response.aclose())
     return start
+
+
+async def _soon(result: Awaitable[T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await result
 
 
 def _watch(name: str, info: Mapping[str, Any]) -> None:

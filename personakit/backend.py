@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from personakit import attempts, clients, deadline, faults, sse
 from personakit.answer import Answer
 from personakit.attempts import Call
-from personakit.bodies import MAX_BYTES, MAX_STREAM, Body
+from personakit.bodies import MAX_STREAM, Body
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
 from personakit.errors import (
@@ -162,8 +162,8 @@ class _Reply:
     Both iterators are read by hand, so that one loop serves the sync and the async API.
     """
 
-    def __init__(self, response: Any, limit: int) -> None:
-        self._body = Body(response.headers.get("content-encoding", ""), limit)
+    def __init__(self, response: Any) -> None:
+        self.body = Body(response.headers.get("content-encoding", ""))
         self._source: Any = response.iter_raw() if in_sync() else response.aiter_raw()
 
     async def part(self) -> bytes:
@@ -175,9 +175,9 @@ class _Reply:
             else:
                 raw = await _in_time(anext(self._source, None))
             if raw is None:
-                self._body.end()
+                self.body.end()
                 return b""
-            part = self._body.feed(raw)
+            part = self.body.feed(raw)
         return part
 
     async def rest(self) -> None:
@@ -192,7 +192,7 @@ class _Reply:
 
 async def _read(response: Any) -> bytes:
     """Return the body of a whole reply."""
-    reply = _Reply(response, MAX_BYTES)
+    reply = _Reply(response)
     parts: list[bytes] = []
     while part := await reply.part():
         parts.append(part)
@@ -201,20 +201,23 @@ async def _read(response: Any) -> bytes:
 
 async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
     """Feed the events of a reply to an answer, letting its text out."""
-    reply = _Reply(response, MAX_STREAM)
+    reply = _Reply(response)
     part = await reply.part()
     if _is_whole(part.lstrip(), response.headers.get("content-type", "")):
         parts = [part]
         while part:
             part = await reply.part()
             parts.append(part)
-        answer.whole(b"".join(parts))
-        await emit(answer.text)
+        try:
+            answer.whole(b"".join(parts))
+        finally:
+            await emit(answer.text)
         return
+    reply.body.widen(MAX_STREAM)
     decoder = sse.Decoder()
     while part and not decoder.done:
         for data in decoder.feed(part):
-            text = answer.event(data)
+            text = answer.event(data, decoder.name)
             if text:
                 await emit(text)
         if not decoder.done:
@@ -222,7 +225,7 @@ async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
     cut = False
     for data in decoder.flush():
         try:
-            await emit(answer.event(data))
+            await emit(answer.event(data, decoder.name))
         except InvalidAnswer:
             cut = True
     await emit(answer.ended(cut=cut))

@@ -53,6 +53,11 @@ class Body:
             raise InvalidAnswer(f"the answer is larger than {self._limit >> 20} MiB")
         return part
 
+    def widen(self, limit: int) -> None:
+        """Let the body be larger."""
+        self._left += limit - self._limit
+        self._limit = limit
+
     def end(self) -> None:
         """Check that nothing is missing.
 

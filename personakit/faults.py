@@ -159,4 +159,4 @@ def _message(body: Any) -> Any:
 
 
 def _line(said: Any) -> str:
-    return " ".join(str(said).split())[:500]
+    return " ".join(str(said).split())[:500].encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Server-sent events, of which a chat stream uses the data field alone.
+"""Server-sent events, of which a chat stream uses the data, and the name where it is an error.
 
 The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html. Bytes are
 decoded, not text, because a line ends at CR, LF or both and at nothing else: a text decoder that
@@ -17,15 +17,17 @@ class Decoder:
 
     Attributes:
         done: True after the ``[DONE]`` that ends a chat stream.
+        name: The name of the event whose data was yielded last.
     """
 
-    __slots__ = ("_begun", "_data", "_rest", "done")
+    __slots__ = ("_begun", "_data", "_name", "_rest", "done", "name")
 
     def __init__(self) -> None:
         self._begun = False
         self._rest: list[bytes] = []
         self._data: list[bytes] = []
         self.done = False
+        self.name = self._name = b""
 
     def feed(self, part: bytes) -> Iterator[bytes]:
         """Take a piece, cut anywhere; yield the data of each event that it completes."""
@@ -60,8 +62,11 @@ class Decoder:
             field, _, value = line.partition(b":")
             if field == b"data":
                 self._data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                self._name = value.removeprefix(b" ")
             return
         data, self._data = b"\n".join(self._data), []
+        self.name, self._name = self._name, b""
         if data == DONE:
             self.done = True
         elif data:
