@@ -64,9 +64,7 @@ def wrong_error(
             error.request_id
             in {True: [request_id], False: [""], None: ["", request_id]}[wanted.identified]
         ),
-        f"the cause is {error.__cause__!r}": (
-            not wanted.caused or type(error.__cause__).__module__.startswith("openai")
-        ),
+        f"the cause is {error.__cause__!r}": (not wanted.caused or is_foreign(error.__cause__)),
         "it names no model": "test-model" in said,
         "it names no address": server.base_url in said,
         "it says not what to do next": ADVICE.search(said.partition(server.base_url)[2]),
@@ -84,6 +82,11 @@ def wrong_error(
         )
         checks[f"retry_after is {waits!r}"] = right
     return [text for text, right in checks.items() if not right]
+
+
+def is_foreign(error: BaseException | None) -> bool:
+    """Tell whether an error is the client's, or the one of a library under it."""
+    return error is not None and not type(error).__module__.startswith("personakit")
 
 
 def encodes(text: str) -> bool:
