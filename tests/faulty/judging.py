@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import traceback
 from typing import Any
 
 from faulty.modes import Fails, Gives, Mode
@@ -68,7 +69,10 @@ def wrong_error(
         "it names no model": "test-model" in said,
         "it names no address": server.base_url in said,
         "it says not what to do next": ADVICE.search(said.partition(server.base_url)[2]),
+        f"it says not {wanted.says!r}": wanted.says in said,
         "it says the key": KEY not in said + repr(vars(error)),
+        "its traceback says the key": KEY not in "".join(traceback.format_exception(error)),
+        "it holds control characters": said.isprintable(),
         "it cannot be encoded": encodes(said) and encodes(error.partial),
         "it speaks of Python": not PYTHON.search(said),
         "it is long": len(said) < 2000,
