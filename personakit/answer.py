@@ -96,8 +96,7 @@ class Answer:
             text, self._half = self._half + text, ""
             if not last and "\ud800" <= text[-1:] <= "\udbff":
                 text, self._half = text[:-1], text[-1]
-            if _SURROGATE.search(text):
-                text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            text = _clean(text)
         self._size += len(text)
         if self._size > MAX_BYTES:
             raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
@@ -119,8 +118,8 @@ class Answer:
             text=self.text,
             tool_calls=calls,
             finish_reason=self.finish_reason,
-            model=str(self.raw.get("model") or ""),
-            id=str(self.raw.get("id") or ""),
+            model=_clean(str(self.raw.get("model") or "")),
+            id=_clean(str(self.raw.get("id") or "")),
             usage=_usage(self.raw.get("usage")),
             request=self.request,
             attempts=attempts,
@@ -177,7 +176,14 @@ def _list(value: Any) -> list[Any]:
 def _string(value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a text belongs")
-    return value or ""
+    return _clean(value or "")
+
+
+def _clean(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -187,11 +193,12 @@ def _text(message: Mapping[str, Any]) -> str:
         content = "".join(str(_mapping(part).get("text") or "") for part in content)
     if content is not None and not isinstance(content, str):
         raise InvalidAnswer(f"the content is {str(content)[:40]!r}, not a text")
+    # A half of a pair is kept: the other may come with the next piece.
     return content or _optional_text(message.get("refusal")) or ""
 
 
 def _optional_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _clean(value) if isinstance(value, str) and value else None
 
 
 def _usage(value: Any) -> Usage | None:
@@ -199,4 +206,4 @@ def _usage(value: Any) -> Usage | None:
         return None
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     numbers = [value.get(name) for name in names]
-    return Usage(*(number if isinstance(number, int) else 0 for number in numbers))
+    return Usage(*(max(number, 0) if isinstance(number, int) else 0 for number in numbers))

@@ -64,6 +64,9 @@ class Call:
     def refused(self, response: Any, body: bytes) -> Any:
         """Return an error reply as one that has been read, so that the client reads no further."""
         headers = {k: v for k, v in response.headers.items() if k.lower() not in _FRAMING}
+        key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+        if key:
+            body = body.replace(key.encode(), b"***")  # some upstreams repeat the key they refuse
         if not self.has_time(headers) or is_exhausted(response.status_code, _error(body)):
             headers["x-should-retry"] = "false"
         return type(response)(
@@ -150,7 +153,8 @@ def http_clients(sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:
     Args:
         sync: ``openai.DefaultHttpxClient``.
         asynchronous: ``openai.DefaultAsyncHttpxClient``.
-        overdue: An exception that the openai client passes on and does not try again after.
+        overdue: Makes an exception of another one, which the openai client passes on and does not
+            try again after.
     """
 
     class Http(sync):  # type: ignore[misc]
@@ -194,7 +198,7 @@ async def _attempt(call: Call, request: Any, send: Callable[[], Any], overdue: A
         return call.refused(response, await _start(response))
     except Exception as error:
         if not call.has_time():
-            raise overdue(str(error)) from error
+            raise overdue(error) from error
         raise
 
 

@@ -73,7 +73,7 @@ class Backend:
             found = faults.translate(error, endpoint, call, answer.text, request_id)
             if found is error:
                 raise
-            raise found from error
+            raise found from getattr(error, "original", error)
         finally:
             attempts.current.reset(token)
         return answer.response(call.attempts)
@@ -237,5 +237,6 @@ def _is_whole(start: bytes, content_type: str) -> bool:
     """Tell whether a body is no stream of events, be it an answer, an error or a page."""
     if start[:1] in (b"{", b"[", b"<"):
         return True
-    fields = (b"data", b"event", b"id", b"retry", b":")
-    return content_type.startswith("application/json") and not start.startswith(fields)
+    # The fields of events are data, event, id, retry, and a colon begins a comment.
+    is_field = start[:1] in (b"d", b"e", b"i", b"r", b":")
+    return not content_type.startswith("text/event-stream") and not is_field

@@ -45,11 +45,11 @@ class Body:
         """
         if self._decoder is not None:
             try:
-                part = self._decoder.decompress(part, self._left + 1)
+                part = self._decoder.decompress(part, min(self._left, MAX_BYTES) + 1)
             except zlib.error as error:
                 raise InvalidAnswer(f"the answer cannot be decompressed: {error}") from error
         self._left -= len(part)
-        if self._left < 0:
+        if self._left < 0 or len(part) > MAX_BYTES:
             raise InvalidAnswer(f"the answer is larger than {self._limit >> 20} MiB")
         return part
 

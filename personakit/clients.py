@@ -53,6 +53,10 @@ def _http_clients() -> tuple[Any, Any]:
     class Overdue(package.OpenAIError):  # type: ignore[misc,name-defined]
         """Ends the attempts: the client passes its own errors on."""
 
+        def __init__(self, original: Exception) -> None:
+            super().__init__(str(original))
+            self.original = original
+
     return http_clients(package.DefaultHttpxClient, _async_base(package), Overdue)
 
 

@@ -96,7 +96,7 @@ def reported(error: Any) -> BackendError:
     if is_exhausted(None, found):
         kind = QuotaExhausted
     status = next((code for code in codes if isinstance(code, int)), None)
-    return kind(f"the upstream reports an error: {_line(found.get('message'))}", status=status)
+    return kind(f"the upstream reports an error: {_line(_message(found))}", status=status)
 
 
 def _of_client(error: Exception, partial: str) -> BackendError:
@@ -108,9 +108,10 @@ def _of_client(error: Exception, partial: str) -> BackendError:
     limit = deadline.current()
     if limit is not None and limit.left <= _NEAR:
         return Timeout(f"no answer within {limit}")
-    # The client on aiohttp calls a refused connection a timeout, too.
-    late = any("Timeout" in type(cause).__name__ for cause in causes)
-    if late and not any(isinstance(cause, ConnectionError) for cause in causes):
+    # The client on aiohttp calls a refused or broken connection a timeout, too.
+    late = ["Timeout" in type(cause).__name__ for cause in causes]
+    broken = [isinstance(c, ConnectionError) or "Disconnected" in type(c).__name__ for c in causes]
+    if any(late) and not any(broken):
         return Timeout("it stayed silent for too long")
     cause = next((cause for cause in reversed(causes) if str(cause)), error)
     said = f"{type(cause).__name__}: {_line(cause)}"
@@ -133,7 +134,8 @@ def _of_status(error: Any, status: int) -> BackendError:
     """Return the error for a reply that has a status of failure."""
     family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
     body = getattr(error, "body", None)
-    said = f"status {status}: {_line(_message(body) or getattr(error, 'message', error))}"
+    text = getattr(getattr(error, "response", None), "text", "")
+    said = f"status {status}: {_line(_message(body) or text or getattr(error, 'message', error))}"
     if is_exhausted(status, body):
         family = QuotaExhausted
     if status < 400:
@@ -154,9 +156,13 @@ def _advice(error: BackendError) -> str:
 
 
 def _message(body: Any) -> Any:
-    """Return what the upstream said in an error's body."""
-    return body.get("message") if isinstance(body, dict) else None
+    """Return what the upstream said in an error's body, wherever it says it."""
+    if not isinstance(body, dict):
+        return body if isinstance(body, str) else None
+    return next(filter(None, (body.get(key) for key in ("message", "error", "detail"))), None)
 
 
 def _line(said: Any) -> str:
-    return " ".join(str(said).split())[:500].encode("utf-8", "replace").decode()
+    """Return what somebody said as one line that can be printed and stored."""
+    text = " ".join(str(said).split())[:500]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

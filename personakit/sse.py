@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from personakit.bodies import MAX_BYTES
+from personakit.errors import InvalidAnswer
+
 DONE = b"[DONE]"
 
 
@@ -20,7 +23,7 @@ class Decoder:
         name: The name of the event whose data was yielded last.
     """
 
-    __slots__ = ("_begun", "_data", "_name", "_rest", "done", "name")
+    __slots__ = ("_begun", "_data", "_name", "_rest", "_size", "done", "name")
 
     def __init__(self) -> None:
         self._begun = False
@@ -28,9 +31,17 @@ class Decoder:
         self._data: list[bytes] = []
         self.done = False
         self.name = self._name = b""
+        self._size = 0
 
     def feed(self, part: bytes) -> Iterator[bytes]:
-        """Take a piece, cut anywhere; yield the data of each event that it completes."""
+        """Take a piece, cut anywhere; yield the data of each event that it completes.
+
+        Raises:
+            InvalidAnswer: An event is too large.
+        """
+        self._size += len(part)
+        if self._size > MAX_BYTES:
+            raise InvalidAnswer(f"an event of the answer is larger than {MAX_BYTES >> 20} MiB")
         self._rest.append(part)
         if b"\n" not in part and b"\r" not in part:
             return
@@ -67,6 +78,7 @@ class Decoder:
             return
         data, self._data = b"\n".join(self._data), []
         self.name, self._name = self._name, b""
+        self._size = 0
         if data == DONE:
             self.done = True
         elif data:

@@ -146,7 +146,9 @@ print(run(plugins=["loudly"])[0])
     lines = python("-c", HEAD + code)
     broken, option, missing, text = [x for x in lines if not x.startswith(("imported", "set up"))]
     assert broken.startswith("plugin 'broken' (of acme-loudly 2.1) is broken: ModuleNotFoundError")
-    assert "(of acme-loudly 2.1) has no option 'mark'; did you mean 'marks'" in option
+    assert (
+        "plugin 'loudly' (of acme-loudly 2.1) has no option 'mark'; did you mean 'marks'" in option
+    )
     assert "no plugin 'loudy' is installed; did you mean 'loudly'" in missing
     assert text == "HELLO!"
 

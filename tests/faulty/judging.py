@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import traceback
 from typing import Any
 
 from faulty.modes import Fails, Gives, Mode
@@ -64,13 +65,14 @@ def wrong_error(
             error.request_id
             in {True: [request_id], False: [""], None: ["", request_id]}[wanted.identified]
         ),
-        f"the cause is {error.__cause__!r}": (
-            not wanted.caused or type(error.__cause__).__module__.startswith("openai")
-        ),
+        f"the cause is {error.__cause__!r}": (not wanted.caused or is_foreign(error.__cause__)),
         "it names no model": "test-model" in said,
         "it names no address": server.base_url in said,
         "it says not what to do next": ADVICE.search(said.partition(server.base_url)[2]),
+        f"it says not {wanted.says!r}": wanted.says in said,
         "it says the key": KEY not in said + repr(vars(error)),
+        "its traceback says the key": KEY not in "".join(traceback.format_exception(error)),
+        "it holds control characters": said.isprintable(),
         "it cannot be encoded": encodes(said) and encodes(error.partial),
         "it speaks of Python": not PYTHON.search(said),
         "it is long": len(said) < 2000,
@@ -84,6 +86,11 @@ def wrong_error(
         )
         checks[f"retry_after is {waits!r}"] = right
     return [text for text, right in checks.items() if not right]
+
+
+def is_foreign(error: BaseException | None) -> bool:
+    """Tell whether an error is the client's, or the one of a library under it."""
+    return error is not None and not type(error).__module__.startswith("personakit")
 
 
 def encodes(text: str) -> bool:

@@ -35,6 +35,7 @@ class Fails:
             that may be either.
         caused: Whether it comes from the client, whose own error is the cause.
         retry_after: The seconds on it that the upstream asked for.
+        says: What the upstream said, which the message repeats.
         at_once: Whether it comes well before the deadline.
     """
 
@@ -44,6 +45,7 @@ class Fails:
     identified: bool | None = True
     caused: bool = False
     retry_after: float | None = None
+    says: str = ""
     at_once: bool = False
 
     @classmethod

@@ -56,11 +56,8 @@ def refusal(message: str = "This will not do.", **keys: Any) -> dict[str, Any]:
 
 
 def status(number: int, body: Any = None, **headers: str) -> Callable[[Exchange], None]:
-    """Return what answers with a status; the key is repeated as some upstreams do."""
-
     def serve(exchange: Exchange) -> None:
-        said = refusal(f"This will not do with {KEY}.") if body is None else body
-        exchange.send(reply(exchange, said, number, **headers))
+        exchange.send(reply(exchange, refusal() if body is None else body, number, **headers))
 
     return serve
 
@@ -135,6 +132,16 @@ def quotas() -> list[Mode]:
     ]
 
 
+# How servers of this API spell what is wrong.
+SPELT: tuple[tuple[str, Any, str], ...] = (
+    ("400 in OpenAI's words", refusal(), "This will not do."),
+    ("400 in plain text", b"No, never.", "No, never."),
+    ("400 as a text", {"error": "Pull it first."}, "Pull it first."),
+    ("400 as a message", {"object": "error", "message": "Too long."}, "Too long."),
+    ("400 as a detail", {"detail": "Not found."}, "Not found."),
+    ("400 as details", {"detail": [{"loc": ["body"], "msg": "Too high."}]}, "Too high."),
+    ("400 with control characters", refusal("a\x1b[2Jb\0\x07 No."), "No."),
+)
 UNREACHABLE = Fails((UpstreamUnavailable,))
 LIMITED = Fails((RateLimited,), status=429)
 # What an error's body goes wrong with may hide what the error was.
@@ -173,7 +180,15 @@ MODES = (
     Mode("302 to another host", redirect(302), UNREACHABLE),
     Mode("redirect in a loop", loop, UNREACHABLE),
     Mode("redirect to nowhere", nowhere, UNREACHABLE),
-    Mode("400 in plain text", status(400, b"No, never."), Fails((BadRequest,), status=400)),
+    Mode(
+        "401 that repeats the key",
+        status(401, refusal(f"Incorrect API key provided: {KEY}.")),
+        Fails((AuthenticationFailed,), status=401, says="Incorrect API key provided: "),
+    ),
+    *(
+        Mode(name, status(400, body), Fails((BadRequest,), status=400, says=says))
+        for name, body, says in SPELT
+    ),
     Mode("400 with an empty body", status(400, b""), Fails((BadRequest,), status=400)),
     Mode("400 with a list", status(400, b"[1]"), Fails((BadRequest,), status=400)),
     Mode(

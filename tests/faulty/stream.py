@@ -1,4 +1,4 @@
-"""Modes of the stream: it breaks off, stalls, never ends, or is written in another way."""
+"""Modes of the stream as it arrives: it breaks off, stalls, drips, never ends, or comes packed."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ MODES = (
         timeout=0.5,
         deadline=1,
     ),
-    _mode("never ends", endless(said("a" * 60_000)), OPEN),
+    _mode("never ends", endless(said("a" * 500_000)), OPEN),
     _mode(
         "never ends in small events",
         endless(said("a") * 100),
