@@ -6,6 +6,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any, NoReturn, Self
 
+_ATOMS = frozenset((str, int, float, bool, type(None)))
+_TEXT = frozenset((str,))
+
+
+class NotPlain(Exception):
+    """A value is not made of texts, numbers, null, lists and mappings alone."""
+
 
 class FrozenDict(dict[str, Any]):
     """A mapping that refuses changes: a `dict` to json and to `==`, read-only to everyone else."""
@@ -27,8 +34,13 @@ class FrozenDict(dict[str, Any]):
 
 def freeze(value: Any) -> Any:
     """Return a copy of plain data in which every mapping and list is read-only."""
-    if isinstance(value, FrozenDict):
+    kind = type(value)
+    if kind in _ATOMS or isinstance(value, FrozenDict):
         return value
+    # Item by item is ten times slower, and most lists and mappings hold only texts and numbers.
+    if kind is list or kind is tuple:
+        atoms = {*map(type, value)} <= _ATOMS
+        return tuple(value) if atoms else tuple([freeze(item) for item in value])
     if isinstance(value, Mapping):
         return FrozenDict({str(key): freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
@@ -36,8 +48,36 @@ def freeze(value: Any) -> Any:
     return value
 
 
+def plain(value: Any) -> tuple[Any, int]:
+    """Return a value as `freeze` does, and the length of the longest text or container in it.
+
+    Raises:
+        NotPlain: It holds an object of another type than JSON has, or of a type derived from those.
+    """
+    kind = type(value)
+    if kind is str:
+        return value, len(value)
+    if kind in _ATOMS:
+        return value, 1
+    longest = len(value) if kind in (list, tuple, dict, FrozenDict) else 0
+    if kind is list or kind is tuple:
+        if {*map(type, value)} == _TEXT:
+            return tuple(value), max(longest, *map(len, value))
+        pairs = [plain(item) for item in value]
+        return tuple([item for item, _ in pairs]), max([longest, *[size for _, size in pairs]])
+    if (kind is dict or kind is FrozenDict) and {*map(type, value)} <= _TEXT:
+        made = {}
+        for key, item in value.items():
+            made[key], size = plain(item)
+            longest = max(longest, size, len(key))
+        return FrozenDict(made), longest
+    raise NotPlain
+
+
 def thaw(value: Any) -> Any:
     """Return a copy of frozen data that its receiver may change."""
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

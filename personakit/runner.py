@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
-from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.drive import Emit, Run, Stream, adrive, drive
 from personakit.errors import ConfigError
+from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
@@ -96,21 +96,20 @@ class Runner(Catalog):
             UsageError: The persona, the variables or the parameters are wrong.
         """
         found = self.load(persona)
-        values = values_of.resolve(found.variables, variables or {})
-        rules.check(parameters or {})
+        known = self.known(found)
+        values = known.declared.values(variables or {})
+        given = known.parameters
+        if parameters:
+            rules.check(parameters)
+            given = FrozenDict({**given, **freeze(parameters)})
         if found.plugins:
             self.plugins.check(found)
         return Request(
             model=model or found.model or self.config.model or "",
             messages=tuple(self.compiled(found).render(values, prompt)),
-            parameters={
-                **self.config.parameters,
-                **_response_format(found),
-                **found.parameters,
-                **(parameters or {}),
-            },
+            parameters=given,
             persona=found.name,
-            variables=values,
+            variables=values.frozen,
         )
 
     def _run(
@@ -315,14 +314,6 @@ def _check_tools(persona: Persona, request: Request) -> None:
             f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
             f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
         )
-
-
-def _response_format(persona: Persona) -> Mapping[str, Any]:
-    """Return the parameter that asks for a persona's `output`."""
-    if persona.output is None:
-        return {}
-    schema = {"name": persona.name, "schema": persona.output}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 @functools.cache

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,24 +24,9 @@ from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
 from personakit.sandbox import Environment
-from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One text of a persona, ready to render.
-
-    Attributes:
-        role: Whose message it makes.
-        text: The text.
-        unit: Its template; None for a text that renders to itself.
-        parent: The system text of the parent, where the template uses `parent`.
-    """
-
-    role: Role
-    text: Text
-    unit: Unit | None
-    parent: Part | None = None
+from personakit.templates import MAX_PROBLEMS, Place, Templates, fresh
+from personakit.values import Values
+from personakit.ways import Part, Ways
 
 
 class Compiled:
@@ -59,6 +43,8 @@ class Compiled:
         self.used: set[str] = set()
         self._problems: dict[Problem, None] = {}
         self._templates = templates
+        self._rendered = False
+        self._ways: Ways | None = None
         token = current_budget.set(Budget())
         try:
             self.parts = [self._part("system", persona.system)]
@@ -151,16 +137,28 @@ class Compiled:
         canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
-    def render(self, values: Mapping[str, Any], prompt: str | None = None) -> list[Message]:
+    def render(self, values: Values, prompt: str | None = None) -> list[Message]:
         """Return the messages of a request.
 
         Args:
-            values: A value for every variable, as `variables.resolve` returns them.
+            values: A value for every variable.
             prompt: What the user typed; None when nothing was.
 
         Raises:
             TemplateError: A template fails, or asks for more than a render may use.
         """
+        if self._ways is not None:
+            messages = self._ways.render(values, prompt)
+            if messages is not None:
+                return messages
+        elif not self._rendered:
+            # A second compilation pays for itself from the third render on.
+            self._rendered = True
+        else:
+            self._ways = Ways(self._templates, self.parts, self._prompt)
+        return self._metered(values.copied(), prompt)
+
+    def _metered(self, values: Mapping[str, Any], prompt: str | None) -> list[Message]:
         budget = Budget(cost.size_of(values) + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:

@@ -1,0 +1,277 @@
+"""What a shortcut runs: the operations of templates on plain values, without the meter.
+
+Plain values are texts, numbers, null, tuples and read-only mappings of exactly these types (see
+`frozen.plain`): no operation on them runs anybody's code or finds an attribute that matters. What
+meets anything else, or would make too much, raises `GivenUp`: see `shortcut`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jinja2
+from jinja2 import filters as jinja_filters
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator
+from jinja2.runtime import LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
+
+from personakit.cost import MAX_SIZE, MAX_STEPS
+from personakit.filters import Undefined
+from personakit.frozen import FrozenDict
+
+# Every part of a template is a step here, and costs the meter at most four.
+_STEPS = MAX_STEPS // 4
+_CHARACTERS = _STEPS * 64
+_MAX_NUMBER = 2**63
+_NUMBERS = (int, float)
+
+Root = Callable[[Any], Iterator[str]]
+
+
+class GivenUp(Exception):
+    """A template needs the meter after all."""
+
+
+class Context:
+    """What Jinja's code asks of a context, and what one render has used.
+
+    Jinja's own takes longer to make than most templates take to render.
+
+    Args:
+        names: A value for every name that the template uses.
+        longest: The length of the longest text, list or mapping in them.
+
+    Attributes:
+        steps: The parts of templates that were done, all turns of loops counted.
+        linear: How many of them may have read or made a text.
+        longest: The length of the longest that there was to read.
+    """
+
+    __slots__ = ("linear", "longest", "resolve_or_missing", "steps")
+
+    def __init__(self, names: Mapping[str, Any], longest: int) -> None:
+        self.resolve_or_missing = names.__getitem__
+        self.longest = longest
+        self.steps = self.linear = 0
+
+    def enter(self, turns: int, steps: int, linear: int) -> None:
+        """Charge for a template, or for all turns of a loop."""
+        self.steps += turns * steps
+        self.linear += turns * linear
+        if self.steps > _STEPS or self.linear * self.longest > _CHARACTERS:
+            raise GivenUp
+
+    def made(self, text: str) -> str:
+        """Charge for a text that may be longer than those that it was made from."""
+        if len(text) > self.longest:
+            self.longest = len(text)
+            self.enter(0, 0, 0)
+        return text
+
+    def run(self, root: Root, piece: int) -> str:
+        """Return the text that a compiled template makes.
+
+        Args:
+            root: The template, which was charged for.
+            piece: The length of the longest text between its tags.
+        """
+        parts = list(root(self))
+        # Before they are joined: a hundred thousand times the same text takes no room until then.
+        if self.steps * max(self.longest, piece) > MAX_SIZE and sum(map(len, parts)) > MAX_SIZE:
+            raise GivenUp
+        return "".join(parts)
+
+
+def text(value: Any) -> str:
+    """Return a value as it is written into a prompt."""
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is int and -_MAX_NUMBER < value < _MAX_NUMBER:
+        return str(value)
+    # What an `if` without an `else` gives is no name without a value: it is nothing.
+    if kind is float or kind is bool or kind is jinja2.Undefined:
+        return str(value)
+    raise GivenUp
+
+
+class _Code(CodeGenerator):
+    """Writes a text as it is, which needs no call, and anything else through `text`."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        self.write("(_text if (_text := ")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        self.write(").__class__ is str else environment.text(_text))")
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, for plain values."""
+
+    intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
+    code_generator_class = _Code
+    text = staticmethod(text)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return the value of a key of a mapping, or what a loop knows of itself."""
+        if type(obj) is FrozenDict:
+            return obj[attribute] if attribute in obj else Undefined(obj=obj, name=attribute)
+        if type(obj) is LoopContext:
+            return getattr(obj, attribute)
+        raise GivenUp
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return a value of a mapping, or a piece of a list or text."""
+        if type(obj) is not FrozenDict and type(obj) is not tuple and type(obj) is not str:
+            raise GivenUp
+        return obj[argument]
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Calculate with numbers that are not large, and add texts."""
+        if type(left) is str and type(right) is str and operator == "+":
+            return context.made(left + right)
+        for value in (left, right):
+            if type(value) not in _NUMBERS or not -_MAX_NUMBER < value < _MAX_NUMBER:
+                raise GivenUp
+        return self.binop_table[operator](left, right)
+
+
+def environment() -> Environment:
+    """Return a new environment; it compiles what `shortcut` has rewritten, and nothing else."""
+    env = Environment(undefined=Undefined, autoescape=False, optimized=False, cache_size=0)
+    env.globals = {}
+    env.filters = dict(FILTERS)
+    env.tests = {name: TESTS[name] for name in SAFE_TESTS} | {"odd": _odd, "even": _even}
+    return env
+
+
+def _expect(value: Any, *kinds: type) -> None:
+    if type(value) not in kinds:
+        raise GivenUp
+
+
+@jinja2.pass_context
+def _each(context: Context, values: Any, steps: int, linear: int) -> Any:
+    _expect(values, tuple, list)
+    context.enter(len(values), steps, linear)
+    return values
+
+
+@jinja2.pass_context
+def _concat(context: Context, *parts: Any) -> str:
+    return context.made("".join(map(text, parts)))
+
+
+@jinja2.pass_context
+def _join(context: Context, values: Any, d: Any = "", attribute: str | None = None) -> str:
+    _expect(values, tuple)
+    _expect(d, str)
+    context.enter(len(values), 1, 1)
+    if attribute is not None:
+        if not attribute.isidentifier():
+            raise GivenUp
+        values = [value[attribute] if type(value) is FrozenDict else _none() for value in values]
+    if len(d) * len(values) > MAX_SIZE:
+        raise GivenUp
+    return context.made(d.join(map(text, values)))
+
+
+def _none() -> Any:
+    raise GivenUp
+
+
+@jinja2.pass_context
+def _replace(context: Context, value: Any, old: Any, new: Any) -> str:
+    for given in (value, old, new):
+        _expect(given, str)
+    if (len(value) + 1) * len(new) > MAX_SIZE:
+        raise GivenUp
+    return context.made(value.replace(old, new))
+
+
+@jinja2.pass_context
+def _tojson(context: Context, value: Any, indent: int | None = None) -> str:
+    if indent is not None and indent not in range(17):
+        raise GivenUp
+    return context.made(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+@jinja2.pass_context
+def _sort(context: Context, values: Any) -> tuple[Any, ...]:
+    _expect(values, tuple)
+    context.enter(len(values), 4, 4 + len(values).bit_length())
+    return tuple(jinja_filters.do_sort(context, values))  # type: ignore[arg-type]
+
+
+def _odd(value: Any) -> bool:
+    # Of a text, `%` is formatting.
+    _expect(value, int)
+    return bool(value % 2)
+
+
+def _even(value: Any) -> bool:
+    return not _odd(value)
+
+
+def _first(values: Any) -> Any:
+    _expect(values, tuple, str)
+    return values[0]
+
+
+def _last(values: Any) -> Any:
+    _expect(values, tuple, str)
+    return values[-1]
+
+
+def _title(value: Any) -> str:
+    _expect(value, str)
+    return jinja_filters.do_title(value)
+
+
+def _length(value: Any) -> int:
+    _expect(value, tuple, str, FrozenDict)
+    return len(value)
+
+
+def _round(value: Any, precision: int = 0) -> Any:
+    _expect(value, int, float)
+    _expect(precision, int)
+    return jinja_filters.do_round(value, precision) if abs(precision) < 100 else _none()
+
+
+def _int(value: Any) -> int:
+    _expect(value, int, float, str)
+    found = jinja_filters.do_int(value) if type(value) is not str or len(value) < 20 else _none()
+    return found if -_MAX_NUMBER < found < _MAX_NUMBER else _none()
+
+
+def _view(value: Any, name: str) -> Any:
+    _expect(value, FrozenDict)
+    return tuple(getattr(value, name)())
+
+
+# Methods of texts raise a TypeError for anything else, which is as good as giving up.
+FILTERS: dict[str, Callable[..., Any]] = {
+    "capitalize": str.capitalize, "count": _length, "d": jinja_filters.do_default,
+    "default": jinja_filters.do_default, "first": _first, "int": _int, "join": _join,
+    "last": _last, "length": _length, "lower": str.lower, "replace": _replace, "round": _round,
+    "sort": _sort, "string": text, "title": _title, "tojson": _tojson, "trim": str.strip,
+    "upper": str.upper,
+}  # fmt: skip
+METHODS: dict[str, Callable[..., Any]] = {
+    "capitalize": str.capitalize, "lower": str.lower, "strip": str.strip, "title": str.title,
+    "upper": str.upper,
+}  # fmt: skip
+VIEWS = frozenset(("items", "keys", "values"))
+SAFE_FILTERS = frozenset(FILTERS)
+SAFE_TESTS = frozenset(
+    "boolean defined even false float integer mapping none number odd string true undefined".split()
+)
+FILTERS |= {"_concat": _concat, "_each": _each}
+FILTERS |= {f".{name}": method for name, method in METHODS.items()}
+FILTERS |= {f".{name}": functools.partial(_view, name=name) for name in VIEWS}
