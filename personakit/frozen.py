@@ -59,18 +59,25 @@ def plain(value: Any) -> tuple[Any, int]:
         return value, len(value)
     if kind in _ATOMS:
         return value, 1
-    longest = len(value) if kind in (list, tuple, dict, FrozenDict) else 0
+    # Written for speed, as every value of every render comes by here: `max` of two would be a call.
     if kind is list or kind is tuple:
+        longest = len(value)
         if {*map(type, value)} == _TEXT:
-            return tuple(value), max(longest, *map(len, value))
-        pairs = [plain(item) for item in value]
-        return tuple([item for item, _ in pairs]), max([longest, *[size for _, size in pairs]])
+            size = max(map(len, value))
+            return tuple(value), size if size > longest else longest
+        items = []
+        for item in value:
+            found, size = plain(item)
+            items.append(found)
+            longest = size if size > longest else longest
+        return tuple(items), longest
     if (kind is dict or kind is FrozenDict) and {*map(type, value)} <= _TEXT:
-        made = {}
+        longest, made = len(value), {}
         for key, item in value.items():
-            made[key], size = plain(item)
-            longest = max(longest, size, len(key))
-        return FrozenDict(made), longest
+            made[key], size = (item, len(item)) if type(item) is str else plain(item)
+            longest = size if size > longest else longest
+        size = max(map(len, value)) if value else 0
+        return FrozenDict(made), size if size > longest else longest
     raise NotPlain
 
 

@@ -72,7 +72,8 @@ class Message:
     def __post_init__(self) -> None:
         if isinstance(self.content, list | tuple):
             object.__setattr__(self, "content", freeze(self.content))
-        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if type(self.tool_calls) is not tuple:
+            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
 
     @property
     def text(self) -> str:
@@ -136,10 +137,15 @@ class Request:
     tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "messages", tuple(self.messages))
-        object.__setattr__(self, "tools", tuple(self.tools))
-        object.__setattr__(self, "parameters", freeze(self.parameters))
-        object.__setattr__(self, "variables", freeze(self.variables))
+        # Every run makes some: what is as it should be is left alone.
+        if type(self.messages) is not tuple:
+            object.__setattr__(self, "messages", tuple(self.messages))
+        if type(self.tools) is not tuple:
+            object.__setattr__(self, "tools", tuple(self.tools))
+        if type(self.parameters) is not FrozenDict:
+            object.__setattr__(self, "parameters", freeze(self.parameters))
+        if type(self.variables) is not FrozenDict:
+            object.__setattr__(self, "variables", freeze(self.variables))
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with some fields changed."""
@@ -250,9 +256,12 @@ class Response:
     messages: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
-        object.__setattr__(self, "raw", freeze(self.raw))
-        object.__setattr__(self, "metadata", freeze(self.metadata))
+        if type(self.tool_calls) is not tuple:
+            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if type(self.raw) is not FrozenDict:
+            object.__setattr__(self, "raw", freeze(self.raw))
+        if type(self.metadata) is not FrozenDict:
+            object.__setattr__(self, "metadata", freeze(self.metadata))
 
     @property
     def message(self) -> Message:

@@ -160,7 +160,7 @@ class _Shortener(NodeTransformer):
     @staticmethod
     def _targets(target: nodes.Node) -> None:
         names = target.items if isinstance(target, nodes.Tuple) else [target]
-        if not all(isinstance(name, nodes.Name) for name in names):
+        if not all(isinstance(name, nodes.Name) and name.name != "loop" for name in names):
             raise NoShortcut
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
@@ -197,6 +197,7 @@ class _Shortener(NodeTransformer):
         """Refuse what would be a method of a mapping."""
         if node.attr.startswith("_") or hasattr(dict, node.attr):
             raise NoShortcut
+        node.ctx = "load"
         return self.generic_visit(node)
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
@@ -218,6 +219,8 @@ class _Shortener(NodeTransformer):
         if node.dyn_args or node.dyn_kwargs or node.name not in plain.SAFE_FILTERS:
             raise NoShortcut
         node.node = self.visit(self._mapped(node))
+        if node.name in ("default", "d"):
+            _may_be_missing(node.node)
         node.args = [self.visit(argument) for argument in node.args]
         for pair in node.kwargs:
             pair.value = self.visit(pair.value)
@@ -240,7 +243,9 @@ class _Shortener(NodeTransformer):
         """Refuse a test that is not known to be cheap."""
         if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in plain.SAFE_TESTS:
             raise NoShortcut
-        return self.generic_visit(node)
+        node.node = self.visit(node.node)
+        _may_be_missing(node.node)
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         """Write the operands of `~` as an output is written."""
@@ -265,6 +270,12 @@ def _written_out(node: nodes.Node) -> bool:
     return isinstance(node, nodes.List | nodes.Tuple) and all(
         isinstance(item, nodes.Const) and item.value is not None for item in node.items
     )
+
+
+def _may_be_missing(node: nodes.Node) -> None:
+    """Let a key be looked up with care: most are there, and one that is not is a mistake."""
+    if isinstance(node, nodes.Getattr):
+        node.ctx = "maybe"
 
 
 def _length(node: nodes.Node) -> int:

@@ -21,6 +21,7 @@ from personakit import cost
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
+from personakit.library import State
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
 from personakit.sandbox import Environment
@@ -104,9 +105,16 @@ class Compiled:
         partials = sum(len(source) for parts in units for _, source in parts[1:])
         return partials + sum(len(part.text.source) for part in self.everything())
 
+    @cached_property
+    def _files(self) -> Mapping[Path, State]:
+        files: dict[Path, State] = {}
+        for part in self.everything():
+            files |= part.unit.files if part.unit is not None else {}
+        return files
+
     def is_fresh(self) -> bool:
         """Tell whether the partials are as they were when this was compiled."""
-        return all(fresh(part.unit.files) for part in self.everything() if part.unit is not None)
+        return not self._files or fresh(self._files)
 
     @cached_property
     def hash(self) -> str:

@@ -28,16 +28,23 @@ class Values:
             not plain, such as an object that stands for a text.
     """
 
-    __slots__ = ("_given", "frozen", "longest")
+    __slots__ = ("_defaults", "_given", "frozen", "longest")
 
-    def __init__(self, frozen: FrozenDict, longest: int | None, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        frozen: FrozenDict,
+        longest: int | None,
+        defaults: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> None:
         self.frozen = frozen
         self.longest = longest
+        self._defaults = defaults
         self._given = given
 
     def copied(self) -> dict[str, Any]:
         """Return copies of the values as they were given: of the same types, and nobody else's."""
-        return {name: _own(value) for name, value in self._given.items()}
+        return {name: _own(value) for name, value in {**self._defaults, **self._given}.items()}
 
 
 class _Rule(NamedTuple):
@@ -65,7 +72,7 @@ class Declared:
         self._required = {name for name, variable in variables.items() if variable.required}
         self._rules = {name: _rule(variable) for name, variable in variables.items()}
         found, longest = plain(self._defaults)
-        self._plain = Values(found, longest, self._defaults)
+        self._plain = Values(found, longest, self._defaults, {})
 
     def values(self, given: Mapping[str, Any]) -> Values:
         """Return a value for every variable.
@@ -78,22 +85,28 @@ class Declared:
         """
         if not given and not self._required:
             return self._plain
-        every = {**self._defaults, **given}
-        if len(every) != len(self._defaults) or not self._required <= given.keys():
+        frozen, longest = FrozenDict(self._plain.frozen), self._plain.longest
+        # It is nobody else's yet.
+        dict.update(frozen, given)
+        if len(frozen) != len(self._defaults) or not self._required <= given.keys():
             self._fail(given)
-        frozen, longest = {**self._plain.frozen}, self._plain.longest
         for name, value in given.items():
             kinds, enum = self._rules[name]
-            known = type(value) in kinds and (not enum or value in enum)
+            kind = type(value)
+            known = kind in kinds and (not enum or value in enum)
             if not known and self._variables[name].fault(value):
                 self._fail(given)
-            try:
-                frozen[name], size = plain(value)
-            except NotPlain:
-                frozen[name], size, longest = freeze(value), 0, None
+            if kind is str:
+                size = len(value)
+            else:
+                try:
+                    item, size = plain(value)
+                except NotPlain:
+                    item, size, longest = freeze(value), 0, None
+                dict.__setitem__(frozen, name, item)
             if longest is not None and size > longest:
                 longest = size
-        return Values(FrozenDict(frozen), longest, every)
+        return Values(frozen, longest, self._defaults, given)
 
     def _fail(self, given: Mapping[str, Any]) -> None:
         declared = self._variables

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from jinja2 import nodes
 from jinja2.utils import missing
 
-from personakit.cost import MAX_SIZE
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict
 from personakit.messages import Message, Role
@@ -109,7 +108,7 @@ class Ways:
         if prompt is not None and not self._names_input:
             messages.append(Message("user", prompt))
         size = context.steps * max(context.longest, self._piece)
-        if size > MAX_SIZE and sum(len(message.text) for message in messages) > MAX_SIZE:
+        if size > context.most and sum(len(message.text) for message in messages) > context.most:
             return None
         return messages
 
