@@ -107,15 +107,19 @@ class Catalog:
         """Return ``sha256:…`` over everything of a persona that can change a request."""
         return self.compiled(self.load(persona)).hash
 
-    def compiled(self, persona: Persona) -> Compiled:
+    def compiled(self, persona: Persona, known: Known | None = None) -> Compiled:
         """Return a persona's compiled templates.
+
+        Args:
+            persona: The persona.
+            known: What `known` returns for it, where that is at hand.
 
         Raises:
             TemplateError: With every problem of every text.
         """
-        known = self.known(persona)
+        known = known or self.known(persona)
         made = known.compiled
-        if made is None or not made.is_fresh():
+        if made is None or (made.files and not made.is_fresh()):
             from personakit.templating import Compiled  # noqa: PLC0415
 
             made = Compiled(self.templates(), persona)
@@ -144,9 +148,9 @@ class Catalog:
             )
         return self._templates
 
-    def bind(self, persona: Persona) -> Bound:
-        """Return a persona's plugins, made with their options."""
-        known = self.known(persona)
+    def bind(self, persona: Persona, known: Known | None = None) -> Bound:
+        """Return a persona's plugins, made with their options; `known` as in `compiled`."""
+        known = known or self.known(persona)
         if known.bound is None:
             with self._lock:
                 if known.bound is None:

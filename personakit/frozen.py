@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
+
+
+T = TypeVar("T")
 
 
 class NotPlain(Exception):
@@ -90,3 +94,13 @@ def thaw(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
     return copy.deepcopy(value)
+
+
+def replaced(value: T, changes: dict[str, Any]) -> T:
+    """Return a copy of a dataclass with slots in which some fields are changed.
+
+    As `dataclasses.replace`, which looks at every field's definition and takes twice as long.
+    """
+    names: tuple[str, ...] = value.__slots__  # type: ignore[attr-defined]
+    kept = zip(names, operator.attrgetter(*names)(value), strict=True)
+    return type(value)(**{**dict(kept), **changes})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from personakit.frozen import FrozenDict, freeze, thaw
+from personakit.frozen import FrozenDict, freeze, replaced, thaw
 
 if TYPE_CHECKING:
     from personakit.tools import Tool
@@ -31,7 +30,7 @@ class ToolCall:
 
     def replace(self, **changes: Any) -> ToolCall:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class ToolResult:
 
     def replace(self, **changes: Any) -> ToolResult:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Message:
 
     def replace(self, **changes: Any) -> Message:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
     def map_text(self, change: Callable[[str], str]) -> Message:
         """Return a copy in which every text went through `change`."""
@@ -149,7 +148,7 @@ class Request:
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
     def map_text(self, change: Callable[[str], str]) -> Request:
         """Return a copy in which the text of every message went through `change`.
@@ -270,7 +269,7 @@ class Response:
 
     def replace(self, **changes: Any) -> Response:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,11 @@ class Context:
     Args:
         names: A value for every name that the template uses.
         longest: The length of the longest text, list or mapping in them.
+        steps: The parts of the templates that are about to be rendered.
+        linear: How many of them may read or make a text.
 
     Attributes:
-        steps: The parts of templates that were done, all turns of loops counted.
+        steps: The parts of templates that are done, all turns of loops counted.
         linear: How many of them may have read or made a text.
         longest: The length of the longest that there was to read.
         most: How many characters may be written.
@@ -54,14 +56,17 @@ class Context:
 
     __slots__ = ("linear", "longest", "most", "resolve_or_missing", "steps")
 
-    def __init__(self, names: Mapping[str, Any], longest: int) -> None:
+    def __init__(self, names: Mapping[str, Any], longest: int, steps: int, linear: int) -> None:
         self.resolve_or_missing = names.__getitem__
         self.longest = longest
         self.most = MAX_SIZE + longest
-        self.steps = self.linear = 0
+        self.steps = steps
+        self.linear = linear
+        if steps > _STEPS or linear * longest > _CHARACTERS:
+            raise GivenUp
 
     def enter(self, turns: int, steps: int, linear: int) -> None:
-        """Charge for a template, or for all turns of a loop."""
+        """Charge for all turns of a loop."""
         self.steps += turns * steps
         self.linear += turns * linear
         if self.steps > _STEPS or self.linear * self.longest > _CHARACTERS:
@@ -175,7 +180,7 @@ def environment() -> Environment:
     env = Environment(undefined=Undefined, autoescape=False, optimized=False, cache_size=0)
     env.globals = {}
     env.filters = dict(FILTERS)
-    env.tests = {name: TESTS[name] for name in SAFE_TESTS} | {"odd": _odd, "even": _even}
+    env.tests = {name: TESTS[name] for name in SAFE_TESTS}
     return env
 
 
@@ -186,7 +191,8 @@ def _expect(value: Any, *kinds: type) -> None:
 
 @jinja2.pass_context
 def _each(context: Context, values: Any, steps: int, linear: int) -> Any:
-    _expect(values, tuple, list)
+    if type(values) is not tuple and type(values) is not list:
+        raise GivenUp
     context.enter(len(values), steps, linear)
     return values
 
@@ -218,7 +224,7 @@ def _none() -> Any:
 def _replace(context: Context, value: Any, old: Any, new: Any) -> str:
     for given in (value, old, new):
         _expect(given, str)
-    if (len(value) + 1) * len(new) > MAX_SIZE:
+    if value.count(old) * len(new) > MAX_SIZE:
         raise GivenUp
     return context.made(value.replace(old, new))
 
@@ -235,16 +241,6 @@ def _sort(context: Context, values: Any) -> tuple[Any, ...]:
     _expect(values, tuple)
     context.enter(len(values), 4, 4 + len(values).bit_length())
     return tuple(jinja_filters.do_sort(context, values))  # type: ignore[arg-type]
-
-
-def _odd(value: Any) -> bool:
-    # Of a text, `%` is formatting.
-    _expect(value, int)
-    return bool(value % 2)
-
-
-def _even(value: Any) -> bool:
-    return not _odd(value)
 
 
 def _first(values: Any) -> Any:
@@ -299,7 +295,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 VIEWS = frozenset(("items", "keys", "values"))
 SAFE_FILTERS = frozenset(FILTERS)
 SAFE_TESTS = frozenset(
-    "boolean defined even false float integer mapping none number odd string true undefined".split()
+    "boolean defined false float integer mapping none number string true undefined".split()
 )
 FILTERS |= {"_concat": _concat, "_each": _each}
 FILTERS |= {f".{name}": method for name, method in METHODS.items()}

@@ -37,6 +37,7 @@ class Compiled:
         persona: Whose they are.
         used: The names that its templates take from outside.
         parts: The texts, in the order of their messages; the prompt last.
+        files: The partials, each with the state that it was read in.
     """
 
     def __init__(self, templates: Templates, persona: Persona) -> None:
@@ -44,6 +45,7 @@ class Compiled:
         self.used: set[str] = set()
         self._problems: dict[Problem, None] = {}
         self._templates = templates
+        self.files: dict[Path, State] = {}
         self._rendered = False
         self._ways: Ways | None = None
         token = current_budget.set(Budget())
@@ -53,6 +55,8 @@ class Compiled:
             self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
         finally:
             current_budget.reset(token)
+        for part in self.everything():
+            self.files |= part.unit.files if part.unit is not None else {}
 
     def _part(self, role: Role, text: Text, *extra: str) -> Part:
         if text.literal or not _is_template(text.source):
@@ -105,16 +109,9 @@ class Compiled:
         partials = sum(len(source) for parts in units for _, source in parts[1:])
         return partials + sum(len(part.text.source) for part in self.everything())
 
-    @cached_property
-    def _files(self) -> Mapping[Path, State]:
-        files: dict[Path, State] = {}
-        for part in self.everything():
-            files |= part.unit.files if part.unit is not None else {}
-        return files
-
     def is_fresh(self) -> bool:
         """Tell whether the partials are as they were when this was compiled."""
-        return not self._files or fresh(self._files)
+        return fresh(self.files)
 
     @cached_property
     def hash(self) -> str:

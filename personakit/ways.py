@@ -95,13 +95,16 @@ class Ways:
             longest = max(longest, len(prompt))
         if self._names_input:
             names = {**names, "input": missing if prompt is None else prompt}
-        context = Context(names, max(longest, self._longest))
         try:
-            context.enter(1, self._steps, self._linear)
-            messages = [
-                way.message or Message(way.role, self._text(way, context, names))
-                for way in self._ways
-            ]
+            context = Context(names, max(longest, self._longest), self._steps, self._linear)
+            messages = []
+            for way in self._ways:
+                if way.shortcut is not None and way.parent is None:
+                    text = context.run(way.shortcut.root, self._piece)
+                    messages.append(Message(way.role, text))
+                else:
+                    found = way.message or Message(way.role, self._text(way, context, names))
+                    messages.append(found)
         # Whatever it is, the metered way says what is wrong.
         except Exception:
             return None
