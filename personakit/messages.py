@@ -136,7 +136,6 @@ class Request:
     tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
-        # Every run makes some: what is as it should be is left alone.
         if type(self.messages) is not tuple:
             object.__setattr__(self, "messages", tuple(self.messages))
         if type(self.tools) is not tuple:

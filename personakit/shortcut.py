@@ -23,7 +23,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
-from personakit import plain
+from personakit import plain, unmetered
 
 Partial = Callable[[str, str], tuple[nodes.Template, str]]
 
@@ -41,6 +41,10 @@ _LINEAR = (
     nodes.Test, nodes.Concat, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv,
     nodes.Mod, nodes.Neg, nodes.Pos,
 )  # fmt: skip
+
+
+# The code of a shortcut is nested deeper than that of the metered way.
+_COMPILER_LIMITS = (MemoryError, OverflowError, ValueError)
 
 
 class NoShortcut(Exception):
@@ -67,7 +71,7 @@ class Shortcut:
 
 
 def shortcut(
-    env: plain.Environment, tree: nodes.Template, path: str, partial: Partial
+    env: unmetered.Environment, tree: nodes.Template, path: str, partial: Partial
 ) -> Shortcut | None:
     """Return the shortcut of a template, or None for one that needs the meter.
 
@@ -86,7 +90,7 @@ def shortcut(
         whole.set_environment(env)
         template = jinja2.Template.from_code(env, env.compile(whole), env.globals, None)
     # What cannot be compiled here has been compiled, or refused, with the meter.
-    except (NoShortcut, jinja2.TemplateError, RecursionError, SyntaxError, ValueError):
+    except (NoShortcut, jinja2.TemplateError, RecursionError, SyntaxError, *_COMPILER_LIMITS):
         return None
     return Shortcut(
         template.root_render_func, found.steps, found.linear, found.longest, found.piece
@@ -241,7 +245,7 @@ class _Shortener(NodeTransformer):
 
     def visit_Test(self, node: nodes.Test) -> nodes.Node:  # noqa: N802
         """Refuse a test that is not known to be cheap."""
-        if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in plain.SAFE_TESTS:
+        if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in plain.TESTS:
             raise NoShortcut
         node.node = self.visit(node.node)
         _may_be_missing(node.node)

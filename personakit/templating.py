@@ -157,7 +157,7 @@ class Compiled:
             if messages is not None:
                 return messages
         elif not self._rendered:
-            # A second compilation pays for itself from the third render on.
+            # One render, as of a command, is not worth a second compilation.
             self._rendered = True
         else:
             self._ways = Ways(self._templates, self.parts, self._prompt)

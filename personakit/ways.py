@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jinja2 import nodes
 from jinja2.utils import missing
 
-from personakit.errors import UsageError
+from personakit.errors import PersonakitError
 from personakit.frozen import FrozenDict
 from personakit.messages import Message, Role
 from personakit.persona import Text
@@ -141,7 +141,7 @@ def _shortcut(templates: Templates, unit: Unit) -> Shortcut | None:
     def partial(name: str, path: str) -> tuple[nodes.Template, str]:
         try:
             file = str(templates.find(name, path))
-        except UsageError as error:
+        except PersonakitError as error:
             raise NoShortcut from error
         if file not in sources:
             raise NoShortcut
@@ -149,4 +149,4 @@ def _shortcut(templates: Templates, unit: Unit) -> Shortcut | None:
         return tree(sources[file]), file
 
     place, source = unit.parts[0]
-    return shortcut(templates.plain, tree(source), place.path, partial)
+    return shortcut(templates.bare, tree(source), place.path, partial)

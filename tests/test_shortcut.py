@@ -112,7 +112,7 @@ SHORT = [
     "{{ n % 2 }} {{ -n }} {{ +f }} {{ 1 + n * f }}",
     "{{ n > 2 and n < 5 or b }} {{ 1 < n <= 3 }} {{ s != t }} {{ 'A' in s }} {{ 'a' not in l }}",
     "{{ n in [1, 2, 3] }} {{ s in ('Ada', 'Bob') }} {{ s != none }} {{ n == none }}",
-    "{{ n is number }} {{ s is string }} {{ d is mapping }}",
+    "{{ n is odd }} {{ n is even }} {{ n is number }} {{ s is string }} {{ d is mapping }}",
     "{{ b is true }} {{ b is false }} {{ b is boolean }} {{ f is float }} {{ n is integer }}",
     "{{ s is none }} {{ s is not none }} {{ s is undefined }}",
     "{% set x = s ~ '!' %}{{ x }}{% set y = x | upper %}{{ y }}{{ x if y else n }}",
