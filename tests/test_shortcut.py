@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personakit import Persona, PersonakitError, Runner
+from personakit import Config, Persona, PersonakitError, Request, Runner
 from personakit.testing import persona, runner
 
 # The first render is metered, and the second one compiles the shortcut.
@@ -60,8 +61,11 @@ def saves(template: str, values: dict[str, Any] | None = None, prompt: str | Non
     found = persona(template, variables=_declared(values))
     using = runner()[0]
     using.plugins.installed()
-    render = lambda: using.render(found, prompt, variables=values)  # noqa: E731
     using.compiled(found)
+
+    def render() -> Request:
+        return using.render(found, prompt, variables=values)
+
     first, texts = calls(render), [outcome(render) for _ in range(TIMES)]
     assert len(set(texts)) == 1, texts
     return calls(render) < first / 2
@@ -254,6 +258,83 @@ def test_a_large_text_is_no_excess() -> None:
     )
 
 
+# --- partials and parents -------------------------------------------------------------------------
+
+
+def test_partials_and_parents_are_part_of_the_shortcut(tmp_path: Path) -> None:
+    (tmp_path / "partials").mkdir()
+    files = {
+        "partials/item.md": "{{ loud | upper }}{% set loud = 'inner' %}{{ loud }} {{ x }}\n",
+        "partials/list.md": "{% for x in l %}{% include 'partials/item.md' %}{% endfor %}",
+        "base.yaml": "variables: {tone: kind}\nsystem: 'Be {{ tone }}.'",
+        "a.yaml": (
+            "extends: base\nvariables: {l: [p, q], loud: outer, x: top}\n"
+            "system: |\n  {{ parent.system }}\n"
+            "  {% set tone = 'set' %}{{ tone }} {{ parent.system }}\n"
+            "  {% include 'partials/list.md' %}\n"
+            "  {% include 'partials/item.md' %}\n"
+            "messages: [{user: Hello}, {assistant: '{{ tone }}'}]\nprompt: '{{ input }} {{ x }}'"
+        ),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, "utf-8")
+    using = Runner(Config(path=(tmp_path,)))
+    found = using.load("a")
+    using.compiled(found)
+    values = {"tone": "firm", "l": ["1", "2", "3"]}
+
+    def render() -> Request:
+        return using.render(found, "Hi", variables=values)
+
+    first, texts = calls(render), outcomes(found, values, "Hi", using=using)
+    assert len(set(texts)) == 1
+    assert "OUTERinner 1\n" in render().system
+    assert "Be firm.\nset Be firm." in render().system
+    assert [message.text for message in render().messages[1:]] == ["Hello", "firm", "Hi top"]
+    assert calls(render) < first / 2
+    (tmp_path / "partials" / "item.md").write_text("changed\n", "utf-8")
+    assert "changed\nchanged\nchanged\n" in render().system
+    assert outcomes(found, values, "Hi", using=using)[0] == outcome(render)
+    (tmp_path / "partials" / "item.md").write_text("{{ l | pprint }}", "utf-8")
+    assert outcome(render).startswith("TemplateError")
+    (tmp_path / "partials" / "item.md").unlink()
+    assert "no file 'partials/item.md' to include" in outcome(render)
+
+
+def test_includes_that_multiply_have_no_shortcut(tmp_path: Path) -> None:
+    for n in range(12):
+        (tmp_path / f"p{n}.md").write_text(f"{{% include 'p{n + 1}.md' %}}" * 3)
+    (tmp_path / "p12.md").write_text("x")
+    (tmp_path / "a.yaml").write_text("system: \"{% include 'p0.md' %}\"")
+    using = Runner(Config(path=(tmp_path,)))
+    texts = outcomes(using.load("a"), {}, using=using)
+    assert len(set(texts)) == 1
+    assert "does too much" in texts[0]
+
+
+def test_the_prompt_is_read_the_short_way() -> None:
+    found = persona("hi", prompt="{{ input | default('Go!') }} {{ input is defined }}")
+    assert len(set(outcomes(found, {}))) == len(set(outcomes(found, {}, "{{ 1 }}"))) == 1
+    assert outcomes(found, {})[-1] == "[('system', 'hi'), ('user', 'Go! False')]"
+    assert outcomes(found, {}, "{{ 1 }}")[-1] == "[('system', 'hi'), ('user', '{{ 1 }} True')]"
+    needs = outcomes(persona("hi", prompt="{{ input }}"), {})
+    assert len(set(needs)) == 1
+    assert "needs a prompt" in needs[0]
+
+
+def test_values_stay_the_callers(tmp_path: Path) -> None:
+    rows = [{"name": "a"}]
+    using, found = runner()[0], persona("{% for x in r %}{{ x.name }}{% endfor %}", variables={
+        "r": {"type": "array", "default": [{"name": "z"}]}})  # fmt: skip
+    for _ in range(TIMES):
+        request = using.render(found, variables={"r": rows})
+        rows[0]["name"] += "b"
+        assert request.variables["r"][0]["name"] == request.system
+        with pytest.raises(TypeError, match="read-only"):
+            request.variables["r"][0]["name"] = "c"
+    assert using.render(found).system == "z"
+
+
 # --- any template ---------------------------------------------------------------------------------
 
 ATOM = st.sampled_from([
@@ -322,7 +403,7 @@ PLAIN = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(TEMPLATE, st.lists(PLAIN, max_size=3), st.dictionaries(st.text("ab", max_size=2), PLAIN))
 def test_any_template_gives_the_same(template: str, items: list[Any], held: dict[str, Any]) -> None:
     values = {**VALUES, "l": items, "d": {**VALUES["d"], **held}, "x": "x", "y": VALUES["r"][0]}
