@@ -7,6 +7,7 @@ meets anything else, or would make too much, raises `GivenUp`: see `shortcut`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ _STEPS = MAX_STEPS // 4
 _CHARACTERS = _STEPS * 64
 _MAX_NUMBER = 2**63
 _NUMBERS = (int, float)
+_ITERABLE = frozenset((tuple, list, str, FrozenDict))
 
 Root = Callable[[Any], Iterator[str]]
 
@@ -116,10 +118,21 @@ def _expect(value: Any, *kinds: type) -> None:
 
 @jinja2.pass_context
 def _each(context: Context, values: Any, steps: int, linear: int) -> Any:
-    if type(values) is not tuple and type(values) is not list:
+    if type(values) not in _ITERABLE:
         raise GivenUp
     context.enter(len(values), steps, linear)
     return values
+
+
+@jinja2.pass_context
+def _range(context: Context, *limits: Any) -> tuple[int, ...]:
+    for limit in limits:
+        _expect(limit, int)
+    with contextlib.suppress(KeyError):
+        context.resolve_or_missing("range")
+        raise GivenUp  # a variable of that name
+    found = range(*limits)
+    return tuple(found) if len(found) < _STEPS else _none()
 
 
 @jinja2.pass_context
@@ -232,6 +245,6 @@ SAFE_FILTERS = frozenset(FILTERS)
 _SAFE_TESTS = "boolean defined false float integer mapping none number string true undefined"
 TESTS: dict[str, Any] = {"even": _even, "odd": _odd}
 TESTS |= {name: jinja_tests.TESTS[name] for name in _SAFE_TESTS.split()}
-FILTERS |= {"_concat": _concat, "_each": _each}
+FILTERS |= {"_concat": _concat, "_each": _each, "_range": _range}
 FILTERS |= {f".{name}": method for name, method in METHODS.items()}
 FILTERS |= {f".{name}": functools.partial(_view, name=name) for name in VIEWS}

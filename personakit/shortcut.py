@@ -43,10 +43,6 @@ _LINEAR = (
 )  # fmt: skip
 
 
-# The code of a shortcut is nested deeper than that of the metered way.
-_COMPILER_LIMITS = (MemoryError, OverflowError, ValueError)
-
-
 class NoShortcut(Exception):
     """A template has something in it that needs the meter."""
 
@@ -90,7 +86,7 @@ def shortcut(
         whole.set_environment(env)
         template = jinja2.Template.from_code(env, env.compile(whole), env.globals, None)
     # What cannot be compiled here has been compiled, or refused, with the meter.
-    except (NoShortcut, jinja2.TemplateError, RecursionError, SyntaxError, *_COMPILER_LIMITS):
+    except (NoShortcut, jinja2.TemplateError, RecursionError, SyntaxError, MemoryError):
         return None
     return Shortcut(
         template.root_render_func, found.steps, found.linear, found.longest, found.piece
@@ -147,6 +143,9 @@ class _Shortener(NodeTransformer):
         method = _method(node)
         if method in plain.VIEWS:
             return self._filter(self.visit(node.node.node), f".{method}")
+        if _is_range(node):
+            first, *rest = [self.visit(limit) for limit in node.args]
+            return self._filter(first, "_range", *rest)
         return self.visit(node)
 
     def visit_Assign(self, node: nodes.Assign) -> nodes.Node:  # noqa: N802
@@ -157,14 +156,14 @@ class _Shortener(NodeTransformer):
 
     def visit_With(self, node: nodes.With) -> nodes.Node:  # noqa: N802
         """As `visit_Assign`."""
-        for target in node.targets:
-            self._targets(target)
+        self._targets(*node.targets)
         return self.generic_visit(node)
 
     @staticmethod
-    def _targets(target: nodes.Node) -> None:
-        names = target.items if isinstance(target, nodes.Tuple) else [target]
-        if not all(isinstance(name, nodes.Name) and name.name != "loop" for name in names):
+    def _targets(*targets: nodes.Node) -> None:
+        held = [t.items if isinstance(t, nodes.Tuple) else [t] for t in targets]
+        names = [name for items in held for name in items]
+        if not all(isinstance(n, nodes.Name) and n.name not in ("loop", "range") for n in names):
             raise NoShortcut
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
@@ -274,6 +273,11 @@ def _written_out(node: nodes.Node) -> bool:
     return isinstance(node, nodes.List | nodes.Tuple) and all(
         isinstance(item, nodes.Const) and item.value is not None for item in node.items
     )
+
+
+def _is_range(node: Any) -> bool:
+    named = isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.args
+    return bool(named and node.node.name == "range" and not (node.kwargs or node.dyn_args))
 
 
 def _may_be_missing(node: nodes.Node) -> None:

@@ -99,6 +99,8 @@ SHORT = [
     "{% for x in l %}{% if x == 'a' %}{% continue %}{% endif %}{{ x }}{% break %}{% endfor %}",
     "{% for x in ['p', 'q'] %}{{ x }}{% endfor %}{% for i in (1, 2) %}{{ i }}{% endfor %}",
     "{% for y in r %}{{ y.k }}:{% for x in y.v %} {{ x }}{% endfor %};{% endfor %}",
+    "{% for i in range(3) %}{{ i }}{% endfor %}{% for i in range(n, 9, 2) %}{{ i }}{% endfor %}",
+    "{% for c in s %}{{ c }}{{ loop.index }}{% endfor %}{% for k in d %}{{ k }}{% endfor %}",
     "{% for k, v in d.items() %}{{ k }}{{ v if v is not mapping }}{% endfor %}",
     "{% for k in d.keys() %}{{ k }}{% endfor %}{% for k in d.values() %}.{% endfor %}",
     "{{ d.name }} {{ d['age'] }} {{ d.city['in'] }} {{ l[0] }} {{ l[-1] }} {{ s[0] }}{{ s[1:] }}",
@@ -136,7 +138,7 @@ def test_what_is_usual_is_rendered_the_short_way(template: str) -> None:
 
 METERED = [
     "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(s) }}",
-    "{% for i in range(3) %}{{ i }}{% endfor %}",
+
     "{{ l }}", "{{ d }}", "{{ [s, n] }}", "{{ {'a': s} }}", "{{ (1, 2) }}", "{{ l[1:] }}",
     "{{ l | map('upper') | join }}", "{{ l | select('string') | list }}", "{{ d | items | list }}",
     "{{ l | reverse | join }}", "{{ r | groupby('k') | length }}", "{{ t | wordcount }}",
@@ -151,8 +153,8 @@ METERED = [
     "{{ l | sort(reverse=true) | join }}", "{{ 10 ** 20 }}", "{{ '9' * 30 | int }}",
     "{{ l is eq(l) }}",
     "{% for k, v in r[0].items() %}{{ k }}{{ v }}{% endfor %}",
-    "{% for c in s %}{{ c }}{% endfor %}",
-    "{% for p in d.items() %}{{ p }}{% endfor %}", "{% for k in d %}{{ k }}{% endfor %}",
+
+    "{% for p in d.items() %}{{ p }}{% endfor %}",
 ]  # fmt: skip
 
 
@@ -169,6 +171,9 @@ WRONG = [
     "{{ [] | first }}", "{{ n | upper ~ d.zzz }}", "{{ d.zzz > 1 }}",
     "{% for x in n %}{% endfor %}",
     "{% for a, b in l %}{% endfor %}", "{{ d.items }}", "{{ s.upper }}", "{{ loop }}", "{{ self }}",
+    "{% for i in range(s) %}{% endfor %}", "{% for i in range(10 ** 9) %}{% endfor %}",
+    "{% for i in range(1000000) %}{% endfor %}", "{% for i in range(1, 9, 0) %}{% endfor %}",
+    "{% set range = 3 %}{% for i in range(3) %}{% endfor %}",
     "{{ d.zzz | upper }}", "{{ n | length }}", "{{ s.__class__ }}", "{{ d.__class__ }}",
     "{{ s['__class__'] }}", "{% for x in l %}{{ loop._iterable }}{% endfor %}", "{{ n < s }}",
     "{% for x in l %}{{ loop }}{% endfor %}", "{{ l | join(attribute='__class__') }}",
@@ -367,7 +372,19 @@ EXPRESSION = st.recursive(
 )
 ITERABLE = st.one_of(
     st.sampled_from(
-        ["l", "m", "r", "y.v", "d.items()", "['a', 'b']", "(1, 2)", "r[0].v", "l | sort"]
+        [
+            "l",
+            "m",
+            "r",
+            "y.v",
+            "d.items()",
+            "['a', 'b']",
+            "(1, 2)",
+            "r[0].v",
+            "l | sort",
+            "range(n)",
+            "range(x)",
+        ]
     ),
     EXPRESSION,
 )
