@@ -6,21 +6,45 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import Config
 from personakit.errors import PersonaNotFound, TemplateError
+from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.persona import Persona
 from personakit.plugins import Bound, Made, Plugins
 from personakit.routing import Router
+from personakit.values import Declared
 
 if TYPE_CHECKING:
     from personakit.templates import Templates
     from personakit.templating import Compiled
 
 Reference = str | Path | Persona
+
+
+class Known:
+    """What is made of a persona once.
+
+    Attributes:
+        declared: Its variables, ready to take values.
+        parameters: Those of every request, the config's and its own.
+        bound: Its plugins, once they are bound.
+        compiled: Its templates, once they are compiled.
+    """
+
+    __slots__ = ("bound", "compiled", "declared", "parameters")
+
+    def __init__(self, persona: Persona, config: Config) -> None:
+        self.declared = Declared(persona.variables)
+        self.parameters = FrozenDict(
+            freeze({**config.parameters, **_response_format(persona), **persona.parameters})
+        )
+        self.bound: Bound | None = None
+        self.compiled: Compiled | None = None
 
 
 class Catalog:
@@ -47,9 +71,8 @@ class Catalog:
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: Templates | None = None
-        self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[Persona, Known] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
-        self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
 
     def load(self, persona: Reference) -> Persona:
         """Return a persona by name or path; one that is given is returned as it is.
@@ -84,21 +107,33 @@ class Catalog:
         """Return ``sha256:…`` over everything of a persona that can change a request."""
         return self.compiled(self.load(persona)).hash
 
-    def compiled(self, persona: Persona) -> Compiled:
+    def compiled(self, persona: Persona, known: Known | None = None) -> Compiled:
         """Return a persona's compiled templates.
+
+        Args:
+            persona: The persona.
+            known: What `known` returns for it, where that is at hand.
 
         Raises:
             TemplateError: With every problem of every text.
         """
-        made = self._compiled.get(persona)
-        if made is None or not made.is_fresh():
+        known = known or self.known(persona)
+        made = known.compiled
+        if made is None or (made.files and not made.is_fresh()):
             from personakit.templating import Compiled  # noqa: PLC0415
 
             made = Compiled(self.templates(), persona)
             if made.problems:
                 raise TemplateError(made.problems)
-            self._compiled[persona] = made
+            known.compiled = made
         return made
+
+    def known(self, persona: Persona) -> Known:
+        """Return what is made of a persona once."""
+        found = self._known.get(persona)
+        if found is None:
+            found = self._known[persona] = Known(persona, self.config)
+        return found
 
     def templates(self) -> Templates:
         """Return what compiles templates."""
@@ -113,16 +148,23 @@ class Catalog:
             )
         return self._templates
 
-    def bind(self, persona: Persona) -> Bound:
-        """Return a persona's plugins, made with their options."""
-        made = self._bound.get(persona)
-        if made is None:
+    def bind(self, persona: Persona, known: Known | None = None) -> Bound:
+        """Return a persona's plugins, made with their options; `known` as in `compiled`."""
+        known = known or self.known(persona)
+        if known.bound is None:
             with self._lock:
-                made = self._bound.get(persona)
-                if made is None:
-                    made = self._bound[persona] = self.plugins.bind(persona, self._made_outer)
-        return made
+                if known.bound is None:
+                    known.bound = self.plugins.bind(persona, self._made_outer)
+        return known.bound
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:
         return self.plugins.make(self._outer)
+
+
+def _response_format(persona: Persona) -> Mapping[str, Any]:
+    """Return the parameter that asks for a persona's `output`."""
+    if persona.output is None:
+        return {}
+    schema = {"name": persona.name, "schema": persona.output}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}

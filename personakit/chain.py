@@ -47,6 +47,8 @@ class Chain(Generic[In, Out]):
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
         """Run the layers from `index` on; text goes out through `emit` as it may."""
         if index == len(self.layers):
+            if emit is None and self.trace is None:
+                return await self.end(request, None)
             return await self._ended(request, emit)
         layer, gate = self.layers[index], Gate(emit)
         send = Send(self, index, gate, request)

@@ -22,12 +22,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Emit = Callable[[str], Awaitable[None]]
-_in_sync: ContextVar[bool] = ContextVar("personakit_in_sync", default=False)
+sync_mode: ContextVar[bool] = ContextVar("personakitsync_mode", default=False)
 
 
 def in_sync() -> bool:
     """Tell whether the code runs under the sync API, where nothing may really wait."""
-    return _in_sync.get()
+    return sync_mode.get()
 
 
 def io(
@@ -41,7 +41,7 @@ def io(
     """
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if _in_sync.get():
+        if sync_mode.get():
             return sync(*args, **kwargs)
         if async_ is not None:
             return await async_(*args, **kwargs)
@@ -76,7 +76,7 @@ class _Mark:
         yield self
 
 
-class _Passed:
+class Passed:
     """Hands what an inner await yields to the loop that is running."""
 
     __slots__ = ("_item",)
@@ -130,7 +130,7 @@ class Run(Generic[T]):
 
 def drive(run: Run[T]) -> Iterator[str]:
     """Step a run to its end without an event loop, yielding the text that goes out."""
-    run.context.run(_in_sync.set, True)
+    run.context.run(sync_mode.set, True)
     coroutine = run.start(run.emit)
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
@@ -157,7 +157,7 @@ def drive(run: Run[T]) -> Iterator[str]:
 
 async def adrive(run: Run[T]) -> AsyncIterator[str]:
     """Step a run to its end in the running event loop, yielding the text that goes out."""
-    run.context.run(_in_sync.set, False)
+    run.context.run(sync_mode.set, False)
     coroutine = run.start(run.emit)
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
@@ -180,7 +180,7 @@ async def adrive(run: Run[T]) -> AsyncIterator[str]:
                     yield text
                 continue
             try:
-                argument = await _Passed(item)
+                argument = await Passed(item)
             except BaseException as error:
                 action, argument = coroutine.throw, error
     finally:
@@ -210,7 +210,7 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
         action, argument = coroutine.send, None
         if not isinstance(item, _Mark):
             try:
-                argument = await _Passed(item)
+                argument = await Passed(item)
             except BaseException as error:
                 action, argument = coroutine.throw, error
                 cancelled = cancelled or isinstance(error, asyncio.CancelledError)

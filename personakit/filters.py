@@ -32,6 +32,7 @@ _TEXT = frozenset(
     "wordcount wordwrap".split()
 )
 # These compare each item about log2(n) times, or keep them all.
+_REMAINDER = frozenset("divisibleby even odd".split())
 _SORTING = frozenset("dictsort groupby max min sort sum unique".split())
 
 
@@ -134,7 +135,7 @@ def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def tested(function: Any) -> Callable[..., Any]:
+def tested(name: str, function: Any) -> Callable[..., Any]:
     """Return a test, as in `x is lower`, that charges for what it looks at."""
     passes = int(hasattr(function, "jinja_pass_arg"))
 
@@ -144,6 +145,9 @@ def tested(function: Any) -> Callable[..., Any]:
         budget.charge(1)
         for value in args[passes:]:
             budget.read(value)
+        # These are `%`, which of a text is formatting.
+        if name in _REMAINDER and isinstance(args[0], str):
+            budget.format(args[0], args[1:])
         return function(*args)
 
     return run

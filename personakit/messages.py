@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from personakit.frozen import FrozenDict, freeze, thaw
+from personakit.frozen import FrozenDict, freeze, replaced, thaw
 
 if TYPE_CHECKING:
     from personakit.tools import Tool
@@ -31,7 +30,7 @@ class ToolCall:
 
     def replace(self, **changes: Any) -> ToolCall:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class ToolResult:
 
     def replace(self, **changes: Any) -> ToolResult:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,8 @@ class Message:
     def __post_init__(self) -> None:
         if isinstance(self.content, list | tuple):
             object.__setattr__(self, "content", freeze(self.content))
-        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if type(self.tool_calls) is not tuple:
+            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
 
     @property
     def text(self) -> str:
@@ -83,7 +83,7 @@ class Message:
 
     def replace(self, **changes: Any) -> Message:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
     def map_text(self, change: Callable[[str], str]) -> Message:
         """Return a copy in which every text went through `change`."""
@@ -136,14 +136,18 @@ class Request:
     tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "messages", tuple(self.messages))
-        object.__setattr__(self, "tools", tuple(self.tools))
-        object.__setattr__(self, "parameters", freeze(self.parameters))
-        object.__setattr__(self, "variables", freeze(self.variables))
+        if type(self.messages) is not tuple:
+            object.__setattr__(self, "messages", tuple(self.messages))
+        if type(self.tools) is not tuple:
+            object.__setattr__(self, "tools", tuple(self.tools))
+        if type(self.parameters) is not FrozenDict:
+            object.__setattr__(self, "parameters", freeze(self.parameters))
+        if type(self.variables) is not FrozenDict:
+            object.__setattr__(self, "variables", freeze(self.variables))
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
     def map_text(self, change: Callable[[str], str]) -> Request:
         """Return a copy in which the text of every message went through `change`.
@@ -252,9 +256,12 @@ class Response:
     attempts: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
-        object.__setattr__(self, "raw", freeze(self.raw))
-        object.__setattr__(self, "metadata", freeze(self.metadata))
+        if type(self.tool_calls) is not tuple:
+            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if type(self.raw) is not FrozenDict:
+            object.__setattr__(self, "raw", freeze(self.raw))
+        if type(self.metadata) is not FrozenDict:
+            object.__setattr__(self, "metadata", freeze(self.metadata))
 
     @property
     def message(self) -> Message:
@@ -263,7 +270,7 @@ class Response:
 
     def replace(self, **changes: Any) -> Response:
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from typing import Any
 from personakit.chain import Chain
 from personakit.drive import Emit, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
-from personakit.messages import Message, Request, Response, ToolCall, ToolResult, Usage
+from personakit.frozen import replaced
+from personakit.messages import (
+    Message,
+    Request,
+    Response,
+    Timings,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from personakit.tools import Tool, ToolFailed
 
 MAX_ROUNDS = 10
@@ -26,11 +35,13 @@ class Rounds:
         around_tool: Returns the layers around a tool, given what calls it.
         limit: How often the model may be called.
         called: Told of each tool call and its result.
+        timings: Returns when the run began and how long it took.
     """
 
     chat: Chain[Request, Response]
     around_tool: Callable[[Callable[..., Awaitable[ToolResult]]], Chain[ToolCall, ToolResult]]
     called: Callable[..., Awaitable[None]]
+    timings: Callable[[], Timings]
     limit: int = MAX_ROUNDS
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
@@ -43,12 +54,15 @@ class Rounds:
         Raises:
             TooManyRounds: The model called tools again and again.
         """
+        first = request
         for number in range(1, self.limit + 1):
-            response = await self.chat.call(request, self._joined(emit))
+            response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
+            if not response.tool_calls and not self._exchanged:
+                return self._whole(response, first)
             self._count(response)
             tools = {tool.name: tool for tool in (response.request or request).tools}
             if not response.tool_calls or not tools:
-                return self._whole(response)
+                return self._whole(response, first)
             if number == self.limit:
                 break
             results = await self._call(response.tool_calls, tools)
@@ -61,12 +75,12 @@ class Rounds:
         raise TooManyRounds(
             f"the model still calls tools after {self.limit} rounds; give it more with "
             f"max_rounds, or tell it in the system text when to stop",
-            response=self._whole(response),
+            response=self._whole(response, first),
         )
 
     def _joined(self, emit: Emit | None) -> Emit | None:
         """Return an `emit` that sets the text of a round apart from that of the rounds before."""
-        if emit is None or not self._texts:
+        if emit is None:
             return emit
         before = [_BETWEEN]
 
@@ -83,13 +97,17 @@ class Rounds:
         if response.cost is not None:
             self._cost = response.cost + (self._cost or 0.0)
 
-    def _whole(self, response: Response) -> Response:
-        changes: dict[str, Any] = {"messages": (*self._exchanged, response.message)}
+    def _whole(self, response: Response, request: Request) -> Response:
+        changes: dict[str, Any] = {
+            "messages": (*self._exchanged, response.message),
+            "request": response.request or request,
+            "timings": self.timings(),
+        }
         if self._exchanged:
             changes |= {
                 "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": self._cost
             }  # fmt: skip
-        return response.replace(**changes)
+        return replaced(response, changes)
 
     async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
         """Return the results of a round's calls, which run at the same time in the async API."""

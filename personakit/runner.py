@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
-from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.deadline import within
-from personakit.drive import Emit, Run, Stream, adrive, drive
+from personakit.drive import Emit, Run, Stream
 from personakit.errors import ConfigError
+from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
 from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
 from personakit.trace import Trace
 from personakit.watch import Leaving, Nothing, Watch
+from personakit.whole import acomplete, complete
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -101,22 +102,21 @@ class Runner(Catalog):
         Raises:
             UsageError: The persona, the variables or the parameters are wrong.
         """
-        found = self.load(persona)
-        values = values_of.resolve(found.variables, variables or {})
-        rules.check(parameters or {})
+        found = persona if isinstance(persona, Persona) else self.load(persona)
+        known = self.known(found)
+        values = known.declared.values(variables or {})
+        given = known.parameters
+        if parameters:
+            rules.check(parameters)
+            given = FrozenDict({**given, **freeze(parameters)})
         if found.plugins:
             self.plugins.check(found)
         return Request(
             model=model or found.model or self.config.model or "",
-            messages=tuple(self.compiled(found).render(values, prompt)),
-            parameters={
-                **self.config.parameters,
-                **_response_format(found),
-                **found.parameters,
-                **(parameters or {}),
-            },
+            messages=tuple(self.compiled(found, known).render(values, prompt)),
+            parameters=given,
             persona=found.name,
-            variables=values,
+            variables=values.frozen,
         )
 
     def _run(
@@ -128,12 +128,15 @@ class Runner(Catalog):
         without: frozenset[str] = frozenset(),
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         """Return the coroutine function of a run: the plugins around the backend."""
-        bound = self.bind(found).without(without)
+        bound = self.bind(found).without(without) if without else self.bind(found)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
 
         async def end(request: Request, emit: Emit | None) -> Response:
-            _check_tools(found, request)
+            if found.tools:
+                _check_tools(found, request)
+            if not watch.wanted:
+                return await backend.send(request, emit)
             await watch("sent", request=request)
             response = await backend.send(request, emit)
             await watch("answered", request=request, response=response)
@@ -161,19 +164,13 @@ class Runner(Catalog):
                     bound.tool, call, found, ToolCall, ToolResult, watch.skipped, aside, trace
                 )
 
-            rounds = Rounds(around, around_tool, watch, options.get("max_rounds", MAX_ROUNDS))
-            await watch("started", request=request)
-            try:
-                with within(options.get("deadline") or self.config.deadline):
-                    response = await rounds.run(request, watch.timed(emit))
-            except BaseException as error:
-                await watch("failed", request=request, error=error)
-                raise
-            response = response.replace(
-                timings=watch.timings(), request=response.request or request
-            )
-            await watch("finished", request=response.request, response=response)
-            return response
+            limit = options.get("max_rounds", MAX_ROUNDS)
+            rounds = Rounds(around, around_tool, watch, watch.timings, limit)
+            text_out = watch.timed(emit) if emit is not None else None
+            with within(options.get("deadline") or self.config.deadline):
+                if not watch.wanted:
+                    return await rounds.run(request, text_out)
+                return await watch.around(request, lambda: rounds.run(request, text_out))
 
         return run
 
@@ -187,17 +184,13 @@ class Runner(Catalog):
         Raises:
             RunError: The run was started and failed.
         """
-        return self._complete(self._start(persona, prompt, options))
+        return complete(self._start(persona, prompt, options))
 
     async def arun(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Response:
         """As `run`, awaited."""
-        run = self._start(persona, prompt, options)
-        call: Run[Response] = Run(lambda emit: run(None))
-        async for _ in adrive(call):
-            pass
-        return call.finished()
+        return await acomplete(self._start(persona, prompt, options))
 
     def stream(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
@@ -224,7 +217,7 @@ class Runner(Catalog):
         found = self.load(persona)
         request = self._ready(found, prompt, options)
         try:
-            self._complete(self._run(found, request, Nothing(), options))
+            complete(self._run(found, request, Nothing(), options))
         except Leaving as leaving:
             return leaving.request
         return request
@@ -234,7 +227,7 @@ class Runner(Catalog):
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = self.load(persona)
         request = self._ready(found, prompt, options)
-        return self._run(found, request, self._openai(), options)
+        return self._run(found, request, self._backend or self._openai(), options)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
@@ -247,17 +240,16 @@ class Runner(Catalog):
                 model=options.get("model"),
                 parameters=options.get("parameters"),
             )
-        # Before the embedded model is announced: a plugin that is wrong ends the run here.
-        request = request.with_tools(*self.bind(persona).tools)
         timeout = options.get("timeout") or request.timeout or self.config.timeout
-        return request.replace(model=request.model or self.router.default_model(), timeout=timeout)
-
-    @staticmethod
-    def _complete(run: Callable[[Emit | None], Coroutine[Any, Any, Response]]) -> Response:
-        call: Run[Response] = Run(lambda emit: run(None))
-        for _ in drive(call):
-            pass
-        return call.finished()
+        if timeout != request.timeout:
+            request = request.replace(timeout=timeout)
+        if persona.tools:
+            request = request.with_tools(*self.bind(persona).tools)
+        if request.model:
+            return request
+        # Before the embedded model is announced: a plugin that is wrong ends the run here.
+        self.bind(persona)
+        return request.replace(model=self.router.default_model())
 
     # --- tools and connections -------------------------------------------------------------------
 
@@ -282,16 +274,13 @@ class Runner(Catalog):
         async def aside(*_: Any) -> Response:
             raise ConfigError("another persona can be run for a tool call only within a run")
 
-        async def run(emit: Emit) -> ToolResult:
+        async def run(emit: None) -> ToolResult:
             chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, aside)
             result = await chain.call(call)
             await watch("tool", call=call, result=result)
             return result
 
-        driven: Run[ToolResult] = Run(run)
-        for _ in drive(driven):
-            pass
-        return driven.finished()
+        return complete(run)
 
     def _openai(self) -> SendsRequests:
         return self._connect() if self._backend is None else self._backend
@@ -328,14 +317,6 @@ def _check_tools(persona: Persona, request: Request) -> None:
             f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
             f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
         )
-
-
-def _response_format(persona: Persona) -> Mapping[str, Any]:
-    """Return the parameter that asks for a persona's `output`."""
-    if persona.output is None:
-        return {}
-    schema = {"name": persona.name, "schema": persona.output}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 @functools.cache

@@ -189,5 +189,5 @@ def environment() -> Environment:
     env.filters["_made"] = lambda value: current_budget.get().made(value)
     env.filters["_read"] = lambda value: current_budget.get().read(value)
     env.filters["_concat"] = lambda parts: current_budget.get().concat(map(text, parts))
-    env.tests = {name: tested(function) for name, function in TESTS.items()}
+    env.tests = {name: tested(name, function) for name, function in TESTS.items()}
     return env

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,13 @@ from personakit import cost
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
+from personakit.library import State
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
 from personakit.sandbox import Environment
-from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One text of a persona, ready to render.
-
-    Attributes:
-        role: Whose message it makes.
-        text: The text.
-        unit: Its template; None for a text that renders to itself.
-        parent: The system text of the parent, where the template uses `parent`.
-    """
-
-    role: Role
-    text: Text
-    unit: Unit | None
-    parent: Part | None = None
+from personakit.templates import MAX_PROBLEMS, Place, Templates, fresh
+from personakit.values import Values
+from personakit.ways import Part, Ways
 
 
 class Compiled:
@@ -52,6 +37,7 @@ class Compiled:
         persona: Whose they are.
         used: The names that its templates take from outside.
         parts: The texts, in the order of their messages; the prompt last.
+        files: The partials, each with the state that it was read in.
     """
 
     def __init__(self, templates: Templates, persona: Persona) -> None:
@@ -59,6 +45,9 @@ class Compiled:
         self.used: set[str] = set()
         self._problems: dict[Problem, None] = {}
         self._templates = templates
+        self.files: dict[Path, State] = {}
+        self._rendered = False
+        self._ways: Ways | None = None
         token = current_budget.set(Budget())
         try:
             self.parts = [self._part("system", persona.system)]
@@ -66,6 +55,8 @@ class Compiled:
             self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
         finally:
             current_budget.reset(token)
+        for part in self.everything():
+            self.files |= part.unit.files if part.unit is not None else {}
 
     def _part(self, role: Role, text: Text, *extra: str) -> Part:
         if text.literal or not _is_template(text.source):
@@ -120,7 +111,7 @@ class Compiled:
 
     def is_fresh(self) -> bool:
         """Tell whether the partials are as they were when this was compiled."""
-        return all(fresh(part.unit.files) for part in self.everything() if part.unit is not None)
+        return fresh(self.files)
 
     @cached_property
     def hash(self) -> str:
@@ -151,16 +142,28 @@ class Compiled:
         canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
-    def render(self, values: Mapping[str, Any], prompt: str | None = None) -> list[Message]:
+    def render(self, values: Values, prompt: str | None = None) -> list[Message]:
         """Return the messages of a request.
 
         Args:
-            values: A value for every variable, as `variables.resolve` returns them.
+            values: A value for every variable.
             prompt: What the user typed; None when nothing was.
 
         Raises:
             TemplateError: A template fails, or asks for more than a render may use.
         """
+        if self._ways is not None:
+            messages = self._ways.render(values, prompt)
+            if messages is not None:
+                return messages
+        elif not self._rendered:
+            # One render, as of a command, is not worth a second compilation.
+            self._rendered = True
+        else:
+            self._ways = Ways(self._templates, self.parts, self._prompt)
+        return self._metered(values.copied(), prompt)
+
+    def _metered(self, values: Mapping[str, Any], prompt: str | None) -> list[Message]:
         budget = Budget(cost.size_of(values) + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.checks import TYPES, Checker, article, brief, describe, infer_type, is_type
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import freeze, thaw
+from personakit.frozen import freeze
 
 KEYS = "type default required enum minimum maximum pattern description example".split()
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -131,48 +131,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         raise ValueError(str(error).rsplit("error: ", 1)[-1].strip()) from None
 
 
-def resolve(declared: Mapping[str, Variable], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a value for every declared variable.
-
-    Args:
-        declared: The persona's variables by name.
-        given: The values that the caller gives.
-
-    Raises:
-        VariableError: A value is unknown, missing or of the wrong kind; all of them are named.
-    """
-    faults = [
-        f"unknown variable {name!r}{did_you_mean(name, declared)}" + _known(declared)
-        for name in given
-        if name not in declared
-    ]
-    values = {}
-    for name, variable in declared.items():
-        if name in given:
-            fault = variable.fault(given[name])
-            if fault:
-                faults.append(f"variable {name!r}: {fault}")
-            values[name] = _own(given[name])
-        elif variable.required:
-            faults.append(_missing(variable))
-        else:
-            values[name] = _own(variable.default)
-    if faults:
-        raise VariableError("\n".join(faults))
-    return values
-
-
-def _own(value: Any) -> Any:
-    """Return a copy of a list or mapping: of the same types, and nobody else's."""
-    return thaw(value) if isinstance(value, list | tuple | Mapping) else value
-
-
-def _known(declared: Mapping[str, Variable]) -> str:
-    names = ", ".join(declared)
-    return f" (it has: {names})" if names else " (it declares none)"
-
-
-def _missing(variable: Variable) -> str:
+def missing(variable: Variable) -> str:
+    """Return what to say of a required variable that has no value."""
     about = f" ({variable.description.rstrip('.')})" if variable.description else ""
     value = variable.example if variable.example is not None else "…"
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

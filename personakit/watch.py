@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from personakit.chain import Layer
@@ -34,10 +34,15 @@ class Nothing:
 
 
 class Watch:
-    """Tells the observers of one run what happens; nothing that they do reaches the run."""
+    """Tells the observers of one run what happens; nothing that they do reaches the run.
+
+    Attributes:
+        wanted: Whether anybody observes: an event that nobody wants need not be told.
+    """
 
     def __init__(self, bound: Bound, persona: str) -> None:
         self._observers = bound.observers
+        self.wanted = bool(bound.observers)
         self._persona = persona
         self._run = uuid.uuid4().hex if bound.observers else ""
         self._started = time.time()
@@ -59,6 +64,17 @@ class Watch:
     def timings(self) -> Timings:
         """Return when the run began and how long it took."""
         return Timings(self._started, time.perf_counter() - self._clock, self._first_text)
+
+    async def around(self, request: Request, run: Callable[[], Awaitable[Response]]) -> Response:
+        """Tell the observers how a run begins and ends."""
+        await self("started", request=request)
+        try:
+            response = await run()
+        except BaseException as error:
+            await self("failed", request=request, error=error)
+            raise
+        await self("finished", request=response.request, response=response)
+        return response
 
     async def skipped(self, layer: Layer, error: BaseException) -> None:
         """Log a plugin that was passed over, and tell the observers."""

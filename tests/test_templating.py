@@ -15,15 +15,20 @@ from personakit.testing import persona, runner
 
 
 def messages(source: str, prompt: str | None = None, **values: Any) -> list[tuple[str, str]]:
-    """Return the messages that a file makes, as pairs of role and text."""
-    request = runner()[0].render(Persona.parse(source, "x.yaml"), prompt, variables=values)
-    return [(message.role, message.text) for message in request.messages]
+    """Return the messages that a file makes, as pairs of role and text: the same every time."""
+    running, found = runner()[0], Persona.parse(source, "x.yaml")
+    # The later renders may take a shortcut.
+    requests = [running.render(found, prompt, variables=values) for _ in range(3)]
+    assert requests[0] == requests[1] == requests[2]
+    return [(message.role, message.text) for message in requests[0].messages]
 
 
 def system(template: str, declared: dict[str, Any] | None = None, **values: Any) -> str:
-    """Return the system message that a template makes."""
-    found = persona(template, variables=declared or {})
-    return runner()[0].render(found, variables=values).system
+    """Return the system message that a template makes, the same every time."""
+    running, found = runner()[0], persona(template, variables=declared or {})
+    texts = {running.render(found, variables=values).system for _ in range(3)}
+    assert len(texts) == 1
+    return texts.pop()
 
 
 def refused(template: str, declared: dict[str, Any] | None = None, **values: Any) -> str:
