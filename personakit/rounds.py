@@ -10,7 +10,7 @@ from typing import Any
 from personakit.chain import Chain
 from personakit.drive import Emit, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
-from personakit.messages import Message, Request, Response, ToolCall, ToolResult, Usage
+from personakit.messages import Message, Request, Response, Spent, ToolCall, ToolResult, Usage
 from personakit.tools import Tool, ToolFailed
 
 MAX_ROUNDS = 10
@@ -35,7 +35,7 @@ class Rounds:
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
     _usage: Usage | None = None
-    _cost: float | None = None
+    _spent: list[Spent] = field(default_factory=list)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
         """Return the answer; of several rounds, with the text of all of them.
@@ -80,14 +80,14 @@ class Rounds:
             self._texts.append(response.text)
         if response.usage is not None:
             self._usage = response.usage + (self._usage or Usage())
-        if response.cost is not None:
-            self._cost = response.cost + (self._cost or 0.0)
+        self._spent.append(response._spent())
 
     def _whole(self, response: Response) -> Response:
         changes: dict[str, Any] = {"messages": (*self._exchanged, response.message)}
         if self._exchanged:
             changes |= {
-                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": self._cost
+                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": None,
+                "_rounds": tuple(self._spent), "parsed": response.parsed,
             }  # fmt: skip
         return response.replace(**changes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
 from personakit import variables as values_of
@@ -21,6 +21,10 @@ from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
 from personakit.trace import Trace
 from personakit.watch import Leaving, Nothing, Watch
 
+if TYPE_CHECKING:
+    from personakit.attachments import Source
+    from personakit.output import Output
+
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
 
@@ -34,6 +38,11 @@ class Options(TypedDict, total=False):
         parameters: As in `Runner.render`.
         trace: A new `Trace`, which is filled with what each layer does.
         max_rounds: How often the model may be called when it calls tools; default 10.
+        output: What the answer must be, before the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
+            mapping. `Response.parsed` is the value.
+        attachments: What goes along with what the user says: paths and http(s) addresses of
+            images, PDFs and sound, bytes, or `Attachment` values.
     """
 
     variables: Mapping[str, Any] | None
@@ -41,6 +50,8 @@ class Options(TypedDict, total=False):
     parameters: Mapping[str, Any] | None
     trace: Trace | None
     max_rounds: int
+    output: Any
+    attachments: Iterable[Source]
 
 
 class SendsRequests(Protocol):
@@ -82,6 +93,8 @@ class Runner(Catalog):
         variables: Mapping[str, Any] | None = None,
         model: str | None = None,
         parameters: Mapping[str, Any] | None = None,
+        output: Any = None,
+        attachments: Iterable[Source] = (),
     ) -> Request:
         """Return the request as it is rendered, before any plugin; nothing is sent.
 
@@ -91,27 +104,31 @@ class Runner(Catalog):
             variables: Values for the persona's variables.
             model: ``provider/model``; None for the persona's, the config's or the embedded one.
             parameters: Parameters of chat.completions.create() over those of the persona.
+            output: As in `Options`.
+            attachments: As in `Options`.
 
         Raises:
-            UsageError: The persona, the variables or the parameters are wrong.
+            UsageError: The persona, the variables, the parameters, the output or an attachment is
+                wrong.
         """
         found = self.load(persona)
         values = values_of.resolve(found.variables, variables or {})
         rules.check(parameters or {})
         if found.plugins:
             self.plugins.check(found)
-        return Request(
+        request = Request(
             model=model or found.model or self.config.model or "",
             messages=tuple(self.compiled(found).render(values, prompt)),
             parameters={
                 **self.config.parameters,
-                **_response_format(found),
+                **_response_format(found, output),
                 **found.parameters,
                 **(parameters or {}),
             },
             persona=found.name,
             variables=values,
         )
+        return _attached(request, attachments)
 
     def _run(
         self,
@@ -125,9 +142,11 @@ class Runner(Catalog):
         bound = self.bind(found).without(without)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
+        parsed = _parser(found, options.get("output"))
 
         async def end(request: Request, emit: Emit | None) -> Response:
             _check_tools(found, request)
+            request = self._shaped(request)
             await watch("sent", request=request)
             response = await backend.send(request, emit)
             await watch("answered", request=request, response=response)
@@ -158,7 +177,7 @@ class Runner(Catalog):
             rounds = Rounds(around, around_tool, watch, options.get("max_rounds", MAX_ROUNDS))
             await watch("started", request=request)
             try:
-                response = await rounds.run(request, watch.timed(emit))
+                response = parsed(await rounds.run(request, watch.timed(emit)))
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise
@@ -231,7 +250,9 @@ class Runner(Catalog):
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
-            request = prompt
+            asked = _response_format(persona, options["output"]) if options.get("output") else {}
+            request = prompt.replace(parameters={**prompt.parameters, **asked}) if asked else prompt
+            request = _attached(request, options.get("attachments", ()))
         else:
             request = self.render(
                 persona,
@@ -239,6 +260,8 @@ class Runner(Catalog):
                 variables=options.get("variables"),
                 model=options.get("model"),
                 parameters=options.get("parameters"),
+                output=options.get("output"),
+                attachments=options.get("attachments", ()),
             )
         # Before the embedded model is announced: a plugin that is wrong ends the run here.
         request = request.with_tools(*self.bind(persona).tools)
@@ -285,6 +308,15 @@ class Runner(Catalog):
             pass
         return driven.finished()
 
+    def _shaped(self, request: Request) -> Request:
+        """Return a request as its model's provider takes it: with a schema, or with words."""
+        form = request.parameters.get("response_format") or {}
+        if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
+            return request
+        from personakit.output import instructed  # noqa: PLC0415
+
+        return instructed(request)
+
     def _openai(self) -> SendsRequests:
         if self._backend is None:
             from personakit.backend import Backend  # noqa: PLC0415
@@ -317,12 +349,37 @@ def _check_tools(persona: Persona, request: Request) -> None:
         )
 
 
-def _response_format(persona: Persona) -> Mapping[str, Any]:
-    """Return the parameter that asks for a persona's `output`."""
-    if persona.output is None:
-        return {}
-    schema = {"name": persona.name, "schema": persona.output}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+def _wanted(persona: Persona, given: Any) -> Output | None:
+    """Return what a run must answer; None for any text."""
+    if given is None and persona.output is None:
+        return None
+    from personakit.output import wanted  # noqa: PLC0415
+
+    return wanted(persona, given)
+
+
+def _parser(persona: Persona, given: Any) -> Callable[[Response], Response]:
+    """Return what reads the value out of the answer; a schema that is none is refused here."""
+    output = _wanted(persona, given)
+    if output is None:
+        return lambda response: response
+    output.check()
+    return output.parse
+
+
+def _response_format(persona: Persona, given: Any) -> Mapping[str, Any]:
+    """Return the parameter that asks for an output."""
+    output = _wanted(persona, given)
+    return {} if output is None else {"response_format": output.response_format}
+
+
+def _attached(request: Request, sources: Iterable[Source]) -> Request:
+    """Return a request with attachments."""
+    if not sources:
+        return request
+    from personakit.attachments import attach  # noqa: PLC0415
+
+    return attach(request, sources)
 
 
 @functools.cache
