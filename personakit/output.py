@@ -101,6 +101,9 @@ class Output:
         text = response.messages[-1].text if response.messages else response.text
         cut = response.finish_reason == "length"
         try:
+            if response.tool_calls:
+                names = ", ".join(call.name for call in response.tool_calls)
+                raise ValueError(f"it calls tools that the run does not have: {names[:100]}")
             found, value = _value(text, whole=cut)
             # What ends with a bracket or a quote has come to its end, a number may not have.
             if cut and not isinstance(value, dict | list | str):
