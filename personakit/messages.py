@@ -87,6 +87,12 @@ class Message:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    @property
+    def parts(self) -> tuple[FrozenDict, ...]:
+        """The content parts that are no text: images, files, sound."""
+        parts = self.content if isinstance(self.content, tuple) else ()
+        return tuple(part for part in parts if part.get("type") != "text")
+
     def map_text(self, change: Callable[[str], str]) -> Message:
         """Return a copy in which every text went through `change`."""
         if isinstance(self.content, str):

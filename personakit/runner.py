@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
+from personakit import asking
 from personakit import parameters as rules
 from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
@@ -23,7 +24,6 @@ from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
-    from personakit.output import Output
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -121,14 +121,14 @@ class Runner(Catalog):
             messages=tuple(self.compiled(found).render(values, prompt)),
             parameters={
                 **self.config.parameters,
-                **_response_format(found, output),
+                **asking.response_format(found, output),
                 **found.parameters,
                 **(parameters or {}),
             },
             persona=found.name,
             variables=values,
         )
-        return _attached(request, attachments)
+        return asking.attached(request, attachments)
 
     def _run(
         self,
@@ -142,11 +142,11 @@ class Runner(Catalog):
         bound = self.bind(found).without(without)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
-        parsed = _parser(found, options.get("output"))
+        parsed = asking.parser(found, options.get("output"))
 
         async def end(request: Request, emit: Emit | None) -> Response:
             _check_tools(found, request)
-            request = self._shaped(request)
+            request = asking.shaped(request, self.router)
             await watch("sent", request=request)
             response = await backend.send(request, emit)
             await watch("answered", request=request, response=response)
@@ -250,9 +250,11 @@ class Runner(Catalog):
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
-            asked = _response_format(persona, options["output"]) if options.get("output") else {}
+            asked = (
+                asking.response_format(persona, options["output"]) if options.get("output") else {}
+            )
             request = prompt.replace(parameters={**prompt.parameters, **asked}) if asked else prompt
-            request = _attached(request, options.get("attachments", ()))
+            request = asking.attached(request, options.get("attachments", ()))
         else:
             request = self.render(
                 persona,
@@ -308,15 +310,6 @@ class Runner(Catalog):
             pass
         return driven.finished()
 
-    def _shaped(self, request: Request) -> Request:
-        """Return a request as its model's provider takes it: with a schema, or with words."""
-        form = request.parameters.get("response_format") or {}
-        if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
-            return request
-        from personakit.output import instructed  # noqa: PLC0415
-
-        return instructed(request)
-
     def _openai(self) -> SendsRequests:
         if self._backend is None:
             from personakit.backend import Backend  # noqa: PLC0415
@@ -347,39 +340,6 @@ def _check_tools(persona: Persona, request: Request) -> None:
             f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
             f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
         )
-
-
-def _wanted(persona: Persona, given: Any) -> Output | None:
-    """Return what a run must answer; None for any text."""
-    if given is None and persona.output is None:
-        return None
-    from personakit.output import wanted  # noqa: PLC0415
-
-    return wanted(persona, given)
-
-
-def _parser(persona: Persona, given: Any) -> Callable[[Response], Response]:
-    """Return what reads the value out of the answer; a schema that is none is refused here."""
-    output = _wanted(persona, given)
-    if output is None:
-        return lambda response: response
-    output.check()
-    return output.parse
-
-
-def _response_format(persona: Persona, given: Any) -> Mapping[str, Any]:
-    """Return the parameter that asks for an output."""
-    output = _wanted(persona, given)
-    return {} if output is None else {"response_format": output.response_format}
-
-
-def _attached(request: Request, sources: Iterable[Source]) -> Request:
-    """Return a request with attachments."""
-    if not sources:
-        return request
-    from personakit.attachments import attach  # noqa: PLC0415
-
-    return attach(request, sources)
 
 
 @functools.cache
