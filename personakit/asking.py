@@ -1,4 +1,4 @@
-"""What a run asks for beside its text: an output and attachments, loaded only where they are used."""
+"""What a run asks for beside its text: an output and attachments, loaded where they are used."""
 
 from __future__ import annotations
 

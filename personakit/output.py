@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -56,7 +57,8 @@ class Output:
             return wanted
         if isinstance(wanted, Mapping):
             return cls(_NAME.sub("_", name)[:64] or "output", freeze(wanted))
-        if isinstance(wanted, str | list | tuple):
+        # pydantic would take a function for its arguments.
+        if isinstance(wanted, str | list | tuple) or inspect.isroutine(wanted):
             raise ConfigError(
                 f"output takes a type or a JSON Schema as a mapping, found {wanted!r:.60}"
             )
