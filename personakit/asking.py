@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from personakit.errors import ConfigError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.routing import Router
+from personakit.tools import Tool
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -45,6 +47,22 @@ def attached(request: Request, sources: Iterable[Source]) -> Request:
     from personakit.attachments import attach  # noqa: PLC0415
 
     return attach(request, sources)
+
+
+def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
+    """Return the tools of functions.
+
+    Raises:
+        ConfigError: One is no function, or cannot be described.
+    """
+    if callable(given) or isinstance(given, str | Tool):
+        raise ConfigError("tools is a list of functions: write tools=[…]")
+    found = []
+    for one in given:
+        if not isinstance(one, Tool) and not callable(one):
+            raise ConfigError(f"tools takes functions, found {one!r:.60}")
+        found.append(one if isinstance(one, Tool) else Tool.of(one))
+    return found
 
 
 def shaped(request: Request, router: Router) -> Request:

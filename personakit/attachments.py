@@ -159,15 +159,21 @@ def describe(part: Mapping[str, Any]) -> str:
     """Return a content part other than text in a few words, for people."""
     if part.get("type") == "input_audio":
         sound = part["input_audio"]
-        return f"{sound['format']} sound, {size(len(sound['data']) * 3 // 4)}"
+        return f"{sound['format']} sound, {_coded(sound['data'])}"
     if part.get("type") == "file":
         file = part["file"]
-        return f"{file.get('filename', 'file')}, {size(len(file.get('file_data', '')) * 3 // 4)}"
+        coded = file.get("file_data", "").rpartition(",")[2]
+        return f"{file.get('filename', 'a file')}, {_coded(coded)}"
     address = str((part.get("image_url") or {}).get("url") or part.get("type"))
     if address.startswith("data:"):
         kind, _, coded = address[5:].partition(";base64,")
-        return f"{kind}, {size(len(coded) * 3 // 4)}"
+        return f"{kind}, {_coded(coded)}"
     return address
+
+
+def _coded(text: str) -> str:
+    """Return for people how many bytes a text in base64 holds."""
+    return size(len(text) * 3 // 4 - text[-2:].count("="))
 
 
 def size(count: int) -> str:

@@ -24,6 +24,7 @@ from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.tools import Tool
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
             mapping. `Response.parsed` is the value.
         attachments: What goes along with what the user says: paths and http(s) addresses of
             images, PDFs and sound, bytes, or `Attachment` values.
+        tools: What the model may call, beside the persona's: functions or `Tool` values.
     """
 
     variables: Mapping[str, Any] | None
@@ -52,6 +54,7 @@ class Options(TypedDict, total=False):
     max_rounds: int
     output: Any
     attachments: Iterable[Source]
+    tools: Iterable[Tool | Callable[..., Any]]
 
 
 class SendsRequests(Protocol):
@@ -266,7 +269,8 @@ class Runner(Catalog):
                 attachments=options.get("attachments", ()),
             )
         # Before the embedded model is announced: a plugin that is wrong ends the run here.
-        request = request.with_tools(*self.bind(persona).tools)
+        offered = asking.tools(options.get("tools", ()))
+        request = request.with_tools(*self.bind(persona).tools, *offered)
         return request if request.model else request.replace(model=self.router.default_model())
 
     @staticmethod

@@ -82,12 +82,16 @@ def price(model: str, usage: Usage) -> float | None:
     from genai_prices import calc_price  # noqa: PLC0415
 
     provider, name = split_model(model)
-    tokens = Tokens(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        cache_read_tokens=min(usage.cached_tokens, usage.prompt_tokens),
-    )
+    if provider == "huggingface":
+        # Its router takes model:provider, and each of those has its own prices.
+        name, _, runs = name.partition(":")
+        provider = f"huggingface_{runs}"
     try:
+        tokens = Tokens(
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.completion_tokens,
+            cache_read_tokens=min(usage.cached_tokens, usage.prompt_tokens),
+        )
         found = calc_price(tokens, name, provider_id=_NAMES.get(provider, provider))
     except (LookupError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Attachments: found by content, checked before anything is sent, part of the last user's message."""
+"""Attachments: found by content, checked before anything is sent, part of what the user says."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from personakit import Attachment, Message, Request, UsageError
 from personakit.attachments import MAX_IMAGE, MAX_TOTAL, attach, describe
-from personakit.cli import main
 from personakit.exchange import write_request
 from personakit.testing import MODES, Server, in_mode, persona, runner
 
@@ -73,7 +71,7 @@ def test_the_parts_are_those_of_the_api(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert request.messages[-1].text == "Look!"
     shown = [describe(part) for part in request.messages[-1].parts]
-    assert shown == ["image/png, 28 bytes", url, "letter.pdf, 46 bytes", "wav sound, 36 bytes",
+    assert shown == ["image/png, 28 bytes", url, "letter.pdf, 30 bytes", "wav sound, 36 bytes",
                      "mp3 sound, 24 bytes"]  # fmt: skip
 
 
@@ -121,7 +119,8 @@ def test_plugins_change_the_text_and_leave_the_rest() -> None:
 @pytest.mark.parametrize("name", ["redact", "guard"])
 def test_redact_and_guard_read_the_text_beside_an_image(name: str) -> None:
     running, upstream = runner(["ok"])
-    who = persona(plugins=[name])
+    options = {"input": {"deny": ["bomb"]}} if name == "guard" else {}
+    who = persona(plugins=[{name: options}])
     running.run(who, "I am ann@example.com.", attachments=[PNG])
     parts = parts_of(upstream.requests[0])
     assert parts[1]["type"] == "image_url"
@@ -232,58 +231,13 @@ def test_a_file_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     assert stopped.is_set()
 
 
-# --- the command line -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "cat.png").write_bytes(PNG)
-    (tmp_path / "who.yaml").write_text("system: You look.\nmodel: openai/x\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def called(*arguments: str, stdin: bytes | None = None) -> Any:
-    return CliRunner().invoke(main, ["run", "./who.yaml", *arguments], input=stdin)
-
-
-def test_dash_a_shows_in_a_dry_run(folder: Path) -> None:
-    done = called("What?", "-a", "cat.png", "-a", "https://example.com/b.png", "--dry-run")
-    assert "--- user\nWhat?\n[image/png, 28 bytes]\n[https://example.com/b.png]\n" in done.stdout
-    done = called("-a", "cat.png", "--dry-run", "--json", stdin=b"")
-    content = json.loads(done.stdout)["messages"][-1]["content"]
-    assert [part["type"] for part in content] == ["image_url"]
-
-
-def test_standard_input_is_the_prompt_or_an_attachment(folder: Path) -> None:
-    done = called("What?", "-a", "-", "--dry-run", stdin=PNG)
-    assert "What?\n[image/png, 28 bytes]\n" in done.stdout
-    done = called("-a", "-", "--dry-run", stdin=PNG)
-    assert "--- user\n[image/png, 28 bytes]\n" in done.stdout
-    done = called("-a", "cat.png", "--dry-run", stdin=b"What?")
-    assert "--- user\nWhat?\n[image/png, 28 bytes]\n" in done.stdout
-    for words in (["-", "-a", "-"], ["-a", "-", "-a", "-"]):
-        done = called(*words, "--dry-run", stdin=PNG)
-        assert (done.exit_code, done.stdout) == (2, "")
-        assert "standard input can be read once" in done.stderr
-
-
-def test_a_wrong_file_is_told_before_a_key_is_looked_for(folder: Path) -> None:
-    done = called("What?", "-a", "cat.pgn")
-    assert done.exit_code == 2
-    assert "did you mean 'cat.png'?" in done.stderr
-    done = called("What?", "-a", "who.yaml")
-    assert done.exit_code == 2
-    assert "it is text" in done.stderr
-
-
 def test_a_run_without_attachments_does_not_load_them(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from personakit.testing import persona, runner
         running, _ = runner(["ok"])
         assert running.run(persona(), "Hi").text == "ok"
-        wanted = {"attachments", "output", "strict", "options"}
+        wanted = {"attachments", "output", "strict"}
         print(sorted(name for name in wanted if f"personakit.{name}" in sys.modules))
         print(sorted({"genai_prices", "jsonschema", "pydantic"} & set(sys.modules)))
     """
