@@ -177,8 +177,11 @@ def arguments(
                     f"parameters have names of their own"
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
-            said = _described(function, name) or None
-            fields[name] = (hints.get(name, Any), Field(default, description=said))
+            hint = hints.get(name, Any)
+            said = _described(function, name) or _noted(hint)
+            # A description of None would take the place of one that the type brings.
+            more: dict[str, Any] = {"description": said} if said else {}
+            fields[name] = (hint, Field(default, **more))
         model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
@@ -200,6 +203,11 @@ def arguments(
         return {name: getattr(made, name) for name in fields}
 
     return schema, check
+
+
+def _noted(hint: Any) -> str:
+    """Return the text in ``Annotated[int, "The first number."]``."""
+    return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, str)), "")
 
 
 def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:

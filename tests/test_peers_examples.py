@@ -259,7 +259,7 @@ def test_langchain_arguments_with_descriptions_defaults_and_choices() -> None:
     def weather(
         place: Place,
         days: Annotated[list[int], pydantic.Field(description="Counted from today.")],
-        unit: Literal["celsius", "fahrenheit"] = "celsius",
+        unit: Annotated[Literal["celsius", "fahrenheit"], "Which degrees."] = "celsius",
     ) -> str:
         return f"{place.city} {max(days)} {unit}"
 
@@ -271,6 +271,7 @@ def test_langchain_arguments_with_descriptions_defaults_and_choices() -> None:
     assert schema["required"] == ["place", "days"]
     assert schema["properties"]["days"]["description"] == "Counted from today."
     assert schema["properties"]["unit"]["enum"] == ["celsius", "fahrenheit"]
+    assert schema["properties"]["unit"]["description"] == "Which degrees."
 
 
 def test_langchain_wrong_arguments_go_back_to_the_model() -> None:
