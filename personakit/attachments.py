@@ -73,6 +73,8 @@ class Attachment:
             _check_address(self.url)
             return
         shown = self.name or "the attachment"
+        if not isinstance(self.data, bytes):
+            raise UsageError(f"cannot attach {shown}: its data is no bytes")
         if not self.data:
             raise UsageError(f"cannot attach {shown}: it is empty")
         object.__setattr__(self, "type", self.type or _type_of(self.data, shown))
@@ -99,7 +101,7 @@ class Attachment:
         if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
             return cls(url=source)
         if isinstance(source, str | Path):
-            return cls(data=_read(Path(source).expanduser()), name=Path(source).name)
+            return cls(data=_read(Path(source)), name=Path(source).name)
         raise UsageError(
             f"cannot attach {type(source).__name__}; give a path, an http(s) address, bytes or an "
             f"Attachment"
@@ -204,17 +206,20 @@ def _check_address(url: str) -> None:
 def _read(path: Path) -> bytes:
     """Return the content of a file; of one that is too large, a little more than may be sent."""
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             return file.read(MAX_TOTAL + 1)
-    except IsADirectoryError:
-        raise UsageError(f"cannot attach {path}: it is a folder; name a file in it") from None
-    except (OSError, ValueError) as error:
+    # The last two are for a user and a character that no path can have.
+    except (OSError, RuntimeError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, OSError) and path.is_dir():
+            said = "it is a folder; name a file in it"
         raise UsageError(f"cannot attach {path}: {said}{_near(path)}") from None
 
 
 def _near(path: Path) -> str:
     try:
+        if path.exists():
+            return ""
         return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
     except (OSError, ValueError):
         return ""

@@ -253,10 +253,10 @@ class Runner(Catalog):
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
-            asked = (
-                asking.response_format(persona, options["output"]) if options.get("output") else {}
-            )
-            request = prompt.replace(parameters={**prompt.parameters, **asked}) if asked else prompt
+            request = prompt
+            if options.get("output") is not None:
+                asked = asking.response_format(persona, options["output"])
+                request = request.replace(parameters={**request.parameters, **asked})
             request = asking.attached(request, options.get("attachments", ()))
         else:
             request = self.render(

@@ -132,6 +132,8 @@ def test_what_is_recorded_of_them_is_what_was_sent() -> None:
     request = running.render(persona(), "Look!", attachments=[PNG, PDF])
     written = json.loads(json.dumps(write_request(request)))
     assert written["messages"][-1]["content"] == parts_of(request)
+    again = [Message(said["role"], said["content"]) for said in written["messages"]]
+    assert tuple(again) == request.messages
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,7 @@ def test_what_cannot_be_sent(data: bytes, said: str, tmp_path: Path) -> None:
         (".", "it is a folder"),
         ("cat.pgn", "No such file or directory; did you mean 'cat.png'?"),
         ("a\0b", "null"),
+        ("~nonesuch/cat.png", "home directory|No such file"),
         ("http://", "no address such as"),
         ("https://[", "no address such as"),
         ("https://example.com/a.PDF?x=1", "a PDF cannot be sent by its address; download it"),
@@ -178,7 +181,7 @@ def test_what_cannot_be_sent(data: bytes, said: str, tmp_path: Path) -> None:
 )
 def test_a_source_that_is_none(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
-    source = name if name.startswith("http") else str(tmp_path / name)
+    source = name if name.startswith(("http", "~")) else str(tmp_path / name)
     with pytest.raises(UsageError, match=said.replace("?", r"\?")):
         Attachment.of(source)
 
@@ -199,6 +202,11 @@ def test_a_type_that_is_given_has_to_be_one_that_can_be_sent() -> None:
     assert Attachment("image/png", b"anything").part()["type"] == "image_url"
     with pytest.raises(UsageError, match="text/html is not a PNG"):
         Attachment("text/html", b"<p>")
+
+
+def test_data_is_bytes() -> None:
+    with pytest.raises(UsageError, match="its data is no bytes"):
+        Attachment(data="text")  # type: ignore[arg-type]
 
 
 def test_together_they_have_a_limit() -> None:

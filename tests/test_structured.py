@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
@@ -26,6 +27,7 @@ from personakit import (
     ToolCall,
     hookimpl,
 )
+from personakit.linting.check import Linter
 from personakit.output import Output
 from personakit.providers import BUILT_IN
 from personakit.strict import qualifies, strictened
@@ -179,6 +181,16 @@ def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
     with pytest.raises(ConfigError, match=r"no JSON Schema: \$\.type: 'text' is not valid"):
         running.run(persona(output={"type": "text"}), "Hi")
     assert upstream.requests == []
+
+
+def test_lint_tells_an_output_that_is_no_schema(tmp_path: Path) -> None:
+    file = tmp_path / "who.yaml"
+    file.write_text("description: x\nsystem: x\noutput: {type: objekt}\n")
+    found = Linter(Runner(Config(path=()))).check([file])
+    assert [(one.line, one.code) for one in found] == [(3, "PK012")]
+    assert "this is no JSON Schema: $.type: 'objekt' is not valid" in found[0].message
+    file.write_text("description: x\nsystem: x\noutput: {type: object}\n")
+    assert Linter(Runner(Config(path=()))).check([file]) == []
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:

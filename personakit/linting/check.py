@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from personakit import document
+from personakit.checking import schema_fault
 from personakit.errors import PersonaError, Problem
 from personakit.linting import cases, names, texts, uses
 from personakit.linting.codes import CODES
@@ -129,6 +130,9 @@ class Linter:
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)
+        if persona.output is not None and (fault := schema_fault(persona.output)):
+            message = f"output: this is no JSON Schema: {fault}"
+            yield persona.document.problem(message, ("output",), code="PK012")
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
             message = f"name: {first.name} in this folder has the name {persona.name!r}, too"
