@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.output import Output
 
+T = TypeVar("T", bound=Mapping[str, Any])
+
 
 def _wanted(persona: Persona, given: Any) -> Output | None:
     """Return what a run must answer; None for any text."""
@@ -25,13 +27,19 @@ def _wanted(persona: Persona, given: Any) -> Output | None:
     return wanted(persona, given)
 
 
-def parser(persona: Persona, given: Any) -> Callable[[Response], Response]:
+def settled(persona: Persona, options: T) -> T:
+    """Return the options of a run with an output made of its type, which takes a moment, once."""
+    given = options.get("output")
+    if given is None:
+        return options
+    made = {**options, "output": _wanted(persona, given)}
+    return cast("T", made)
+
+
+def reader(persona: Persona, given: Any) -> Callable[[Response], Response]:
     """Return what reads the value out of the answer; a schema that is none is refused here."""
     output = _wanted(persona, given)
-    if output is None:
-        return lambda response: response
-    output.check()
-    return output.parse
+    return output.reader() if output is not None else lambda response: response
 
 
 def response_format(persona: Persona, given: Any) -> Mapping[str, Any]:

@@ -6,12 +6,15 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit import asking
 from personakit.config import Config
 from personakit.errors import PersonaNotFound, TemplateError
 from personakit.library import Library
+from personakit.messages import Response
 from personakit.persona import Persona
 from personakit.plugins import Bound, Made, Plugins
 from personakit.routing import Router
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from personakit.templating import Compiled
 
 Reference = str | Path | Persona
+Reader = Callable[[Response], Response]
 
 
 class Catalog:
@@ -48,6 +52,7 @@ class Catalog:
         self.plugins.contribute(outer)
         self._templates: Templates | None = None
         self._compiled: weakref.WeakKeyDictionary[Persona, Compiled] = weakref.WeakKeyDictionary()
+        self._readers: weakref.WeakKeyDictionary[Persona, Reader] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
         self._bound: weakref.WeakKeyDictionary[Persona, Bound] = weakref.WeakKeyDictionary()
 
@@ -121,6 +126,15 @@ class Catalog:
                 made = self._bound.get(persona)
                 if made is None:
                     made = self._bound[persona] = self.plugins.bind(persona, self._made_outer)
+        return made
+
+    def reader(self, persona: Persona, output: Any = None) -> Reader:
+        """Return what reads the value out of an answer; that of a persona's `output:` is kept."""
+        if output is not None:
+            return asking.reader(persona, output)
+        made = self._readers.get(persona)
+        if made is None:
+            made = self._readers[persona] = asking.reader(persona, None)
         return made
 
     @functools.cached_property

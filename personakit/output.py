@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit import options
-from personakit.checking import read_json, schema_fault, schema_faults
+from personakit.checking import read_json, validator
 from personakit.errors import ConfigError, InvalidAnswer
 from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
@@ -22,6 +23,8 @@ WRAPPED = "value"
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
 _SHOWN = 5
+
+Faults = Callable[[Any], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,18 @@ class Output:
             }
         return cls(named[:64], freeze(strictened(made)), make, wrapped)
 
-    def check(self) -> None:
-        """Raise a ConfigError for a schema that is none, before anything is sent."""
-        fault = "" if self.make is not None else schema_fault(self.schema)
-        if fault:
-            raise ConfigError(f"`output` is no JSON Schema: {fault}")
+    def reader(self) -> Callable[[Response], Response]:
+        """Return what puts the value of an answer into its response; see `_read`.
+
+        Raises:
+            ConfigError: The schema is none, which is told before anything is sent.
+        """
+        if self.make is not None:
+            return functools.partial(self._read, None)
+        try:
+            return functools.partial(self._read, validator(self.schema))
+        except ValueError as error:
+            raise ConfigError(f"`output` is no JSON Schema: {error}") from None
 
     @property
     def response_format(self) -> dict[str, Any]:
@@ -90,7 +100,7 @@ class Output:
             said["strict"] = True
         return {"type": "json_schema", "json_schema": said}
 
-    def parse(self, response: Response) -> Response:
+    def _read(self, faults: Faults | None, response: Response) -> Response:
         """Return a response with the value of its answer as `parsed`.
 
         A value that a plugin has put there stays, unless a Python type is wanted.
@@ -110,15 +120,16 @@ class Output:
             # What ends with a bracket or a quote has come to its end, a number may not have.
             if cut and not isinstance(value, dict | list | str):
                 raise ValueError("its end is missing")
-            return response.replace(parsed=self._checked(found, value))
+            return response.replace(parsed=self._checked(found, value, faults))
         except ValueError as error:
             raise self._invalid(str(error), text, cut=cut) from None
 
-    def _checked(self, text: str, value: Any) -> Any:
-        if self.make is None:
-            if faults := schema_faults(value, self.schema):
-                raise ValueError("\n".join(f"- {fault}" for fault in faults[:_SHOWN]))
+    def _checked(self, text: str, value: Any, faults: Faults | None) -> Any:
+        if faults is not None:
+            if found := faults(value):
+                raise ValueError("\n".join(f"- {fault}" for fault in found[:_SHOWN]))
             return value
+        assert self.make is not None
         if self.wrapped and isinstance(value, dict) and value.keys() == {WRAPPED}:
             text = json.dumps(value[WRAPPED])
         return self.make(text)

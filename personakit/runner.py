@@ -145,7 +145,7 @@ class Runner(Catalog):
         bound = self.bind(found).without(without)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
-        parsed = asking.parser(found, options.get("output"))
+        read = self.reader(found, options.get("output"))
 
         async def end(request: Request, emit: Emit | None) -> Response:
             _check_tools(found, request)
@@ -180,7 +180,7 @@ class Runner(Catalog):
             rounds = Rounds(around, around_tool, watch, options.get("max_rounds", MAX_ROUNDS))
             await watch("started", request=request)
             try:
-                response = parsed(await rounds.run(request, watch.timed(emit)))
+                response = read(await rounds.run(request, watch.timed(emit)))
             except BaseException as error:
                 await watch("failed", request=request, error=error)
                 raise
@@ -237,6 +237,7 @@ class Runner(Catalog):
         rendered one is returned. Arguments as in `render`.
         """
         found = self.load(persona)
+        options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         try:
             self._complete(self._run(found, request, Nothing(), options))
@@ -248,6 +249,7 @@ class Runner(Catalog):
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = self.load(persona)
+        options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         return self._run(found, request, self._openai(), options)
 

@@ -48,7 +48,7 @@ def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
         return False
     if part.get("format", "date") not in _FORMATS:
         return False
-    return bool(part.keys() & {"type", "anyOf", "enum", "const"})
+    return bool(part.keys() & {"type", "anyOf"})
 
 
 def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:

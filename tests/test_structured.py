@@ -451,13 +451,15 @@ OBJECT = {"type": "object", "properties": {}, "required": [], "additionalPropert
         ({"properties": {"a": {"type": "string", "format": "uri"}}, "required": ["a"]}, False),
         ({"properties": {"a": {"type": "array"}}, "required": ["a"]}, False),
         ({"properties": {"a": {}}, "required": ["a"]}, False),
-        ({"properties": {"a": {"enum": [1, "b"]}}, "required": ["a"]}, True),
+        ({"properties": {"a": {"enum": [1, "b"]}}, "required": ["a"]}, False),
+        ({"properties": {"a": {"type": "string", "enum": ["b"]}}, "required": ["a"]}, True),
         ({"properties": {"a": {"type": "object"}}, "required": ["a"]}, False),
         ({"type": "array", "items": {"type": "string"}}, False),
         ({"allOf": []}, False),
         ({"properties": {"a": {"$ref": "#/$defs/b"}}, "required": ["a"],
           "$defs": {"b": {"type": "null"}}}, True),
-        ({"properties": {"a": {"enum": list(range(1001))}}, "required": ["a"]}, False),
+        ({"properties": {"a": {"type": "integer", "enum": list(range(1001))}},
+          "required": ["a"]}, False),
     ],
 )  # fmt: skip
 def test_the_rules_of_strict_schemas(change: dict[str, Any], good: bool) -> None:
