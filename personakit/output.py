@@ -16,7 +16,7 @@ from personakit.errors import ConfigError, InvalidAnswer
 from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
 from personakit.persona import Persona
-from personakit.strict import qualifies, strictened
+from personakit.strict import qualifies, rooted, strictened
 
 WRAPPED = "value"
 """The key that holds a value other than an object: APIs take schemas of objects alone."""
@@ -65,9 +65,10 @@ class Output:
             raise ConfigError(
                 f"output takes a type or a JSON Schema as a mapping, found {wanted!r:.60}"
             )
-        made, make = options.typed(wanted)
+        plain, make = options.typed(wanted)
+        made = rooted(plain)
         named = _NAME.sub("_", getattr(wanted, "__name__", "")) or "output"
-        wrapped = made.get("type") != "object" and "$ref" not in made
+        wrapped = made.get("type") != "object"
         if wrapped:
             shared = {"$defs": made.pop("$defs")} if "$defs" in made else {}
             made = {

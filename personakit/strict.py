@@ -73,12 +73,11 @@ def strictened(schema: dict[str, Any]) -> dict[str, Any]:
     Every property becomes required, defaults go, and no other properties are allowed. A schema
     that does not qualify even so is returned as it was.
     """
-    made = _root(schema)
-    changed = _changed(made, made.get("$defs") or {}, 0)
-    return changed if qualifies(changed) else made
+    changed = _changed(schema, schema.get("$defs") or {}, 0)
+    return changed if qualifies(changed) else schema
 
 
-def _root(schema: dict[str, Any]) -> dict[str, Any]:
+def rooted(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema whose root is no reference, as that of a type that holds itself is."""
     shared = schema.get("$defs") or {}
     name = str(schema.get("$ref", "")).removeprefix("#/$defs/")

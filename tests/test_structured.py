@@ -12,7 +12,7 @@ import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from personakit import (
     Config,
@@ -73,6 +73,9 @@ class Booking:
     name: str
     guests: int = 1
     tags: list[str] = field(default_factory=list)
+
+
+Deep = TypeAliasType("Deep", "list[Deep] | int")
 
 
 class Row(TypedDict):
@@ -420,6 +423,11 @@ def schema_of(kind: Any) -> Any:
 @pytest.mark.parametrize("kind", [Guest, Party, Booking, Row, list[int], Node, Cat | Dog, int])
 def test_the_schema_of_a_type_is_strict_where_it_can_be(kind: Any) -> None:
     assert qualifies(schema_of(kind))
+
+
+def test_a_type_that_holds_itself_and_is_no_object() -> None:
+    assert ask('{"value": [[1], 2]}', output=Deep).parsed == [[1], 2]
+    assert schema_of(Deep)["type"] == "object"
 
 
 @pytest.mark.parametrize("kind", [dict[str, int], list[dict[str, str]], Any])
