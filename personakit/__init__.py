@@ -16,10 +16,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import Unpack
 
+    from personakit.attachments import Attachment as Attachment
+    from personakit.attachments import Source
     from personakit.config import Config as Config
     from personakit.drive import Stream as Stream
     from personakit.drive import io as io
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from personakit.messages import Timings as Timings
     from personakit.messages import ToolCall as ToolCall
     from personakit.messages import ToolResult as ToolResult
-    from personakit.messages import Usage as Usage
     from personakit.persona import Persona as Persona
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from personakit.tools import Tool as Tool
     from personakit.trace import Step as Step
     from personakit.trace import Trace as Trace
+    from personakit.usage import Usage as Usage
+    from personakit.usage import price as price
     from personakit.variables import Variable as Variable
 
 _ERRORS = (
@@ -76,13 +79,14 @@ _ERRORS = (
     "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout TooManyRounds "
     "UpstreamUnavailable UsageError VariableError"
 ).split()
-_MESSAGES = "Event Message Request Response Timings ToolCall ToolResult Usage".split()
+_MESSAGES = "Event Message Request Response Timings ToolCall ToolResult".split()
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(("Stream", "io", "sleep"), "drive"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
+    "Attachment": "attachments",
     "Config": "config",
     "Persona": "persona",
     "Registry": "registry",
@@ -90,6 +94,8 @@ _HOME = {
     "Step": "trace",
     "Tool": "tools",
     "Trace": "trace",
+    "Usage": "usage",
+    "price": "usage",
     "Variable": "variables",
 }
 _RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
@@ -129,10 +135,18 @@ def render(
     variables: Mapping[str, Any] | None = None,
     model: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    output: Any = None,
+    attachments: Iterable[Source] = (),
 ) -> Request:
     """Return the request as it is rendered, with the shared runner; see `Runner.render`."""
     return _default().render(
-        persona, prompt, variables=variables, model=model, parameters=parameters
+        persona,
+        prompt,
+        variables=variables,
+        model=model,
+        parameters=parameters,
+        output=output,
+        attachments=attachments,
     )
 
 

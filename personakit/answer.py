@@ -206,4 +206,7 @@ def _usage(value: Any) -> Usage | None:
         return None
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     numbers = [value.get(name) for name in names]
+    for part, name in (("prompt", "cached_tokens"), ("completion", "reasoning_tokens")):
+        details = value.get(f"{part}_tokens_details")
+        numbers.append(details.get(name) if isinstance(details, Mapping) else 0)
     return Usage(*(max(number, 0) if isinstance(number, int) else 0 for number in numbers))

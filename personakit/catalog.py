@@ -6,14 +6,16 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit import asking
 from personakit.config import Config
 from personakit.errors import PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
+from personakit.messages import Response
 from personakit.persona import Persona
 from personakit.plugins import Bound, Made, Plugins
 from personakit.routing import Router
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from personakit.templating import Compiled
 
 Reference = str | Path | Persona
+Reader = Callable[[Response], Response]
 
 
 class Known:
@@ -34,17 +37,21 @@ class Known:
         parameters: Those of every request, the config's and its own.
         bound: Its plugins, once they are bound.
         compiled: Its templates, once they are compiled.
+        reader: What reads the value of its `output:` out of an answer, once it is made.
     """
 
-    __slots__ = ("bound", "compiled", "declared", "parameters")
+    __slots__ = ("bound", "compiled", "declared", "parameters", "reader")
 
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
         self.parameters = FrozenDict(
-            freeze({**config.parameters, **_response_format(persona), **persona.parameters})
+            freeze(
+                {**config.parameters, **asking.response_format(persona, None), **persona.parameters}
+            )
         )
         self.bound: Bound | None = None
         self.compiled: Compiled | None = None
+        self.reader: Reader | None = None
 
 
 class Catalog:
@@ -157,14 +164,15 @@ class Catalog:
                     known.bound = self.plugins.bind(persona, self._made_outer)
         return known.bound
 
+    def reader(self, persona: Persona, output: Any = None) -> Reader:
+        """Return what reads the value out of an answer; that of a persona's `output:` is kept."""
+        if output is not None:
+            return asking.reader(persona, output)
+        known = self.known(persona)
+        if known.reader is None:
+            known.reader = asking.reader(persona, None)
+        return known.reader
+
     @functools.cached_property
     def _made_outer(self) -> list[Made]:
         return self.plugins.make(self._outer)
-
-
-def _response_format(persona: Persona) -> Mapping[str, Any]:
-    """Return the parameter that asks for a persona's `output`."""
-    if persona.output is None:
-        return {}
-    schema = {"name": persona.name, "schema": persona.output}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}

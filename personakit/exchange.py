@@ -43,6 +43,9 @@ def write_response(response: Response) -> Any:
     if response.usage is not None:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         written["usage"] = {name: getattr(response.usage, name) for name in names}
+        for name in ("cached_tokens", "reasoning_tokens"):
+            if count := getattr(response.usage, name):
+                written["usage"][name] = count
     if response.tool_calls:
         written["tool_calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from personakit.frozen import FrozenDict, freeze, replaced, thaw
+from personakit.usage import Spent as Spent  # noqa: PLC0414
+from personakit.usage import Usage as Usage  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from personakit.tools import Tool
@@ -84,6 +86,12 @@ class Message:
     def replace(self, **changes: Any) -> Message:
         """Return a copy with some fields changed."""
         return replaced(self, changes)
+
+    @property
+    def parts(self) -> tuple[FrozenDict, ...]:
+        """The content parts that are no text: images, files, sound."""
+        parts = self.content if isinstance(self.content, tuple) else ()
+        return tuple(part for part in parts if part.get("type") != "text")
 
     def map_text(self, change: Callable[[str], str]) -> Message:
         """Return a copy in which every text went through `change`."""
@@ -188,22 +196,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, as the upstream counted them; of several calls, ``+`` gives the sum."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.total_tokens + other.total_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Timings:
     """When and how long, in seconds.
 
@@ -229,10 +221,11 @@ class Response:
         model: The model that answered, as the upstream names it.
         id: The upstream's name for the answer.
         usage: The tokens it took; None when the upstream did not say.
-        cost: US dollars; None when unknown.
+        cost: US dollars; None when unknown. What a plugin did not set is worked out from `usage`
+            when it is first asked for, which takes a quarter of a second once.
         request: The request as it was sent.
         raw: The upstream's JSON; of a stream, put together in the shape of a whole answer.
-        parsed: The value of a structured answer.
+        parsed: The value of a structured answer; a copy with another text has none.
         timings: When and how long.
         metadata: What plugins wish to hand to the caller.
         messages: What the run added to the conversation: the answer, and before it the calls of
@@ -254,6 +247,7 @@ class Response:
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     messages: tuple[Message, ...] = ()
     attempts: int = 1
+    _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if type(self.tool_calls) is not tuple:
@@ -262,6 +256,34 @@ class Response:
             object.__setattr__(self, "raw", freeze(self.raw))
         if type(self.metadata) is not FrozenDict:
             object.__setattr__(self, "metadata", freeze(self.metadata))
+        if self.cost is None:
+            # An empty slot is filled by `__getattr__`: looking up prices takes 240 ms to import.
+            object.__delattr__(self, "cost")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "cost":
+                raise AttributeError(f"'Response' object has no attribute {name!r}")
+            costs = [spent.cost() for spent in self._rounds or (self._spent(),)]
+            known = [cost for cost in costs if cost is not None]
+            # What is known of one round alone is not what the run cost.
+            cost = sum(known) if len(known) == len(costs) else None
+            object.__setattr__(self, "cost", cost)
+            return cost
+
+    def _given_cost(self) -> float | None:
+        """The cost, if it was set or has been worked out."""
+        try:
+            cost: float | None = object.__getattribute__(self, "cost")
+        except AttributeError:
+            return None
+        return cost
+
+    def _spent(self) -> Spent:
+        """What this answer took, for the sum of several rounds."""
+        asked = self.request.model if self.request is not None else ""
+        return Spent(asked, self.model, self.usage, self._given_cost())
 
     @property
     def message(self) -> Message:
@@ -269,7 +291,13 @@ class Response:
         return Message("assistant", self.text or None, self.tool_calls)
 
     def replace(self, **changes: Any) -> Response:
-        """Return a copy with some fields changed."""
+        """Return a copy with some fields changed.
+
+        A new text takes `parsed` with it, unless that is given too.
+        """
+        changes.setdefault("cost", self._given_cost())
+        if changes.get("text", self.text) != self.text:
+            changes.setdefault("parsed", None)
         return replaced(self, changes)
 
 

@@ -177,8 +177,11 @@ def arguments(
                     f"parameters have names of their own"
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
-            said = _described(function, name) or None
-            fields[name] = (hints.get(name, Any), Field(default, description=said))
+            hint = hints.get(name, Any)
+            said = _described(function, name) or _noted(hint)
+            # A description of None would take the place of one that the type brings.
+            more: dict[str, Any] = {"description": said} if said else {}
+            fields[name] = (hint, Field(default, **more))
         model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
@@ -200,6 +203,49 @@ def arguments(
         return {name: getattr(made, name) for name in fields}
 
     return schema, check
+
+
+def _noted(hint: Any) -> str:
+    """Return the text in ``Annotated[int, "The first number."]``."""
+    return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, str)), "")
+
+
+def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """Return the JSON Schema of a type, and what makes a value of it out of a JSON text.
+
+    Args:
+        kind: A pydantic model, a dataclass, a TypedDict or any other type that pydantic takes.
+
+    Raises:
+        ConfigError: It is no type, or JSON has no word for it.
+    """
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
+
+    try:
+        adapter = TypeAdapter(kind)
+        schema = adapter.json_schema()
+    except (NameError, PydanticUserError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"output: {kind!r:.80} cannot be read from JSON: {str(error).partition(chr(10))[0]}; "
+            f"give a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a JSON "
+            f"Schema as a mapping"
+        ) from None
+
+    def make(text: str) -> Any:
+        try:
+            return adapter.validate_json(text)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False)[:5]
+            raise ValueError("\n".join(map(_fault, found))) from None
+
+    return schema, make
+
+
+def _fault(found: Any) -> str:
+    """Return one of pydantic's errors as a line with its JSON path."""
+    path = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in found["loc"])
+    shown = json.dumps(found["input"], ensure_ascii=False, default=str)
+    return f"- ${path}: {found['msg']}, found {shown:.60}"
 
 
 def _plain(value: Any) -> bool:

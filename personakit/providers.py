@@ -46,6 +46,8 @@ class Provider:
         tools: Whether its models take tools.
         stream_usage: Whether it takes `stream_options`, to report the tokens of a stream.
         finish_reason: Whether its answers always end with a finish reason.
+        json_schema: Whether it takes a JSON Schema as `response_format`; where it does not, the
+            schema is written into the system message.
         headers: Headers to send along, as name and value pairs.
     """
 
@@ -61,11 +63,12 @@ class Provider:
     tools: bool = True
     stream_usage: bool = True
     finish_reason: bool = True
+    json_schema: bool = True
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
-def _remote(name: str, base_url: str, key_env: str) -> Provider:
-    return Provider(name, base_url, key_env=key_env)
+def _remote(name: str, base_url: str, key_env: str, *, json_schema: bool = True) -> Provider:
+    return Provider(name, base_url, key_env=key_env, json_schema=json_schema)
 
 
 def _here(name: str, port: int, env: str, key_env: str = "") -> Provider:
@@ -86,15 +89,18 @@ _ALL = (
         path="/openai/v1/",
         key_env="AZURE_OPENAI_API_KEY",
     ),
-    _remote("anthropic", "https://api.anthropic.com/v1/", "ANTHROPIC_API_KEY"),
+    # Its page on OpenAI SDK compatibility says that response_format is ignored.
+    _remote("anthropic", "https://api.anthropic.com/v1/", "ANTHROPIC_API_KEY", json_schema=False),
     _remote("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
-    _remote("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    # Its guide on JSON output knows json_object alone.
+    _remote("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", json_schema=False),
     _remote("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
     _remote("gemini", "https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
     _remote("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     _remote("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _remote("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    _remote("nvidia", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
+    # Its language models document a parameter of their own, guided_json.
+    _remote("nvidia", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY", json_schema=False),
     _remote("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     _remote("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY"),
     _remote("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),

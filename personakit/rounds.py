@@ -10,11 +10,11 @@ from typing import Any
 from personakit.chain import Chain
 from personakit.drive import Emit, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
-from personakit.frozen import replaced
 from personakit.messages import (
     Message,
     Request,
     Response,
+    Spent,
     Timings,
     ToolCall,
     ToolResult,
@@ -46,7 +46,7 @@ class Rounds:
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
     _usage: Usage | None = None
-    _cost: float | None = None
+    _spent: list[Spent] = field(default_factory=list)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
         """Return the answer; of several rounds, with the text of all of them.
@@ -94,8 +94,7 @@ class Rounds:
             self._texts.append(response.text)
         if response.usage is not None:
             self._usage = response.usage + (self._usage or Usage())
-        if response.cost is not None:
-            self._cost = response.cost + (self._cost or 0.0)
+        self._spent.append(response._spent())
 
     def _whole(self, response: Response, request: Request) -> Response:
         changes: dict[str, Any] = {
@@ -105,9 +104,10 @@ class Rounds:
         }
         if self._exchanged:
             changes |= {
-                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": self._cost
+                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": None,
+                "_rounds": tuple(self._spent), "parsed": response.parsed,
             }  # fmt: skip
-        return replaced(response, changes)
+        return response.replace(**changes)
 
     async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
         """Return the results of a round's calls, which run at the same time in the async API."""

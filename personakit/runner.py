@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
+from personakit import asking
 from personakit import parameters as rules
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
@@ -22,6 +23,10 @@ from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
 from personakit.trace import Trace
 from personakit.watch import Leaving, Nothing, Watch
 from personakit.whole import acomplete, complete
+
+if TYPE_CHECKING:
+    from personakit.attachments import Source
+    from personakit.tools import Tool
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -39,6 +44,12 @@ class Options(TypedDict, total=False):
         timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
         deadline: Seconds that the whole run may take, tools, retries and waits included; default:
             the config's, or 1800.
+        output: What the answer must be, before the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
+            mapping. `Response.parsed` is the value.
+        attachments: What goes along with what the user says: paths and http(s) addresses of
+            images, PDFs and sound, bytes, or `Attachment` values.
+        tools: What the model may call, beside the persona's: functions or `Tool` values.
     """
 
     variables: Mapping[str, Any] | None
@@ -48,6 +59,9 @@ class Options(TypedDict, total=False):
     max_rounds: int
     timeout: float | None
     deadline: float | None
+    output: Any
+    attachments: Iterable[Source]
+    tools: Iterable[Tool | Callable[..., Any]]
 
 
 class SendsRequests(Protocol):
@@ -89,6 +103,8 @@ class Runner(Catalog):
         variables: Mapping[str, Any] | None = None,
         model: str | None = None,
         parameters: Mapping[str, Any] | None = None,
+        output: Any = None,
+        attachments: Iterable[Source] = (),
     ) -> Request:
         """Return the request as it is rendered, before any plugin; nothing is sent.
 
@@ -98,26 +114,33 @@ class Runner(Catalog):
             variables: Values for the persona's variables.
             model: ``provider/model``; None for the persona's, the config's or the embedded one.
             parameters: Parameters of chat.completions.create() over those of the persona.
+            output: As in `Options`.
+            attachments: As in `Options`.
 
         Raises:
-            UsageError: The persona, the variables or the parameters are wrong.
+            UsageError: The persona, the variables, the parameters, the output or an attachment is
+                wrong.
         """
         found = persona if isinstance(persona, Persona) else self.load(persona)
         known = self.known(found)
         values = known.declared.values(variables or {})
         given = known.parameters
+        if output is not None:
+            asked = {**asking.response_format(found, output), **found.parameters}
+            given = FrozenDict({**given, **freeze(asked)})
         if parameters:
             rules.check(parameters)
             given = FrozenDict({**given, **freeze(parameters)})
         if found.plugins:
             self.plugins.check(found)
-        return Request(
+        request = Request(
             model=model or found.model or self.config.model or "",
             messages=tuple(self.compiled(found, known).render(values, prompt)),
             parameters=given,
             persona=found.name,
             variables=values.frozen,
         )
+        return asking.attached(request, attachments)
 
     def _run(
         self,
@@ -131,10 +154,12 @@ class Runner(Catalog):
         bound = self.bind(found).without(without) if without else self.bind(found)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
+        read = self.reader(found, options.get("output"))
 
         async def end(request: Request, emit: Emit | None) -> Response:
             if found.tools:
                 _check_tools(found, request)
+            request = asking.shaped(request, self.router)
             if not watch.wanted:
                 return await backend.send(request, emit)
             await watch("sent", request=request)
@@ -167,10 +192,12 @@ class Runner(Catalog):
             limit = options.get("max_rounds", MAX_ROUNDS)
             rounds = Rounds(around, around_tool, watch, watch.timings, limit)
             text_out = watch.timed(emit) if emit is not None else None
+
+            async def answered() -> Response:
+                return read(await rounds.run(request, text_out))
+
             with within(options.get("deadline") or self.config.deadline):
-                if not watch.wanted:
-                    return await rounds.run(request, text_out)
-                return await watch.around(request, lambda: rounds.run(request, text_out))
+                return await (watch.around(request, answered) if watch.wanted else answered())
 
         return run
 
@@ -215,6 +242,7 @@ class Runner(Catalog):
         rendered one is returned. Arguments as in `render`.
         """
         found = self.load(persona)
+        options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         try:
             complete(self._run(found, request, Nothing(), options))
@@ -226,12 +254,17 @@ class Runner(Catalog):
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = self.load(persona)
+        options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         return self._run(found, request, self._backend or self._openai(), options)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
             request = prompt
+            if options.get("output") is not None:
+                asked = asking.response_format(persona, options["output"])
+                request = request.replace(parameters={**request.parameters, **asked})
+            request = asking.attached(request, options.get("attachments", ()))
         else:
             request = self.render(
                 persona,
@@ -239,12 +272,15 @@ class Runner(Catalog):
                 variables=options.get("variables"),
                 model=options.get("model"),
                 parameters=options.get("parameters"),
+                output=options.get("output"),
+                attachments=options.get("attachments", ()),
             )
         timeout = options.get("timeout") or request.timeout or self.config.timeout
         if timeout != request.timeout:
             request = request.replace(timeout=timeout)
-        if persona.tools:
-            request = request.with_tools(*self.bind(persona).tools)
+        if persona.tools or options.get("tools"):
+            offered = asking.tools(options.get("tools", ()))
+            request = request.with_tools(*self.bind(persona).tools, *offered)
         if request.model:
             return request
         # Before the embedded model is announced: a plugin that is wrong ends the run here.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -83,21 +81,6 @@ def test_equals_fails_with_a_diff() -> None:
 def test_line_ends_alone_make_a_text_another() -> None:
     (failure,) = check("a\r\nb", {"equals": "a\nb"})
     assert failure.detail
-
-
-def test_without_the_package_json_schema_names_the_command() -> None:
-    code = """if True:
-        import sys
-        sys.modules["jsonschema"] = None
-        from personakit.checking import check
-        from personakit.errors import UsageError
-        try:
-            check("{}", {"json_schema": {}})
-        except UsageError as error:
-            print(error)
-    """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("pip install 'personakit[test]'")
 
 
 def test_an_excerpt_is_short_and_shows_the_part_in_question() -> None:

@@ -95,10 +95,12 @@ def test_the_origin_run_sends_one_system_message_and_nothing_else(cli: Cli, serv
 def test_run_json(cli: Cli, server: Server) -> None:
     result = cli("run", "chef", "Hi", *MODEL, "--json", env=server.environ())
     data = json.loads(result.out)
-    assert list(data) == ["text", "model", "finish_reason", "usage", "persona", "id"]
+    keys = ["text", "parsed", "model", "finish_reason", "usage", "cost", "persona", "id"]
+    assert list(data) == keys
     assert data["text"] == "Hello from loopback."
     assert (data["model"], data["finish_reason"], data["persona"]) == ("test-model", "stop", "chef")
-    assert list(data["usage"]) == ["prompt_tokens", "completion_tokens", "total_tokens"]
+    kinds = ("prompt", "completion", "total", "cached", "reasoning")
+    assert list(data["usage"]) == [f"{kind}_tokens" for kind in kinds]
 
 
 def test_render_json(cli: Cli) -> None:

@@ -17,6 +17,7 @@ from personakit import document, parameters
 from personakit.errors import UsageError, VariableError, did_you_mean
 
 if TYPE_CHECKING:
+    from personakit.attachments import Attachment
     from personakit.persona import Persona
     from personakit.runner import Runner
 
@@ -164,9 +165,32 @@ def prompt_text(words: tuple[str, ...]) -> str | None:
     return stdin_text() or None
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+def attached(
+    sources: tuple[str, ...], words: tuple[str, ...]
+) -> tuple[list[Attachment], str | None]:
+    """Return the attachments that options name, and the prompt; one of them may be piped in.
+
+    Raises:
+        UsageError: An attachment cannot be sent, or standard input is wanted twice.
+    """
+    if not sources:
+        return [], prompt_text(words)
+    from personakit.attachments import Attachment  # noqa: PLC0415
+
+    if (*sources, *words).count("-") > 1:
+        raise UsageError("standard input can be read once: only one `-`, in -a or in the prompt")
+    made = [
+        Attachment.from_stream(sys.stdin.buffer, "standard input")
+        if source == "-"
+        else Attachment.of(source)
+        for source in sources
+    ]
+    return made, (" ".join(words) or None) if "-" in sources else prompt_text(words)
+
+
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """Print a value as JSON on standard output; a compact one is one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
 
 
 def print_answer(text: str, end: str = "\n") -> None:

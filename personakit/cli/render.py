@@ -92,10 +92,15 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
         request: The request.
         notes: What to put after each role, and after the model at the end.
     """
+    from personakit.attachments import describe  # noqa: PLC0415
+
     notes = notes or [""] * (len(request.messages) + 1)
     for message, note in zip(request.messages, notes, strict=False):
         click.secho(f"--- {message.role}{note}", dim=True)
-        common.print_answer(message.text.rstrip("\n"))
+        if message.text or not message.parts:
+            common.print_answer(message.text.rstrip("\n"))
+        for part in message.parts:
+            click.secho(f"[{describe(part)}]", dim=True)
     settings = common.settings(request.parameters)
     click.secho(
         f"--- {request.model or 'no model chosen'}{settings and f' ({settings})'}{notes[-1]}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from personakit.cli import common
 from personakit.cli.render import request_json, show_request
-from personakit.errors import BackendError, PluginError, RunError
+from personakit.errors import BackendError, PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
     from personakit.messages import Response
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from personakit.runner import Runner
 
 
+class Shown(NamedTuple):
+    """How an answer is shown; the names are those of the options."""
+
+    as_json: bool
+    only_output: bool
+    usage: bool
+    stream: bool | None
+
+
 @click.command("run")
 @common.request_options
+@click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Send an "
+              "image, a PDF or sound along; - is standard input. Repeatable.")  # fmt: skip
 @click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
@@ -28,13 +39,16 @@ if TYPE_CHECKING:
               help="How long the model's side may stay silent. Default: 600.")  # fmt: skip
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="How long the whole run may take. Default: 1800.")  # fmt: skip
+@click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.option("--json-output", "only_output", is_flag=True, help="Print the value that the "
+              "persona's `output:` asks for, as JSON, and nothing else.")  # fmt: skip
 def command(
     persona: str,
     prompt: tuple[str, ...],
-    stream: bool | None,
     dry_run: bool,
     traced: bool,
+    attach: tuple[str, ...],
     timeout: float | None,
     deadline: float | None,
     **options: Any,
@@ -47,54 +61,77 @@ def command(
     \b
       cat notes.txt | personakit run summarizer
       git diff | personakit run code-reviewer "Look for races." -
+      personakit run chef "What can I cook?" -a fridge.jpg
     """  # noqa: D301
     runner = common.runner()
     found = runner.load(persona)
-    model, as_json = options.pop("model"), options.pop("as_json")
-    limits = {"timeout": timeout, "deadline": deadline}
-    request = {"model": model, **common.chosen(found, **options), **limits}
-    text = common.prompt_text(prompt)
+    names = ("as_json", "only_output", "usage", "stream")
+    shown = Shown(**{name: options.pop(name) for name in names})
+    _check(found, shown)
+    request = {"model": options.pop("model"), **common.chosen(found, **options)}
+    request |= {"timeout": timeout, "deadline": deadline}
+    attachments, text = common.attached(attach, prompt)
+    if attachments:
+        request["attachments"] = attachments
+    if dry_run:
+        prepared = runner.prepare(found, text, **request)
+        common.print_json(request_json(prepared)) if shown.as_json else show_request(prepared)
+        return 0
     if not traced:
-        return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)
+        return _run(runner, found, text, request, shown)
     from personakit.cli.traced import show_trace  # noqa: PLC0415
     from personakit.trace import Trace  # noqa: PLC0415
 
     request["trace"] = trace = Trace()
     try:
-        return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)
+        return _run(runner, found, text, request, shown)
     finally:
         show_trace(trace)
 
 
+def _check(persona: Persona, shown: Shown) -> None:
+    """Refuse options that do not go together."""
+    if not shown.only_output:
+        return
+    if shown.as_json or shown.stream:
+        other = "--json" if shown.as_json else "--stream"
+        raise UsageError(f"--json-output: not together with {other}; it prints the value alone")
+    if persona.output is None:
+        raise UsageError(
+            f"--json-output: persona {persona.name!r} has no `output:`; add one, with the JSON "
+            f"Schema of the answer, or use --json for the text and its details"
+        )
+
+
 def _run(
-    runner: Runner,
-    found: Persona,
-    text: str | None,
-    request: dict[str, Any],
-    *,
-    dry_run: bool,
-    as_json: bool,
-    stream: bool | None,
+    runner: Runner, found: Persona, text: str | None, request: dict[str, Any], shown: Shown
 ) -> int:
-    if dry_run:
-        prepared = runner.prepare(found, text, **request)
-        common.print_json(request_json(prepared)) if as_json else show_request(prepared)
-        return 0
-    if as_json:
-        common.print_json(_answer_json(runner.run(found, text, **request), found.name))
-        return 0
+    machine = shown.as_json or shown.only_output
+    live = not machine and (sys.stdout.isatty() if shown.stream is None else shown.stream)
     try:
-        if sys.stdout.isatty() if stream is None else stream:
-            _stream(runner, found, text, request)
+        if live:
+            response = _stream(runner, found, text, request)
         else:
-            common.print_answer(runner.run(found, text, **request).text)
+            response = runner.run(found, text, **request)
+            _print(response, found, shown)
     except RunError as error:
-        _keep(error, streamed=bool(stream))
+        _keep(error, streamed=live, machine=machine)
         raise
+    if shown.usage:
+        click.echo(f"personakit: {usage_line(response)}", err=True)
     return 0
 
 
-def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, Any]) -> None:
+def _print(response: Response, persona: Persona, shown: Shown) -> None:
+    if shown.only_output:
+        common.print_json(response.parsed, compact=not sys.stdout.isatty())
+    elif shown.as_json:
+        common.print_json(_answer_json(response, persona.name))
+    else:
+        common.print_answer(response.text)
+
+
+def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, Any]) -> Response:
     """Print text as it arrives; what was printed always ends with a line end."""
     last = ""
     try:
@@ -102,28 +139,53 @@ def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, A
             for piece in pieces:
                 common.print_answer(piece, end="")
                 last = piece or last
+            return pieces.response
     finally:
         if not last.endswith("\n"):
             click.echo()
 
 
-def _keep(error: RunError, *, streamed: bool) -> None:
+def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
     """Print what had been received when a run failed: it was paid for."""
     received = error.partial if isinstance(error, BackendError) else ""
     if isinstance(error, PluginError) and error.response is not None:
         received = error.response.text
-    if received and not streamed and not sys.stdout.isatty():
+    if not received or streamed:
+        return
+    if machine:  # whatever reads JSON from standard output gets no other text
+        click.echo(common.printable(received), err=True)
+    elif not sys.stdout.isatty():
         common.print_answer(received)
+
+
+def usage_line(response: Response) -> str:
+    """Return what an answer took, in one line."""
+    usage, timings = response.usage, response.timings
+    tokens = "tokens unknown"
+    if usage is not None:
+        cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+        thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+        tokens = (
+            f"{usage.prompt_tokens:,} tokens in{cached}, {usage.completion_tokens:,} out{thought}"
+        )
+    cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
+    model = response.request.model if response.request is not None else response.model
+    seconds = f"{timings.total:.1f} s" if timings is not None else ""
+    return ", ".join(part for part in (tokens, cost, model, seconds) if part)
 
 
 def _answer_json(response: Response, persona: str) -> dict[str, Any]:
     usage = response.usage
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    names = (
+        "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"
+    )  # fmt: skip
     return {
         "text": response.text,
+        "parsed": response.parsed,
         "model": response.model,
         "finish_reason": response.finish_reason,
         "usage": {name: getattr(usage, name) for name in names} if usage else None,
+        "cost": response.cost,
         "persona": persona,
         "id": response.id,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from personakit import document
+from personakit.checking import validator
 from personakit.errors import PersonaError, Problem
 from personakit.linting import cases, names, texts, uses
 from personakit.linting.codes import CODES
@@ -129,6 +130,7 @@ class Linter:
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)
+        yield from _output(persona)
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
             message = f"name: {first.name} in this folder has the name {persona.name!r}, too"
@@ -136,6 +138,17 @@ class Linter:
         if not persona.description and data.get("description") is None:
             message = "no description; one sentence for `personakit list` says what it is for"
             yield persona.document.problem(message, code="PK060")
+
+
+def _output(persona: Persona) -> Iterator[Problem]:
+    """Yield what is wrong with the schema of a persona's answer."""
+    if persona.output is None:
+        return
+    try:
+        validator(persona.output)
+    except ValueError as error:
+        message = f"output: this is no JSON Schema: {error}"
+        yield persona.document.problem(message, ("output",), code="PK012")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:

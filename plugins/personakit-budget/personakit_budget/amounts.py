@@ -1,4 +1,4 @@
-"""How much a call takes: estimates of its tokens before it, prices from the data of genai-prices.
+"""How much a call takes: an estimate of its tokens before it, and what it took after it.
 
 Money is counted in nano-dollars, as integers: sums are exact.
 """
@@ -6,7 +6,7 @@ Money is counted in nano-dollars, as integers: sums are exact.
 import json
 from dataclasses import dataclass
 
-from personakit import Message, Request, Response
+from personakit import Message, Request, Response, Usage, price
 
 NANO = 1_000_000_000
 _BYTES_PER_TOKEN = 2  # most texts have 3 to 5: an estimate is meant to be too high
@@ -62,7 +62,7 @@ def output_tokens(request: Request) -> tuple[int, int]:
 def estimate(request: Request, output: int) -> Amount:
     """Return what a call takes whose answer has `output` tokens."""
     read = prompt_tokens(request)
-    return Amount(read + output, price(request.model, read, output))
+    return Amount(read + output, _nanos(price(request.model, Usage(read, output))))
 
 
 def taken(request: Request, response: Response) -> Amount:
@@ -72,30 +72,9 @@ def taken(request: Request, response: Response) -> Amount:
         return estimate(request, text_tokens(response.text))
     tokens = max(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens)
     if response.cost is not None:
-        return Amount(tokens, round(response.cost * NANO))
-    details = (response.raw.get("usage") or {}).get("prompt_tokens_details") or {}
-    cached = min(int(details.get("cached_tokens") or 0), usage.prompt_tokens)
-    model = (response.request or request).model
-    return Amount(tokens, price(model, usage.prompt_tokens, usage.completion_tokens, cached))
+        return Amount(tokens, _nanos(response.cost))
+    return Amount(tokens, _nanos(price((response.request or request).model, usage)))
 
 
-def price(model: str, read: int, written: int, cached: int = 0) -> int | None:
-    """Return what a call of a model costs, in nano-dollars.
-
-    Args:
-        model: ``provider/model``.
-        read: Tokens of the prompt.
-        written: Tokens of the answer.
-        cached: Those tokens of the prompt that the upstream had read before.
-
-    Returns:
-        None when the packaged prices do not know the provider or the model.
-    """
-    from genai_prices import Usage, calc_price  # noqa: PLC0415
-
-    provider, _, name = model.partition("/")
-    usage = Usage(input_tokens=read, output_tokens=written, cache_read_tokens=cached)
-    try:
-        return round(calc_price(usage, name, provider_id=provider).total_price * NANO)
-    except (LookupError, ValueError):
-        return None
+def _nanos(cost: float | None) -> int | None:
+    return None if cost is None else round(cost * NANO)

@@ -119,8 +119,8 @@ def test_known_prices_are_summed_exactly(mode: str, folder: Path) -> None:
 
 
 def test_tokens_read_from_the_upstreams_cache_cost_less(folder: Path) -> None:
-    raw = {"usage": {"prompt_tokens_details": {"cached_tokens": 500}}}
-    answer = Response("ok", finish_reason="stop", usage=Usage(1000, 100, 1100), raw=raw)
+    usage = Usage(1000, 100, 1100, cached_tokens=500)
+    answer = Response("ok", finish_reason="stop", usage=usage)
     running, _ = runner([answer], plugins=[Budget(folder=str(folder))])
     assert running.run(persona(), "Hi", model=MODEL).cost == 0.0001725
 

@@ -30,7 +30,9 @@ class _Unfit(Exception):
 
 @dataclass(eq=False)
 class Schema:
-    """The answer is JSON that matches the persona's `output:`, or the model is asked again.
+    """The answer is JSON that matches the run's output, or the model is asked again.
+
+    That is what the caller gave as `output=`, else the persona's `output:`.
 
     Attributes:
         attempts: How often the model is asked at most, the first time included.
@@ -53,15 +55,15 @@ class Schema:
     @hookimpl
     async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
         """Send the request until the answer matches; it is held until it does."""
-        schema = _schema(persona)
+        schema = _schema(request, persona)
         check = _checker(schema)
         first = _instructed(request, schema) if self.instruct else request
-        asked, spent = first, Response("")
+        asked, spent = first, None
         for attempt in range(1, self.attempts + 1):
             response = await send(asked)
             spent = _added(spent, response)
             if response.tool_calls:
-                return response.replace(usage=spent.usage, cost=spent.cost)
+                return spent
             try:
                 text, value = self._read(response)
                 check(value)
@@ -69,11 +71,9 @@ class Schema:
                 fault = str(unfit)
                 asked = first.with_messages(*_complaint(response, fault))
             else:
-                return response.replace(
+                return spent.replace(
                     text=text,
                     parsed=value,
-                    usage=spent.usage,
-                    cost=spent.cost,
                     metadata={**response.metadata, "schema": {"attempts": attempt}},
                 )
         raise InvalidAnswer(
@@ -100,14 +100,16 @@ class Schema:
         raise _Unfit(fault)
 
 
-def _schema(persona: Persona) -> dict[str, Any]:
-    """Return a persona's `output:` as plain JSON."""
-    if persona.output is None:
+def _schema(request: Request, persona: Persona) -> dict[str, Any]:
+    """Return the schema that the request asks for, else a persona's `output:`, as plain JSON."""
+    asked = (request.parameters.get("response_format") or {}).get("json_schema") or {}
+    wanted = asked.get("schema") or persona.output
+    if wanted is None:
         raise ConfigError(
             f"persona {persona.name!r} lists the plugin schema but has no `output:`; add one, with "
             f"the JSON Schema of the answer, or take the plugin out"
         )
-    schema: dict[str, Any] = json.loads(json.dumps(persona.output))
+    schema: dict[str, Any] = json.loads(json.dumps(wanted))
     return schema
 
 
@@ -163,8 +165,11 @@ def _complaint(response: Response, fault: str) -> list[Message]:
     return [response.message, said] if response.text else [said]
 
 
-def _added(spent: Response, response: Response) -> Response:
-    """Return what the attempts took together, as the usage and cost of a response."""
+def _added(spent: Response | None, response: Response) -> Response:
+    """Return an answer with the usage and cost of those before it added to its own."""
+    # Asking for the cost looks up prices, which is not worth its time for the first answer.
+    if spent is None:
+        return response
     usage, cost = spent.usage, spent.cost
     if response.usage is not None:
         usage = response.usage + usage if usage else response.usage

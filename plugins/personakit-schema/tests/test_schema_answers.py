@@ -191,17 +191,13 @@ def test_a_number_at_the_limit_may_have_lost_digits() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_call_of_tools_passes(mode: str) -> None:
-    calls = (ToolCall("1", "look", "{}"),)
-    usage = Usage(1, 2, 3)
-    answer = Response("a moment", calls, "tool_calls", usage=usage)
-    response, _ = ran([answer], mode)
-    assert (response.text, response.tool_calls, response.parsed) == ("a moment", calls, None)
-    assert (response.usage, response.metadata) == (usage, {})
-    response, _ = ran(["no", answer], mode)
-    assert response.tool_calls == calls
-    assert response.usage is not None
-    assert response.usage.completion_tokens == 4
+def test_a_call_of_tools_is_not_asked_again(mode: str) -> None:
+    answer = Response("a moment", (ToolCall("1", "look", "{}"),), "tool_calls")
+    for before in ([], ["no"]):
+        running, upstream = runner([*before, answer], plugins=[Schema()])
+        with pytest.raises(InvalidAnswer, match="calls tools that the run does not have: look"):
+            in_mode(mode, running, CLERK, "A table")
+        assert len(upstream.requests) == len(before) + 1
 
 
 def test_what_all_attempts_took_is_added_up() -> None:
@@ -263,7 +259,7 @@ def test_a_persona_without_output_is_told_before_anything_is_sent(mode: str) -> 
 
 def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
     running, upstream = runner([GOOD], plugins=[Schema()])
-    with pytest.raises(PluginError, match=r"draft 2020-12\): \$\.type: 'text' is not valid"):
+    with pytest.raises(ConfigError, match=r"no JSON Schema: \$\.type: 'text' is not valid"):
         running.run(persona(output={"type": "text"}), "Hi")
     assert upstream.requests == []
 

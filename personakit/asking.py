@@ -1,0 +1,83 @@
+"""What a run asks for beside its text: an output and attachments, loaded where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from personakit.errors import ConfigError
+from personakit.messages import Request, Response
+from personakit.persona import Persona
+from personakit.routing import Router
+from personakit.tools import Tool
+
+if TYPE_CHECKING:
+    from personakit.attachments import Source
+    from personakit.output import Output
+
+T = TypeVar("T", bound=Mapping[str, Any])
+
+
+def _wanted(persona: Persona, given: Any) -> Output | None:
+    """Return what a run must answer; None for any text."""
+    if given is None and persona.output is None:
+        return None
+    from personakit.output import wanted  # noqa: PLC0415
+
+    return wanted(persona, given)
+
+
+def settled(persona: Persona, options: T) -> T:
+    """Return the options of a run with an output made of its type, which takes a moment, once."""
+    given = options.get("output")
+    if given is None:
+        return options
+    made = {**options, "output": _wanted(persona, given)}
+    return cast("T", made)
+
+
+def reader(persona: Persona, given: Any) -> Callable[[Response], Response]:
+    """Return what reads the value out of the answer; a schema that is none is refused here."""
+    output = _wanted(persona, given)
+    return output.reader() if output is not None else lambda response: response
+
+
+def response_format(persona: Persona, given: Any) -> Mapping[str, Any]:
+    """Return the parameter that asks for an output."""
+    output = _wanted(persona, given)
+    return {} if output is None else {"response_format": output.response_format}
+
+
+def attached(request: Request, sources: Iterable[Source]) -> Request:
+    """Return a request with attachments."""
+    if not sources:
+        return request
+    from personakit.attachments import attach  # noqa: PLC0415
+
+    return attach(request, sources)
+
+
+def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
+    """Return the tools of functions.
+
+    Raises:
+        ConfigError: One is no function, or cannot be described.
+    """
+    if callable(given) or isinstance(given, str | Tool):
+        raise ConfigError("tools is a list of functions: write tools=[…]")
+    found = []
+    for one in given:
+        if not isinstance(one, Tool) and not callable(one):
+            raise ConfigError(f"tools takes functions, found {one!r:.60}")
+        found.append(one if isinstance(one, Tool) else Tool.of(one))
+    return found
+
+
+def shaped(request: Request, router: Router) -> Request:
+    """Return a request as its model's provider takes it: with a schema, or with words."""
+    form = request.parameters.get("response_format") or {}
+    if form.get("type") != "json_schema" or router.takes_schema(request.model):
+        return request
+    from personakit.output import instructed  # noqa: PLC0415
+
+    return instructed(request)
