@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from personakit.answer import Answer
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
 from personakit.errors import (
+    AuthenticationFailed,
     BackendError,
     ConfigError,
     InvalidAnswer,
@@ -27,6 +29,7 @@ from personakit.errors import (
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
+from personakit.secrets import scrub
 
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event, in the async API."""
@@ -53,6 +56,7 @@ class Backend:
         Raises:
             BackendError: One of its family; `partial` holds the text that had arrived.
         """
+        outer = sys.exception()
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
@@ -68,15 +72,29 @@ class Backend:
                 await _close(reply)
         except BackendError as error:
             error.partial = error.partial or answer.text
+            scrub(error, provider.secrets(endpoint), outer)
             raise
         # The client's own errors and those of the HTTP library under it, which has two names.
         except Exception as error:
-            raise faults.translate(error, endpoint, answer.text) from error
+            # The frames of an HTTP library hold the headers that it writes, and an upstream may
+            # repeat the key that it refuses.
+            scrub(error, provider.secrets(endpoint), outer)
+            failure = faults.translate(error, endpoint, answer.text)
+            scrub(failure, provider.secrets(endpoint), outer)
+            if isinstance(failure, AuthenticationFailed):
+                self.router.keys.forget(provider)
+            raise failure from error
+        except BaseException as error:
+            scrub(error, (), outer)
+            raise
         return answer.response()
 
     async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
         if provider.connect is None:
-            return self.router.endpoint(provider, model)
+            if in_sync() or self.router.keys.at_hand(provider):
+                return self.router.endpoint(provider, model)
+            # A keyring or a plugin's function may take seconds, which an event loop does not have.
+            return await io(self.router.endpoint)(provider, model)
         try:
             return await io(provider.connect)(model)
         except PersonakitError:

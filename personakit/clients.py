@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from personakit.providers import Endpoint, Provider
+from personakit.secrets import Secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
@@ -100,14 +101,14 @@ async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
 
 
 def _arguments(provider: Provider, endpoint: Endpoint, http_client: str) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(provider.headers)
+    headers: dict[str, Any] = {name: Secret(value).reveal() for name, value in provider.headers}
     if provider.name != "openai":
         # The client reads these from the environment; they are nobody else's business.
         nothing = openai().omit
         headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
     arguments: dict[str, Any] = {
         "base_url": endpoint.base_url,
-        "api_key": endpoint.api_key or NO_KEY,
+        "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
     }
     if _is_loopback(endpoint.base_url):

@@ -64,7 +64,7 @@ def translate(error: Exception, endpoint: Endpoint, partial: str = "") -> Backen
         cause = error.__cause__ or error
         said = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
     if endpoint.api_key:
-        said = said.replace(endpoint.api_key, "***")  # some upstreams repeat the key they refuse
+        said = endpoint.api_key.hide(said)  # some upstreams repeat the key they refuse
     advice = f"; {_ADVICE[family]}" if family in _ADVICE else ""
     return family(
         f"{endpoint.model} at {endpoint.base_url}: {said}{advice}",
