@@ -127,7 +127,7 @@ class Keys:
         to ask takes longer than many an answer of a model on this machine.
         """
         looked: list[str] = []
-        needed = provider.key_required and bool(provider.key_env)
+        needed = needs_key(provider)
         if needed and (found := self._from_keyring(provider, looked)):
             return found
         file = self.config.keys_file
@@ -152,6 +152,11 @@ class Keys:
             return Found(key, "the keyring")
         looked.append(f"the keyring ({problem or 'no entry'})")
         return None
+
+
+def needs_key(provider: Provider) -> bool:
+    """Tell whether a provider answers nothing without a key."""
+    return provider.key_required and bool(provider.key_env)
 
 
 def environment(config: Config, provider: Provider) -> Found | None:

@@ -49,7 +49,7 @@ class Router:
         Raises:
             ConfigError: There is none of that name.
         """
-        found = self.config.providers.get(name) or self.contributed("provider", name)
+        found = self.find_provider(name)
         if found is None:
             hint = did_you_mean(name, self.config.providers)
             known = ", ".join(self.config.providers)
@@ -57,7 +57,12 @@ class Router:
                 f"no provider {name!r}{hint or f' (known: {known})'}; write a model as "
                 f"provider/model, and a provider of your own under `providers:` in the config file"
             )
-        assert isinstance(found, Provider)
+        return found
+
+    def find_provider(self, name: str) -> Provider | None:
+        """Return a provider, or None when there is none of that name."""
+        found = self.config.providers.get(name) or self.contributed("provider", name)
+        assert found is None or isinstance(found, Provider)
         return found
 
     def default_model(self) -> str:

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 MASK = "***"
 SHORTEST = 4
 """Characters that a secret needs to be looked for in a text: a shorter one is in many a word."""
+LONGEST = 8192
+"""Characters that a key may have: servers refuse longer headers."""
 
 
 class Secret:
@@ -96,6 +98,8 @@ class Secret:
             return "is empty"
         if not (self.__value.isascii() and self.__value.isprintable() and " " not in self.__value):
             return "holds a space or a character that no key has; copy it again"
+        if len(self.__value) > LONGEST:
+            return f"has more than {LONGEST} characters, which no server takes"
         return ""
 
     def hide(self, text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli import common
+from personakit.cli.keyfile import key_option, use_key
 from personakit.cli.render import request_json, show_request
 from personakit.errors import BackendError, PluginError, RunError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @common.request_options
+@key_option
 @click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
@@ -31,6 +33,7 @@ def command(
     stream: bool | None,
     dry_run: bool,
     traced: bool,
+    key_file: str | None,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -45,6 +48,8 @@ def command(
     runner = common.runner()
     found = runner.load(persona)
     model, as_json = options.pop("model"), options.pop("as_json")
+    texts = [*prompt, options["file"] or "", *(pair.partition("=")[2] for pair in options["pairs"])]
+    use_key(runner, key_file, model or found.model or runner.config.model, texts)
     request = {"model": model, **common.chosen(found, **options)}
     text = common.prompt_text(prompt)
     if not traced:
