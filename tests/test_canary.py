@@ -222,7 +222,7 @@ def test_no_command_shows_or_writes_a_key(
         "system: You are Ann.\ntests: [{name: a, prompt: hi, expect: {contains: [Hello]}}]\n"
     )
     env = environ(folder, OPENAI_BASE_URL=upstreams[where])
-    commands = COMMANDS if where == "fine" else [COMMANDS[0], COMMANDS[1], COMMANDS[3]]
+    commands = {"fine": COMMANDS, "refused": COMMANDS[:4], "dead": COMMANDS[:1]}[where]
     code = "import sys; from personakit.cli import main; main()"
     for args in commands:
         done = subprocess.run(

@@ -476,3 +476,31 @@ def test_a_config_file_that_is_wrong_shows_no_key(tmp_path: Path, content: str) 
     with pytest.raises(ConfigError, match=r"config\.yaml:1") as got:
         Config.read(environ)
     _only_ours(got.value)
+
+
+# --- the documented example ---------------------------------------------------------------------
+
+
+def test_the_documented_plugin_reads_from_op(
+    tmp_path: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parent.parent / "docs" / "plugins" / "setup.md"
+    code = page.read_text("utf-8").split("`personakit_op.py` brings")[1].split("```")[1]
+    assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 12
+    (tmp_path / "personakit_op.py").write_text(code.removeprefix("python\n"))
+    monkeypatch.syspath_prepend(tmp_path)
+    install("personakit-op", op="personakit_op")
+    command = tmp_path / "bin" / "op"
+    command.parent.mkdir()
+    command.write_text('#!/bin/sh\n[ "$2" = op://Team/llm/credential ] && echo the-key && exit\n'
+                       'echo "[ERROR] no item" >&2; exit 1\n')  # fmt: skip
+    command.chmod(0o700)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    config = Config(path=(), select=frozenset({"op"}), environ={})
+
+    def key(reference: str) -> Secret | None:
+        return Runner(config).router.keys.find(dataclasses.replace(MINE, api_key=reference))
+
+    assert key("op://Team/llm/credential") == Secret("the-key")
+    with pytest.raises(ConfigError, match=r"plugin 'op': \[ERROR\] no item; run `op signin`"):
+        key("op://Team/other/credential")
