@@ -57,7 +57,7 @@ class Keys:
     owner: Callable[[str, str], str]
     given: dict[str, Secret] = field(default_factory=dict)
     _kept: dict[str, tuple[float, Found | None]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def find(self, provider: Provider) -> Secret | None:
         """Return the key of a provider; None when there is none and it needs none.
@@ -74,10 +74,7 @@ class Keys:
 
     def at_hand(self, provider: Provider) -> bool:
         """Tell whether `find` answers at once: without a process, a file or the keyring."""
-        if self._at_hand(provider) is not None:
-            return True
-        kept = self._kept.get(provider.name)
-        return kept is not None and time.monotonic() < kept[0]
+        return self._at_hand(provider) is not None or self._fresh(provider) is not None
 
     def forget(self, provider: Provider) -> None:
         """Ask the slow places again next time: the provider refused the key."""
@@ -94,12 +91,18 @@ class Keys:
 
     def _asked(self, provider: Provider) -> Found | None:
         """Return the key from a slow place, asked once by all threads."""
+        if kept := self._fresh(provider):
+            return kept[1]
         with self._lock:
-            until, found = self._kept.get(provider.name, (0.0, None))
-            if time.monotonic() >= until:
-                found = self._contributed(provider) if provider.api_key else self._stored(provider)
-                self._kept[provider.name] = (time.monotonic() + _KEEP, found)
+            if kept := self._fresh(provider):
+                return kept[1]
+            found = self._contributed(provider) if provider.api_key else self._stored(provider)
+            self._kept[provider.name] = (time.monotonic() + _KEEP, found)
             return found
+
+    def _fresh(self, provider: Provider) -> tuple[float, Found | None] | None:
+        kept = self._kept.get(provider.name)
+        return kept if kept is not None and time.monotonic() < kept[0] else None
 
     def _contributed(self, provider: Provider) -> Found:
         scheme = scheme_of(provider)

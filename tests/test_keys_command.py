@@ -245,6 +245,8 @@ def test_a_key_is_never_an_argument_and_nothing_is_repeated(keys: Keys) -> None:
     keys("keys", "set", "openai", CANARY, fails="a key is not taken as an argument")
     keys("keys", "set", CANARY, "openai", fails="a key is not taken as an argument")
     keys("keys", "set", CANARY, fails="no provider has that name (known: anthropic, azure")
+    keys("keys", CANARY, fails="write one of list, rm, set after personakit keys")
+    keys("keys", "lst", fails="did you mean 'list'?")
     keys("keys", "rm", CANARY, fails="no provider has that name")
     keys("keys", "set", "opnai", fails="no provider has that name; did you mean 'openai'?")
     keys("keys", "set", "openai", "--key-file", CANARY, fails="takes the path of a file, not the")

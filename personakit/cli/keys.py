@@ -27,7 +27,20 @@ class Row(NamedTuple):
     used: bool
 
 
-@click.group("keys", cls=Group)
+class Keys(Group):
+    """A group that does not repeat what it does not know: it may be a key."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not did_you_mean(args[0], known):
+            raise click.UsageError(f"write one of {', '.join(known)} after {ctx.command_path}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("keys", cls=Keys)
 def command() -> None:
     """Keep the keys of providers, show where they come from, or remove them."""
 
