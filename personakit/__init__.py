@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from personakit.registry import Registry as Registry
     from personakit.runner import Options, Prompt
     from personakit.runner import Runner as Runner
+    from personakit.secrets import Secret as Secret
     from personakit.tools import Tool as Tool
     from personakit.trace import Step as Step
     from personakit.trace import Trace as Trace
@@ -91,6 +92,7 @@ _HOME = {
     "Persona": "persona",
     "Registry": "registry",
     "Runner": "runner",
+    "Secret": "secrets",
     "Step": "trace",
     "Tool": "tools",
     "Trace": "trace",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from personakit.bodies import MAX_STREAM, Body
 from personakit.clients import Clients
 from personakit.drive import Emit, in_sync, io
 from personakit.errors import (
+    AuthenticationFailed,
     ConfigError,
     InvalidAnswer,
     PersonakitError,
@@ -28,6 +30,7 @@ from personakit.errors import (
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
+from personakit.secrets import scrub
 
 T = TypeVar("T")
 _REST = 0.1
@@ -55,6 +58,7 @@ class Backend:
         Raises:
             BackendError: One of its family; `partial` holds the text that had arrived.
         """
+        outer = sys.exception()
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
@@ -70,17 +74,30 @@ class Backend:
                     await _stream(response, answer, emit)
         # The client's own errors and those of the HTTP library under it, which has two names.
         except Exception as error:
+            # The frames of an HTTP library hold the headers that it writes, and an upstream may
+            # repeat the key that it refuses.
+            secrets = provider.secrets(endpoint)
+            scrub(error, secrets, outer)
             found = faults.translate(error, endpoint, call, answer.text, request_id)
+            scrub(found, secrets, outer)
+            if isinstance(found, AuthenticationFailed):
+                self.router.keys.forget(provider)
             if found is error:
                 raise
             raise found from getattr(error, "original", error)
+        except BaseException as error:
+            scrub(error, (), outer)
+            raise
         finally:
             attempts.current.reset(token)
         return answer.response(call.attempts)
 
     async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
         if provider.connect is None:
-            return self.router.endpoint(provider, model)
+            if in_sync() or self.router.keys.at_hand(provider):
+                return self.router.endpoint(provider, model)
+            # A keyring or a plugin's function may take seconds, which an event loop does not have.
+            return await io(self.router.endpoint)(provider, model)
         try:
             return await io(provider.connect)(model)
         except PersonakitError:

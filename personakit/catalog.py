@@ -74,7 +74,7 @@ class Catalog:
         self.plugins = Plugins(config.select, config.allow_plugins)
         find_loader = functools.partial(self.plugins.find, "loader")
         self.library = Library((*path, *config.path), find_loader)
-        self.router = Router(config, self.plugins.find)
+        self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: Templates | None = None

@@ -13,6 +13,8 @@ from personakit.frozen import thaw
 
 # The names of personas, plugins, providers and the like.
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
+# What stands before the colon of `scheme:rest`. One letter is a drive of Windows.
+SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 # The types of JSON Schema, each with the Python types that stand for it.
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

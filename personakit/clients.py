@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from personakit.attempts import http_clients
 from personakit.providers import Endpoint, Provider
+from personakit.secrets import Secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -170,17 +171,24 @@ async def _owner(client: AsyncOpenAI) -> AsyncGenerator[None]:
 
 
 def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict[str, Any]:
+    headers: dict[str, Any] = {name: Secret(value).reveal() for name, value in provider.headers}
     # An answer is small, and one that is compressed can be a gigabyte.
-    headers: dict[str, Any] = {"Accept-Encoding": "identity", **dict(provider.headers)}
+    headers = {"Accept-Encoding": "identity", **headers}
     if provider.name != "openai":
         # The client reads these from the environment; they are nobody else's business.
         nothing = openai().omit
-        headers = {"OpenAI-Organization": nothing, "OpenAI-Project": nothing, **headers}
+        custom = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+        own = [
+            "OpenAI-Organization",
+            "OpenAI-Project",
+            *(line.partition(":")[0] for line in custom),
+        ]
+        headers = {**{name.strip(): nothing for name in own if name.strip()}, **headers}
     here = _is_loopback(endpoint.base_url)
     plain = here and endpoint.base_url.startswith("http:")
     return {
         "base_url": endpoint.base_url,
-        "api_key": endpoint.api_key or NO_KEY,
+        "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
         # A proxy of the environment would look for a loopback address on its own machine.
         "http_client": http_client(trust_env=not here, verify=False if plain else _certificates()),

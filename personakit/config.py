@@ -34,7 +34,9 @@ from personakit import document, parameters
 from personakit.checks import Checker, describe, is_type
 from personakit.deadline import SECONDS
 from personakit.errors import ConfigError, PersonaError
+from personakit.keystore import FILE as KEYS_FILE
 from personakit.providers import BUILT_IN, Provider
+from personakit.secrets import Hidden
 from personakit.uses import read_plugins
 
 APP = "personakit"
@@ -70,6 +72,8 @@ class Config:
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment that keys and addresses are taken from.
         file: The file it was read from; empty for none.
+        keys_file: The file with the user's keys; None to look into none.
+        keyring: Whether to look for keys in the keyring of the operating system.
     """
 
     model: str | None = None
@@ -83,18 +87,22 @@ class Config:
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str = ""
+    keys_file: Path | None = None
+    keyring: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Read the user's config file and the environment.
 
         Args:
-            environ: The environment; None for the process's own, followed as it changes.
+            environ: The environment; None for the process's own, followed as it changes. With one
+                that is given, the keyring of the operating system is not looked into.
 
         Raises:
             ConfigError: The file is wrong, or the one that PERSONAKIT_CONFIG names is missing.
         """
-        env = os.environ if environ is None else environ
+        keyring = environ is None
+        env = environ = Hidden(os.environ if environ is None else environ)
         folder = user_folder(env)
         named = env.get("PERSONAKIT_CONFIG")
         file = _expanded(named) if named else folder / "config.yaml"
@@ -102,10 +110,9 @@ class Config:
         source = ""
         if named or file.is_file():
             source = str(file)
-            try:
-                data = _Reader(file, named=bool(named)).read()
-            except PersonaError as error:
-                raise ConfigError(str(error)) from None
+            data, fault = _data(file, named=bool(named))
+            if fault:
+                raise ConfigError(fault)
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
         path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
@@ -117,6 +124,8 @@ class Config:
             select=None if chosen is None else frozenset(chosen - {""}),
             environ=env,
             file=source,
+            keys_file=folder / KEYS_FILE,
+            keyring=keyring,
             **{key: data[key] for key in KEYS[2:] if key in data},
         )
 
@@ -138,6 +147,17 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise ConfigError(f"{path}: there is no such user") from None
+
+
+def _data(file: Path, *, named: bool) -> tuple[dict[str, Any], str]:
+    """Return what a config file says, and what is wrong with it.
+
+    It raises nothing: the frames that an error comes from hold the keys that the file may have.
+    """
+    try:
+        return _Reader(file, named=named).read(), ""
+    except (PersonaError, ConfigError) as error:
+        return {}, str(error)
 
 
 class _Reader(Checker):
@@ -225,7 +245,7 @@ class _Reader(Checker):
             if not isinstance(value, dict) or not all(isinstance(v, str) for v in pairs.values()):
                 self.fail("headers: expected a mapping of texts; quote a number", *at)
             return tuple((header, str(given)) for header, given in pairs.items())
-        wanted = type(getattr(base, key))
+        wanted = str if key == "api_key" else type(getattr(base, key))
         if not isinstance(value, wanted):
             kind = "true or false" if wanted is bool else "a string"
             self.fail(f"{key}: expected {kind}", *at)

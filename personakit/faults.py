@@ -49,7 +49,7 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "tokens": RateLimited,
 }
 _ADVICE: dict[type[BackendError], str] = {
-    AuthenticationFailed: "check the key that the provider's environment variable holds",
+    AuthenticationFailed: "check the provider's key; `personakit keys list` says where it is from",
     BadRequest: "change what it names; `--dry-run` shows the request",
     IncompleteAnswer: "what had arrived is kept; run it again",
     InvalidAnswer: "check that the address is that of an OpenAI-compatible API",
@@ -76,7 +76,7 @@ def translate(
     found = error if isinstance(error, BackendError) else _of_client(error, partial)
     said = found.message
     if endpoint.api_key:
-        said = said.replace(endpoint.api_key, "***")  # some upstreams repeat the key they refuse
+        said = endpoint.api_key.hide(said)  # some upstreams repeat the key they refuse
     found.message = f"{endpoint.model} at {endpoint.base_url}: {said}; {_advice(found)}"
     found.args = (found.message,)
     found.partial = found.partial or partial

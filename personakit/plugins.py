@@ -196,6 +196,10 @@ class Plugins:
             last = self._contributions.get((kind, name))
             return last.value if last is not None else None
 
+    def owner(self, kind: str, name: str) -> str:
+        """Return the plugin of a contribution that `find` has found."""
+        return self._contributions[kind, name].plugin
+
     def every(self, kind: str) -> dict[str, Any]:
         """Return every contribution of a kind by name, loading every plugin."""
         self.all()

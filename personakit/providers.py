@@ -6,8 +6,14 @@ its key. The addresses are those that each documents for its OpenAI-compatible A
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from personakit.secrets import Secret
+
+_KEY_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +22,21 @@ class Endpoint:
 
     Attributes:
         base_url: The address of an OpenAI-compatible API, such as ``http://127.0.0.1:8080/v1``.
-        api_key: Its key; None when it takes none.
+        api_key: Its key, a `Secret` or a text that becomes one; None when it takes none.
         model: The model's name there.
     """
 
     base_url: str
-    api_key: str | None
+    api_key: Secret | None
     model: str
 
-    def __repr__(self) -> str:
-        key = "'***'" if self.api_key else None
-        return f"Endpoint(base_url={self.base_url!r}, api_key={key}, model={self.model!r})"
+    if TYPE_CHECKING:
+
+        def __init__(self, base_url: str, api_key: Secret | str | None, model: str) -> None: ...
+
+    def __post_init__(self) -> None:
+        if self.api_key is not None:
+            object.__setattr__(self, "api_key", Secret(self.api_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,8 @@ class Provider:
         path: Appended to what `base_url_env` gives.
         key_env: The environment variable that holds the key; empty when it takes none.
         key_required: False when it also works without a key.
-        api_key: The key, or ``scheme:rest`` for a scheme that a plugin contributes.
+        api_key: ``scheme:rest`` for a scheme that a plugin contributes, ``literal:key``, or a key
+            with nothing like a scheme before a colon; a text becomes a `Secret`.
         connect: Called before each request instead, with the model's name.
         default_model: The model of the bare provider name.
         tools: Whether its models take tools.
@@ -48,7 +59,7 @@ class Provider:
         finish_reason: Whether its answers always end with a finish reason.
         json_schema: Whether it takes a JSON Schema as `response_format`; where it does not, the
             schema is written into the system message.
-        headers: Headers to send along, as name and value pairs.
+        headers: Headers to send along, as name and value pairs; a value becomes a `Secret`.
     """
 
     name: str
@@ -57,14 +68,24 @@ class Provider:
     path: str = ""
     key_env: str = ""
     key_required: bool = True
-    api_key: str = field(default="", repr=False)
+    api_key: str | Secret = field(default=Secret(""), repr=False)
     connect: Callable[[str], Endpoint] | None = None
     default_model: str = ""
     tools: bool = True
     stream_usage: bool = True
     finish_reason: bool = True
     json_schema: bool = True
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", Secret(self.api_key))
+        headers = tuple((name, Secret(value)) for name, value in self.headers)
+        object.__setattr__(self, "headers", headers)
+
+    def secrets(self, endpoint: Endpoint) -> list[Secret]:
+        """Return what may stand in nothing that is shown: the key, and headers that hold one."""
+        values = [Secret(value) for name, value in self.headers if _KEY_HEADER.search(name)]
+        return [endpoint.api_key, *values] if endpoint.api_key else values
 
 
 def _remote(name: str, base_url: str, key_env: str, *, json_schema: bool = True) -> Provider:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.checks import NAME
+from personakit.checks import NAME, SCHEME
 from personakit.errors import PluginError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
+from personakit.secrets import Secret
 from personakit.tools import Tool
 
-_SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 KINDS = (
     "plugin",
     "provider",
@@ -148,13 +147,17 @@ class Registry:
         """
         self._add("loader", _scheme(scheme), function)
 
-    def secret(self, scheme: str, function: Callable[[str], str]) -> None:
+    def secret(self, scheme: str, function: Callable[[str], str | Secret]) -> None:
         """Contribute a place that keys come from: ``api_key: scheme:rest`` in the config file.
 
         Args:
             scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
-            function: Called with what stands after the colon; returns the key.
+            function: Called with what stands after the colon; returns the key, a text or a
+                `Secret`. It is called again after five minutes, or when the key was refused. The
+                message of a `ConfigError` that it raises is shown; of other errors, their type.
         """
+        if scheme == "literal":
+            raise ValueError("'literal' is the scheme of keys that stand in the config file itself")
         self._add("secret", _scheme(scheme), function)
 
     def command(self, command: Any) -> None:
@@ -194,7 +197,7 @@ def _named(name: str) -> str:
 
 
 def _scheme(name: str) -> str:
-    if not _SCHEME.match(name):
+    if not SCHEME.match(name):
         raise ValueError(
             f"{name!r} is no scheme: use two or more lower-case letters, digits and '-', "
             f"beginning with a letter"

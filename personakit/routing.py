@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
+from personakit.keys import Keys
 from personakit.providers import Endpoint, Provider, split_model
 
 EMBEDDED = "local"
@@ -28,12 +29,19 @@ class Router:
         config: The user's set-up.
         contributed: Returns what a plugin contributes, by kind and name; None for nothing.
         notify: Told in one line that the embedded model is used because none was chosen.
+        owner: Returns the name of the plugin that contributes it.
+        keys: Finds keys.
     """
 
     config: Config
     contributed: Callable[[str, str], Any]
     notify: Callable[[str], None] = lambda line: print(line, file=sys.stderr)  # noqa: T201
+    owner: Callable[[str, str], str] = lambda _, name: name
+    keys: Keys = field(init=False)
     _notified: bool = False
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.config, self.contributed, self.owner)
 
     def provider(self, name: str) -> Provider:
         """Return a provider: a built-in one, one of the config, or a plugin's.
@@ -41,7 +49,7 @@ class Router:
         Raises:
             ConfigError: There is none of that name.
         """
-        found = self.config.providers.get(name) or self.contributed("provider", name)
+        found = self.find_provider(name)
         if found is None:
             hint = did_you_mean(name, self.config.providers)
             known = ", ".join(self.config.providers)
@@ -49,7 +57,12 @@ class Router:
                 f"no provider {name!r}{hint or f' (known: {known})'}; write a model as "
                 f"provider/model, and a provider of your own under `providers:` in the config file"
             )
-        assert isinstance(found, Provider)
+        return found
+
+    def find_provider(self, name: str) -> Provider | None:
+        """Return a provider, or None when there is none of that name."""
+        found = self.config.providers.get(name) or self.contributed("provider", name)
+        assert found is None or isinstance(found, Provider)
         return found
 
     def default_model(self) -> str:
@@ -91,15 +104,7 @@ class Router:
         Raises:
             ConfigError: The address or the key is missing.
         """
-        url, key = self._base_url(provider), self._key(provider)
-        # The HTTP library would refuse it too, with the key in its message.
-        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-            place = "api_key" if provider.api_key else provider.key_env
-            raise ConfigError(
-                f"the key of provider {provider.name!r}, from {place}, holds a space or a "
-                f"character that no key has; copy it again"
-            )
-        return Endpoint(url, key, model)
+        return Endpoint(self._base_url(provider), self.keys.find(provider), model)
 
     def _base_url(self, provider: Provider) -> str:
         set_there = self.config.environ.get(provider.base_url_env, "").strip()
@@ -112,21 +117,3 @@ class Router:
                 f"such as https://example.com/v1; {found}"
             )
         return url
-
-    def _key(self, provider: Provider) -> str | None:
-        if provider.api_key:
-            return self._secret(provider)
-        key = self.config.environ.get(provider.key_env, "").strip() if provider.key_env else ""
-        if key:
-            return key
-        if not provider.key_required or not provider.key_env:
-            return None
-        raise ConfigError(
-            f"no key for provider {provider.name!r}: set {provider.key_env}, or choose a model "
-            f"that needs none, such as -m {EMBEDDED} or -m ollama/…"
-        )
-
-    def _secret(self, provider: Provider) -> str:
-        scheme, colon, rest = provider.api_key.partition(":")
-        function = self.contributed("secret", scheme) if colon else None
-        return function(rest) if function is not None else provider.api_key

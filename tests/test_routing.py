@@ -99,7 +99,7 @@ def test_the_address_and_the_key_come_from_the_environment(
 @pytest.mark.parametrize(
     ("name", "environ", "message"),
     [
-        ("openai", {}, "no key for provider 'openai': set OPENAI_API_KEY, or choose a model"),
+        ("openai", {}, "no key for provider 'openai': set OPENAI_API_KEY, run `personakit keys "),
         ("openai", {"OPENAI_API_KEY": " "}, "set OPENAI_API_KEY"),
         ("mine", {"OPENAI_API_KEY": "k"}, "set MINE_KEY"),
         ("azure", {"AZURE_OPENAI_API_KEY": "k"}, "its address in AZURE_OPENAI_ENDPOINT.*not set"),
@@ -127,14 +127,14 @@ def test_a_key_of_the_config_goes_first_and_may_be_a_secret_s_name() -> None:
     def of_vault(rest: str) -> str:
         return f"opened {rest}".replace(" ", "-")
 
-    for given, key in [("sk-1", "sk-1"), ("vault:a/b:c", "opened-a/b:c"), ("other:x", "other:x")]:
+    for given, key in [("sk-1", "sk-1"), ("vault:a/b:c", "opened-a/b:c"), ("literal:o:x", "o:x")]:
         config = Config(
             environ={"MINE_KEY": "k"}, providers={"mine": dataclasses.replace(MINE, api_key=given)}
         )
         found = Router(
             config, lambda kind, name: of_vault if (kind, name) == ("secret", "vault") else None
         )
-        assert found.endpoint(found.provider("mine"), "m").api_key == key
+        assert found.endpoint(found.provider("mine"), "m") == Endpoint("http://mine/v1", key, "m")
 
 
 def test_the_user_s_provider_goes_before_a_contributed_one() -> None:
@@ -170,7 +170,7 @@ def test_no_key_is_ever_in_a_repr() -> None:
     for value in (*shown, Config(providers={"mine": provider})):
         assert "sk-secret" not in repr(value)
         assert "sk-secret" not in str(value)
-    assert "api_key='***'" in repr(shown[0])
+    assert "api_key=Secret('***')" in repr(shown[0])
     assert "api_key=None" in repr(endpoint("ollama", {}))
 
 

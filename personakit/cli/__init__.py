@@ -16,6 +16,7 @@ import personakit
 from personakit.cli.groups import Group
 
 COMMANDS = {
+    "keys": "Keep the keys of providers, show where they come from, or remove them.",
     "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
     "new": "Write a new persona file.",

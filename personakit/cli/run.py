@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from personakit.cli import common
+from personakit.cli.keyfile import key_option, use_key
 from personakit.cli.render import request_json, show_request
 from personakit.errors import BackendError, PluginError, RunError, UsageError
 
@@ -30,6 +31,7 @@ class Shown(NamedTuple):
 @common.request_options
 @click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Send an "
               "image, a PDF or sound along; - is standard input. Repeatable.")  # fmt: skip
+@key_option
 @click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
@@ -49,8 +51,7 @@ def command(
     dry_run: bool,
     traced: bool,
     attach: tuple[str, ...],
-    timeout: float | None,
-    deadline: float | None,
+    key_file: str | None,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -68,8 +69,12 @@ def command(
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})
     _check(found, shown)
-    request = {"model": options.pop("model"), **common.chosen(found, **options)}
-    request |= {"timeout": timeout, "deadline": deadline}
+    model = options.pop("model")
+    texts = [*prompt, *attach, options["file"] or ""]
+    texts += [pair.partition("=")[2] for pair in options["pairs"]]
+    use_key(runner, key_file, model or found.model or runner.config.model, texts)
+    request = {name: options.pop(name) for name in ("timeout", "deadline")}
+    request |= {"model": model, **common.chosen(found, **options)}
     attachments, text = common.attached(attach, prompt)
     if attachments:
         request["attachments"] = attachments

@@ -15,6 +15,7 @@ import click
 
 from personakit.cases import Broken, Case, Outcome
 from personakit.cli import common
+from personakit.cli.keyfile import key_option, use_key
 from personakit.config import Config
 from personakit.errors import UsageError, did_you_mean
 from personakit.recordings import MODES
@@ -100,6 +101,7 @@ class Report:
 @click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the name of each test.")
 @click.option("--junit", metavar="FILE", help="Write the results as JUnit XML.")
+@key_option
 def command(
     paths: tuple[str, ...],
     record: Any,
@@ -124,6 +126,7 @@ def command(
     mode = record or default_mode(config.environ)
     report = Report(options["verbose"])
     with Suite(config, record=mode, model=model) as suite:
+        use_key(suite.runner, options["key_file"], model or config.model)
         chosen = _chosen(suite.collect(paths or (FOLDER,)), word, paths or (FOLDER,))
         try:
             for item in chosen:

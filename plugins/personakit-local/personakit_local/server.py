@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from personakit import BackendError, Endpoint
+from personakit import BackendError, Endpoint, Secret
 from personakit_local.child import Job
 from personakit_local.settings import Settings
 
 CHILD = Path(__file__).with_name("child.py")
+_HOLDS_A_KEY = re.compile("API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|PASSWD", re.IGNORECASE)
 TAIL = 8
 """Lines of the child's output that an error carries."""
 
@@ -41,12 +43,12 @@ class Server:
         self.name = name
         self.file = file
         self.timeout = settings.start_timeout
-        self.api_key = secrets.token_urlsafe(32)
+        self.api_key = Secret(secrets.token_urlsafe(32))
         job: Job = {
             "path": str(file),
             "name": name,
             "embedded": embedded,
-            "api_key": self.api_key,
+            "api_key": "",
             "parent": os.getpid(),
             "threads": settings.threads,
             "parallel": settings.parallel,
@@ -59,12 +61,14 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
+            # It needs no key of the user's, and what is not there cannot get out.
+            env={k: v for k, v in os.environ.items() if not _HOLDS_A_KEY.search(k)},
             # Out of the terminal's group: Ctrl-C is for the parent, which decides.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         # By pipe: other users can read a command line, and children inherit an environment.
-        self._send(json.dumps(job).encode() + b"\n")
+        self._send(json.dumps({**job, "api_key": self.api_key.reveal()}).encode() + b"\n")
 
     @property
     def alive(self) -> bool:

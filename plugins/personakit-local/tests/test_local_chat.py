@@ -27,13 +27,13 @@ FIXED: dict[str, Any] = {"model": "m", "temperature": 0.9, "seed": 7}
 
 @pytest.fixture
 def client(endpoint: Endpoint) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key) as client:
+    with openai.OpenAI(base_url=endpoint.base_url, api_key=key_of(endpoint)) as client:
         yield client
 
 
 @asynccontextmanager
 async def opened(endpoint: Endpoint) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key) as client:
+    async with openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=key_of(endpoint)) as client:
         yield client
 
 
@@ -120,9 +120,14 @@ def test_a_left_stream_frees_its_slot(client: openai.OpenAI, endpoint: Endpoint)
     ) as stream:
         next(iter(stream))
     end = time.monotonic() + 60
-    while any(slot["is_processing"] for slot in get(endpoint, "/slots", endpoint.api_key)):
+    while any(slot["is_processing"] for slot in get(endpoint, "/slots", key_of(endpoint))):
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def key_of(endpoint: Endpoint) -> str:
+    assert endpoint.api_key is not None
+    return endpoint.api_key.reveal()
 
 
 def get(endpoint: Endpoint, path: str, key: str | None) -> Any:
@@ -151,7 +156,7 @@ def test_a_wrong_key_is_an_authentication_error(endpoint: Endpoint) -> None:
 
 
 def test_four_requests_of_the_full_context_fit(endpoint: Endpoint) -> None:
-    slots = get(endpoint, "/slots", endpoint.api_key)
+    slots = get(endpoint, "/slots", key_of(endpoint))
     assert [slot["n_ctx"] for slot in slots] == [4096] * 4
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 UP = "from personakit_local import connect; e = connect(''); print(e.base_url, flush=True)\n"
 STREAM = """
 import openai
-client = openai.OpenAI(base_url=e.base_url, api_key=e.api_key, max_retries=0)
+client = openai.OpenAI(base_url=e.base_url, api_key=e.api_key.reveal(), max_retries=0)
 def story(tokens):
     return client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "Tell a story."}], stream=True,
@@ -234,15 +234,19 @@ with ThreadPoolExecutor(8) as threads:
 def test_the_key_is_random_and_not_to_be_seen(
     start: Start, children: Children, endpoint: Endpoint
 ) -> None:
-    parent = start(UP + "print(e.api_key, flush=True)\n" + WAIT)
+    theirs = "import os; os.environ['ACME_API_KEY'] = 'canary'; os.environ['ACME'] = 'kept'\n"
+    parent = start(theirs + UP + "print(e.api_key.reveal(), flush=True)\n" + WAIT)
     said(parent)
     key = said(parent)
     assert len(key) > 40
-    assert key != endpoint.api_key
+    assert endpoint.api_key is not None
+    assert key != endpoint.api_key.reveal()
     ps = ["ps", "eww", "-p", str(only(children(parent.pid)))]  # with the environment
     shown = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
     assert "child.py" in shown
+    assert "ACME=kept" in shown
     assert key not in shown
+    assert "canary" not in shown
 
 
 def test_it_listens_on_loopback_only(endpoint: Endpoint) -> None:

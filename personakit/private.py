@@ -1,0 +1,99 @@
+"""Files that nobody but the user may read, in folders that nobody else may look into."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE = 0o600
+FOLDER = 0o700
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each with mode 0700; one that exists stays as it is.
+
+    Raises:
+        OSError: It cannot be made, or something else has its name.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        path.mkdir(FOLDER)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(FOLDER)  # a umask may have taken the user's own rights
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 as a whole: it is never seen half written, nor by anybody else.
+
+    A symbolic link stays one, and the file that it leads to is replaced.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        data: What it is to hold.
+
+    Raises:
+        OSError: It cannot be written; the file is what it was.
+    """
+    target = Path(os.path.realpath(path))
+    make_folder(target.parent)
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    # Never through a file or a link that somebody else has put there.
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
+    try:
+        with open(handle, "wb") as stream:  # noqa: PTH123 - Path.open takes no handle
+            if os.name == "posix":
+                os.fchmod(handle, FILE)  # whatever the umask
+            stream.write(data)
+            stream.flush()
+            os.fsync(handle)
+        beside.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder's files for as long as they ask this way as well."""
+    make_folder(folder)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl  # noqa: PLC0415
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def fault(path: Path, handle: int) -> str:
+    """Return what is wrong with the mode of an open file, and the command that mends it.
+
+    Empty when nobody but the user can read or write it, or where files have no such modes.
+    """
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    if os.name != "posix" or not mode & 0o077:
+        return ""
+    return (
+        f"{path}: other users can read or change it (its mode is {mode:03o}), so it is not used; "
+        f"run: chmod 600 {shlex.quote(str(path))}"
+    )
