@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from personakit.dbfile import identity, make_private, networked
 from personakit.errors import UsageError
@@ -39,11 +39,13 @@ class LogError(UsageError):
 
     Attributes:
         locked: Whether waiting would help: another process holds it.
+        damaged: Whether the file itself is wrong.
     """
 
-    def __init__(self, message: str, *, locked: bool = False) -> None:
+    def __init__(self, message: str, *, locked: bool = False, damaged: bool = False) -> None:
         super().__init__(message)
         self.locked = locked
+        self.damaged = damaged
 
 
 class Database:
@@ -127,8 +129,11 @@ class Database:
                     self._drop()
                     code = _code(error)
                     if code not in _WAITING or time.monotonic() >= deadline:
-                        said = _explained(self.path, error)
-                        raise LogError(said, locked=code in _WAITING) from error
+                        raise LogError(
+                            _explained(self.path, error),
+                            locked=code in _WAITING,
+                            damaged=code in (_CORRUPT, _NOTADB),
+                        ) from error
                     # Some of SQLite's locks are refused at once, whatever the busy timeout is.
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
         finally:

@@ -57,11 +57,18 @@ class Recorder:
         weakref.finalize(self, _join, self._threads)
 
     @classmethod
-    def of(cls, log: RunLog | Recorder | bool | None, config: Config) -> Recorder:
+    def of(
+        cls,
+        log: RunLog | Recorder | bool | None,
+        config: Config,
+        *,
+        patience: float = PATIENCE,
+    ) -> Recorder:
         """Return what writes into a log, or into the user's."""
         if isinstance(log, Recorder):
             return log
-        return cls(log if isinstance(log, RunLog) else RunLog.of(config), config)
+        found = log if isinstance(log, RunLog) else RunLog.of(config)
+        return cls(found, config, patience=patience)
 
     def around(
         self,

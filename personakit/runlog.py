@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _INSERT = f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' for c in COLUMNS)})"  # noqa: S608
 _SELECT = f"SELECT {', '.join(f'runs.{column}' for column in COLUMNS)} FROM runs"  # noqa: S608
 _BATCH = 200
+_NEWEST = ("id < :last", "DESC", "g")
 # Rows that are forgotten at once: whoever writes waits for it.
 _AT_ONCE = 1000
 MARKS = ("\x02", "\x03")
@@ -86,8 +87,9 @@ class RunLog:
     @classmethod
     def of(cls, config: Config) -> RunLog:
         """Return the user's log: the file that PERSONAKIT_LOG names, or that of the data folder."""
-        named = config.environ.get("PERSONAKIT_LOG")
-        path = Path(named).expanduser() if named else data_folder(config.environ) / "runs.db"
+        named = config.environ.get("PERSONAKIT_LOG", "")
+        chosen = bool(named) and named != "off"
+        path = Path(named).expanduser() if chosen else data_folder(config.environ) / "runs.db"
         return cls(path, max_age=config.log.max_age, max_size=config.log.max_size)
 
     def write(self, row: Row, wait: float = WAIT) -> None:
@@ -171,11 +173,14 @@ class RunLog:
         where = f" begins with {name[:80]!r}" if name != "last" else " is there yet"
         raise LogError(f"{self.path}: no run{where}; `personakit log list` shows them")
 
-    def find(self, where: Where | None = None, limit: int | None = None) -> Iterator[Row]:
+    def find(
+        self, where: Where | None = None, limit: int | None = None, *, oldest_first: bool = False
+    ) -> Iterator[Row]:
         """Yield runs, the newest first; each is read when it is asked for."""
         condition, values = (where or Where()).sql()
-        query = f"{_SELECT} WHERE {condition} AND id < :last ORDER BY id DESC LIMIT :many"
-        left, last = limit, "g"
+        beyond, order, last = ("id > :last", "ASC", "") if oldest_first else _NEWEST
+        query = f"{_SELECT} WHERE {condition} AND {beyond} ORDER BY id {order} LIMIT :many"
+        left = limit
         while left is None or left > 0:
             many = _BATCH if left is None else min(_BATCH, left)
             rows = self._rows(query, {**values, "last": last, "many": many})
