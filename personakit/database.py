@@ -32,6 +32,8 @@ _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _PROTOCOL, _NOTAD
     5, 6, 8, 10, 11, 13, 14, 15, 26,
 )  # fmt: skip
 _WAITING = (_BUSY, _LOCKED, _PROTOCOL)
+# What comes of a file system that cannot share memory, and of one that cannot be written.
+_NO_SHARING = (_READONLY, _IOERR, _CANTOPEN)
 
 
 class LogError(UsageError):
@@ -54,7 +56,8 @@ class Database:
     Args:
         path: The file.
         migrations: The statements that lead from each version of the schema to the next one.
-        mark: The application id that tells the file from other programs' databases.
+        mark: The application id that tells the file from other programs' databases; the next number
+            is that of a file which must do without the write-ahead log.
     """
 
     def __init__(self, path: Path, migrations: Sequence[Sequence[str]], mark: int) -> None:
@@ -88,7 +91,23 @@ class Database:
         Raises:
             LogError: It cannot be read.
         """
-        return self._patiently(lambda: self._transaction("DEFERRED", action), WAIT)
+        try:
+            return self._patiently(lambda: self._transaction("DEFERRED", action), WAIT)
+        except LogError as error:
+            if error.__cause__ is None or _code(error.__cause__) not in _NO_SHARING:
+                raise
+            return self._unchanging(action, error)
+
+    def _unchanging(self, action: Callable[[sqlite3.Connection], T], before: LogError) -> T:
+        """Read a file on a disk that cannot be written, where SQLite can keep no locks."""
+        import sqlite3  # noqa: PLC0415
+
+        name = f"{self.path.absolute().as_uri()}?immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(name, uri=True)) as connection:
+                return action(connection)
+        except sqlite3.Error:
+            raise before from None
 
     def compact(self) -> None:
         """Give back the space of what was removed, so that nothing of it stays in the file."""
@@ -170,9 +189,12 @@ class Database:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:
             # The shared memory of the write-ahead log is what some file systems cannot give.
-            if _code(error) not in (_IOERR, _CANTOPEN):
+            if _code(error) not in _NO_SHARING:
                 raise
-            self._connection = self._ready(remote=True)
+            try:
+                self._connection = self._ready(remote=True)
+            except Exception:
+                raise error from None
         self._file = identity(self.path)
         return self._connection
 
@@ -184,34 +206,43 @@ class Database:
             self.path, timeout=self._timeout / 1000, isolation_level=None, check_same_thread=False
         )
         try:
-            if remote:
+            # A file that had to do without the write-ahead log once stays so for everybody.
+            remote = remote or self._version(connection)[1] == self._mark + 1
+            if not remote:
+                self._log_ahead(connection)
+            else:
                 # In this mode a write-ahead log needs no shared memory, so that it can be left.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("PRAGMA locking_mode = NORMAL")
-            else:
-                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                    connection.execute("PRAGMA journal_mode = WAL")
-                # Safe against the end of the process, and never corrupt; see
-                # https://sqlite.org/pragma.html#pragma_synchronous
-                connection.execute("PRAGMA synchronous = NORMAL")
-            self._migrate(connection)
+            self._migrate(connection, self._mark + remote)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
+    @staticmethod
+    def _log_ahead(connection: sqlite3.Connection) -> None:
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+            # Only now it shows whether the file system can do it.
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        # Safe against the end of the process, and never corrupt; see
+        # https://sqlite.org/pragma.html#pragma_synchronous
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _migrate(self, connection: sqlite3.Connection, mark: int) -> None:
         newest = len(self._migrations)
-        if self._version(connection) == newest:
+        if self._version(connection) == (newest, mark):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have been faster.
-            for statements in self._migrations[self._version(connection) :]:
+            for statements in self._migrations[self._version(connection)[0] :]:
                 for statement in statements:
                     connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {self._mark}")
+            connection.execute(f"PRAGMA application_id = {mark}")
             connection.execute(f"PRAGMA user_version = {newest}")
             connection.execute("COMMIT")
         except BaseException:
@@ -219,22 +250,26 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
 
-    def _version(self, connection: sqlite3.Connection) -> int:
+    def _version(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return the version of the schema, and the mark.
+
+        Raises:
+            LogError: It is a newer one, or the file is somebody else's.
+        """
         found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
+        anything = found or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if anything and mark not in (self._mark, self._mark + 1):
+            raise LogError(
+                f"{self.path} is another program's database; name another file with PERSONAKIT_LOG"
+            )
         if found > len(self._migrations):
             raise LogError(
                 f"{self.path} was written by a newer personakit (its version is {found}, the "
                 f"newest known here is {len(self._migrations)}); install that one, or name another "
                 f"file with PERSONAKIT_LOG"
             )
-        mark = connection.execute("PRAGMA application_id").fetchone()[0]
-        if mark != self._mark and (
-            found or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        ):
-            raise LogError(
-                f"{self.path} is another program's database; name another file with PERSONAKIT_LOG"
-            )
-        return found
+        return found, mark
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
