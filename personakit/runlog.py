@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.config import Config, data_folder
 from personakit.database import WAIT, Database, LogError
+from personakit.rowdata import storable
 from personakit.rows import COLUMNS, Row, first_id
 from personakit.runschema import MARK, MIGRATIONS, SEARCHED, Where
 
@@ -198,6 +199,8 @@ class RunLog:
         """
         condition, values = (where or Where()).sql()
         quoted = []
+        # What a text of SQL and of UTF-8 cannot hold is in no column.
+        words = storable(words.replace("\0", " "))
         for word in words.split():
             whole = word.rstrip("*")
             quoted.append('"' + whole.replace('"', '""') + '"' + ("*" if whole != word else ""))
