@@ -37,6 +37,7 @@ from personakit import (
 from personakit.database import LogError
 from personakit.dbfile import networked
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable
+from personakit.frozen import freeze
 from personakit.logsettings import LogSettings
 from personakit.recorder import Recorder
 from personakit.rows import Row, new_id
@@ -122,10 +123,11 @@ def test_the_calls_of_tools_are_in_the_row(log: RunLog) -> None:
     class Weather:
         @hookimpl
         def setup(self, registry: Any) -> None:
-            @registry.tool
             def weather(town: str) -> str:
                 """Return the weather of a town."""
                 return f"rain in {town}"
+
+            registry.tool(weather)
 
     call = ToolCall("c1", "weather", '{"town": "Lyon"}')
     first = Response("", tool_calls=(call,), finish_reason="tool_calls", usage=Usage(1, 2, 3))
@@ -352,7 +354,7 @@ def test_any_text_comes_back(text: str, variables: dict[str, Any], one_log: RunL
     call = ToolCall("c", "tool", text)
     rendered = Request(
         "test/model",
-        (Message("system", text), Message("user", ({"type": "text", "text": text},))),
+        (Message("system", text), Message("user", freeze([{"type": "text", "text": text}]))),
         {"stop": [text]},
         "who",
         variables,
