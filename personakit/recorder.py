@@ -6,6 +6,8 @@ of its own, so that a log which is locked, or on a disk that does not answer, ho
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
 import threading
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 from personakit.config import Config
 from personakit.database import WAIT, LogError
-from personakit.drive import Emit, io
+from personakit.drive import Emit, in_sync
 from personakit.messages import Request, Response
 from personakit.noted import Noted
 from personakit.persona import Persona
@@ -30,6 +32,7 @@ _MOST = 1000
 _SECRET_HEADERS = ("auth", "key", "token", "secret", "cookie")
 _SHORTEST_SECRET = 8
 
+Done = concurrent.futures.Future[None]
 RunIt = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 
 _log = logging.getLogger("personakit")
@@ -116,29 +119,40 @@ class Recorder:
         self.log.close()
 
     async def _put(self, noted: Noted) -> None:
-        thread = self._begin(noted)
-        if thread is not None and self.patience and not self._stuck:
-            await io(thread.join)(self.patience)
-            self._stuck = thread.is_alive()
+        done = self._begin(noted)
+        if not self.patience or self._stuck:
+            return
+        try:
+            if in_sync():
+                done.result(self.patience)
+            else:
+                await asyncio.wait_for(asyncio.wrap_future(done), self.patience)
+        except TimeoutError:
+            # The rows that come after it would wait as long.
+            self._stuck = True
 
-    def _begin(self, noted: Noted) -> threading.Thread | None:
-        """Begin to write a row; return the thread that does."""
+    def _begin(self, noted: Noted) -> Done:
+        """Begin to write a row; return what ends when it is written, or could not be."""
+        done: Done = concurrent.futures.Future()
+        # From here on it cannot be cancelled.
+        done.set_running_or_notify_cancel()
         with self._lock:
             self._threads[:] = [thread for thread in self._threads if thread.is_alive()]
         if self._stuck and len(self._threads) >= _MOST:
             self._warn(f"{self.log.path} has been locked for too long")
-            return None
-        thread = threading.Thread(target=self._write, args=(noted,), daemon=True)
+            done.set_result(None)
+            return done
+        thread = threading.Thread(target=self._write, args=(noted, done), daemon=True)
         try:
             thread.start()
         except RuntimeError:
             # The process is ending, or has as many threads as it may.
-            self._write(noted)
-            return None
-        self._threads.append(thread)
-        return thread
+            self._write(noted, done)
+        else:
+            self._threads.append(thread)
+        return done
 
-    def _write(self, noted: Noted) -> None:
+    def _write(self, noted: Noted, done: Done) -> None:
         try:
             values = noted.row().values()
             for secret in self._secrets():
@@ -151,6 +165,8 @@ class Recorder:
             self._warn(str(error))
         except Exception as error:
             self._warn(f"{type(error).__name__}: {error}")
+        finally:
+            done.set_result(None)
 
     def _warn(self, message: str) -> None:
         with self._lock:

@@ -747,6 +747,23 @@ def test_a_log_that_is_locked_holds_nobody_up(
     assert caplog.records == []
 
 
+def test_many_runs_get_their_answers_while_the_log_is_locked(log: RunLog) -> None:
+    log.write(made("before"))
+    other = sqlite3.connect(log.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    runner = running(Recorder(log, Config(), patience=0.2))
+
+    async def run() -> None:
+        answers = await asyncio.gather(*(runner.arun(persona(), f"{n}") for n in range(50)))
+        assert [answer.text for answer in answers] == ["Hello!"] * 50
+        other.execute("COMMIT")
+        await runner.aclose()
+
+    asyncio.run(run())
+    other.close()
+    assert len(list(log.find())) == 51
+
+
 def test_a_log_that_stays_locked_is_an_error_that_says_so(log: RunLog) -> None:
     log.write(made("before"))
     other = sqlite3.connect(log.path, isolation_level=None)
