@@ -1,7 +1,7 @@
 """Recorder: puts every run of a runner into the run log, at its end, however it ends.
 
-A log that cannot be written costs one warning, and never an answer. Each row is written in a thread
-of its own, so that a log which is locked, or on a disk that does not answer, holds nobody up.
+A log that cannot be written costs one warning, and never an answer. Rows are written in a thread,
+so that a log which is locked, or on a disk that does not answer, holds nobody up.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -52,12 +54,20 @@ class Recorder:
         self.patience = patience
         self._config = config
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
         self._warned = False
-        self._stuck = False
         self._wait = WAIT
+        self._begin_anew()
         # A row that is still being written when the process ends is waited for.
         weakref.finalize(self, _join, self._threads)
+
+    def _begin_anew(self) -> None:
+        """Start without a thread, as a process does that was forked."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Noted, Done]] = deque()
+        self._working = False
+        self._stuck = False
+        self._threads.clear()
 
     @classmethod
     def of(
@@ -136,21 +146,39 @@ class Recorder:
         done: Done = concurrent.futures.Future()
         # From here on it cannot be cancelled.
         done.set_running_or_notify_cancel()
+        if self._pid != os.getpid():
+            self._begin_anew()
         with self._lock:
-            self._threads[:] = [thread for thread in self._threads if thread.is_alive()]
-        if self._stuck and len(self._threads) >= _MOST:
+            full = self._wait != WAIT and len(self._waiting) >= _MOST
+            if not full:
+                self._waiting.append((noted, done))
+            start, self._working = not self._working, True
+        if full:
             self._warn(f"{self.log.path} has been locked for too long")
             done.set_result(None)
-            return done
-        thread = threading.Thread(target=self._write, args=(noted, done), daemon=True)
+        if start:
+            self._start()
+        return done
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._drain, daemon=True)
+        self._threads[:] = [thread]
         try:
             thread.start()
         except RuntimeError:
             # The process is ending, or has as many threads as it may.
+            self._threads.clear()
+            self._drain()
+
+    def _drain(self) -> None:
+        """Write the rows that wait; the thread ends with the last one."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working = False
+                    return
+                noted, done = self._waiting.popleft()
             self._write(noted, done)
-        else:
-            self._threads.append(thread)
-        return done
 
     def _write(self, noted: Noted, done: Done) -> None:
         try:

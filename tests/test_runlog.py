@@ -598,6 +598,22 @@ def test_a_process_that_was_forked_opens_it_anew(log: RunLog) -> None:
     assert len(intact(log.path)) == 3
 
 
+def test_a_runner_that_was_forked_goes_on_logging(log: RunLog) -> None:
+    runner = running(log)
+    runner.run(persona(), "parent")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            runner.run(persona(), "child")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    runner.close()
+    assert [row.asked for row in log.find()] == ["child", "parent"]
+
+
 def test_a_log_that_is_replaced_is_opened_anew(log: RunLog) -> None:
     log.write(made("before"))
     log.path.rename(log.path.with_name("moved.db"))
