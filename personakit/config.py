@@ -15,9 +15,11 @@ keys go.
     deadline: 300                       # seconds that a whole run may take; default 1800
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
+    log: {max_age: 90d}                 # the run log; `off` for none
 
 Environment: PERSONAKIT_MODEL, PERSONAKIT_PATH (folders, separated as in PATH), PERSONAKIT_PLUGINS
-(the only plugins that may be loaded, separated by commas) and PERSONAKIT_CONFIG.
+(the only plugins that may be loaded, separated by commas), PERSONAKIT_LOG (the file of the run log,
+or ``off``) and PERSONAKIT_CONFIG.
 """
 
 from __future__ import annotations
@@ -35,21 +37,13 @@ from personakit.checks import Checker, describe, is_type
 from personakit.deadline import SECONDS
 from personakit.errors import ConfigError, PersonaError
 from personakit.keystore import FILE as KEYS_FILE
+from personakit.logsettings import LogSettings, read_log
 from personakit.providers import BUILT_IN, Provider
 from personakit.secrets import Hidden
 from personakit.uses import read_plugins
 
 APP = "personakit"
-KEYS = (
-    "model",
-    "path",
-    "parameters",
-    "plugins",
-    "allow_plugins",
-    "timeout",
-    "deadline",
-    "providers",
-)
+KEYS = tuple("model path parameters plugins allow_plugins timeout deadline providers log".split())
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
@@ -69,6 +63,7 @@ class Config:
         timeout: Seconds that an upstream may stay silent; None for the client's own (600).
         deadline: Seconds that a whole run may take; None for as long as it likes.
         providers: Providers by name: the built-in ones and the user's own.
+        log: How the run log is kept.
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment that keys and addresses are taken from.
         file: The file it was read from; empty for none.
@@ -84,6 +79,7 @@ class Config:
     timeout: float | None = None
     deadline: float | None = SECONDS
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
+    log: LogSettings = field(default_factory=LogSettings)
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str = ""
@@ -116,6 +112,8 @@ class Config:
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
         path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
+        if env.get("PERSONAKIT_LOG") == "off":
+            data["log"] = LogSettings(on=False)
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}
         return cls(
@@ -140,6 +138,17 @@ def user_folder(environ: Mapping[str, str]) -> Path:
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_config_path(APP, appauthor=False)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of what is kept for the user, by the rules of the platform."""
+    if os.name == "posix" and not Path("/System/Library").exists():
+        base = environ.get("XDG_DATA_HOME", "")
+        home = environ.get("HOME") or Path.home()
+        return Path(base) / APP if base.strip() else Path(home) / ".local" / "share" / APP
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_data_path(APP, appauthor=False)
 
 
 def _expanded(path: str) -> Path:
@@ -185,6 +194,7 @@ class _Reader(Checker):
             "timeout": lambda value: self.seconds(value, "timeout"),
             "deadline": lambda value: self.seconds(value, "deadline"),
             "providers": self.providers,
+            "log": lambda value: read_log(self, value),
         }
         found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
         if self.problems:

@@ -76,6 +76,15 @@ class Keys:
         """Tell whether `find` answers at once: without a process, a file or the keyring."""
         return self._at_hand(provider) is not None or self._fresh(provider) is not None
 
+    def known(self) -> set[Secret]:
+        """Return every key that may be in use, without asking a slow place."""
+        found = {*self.given.values()} | {kept.key for _, kept in self._kept.values() if kept}
+        for provider in self.config.providers.values():
+            found |= set(provider.secrets())
+            if hand := self._at_hand(provider):
+                found.add(hand.key)
+        return found
+
     def forget(self, provider: Provider) -> None:
         """Ask the slow places again next time: the provider refused the key."""
         self._kept.pop(provider.name, None)

@@ -82,10 +82,11 @@ class Provider:
         headers = tuple((name, Secret(value)) for name, value in self.headers)
         object.__setattr__(self, "headers", headers)
 
-    def secrets(self, endpoint: Endpoint) -> list[Secret]:
+    def secrets(self, endpoint: Endpoint | None = None) -> list[Secret]:
         """Return what may stand in nothing that is shown: the key, and headers that hold one."""
         values = [Secret(value) for name, value in self.headers if _KEY_HEADER.search(name)]
-        return [endpoint.api_key, *values] if endpoint.api_key else values
+        key = endpoint.api_key if endpoint is not None else None
+        return [key, *values] if key else values
 
 
 def _remote(name: str, base_url: str, key_env: str, *, json_schema: bool = True) -> Provider:

@@ -13,7 +13,7 @@ from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.deadline import within
-from personakit.drive import Emit, Run, Stream
+from personakit.drive import Emit, Run, Stream, io
 from personakit.errors import ConfigError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
@@ -26,6 +26,8 @@ from personakit.whole import acomplete, complete
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.recorder import Recorder
+    from personakit.runlog import RunLog
     from personakit.tools import Tool
 
 Prompt = str | Request | None
@@ -50,6 +52,7 @@ class Options(TypedDict, total=False):
         attachments: What goes along with what the user says: paths and http(s) addresses of
             images, PDFs and sound, bytes, or `Attachment` values.
         tools: What the model may call, beside the persona's: functions or `Tool` values.
+        conversation: The conversation that the run is part of, for the run log.
     """
 
     variables: Mapping[str, Any] | None
@@ -62,6 +65,7 @@ class Options(TypedDict, total=False):
     output: Any
     attachments: Iterable[Source]
     tools: Iterable[Tool | Callable[..., Any]]
+    conversation: str | None
 
 
 class SendsRequests(Protocol):
@@ -80,6 +84,8 @@ class Runner(Catalog):
         path: Folders of personas to search before all others.
         plugins: Plugins around those of the config and of every persona: names or objects.
         backend: What sends the requests; None for the openai client.
+        log: True to log runs in the user's run log, or a log of your own; None for what the config
+            says, by default not to. With ``log: off`` in the config nothing is logged.
     """
 
     def __init__(
@@ -89,9 +95,15 @@ class Runner(Catalog):
         path: Iterable[str | Path] = (),
         plugins: Iterable[Any] = (),
         backend: SendsRequests | None = None,
+        log: RunLog | Recorder | bool | None = None,
     ) -> None:
         super().__init__(config or Config.read(), tuple(map(Path, path)), tuple(plugins))
         self._backend = backend
+        self._recorder: Recorder | None = None
+        if self.config.log.on and (self.config.log.python if log is None else log is not False):
+            from personakit.recorder import Recorder  # noqa: PLC0415
+
+            self._recorder = Recorder.of(log, self.config, self.router.keys.known)
 
     # --- the way of the data -------------------------------------------------------------------
 
@@ -256,7 +268,10 @@ class Runner(Catalog):
         found = self.load(persona)
         options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
-        return self._run(found, request, self._backend or self._openai(), options)
+        run = functools.partial(self._run, found, request, self._backend or self._openai())
+        if self._recorder is None:
+            return run(options)
+        return self._recorder.around(found, request, options, run, self.hash)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
@@ -332,13 +347,17 @@ class Runner(Catalog):
             return self._backend
 
     def close(self) -> None:
-        """Close the connections of the sync API; a later run opens new ones."""
+        """Close the connections of the sync API, and the run log; a later run opens new ones."""
+        if self._recorder is not None:
+            self._recorder.close()
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             clients.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
+        """Close the connections of the running event loop, and the run log."""
+        if self._recorder is not None:
+            await io(self._recorder.close)()
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             await clients.aclose()

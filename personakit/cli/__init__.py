@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "Keep the keys of providers, show where they come from, or remove them.",
     "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
+    "log": "Find runs again: list, show, search, replay, export, remove.",
     "new": "Write a new persona file.",
     "plugins": "List the installed plugins, show one, or write a new one.",
     "render": "Show the messages that a persona makes, without sending anything.",

@@ -42,6 +42,7 @@ class Shown(NamedTuple):
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="How long the whole run may take. Default: 1800.")  # fmt: skip
 @click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr.")
+@click.option("--no-log", is_flag=True, help="Do not log this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("--json-output", "only_output", is_flag=True, help="Print the value that the "
               "persona's `output:` asks for, as JSON, and nothing else.")  # fmt: skip
@@ -52,6 +53,7 @@ def command(
     traced: bool,
     attach: tuple[str, ...],
     key_file: str | None,
+    no_log: bool,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -64,7 +66,7 @@ def command(
       git diff | personakit run code-reviewer "Look for races." -
       personakit run chef "What can I cook?" -a fridge.jpg
     """  # noqa: D301
-    runner = common.runner()
+    runner = common.runner(log=not no_log)
     found = runner.load(persona)
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})

@@ -1,0 +1,213 @@
+"""Recorder: puts every run of a runner into the run log, at its end, however it ends.
+
+A log that cannot be written costs one warning, and never an answer. Rows are written in a thread,
+so that a log which is locked, or on a disk that does not answer, holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from personakit.config import Config
+from personakit.database import WAIT, LogError
+from personakit.drive import Emit, in_sync
+from personakit.messages import Request, Response
+from personakit.noted import Noted
+from personakit.persona import Persona
+from personakit.runlog import RunLog
+from personakit.secrets import Secret, hide
+from personakit.trace import Trace
+
+PATIENCE = 3.0
+"""Seconds that a run in Python waits for its row; after that the thread goes on alone."""
+_AGAIN = 0.1
+_MOST = 1000
+
+Done = concurrent.futures.Future[None]
+RunIt = Callable[[Emit | None], Coroutine[Any, Any, Response]]
+
+_log = logging.getLogger("personakit")
+
+
+class Recorder:
+    """Writes the runs of a runner into a log.
+
+    Args:
+        log: The log.
+        secrets: Returns what is left out of every row, wherever it stands; a runner that is given
+            a recorder without says which keys it knows.
+        patience: Seconds that a run waits for its row before it gives its answer back.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        secrets: Callable[[], Iterable[Secret]] | None = None,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.log = log
+        self.patience = patience
+        self.secrets = secrets
+        self._threads: list[threading.Thread] = []
+        self._warned = False
+        self._wait = WAIT
+        self._begin_anew()
+        # A row that is still being written when the process ends is waited for.
+        weakref.finalize(self, _join, self._threads)
+
+    def _begin_anew(self) -> None:
+        """Start without a thread, as a process does that was forked."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Noted, Done]] = deque()
+        self._working = False
+        self._stuck = False
+        self._threads.clear()
+
+    @classmethod
+    def of(
+        cls,
+        log: RunLog | Recorder | bool | None,
+        config: Config,
+        secrets: Callable[[], Iterable[Secret]],
+    ) -> Recorder:
+        """Return what writes into a log, or into the user's."""
+        if isinstance(log, Recorder):
+            log.secrets = log.secrets or secrets
+            return log
+        return cls(log if isinstance(log, RunLog) else RunLog.of(config), secrets)
+
+    def around(
+        self,
+        persona: Persona,
+        request: Request,
+        options: Mapping[str, Any],
+        start: Callable[[Any], RunIt],
+        hash_of: Callable[[Persona], str],
+    ) -> RunIt:
+        """Return a run that is logged.
+
+        Args:
+            persona: Who runs.
+            request: The request as rendered.
+            options: The options of the run.
+            start: Returns the run, given its options with a trace in them.
+            hash_of: Returns the hash of a persona.
+        """
+        trace = options.get("trace") or Trace()
+        run = start({**options, "trace": trace})
+
+        async def logged(emit: Emit | None) -> Response:
+            noted = Noted(persona, request, trace, options.get("conversation"), hash_of)
+            try:
+                response = await run(noted.noting(emit))
+            except GeneratorExit as error:
+                # The run is closed, and nothing can be awaited any more.
+                self._begin(noted.failed(error))
+                raise
+            except BaseException as error:
+                await self._put(noted.failed(error))
+                raise
+            await self._put(noted.answered(response))
+            return response
+
+        return logged
+
+    def flush(self) -> None:
+        """Wait until every row is written, or could not be."""
+        _join(self._threads)
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        self.flush()
+        self.log.close()
+
+    async def _put(self, noted: Noted) -> None:
+        done = self._begin(noted)
+        if not self.patience or self._stuck:
+            return
+        try:
+            if in_sync():
+                done.result(self.patience)
+            else:
+                await asyncio.wait_for(asyncio.wrap_future(done), self.patience)
+        except TimeoutError:
+            # The rows that come after it would wait as long.
+            self._stuck = True
+
+    def _begin(self, noted: Noted) -> Done:
+        """Begin to write a row; return what ends when it is written, or could not be."""
+        done: Done = concurrent.futures.Future()
+        # From here on it cannot be cancelled.
+        done.set_running_or_notify_cancel()
+        if self._pid != os.getpid():
+            self._begin_anew()
+        with self._lock:
+            full = self._wait != WAIT and len(self._waiting) >= _MOST
+            if not full:
+                self._waiting.append((noted, done))
+            start, self._working = not self._working, True
+        if full:
+            self._warn(f"{self.log.path} has been locked for too long")
+            done.set_result(None)
+        if start:
+            self._start()
+        return done
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._drain, daemon=True)
+        self._threads[:] = [thread]
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process is ending, or has as many threads as it may.
+            self._threads.clear()
+            self._drain()
+
+    def _drain(self) -> None:
+        """Write the rows that wait; the thread ends with the last one."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working = False
+                    return
+                noted, done = self._waiting.popleft()
+            self._write(noted, done)
+
+    def _write(self, noted: Noted, done: Done) -> None:
+        try:
+            values = noted.row().values()
+            secrets = self.secrets() if self.secrets is not None else ()
+            self.log.add(hide(values, secrets), self._wait)
+            self._wait, self._stuck = WAIT, False
+        except LogError as error:
+            if error.locked:
+                self._wait = _AGAIN
+            self._warn(str(error))
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}")
+        finally:
+            done.set_result(None)
+
+    def _warn(self, message: str) -> None:
+        with self._lock:
+            warned, self._warned = self._warned, True
+        if not warned:
+            _log.warning("personakit: not in the run log: %s", message)
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    until = time.monotonic() + WAIT + 5
+    for thread in tuple(threads):
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
