@@ -85,6 +85,8 @@ class Provider:
     def secrets(self, endpoint: Endpoint | None = None) -> list[Secret]:
         """Return what may stand in nothing that is shown: the key, and headers that hold one."""
         values = [Secret(value) for name, value in self.headers if _KEY_HEADER.search(name)]
+        # What follows "Bearer" is the secret of it.
+        values += [Secret(value.reveal().rpartition(" ")[2]) for value in values]
         key = endpoint.api_key if endpoint is not None else None
         return [key, *values] if key else values
 
