@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from personakit.config import Config as Config
+    from personakit.conversation import Conversation as Conversation
     from personakit.drive import Stream as Stream
     from personakit.drive import io as io
     from personakit.drive import sleep as sleep
@@ -84,6 +85,7 @@ _HOME = {
     **dict.fromkeys(("Stream", "io", "sleep"), "drive"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     "Config": "config",
+    "Conversation": "conversation",
     "Persona": "persona",
     "Registry": "registry",
     "Runner": "runner",

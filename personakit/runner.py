@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from personakit import parameters as rules
 from personakit import variables as values_of
@@ -20,6 +20,9 @@ from personakit.plugins import Bound
 from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
 from personakit.trace import Trace
 from personakit.watch import Leaving, Nothing, Watch
+
+if TYPE_CHECKING:
+    from personakit.conversation import Conversation, Setup
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -221,6 +224,17 @@ class Runner(Catalog):
         except Leaving as leaving:
             return leaving.request
         return request
+
+    def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
+        """Return a conversation with a persona, which keeps what is said; see `Conversation`.
+
+        Args:
+            persona: A name, a file's path, or a persona.
+            setup: As in `render`, and `id`, `messages` and `notify`; see `conversation.Setup`.
+        """
+        from personakit.conversation import Conversation  # noqa: PLC0415
+
+        return Conversation(self, self._start, persona, **setup)
 
     def _start(
         self, persona: Reference, prompt: Prompt, options: Options
