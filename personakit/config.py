@@ -117,6 +117,17 @@ def user_folder(environ: Mapping[str, str]) -> Path:
     return platformdirs.user_config_path(APP, appauthor=False)
 
 
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of what is kept for the user, by the rules of the platform."""
+    if os.name == "posix" and not Path("/System/Library").exists():
+        base = environ.get("XDG_DATA_HOME", "")
+        home = environ.get("HOME") or Path.home()
+        return Path(base) / APP if base.strip() else Path(home) / ".local" / "share" / APP
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_data_path(APP, appauthor=False)
+
+
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
