@@ -77,8 +77,11 @@ class Session:
         self.fd, theirs = pty.openpty()
         self.resize(80, 24)
         # Opened by the leader of a session, it becomes the terminal that Ctrl-C and resizing reach.
-        args = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs), *args]
-        self.process = subprocess.Popen(args, start_new_session=True, cwd=folder, env=env)
+        args = ["/bin/sh", "-c", ': <"$0"; exec "$@"', os.ttyname(theirs), *args]
+        self.process = subprocess.Popen(
+            args, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env,
+            start_new_session=True,
+        )  # fmt: skip
         os.close(theirs)
         self.text = ""
         self.seen = 0
@@ -99,6 +102,8 @@ class Session:
         except OSError:
             return False
         self.text += part.decode().replace("\r\n", "\n")
+        if b"\x1b[6n" in part:
+            os.write(self.fd, b"\x1b[1;1R")  # where the cursor is, as a terminal answers
         return bool(part)
 
     def say(self, line: str) -> None:

@@ -123,6 +123,8 @@ class Screen:
             safe = [Segment(common.printable(part.text), part.style) for part in line]
             while safe and not safe[-1].text.strip() and not _filled(safe[-1]):
                 safe.pop()
+            if safe and not _filled(safe[-1]):
+                safe[-1] = Segment(safe[-1].text.rstrip(), safe[-1].style)
             with console.capture() as shown:
                 console.print(Segments(safe), end="")
             made.append((shown.get(), sum(part.cell_length for part in safe), safe))
