@@ -352,7 +352,7 @@ def test_a_window_that_is_resized_in_an_answer(shell: Any, reflows: bool) -> Non
             slow.say(f"Before.\n\n{LONG[:-1]}")
             session.until("n79")
             window.write(session.text[at : session.seen])
-            for columns in (40, 60, 30):
+            for columns in (40, 60, 45):
                 at = session.seen
                 session.resize(columns, 24)
                 if reflows:
