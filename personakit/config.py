@@ -13,9 +13,11 @@ keys go.
     allow_plugins: [redact, cache]      # the only ones that a persona may list; default: all
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
+    log: {max_age: 90d}                 # the run log; `off` for none
 
 Environment: PERSONAKIT_MODEL, PERSONAKIT_PATH (folders, separated as in PATH), PERSONAKIT_PLUGINS
-(the only plugins that may be loaded, separated by commas) and PERSONAKIT_CONFIG.
+(the only plugins that may be loaded, separated by commas), PERSONAKIT_LOG (the file of the run log,
+or ``off``) and PERSONAKIT_CONFIG.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from typing import Any
 from personakit import document, parameters
 from personakit.checks import Checker
 from personakit.errors import ConfigError, PersonaError
+from personakit.logsettings import LogSettings, read_log
 from personakit.providers import BUILT_IN, Provider
 from personakit.uses import read_plugins
 
 APP = "personakit"
-KEYS = ("model", "path", "parameters", "plugins", "allow_plugins", "providers")
+KEYS = ("model", "path", "parameters", "plugins", "allow_plugins", "providers", "log")
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
@@ -53,6 +56,7 @@ class Config:
         plugins: Plugins around every persona's own, as in a persona's `plugins:`.
         allow_plugins: The only plugins that personas may list; None for all.
         providers: Providers by name: the built-in ones and the user's own.
+        log: How the run log is kept.
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment that keys and addresses are taken from.
         file: The file it was read from; empty for none.
@@ -64,6 +68,7 @@ class Config:
     plugins: tuple[Any, ...] = ()
     allow_plugins: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
+    log: LogSettings = field(default_factory=LogSettings)
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str = ""
@@ -93,6 +98,8 @@ class Config:
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
         path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
+        if env.get("PERSONAKIT_LOG") == "off":
+            data["log"] = LogSettings(on=False)
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}
         return cls(
@@ -158,6 +165,7 @@ class _Reader(Checker):
             "plugins": lambda value: read_plugins(self, value),
             "allow_plugins": lambda value: frozenset(self.texts(value, "allow_plugins")),
             "providers": self.providers,
+            "log": lambda value: read_log(self, value),
         }
         found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
         if self.problems:

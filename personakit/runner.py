@@ -12,7 +12,7 @@ from personakit import variables as values_of
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
-from personakit.drive import Emit, Run, Stream, adrive, drive
+from personakit.drive import Emit, Run, Stream, adrive, drive, io
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
@@ -23,6 +23,8 @@ from personakit.watch import Leaving, Nothing, Watch
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation, Setup
+    from personakit.recorder import Recorder
+    from personakit.runlog import RunLog
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -37,6 +39,7 @@ class Options(TypedDict, total=False):
         parameters: As in `Runner.render`.
         trace: A new `Trace`, which is filled with what each layer does.
         max_rounds: How often the model may be called when it calls tools; default 10.
+        conversation: The conversation that the run is part of, for the run log.
     """
 
     variables: Mapping[str, Any] | None
@@ -44,6 +47,7 @@ class Options(TypedDict, total=False):
     parameters: Mapping[str, Any] | None
     trace: Trace | None
     max_rounds: int
+    conversation: str | None
 
 
 class SendsRequests(Protocol):
@@ -62,6 +66,8 @@ class Runner(Catalog):
         path: Folders of personas to search before all others.
         plugins: Plugins around those of the config and of every persona: names or objects.
         backend: What sends the requests; None for the openai client.
+        log: True to log runs in the user's run log, or a log of your own; None for what the config
+            says, by default not to. With ``log: off`` in the config nothing is logged.
     """
 
     def __init__(
@@ -71,9 +77,15 @@ class Runner(Catalog):
         path: Iterable[str | Path] = (),
         plugins: Iterable[Any] = (),
         backend: SendsRequests | None = None,
+        log: RunLog | Recorder | bool | None = None,
     ) -> None:
         super().__init__(config or Config.read(), tuple(map(Path, path)), tuple(plugins))
         self._backend = backend
+        self._recorder: Recorder | None = None
+        if self.config.log.on and (self.config.log.python if log is None else log is not False):
+            from personakit.recorder import Recorder  # noqa: PLC0415
+
+            self._recorder = Recorder.of(log, self.config)
 
     # --- the way of the data -------------------------------------------------------------------
 
@@ -241,7 +253,10 @@ class Runner(Catalog):
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = self.load(persona)
         request = self._ready(found, prompt, options)
-        return self._run(found, request, self._openai(), options)
+        run = functools.partial(self._run, found, request, self._openai())
+        if self._recorder is None:
+            return run(options)
+        return self._recorder.around(found, request, options, run, self.hash)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
         if isinstance(prompt, Request):
@@ -308,13 +323,17 @@ class Runner(Catalog):
         return self._backend
 
     def close(self) -> None:
-        """Close the connections of the sync API; a later run opens new ones."""
+        """Close the connections of the sync API, and the run log; a later run opens new ones."""
+        if self._recorder is not None:
+            self._recorder.close()
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             clients.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
+        """Close the connections of the running event loop, and the run log."""
+        if self._recorder is not None:
+            await io(self._recorder.close)()
         clients = getattr(self._backend, "clients", None)
         if clients is not None:
             await clients.aclose()

@@ -17,6 +17,7 @@ COMMANDS = {
     "chat": "Talk with a persona.",
     "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
+    "log": "Find runs again: list, show, search, replay, export, remove.",
     "new": "Write a new persona file.",
     "plugins": "List the installed plugins, show one, or write a new one.",
     "render": "Show the messages that a persona makes, without sending anything.",

@@ -14,10 +14,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit import document, parameters
+from personakit.config import Config
 from personakit.errors import UsageError, VariableError, did_you_mean
 
 if TYPE_CHECKING:
     from personakit.persona import Persona
+    from personakit.recorder import Recorder
     from personakit.runner import Runner
 
 
@@ -38,15 +40,30 @@ class PersonaName(click.ParamType[str]):
         return items or [CompletionItem(incomplete, type="file")]
 
 
-def runner() -> Runner:
-    """Return the runner that every command uses."""
-    from personakit.runner import default_runner  # noqa: PLC0415
+def runner(*, log: bool | None = None) -> Runner:
+    """Return the runner that every command uses.
 
-    made = default_runner()
+    Args:
+        log: For a command that runs personas: whether its runs are logged, unless the config has
+            ``log: off``. The row is written while the answer is printed already.
+    """
+    from personakit.runner import Runner, default_runner  # noqa: PLC0415
+
+    if log is None:
+        made = default_runner()
+    else:
+        config = Config.read()
+        made = Runner(config, log=_recorder(config) if log and config.log.on else False)
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(made.close)
     return made
+
+
+def _recorder(config: Config) -> Recorder:
+    from personakit.recorder import Recorder  # noqa: PLC0415
+
+    return Recorder.of(None, config, patience=0)
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:

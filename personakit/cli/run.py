@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
 @click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
               "whether it held the answer, and the time it took.")  # fmt: skip
+@click.option("--no-log", is_flag=True, help="Do not log this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(
     persona: str,
@@ -31,6 +32,7 @@ def command(
     stream: bool | None,
     dry_run: bool,
     traced: bool,
+    no_log: bool,
     **options: Any,
 ) -> int:
     """Run PERSONA and print the answer.
@@ -42,7 +44,7 @@ def command(
       cat notes.txt | personakit run summarizer
       git diff | personakit run code-reviewer "Look for races." -
     """  # noqa: D301
-    runner = common.runner()
+    runner = common.runner(log=not no_log)
     found = runner.load(persona)
     model, as_json = options.pop("model"), options.pop("as_json")
     request = {"model": model, **common.chosen(found, **options)}

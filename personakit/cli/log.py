@@ -1,0 +1,282 @@
+"""`personakit log`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from personakit.cli import common
+from personakit.cli.groups import Group
+from personakit.config import Config
+from personakit.errors import UsageError
+
+if TYPE_CHECKING:
+    from personakit.runlog import RunLog
+    from personakit.runschema import Where
+
+
+class RunId(click.ParamType[str]):
+    """The id of a run, completed by the shell."""
+
+    name = "run"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the last runs whose ids begin with what is typed."""
+        from personakit.cli.logview import SHORT, said  # noqa: PLC0415
+
+        rows = [row for row in _log().find(limit=100) if row.id.startswith(incomplete)]
+        items = [CompletionItem(row.id[:SHORT], help=f"{row.persona}: {said(row)}") for row in rows]
+        return [*items, CompletionItem("last")] if "last".startswith(incomplete) else items
+
+
+def filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose runs."""
+    decorators = (
+        click.option("--persona", metavar="NAME", help="Those of a persona."),
+        click.option("-m", "--model", metavar="MODEL", help="Those of a model, with or without "
+                     "its provider."),
+        click.option("--conversation", metavar="ID", help="Those of a conversation."),
+        click.option("--since", metavar="WHEN", help="Those of the last 7d, 12h, … or since a "
+                     "date such as 2026-01-31."),
+        click.option("--before", metavar="WHEN", help="Those older than 30d, … or than a date."),
+        click.option("--failed/--ok", default=None, help="Those that failed, or those that did "
+                     "not."),
+    )  # fmt: skip
+    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("log", cls=Group)
+def command() -> None:
+    """Find runs again: what was asked, what was answered, and what it took.
+
+    A run is named by its id, the beginning of it, or `last`.
+    """
+
+
+@command.command("list")
+@filters
+@click.option("-n", "number", type=click.IntRange(0), default=20, show_default=True,
+              help="How many; 0 for all.")  # fmt: skip
+@as_json
+def list_(number: int, as_json: bool, **chosen: Any) -> None:
+    """List runs, the newest first."""
+    from personakit.cli.logview import show_rows  # noqa: PLC0415
+
+    log = _log()
+    rows = log.find(_where(chosen), number or None)
+    if as_json:
+        common.print_json([row.to_json() for row in rows])
+    elif not show_rows(rows):
+        _nothing(log)
+
+
+@command.command("show")
+@click.argument("run", type=RunId(), default="last")
+@click.option("--trace", "traced", is_flag=True, help="Show what each plugin changed.")
+@as_json
+def show(run: str, traced: bool, as_json: bool) -> None:
+    """Show a run: the request, the answer, and what each layer did. Default: the last one."""
+    from personakit.cli.logview import show_row  # noqa: PLC0415
+
+    row = _log().get(run)
+    common.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
+
+
+@command.command("search")
+@click.argument("words", nargs=-1, required=True)
+@filters
+@click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True,
+              help="How many.")  # fmt: skip
+@as_json
+def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) -> None:
+    """Find the runs in which all WORDS stand, in the prompt, the answer or a tool's result.
+
+    A word that ends in `*` stands for all that begin so.
+    """
+    from personakit.cli.logview import plain_excerpt, show_found  # noqa: PLC0415
+
+    log = _log()
+    found = log.search(" ".join(words), _where(chosen), number)
+    if as_json:
+        rows = [{**one.row.to_json(), "excerpt": plain_excerpt(one)} for one in found]
+        common.print_json(rows)
+    elif found:
+        show_found(found)
+    else:
+        _nothing(log)
+
+
+@command.command("stats")
+@click.option("--by", type=click.Choice(("persona", "model", "day")), default="persona",
+              show_default=True, help="What the figures are for.")  # fmt: skip
+@filters
+@as_json
+def stats(by: str, as_json: bool, **chosen: Any) -> None:
+    """Show how many runs there were, how many failed, and what they took."""
+    import dataclasses  # noqa: PLC0415
+
+    from personakit.cli.logview import show_sums  # noqa: PLC0415
+
+    log, where = _log(), _where(chosen)
+    if as_json:
+        groups = {
+            name: [dataclasses.asdict(one) for one in log.sums(name, where)]
+            for name in ("persona", "model", "day")
+        }
+        total = [dataclasses.asdict(one) for one in log.sums("", where)]
+        size = log.path.stat().st_size if log.path.exists() else 0
+        common.print_json({"path": str(log.path), "bytes": size, "total": total, **groups})
+    elif not show_sums(by, log.sums(by, where), log.sums("", where)):
+        _nothing(log)
+
+
+@command.command("rm")
+@click.argument("runs", nargs=-1, type=RunId())
+@filters
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def remove(runs: tuple[str, ...], everything: bool, yes: bool, **chosen: Any) -> None:
+    """Remove runs for good: those of the ids, or those that the options choose."""
+    log = _log()
+    given = any(value is not None for value in chosen.values())
+    if sum((bool(runs), everything, given)) != 1:
+        raise UsageError("name runs by their ids, or choose them with --before 30d or --all")
+    ids = sorted({log.get(run).id for run in runs})
+    where = _where(chosen)
+    count = len(ids) or sum(found.runs for found in log.sums("", where))
+    if not count:
+        _nothing(log)
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{_runs(count)} would be removed; say so with -y")
+        click.confirm(f"Remove {_runs(count)} from {log.path}?", abort=True, err=True)
+    click.echo(f"{_runs(log.remove(where, ids))} removed", err=True)
+
+
+@command.command("export")
+@filters
+@click.option("-o", "--output", metavar="FILE", default="-", help="Where to. Default: standard "
+              "output.")  # fmt: skip
+def export(output: str, **chosen: Any) -> None:
+    """Write runs as JSON, one on each line, the oldest first."""
+    rows = _log().find(_where(chosen), oldest_first=True)
+    lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in rows)
+    if output == "-":
+        for line in lines:
+            click.echo(line, nl=False)
+        return
+    _write(Path(output).expanduser(), lines)
+
+
+@command.command("replay")
+@click.argument("run", type=RunId(), default="last")
+@click.option("-m", "--model", metavar="MODEL", help="Ask another model.")
+@click.option("--no-log", is_flag=True, help="Do not log this run.")
+@as_json
+def replay(run: str, model: str | None, no_log: bool, as_json: bool) -> int:
+    """Send the request of a run again, and show how the answer differs.
+
+    The plugins are those that the persona lists now. Exits with 1 when the answers differ.
+    """
+    from personakit.cli.logview import show_replay  # noqa: PLC0415
+
+    return show_replay(_log().get(run), model, no_log=no_log, as_json=as_json)
+
+
+@command.command("repair")
+def repair() -> None:
+    """Check the log, and mend it where it is damaged. The damaged file is kept."""
+    from personakit import salvage  # noqa: PLC0415
+
+    log = _log()
+    if not log.path.exists():
+        _nothing(log)
+        return
+    done = salvage.repair(log)
+    if done.aside is None:
+        click.echo(f"{log.path} is in order: {_runs(done.runs)}")
+    else:
+        click.echo(f"{log.path} was damaged; {_runs(done.runs)} could be read and are in a new one")
+        click.echo(f"the damaged file is {done.aside}")
+
+
+def _log() -> RunLog:
+    from personakit.runlog import RunLog  # noqa: PLC0415
+
+    made = RunLog.of(Config.read())
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(made.close)
+    return made
+
+
+def _where(chosen: dict[str, Any]) -> Where:
+    from personakit.runschema import Where  # noqa: PLC0415
+
+    moments = {
+        name: None if chosen[name] is None else moment(chosen[name], f"--{name}")
+        for name in ("since", "before")
+    }
+    return Where(**{**chosen, **moments})
+
+
+def moment(text: str, option: str) -> float:
+    """Return the Unix time of an age such as ``7d``, or of a date.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from personakit.logsettings import seconds  # noqa: PLC0415
+
+    try:
+        return time.time() - seconds(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"{option} takes an age such as 7d, 12h or 2w, or a date such as 2026-01-31 or "
+            f"2026-01-31T18:00; found {text!r}"
+        ) from None
+
+
+def _write(path: Path, lines: Iterator[str]) -> None:
+    """Write a file as a whole, readable by the user alone."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        made = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(made, "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.writelines(lines)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"--output: cannot write {path}: {error.strerror}") from None
+
+
+def _nothing(log: RunLog) -> None:
+    found = "no such runs" if log.path.exists() else "no runs are logged yet"
+    click.echo(f"{found} ({log.path})", err=True)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"

@@ -1,0 +1,227 @@
+"""Showing runs of the log: a list, one run, figures, and how a new answer differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from personakit.cli import common
+from personakit.cli.render import show_request
+from personakit.runlog import MARKS, Found, Sum
+
+if TYPE_CHECKING:
+    from personakit.messages import Message
+    from personakit.rows import Row
+
+SHORT = 14
+"""Digits of an id that are shown: the microsecond of the run's start."""
+_WIDTH = 48
+
+
+def show_rows(rows: Iterable[Row]) -> bool:
+    """Print a line for each run; return whether there was one."""
+    cells = [
+        (
+            row.id[:SHORT],
+            _when(row.timings.started),
+            row.persona,
+            row.model,
+            str(row.usage.total_tokens) if row.usage else "",
+            f"{row.timings.total:.1f}",
+            row.error["type"] if row.error else row.finish_reason or "",
+            said(row),
+        )
+        for row in rows
+    ]
+    if cells:
+        head = ("id", "when", "persona", "model", "tokens", "seconds", "ended", "prompt")
+        common.table(head, cells)
+    return bool(cells)
+
+
+def said(row: Row) -> str:
+    """Return the beginning of what the user said."""
+    return _brief(row.asked, _WIDTH)
+
+
+def show_row(row: Row, *, traced: bool) -> None:
+    """Print a run for people."""
+    head = [
+        ("run", row.id),
+        ("when", _when(row.timings.started, "%Y-%m-%d %H:%M:%S")),
+        ("persona", " ".join(filter(None, (row.persona, row.version, row.path)))),
+        ("hash", row.hash),
+        ("conversation", row.conversation or ""),
+        ("answered by", row.answered_by if row.answered_by != row.model else ""),
+        ("took", _took(row)),
+        ("used", _used(row)),
+    ]
+    for name, value in head:
+        if value:
+            click.echo(f"{name + ':':<14}{common.printable(value)}")
+    click.echo()
+    show_request(row.rendered)
+    if row.sent is not None:
+        click.secho("--- sent, after the plugins", dim=True)
+        show_request(row.sent)
+    for message in row.messages[:-1]:
+        _show_message(message)
+    if row.text or not row.error:
+        click.secho(f"--- answer{' (it broke off)' if row.error else ''}", dim=True)
+        common.print_answer(row.text.rstrip("\n"))
+    for call in row.messages[-1].tool_calls if row.messages else ():
+        click.echo(common.printable(f"calls {call.name} {call.arguments}"))
+    if row.error:
+        click.secho(f"--- {row.error['type']}", dim=True)
+        click.echo(common.printable(row.error["message"]))
+    if row.trace:
+        click.secho("--- trace", dim=True)
+    for step in row.trace:
+        _show_step(step, traced=traced)
+
+
+def _show_message(message: Message) -> None:
+    click.secho(f"--- {message.role}", dim=True)
+    if message.text:
+        common.print_answer(message.text.rstrip("\n"))
+    for call in message.tool_calls:
+        click.echo(common.printable(f"calls {call.name} {call.arguments}"))
+
+
+def _show_step(step: Any, *, traced: bool) -> None:
+    indent = "  " * step["depth"]
+    name = step["plugin"] or step.get("tool") or "model"
+    parts = [name, step["way"], f"{step['seconds'] * 1000:.1f} ms"]
+    if step.get("sent"):
+        parts.append(f"sent {step['sent']} times")
+    if step.get("attempts"):
+        parts.append(f"{step['attempts']} attempts")
+    if step.get("error"):
+        parts.append(step["error"].partition("\n")[0])
+    changed = [kind for kind in ("request", "response") if step.get(kind)]
+    if changed and not traced:
+        parts.append(f"changed the {' and the '.join(changed)}")
+    click.echo(indent + common.printable(", ".join(parts)))
+    for kind in changed if traced else ():
+        click.echo(f"{indent}  {kind}:")
+        for line in step[kind].splitlines()[2:]:
+            color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+            click.echo(f"{indent}    {click.style(common.printable(line), fg=color)}")
+
+
+def plain_excerpt(found: Found) -> str:
+    """Return the words around what a search found, without its marks."""
+    return found.excerpt.replace(MARKS[0], "").replace(MARKS[1], "")
+
+
+def show_found(found: Iterable[Found]) -> None:
+    """Print what a search found: a line for each run, and the words around."""
+    for one in found:
+        row = one.row
+        line = f"{row.id[:SHORT]}  {_when(row.timings.started)}  {row.persona}  {row.model}"
+        click.secho(common.printable(line), fg="cyan")
+        parts = one.excerpt.replace(MARKS[1], MARKS[0]).split(MARKS[0])
+        shown = [_flat(part) for part in parts]
+        if len(shown) == 1:
+            shown = [_brief(shown[0], 200)]
+        text = "".join(click.style(t, bold=True) if i % 2 else t for i, t in enumerate(shown))
+        click.echo(f"  {text.strip()}")
+
+
+def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
+    """Print figures; return whether there were any."""
+    if not groups:
+        return False
+    cells = [
+        (
+            one.name or ("all" if one in total else "(none)"),
+            str(one.runs),
+            str(one.failed),
+            str(one.prompt_tokens),
+            str(one.completion_tokens),
+            _cost(one),
+            f"{one.seconds:.1f}",
+        )
+        for one in (*groups, *total)
+    ]
+    head = (by, "runs", "failed", "prompt tokens", "answer tokens", "cost", "seconds each")
+    common.table(head, cells)
+    return True
+
+
+def show_replay(row: Row, model: str | None, *, no_log: bool, as_json: bool) -> int:
+    """Send the request of a run again; print how the answer differs."""
+    from personakit.checking import diff  # noqa: PLC0415
+
+    runner = common.runner(log=not no_log)
+    persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
+    if runner.hash(persona) != row.hash:
+        click.echo(
+            f"personakit: {row.persona} has changed since; the request is that of the log, the "
+            f"plugins are those of today",
+            err=True,
+        )
+    # A tool of the log is a description alone; those of today's plugins can be called.
+    request = row.rendered.replace(tools=(), model=model or row.model)
+    response = runner.run(persona, request)
+    names = (row.answered_by or row.model, response.model or request.model)
+    if names[0] == names[1]:
+        names = (f"{names[0]} ({_when(row.timings.started)})", f"{names[1]} (now)")
+    calls = [[(c.name, c.arguments) for c in found.tool_calls] for found in (row, response)]
+    before, after = (
+        [*text.splitlines(), *(f"calls {name} {given}" for name, given in asked)]
+        for text, asked in zip((row.text, response.text), calls, strict=True)
+    )
+    same = before == after
+    if as_json:
+        common.print_json({"run": row.id, "same": same, "before": row.text, "after": response.text})
+    elif same:
+        click.echo("the answer is the same", err=True)
+    else:
+        common.print_answer(diff(before, after, names))
+    return 0 if same else 1
+
+
+def _when(moment: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    try:
+        return datetime.fromtimestamp(moment).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return time.strftime(form, time.gmtime(0))
+
+
+def _took(row: Row) -> str:
+    first = row.timings.first_text
+    return f"{row.timings.total:.2f} s" + (f", first text {first:.2f} s" if first else "")
+
+
+def _used(row: Row) -> str:
+    usage = row.usage
+    parts = [f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"] if usage else []
+    if row.cost is not None:
+        parts.append(f"${row.cost:.6f}")
+    if row.calls > 1:
+        parts.append(f"{row.calls} calls of the model")
+    if not row.calls and not row.error:
+        parts.append("the model was not asked")
+    return ", ".join(parts)
+
+
+def _cost(one: Sum) -> str:
+    if one.unknown == one.runs:
+        return "unknown"
+    return f"${one.cost:.4f}" + (f" + {one.unknown} unknown" if one.unknown else "")
+
+
+def _brief(text: str, most: int) -> str:
+    flat = _flat(text)
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def _flat(text: str) -> str:
+    """Return a text on one line; only what will be shown of it is looked at."""
+    return common.printable(text[:2000].replace("\n", " "))

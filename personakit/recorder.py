@@ -1,0 +1,182 @@
+"""Recorder: puts every run of a runner into the run log, at its end, however it ends.
+
+A log that cannot be written costs one warning, and never an answer. Each row is written in a thread
+of its own, so that a log which is locked, or on a disk that does not answer, holds nobody up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from personakit.config import Config
+from personakit.database import WAIT, LogError
+from personakit.drive import Emit, io
+from personakit.messages import Request, Response
+from personakit.noted import Noted
+from personakit.persona import Persona
+from personakit.rowdata import dumps
+from personakit.runlog import RunLog
+from personakit.trace import Trace
+
+PATIENCE = 3.0
+"""Seconds that a run in Python waits for its row; after that the thread goes on alone."""
+_AGAIN = 0.1
+_MOST = 1000
+_SECRET_HEADERS = ("auth", "key", "token", "secret", "cookie")
+_SHORTEST_SECRET = 8
+
+RunIt = Callable[[Emit | None], Coroutine[Any, Any, Response]]
+
+_log = logging.getLogger("personakit")
+
+
+class Recorder:
+    """Writes the runs of a runner into a log.
+
+    Args:
+        log: The log.
+        config: Whose keys are left out wherever they stand.
+        patience: Seconds that a run waits for its row before it gives its answer back.
+    """
+
+    def __init__(self, log: RunLog, config: Config, *, patience: float = PATIENCE) -> None:
+        self.log = log
+        self.patience = patience
+        self._config = config
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._warned = False
+        self._stuck = False
+        self._wait = WAIT
+        # A row that is still being written when the process ends is waited for.
+        weakref.finalize(self, _join, self._threads)
+
+    @classmethod
+    def of(
+        cls,
+        log: RunLog | Recorder | bool | None,
+        config: Config,
+        *,
+        patience: float = PATIENCE,
+    ) -> Recorder:
+        """Return what writes into a log, or into the user's."""
+        if isinstance(log, Recorder):
+            return log
+        found = log if isinstance(log, RunLog) else RunLog.of(config)
+        return cls(found, config, patience=patience)
+
+    def around(
+        self,
+        persona: Persona,
+        request: Request,
+        options: Mapping[str, Any],
+        start: Callable[[Any], RunIt],
+        hash_of: Callable[[Persona], str],
+    ) -> RunIt:
+        """Return a run that is logged.
+
+        Args:
+            persona: Who runs.
+            request: The request as rendered.
+            options: The options of the run.
+            start: Returns the run, given its options with a trace in them.
+            hash_of: Returns the hash of a persona.
+        """
+        trace = options.get("trace") or Trace()
+        run = start({**options, "trace": trace})
+
+        async def logged(emit: Emit | None) -> Response:
+            noted = Noted(persona, request, trace, options.get("conversation"), hash_of)
+            try:
+                response = await run(noted.noting(emit))
+            except GeneratorExit as error:
+                # The run is closed, and nothing can be awaited any more.
+                self._begin(noted.failed(error))
+                raise
+            except BaseException as error:
+                await self._put(noted.failed(error))
+                raise
+            await self._put(noted.answered(response))
+            return response
+
+        return logged
+
+    def flush(self) -> None:
+        """Wait until every row is written, or could not be."""
+        _join(self._threads)
+
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        self.flush()
+        self.log.close()
+
+    async def _put(self, noted: Noted) -> None:
+        thread = self._begin(noted)
+        if thread is not None and self.patience and not self._stuck:
+            await io(thread.join)(self.patience)
+            self._stuck = thread.is_alive()
+
+    def _begin(self, noted: Noted) -> threading.Thread | None:
+        """Begin to write a row; return the thread that does."""
+        with self._lock:
+            self._threads[:] = [thread for thread in self._threads if thread.is_alive()]
+        if self._stuck and len(self._threads) >= _MOST:
+            self._warn(f"{self.log.path} has been locked for too long")
+            return None
+        thread = threading.Thread(target=self._write, args=(noted,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process is ending, or has as many threads as it may.
+            self._write(noted)
+            return None
+        self._threads.append(thread)
+        return thread
+
+    def _write(self, noted: Noted) -> None:
+        try:
+            values = noted.row().values()
+            for secret in self._secrets():
+                values = {key: _without(value, secret) for key, value in values.items()}
+            self.log.add(values, self._wait)
+            self._wait, self._stuck = WAIT, False
+        except LogError as error:
+            if error.locked:
+                self._wait = _AGAIN
+            self._warn(str(error))
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}")
+
+    def _warn(self, message: str) -> None:
+        with self._lock:
+            warned, self._warned = self._warned, True
+        if not warned:
+            _log.warning("personakit: not in the run log: %s", message)
+
+    def _secrets(self) -> set[str]:
+        """Return the keys that the config knows, which a plugin or an upstream may have quoted."""
+        found = set()
+        for provider in self._config.providers.values():
+            found |= {provider.api_key, self._config.environ.get(provider.key_env, "").strip()}
+            for name, value in provider.headers:
+                if any(word in name.lower() for word in _SECRET_HEADERS):
+                    found |= {value, value.rpartition(" ")[2]}
+        return {secret for secret in found if len(secret) >= _SHORTEST_SECRET}
+
+
+def _without(value: Any, secret: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value.replace(secret, "***").replace(dumps(secret)[1:-1], "***")
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    until = time.monotonic() + WAIT + 5
+    for thread in tuple(threads):
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))

@@ -1,0 +1,192 @@
+"""One row of the run log: what is kept of a run, out of the run and out of the database."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from personakit.messages import Message, Request, Timings, ToolCall, Usage
+from personakit.rowdata import dumps, read_message, read_request, storable, write_request
+
+COLUMNS = (
+    "id time persona version hash path model answered_by conversation variables request sent asked "
+    "text tools finish_reason messages prompt_tokens completion_tokens total_tokens cost seconds "
+    "first_text calls trace error_type error response_id"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run in the log.
+
+    Attributes:
+        id: 32 hex digits that sort by time; the first 14 of them are usually enough.
+        rendered: The request as it was rendered: the history and the prompt, before any plugin.
+        persona: The persona's name.
+        version: The persona's own version; empty for none.
+        hash: ``sha256:…`` over everything of the persona that can change a request.
+        path: The persona's file.
+        conversation: What the runs of one conversation have in common; None for a single run.
+        sent: The request as it left, where plugins had changed it; None where not.
+        text: The answer; of a run that failed what had arrived of it.
+        finish_reason: Why the model stopped.
+        messages: What the run added to the conversation; empty when it failed.
+        answered_by: The model that answered, as the upstream names it.
+        response_id: The upstream's name for the answer.
+        usage: The tokens; None when unknown.
+        cost: US dollars; None when unknown.
+        timings: When and how long.
+        calls: How often the model was called.
+        trace: What each layer did: plugin, hook, depth, way and seconds, and what it changed.
+        error: What ended the run: type and message; None when it succeeded.
+    """
+
+    id: str
+    rendered: Request
+    persona: str = ""
+    version: str = ""
+    hash: str = ""
+    path: str = ""
+    conversation: str | None = None
+    sent: Request | None = None
+    text: str = ""
+    finish_reason: str | None = None
+    messages: tuple[Message, ...] = ()
+    answered_by: str = ""
+    response_id: str = ""
+    usage: Usage | None = None
+    cost: float | None = None
+    timings: Timings = field(default_factory=lambda: Timings(time.time(), 0.0))
+    calls: int = 0
+    trace: tuple[Mapping[str, Any], ...] = ()
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that was asked for: ``provider/model``."""
+        return self.rendered.model
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The values that the templates were rendered with."""
+        return self.rendered.variables
+
+    @property
+    def asked(self) -> str:
+        """What the user said last."""
+        said = (m.text for m in reversed(self.rendered.messages) if m.role == "user")
+        return next(said, "")
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What the model asked for in all its answers."""
+        return tuple(call for message in self.messages for call in message.tool_calls)
+
+    def values(self) -> dict[str, Any]:
+        """Return what stands in the columns of the database."""
+        usage = self.usage
+        error = self.error or {}
+        return {
+            "id": self.id,
+            "time": self.timings.started,
+            "persona": storable(self.persona),
+            "version": storable(self.version),
+            "hash": self.hash,
+            "path": storable(self.path),
+            "model": storable(self.model),
+            "answered_by": storable(self.answered_by),
+            "conversation": None if self.conversation is None else storable(self.conversation),
+            "variables": dumps(self.variables),
+            "request": dumps(write_request(self.rendered)),
+            "sent": None if self.sent is None else dumps(write_request(self.sent)),
+            "asked": storable(self.asked),
+            "text": storable(self.text),
+            "tools": storable(_exchanged(self.messages)) or None,
+            "finish_reason": self.finish_reason and storable(self.finish_reason),
+            "messages": dumps([message.to_api() for message in self.messages]),
+            "prompt_tokens": usage and _integer(usage.prompt_tokens),
+            "completion_tokens": usage and _integer(usage.completion_tokens),
+            "total_tokens": usage and _integer(usage.total_tokens),
+            "cost": self.cost,
+            "seconds": self.timings.total,
+            "first_text": self.timings.first_text,
+            "calls": self.calls,
+            "trace": dumps(self.trace),
+            "error_type": self.error and storable(str(error.get("type", ""))),
+            "error": self.error and dumps(self.error),
+            "response_id": storable(self.response_id),
+        }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Row:
+        """Return the row that the columns of the database hold."""
+        variables = json.loads(values["variables"])
+        rendered = read_request(values["request"], values["persona"], variables)
+        sent = values["sent"]
+        used = [values[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+        taken = (
+            "id persona version hash path conversation text finish_reason answered_by response_id "
+            "cost calls"
+        ).split()
+        return cls(
+            rendered=rendered,
+            sent=sent and read_request(sent, values["persona"], variables),
+            messages=tuple(read_message(message) for message in json.loads(values["messages"])),
+            usage=None if None in used else Usage(*used),
+            timings=Timings(values["time"], values["seconds"], values["first_text"]),
+            trace=tuple(json.loads(values["trace"])),
+            error=values["error"] and json.loads(values["error"]),
+            **{name: values[name] for name in taken},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain data, for ``--json`` and for export."""
+        values = self.values()
+        taken = ("id", "time", "persona", "version", "hash", "path", "model", "answered_by")
+        usage = ("prompt_tokens", "completion_tokens", "total_tokens")
+        timings = ("seconds", "first_text")
+        return {
+            **{name: values[name] for name in (*taken, "response_id", "conversation")},
+            "variables": json.loads(values["variables"]),
+            "request": json.loads(values["request"]),
+            "sent": values["sent"] and json.loads(values["sent"]),
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "messages": json.loads(values["messages"]),
+            "usage": self.usage and {name: values[name] for name in usage},
+            "cost": self.cost,
+            **{name: values[name] for name in timings},
+            "calls": self.calls,
+            "trace": json.loads(values["trace"]),
+            "error": self.error and json.loads(values["error"]),
+        }
+
+
+def new_id(started: float) -> str:
+    """Return the id of a run: the microseconds of its start, and enough that is random.
+
+    Args:
+        started: Unix time in seconds.
+    """
+    return f"{first_id(started)}{os.urandom(9).hex()}"
+
+
+def first_id(moment: float) -> str:
+    """Return what the ids of the runs of a moment begin with."""
+    return f"{max(0, int(moment * 1_000_000)):014x}"
+
+
+def _exchanged(messages: Sequence[Message]) -> str:
+    """Return what tools were asked and what they said, for the search."""
+    asked = (f"{c.name} {c.arguments}" for message in messages for c in message.tool_calls)
+    said = (message.text for message in messages if message.role == "tool")
+    return "\n".join((*asked, *said))
+
+
+def _integer(value: Any) -> int | None:
+    """Return a count that SQLite can hold; an upstream can report any."""
+    return value if isinstance(value, int) and abs(value) < 2**63 else None

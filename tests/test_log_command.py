@@ -1,0 +1,351 @@
+"""`personakit log`, and the commands that log what they run."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit import Message, Request, Response, Runner, hookimpl
+from personakit.config import Config
+from personakit.rows import Row, new_id
+from personakit.runlog import RunLog
+from personakit.testing import Server, Upstream, persona
+
+KEY = "sk-canary-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(["Hello from Lyon.", "Another answer."]) as made:
+        yield made
+
+
+@pytest.fixture
+def run(shell: Any, server: Server) -> Any:
+    """Run `personakit` where there is a persona and a model."""
+    shell.write("personas/ann.yaml", "system: You are Ann.\nmodel: openai/test-model\n")
+    shell.env |= {**server.environ(), "OPENAI_API_KEY": KEY}
+    return shell
+
+
+def path(shell: Any) -> Path:
+    return Path(shell.env["HOME"]) / ".local" / "share" / "personakit" / "runs.db"
+
+
+def test_a_run_is_logged_and_found_again(run: Any) -> None:
+    assert run("run", "ann", "Hi there!").returncode == 0
+    listed = run("log", "list")
+    (line,) = listed.stdout.splitlines()
+    run_id, when, *cells = line.split("\t")
+    assert re.fullmatch("[0-9a-f]{14}", run_id)
+    assert when.startswith(time.strftime("%Y-"))
+    assert cells[:3] == ["ann", "openai/test-model", "21"]
+    assert cells[-2:] == ["stop", "Hi there!"]
+
+    shown = run("log", "show", run_id).stdout
+    assert "--- system\nYou are Ann.\n--- user\nHi there!\n" in shown
+    assert "--- answer\nHello from Lyon.\n" in shown
+    assert "used:         5 + 16 tokens" in shown
+    assert "--- trace\nmodel, answered, " in shown
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert row["request"]["messages"][1] == {"role": "user", "content": "Hi there!"}
+    assert (row["text"], row["error"], row["sent"]) == ("Hello from Lyon.", None, None)
+    assert json.loads(run("log", "list", "--json").stdout) == [row]
+
+    assert "Hello from Lyon." in run("log", "search", "lyon").stdout
+    found = json.loads(run("log", "search", "lyon", "hello", "--json").stdout)
+    assert found == [{**row, "excerpt": "Hello from Lyon."}]
+    assert json.loads(run("log", "export").stdout) == row
+    stats = json.loads(run("log", "stats", "--json").stdout)
+    assert stats["path"] == str(path(run))
+    assert [one["name"] for one in stats["persona"]] == ["ann"]
+    assert [one["name"] for one in stats["model"]] == ["openai/test-model"]
+    (total,) = stats["total"]
+    assert (total["runs"], total["failed"], total["prompt_tokens"]) == (1, 0, 5)
+    lines = run("log", "stats", "--by", "model").stdout.splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [["openai/test-model", "1"], ["all", "1"]]
+
+
+@pytest.mark.parametrize("how", [["--stream"], ["--no-stream"], ["--json"], ["--trace"]])
+def test_every_way_to_run_is_logged(how: list[str], run: Any) -> None:
+    done = run("run", "ann", "Hi!", *how)
+    assert done.returncode == 0
+    assert len(run("log", "list").stdout.splitlines()) == 1
+
+
+def test_a_run_that_fails_is_logged_and_the_key_is_not(run: Any, server: Server) -> None:
+    server.answers = [{"error": {"message": f"bad key {KEY}"}}]
+    done = run("run", "ann", "Hi!")
+    assert done.returncode == 1
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert row["error"]["type"] == "InvalidAnswer" or row["error"]["message"]
+    assert len(run("log", "list", "--failed").stdout.splitlines()) == 1
+    assert run("log", "list", "--ok").stdout == ""
+    for file in path(run).parent.iterdir():
+        assert b"canary" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "config", "env"),
+    [
+        (["--no-log"], "", {}),
+        (["--no-log"], "log: {python: true}", {}),
+        ([], "log: off", {}),
+        ([], "", {"PERSONAKIT_LOG": "off"}),
+        (["--dry-run"], "", {}),
+    ],
+)
+def test_how_it_is_turned_off(args: list[str], config: str, env: dict[str, str], run: Any) -> None:
+    run.write("home/.config/personakit/config.yaml", config)
+    assert run("run", "ann", "Hi!", *args, **env).returncode == 0
+    assert not path(run).exists()
+    listed = run("log", "list", **env)
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "no runs are logged yet" in listed.stderr
+
+
+def test_another_file(run: Any, tmp_path: Path) -> None:
+    env = {"PERSONAKIT_LOG": str(tmp_path / "deep" / "er" / "x.db")}
+    assert run("run", "ann", "Hi!", **env).returncode == 0
+    assert len(run("log", "list", **env).stdout.splitlines()) == 1
+    assert not path(run).exists()
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_a_log_that_cannot_be_written_costs_one_warning(how: str, run: Any) -> None:
+    path(run).parent.mkdir(parents=True)
+    path(run).write_bytes(b"garbage " * 1000)
+    done = run("run", "ann", "Hi!", how)
+    assert (done.returncode, done.stdout) == (0, "Hello from Lyon.\n")
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"personakit: not in the run log: {path(run)} is damaged (file is not a database); "
+        f"`personakit log repair` keeps what can be read"
+    )
+
+
+def test_a_run_that_fails_has_its_own_exit_code_with_a_broken_log(run: Any, server: Server) -> None:
+    path(run).mkdir(parents=True)
+    server.answers = [{"choices": []}]
+    done = run("run", "ann", "Hi!")
+    assert done.returncode == 1
+    assert done.stderr.count("not in the run log") == 1
+    assert done.stderr.count("Error: ") == 1
+
+
+def test_the_answer_is_printed_before_a_locked_log_is_waited_for(run: Any) -> None:
+    run("run", "ann", "Hi!")
+    other = sqlite3.connect(path(run), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    process = subprocess.Popen(
+        run.args("run", "ann", "Again!"), cwd=run.folder, env=run.env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "Another answer.\n"
+    assert process.poll() is None
+    other.execute("COMMIT")
+    other.close()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert len(run("log", "list").stdout.splitlines()) == 2
+
+
+def filled(run: Any, **rows: dict[str, Any]) -> RunLog:
+    """Return the log with a run of each name: an age in days, a persona, an answer."""
+    log = RunLog(path(run))
+    for text, fields in rows.items():
+        at = time.time() - 86_400 * fields.pop("days", 0)
+        request = Request("test/model", (Message("user", "Hi!"),))
+        log.write(Row(new_id(at), request, text=text, **{"persona": "ann", **fields}))
+    log.close()
+    return log
+
+
+def test_removing(run: Any) -> None:
+    error = {"type": "Timeout", "message": "late"}
+    filled(run, old={"days": 40}, bob={"persona": "bob"}, bad={"error": error}, new={})
+
+    def left() -> list[str]:
+        lines = run("log", "export").stdout.splitlines()
+        return [json.loads(line)["text"] for line in lines]
+
+    assert left() == ["old", "bob", "bad", "new"]
+    asked = run("log", "rm", "--before", "30d")
+    assert (asked.returncode, len(left())) == (2, 4)
+    assert "1 run would be removed; say so with -y" in asked.stderr
+    assert "1 run removed" in run("log", "rm", "--before", "30d", "-y").stderr
+    assert left() == ["bob", "bad", "new"]
+    run("log", "rm", "--persona", "bob", "-y")
+    run("log", "rm", "--failed", "-y")
+    assert left() == ["new"]
+    run("log", "rm", "last", "-y")
+    assert left() == []
+    nothing = run("log", "rm", "--all", "-y")
+    assert (nothing.returncode, "no such runs" in nothing.stderr) == (0, True)
+    for args in ([], ["last", "--all"], ["--all", "--failed"]):
+        wrong = run("log", "rm", *args, "-y")
+        assert (wrong.returncode, "name runs by their ids" in wrong.stderr) == (2, True)
+
+
+def test_removing_asks_on_a_terminal(run: Any) -> None:
+    filled(run, one={}, two={})
+    with run.terminal("log", "rm", "--all") as session:
+        session.until("Remove 2 runs from")
+        session.say("n")
+        assert session.end() == 130
+    with run.terminal("log", "rm", "--all") as session:
+        session.until("[y/N]")
+        session.say("y")
+        session.until("2 runs removed")
+        assert session.end() == 0
+    assert run("log", "list").stdout == ""
+
+
+def test_a_list_on_a_terminal_is_a_table(run: Any) -> None:
+    filled(run, one={})
+    with run.terminal("log", "list") as session:
+        session.until("persona")
+        session.until("ann")
+        assert session.end() == 0
+
+
+def test_exporting_to_a_file(run: Any) -> None:
+    filled(run, **{f"n{number}": {} for number in range(450)})
+    target = run.folder / "runs.jsonl"
+    target.write_text("before")
+    target.chmod(0o644)
+    assert run("log", "export", "-o", str(target)).returncode == 0
+    assert len(target.read_text().splitlines()) == 450
+    assert target.stat().st_mode & 0o777 == 0o600
+    wrong = run("log", "export", "-o", "no/such/folder/x")
+    assert (wrong.returncode, "cannot write no/such/folder/x" in wrong.stderr) == (2, True)
+    assert [file.name for file in run.folder.iterdir() if file.name[0] == "."] == []
+
+
+def test_replaying(run: Any, server: Server) -> None:
+    run.write("personas/ann.yaml", "system: You are {{ name }}.\nvariables: {name: Ann}\n")
+    assert run("run", "ann", "Hi!", "-m", "openai/a", "-v", "name=Zoë").returncode == 0
+    done = run("log", "replay")
+    assert done.returncode == 1
+    assert "-Hello from Lyon.\n+Another answer." in done.stdout
+    first, second = (request.body for request in server.requests)
+    assert first == second
+    # The second answer is the last run now, and the model says the same again.
+    same = run("log", "replay", "last", "-m", "openai/b")
+    assert (same.returncode, same.stdout) == (0, "")
+    assert "the answer is the same" in same.stderr
+    assert server.requests[2].body["model"] == "b"
+    run.write("personas/ann.yaml", "system: You are somebody else.\n")
+    changed = run("log", "replay", "--no-log", "--json")
+    assert json.loads(changed.stdout)["same"] is True
+    assert "ann has changed since" in changed.stderr
+    assert server.requests[3].body == server.requests[2].body
+    assert len(run("log", "list").stdout.splitlines()) == 3
+
+
+def test_a_run_of_a_persona_that_is_gone_cannot_be_replayed(run: Any) -> None:
+    filled(run, one={"persona": "gone"})
+    done = run("log", "replay")
+    assert done.returncode == 2
+    assert "no persona 'gone'" in done.stderr
+
+
+def test_repairing_what_is_in_order(run: Any) -> None:
+    assert "no runs are logged yet" in run("log", "repair").stderr
+    filled(run, one={})
+    assert run("log", "repair").stdout == f"{path(run)} is in order: 1 run\n"
+
+
+def test_repairing_keeps_what_can_be_read(run: Any) -> None:
+    filled(run, **{f"text {number} " + "word " * 300: {} for number in range(200)})
+    content = bytearray(path(run).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = b"\xff" * 8192
+    path(run).write_bytes(content)
+    done = run("log", "repair")
+    assert done.returncode == 0
+    found = re.search(r"was damaged; (\d+) runs could be read", done.stdout)
+    assert found is not None
+    assert 100 < int(found[1]) < 200
+    aside = path(run).with_name("runs.db.damaged-1")
+    assert str(aside) in done.stdout
+    assert aside.read_bytes() == bytes(content)
+    assert len(run("log", "list", "-n", "0").stdout.splitlines()) == int(found[1])
+    assert "in order" in run("log", "repair").stdout
+
+
+def test_repairing_garbage(run: Any) -> None:
+    path(run).parent.mkdir(parents=True)
+    path(run).write_bytes(b"garbage " * 1000)
+    wrong = run("log", "list")
+    assert (wrong.returncode, "`personakit log repair`" in wrong.stderr) == (2, True)
+    assert "0 runs could be read" in run("log", "repair").stdout
+    assert run("run", "ann", "Hi!").stderr == ""
+    assert len(run("log", "list").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["shwo"], "no command 'shwo'; did you mean 'show'?"),
+        (["show", "zzz"], "no run begins with 'zzz'; `personakit log list` shows them"),
+        (["list", "--since", "3 moons"], "--since takes an age such as 7d, 12h or 2w, or a date"),
+        (["stats", "--by", "moon"], "'moon' is not one of"),
+        (["search"], "Missing argument"),
+    ],
+)
+def test_wrong_usage(args: list[str], message: str, run: Any) -> None:
+    filled(run, one={})
+    done = run("log", *args)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_choosing_by_time(run: Any) -> None:
+    filled(run, old={"days": 40}, new={})
+    assert len(run("log", "list", "--since", "7d").stdout.splitlines()) == 1
+    assert len(run("log", "list", "--since", "2020-01-31").stdout.splitlines()) == 2
+    assert run("log", "list", "--before", "2020-01-31T10:00").stdout == ""
+
+
+def test_what_plugins_changed_is_shown(run: Any) -> None:
+    class Loud:
+        @hookimpl
+        async def chat(self, request: Request, send: Any) -> Response:
+            response: Response = await send(request.with_system("Be loud."))
+            return response.replace(text=response.text.upper())
+
+    log = RunLog(path(run))
+    config = Config(model="test/model", path=())
+    runner = Runner(config, plugins=[Loud()], backend=Upstream(["hi \x1b[2J"]), log=log)
+    runner.run(persona(), "Hi!")
+    runner.close()
+    shown = run("log", "show").stdout
+    assert "--- sent, after the plugins\n" in shown
+    assert "held" in shown
+    assert "changed the request and the response" in shown
+    traced = run("log", "show", "--trace").stdout
+    assert '+  "text": "HI' in traced
+    with run.terminal("log", "show") as session:
+        assert session.end() == 0
+        assert "\x1b[2J" not in session.text
+
+
+def test_ids_are_completed_by_the_shell(run: Any) -> None:
+    filled(run, one={})
+    env = {
+        "_PERSONAKIT_COMPLETE": "bash_complete", "COMP_WORDS": "personakit log show ",
+        "COMP_CWORD": "3",
+    }  # fmt: skip
+    done = run(**env)
+    run_id = json.loads(run("log", "show", "--json").stdout)["id"]
+    assert done.stdout.split() == [f"plain,{run_id[:14]}", "plain,last"]
