@@ -19,7 +19,7 @@ from personakit import transcript
 from personakit.catalog import Reference
 from personakit.drive import Emit, Run, Stream, adrive, drive
 from personakit.errors import BackendError, UsageError
-from personakit.history import newest, too_long, with_remedies
+from personakit.history import Heard, closed, newest, too_long, with_remedies
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 
@@ -138,6 +138,15 @@ class Conversation:
         """As `stream`, for `async for`."""
         return Stream(Run(self._turn(prompt, options)), is_async=True)
 
+    def prepare(self, prompt: Said = None, **options: Unpack[Options]) -> Request:
+        """Return the request of a turn as it would leave, after the plugins; nothing is sent."""
+        head, said = self._rendered(prompt, options)
+        history = self._messages[self.left_out :]
+        if self._persona.history is not None:
+            history = newest(history, self._persona.history.keep)
+        request = head.replace(messages=(*head.messages, *history, *said.messages))
+        return self._runner.prepare(self._persona, request, **options)
+
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
             with self._alone():
@@ -145,7 +154,7 @@ class Conversation:
                     self._unanswered = [prompt]
                 head, said = self._rendered(prompt, options)
                 self._unanswered = list(said.messages)
-                out = _Out(emit)
+                out = Heard(emit)
                 try:
                     response = await self._send(head, said, options, out)
                 except BaseException as error:
@@ -176,7 +185,7 @@ class Conversation:
         said = request.messages[end:] if not isinstance(prompt, Message) else (prompt,)
         return request.replace(messages=request.messages[:end]), request.replace(messages=said)
 
-    async def _send(self, head: Request, said: Request, options: Options, out: _Out) -> Response:
+    async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""
         persona, history = self._persona, self._messages
         if head.model != self._asked:  # more may fit this one
@@ -188,7 +197,8 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                return await self._start(persona, request, options)(out.emit)
+                logged = {**options, "conversation": self.id}
+                return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):
                     raise
@@ -205,10 +215,7 @@ class Conversation:
             self.notify(f"the {oldest} no longer sent, of {len(self._messages)} ({why})")
 
     def _grow(self, said: Iterable[Message], answer: Iterable[Message]) -> None:
-        *before, last = answer
-        # A call that nothing answered, or an answer of nothing, would have the next turn refused.
-        last = last.replace(content=last.content or "", tool_calls=())
-        self._messages = (*self._messages, *said, *before, last)
+        self._messages = (*self._messages, *said, *closed(answer))
         self._unanswered = []
 
     # --- going back ------------------------------------------------------------------------------
@@ -287,20 +294,6 @@ class Conversation:
             parameters=written.parameters,
             messages=written.messages,
         )
-
-
-class _Out:
-    """The text of an answer on its way out, noted."""
-
-    def __init__(self, emit: Emit | None) -> None:
-        self.text = ""
-        self._emit = emit
-        self.emit = self._noted if emit else None
-
-    async def _noted(self, text: str) -> None:
-        assert self._emit is not None
-        self.text += text
-        await self._emit(text)
 
 
 def new_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ from personakit.checks import Checker, describe, is_type
 from personakit.errors import BackendError, RateLimited
 
 if TYPE_CHECKING:
+    from personakit.drive import Emit
     from personakit.messages import Message
 
 E = TypeVar("E", bound=BackendError)
@@ -77,6 +79,15 @@ def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
     return messages[start:]
 
 
+def closed(answer: Iterable[Message]) -> tuple[Message, ...]:
+    """Return the messages of an answer as a next turn can follow them.
+
+    A call that nothing answered, or an answer of nothing, would have the upstream refuse it.
+    """
+    *before, last = answer
+    return (*before, last.replace(content=last.content or "", tool_calls=()))
+
+
 def too_long(error: BackendError) -> bool:
     """Tell whether an upstream refused a request for its length."""
     if isinstance(error, RateLimited):
@@ -103,3 +114,17 @@ def with_remedies(error: E, messages: int) -> E:
     )
     changed.message = f"{ways}\n  {error}"
     return changed
+
+
+class Heard:
+    """The text of an answer on its way out, noted."""
+
+    def __init__(self, emit: Emit | None) -> None:
+        self.text = ""
+        self._emit = emit
+        self.emit = self._noted if emit else None
+
+    async def _noted(self, text: str) -> None:
+        assert self._emit is not None
+        self.text += text
+        await self._emit(text)

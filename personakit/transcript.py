@@ -12,7 +12,8 @@ from typing import Any
 from personakit.errors import UsageError
 from personakit.exchange import dumps
 from personakit.frozen import thaw
-from personakit.messages import Message, ToolCall
+from personakit.messages import Message
+from personakit.rowdata import read_message
 
 FORMAT = 1
 ROLES = ("user", "assistant", "tool")
@@ -75,7 +76,7 @@ def read(path: Path) -> Written:
             model=None if data.get("model") is None else str(data["model"]),
             variables=dict(data.get("variables") or {}),
             parameters=dict(data.get("parameters") or {}),
-            messages=tuple(map(read_message, data["messages"])),
+            messages=tuple(map(_message, data["messages"])),
         )
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
@@ -88,21 +89,18 @@ def read(path: Path) -> Written:
     )
 
 
-def read_message(data: Mapping[str, Any]) -> Message:
-    """Return a message out of what `Message.to_api` made of it.
+def _message(data: Mapping[str, Any]) -> Message:
+    """Return a message, checked as far as a turn needs it.
 
     Raises:
         KeyError, TypeError, ValueError: It is none.
     """
-    role, content = data["role"], data.get("content")
+    role = data["role"]
     if role not in ROLES:
         raise ValueError(
             f"a message has the role {str(role)[:40]!r}, not one of {', '.join(ROLES)}"
         )
-    if not isinstance(content, str | list | None):
-        raise TypeError(f"a message has the content {str(content)[:40]!r}")
-    calls = tuple(
-        ToolCall(str(call["id"]), str(call["function"]["name"]), str(call["function"]["arguments"]))
-        for call in data.get("tool_calls") or ()
-    )
-    return Message(role, content, calls, data.get("tool_call_id"))  # type: ignore[arg-type]
+    message = read_message(data)
+    if not isinstance(message.content, str | tuple | None):
+        raise TypeError(f"a message has the content {str(message.content)[:40]!r}")
+    return message

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli import common, continuing
 from personakit.cli.render import request_json, show_request
 from personakit.errors import BackendError, PluginError, RunError
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@common.request_options
+@continuing.options
+@click.argument("prompt", nargs=-1)
+@common.choices
 @click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def command(
-    persona: str,
+    persona: str | None,
     prompt: tuple[str, ...],
     stream: bool | None,
     dry_run: bool,
@@ -43,11 +45,24 @@ def command(
     \b
       cat notes.txt | personakit run summarizer
       git diff | personakit run code-reviewer "Look for races." -
+
+    With -c the last conversation goes on, and every word is said; only a first word that is the
+    name of a persona lets that one answer:
+
+    \b
+      personakit run -c "And for three?"
     """  # noqa: D301
-    runner = common.runner(log=not no_log)
-    found = runner.load(persona)
-    model, as_json = options.pop("model"), options.pop("as_json")
-    request = {"model": model, **common.chosen(found, **options)}
+    runner: Runner | continuing.Next = (made := common.runner(log=not no_log))
+    as_json = options.pop("as_json")
+    if continuing.asked(options):
+        if persona is not None and not continuing.is_persona(made, persona):
+            prompt, persona = (persona, *prompt), None
+        talk = continuing.resumed(made, persona, options)
+        runner, found = continuing.Next(talk), talk.persona
+        request: dict[str, Any] = {}
+    else:
+        found = made.load(continuing.needed(persona))
+        request = {"model": options.pop("model"), **common.chosen(found, **options)}
     text = common.prompt_text(prompt)
     if not traced:
         return _run(runner, found, text, request, dry_run=dry_run, as_json=as_json, stream=stream)
@@ -62,7 +77,7 @@ def command(
 
 
 def _run(
-    runner: Runner,
+    runner: Runner | continuing.Next,
     found: Persona,
     text: str | None,
     request: dict[str, Any],
@@ -89,7 +104,9 @@ def _run(
     return 0
 
 
-def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, Any]) -> None:
+def _stream(
+    runner: Runner | continuing.Next, persona: Any, text: str | None, request: dict[str, Any]
+) -> None:
     """Print text as it arrives; what was printed always ends with a line end."""
     last = ""
     try:
