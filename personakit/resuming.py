@@ -117,16 +117,24 @@ def _spoke(row: Row) -> bool:
 def _history(runner: Runner, row: Row) -> tuple[Message, ...]:
     """Return what was said up to a run and in it, without the persona's own messages."""
     said = _spoken(row.rendered.messages)
-    persona = _persona(runner, row)
-    values = {k: v for k, v in row.variables.items() if k in persona.variables}
-    head = runner.render(dataclasses.replace(persona, prompt=None), None, variables=values)
     own = 0
-    for message, mine in zip(said, _spoken(head.messages), strict=False):
+    for message, mine in zip(said, _spoken(_head(runner, row)), strict=False):
         if message != mine:
             break
         own += 1
     added = row.messages or (Message("assistant", row.text),)
     return (*said[own:], *closed(added))
+
+
+def _head(runner: Runner, row: Row) -> tuple[Message, ...]:
+    """Return what the persona of a run says by itself now; nothing when it is gone or wrong."""
+    try:
+        persona = _persona(runner, row)
+        values = {k: v for k, v in row.variables.items() if k in persona.variables}
+        silent = dataclasses.replace(persona, prompt=None)
+        return runner.render(silent, None, variables=values).messages
+    except UsageError:
+        return ()
 
 
 def _spoken(messages: Iterable[Message]) -> list[Message]:
