@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
+    from personakit.rows import Row as Row
+    from personakit.runlog import RunLog as RunLog
     from personakit.runner import Options, Prompt
     from personakit.runner import Runner as Runner
     from personakit.tools import Tool as Tool
@@ -88,6 +90,8 @@ _HOME = {
     "Conversation": "conversation",
     "Persona": "persona",
     "Registry": "registry",
+    "Row": "rows",
+    "RunLog": "runlog",
     "Runner": "runner",
     "Step": "trace",
     "Tool": "tools",

@@ -1,21 +1,25 @@
 """Recorder: puts every run of a runner into the run log, at its end, however it ends.
 
-A log that cannot be written costs one warning, and never an answer. Each row is written in a thread
-of its own, so that a log which is locked, or on a disk that does not answer, holds nobody up.
+A log that cannot be written costs one warning, and never an answer. Rows are written in a thread,
+so that a log which is locked, or on a disk that does not answer, holds nobody up.
 """
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
+import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from personakit.config import Config
 from personakit.database import WAIT, LogError
-from personakit.drive import Emit, io
+from personakit.drive import Emit, in_sync
 from personakit.messages import Request, Response
 from personakit.noted import Noted
 from personakit.persona import Persona
@@ -30,6 +34,7 @@ _MOST = 1000
 _SECRET_HEADERS = ("auth", "key", "token", "secret", "cookie")
 _SHORTEST_SECRET = 8
 
+Done = concurrent.futures.Future[None]
 RunIt = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 
 _log = logging.getLogger("personakit")
@@ -49,12 +54,20 @@ class Recorder:
         self.patience = patience
         self._config = config
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
         self._warned = False
-        self._stuck = False
         self._wait = WAIT
+        self._begin_anew()
         # A row that is still being written when the process ends is waited for.
         weakref.finalize(self, _join, self._threads)
+
+    def _begin_anew(self) -> None:
+        """Start without a thread, as a process does that was forked."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Noted, Done]] = deque()
+        self._working = False
+        self._stuck = False
+        self._threads.clear()
 
     @classmethod
     def of(
@@ -116,29 +129,58 @@ class Recorder:
         self.log.close()
 
     async def _put(self, noted: Noted) -> None:
-        thread = self._begin(noted)
-        if thread is not None and self.patience and not self._stuck:
-            await io(thread.join)(self.patience)
-            self._stuck = thread.is_alive()
+        done = self._begin(noted)
+        if not self.patience or self._stuck:
+            return
+        try:
+            if in_sync():
+                done.result(self.patience)
+            else:
+                await asyncio.wait_for(asyncio.wrap_future(done), self.patience)
+        except TimeoutError:
+            # The rows that come after it would wait as long.
+            self._stuck = True
 
-    def _begin(self, noted: Noted) -> threading.Thread | None:
-        """Begin to write a row; return the thread that does."""
+    def _begin(self, noted: Noted) -> Done:
+        """Begin to write a row; return what ends when it is written, or could not be."""
+        done: Done = concurrent.futures.Future()
+        # From here on it cannot be cancelled.
+        done.set_running_or_notify_cancel()
+        if self._pid != os.getpid():
+            self._begin_anew()
         with self._lock:
-            self._threads[:] = [thread for thread in self._threads if thread.is_alive()]
-        if self._stuck and len(self._threads) >= _MOST:
+            full = self._wait != WAIT and len(self._waiting) >= _MOST
+            if not full:
+                self._waiting.append((noted, done))
+            start, self._working = not self._working, True
+        if full:
             self._warn(f"{self.log.path} has been locked for too long")
-            return None
-        thread = threading.Thread(target=self._write, args=(noted,), daemon=True)
+            done.set_result(None)
+        if start:
+            self._start()
+        return done
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._drain, daemon=True)
+        self._threads[:] = [thread]
         try:
             thread.start()
         except RuntimeError:
             # The process is ending, or has as many threads as it may.
-            self._write(noted)
-            return None
-        self._threads.append(thread)
-        return thread
+            self._threads.clear()
+            self._drain()
 
-    def _write(self, noted: Noted) -> None:
+    def _drain(self) -> None:
+        """Write the rows that wait; the thread ends with the last one."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working = False
+                    return
+                noted, done = self._waiting.popleft()
+            self._write(noted, done)
+
+    def _write(self, noted: Noted, done: Done) -> None:
         try:
             values = noted.row().values()
             for secret in self._secrets():
@@ -151,6 +193,8 @@ class Recorder:
             self._warn(str(error))
         except Exception as error:
             self._warn(f"{type(error).__name__}: {error}")
+        finally:
+            done.set_result(None)
 
     def _warn(self, message: str) -> None:
         with self._lock:

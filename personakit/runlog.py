@@ -248,7 +248,11 @@ class RunLog:
     # --- removing -------------------------------------------------------------------------------
 
     def remove(self, where: Where | None = None, ids: Sequence[str] = ()) -> int:
-        """Remove runs for good, and return how many: those of the ids, or those that are meant."""
+        """Remove runs for good, and return how many: those of the ids, or those that are meant.
+
+        Raises:
+            LogError: They could not be removed, or are, and the file could not be tidied up.
+        """
         if not self.path.exists():
             return 0
         condition, values = (where or Where()).sql()
@@ -265,7 +269,13 @@ class RunLog:
             return count
 
         count = self.database.write(delete)
-        self.database.compact()
+        try:
+            self.database.compact()
+        except LogError as error:
+            raise LogError(
+                f"{count} removed, but their texts may still be in the file: {error}; "
+                f"`personakit log repair` tidies it up"
+            ) from error
         return count
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ def repair(log: RunLog) -> Repaired:
         if not error.damaged:
             raise
     else:
+        log.database.compact()
         return Repaired(_count(log))
     log.close()
     aside = next(

@@ -56,7 +56,7 @@ class Suite:
         self._backend = backend
         self.recorder = Recorder(self._sender)
         config = dataclasses.replace(config or Config.read(), parameters={})
-        self.runner = Runner(config, backend=self.recorder)
+        self.runner = Runner(config, backend=self.recorder, log=False)
 
     def __enter__(self) -> Suite:
         return self

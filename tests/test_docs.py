@@ -14,6 +14,7 @@ from personakit import Persona, Registry, Runner, checks, parameters, providers,
 from personakit.cli import COMMANDS
 from personakit.config import KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
+from personakit.logsettings import KEYS as LOG_KEYS
 from personakit.persona import KEYS as PERSONA_KEYS
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +61,7 @@ def test_python_examples_run(place: str, code: str) -> None:
 
 @pytest.mark.parametrize(("place", "text"), blocks("yaml"), ids=lambda v: v[:30])
 def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: Path) -> None:
-    if place.startswith("docs/models.md"):
+    if place.startswith(("docs/models.md", "docs/log.md")):
         file = tmp_path / "config.yaml"
         file.write_text(text, "utf-8")
         assert Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)}).file
@@ -109,11 +110,16 @@ def test_every_key_of_a_persona_has_a_section() -> None:
         (providers.BUILT_IN, "docs/models.md"),
         (KEYS, "docs/models.md"),
         (set(PROVIDER_KEYS) - {"connect"}, "docs/models.md"),
+        (LOG_KEYS, "docs/log.md"),
     ],
 )
 def test_every_name_is_documented(names: set[str], where: str) -> None:
     text = page(where)
-    assert [name for name in names if f"`{name}`" not in text and f"\n{name}:" not in text] == []
+    assert [
+        name
+        for name in names
+        if f"`{name}`" not in text and f"\n{name}:" not in text.replace("\n  ", "\n")
+    ] == []
 
 
 def test_every_command_is_documented() -> None:

@@ -37,6 +37,7 @@ from personakit import (
 from personakit.database import LogError
 from personakit.dbfile import networked
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable
+from personakit.frozen import freeze
 from personakit.logsettings import LogSettings
 from personakit.recorder import Recorder
 from personakit.rows import Row, new_id
@@ -122,10 +123,11 @@ def test_the_calls_of_tools_are_in_the_row(log: RunLog) -> None:
     class Weather:
         @hookimpl
         def setup(self, registry: Any) -> None:
-            @registry.tool
             def weather(town: str) -> str:
                 """Return the weather of a town."""
                 return f"rain in {town}"
+
+            registry.tool(weather)
 
     call = ToolCall("c1", "weather", '{"town": "Lyon"}')
     first = Response("", tool_calls=(call,), finish_reason="tool_calls", usage=Usage(1, 2, 3))
@@ -352,7 +354,7 @@ def test_any_text_comes_back(text: str, variables: dict[str, Any], one_log: RunL
     call = ToolCall("c", "tool", text)
     rendered = Request(
         "test/model",
-        (Message("system", text), Message("user", ({"type": "text", "text": text},))),
+        (Message("system", text), Message("user", freeze([{"type": "text", "text": text}]))),
         {"stop": [text]},
         "who",
         variables,
@@ -596,6 +598,22 @@ def test_a_process_that_was_forked_opens_it_anew(log: RunLog) -> None:
     assert len(intact(log.path)) == 3
 
 
+def test_a_runner_that_was_forked_goes_on_logging(log: RunLog) -> None:
+    runner = running(log)
+    runner.run(persona(), "parent")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            runner.run(persona(), "child")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    runner.close()
+    assert [row.asked for row in log.find()] == ["child", "parent"]
+
+
 def test_a_log_that_is_replaced_is_opened_anew(log: RunLog) -> None:
     log.write(made("before"))
     log.path.rename(log.path.with_name("moved.db"))
@@ -743,6 +761,23 @@ def test_a_log_that_is_locked_holds_nobody_up(
     # Once it is free, what had to wait is written.
     assert [row.text for row in log.find()] == ["Hello!"] * 3 + ["before"]
     assert caplog.records == []
+
+
+def test_many_runs_get_their_answers_while_the_log_is_locked(log: RunLog) -> None:
+    log.write(made("before"))
+    other = sqlite3.connect(log.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    runner = running(Recorder(log, Config(), patience=0.2))
+
+    async def run() -> None:
+        answers = await asyncio.gather(*(runner.arun(persona(), f"{n}") for n in range(50)))
+        assert [answer.text for answer in answers] == ["Hello!"] * 50
+        other.execute("COMMIT")
+        await runner.aclose()
+
+    asyncio.run(run())
+    other.close()
+    assert len(list(log.find())) == 51
 
 
 def test_a_log_that_stays_locked_is_an_error_that_says_so(log: RunLog) -> None:
