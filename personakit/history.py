@@ -92,8 +92,9 @@ def too_long(error: BackendError) -> bool:
     """Tell whether an upstream refused a request for its length."""
     if isinstance(error, RateLimited):
         return False  # a limit of tokens a minute is none of the context
-    code = getattr(error, "code", None)
-    return error.status == 413 or bool(_TOO_LONG.search(f"{code} {error}"))
+    # The code or type of the upstream's own error, which says it more often than its words.
+    told = [getattr(e, name, None) for e in (error, error.__cause__) for name in ("code", "type")]
+    return error.status == 413 or any(_TOO_LONG.search(str(text)) for text in (error, *told))
 
 
 def with_remedies(error: E, messages: int) -> E:
