@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit import parameters
 from personakit.catalog import Reference
+from personakit.database import LogError
 from personakit.errors import PersonaNotFound, UsageError
 from personakit.frozen import thaw
 from personakit.history import closed
@@ -76,7 +77,10 @@ def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
         identity = name
     rows = log.conversation(identity)
     if not rows:
-        run = log.get(identity)
+        try:
+            run = log.get(identity)
+        except LogError as error:
+            raise UsageError(f"no conversation {identity[:80]!r}: {error}") from None
         identity = run.conversation or run.id
         rows = log.conversation(identity)
     return identity, rows

@@ -87,7 +87,7 @@ def keeping(keep: int) -> Persona:
 
 
 def past(turns: int) -> list[Message]:
-    return [Message(r, f"{r} {n}") for n in range(turns) for r in ("user", "assistant")]  # type: ignore[arg-type]
+    return [Message(r, f"{r} {n}") for n in range(turns) for r in ("user", "assistant")]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -230,7 +230,7 @@ def test_the_persona_the_model_and_the_variables_can_change_between_turns() -> N
     assert (last.persona, last.model, len(last.messages)) == ("poet", "test/c", 6)
     assert shown(last.messages)[-1] == ("user", "c")
     with pytest.raises(PersonaNotFound):
-        conversation.persona = "nobody-here"  # type: ignore[assignment]
+        conversation.persona = "nobody-here"
     assert conversation.persona.name == "poet"
 
 

@@ -195,6 +195,12 @@ def _quit(chat: Chat, rest: str) -> None:
     raise Leave
 
 
+def last(chat: Chat) -> str:
+    """Return what the user said last, shortened."""
+    said = (m for m in reversed(chat.conversation.messages) if m.role == "user")
+    return _short(next(said, None))
+
+
 def _short(said: Said) -> str:
     text = " ".join((said if isinstance(said, str) else said.text if said else "").split())
     return repr(text if len(text) <= 60 else f"{text[:59]}…")

@@ -49,6 +49,7 @@ class Prompting:
             history=_history(history),
             completer=Words(),
             complete_while_typing=True,
+            complete_in_thread=True,
             bottom_toolbar=self._toolbar,
             key_bindings=self._keys(),
             reserve_space_for_menu=4,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from personakit.cli import common
-from personakit.cli.chat.commands import Chat, Leave, complete, perform
+from personakit.cli.chat.commands import Chat, Leave, complete, last, perform
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
 from personakit.errors import PersonakitError, RunError, UsageError
@@ -30,6 +30,8 @@ def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
     """
     asking = Prompting(history, lambda text: complete(chat, text), chat.status)
     chat.say(f"{chat.status()} · /help lists the commands, Ctrl-D leaves")
+    if chat.conversation.messages:
+        chat.say(f"goes on after {last(chat)}")
     with unechoed():
         while True:
             try:
