@@ -374,6 +374,27 @@ def test_a_window_that_is_resized_in_an_answer(shell: Any, reflows: bool) -> Non
     ]  # fmt: skip
 
 
+def test_what_is_left_out_is_said_above_the_answer(shell: Any) -> None:
+    shell.write("short.yaml", "system: x\nhistory: {keep: 0}\n")
+    with (
+        Server(["One.", "> " * 400 + "Two."]) as server,
+        shell.terminal("chat", "short.yaml", *MODEL, **server.environ()) as session,
+    ):
+        session.until("0 messages")
+        session.press("a\r")
+        session.until("2 messages")
+        at = session.seen
+        session.press("b\r")
+        session.until("2 no longer sent")
+        session.press("\x04")
+        assert session.end() == 0
+    window = Window()
+    window.write(session.text[at:])
+    lines = [line for line in window.text.split("\n") if "no longer sent, of 2" in line]
+    assert lines == ["the 2 oldest messages are no longer sent, of 2 (history: {keep: 0})"]
+    assert "Two." in window.text
+
+
 def test_text_as_it_comes_and_nothing_kept(shell: Any) -> None:
     args = ("--no-markdown", "--no-log")
     with Server(["**as** it \x1b[2J is"]) as server, chat(shell, server, *args) as session:

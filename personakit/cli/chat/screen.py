@@ -12,7 +12,10 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from personakit.cli import common
 
@@ -34,6 +37,10 @@ class Plain:
     def __enter__(self) -> Plain:
         self._last = "\n"
         return self
+
+    def tell(self, line: str) -> None:
+        """Print a line that is no part of the answer."""
+        click.secho(common.printable(line), dim=True, err=True)
 
     def feed(self, text: str) -> None:
         """Print what has arrived."""
@@ -58,6 +65,7 @@ class Screen:
 
         self._console: Console = Console(highlight=False)
         self._arrived: deque[str] = deque()
+        self._notes: deque[str] = deque()
         self._tail = ""
         self._drawn: list[int] = []
         self._size = (0, 0)
@@ -73,6 +81,11 @@ class Screen:
     def feed(self, text: str) -> None:
         """Take what has arrived."""
         self._arrived.append(text)
+        self._news.set()
+
+    def tell(self, line: str) -> None:
+        """Take a line that is no part of the answer; it is shown above what still grows."""
+        self._notes.append(line)
         self._news.set()
 
     def __exit__(self, *_: object) -> None:
@@ -105,9 +118,12 @@ class Screen:
         blocks = _blocks(self._tail)
         self._tail = "" if last or not blocks else blocks.pop()
         stands: list[Line] = []
+        while self._notes:
+            stands.append((f"\x1b[2m{common.printable(self._notes.popleft())}\x1b[0m", 0))
         for block in blocks:
-            stands += self._lines(block, apart=self._began)
-            self._began = self._began or bool(stands)
+            lines = self._lines(block, apart=self._began)
+            self._began = self._began or bool(lines)
+            stands += lines
         drawn = self._lines(self._tail, apart=self._began)[-max(self._size[1] - 1, 1) :]
         if not drawn and not self._began and not last:
             drawn = [(_WAITING, 1)]
@@ -118,7 +134,7 @@ class Screen:
         from rich.segment import Segment, Segments  # noqa: PLC0415
 
         console, made = self._console, []
-        for line in console.render_lines(markdown(text), pad=False):
+        for line in self._rendered(text):
             # What it cannot show it must not obey, whatever the Markdown made of it.
             safe = [Segment(common.printable(part.text), part.style) for part in line]
             while safe and not safe[-1].text.strip() and not _filled(safe[-1]):
@@ -134,6 +150,17 @@ class Screen:
             made.pop(0)
         lines = [(ansi, cells) for ansi, cells, _ in made]
         return [("", 0), *lines] if lines and apart else lines
+
+    def _rendered(self, text: str) -> list[list[Any]]:
+        from rich.text import Text  # noqa: PLC0415
+
+        lines: list[list[Any]] = []
+        with suppress(Exception):
+            lines = self._console.render_lines(markdown(text), pad=False)
+        if text.strip() and not any(map(_text, lines)):
+            # Whatever a model says is shown, be it as it is: what is nested too deep has no form.
+            lines = self._console.render_lines(Text(common.printable(text)), pad=False)
+        return lines
 
     def _write(self, stands: list[Line], drawn: list[Line]) -> None:
         """Put lines in the place of those that were drawn last."""
@@ -170,7 +197,11 @@ _SHOWN = {"html_inline": "text", "html_block": "code_block", "softbreak": "hardb
 def _blocks(text: str) -> list[str]:
     """Return the blocks of a Markdown text; all but the last cannot change any more."""
     text = text.replace("\r\n", "\n")
-    starts = [token.map[0] for token in markdown(text).parsed if token.level == 0 and token.map]
+    try:
+        parsed = markdown(text).parsed
+    except Exception:
+        return [text]
+    starts = [token.map[0] for token in parsed if token.level == 0 and token.map]
     lines = text.split("\n")
     ends = [*starts[1:], len(lines)]
     return ["\n".join(lines[start:end]) for start, end in zip([0, *starts[1:]], ends, strict=False)]

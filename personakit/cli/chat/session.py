@@ -80,10 +80,9 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
 
 def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
     """Show an answer while it arrives."""
-    with (
-        Screen() if markdown else Plain() as shown,
-        chat.conversation.stream(said) as pieces,
-    ):
+    talk = chat.conversation
+    with Screen() if markdown else Plain() as shown, talk.stream(said) as pieces:
+        talk.notify = shown.tell
         for piece in pieces:
             shown.feed(piece)
 
