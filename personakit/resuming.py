@@ -51,10 +51,11 @@ def resume(
     if not runner.config.log.on:
         raise UsageError("there is no conversation to go on with: the log is off (`log: off`)")
     identity, rows = _find(RunLog.of(runner.config), name)
-    last = rows[-1]
+    spoken = next((row for row in reversed(rows) if _spoke(row)), None)
+    # Not one that failed: perhaps its model was wrong.
+    last = spoken or rows[-1]
     found = runner.load(persona) if persona is not None else _persona(runner, last)
     values, settings = _choices(runner, found, last.rendered)
-    spoken = next((row for row in reversed(rows) if _spoke(row)), None)
     return runner.conversation(
         found if persona is None else persona,
         id=identity,

@@ -145,10 +145,12 @@ def test_a_turn_that_failed_is_passed_over_and_one_that_was_stopped_counts(logge
     with conversation.stream("b") as pieces:
         next(pieces)
     with pytest.raises(UpstreamUnavailable):
-        conversation.run("c")
+        conversation.run("c", model="test/wrong", parameters={"seed": 1})
     first.close()
     then, _ = logged()
-    assert resume(then).messages == conversation.messages
+    again = resume(then)
+    assert (again.messages, again.parameters) == (conversation.messages, {})
+    assert again.model == "test/model"
     assert conversation.messages[-1] == Message("assistant", "A l")
     then.close()
 
