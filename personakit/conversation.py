@@ -141,9 +141,8 @@ class Conversation:
     def prepare(self, prompt: Said = None, **options: Unpack[Options]) -> Request:
         """Return the request of a turn as it would leave, after the plugins; nothing is sent."""
         head, said = self._rendered(prompt, options)
-        history = self._messages[self.left_out :]
-        if self._persona.history is not None:
-            history = newest(history, self._persona.history.keep)
+        policy, history = self._persona.history, self._messages[self.left_out :]
+        history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
         return self._runner.prepare(self._persona, request, **options)
 
@@ -283,7 +282,7 @@ class Conversation:
         """Return the conversation that `save` wrote.
 
         Raises:
-            UsageError: The file cannot be read, or is none; or its persona cannot be found.
+            UsageError: The file cannot be read or is none, or its persona is not found.
         """
         written = transcript.read(Path(path))
         return runner.conversation(
