@@ -258,8 +258,6 @@ class Conversation:
         finally:
             self._busy.release()
 
-    # --- files -----------------------------------------------------------------------------------
-
     def save(self, path: str | Path) -> None:
         """Write the conversation to a JSON file that only its owner can read; `load` reads it.
 
