@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from personakit.attachments import Attachment as Attachment
     from personakit.attachments import Source
     from personakit.config import Config as Config
+    from personakit.conversation import Conversation as Conversation
     from personakit.drive import Stream as Stream
     from personakit.drive import io as io
     from personakit.drive import sleep as sleep
@@ -91,6 +92,7 @@ _HOME = {
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     "Attachment": "attachments",
     "Config": "config",
+    "Conversation": "conversation",
     "Persona": "persona",
     "Registry": "registry",
     "Row": "rows",

@@ -20,6 +20,7 @@ KEYS = {
     "prompt": "A template of the user's message, in which `input` is what the user typed.",
     "tools": "Names of tools, which plugins bring.",
     "output": "A JSON Schema that the answer must have; sent as response_format.",
+    "history": "How much of a conversation is sent, as in {keep: 20}.",
     "plugins": "The plugins around this persona's calls, first = outermost.",
     "tests": "What the messages or the answer must be like; `personakit test` runs them.",
     "template": "jinja, or none: every text is literal.",
@@ -81,4 +82,5 @@ ROLES = {
     "user": "What the user said.",
     "assistant": "What the assistant answered.",
 }
+KEEP = "How many of the newest messages of a conversation are sent, at most."
 ON_ERROR = "fail stops the run when the plugin fails; skip goes on without it."

@@ -14,6 +14,7 @@ from personakit.document import Document
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.expectations import Test
 from personakit.frozen import FrozenDict, freeze
+from personakit.history import History, read_history
 from personakit.messages import Role
 from personakit.uses import PluginUse, read_plugins
 from personakit.variables import Variable
@@ -26,7 +27,7 @@ RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
 ROLES = ("system", "developer", "user", "assistant")
 KEYS = (
     "name description version extends tags authors license source metadata model parameters "
-    "variables system messages prompt tools output plugins tests template"
+    "variables system messages prompt tools output history plugins tests template"
 ).split()
 UNNAMED = "<string>"
 MAX_PARENTS = 16
@@ -81,6 +82,7 @@ class Persona:
     prompt: Text | None = None
     tools: tuple[str, ...] = ()
     output: Mapping[str, Any] | None = None
+    history: History | None = None
     plugins: tuple[PluginUse, ...] = ()
     tests: tuple[Test, ...] = ()
 
@@ -167,6 +169,7 @@ def merged(first: Persona | None, then: Persona) -> Persona:
         prompt=then.prompt or first.prompt,
         tools=_united(first.tools, then.tools),
         output=then.output if then.output is not None else first.output,
+        history=then.history or first.history,
         plugins=_united(first.plugins, then.plugins),
     )
 
@@ -263,6 +266,7 @@ class _Reader(Checker):
             "prompt": base.prompt if base else None,
             "messages": base.messages if base else (),
             "output": base.output if base else None,
+            "history": base.history if base else None,
             "tools": _united(base.tools if base else (), self.tools(given(data, "tools", []))),
             "plugins": _united(
                 base.plugins if base else (), read_plugins(self, given(data, "plugins", []))
@@ -275,6 +279,8 @@ class _Reader(Checker):
             values["messages"] = self.messages(data["messages"])
         if data.get("output") is not None:
             values["output"] = freeze(self.mapping(data["output"], "output"))
+        if data.get("history") is not None:
+            values["history"] = read_history(self, data["history"])
         if data.get("tests") is not None:
             values["tests"] = expectations.read_tests(self, data["tests"])
         return values

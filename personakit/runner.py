@@ -26,6 +26,7 @@ from personakit.whole import acomplete, complete
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.conversation import Conversation, Setup
     from personakit.recorder import Recorder
     from personakit.runlog import RunLog
     from personakit.tools import Tool
@@ -261,6 +262,17 @@ class Runner(Catalog):
         except Leaving as leaving:
             return leaving.request
         return request
+
+    def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
+        """Return a conversation with a persona, which keeps what is said; see `Conversation`.
+
+        Args:
+            persona: A name, a file's path, or a persona.
+            setup: As in `render`, and `id`, `messages` and `notify`; see `conversation.Setup`.
+        """
+        from personakit.conversation import Conversation  # noqa: PLC0415
+
+        return Conversation(self, self._start, persona, **setup)
 
     def _start(
         self, persona: Reference, prompt: Prompt, options: Options

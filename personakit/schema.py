@@ -86,6 +86,7 @@ def _head() -> dict[str, Schema]:
 def _body() -> dict[str, Schema]:
     """Return the schemas of the keys that make a request."""
     tool = _ecma(persona.TOOL)
+    keep = {"description": descriptions.KEEP, "type": "integer", "minimum": 0}
     settings = {
         name: {"description": descriptions.PARAMETERS[name], **rule.schema}
         for name, rule in parameters.ALLOWED.items()
@@ -113,6 +114,7 @@ def _body() -> dict[str, Schema]:
             "items": {"type": "string", "pattern": tool},
         },
         "output": _nullable("object"),
+        "history": {**_closed({"keep": keep}, nullable=True), "required": ["keep"]},
         "tests": {"type": ["array", "null"], "items": _test()},
     }
 

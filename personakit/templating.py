@@ -139,6 +139,8 @@ class Compiled:
             "output": thaw(persona.output),
             "plugins": [[use.name, thaw(use.options), use.on_error] for use in persona.plugins],
         }
+        if persona.history is not None:
+            identity["history"] = persona.history.keep
         canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,9 +75,13 @@ class Session:
 
     def __init__(self, args: list[str], folder: Path, env: dict[str, str]) -> None:
         self.fd, theirs = pty.openpty()
+        self.resize(80, 24)
+        # Opened by the leader of a session, it becomes the terminal that Ctrl-C and resizing reach.
+        args = ["/bin/sh", "-c", ': <"$0"; exec "$@"', os.ttyname(theirs), *args]
         self.process = subprocess.Popen(
-            args, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env
-        )
+            args, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env,
+            start_new_session=True,
+        )  # fmt: skip
         os.close(theirs)
         self.text = ""
         self.seen = 0
@@ -95,11 +102,21 @@ class Session:
         except OSError:
             return False
         self.text += part.decode().replace("\r\n", "\n")
+        if b"\x1b[6n" in part:
+            os.write(self.fd, b"\x1b[1;1R")  # where the cursor is, as a terminal answers
         return bool(part)
 
     def say(self, line: str) -> None:
         """Type a line."""
         os.write(self.fd, f"{line}\n".encode())
+
+    def press(self, keys: str) -> None:
+        """Press keys, as a terminal sends them."""
+        os.write(self.fd, keys.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the window."""
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self) -> int:
         """Wait for the end; return the exit code."""
@@ -136,8 +153,8 @@ class Shell:
         return subprocess.CompletedProcess(args, done.returncode, out, err)
 
     @contextmanager
-    def terminal(self, *args: str) -> Iterator[Session]:
-        session = Session(self.args(*args), self.folder, {**self.env, "TERM": "xterm"})
+    def terminal(self, *args: str, **env: str) -> Iterator[Session]:
+        session = Session(self.args(*args), self.folder, {**self.env, "TERM": "xterm", **env})
         try:
             yield session
         finally:

@@ -49,6 +49,7 @@ BASE = """
     prompt: "base: {{ input }}"
     tools: [search]
     output: {type: object}
+    history: {keep: 4}
     plugins: [one, two: {k: 1}]
     tests: [{render: {contains: Base}}]
 """
@@ -60,6 +61,8 @@ def test_a_child_takes_over_what_it_does_not_say(write: Write) -> None:
     assert (child.version, child.license, child.tests) == ("", "", ())
     assert (child.model, child.tools) == ("openai/base", ("search",))
     assert child.output == {"type": "object"}
+    assert child.history is not None
+    assert child.history.keep == 4
     assert [use.name for use in child.plugins] == ["one", "two"]
     assert (child.system.source, len(child.messages)) == ("Base {{ n }} {{ tone }}.", 1)
 

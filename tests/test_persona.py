@@ -46,6 +46,7 @@ messages:
 prompt: "Summarise: {{ input }}"
 tools: [web_search]
 output: {type: object}
+history: {keep: 20}
 plugins: [cache]
 tests:
   - {name: says who, render: {contains: [Florent]}}
@@ -73,6 +74,8 @@ template: jinja
     assert found.prompt.source == "Summarise: {{ input }}"
     assert found.tools == ("web_search",)
     assert found.output == {"type": "object"}
+    assert found.history is not None
+    assert found.history.keep == 20
     assert [use.name for use in found.plugins] == ["cache"]
     assert [test.name for test in found.tests] == ["says who"]
     assert found.path == "folder/chef.yaml"
@@ -97,7 +100,7 @@ def test_a_persona_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     "empty",
     "description version tags authors license source metadata model parameters variables messages "
-    "prompt tools output plugins tests template extends".split(),
+    "prompt tools output history plugins tests template extends".split(),
 )
 def test_a_key_without_a_value_is_as_if_it_were_not_there(empty: str) -> None:
     found = Persona.parse(f"{S}{empty}:\n", "x.yaml")
@@ -185,6 +188,24 @@ WRONG = [
     ("tools: ''", "2:8: tools: '' is no name of a tool"),
     ("tools: [1]", "2:9: tools: expected a string, found an integer 1; quote it"),
     ("output: [1]", "2:9: output: expected a mapping, found a list [1]"),
+    (
+        "history: 20",
+        "2:10: history: expected a mapping, found an integer 20; write `history: {keep: 20}`",
+    ),
+    ("history: {}", "2:10: history: no `keep:`; it says how many messages are sent"),
+    (
+        "history: {keep: -1}",
+        "2:17: keep: expected a number of messages, 0 or more, found an integer -1",
+    ),
+    (
+        "history: {keep: yes}",
+        "2:17: keep: expected a number of messages, 0 or more, found a string 'yes'",
+    ),
+    (
+        "history: {keep: true}",
+        "2:17: keep: expected a number of messages, 0 or more, found a boolean True",
+    ),
+    ("history: {kep: 1, keep: 2}", "2:11: unknown key 'kep'; did you mean 'keep'?"),
     ("tests: {}", "2:8: tests: expected a list, found a mapping {}"),
     ("tests: [{}]", "2:9: a test has `render:`, `expect:` or both; found neither"),
     ("tests: [{render: {contain: x}}]", "2:19: unknown key 'contain'; did you mean 'contains'?"),

@@ -16,6 +16,7 @@ import personakit
 from personakit.cli.groups import Group
 
 COMMANDS = {
+    "chat": "Talk with a persona.",
     "keys": "Keep the keys of providers, show where they come from, or remove them.",
     "lint": "Check persona files and say everything that is wrong with them.",
     "list": "List the personas that can be run.",
@@ -107,6 +108,6 @@ def _outcome() -> int:
 
 
 def _say(message: str) -> None:
-    from personakit.cli.common import printable  # noqa: PLC0415
+    from personakit.cli.common import say_error  # noqa: PLC0415
 
-    click.echo(f"Error: {printable(message)}", err=True)
+    say_error(message)

@@ -70,9 +70,13 @@ def _recorder(config: Config) -> Recorder:
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add PERSONA, PROMPT and the options that choose variables, model and parameters."""
+    function = click.argument("prompt", nargs=-1)(choices(function))
+    return click.argument("persona", type=PersonaName())(function)
+
+
+def choices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose variables, model and parameters."""
     decorators = (
-        click.argument("persona", type=PersonaName()),
-        click.argument("prompt", nargs=-1),
         click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
                      help="Set a variable; NAME=@FILE takes the text of a file. Repeatable."),
         click.option("--variables", "file", metavar="FILE",
@@ -215,6 +219,11 @@ def print_answer(text: str, end: str = "\n") -> None:
     """Print what a model said: as it is into a pipe, made harmless on a terminal."""
     sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
     sys.stdout.flush()
+
+
+def say_error(message: str) -> None:
+    """Print on standard error what went wrong."""
+    click.echo(f"Error: {printable(message)}", err=True)
 
 
 def printable(text: str) -> str:

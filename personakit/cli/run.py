@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from personakit.cli import common
+from personakit.cli import common, continuing
 from personakit.cli.keyfile import key_option, use_key
 from personakit.cli.render import request_json, show_request
 from personakit.errors import BackendError, PluginError, RunError, UsageError
@@ -28,7 +28,9 @@ class Shown(NamedTuple):
 
 
 @click.command("run")
-@common.request_options
+@continuing.options
+@click.argument("prompt", nargs=-1)
+@common.choices
 @click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Send an "
               "image, a PDF or sound along; - is standard input. Repeatable.")  # fmt: skip
 @key_option
@@ -47,7 +49,7 @@ class Shown(NamedTuple):
 @click.option("--json-output", "only_output", is_flag=True, help="Print the value that the "
               "persona's `output:` asks for, as JSON, and nothing else.")  # fmt: skip
 def command(
-    persona: str,
+    persona: str | None,
     prompt: tuple[str, ...],
     dry_run: bool,
     traced: bool,
@@ -65,18 +67,29 @@ def command(
       cat notes.txt | personakit run summarizer
       git diff | personakit run code-reviewer "Look for races." -
       personakit run chef "What can I cook?" -a fridge.jpg
+
+    With -c the last conversation goes on, and every word is said; only a first word that is the
+    name of a persona lets that one answer:
+
+    \b
+      personakit run -c "And for three?"
     """  # noqa: D301
-    runner = common.runner(log=not no_log)
-    found = runner.load(persona)
+    runner: Runner | continuing.Next = (made := common.runner(log=not no_log))
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})
-    _check(found, shown)
-    model = options.pop("model")
+    request = {name: options.pop(name) for name in ("timeout", "deadline")}
     texts = [*prompt, *attach, options["file"] or ""]
     texts += [pair.partition("=")[2] for pair in options["pairs"]]
-    use_key(runner, key_file, model or found.model or runner.config.model, texts)
-    request = {name: options.pop(name) for name in ("timeout", "deadline")}
-    request |= {"model": model, **common.chosen(found, **options)}
+    if continuing.asked(options):
+        if persona is not None and not continuing.is_persona(made, persona):
+            prompt, persona = (persona, *prompt), None
+        talk = continuing.resumed(made, persona, options)
+        runner, found, model = continuing.Next(talk), talk.persona, talk.model
+    else:
+        found, model = made.load(continuing.needed(persona)), options.pop("model")
+        request |= {"model": model, **common.chosen(found, **options)}
+    _check(found, shown)
+    use_key(made, key_file, model or found.model or made.config.model, texts)
     attachments, text = common.attached(attach, prompt)
     if attachments:
         request["attachments"] = attachments
@@ -111,7 +124,11 @@ def _check(persona: Persona, shown: Shown) -> None:
 
 
 def _run(
-    runner: Runner, found: Persona, text: str | None, request: dict[str, Any], shown: Shown
+    runner: Runner | continuing.Next,
+    found: Persona,
+    text: str | None,
+    request: dict[str, Any],
+    shown: Shown,
 ) -> int:
     machine = shown.as_json or shown.only_output
     live = not machine and (sys.stdout.isatty() if shown.stream is None else shown.stream)
@@ -138,7 +155,9 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
         common.print_answer(response.text)
 
 
-def _stream(runner: Runner, persona: Any, text: str | None, request: dict[str, Any]) -> Response:
+def _stream(
+    runner: Runner | continuing.Next, persona: Any, text: str | None, request: dict[str, Any]
+) -> Response:
     """Print text as it arrives; what was printed always ends with a line end."""
     last = ""
     try:

@@ -94,6 +94,7 @@ def _json(persona: Persona) -> dict[str, Any]:
         "extends": list(persona.extends),
         "tools": list(persona.tools),
         "output": thaw(persona.output),
+        "history": {"keep": persona.history.keep} if persona.history else None,
         "plugins": [use.name for use in persona.plugins],
         "system": persona.system.source,
         "messages": [{"role": role, "content": text.source} for role, text in persona.messages],

@@ -1,0 +1,79 @@
+"""`personakit chat`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from personakit.cli import common, continuing
+from personakit.cli.keyfile import key_option, use_key
+
+if TYPE_CHECKING:
+    from personakit.config import Config
+    from personakit.conversation import Conversation
+    from personakit.runner import Runner
+
+
+@click.command("chat")
+@continuing.options
+@common.choices
+@key_option
+@click.option("--markdown/--no-markdown", default=True, help="Show answers as Markdown on a "
+              "terminal, which is the default.")  # fmt: skip
+@click.option("--no-log", is_flag=True, help="Log no turn, and keep nothing of what is typed.")
+def command(
+    persona: str | None,
+    markdown: bool,
+    no_log: bool,
+    key_file: str | None,
+    **options: Any,
+) -> int:
+    """Talk with PERSONA.
+
+    On a terminal, /help lists the commands, Ctrl-C stops an answer and Ctrl-D leaves. Piped in,
+    each line is something that is said, and its answer is printed:
+
+    \b
+      printf 'What is in season?\\nAnd with fish?\\n' | personakit chat chef
+    """  # noqa: D301
+    from personakit.cli.chat.commands import Chat  # noqa: PLC0415
+    from personakit.cli.chat.session import on_terminal, say, through_pipe  # noqa: PLC0415
+
+    runner = common.runner(log=not no_log)
+    if continuing.asked(options):
+        talk = continuing.resumed(runner, persona, options)
+    else:
+        talk = _new(runner, continuing.needed(persona), options)
+    talk.notify = say
+    chat = Chat(runner, talk, say)
+    # What is wrong from the start is said before anything is typed.
+    silent = dataclasses.replace(talk.persona, prompt=None)
+    runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
+    if not chat.model:
+        talk.model = runner.router.default_model()
+    runner.router.find_model(chat.model)
+    use_key(runner, key_file, chat.model)
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+        return through_pipe(chat)
+    dumb = os.environ.get("TERM") == "dumb"
+    history = None if no_log else _history(runner.config)
+    return on_terminal(chat, history, markdown=markdown and not dumb)
+
+
+def _new(runner: Runner, persona: str, options: dict[str, Any]) -> Conversation:
+    model = options.pop("model")
+    return runner.conversation(
+        persona, model=model, **common.chosen(runner.load(persona), **options)
+    )
+
+
+def _history(config: Config) -> Path | None:
+    """Return the file that keeps what is typed; None where nothing is logged."""
+    from personakit.config import data_folder  # noqa: PLC0415
+
+    return data_folder(config.environ) / "chat-history" if config.log.on else None

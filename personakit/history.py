@@ -1,0 +1,131 @@
+"""What a conversation keeps: the `history:` of a persona, cuts, and refusals for length."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from personakit.checks import Checker, describe, is_type
+from personakit.errors import BackendError, RateLimited
+
+if TYPE_CHECKING:
+    from personakit.drive import Emit
+    from personakit.messages import Message
+
+E = TypeVar("E", bound=BackendError)
+
+KEYS = ("keep",)
+# How servers say that a request is longer than the model's context, each where it is found.
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|context length exceeded"  # OpenAI and Azure; Fireworks
+    r"|maximum context length"  # OpenAI, vLLM, DeepSeek, Mistral, OpenRouter
+    r"|exceeds? the context window"  # OpenAI's newer models
+    r"|reduce the length of the (?:messages|prompt)"  # OpenAI, Groq
+    r"|exceed_context_size_error|exceeds? the available context size"  # llama.cpp
+    r"|prompt is too long|input is too long"  # Anthropic, Bedrock
+    r"|input token count.{0,40}exceeds"  # Gemini
+    r"|maximum prompt length"  # xAI
+    r"|longer than the model'?s context length"  # SGLang
+    r"|greater than the context length"  # LM Studio
+    r"|input length.{0,40}exceeds? .{0,20}context length"  # Ollama
+    r"|`?inputs`? (?:tokens \+ `?max_new_tokens`? )?must (?:be <=|have less than)"  # TGI
+    r"|exceeded model token limit|range of input length should be",  # Moonshot, DashScope
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The `history:` of a persona.
+
+    Attributes:
+        keep: How many of the newest messages of a conversation are sent, at most.
+    """
+
+    keep: int
+
+
+def read_history(checker: Checker, value: Any) -> History | None:
+    """Read a persona's `history:`, noting what is wrong."""
+    at = "history"
+    if not isinstance(value, dict):
+        hint = f"; write `history: {{keep: {value}}}`" if is_type(value, "integer") else ""
+        found = f"history: expected a mapping, found {describe(value)}{hint}"
+        checker.fail(found, at, code="PK011")
+        return None
+    checker.unknown(value, KEYS, at)
+    if value.get("keep") is None:
+        checker.fail("history: no `keep:`; it says how many messages are sent", at)
+        return None
+    keep = value["keep"]
+    if not is_type(keep, "integer") or keep < 0:
+        found = f"keep: expected a number of messages, 0 or more, found {describe(keep)}"
+        checker.fail(found, at, "keep")
+        return None
+    return History(keep)
+
+
+def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
+    """Return at most `keep` of the newest messages, beginning with a user's.
+
+    An answer or a tool's result without what it answers would be refused by the upstream.
+    """
+    start = max(len(messages) - keep, 0)
+    while 0 < start < len(messages) and messages[start].role != "user":
+        start += 1
+    return messages[start:]
+
+
+def closed(answer: Iterable[Message]) -> tuple[Message, ...]:
+    """Return the messages of an answer as a next turn can follow them.
+
+    A call that nothing answered, or an answer of nothing, would have the upstream refuse it.
+    """
+    *before, last = answer
+    return (*before, last.replace(content=last.content or "", tool_calls=()))
+
+
+def too_long(error: BackendError) -> bool:
+    """Tell whether an upstream refused a request for its length."""
+    if isinstance(error, RateLimited):
+        return False  # a limit of tokens a minute is none of the context
+    # The code or type of the upstream's own error, which says it more often than its words.
+    told = [getattr(e, name, None) for e in (error, error.__cause__) for name in ("code", "type")]
+    return error.status == 413 or any(_TOO_LONG.search(str(text)) for text in (error, *told))
+
+
+def with_remedies(error: E, messages: int) -> E:
+    """Return a refusal for length that says what to do.
+
+    Args:
+        error: The upstream's refusal.
+        messages: How many messages of the history had been sent.
+    """
+    changed = copy.copy(error)
+    ways = (
+        f"this conversation of {messages} messages no longer fits the model: take turns back "
+        f"(undo), begin anew (reset), choose a model with a larger context, or give the persona "
+        f"`history: {{keep: 20}}`, which sends the newest messages only"
+        if messages
+        else "what was said last is too long for the model on its own: say less, or choose a "
+        "model with a larger context"
+    )
+    changed.message = f"{ways}\n  {error}"
+    return changed
+
+
+class Heard:
+    """The text of an answer on its way out, noted."""
+
+    def __init__(self, emit: Emit | None) -> None:
+        self.text = ""
+        self._emit = emit
+        self.emit = self._noted if emit else None
+
+    async def _noted(self, text: str) -> None:
+        assert self._emit is not None
+        self.text += text
+        await self._emit(text)

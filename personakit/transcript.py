@@ -1,0 +1,101 @@
+"""Conversations in files: what was said, as JSON that people can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from personakit import private
+from personakit.errors import UsageError
+from personakit.exchange import dumps
+from personakit.frozen import thaw
+from personakit.messages import Message
+from personakit.rowdata import read_message
+
+FORMAT = 1
+ROLES = ("user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A conversation as a file holds it; the attributes are those of `Conversation`.
+
+    `persona` is the name or path that it was found by.
+    """
+
+    persona: str
+    id: str
+    model: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+
+
+def write(path: Path, written: Written) -> None:
+    """Write a conversation to a file that only its owner can read, replacing it as a whole.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    data = {
+        "format": FORMAT,
+        "persona": written.persona,
+        "id": written.id,
+        "model": written.model,
+        "variables": thaw(written.variables),
+        "parameters": thaw(written.parameters),
+        "messages": [message.to_api() for message in written.messages],
+    }
+    try:
+        private.replace(path, f"{dumps(data)}\n".encode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read(path: Path) -> Written:
+    """Return the conversation that a file holds.
+
+    Raises:
+        UsageError: It cannot be read, or holds none.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        if data["format"] != FORMAT:
+            raise ValueError(f"its format is {data['format']!r}, not {FORMAT}")
+        return Written(
+            persona=str(data["persona"]),
+            id=str(data["id"]),
+            model=None if data.get("model") is None else str(data["model"]),
+            variables=dict(data.get("variables") or {}),
+            parameters=dict(data.get("parameters") or {}),
+            messages=tuple(map(_message, data["messages"])),
+        )
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except KeyError as error:
+        fault = f"it has no {error}"
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        fault = str(error)[:200] or "nested too deep"
+    raise UsageError(
+        f"{path}: no saved conversation: {fault}; /save and Conversation.save make one"
+    )
+
+
+def _message(data: Mapping[str, Any]) -> Message:
+    """Return a message, checked as far as a turn needs it.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is none.
+    """
+    role = data["role"]
+    if role not in ROLES:
+        raise ValueError(
+            f"a message has the role {str(role)[:40]!r}, not one of {', '.join(ROLES)}"
+        )
+    message = read_message(data)
+    if not isinstance(message.content, str | tuple | None):
+        raise TypeError(f"a message has the content {str(message.content)[:40]!r}")
+    return message
