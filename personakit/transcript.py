@@ -49,6 +49,8 @@ def write(path: Path, written: Written) -> None:
         "parameters": thaw(written.parameters),
         "messages": [message.to_api() for message in written.messages],
     }
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
     try:
         private.replace(path, f"{dumps(data)}\n".encode())
     except OSError as error:
