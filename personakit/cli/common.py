@@ -17,6 +17,7 @@ from personakit import document, parameters
 from personakit.errors import UsageError, VariableError, did_you_mean
 
 if TYPE_CHECKING:
+    from personakit.library import Library
     from personakit.persona import Persona
     from personakit.runner import Runner
 
@@ -33,7 +34,7 @@ class PersonaName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the names that begin with what is typed."""
-        names = runner().library.names()
+        names = library().names()
         items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return items or [CompletionItem(incomplete, type="file")]
 
@@ -47,6 +48,15 @@ def runner() -> Runner:
     if context is not None:
         context.call_on_close(made.close)
     return made
+
+
+def library() -> Library:
+    """Return the personas of the runner, without what running them takes to import."""
+    from personakit.config import Config, user_cache  # noqa: PLC0415
+    from personakit.library import Library  # noqa: PLC0415
+
+    config = Config.read()
+    return Library(config.path, cache=user_cache(config.environ))
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from personakit.errors import PersonaError
 def command(tags: tuple[str, ...], as_json: bool) -> None:
     """List the personas that can be run by name, and where each comes from."""
     found, broken = [], []
-    for persona in common.runner().library.personas():
+    for persona in common.library().summaries():
         if isinstance(persona, PersonaError):
             broken.append(persona)
         elif set(tags) <= set(persona.tags):
