@@ -14,7 +14,7 @@ from personakit import installed
 from personakit.checks import NAME
 from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
 from personakit.index import ENDING, Mark, Parents, mark_of
-from personakit.summaries import Entry, Progress, Shelf, Summary
+from personakit.summaries import Entry, Progress, Shelf, Summary, summary_of
 
 if TYPE_CHECKING:
     from personakit.persona import Persona
@@ -258,11 +258,9 @@ class Library:
         path = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100
         cache = None if self.cache is None else self.cache / CACHE
         shelf = Shelf(cache, path, self._entry, progress)
-        found: dict[str, Summary | PersonaError] = {}
-        for folder in reversed(folders):
-            found.update(shelf.summaries(folder))
+        found = {row[0]: row for folder in reversed(folders) for row in shelf.rows(folder)}
         for name in sorted(found):
-            yield found[name]
+            yield summary_of(found[name])
 
     def _entry(self, file: Path) -> Entry | None:
         """Return what a list shows of a file; None when it has gone."""

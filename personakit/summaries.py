@@ -69,18 +69,16 @@ class Shelf:
     progress: Progress
     _marks: dict[str, Mark | None] = field(default_factory=dict)
 
-    def summaries(self, folder: Path) -> dict[str, Summary | PersonaError]:
-        """Return what there is in a folder, by name, in order."""
+    def rows(self, folder: Path) -> list[Row]:
+        """Return what there is in a folder, by name; `summary_of` makes it out."""
+        rows = self._fresh(folder)
         begin = os.path.join(folder, "")  # noqa: PTH118
         begin = "" if begin == os.path.join(".", "") else begin  # noqa: PTH118
-        return {
-            row[0]: Summary(row[0], row[1], row[2], tuple(row[3]), f"{begin}{row[0]}{ENDING}")
-            if row[1] is not None
-            else _error(row, f"{begin}{row[0]}{ENDING}")
-            for row in self._rows(folder)
-        }
+        for row in rows:
+            row[-1] = begin
+        return rows
 
-    def _rows(self, folder: Path) -> list[Row]:
+    def _fresh(self, folder: Path) -> list[Row]:
         found = scan(folder)
         if not found.names:
             return []
@@ -91,7 +89,8 @@ class Shelf:
             return known.rows
         made = Index(path=self.path)
         try:
-            self._refresh(folder, found, known, made)
+            fresh = self._kept(found, known, stale)
+            self._fill(folder, found, made, known, fresh)
         finally:
             # Also when it is broken off: the next time goes on from here.
             made.rows.sort(key=operator.itemgetter(0))
@@ -114,16 +113,20 @@ class Shelf:
             self._marks[file] = mark_of(file)
         return self._marks[file] != mark
 
-    def _refresh(self, folder: Path, found: Index, known: Index, made: Index) -> None:
-        """Fill an index, reading what is not known or not fresh."""
-        stale = self._stale(known)
-        noted = dict(known.marked())
-        now = dict(found.marked())
-        fresh = {
+    @staticmethod
+    def _kept(found: Index, known: Index, stale: set[int]) -> dict[str, Row]:
+        """Return the rows that are still right, by name."""
+        noted, now = dict(known.marked()), dict(found.marked())
+        return {
             row[0]: row
             for row in known.rows
-            if row[-1] not in stale and now.get(row[0]) == noted[row[0]]
+            if row[-1] not in stale and now.get(row[0]) == noted.get(row[0], NEVER)
         }
+
+    def _fill(
+        self, folder: Path, found: Index, made: Index, known: Index, fresh: dict[str, Row]
+    ) -> None:
+        """Fill an index, reading the files whose rows are not fresh."""
         todo = sum(NAME.match(name) is not None for name in found.names) - len(fresh)
         done = 0
         ended: BaseException | None = None
@@ -138,6 +141,8 @@ class Shelf:
                     done += 1
                 except BaseException as error:
                     ended = error
+        if todo:
+            self.progress(todo, todo)
         if ended is not None:
             raise ended
 
@@ -153,6 +158,14 @@ class Shelf:
         made.add(name, kept, _row(name, entry.found, str(folder / (name + ENDING))), entry.parents)
 
 
+def summary_of(row: Row) -> Summary | PersonaError:
+    """Return what a row says, with the path that the user would name."""
+    path = f"{row[-1]}{row[0]}{ENDING}"
+    if row[1] is None:
+        return PersonaError([Problem(p[0], p[1] or path, *p[2:]) for p in row[2]])
+    return Summary(row[0], row[1], row[2], tuple(row[3]), path)
+
+
 def _row(name: str, found: Summary | PersonaError, path: str) -> Row:
     """Return a row as JSON has it, without the place of its parents."""
     if isinstance(found, Summary):
@@ -163,7 +176,3 @@ def _row(name: str, found: Summary | PersonaError, path: str) -> Row:
         for p in found.problems
     ]
     return [name, None, problems, 0]
-
-
-def _error(row: Row, path: str) -> PersonaError:
-    return PersonaError([Problem(p[0], p[1] or path, *p[2:]) for p in row[2]])
