@@ -14,7 +14,7 @@ from personakit import installed
 from personakit.checks import NAME
 from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
 from personakit.index import ENDING, Mark, Parents, mark_of
-from personakit.summaries import Entry, Progress, Shelf, Summary, summary_of
+from personakit.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
 if TYPE_CHECKING:
     from personakit.persona import Persona
@@ -275,7 +275,7 @@ class Library:
             own = not reading.looked and all(problem.line for problem in error.problems)
             return Entry(error, lasts=own)
         parents = Parents(reading.beyond, tuple(reading.looked.items()))
-        summary = Summary(found.name, found.description, found.version, found.tags, found.path)
+        summary = Summary(found.name, found.description, found.version, found.tags, folder_of(file))
         return Entry(summary, parents if parents.marks else None)
 
 

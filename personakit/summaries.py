@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +34,13 @@ class Summary(NamedTuple):
     name: str
     description: str
     version: str
-    tags: tuple[str, ...]
-    path: str
+    tags: Sequence[str]
+    folder: str
+
+    @property
+    def path(self) -> str:
+        """The file it was read from, as the user would name it."""
+        return f"{self.folder}{self.name}{ENDING}"
 
 
 class Entry(NamedTuple):
@@ -72,8 +77,7 @@ class Shelf:
     def rows(self, folder: Path) -> list[Row]:
         """Return what there is in a folder, by name; `summary_of` makes it out."""
         rows = self._fresh(folder)
-        begin = os.path.join(folder, "")  # noqa: PTH118
-        begin = "" if begin == os.path.join(".", "") else begin  # noqa: PTH118
+        begin = folder_of(folder / "x")
         for row in rows:
             row[-1] = begin
         return rows
@@ -160,16 +164,21 @@ class Shelf:
 
 def summary_of(row: Row) -> Summary | PersonaError:
     """Return what a row says, with the path that the user would name."""
-    path = f"{row[-1]}{row[0]}{ENDING}"
     if row[1] is None:
+        path = f"{row[-1]}{row[0]}{ENDING}"
         return PersonaError([Problem(p[0], p[1] or path, *p[2:]) for p in row[2]])
-    return Summary(row[0], row[1], row[2], tuple(row[3]), path)
+    return Summary(*row)
+
+
+def folder_of(file: Path) -> str:
+    """Return the folder of a file as it stands before the file's name in its path."""
+    return str(file)[: -len(file.name)]
 
 
 def _row(name: str, found: Summary | PersonaError, path: str) -> Row:
     """Return a row as JSON has it, without the place of its parents."""
     if isinstance(found, Summary):
-        return [name, found.description, found.version, list(found.tags), 0]
+        return [*found[:-1], 0]
     problems = [
         # The folder may be called otherwise the next time: by a relative path, or through a link.
         [p.message, "" if p.path == path else p.path, p.line, p.column, p.code]

@@ -56,7 +56,7 @@ def said(library: Library, reads: list[int] | None = None) -> Said:
             totals.append(total)
 
     found: Said = [
-        (str(item),) if isinstance(item, PersonaError) else tuple(item)
+        (str(item),) if isinstance(item, PersonaError) else (*item[:3], *item.tags, item.path)
         for item in library.summaries(progress)
     ]
     if reads is not None:
@@ -131,22 +131,32 @@ def test_a_change_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
         assert described(library) == {"a": word}
 
 
-def test_a_change_of_a_parent_is_seen(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", write(tmp_path / "two", a="extends: partials/base\nsystem: x")
-    library = Library((one, two), cache=tmp_path / "cache")
+def test_a_change_of_a_parent_is_seen(pool: Path, tmp_path: Path) -> None:
+    # Links to old files: what they lead to has settled, so that only a look at it tells.
+    one, two = _empty(pool)
+    library = Library((one, two), cache=tmp_path)
+    both = [library, Library((two,), cache=tmp_path)]
+    _link(two / "a.yaml", "child")
     assert described(library) == {}
-    write(two / "partials", base="description: Two.")
-    assert described(library) == {"a": "Two."}
-    write(two / "partials", base="description: New.")
-    assert described(library) == {"a": "New."}
-    (two / "partials" / "base.yaml").unlink()
-    write(one / "partials", base="description: One.")
-    assert described(library) == {"a": "One."}
-    other = Library((tmp_path / "three", two), cache=tmp_path / "cache")
-    assert described(other) == {}
-    write(tmp_path / "three" / "partials", base="description: Three.")
-    assert described(other) == {"a": "Three."}
-    assert described(library) == {"a": "One."}
+    _link(two / "base.yaml", "one")
+    assert [described(each) for each in both] == [{"a": "One.", "base": "One."}] * 2
+    _link(two / "base.yaml", "two")
+    assert described(library) == {"a": "Two.", "base": "Two."}
+    (two / "base.yaml").unlink()
+    _link(one / "base.yaml", "two")
+    assert [described(each) for each in both] == [{"a": "Two.", "base": "Two."}, {}]
+    _link(one / "base.yaml", "one")
+    assert [described(each) for each in both] == [{"a": "One.", "base": "One."}, {}]
+
+
+def test_a_parent_is_looked_for_again_on_another_search_path(pool: Path, tmp_path: Path) -> None:
+    one, two = _empty(pool)
+    _link(two / "a.yaml", "child")
+    _link(one / "base.yaml", "one")
+    third = write(tmp_path / "third", base="description: Third.\nsystem: x")
+    wait_until_settled(tmp_path)
+    for path, word in (((one, two), "One."), ((third, one, two), "Third."), ((one, two), "One.")):
+        assert described(Library(path, cache=tmp_path / "cache"))["a"] == word
 
 
 def test_a_file_that_says_another_name_cannot_be_run_by_name_and_is_left_out(
@@ -291,6 +301,19 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def _empty(pool: Path) -> tuple[Path, Path]:
+    for link in [*pool.glob("*/*.yaml"), *pool.glob("*/partials/*.yaml")]:
+        link.unlink()
+    return pool / "one", pool / "two"
+
+
+def _link(file: Path, variant: str) -> None:
+    """Put a link to an old file, by a path within the library, in the place of a file."""
+    file.unlink(missing_ok=True)
+    root = next(parent for parent in file.parents if (parent / "old").is_dir())
+    file.symlink_to(root / "old" / f"{variant}.yaml")
+
+
 NAMES = st.sampled_from(["one/a", "one/b", "one/d", "two/a", "two/base", "one/partials/base"])
 STEPS = st.lists(
     st.one_of(
@@ -310,12 +333,9 @@ STEPS = st.lists(
 def test_whatever_happens_the_list_is_that_of_the_files(
     pool: Path, steps: list[tuple[str, str | int, str]]
 ) -> None:
-    for link in [*pool.glob("*/*.yaml"), *pool.glob("*/partials/*.yaml")]:
-        link.unlink()
-    path = (pool / "one", pool / "two")
+    path = _empty(pool)
     with tempfile.TemporaryDirectory() as cache:
         for do, what, variant in [("link", "one/a", "one"), *steps]:
-            # A link to an old file is what has changed and yet has settled.
             _step(pool, Path(cache), do, what, variant)
             path = path[::-1] if do == "turn" else path
             assert said(Library(path, cache=Path(cache))) == said(Library(path))
@@ -336,10 +356,11 @@ def _step(pool: Path, cache: Path, do: str, what: str | int, variant: str) -> No
         if file.exists():
             target.write_bytes(file.read_bytes()) if file.is_symlink() else file.replace(target)
         return
-    file.unlink(missing_ok=True)
     if do == "link":
-        file.symlink_to(pool / str(what).split("/", maxsplit=1)[0] / "old" / f"{variant}.yaml")
-    elif do == "write":
+        _link(file, variant)
+        return
+    file.unlink(missing_ok=True)
+    if do == "write":
         file.write_text(VARIANTS[variant], "utf-8")
 
 
@@ -363,6 +384,29 @@ def output(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
+
+
+STALE = """
+import sys
+from pathlib import Path
+from personakit.library import Library
+totals = []
+list(Library((Path("lib"),), cache=Path("cache")).summaries(lambda *told: totals.append(told[1])))
+print(sum(set(totals)) > 0, sys.modules["personakit"].__file__.startswith(sys.argv[1]))
+"""
+
+
+def test_another_version_of_personakit_reads_the_files_again(tmp_path: Path) -> None:
+    for name in ("personakit", "personas"):
+        shutil.copytree(Path(__file__).parent.parent / name, tmp_path / "code" / name)
+    write(tmp_path / "lib", a="system: x")
+    wait_until_settled(tmp_path)
+    code = {"PYTHONPATH": str(tmp_path / "code")}
+    outs = [output(start(tmp_path, "-c", STALE, str(tmp_path), **code)) for _ in range(2)]
+    with (tmp_path / "code" / "personakit" / "persona.py").open("a") as file:
+        file.write("# a new rule")
+    outs.append(output(start(tmp_path, "-c", STALE, str(tmp_path), **code)))
+    assert outs == ["True True\n", "False True\n", "True True\n"]
 
 
 def test_two_processes_may_make_it_at_once(settled: tuple[Path, Path], tmp_path: Path) -> None:
