@@ -232,7 +232,7 @@ class Cached:
                 with file.open("rb") as opened:
                     head = opened.read(8192)
                 start = head.index(b'["') + 1
-                folder, _ = json.JSONDecoder().raw_decode(head[start:].decode())
+                folder, _ = json.JSONDecoder().raw_decode(head[start:].decode("latin-1"))
                 if not Path(folder).is_dir():
                     file.unlink()
 
