@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from personakit.runner import Runner
 
 
+MAX_TABLE = 1000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -199,6 +200,12 @@ def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         while piece := list(itertools.islice(rows, 1000)):
             click.echo(_lines(piece))
         return
+    rows = list(rows)
+    if len(rows) > MAX_TABLE:
+        # rich looks at each cell several times: 100,000 rows would take half a minute.
+        width = max(len(row[0]) for row in rows)
+        click.echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
+        return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -236,9 +243,9 @@ def progress(doing: str) -> Callable[[int, int], None]:
 
     def told(done: int, total: int) -> None:
         begun.append(time.monotonic()) if not begun else None
-        if bars:
+        if bars and done % 100 == 0:
             bars[0][0].update(bars[0][1], completed=done, total=total)
-        elif done < total and time.monotonic() - begun[0] > 1:
+        elif not bars and done < total and time.monotonic() - begun[0] > 1:
             from rich.console import Console  # noqa: PLC0415
             from rich.progress import Progress  # noqa: PLC0415
 
