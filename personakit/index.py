@@ -187,7 +187,8 @@ class Cached:
         try:
             head = json.loads(data[:end])
         finally:
-            gc.enable() if on else None
+            if on:
+                gc.enable()
         if head["stamp"] != self._stamp():
             return None
         parents = [

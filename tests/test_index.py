@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -485,3 +486,16 @@ def test_names_are_completed_and_hinted_at_among_thousands(tmp_path: Path) -> No
     words = {"COMP_WORDS": "personakit run trans", "COMP_CWORD": "2"}
     out = output(start(tmp_path, "-m", "personakit", _PERSONAKIT_COMPLETE="bash_complete", **words))
     assert out.splitlines() == ["plain,translator"]
+
+
+def test_a_thousand_rows_on_a_terminal_are_lines(shell: Any) -> None:
+    (shell.folder / "personas").mkdir()
+    texts = {f"clerk-{number}": "description: D.\ntags: [t]\nsystem: x" for number in range(1001)}
+    write(shell.folder / "personas", **texts)
+    write(shell.folder / "personas", odd='description: "a\\nb\\e[2J"\nsystem: x')
+    with shell.terminal("list", "--tag", "t") as session:
+        assert session.end() == 0
+    assert "clerk-7     D.  t" in session.text.splitlines()
+    with shell.terminal("list") as session:
+        assert session.end() == 0
+    assert [line for line in session.text.splitlines() if "a b\\x1b[2J" in line]

@@ -242,7 +242,8 @@ def progress(doing: str) -> Callable[[int, int], None]:
     bars: list[tuple[Any, Any]] = []
 
     def told(done: int, total: int) -> None:
-        begun.append(time.monotonic()) if not begun else None
+        if not begun:
+            begun.append(time.monotonic())
         if bars and done % 100 == 0:
             bars[0][0].update(bars[0][1], completed=done, total=total)
         elif not bars and done < total and time.monotonic() - begun[0] > 1:
