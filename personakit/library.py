@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from personakit import installed
 from personakit.checks import NAME
-from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
-from personakit.index import ENDING, Mark, Parents, mark_of
+from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
+from personakit.index import ENDING, Parents, mark_of
+from personakit.reading import Reading, State, inside, names_in, nearest, state_of
 from personakit.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
 if TYPE_CHECKING:
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 CACHE = "library"
 ENTRY_POINTS = "personakit.personas"
-MAX_DEPTH = 16
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)\Z", re.DOTALL)
 _PATH = re.compile(r"[/\\]|\.ya?ml\Z|\.json\Z|\A~")
-
-State = tuple[int, int, int] | None
 
 
 def shipped() -> Path:
@@ -51,35 +48,6 @@ def packaged() -> Iterator[Path]:
             continue
         for folder in (spec and spec.submodule_search_locations) or ():
             yield Path(folder, *point.value.split(".")[1:])
-
-
-def state_of(file: Path) -> State:
-    """Return what changes when a file does; None when there is no such file.
-
-    Raises:
-        PersonaError: The file cannot be looked at.
-    """
-    try:
-        stat = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def inside(root: Path, relative: str) -> Path | None:
-    """Return a file below a folder, or None when there is none.
-
-    Raises:
-        UsageError: The path, or a link on it, leads out of the folder.
-    """
-    file = root / relative
-    if not file.is_file():
-        return None
-    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
-        raise UsageError(f"{relative!r} leads out of the library folder {root}")
-    return file
 
 
 @dataclass(slots=True)
@@ -154,7 +122,7 @@ class Library:
         if found is not None:
             return found
         near = did_you_mean(
-            file.name, [name + ENDING for name in _nearest(file.stem, names_in(file.parent))]
+            file.name, [name + ENDING for name in nearest(file.stem, names_in(file.parent))]
         )
         if file.name == text and file.stem in self.names():
             near = f"; the persona {file.stem!r} of the library is loaded without an ending"
@@ -168,7 +136,7 @@ class Library:
         # What comes from elsewhere may extend what is here, but reads no file beside itself.
         from personakit.persona import Persona  # noqa: PLC0415
 
-        return Persona.parse(function(rest), text, parents=_Reading(self).parent)
+        return Persona.parse(function(rest), text, parents=Reading(self.roots).parent)
 
     def _cached(self, file: Path) -> Persona | None:
         """Return the persona of a file, read again when it or a parent has changed."""
@@ -178,7 +146,7 @@ class Library:
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
-        reading = _Reading(self)
+        reading = Reading(self.roots)
         made = reading.read(file)
         self._read[file] = (reading.states, made)
         return made
@@ -189,7 +157,7 @@ class Library:
         Args:
             files: The file, after those that extend it; none for one that is not there yet.
         """
-        reading = _Reading(self)
+        reading = Reading(self.roots)
         reading.stack += files
         return reading.parent
 
@@ -241,7 +209,7 @@ class Library:
                 yield error
 
     def _hint(self, word: str) -> str:
-        return did_you_mean(word, _nearest(word, self.names()))
+        return did_you_mean(word, nearest(word, self.names()))
 
     def summaries(
         self, progress: Progress = lambda done, total: None
@@ -264,7 +232,7 @@ class Library:
 
     def _entry(self, file: Path) -> Entry | None:
         """Return what a list shows of a file; None when it has gone."""
-        reading = _Reading(self)
+        reading = Reading(self.roots)
         try:
             found = _named(reading.read(file), file.stem)
         except PersonaError as error:
@@ -279,77 +247,6 @@ class Library:
         return Entry(summary, parents if parents.marks else None)
 
 
-class _Reading:
-    """Reads a file and those that it extends.
-
-    Attributes:
-        states: The state of each file that was read.
-        looked: The mark of each file that was looked for because one extends it.
-        beyond: Whether one was looked for on the search path.
-    """
-
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.states: dict[Path, State] = {}
-        self.stack: list[Path] = []
-        self.made: dict[Path, Persona | PersonaError] = {}
-        self.looked: dict[str, Mark | None] = {}
-        self.beyond = False
-
-    def read(self, file: Path) -> Persona:
-        """Read a file; one that another extends needs no `system`."""
-        from personakit.persona import Persona  # noqa: PLC0415
-
-        if file.is_dir():
-            raise PersonaError([Problem("is a folder; name a file in it", str(file))])
-        self.states[file] = state_of(file)
-        self.stack.append(file)
-        try:
-            return Persona.read(file, parents=self.parent, abstract=len(self.stack) > 1)
-        finally:
-            self.stack.pop()
-
-    def _once(self, file: Path) -> Persona:
-        """Read a file that several others may extend."""
-        made = self.made.get(file)
-        if made is None:
-            try:
-                made = self.read(file)
-            except PersonaError as error:
-                made = error
-            self.made[file] = made
-        if isinstance(made, PersonaError):
-            raise made
-        return made
-
-    def parent(self, reference: str) -> Persona:
-        """Return the persona that the file being read extends.
-
-        A file may extend one of its own name further along the search path.
-        """
-        if len(self.stack) > MAX_DEPTH:
-            raise UsageError(f"more than {MAX_DEPTH} files extend one another; that is the limit")
-        reading = str(self.stack[-1]) if self.stack else ""
-        around = False
-        for place, root in enumerate(self.library.roots(reading)):
-            self.beyond |= place > 0
-            file = os.path.abspath(root / (reference + ENDING))  # noqa: PTH100
-            self.looked.setdefault(file, mark_of(file))
-            found = inside(root, reference + ENDING)
-            if found is None:
-                continue
-            # One file may be reached by several paths: relative, absolute, through a link.
-            if not any(found.samefile(file) for file in self.stack):
-                return self._once(found)
-            around = True
-        if around:
-            files = " -> ".join(file.stem for file in self.stack)
-            raise UsageError(f"a cycle: {files} -> {reference}")
-        known = {name for root in self.library.roots(reading) for name in names_in(root)}
-        hint = did_you_mean(reference, _nearest(reference, known))
-        raise PersonaNotFound(f"no persona {reference!r} in the library (not found){hint}")
-
-
 def _shown(folders: Iterable[Path]) -> str:
     """Return the folders that exist, each once, as an error message names them."""
     return ", ".join(dict.fromkeys(str(folder) for folder in folders if folder.is_dir()))
@@ -361,27 +258,3 @@ def _named(found: Persona, name: str) -> Persona:
         fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
         raise PersonaError([found.document.problem(fault, ("name",))])
     return found
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return the names of the persona files of a folder, in no order."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name[: -len(ENDING)] for e in entries if _is_yaml(e)]
-    except OSError:
-        return []
-    return [name for name in names if NAME.match(name)]
-
-
-def _is_yaml(entry: os.DirEntry[str]) -> bool:
-    return entry.name.endswith(ENDING) and entry.is_file()
-
-
-def _nearest(word: str, names: Iterable[str]) -> Iterable[str]:
-    """Return the names that a hint is looked for in; of very many, those of the same letters.
-
-    Comparing with each of 100,000 takes seconds.
-    """
-    listed = list(names)
-    letters = set(word)
-    return heapq.nsmallest(1000, listed, key=lambda name: len(letters ^ set(name)))
