@@ -167,7 +167,8 @@ def summary_of(row: Row) -> Summary | PersonaError:
     if row[1] is None:
         path = f"{row[-1]}{row[0]}{ENDING}"
         return PersonaError([Problem(p[0], p[1] or path, *p[2:]) for p in row[2]])
-    return Summary(*row)
+    # Half a microsecond less than Summary(*row), 100,000 times.
+    return tuple.__new__(Summary, row)
 
 
 def folder_of(file: Path) -> str:
