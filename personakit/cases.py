@@ -11,7 +11,7 @@ from personakit import document
 from personakit.checking import Failure, indent
 from personakit.errors import PersonaError, Problem
 from personakit.expectations import Test
-from personakit.library import ENDING
+from personakit.index import ENDING
 from personakit.persona import Persona
 from personakit.recordings import FOLDER
 

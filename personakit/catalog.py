@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit import asking
-from personakit.config import Config
+from personakit.config import Config, user_cache
 from personakit.errors import PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
@@ -73,7 +73,7 @@ class Catalog:
         self.config = config
         self.plugins = Plugins(config.select, config.allow_plugins)
         find_loader = functools.partial(self.plugins.find, "loader")
-        self.library = Library((*path, *config.path), find_loader)
+        self.library = Library((*path, *config.path), find_loader, user_cache(config.environ))
         self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)

@@ -130,11 +130,9 @@ class Config:
 
 def user_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder of the user's config file, by the rules of the platform."""
-    # platformdirs takes 20 ms to import; on Linux its rule is one line.
-    if os.name == "posix" and not Path("/System/Library").exists():
-        base = environ.get("XDG_CONFIG_HOME", "")
-        home = environ.get("HOME") or Path.home()
-        return Path(base) / APP if base.strip() else Path(home) / ".config" / APP
+    found = _xdg(environ, "XDG_CONFIG_HOME", ".config")
+    if found is not None:
+        return found
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_config_path(APP, appauthor=False)
@@ -142,13 +140,38 @@ def user_folder(environ: Mapping[str, str]) -> Path:
 
 def data_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder of what is kept for the user, by the rules of the platform."""
-    if os.name == "posix" and not Path("/System/Library").exists():
-        base = environ.get("XDG_DATA_HOME", "")
-        home = environ.get("HOME") or Path.home()
-        return Path(base) / APP if base.strip() else Path(home) / ".local" / "share" / APP
+    found = _xdg(environ, "XDG_DATA_HOME", ".local/share")
+    if found is not None:
+        return found
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_data_path(APP, appauthor=False)
+
+
+def user_cache(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder of what can be made again, by the rules of the platform.
+
+    None for a user without a home, such as a container's.
+    """
+    try:
+        found = _xdg(environ, "XDG_CACHE_HOME", ".cache")
+    except RuntimeError:
+        return None
+    if found is not None:
+        return found
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_cache_path(APP, appauthor=False)
+
+
+def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path | None:
+    """Return the user's folder of a kind where the XDG rules hold, else None."""
+    # platformdirs takes 20 ms to import; on Linux its rule is one line.
+    if os.name != "posix" or Path("/System/Library").exists():
+        return None
+    base = environ.get(variable, "")
+    home = environ.get("HOME") or Path.home()
+    return Path(base) / APP if base.strip() else Path(home) / default / APP
 
 
 def _expanded(path: str) -> Path:

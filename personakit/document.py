@@ -12,8 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-import yaml
-
 from personakit.errors import PersonaError, Problem
 from personakit.hints import explain
 
@@ -21,9 +19,6 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 60_000
 MAX_INTEGER = 2**63 - 1
-
-# PyYAML can be built without libyaml; its Python parser gives the same events, slower.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS |= {"true": True, "True": True, "TRUE": True}
@@ -162,6 +157,9 @@ class _Builder:
         if directive:
             line = len(self.text[: directive.end()].splitlines())
             raise PersonaError([Problem("tags are never used: no %TAG", self.path, line, 1)])
+        # 9 ms, which a command that reads no file is not to pay for.
+        import yaml  # noqa: PLC0415
+
         try:
             self.fold()
         except yaml.MarkedYAMLError as error:
@@ -177,6 +175,10 @@ class _Builder:
         return Document(self.root, self.marks, self.path)
 
     def fold(self) -> None:
+        import yaml  # noqa: PLC0415
+
+        # PyYAML can be built without libyaml; its Python parser gives the same events, slower.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         handlers = {
             yaml.ScalarEvent: self.scalar,
             yaml.MappingStartEvent: self.mapping,
@@ -186,7 +188,7 @@ class _Builder:
             yaml.AliasEvent: self.alias,
             yaml.DocumentStartEvent: self.document,
         }
-        for event in iter(_Loader(self.text).get_event, None):
+        for event in iter(loader(self.text).get_event, None):
             handler = handlers.get(type(event))
             if handler is not None:
                 handler(event)

@@ -7,7 +7,6 @@ marker is awaited that gives control to the driver, which yields the text to the
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
@@ -45,6 +44,8 @@ def io(
             return sync(*args, **kwargs)
         if async_ is not None:
             return await async_(*args, **kwargs)
+        import asyncio  # noqa: PLC0415
+
         return await asyncio.to_thread(sync, *args, **kwargs)
 
     return call
@@ -62,6 +63,8 @@ async def sleep(seconds: float) -> None:
     if in_sync():
         time.sleep(seconds)
     else:
+        import asyncio  # noqa: PLC0415
+
         await asyncio.sleep(seconds)
 
 
@@ -195,6 +198,9 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
     if inspect.getcoroutinestate(coroutine) in (inspect.CORO_CLOSED, inspect.CORO_CREATED):
         coroutine.close()
         return
+    # 16 ms, which no command but one that runs in an event loop is to pay for.
+    import asyncio  # noqa: PLC0415
+
     action: Callable[..., Any] = coroutine.throw
     argument: Any = asyncio.CancelledError()
     cancelled = False

@@ -7,18 +7,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from personakit import installed
 from personakit.checks import NAME
-from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
-from personakit.persona import RESERVED, Persona
+from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
+from personakit.index import ENDING, Parents, mark_of
+from personakit.reading import Reading, State, inside, names_in, nearest, state_of
+from personakit.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
-ENDING = ".yaml"
+if TYPE_CHECKING:
+    from personakit.persona import Persona
+
+CACHE = "library"
 ENTRY_POINTS = "personakit.personas"
-MAX_DEPTH = 16
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)\Z", re.DOTALL)
 _PATH = re.compile(r"[/\\]|\.ya?ml\Z|\.json\Z|\A~")
-
-State = tuple[int, int, int] | None
 
 
 def shipped() -> Path:
@@ -34,9 +38,9 @@ def packaged() -> Iterator[Path]:
     A package names its folder with an entry point of the group ``personakit.personas`` whose value
     is a package, such as ``acme = "acme_personas"``; the package is found, not imported.
     """
-    from importlib import metadata, util  # noqa: PLC0415
+    for point in installed.entry_points(ENTRY_POINTS):
+        from importlib import util  # noqa: PLC0415
 
-    for point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             spec = util.find_spec(point.value.partition(".")[0])
         except (ImportError, ValueError):
@@ -46,35 +50,6 @@ def packaged() -> Iterator[Path]:
             yield Path(folder, *point.value.split(".")[1:])
 
 
-def state_of(file: Path) -> State:
-    """Return what changes when a file does; None when there is no such file.
-
-    Raises:
-        PersonaError: The file cannot be looked at.
-    """
-    try:
-        stat = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def inside(root: Path, relative: str) -> Path | None:
-    """Return a file below a folder, or None when there is none.
-
-    Raises:
-        UsageError: The path, or a link on it, leads out of the folder.
-    """
-    file = root / relative
-    if not file.is_file():
-        return None
-    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
-        raise UsageError(f"{relative!r} leads out of the library folder {root}")
-    return file
-
-
 @dataclass(slots=True)
 class Library:
     """Personas along a search path.
@@ -82,10 +57,12 @@ class Library:
     Attributes:
         path: Folders, searched in order before those of installed packages and the one that ships.
         loader: Returns the function of a ``scheme:``, or None; plugins contribute them.
+        cache: The user's cache, where the indexes of folders are kept; None to do without.
     """
 
     path: tuple[Path, ...] = ()
     loader: Callable[[str], Callable[[str], str | bytes] | None] = lambda scheme: None
+    cache: Path | None = None
     _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
     _packaged: tuple[Path, ...] | None = None
 
@@ -107,6 +84,8 @@ class Library:
             PersonaNotFound: There is none; the message says what comes near.
             PersonaError: Its file is wrong.
         """
+        from personakit.persona import RESERVED  # noqa: PLC0415
+
         text = os.fspath(reference)
         if NAME.match(text) and not RESERVED.match(text):
             return self._by_name(text)
@@ -118,7 +97,7 @@ class Library:
             return self._by_path(text)
         raise PersonaNotFound(
             f"{text[:80]!r} is no persona's name (a-z, 0-9, '_', '-') and no path of a file"
-            f"{did_you_mean(text.lower(), self.names())}; `personakit list` shows the names"
+            f"{self._hint(text.lower())}; `personakit list` shows the names"
         )
 
     def _by_name(self, name: str) -> Persona:
@@ -126,15 +105,12 @@ class Library:
             found = self._cached(folder / (name + ENDING))
             if found is None:
                 continue
-            if found.name != name:
-                fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
-                raise PersonaError([found.document.problem(fault, ("name",))])
-            return found
+            return _named(found, name)
         for folder in self.folders():
             if (folder / f"{name}.yml").is_file():
                 raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
         where = _shown(self.folders())
-        hint = did_you_mean(name, self.names()) or "; `personakit list` shows what there is"
+        hint = self._hint(name) or "; `personakit list` shows what there is"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
     def _by_path(self, text: str) -> Persona:
@@ -145,7 +121,9 @@ class Library:
         found = self._cached(file)
         if found is not None:
             return found
-        near = did_you_mean(file.name, [p.name for p in _listed(file.parent)])
+        near = did_you_mean(
+            file.name, [name + ENDING for name in nearest(file.stem, names_in(file.parent))]
+        )
         if file.name == text and file.stem in self.names():
             near = f"; the persona {file.stem!r} of the library is loaded without an ending"
         hint = near or ("" if file.parent.is_dir() else f"; there is no folder {file.parent}")
@@ -156,7 +134,9 @@ class Library:
         if function is None:
             raise PersonaNotFound(f"no file {text}, and no plugin loads {scheme}: personas")
         # What comes from elsewhere may extend what is here, but reads no file beside itself.
-        return Persona.parse(function(rest), text, parents=_Reading(self).parent)
+        from personakit.persona import Persona  # noqa: PLC0415
+
+        return Persona.parse(function(rest), text, parents=Reading(self.roots).parent)
 
     def _cached(self, file: Path) -> Persona | None:
         """Return the persona of a file, read again when it or a parent has changed."""
@@ -166,7 +146,7 @@ class Library:
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
-        reading = _Reading(self)
+        reading = Reading(self.roots)
         made = reading.read(file)
         self._read[file] = (reading.states, made)
         return made
@@ -177,7 +157,7 @@ class Library:
         Args:
             files: The file, after those that extend it; none for one that is not there yet.
         """
-        reading = _Reading(self)
+        reading = Reading(self.roots)
         reading.stack += files
         return reading.parent
 
@@ -212,83 +192,59 @@ class Library:
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""
-        return sorted({file.stem for folder in self.folders() for file in _listed(folder)})
+        return sorted({name for folder in self.folders() for name in names_in(folder)})
 
     def personas(self) -> Iterator[Persona | PersonaError]:
         """Yield every persona by name, the first of each; for a wrong file its error."""
         first: dict[str, Path] = {}
         for folder in self.folders():
-            for file in _listed(folder):
-                first.setdefault(file.stem, file)
-        for _, file in sorted(first.items()):
+            for name in names_in(folder):
+                first.setdefault(name, folder / (name + ENDING))
+        for name, file in sorted(first.items()):
             try:
                 found = self._cached(file)
                 if found is not None:
-                    yield found
+                    yield _named(found, name)
             except PersonaError as error:
                 yield error
 
+    def _hint(self, word: str) -> str:
+        return did_you_mean(word, nearest(word, self.names()))
 
-class _Reading:
-    """Reads a file and those that it extends.
+    def summaries(
+        self, progress: Progress = lambda done, total: None
+    ) -> Iterator[Summary | PersonaError]:
+        """Yield what a list shows of every persona; of a file that is wrong, its error.
 
-    Attributes:
-        states: The state of each file that was read.
-    """
+        Only files that have changed since the last time are read, whoever listed them then; the
+        order is that of `personas`.
 
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.states: dict[Path, State] = {}
-        self.stack: list[Path] = []
-        self.made: dict[Path, Persona | PersonaError] = {}
-
-    def read(self, file: Path) -> Persona:
-        """Read a file; one that another extends needs no `system`."""
-        if file.is_dir():
-            raise PersonaError([Problem("is a folder; name a file in it", str(file))])
-        self.states[file] = state_of(file)
-        self.stack.append(file)
-        try:
-            return Persona.read(file, parents=self.parent, abstract=len(self.stack) > 1)
-        finally:
-            self.stack.pop()
-
-    def _once(self, file: Path) -> Persona:
-        """Read a file that several others may extend."""
-        made = self.made.get(file)
-        if made is None:
-            try:
-                made = self.read(file)
-            except PersonaError as error:
-                made = error
-            self.made[file] = made
-        if isinstance(made, PersonaError):
-            raise made
-        return made
-
-    def parent(self, reference: str) -> Persona:
-        """Return the persona that the file being read extends.
-
-        A file may extend one of its own name further along the search path.
+        Args:
+            progress: Told how many files of how many have been read, folder by folder.
         """
-        if len(self.stack) > MAX_DEPTH:
-            raise UsageError(f"more than {MAX_DEPTH} files extend one another; that is the limit")
-        reading = str(self.stack[-1]) if self.stack else ""
-        around = False
-        for root in self.library.roots(reading):
-            found = inside(root, reference + ENDING)
-            if found is None:
-                continue
-            # One file may be reached by several paths: relative, absolute, through a link.
-            if not any(found.samefile(file) for file in self.stack):
-                return self._once(found)
-            around = True
-        if around:
-            files = " -> ".join(file.stem for file in self.stack)
-            raise UsageError(f"a cycle: {files} -> {reference}")
-        known = {file.stem for root in self.library.roots(reading) for file in _listed(root)}
-        hint = did_you_mean(reference, known)
-        raise PersonaNotFound(f"no persona {reference!r} in the library (not found){hint}")
+        folders = list(self.folders())
+        path = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100
+        cache = None if self.cache is None else self.cache / CACHE
+        shelf = Shelf(cache, path, self._entry, progress)
+        found = {row[0]: row for folder in reversed(folders) for row in shelf.rows(folder)}
+        for name in sorted(found):
+            yield summary_of(found[name])
+
+    def _entry(self, file: Path) -> Entry | None:
+        """Return what a list shows of a file; None when it has gone."""
+        reading = Reading(self.roots)
+        try:
+            found = _named(reading.read(file), file.stem)
+        except PersonaError as error:
+            if mark_of(file) is None:
+                return None
+            # What no line is to blame for may be the disk's fault, and what a parent has part in
+            # may go away with a file that nobody has looked for yet.
+            own = not reading.looked and all(problem.line for problem in error.problems)
+            return Entry(error, lasts=own)
+        parents = Parents(reading.beyond, tuple(reading.looked.items()))
+        summary = Summary(found.name, found.description, found.version, found.tags, folder_of(file))
+        return Entry(summary, parents if parents.marks else None)
 
 
 def _shown(folders: Iterable[Path]) -> str:
@@ -296,11 +252,9 @@ def _shown(folders: Iterable[Path]) -> str:
     return ", ".join(dict.fromkeys(str(folder) for folder in folders if folder.is_dir()))
 
 
-def _listed(folder: Path) -> list[Path]:
-    """Return the persona files of a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.name.endswith(ENDING) and e.is_file()]
-    except OSError:
-        return []
-    return [folder / name for name in names if NAME.match(name.removesuffix(ENDING))]
+def _named(found: Persona, name: str) -> Persona:
+    """Return a persona, checked to have the name of its file."""
+    if found.name != name:
+        fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
+        raise PersonaError([found.document.problem(fault, ("name",))])
+    return found

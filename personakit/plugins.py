@@ -10,10 +10,9 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from personakit import options
+from personakit import installed, options
 from personakit.chain import Layer
 from personakit.errors import (
     ConfigError,
@@ -28,6 +27,9 @@ from personakit.persona import Persona
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
 from personakit.tools import Tool
 from personakit.uses import PluginUse
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 _ARGUMENTS = frozenset(("request", "call", "send", "persona"))
 
@@ -127,7 +129,7 @@ class Plugins:
             if self._found is None:
                 points = self.entry_points
                 if points is None:
-                    points = metadata.entry_points(group=PROJECT)
+                    points = installed.entry_points(PROJECT)
                 self._found = self._listed(points)
             return self._found
 

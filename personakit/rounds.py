@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +119,8 @@ class Rounds:
 
         if in_sync() or len(calls) == 1:
             return [await one(call) for call in calls]
+        import asyncio  # noqa: PLC0415
+
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(call)) for call in calls]

@@ -15,8 +15,8 @@ from personakit import cost, syntax, unmetered
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
 from personakit.filters import measured
-from personakit.library import State, state_of
 from personakit.persona import Text
+from personakit.reading import State, state_of
 from personakit.sandbox import Environment, Meter, environment
 
 MAX_INCLUDES = 16

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextvars
 import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personakit import deadline, options
 from personakit.drive import in_sync
 from personakit.errors import Blocked, ConfigError
 from personakit.frozen import freeze, thaw
 from personakit.persona import TOOL
+
+if TYPE_CHECKING:
+    import concurrent.futures
 
 TIMEOUT = 60.0
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -146,6 +147,8 @@ async def _within(
         if seconds is None and not inspect.iscoroutinefunction(function):
             return function(**arguments)
         return _in_thread(lambda: run(_complete, function, arguments)).result(seconds)
+    import asyncio  # noqa: PLC0415
+
     async with asyncio.timeout(seconds):
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)
@@ -157,6 +160,8 @@ async def _within(
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """Call a function and wait for what it returns, in a thread without an event loop."""
     result = function(**arguments)
+    import asyncio  # noqa: PLC0415
+
     return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
 
@@ -166,6 +171,8 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 def _in_thread(function: Callable[[], Any]) -> concurrent.futures.Future[Any]:
     """Run a function in a thread of its own, which does not keep the process from ending."""
+    import concurrent.futures  # noqa: PLC0415
+
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def run() -> None:

@@ -488,7 +488,7 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom personakit.cli import group\n"
         "group(['lint', 'p.yaml'], standalone_mode=False)\n"
-        "heavy = {'openai', 'pydantic', 'pydantic_core', 'rich', 'jsonschema'}\n"
+        "heavy = {'openai', 'pydantic', 'pydantic_core', 'rich', 'jsonschema', 'asyncio'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     done = subprocess.run(

@@ -95,7 +95,9 @@ def test_rendering_loads_neither_openai_nor_pydantic(tmp_path: Path) -> None:
     )
     modules = loaded(RENDER, tmp_path, PERSONAKIT_PATH=str(tmp_path))
     assert "jinja2" in modules
-    assert not {"openai", "pydantic", "rich", "click", "httpx", "httpx2"} & set(modules)
+    heavy = {"openai", "pydantic", "rich", "click", "httpx", "httpx2", "asyncio"}
+    assert not heavy & set(modules)
+    assert "importlib.metadata" not in modules
 
 
 def test_openai_is_loaded_when_the_first_request_leaves(tmp_path: Path) -> None:

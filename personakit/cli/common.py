@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,13 @@ from personakit.errors import UsageError, VariableError, did_you_mean
 
 if TYPE_CHECKING:
     from personakit.attachments import Attachment
+    from personakit.library import Library
     from personakit.persona import Persona
     from personakit.recorder import Recorder
     from personakit.runner import Runner
 
 
+MAX_TABLE = 1000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -36,7 +40,7 @@ class PersonaName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the names that begin with what is typed."""
-        names = runner().library.names()
+        names = library().names()
         items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return items or [CompletionItem(incomplete, type="file")]
 
@@ -66,6 +70,15 @@ def _recorder(config: Config) -> Recorder:
     from personakit.runlog import RunLog  # noqa: PLC0415
 
     return Recorder(RunLog.of(config), patience=0)
+
+
+def library() -> Library:
+    """Return the personas of the runner, without what running them takes to import."""
+    from personakit.config import user_cache  # noqa: PLC0415
+    from personakit.library import Library  # noqa: PLC0415
+
+    config = Config.read()
+    return Library(config.path, cache=user_cache(config.environ))
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -231,11 +244,18 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def table(title: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print rows: as a table on a terminal, with tabs between the columns into a pipe."""
     if not sys.stdout.isatty():
-        for row in rows:
-            click.echo("\t".join(printable(cell).replace("\n", " ") for cell in row))
+        rows = iter(rows)
+        while piece := list(itertools.islice(rows, 1000)):
+            click.echo(_lines(piece))
+        return
+    rows = list(rows)
+    if len(rows) > MAX_TABLE:
+        # rich looks at each cell several times: 100,000 rows would take half a minute.
+        width = max(len(row[0]) for row in rows)
+        click.echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -249,6 +269,46 @@ def table(title: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         cells[0].stylize("cyan")
         made.add_row(*cells)
     Console().print(made)
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows as lines with tabs between the cells, made harmless."""
+    text = "\n".join(map("\t".join, rows))
+    ends = text.count("\n") == len(rows) - 1
+    # Looking at a thousand rows at once takes a tenth of the time of looking at each cell.
+    if ends and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    clean = (tuple(printable(cell).replace("\n", " ") for cell in row) for row in rows)
+    return "\n".join(map("\t".join, clean))
+
+
+def progress(doing: str) -> Callable[[int, int], None]:
+    """Return what is told how much of a work is done; it shows that once a second has gone by.
+
+    Only on a terminal, on standard error; the line is gone when all is done.
+    """
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+    begun: list[float] = []
+    bars: list[tuple[Any, Any]] = []
+
+    def told(done: int, total: int) -> None:
+        if not begun:
+            begun.append(time.monotonic())
+        if bars and done % 100 == 0:
+            bars[0][0].update(bars[0][1], completed=done, total=total)
+        elif not bars and done < total and time.monotonic() - begun[0] > 1:
+            from rich.console import Console  # noqa: PLC0415
+            from rich.progress import Progress  # noqa: PLC0415
+
+            bar = Progress(console=Console(stderr=True), transient=True)
+            bars.append((bar, bar.add_task(doing, total=total, completed=done)))
+            bar.start()
+        if bars and done == total:
+            bars.pop()[0].stop()
+            begun.clear()
+
+    return told
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:

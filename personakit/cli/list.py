@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import json
+from collections.abc import Iterator
+
 import click
 
 from personakit.cli import common
 from personakit.errors import PersonaError
+from personakit.summaries import Summary
 
 
 @click.command("list")
@@ -13,26 +19,49 @@ from personakit.errors import PersonaError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(tags: tuple[str, ...], as_json: bool) -> None:
     """List the personas that can be run by name, and where each comes from."""
-    found, broken = [], []
-    for persona in common.runner().library.personas():
-        if isinstance(persona, PersonaError):
-            broken.append(persona)
-        elif set(tags) <= set(persona.tags):
-            found.append(persona)
+    wanted = set(tags)
+    broken: list[PersonaError] = []
+    shown = common.progress("reading personas")
+    # Looking for cycles among 100,000 rows of the index takes a tenth of all time, for nothing.
+    gc.disable()
+
+    def progress(done: int, total: int) -> None:
+        gc.enable()
+        shown(done, total)
+
+    def found() -> Iterator[Summary]:
+        for persona in common.library().summaries(progress):
+            if isinstance(persona, PersonaError):
+                broken.append(persona)
+            elif wanted.issubset(persona.tags):
+                yield persona
+
     if as_json:
-        rows = [
-            {
-                "name": persona.name,
-                "description": persona.description,
-                "tags": list(persona.tags),
-                "version": persona.version,
-                "path": persona.path,
-            }
-            for persona in found
-        ]
-        common.print_json(rows)
+        _print_json(found())
     else:
-        cells = [(p.name, p.description, ", ".join(p.tags)) for p in found]
-        common.table(("name", "description", "tags"), cells)
+        common.table(
+            ("name", "description", "tags"),
+            ((p.name, p.description, ", ".join(p.tags)) for p in found()),
+        )
     for error in broken:
         click.echo(f"left out: {common.printable(str(error))}", err=True)
+
+
+def _print_json(rows: Iterator[Summary]) -> None:
+    """Print personas as `common.print_json` would, while they come, in a third of its time."""
+    write = json.JSONEncoder(ensure_ascii=False).encode
+    begin = "[\n"
+    while piece := list(itertools.islice(rows, 1000)):
+        texts = [
+            f'  {{\n    "name": {write(p.name)},\n    "description": {write(p.description)},\n'
+            f'    "tags": {_list(list(map(write, p.tags)))},\n    "version": {write(p.version)},\n'
+            f'    "path": {write(p.path)}\n  }}'
+            for p in piece
+        ]
+        click.echo(begin + ",\n".join(texts), nl=False)
+        begin = ",\n"
+    click.echo("[]" if begin == "[\n" else "\n]")
+
+
+def _list(texts: list[str]) -> str:
+    return "[\n      " + ",\n      ".join(texts) + "\n    ]" if texts else "[]"
