@@ -287,10 +287,13 @@ def _names(
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
             stored.add(node.name)
-    names = {n: (place, lines.get(n, 1)) for n in meta.find_undeclared_variables(tree)}
+    # As meta.find_undeclared_variables, which works constants out and fails where one of them does.
+    tracker = meta.TrackingCodeGenerator(tree.environment)  # type: ignore[arg-type]
+    tracker.optimizer = None
+    tracker.visit(tree)
+    names = {n: (place, lines.get(n, 1)) for n in tracker.undeclared_identifiers}
     for unit in included:
-        # A partial sees what the template around it has set.
         for name, where in unit.names.items():
-            if name not in stored:
+            if name not in stored:  # a partial sees what the template around it has set
                 names.setdefault(name, where)
     return names
