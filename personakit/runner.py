@@ -105,9 +105,12 @@ class Runner(Catalog):
             given = FrozenDict({**given, **freeze(parameters)})
         if found.plugins:
             self.plugins.check(found)
+        compiled = known.compiled
+        if compiled is None or compiled.files:
+            compiled = self.compiled(found, known)
         return Request(
             model=model or found.model or self.config.model or "",
-            messages=tuple(self.compiled(found, known).render(values, prompt)),
+            messages=tuple(compiled.render(values, prompt)),
             parameters=given,
             persona=found.name,
             variables=values.frozen,
@@ -218,7 +221,7 @@ class Runner(Catalog):
     def _start(
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
-        found = self.load(persona)
+        found = persona if isinstance(persona, Persona) else self.load(persona)
         request = self._ready(found, prompt, options)
         return self._run(found, request, self._backend or self._openai(), options)
 
