@@ -139,7 +139,10 @@ class Catalog:
         """Return what is made of a persona once."""
         found = self._known.get(persona)
         if found is None:
-            found = self._known[persona] = Known(persona, self.config)
+            with self._lock:
+                found = self._known.get(persona)
+                if found is None:
+                    found = self._known[persona] = Known(persona, self.config)
         return found
 
     def templates(self) -> Templates:

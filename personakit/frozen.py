@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, NoReturn, Self, TypeVar
 
-_ATOMS = frozenset((str, int, float, bool, type(None)))
+ATOMS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
 
 
@@ -38,11 +38,11 @@ class FrozenDict(dict[str, Any]):
 def freeze(value: Any) -> Any:
     """Return a copy of plain data in which every mapping and list is read-only."""
     kind = type(value)
-    if kind in _ATOMS or isinstance(value, FrozenDict):
+    if kind in ATOMS or isinstance(value, FrozenDict):
         return value
     # Item by item is ten times slower, and most lists and mappings hold only texts and numbers.
     if kind is list or kind is tuple:
-        atoms = {*map(type, value)} <= _ATOMS
+        atoms = {*map(type, value)} <= ATOMS
         return tuple(value) if atoms else tuple([freeze(item) for item in value])
     if isinstance(value, Mapping):
         return FrozenDict({str(key): freeze(item) for key, item in value.items()})
@@ -60,7 +60,7 @@ def plain(value: Any) -> tuple[Any, int]:
     kind = type(value)
     if kind is str:
         return value, len(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value, 1
     # Written for speed, as every value of every render comes by here: `max` of two would be a call.
     if kind is list or kind is tuple:
@@ -86,7 +86,7 @@ def plain(value: Any) -> tuple[Any, int]:
 
 def thaw(value: Any) -> Any:
     """Return a copy of frozen data that its receiver may change."""
-    if type(value) in _ATOMS:
+    if type(value) in ATOMS:
         return value
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}

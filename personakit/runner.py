@@ -146,14 +146,17 @@ class Runner(Catalog):
             given = FrozenDict({**given, **freeze(parameters)})
         if found.plugins:
             self.plugins.check(found)
+        compiled = known.compiled
+        if compiled is None or compiled.files:
+            compiled = self.compiled(found, known)
         request = Request(
             model=model or found.model or self.config.model or "",
-            messages=tuple(self.compiled(found, known).render(values, prompt)),
+            messages=tuple(compiled.render(values, prompt)),
             parameters=given,
             persona=found.name,
             variables=values.frozen,
         )
-        return asking.attached(request, attachments)
+        return asking.attached(request, attachments) if attachments else request
 
     def _run(
         self,
@@ -277,8 +280,9 @@ class Runner(Catalog):
     def _start(
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
-        found = self.load(persona)
-        options = asking.settled(found, options)
+        found = persona if isinstance(persona, Persona) else self.load(persona)
+        if "output" in options:
+            options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         run = functools.partial(self._run, found, request, self._backend or self._openai())
         if self._recorder is None:

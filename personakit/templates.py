@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import meta, nodes
 
-from personakit import cost, syntax, unmetered
+from personakit import cost, syntax
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
 from personakit.filters import measured
@@ -118,7 +118,7 @@ class Templates:
             does not have.
         globals: Further global names, likewise.
         find: Returns the file of a partial, by the name in the template and the template's file.
-        bare: What compiles shortcuts.
+        bare: What compiles shortcuts, once there is one.
     """
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
@@ -126,7 +126,7 @@ class Templates:
     find: Callable[[str, str], Path] = _no_library
     _env: Environment = field(default_factory=environment, init=False)
     _partials: _Partials = field(default_factory=_Partials, init=False)
-    bare: unmetered.Environment = field(default_factory=unmetered.environment, init=False)
+    bare: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._env.loader = self._partials
@@ -287,10 +287,13 @@ def _names(
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
             stored.add(node.name)
-    names = {n: (place, lines.get(n, 1)) for n in meta.find_undeclared_variables(tree)}
+    # As meta.find_undeclared_variables, which works constants out and fails where one of them does.
+    tracker = meta.TrackingCodeGenerator(tree.environment)  # type: ignore[arg-type]
+    tracker.optimizer = None
+    tracker.visit(tree)
+    names = {n: (place, lines.get(n, 1)) for n in tracker.undeclared_identifiers}
     for unit in included:
-        # A partial sees what the template around it has set.
         for name, where in unit.names.items():
-            if name not in stored:
+            if name not in stored:  # a partial sees what the template around it has set
                 names.setdefault(name, where)
     return names

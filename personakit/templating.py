@@ -11,9 +11,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -25,9 +26,28 @@ from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
 from personakit.reading import State
 from personakit.sandbox import Environment
-from personakit.templates import MAX_PROBLEMS, Place, Templates, fresh
+from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
 from personakit.values import Values
-from personakit.ways import Part, Ways
+
+if TYPE_CHECKING:
+    from personakit.ways import Ways
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One text of a persona, ready to render.
+
+    Attributes:
+        role: Whose message it makes.
+        text: The text.
+        unit: Its template; None for a text that renders to itself.
+        parent: The system text of the parent, where the template uses `parent`.
+    """
+
+    role: Role
+    text: Text
+    unit: Unit | None
+    parent: Part | None = None
 
 
 class Compiled:
@@ -162,6 +182,8 @@ class Compiled:
             # One render, as of a command, is not worth a second compilation.
             self._rendered = True
         else:
+            from personakit.ways import Ways  # noqa: PLC0415
+
             self._ways = Ways(self._templates, self.parts, self._prompt)
         return self._metered(values.copied(), prompt)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import FrozenDict, NotPlain, freeze, plain, thaw
+from personakit.frozen import ATOMS, FrozenDict, NotPlain, freeze, plain, thaw
 from personakit.variables import Variable, missing
 
 _KINDS: dict[str, frozenset[type]] = {
     "string": frozenset((str,)),
     "integer": frozenset((int,)),
+    "number": frozenset((int, float)),
     "boolean": frozenset((bool,)),
     "array": frozenset((list, tuple)),
     "object": frozenset((dict, FrozenDict)),
@@ -71,7 +73,11 @@ class Declared:
         self._defaults = {name: variable.default for name, variable in variables.items()}
         self._required = {name for name, variable in variables.items() if variable.required}
         self._rules = {name: _rule(variable) for name, variable in variables.items()}
-        found, longest = plain(self._defaults)
+        longest: int | None
+        try:
+            found, longest = plain(self._defaults)
+        except NotPlain:
+            found, longest = freeze(self._defaults), None
         self._plain = Values(found, longest, self._defaults, {})
 
     def values(self, given: Mapping[str, Any]) -> Values:
@@ -94,10 +100,14 @@ class Declared:
             kinds, enum = self._rules[name]
             kind = type(value)
             known = kind in kinds and (not enum or value in enum)
+            if kind is float and not math.isfinite(value):
+                known = False
             if not known and self._variables[name].fault(value):
                 self._fail(given)
             if kind is str:
                 size = len(value)
+            elif kind in ATOMS:
+                size = 1
             else:
                 try:
                     item, size = plain(value)

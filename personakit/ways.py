@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import nodes
 from jinja2.utils import missing
@@ -12,28 +11,14 @@ from jinja2.utils import missing
 from personakit.errors import PersonakitError
 from personakit.frozen import FrozenDict
 from personakit.messages import Message, Role
-from personakit.persona import Text
 from personakit.plain import Context
 from personakit.shortcut import NoShortcut, Shortcut, shortcut
 from personakit.templates import Templates, Unit
+from personakit.unmetered import environment
 from personakit.values import Values
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One text of a persona, ready to render.
-
-    Attributes:
-        role: Whose message it makes.
-        text: The text.
-        unit: Its template; None for a text that renders to itself.
-        parent: The system text of the parent, where the template uses `parent`.
-    """
-
-    role: Role
-    text: Text
-    unit: Unit | None
-    parent: Part | None = None
+if TYPE_CHECKING:
+    from personakit.templating import Part
 
 
 class _Way(NamedTuple):
@@ -148,5 +133,7 @@ def _shortcut(templates: Templates, unit: Unit) -> Shortcut | None:
         # As it was when the unit was compiled.
         return tree(sources[file]), file
 
+    if templates.bare is None:
+        templates.bare = environment()
     place, source = unit.parts[0]
     return shortcut(templates.bare, tree(source), place.path, partial)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import personakit
 from personakit import Config, Persona, PersonakitError, Request, Runner
 from personakit.testing import persona, runner
 
@@ -338,6 +339,34 @@ def test_values_stay_the_callers(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="read-only"):
             request.variables["r"][0]["name"] = "c"
     assert using.render(found).system == "z"
+
+
+# --- a run ----------------------------------------------------------------------------------------
+
+
+def test_a_run_with_no_plugin_makes_few_calls() -> None:
+    found = persona(
+        "{{ s }} {{ t }}{% for x in l %}{{ x }}{% endfor %}{% if b %}{{ n }}{% endif %}{{ f }}",
+        variables=_declared(given := {name: VALUES[name] for name in "stnfbl"}),
+    )
+    using = runner()[0]
+    package = str(Path(personakit.__file__).parent)
+    made: list[str] = []
+    for _ in range(TIMES):
+        using.run(found, "Hi", variables=given)
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(package):
+            made.append(code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        using.run(found, "Hi", variables=given)
+    finally:
+        sys.setprofile(None)
+    # The fake upstream takes some, too.
+    assert len(made) <= 40, made
 
 
 # --- any template ---------------------------------------------------------------------------------

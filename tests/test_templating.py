@@ -288,6 +288,12 @@ def test_every_mistake_is_named_at_once() -> None:
     assert sorted(problem.line for problem in caught.value.problems) == [2, 3, 5, 6]
 
 
+def test_nothing_is_worked_out_before_it_is_rendered() -> None:
+    assert system("{% if false %}{{ 1 if 1[1] else 2 }}{% endif %}ok") == "ok"
+    assert refused("{{ 1 if 1[1] else 2 }}") == "int object has no element 1"
+    assert "'x' is undefined" in refused("{{ x if false else 2 }}")
+
+
 def test_a_long_name_does_not_make_a_long_message() -> None:
     for template in (f"{{{{ {'a' * 90000} }}}}", f"{{{{ 1 | {'a' * 90000} }}}}"):
         assert len(refused(template)) < 2000

@@ -15,7 +15,7 @@ from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.runner import Runner
 from personakit.templates import Place
-from personakit.ways import Part
+from personakit.templating import Part
 
 Row = tuple[str, str]
 _SHOWN = 60
