@@ -11,6 +11,7 @@ from personakit.bodies import MAX_BYTES
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.faults import reported
 from personakit.messages import Request, Response, ToolCall, Usage
+from personakit.pieces import Pieces
 from personakit.providers import Provider
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +26,7 @@ class Answer:
         self.raw: dict[str, Any] = {}
         self.finish_reason: str | None = None
         self.calls: dict[int, dict[str, str]] = {}
-        self._texts: list[str] = []
+        self._pieces = Pieces()
         self._size = 0
         self._half = ""
         self._said = False
@@ -33,8 +34,7 @@ class Answer:
     @property
     def text(self) -> str:
         """What has come so far."""
-        self._texts[:] = ["".join(self._texts)]
-        return self._texts[0]
+        return self._pieces.text
 
     def whole(self, body: bytes) -> None:
         """Take the body of a whole answer."""
@@ -101,7 +101,7 @@ class Answer:
         if self._size > MAX_BYTES:
             raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
         if text:
-            self._texts.append(text)
+            self._pieces.add(text)
         return text
 
     def _call(self, index: int, call: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from personakit import deadline
 from personakit.errors import PersonakitError, Timeout
+from personakit.pieces import Pieces
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -232,8 +233,12 @@ class Stream(Generic[T]):
         self._run = run
         self._items: Any = adrive(run) if is_async else drive(run)
         self._is_async = is_async
-        self.text = ""
+        self._out = Pieces()
+
+    @property
+    def text(self) -> str:
         """What has gone out so far."""
+        return self._out.text
 
     @property
     def response(self) -> T:
@@ -251,7 +256,7 @@ class Stream(Generic[T]):
     def __next__(self) -> str:
         self._check(False)
         text: str = next(self._items)
-        self.text += text
+        self._out.add(text)
         return text
 
     def __aiter__(self) -> Stream[T]:
@@ -261,7 +266,7 @@ class Stream(Generic[T]):
     async def __anext__(self) -> str:
         self._check(True)
         text: str = await anext(self._items)
-        self.text += text
+        self._out.add(text)
         return text
 
     def _check(self, is_async: bool) -> None:

@@ -14,6 +14,7 @@ from personakit.errors import BackendError, RateLimited
 if TYPE_CHECKING:
     from personakit.drive import Emit
     from personakit.messages import Message
+from personakit.pieces import Pieces
 
 E = TypeVar("E", bound=BackendError)
 
@@ -121,11 +122,16 @@ class Heard:
     """The text of an answer on its way out, noted."""
 
     def __init__(self, emit: Emit | None) -> None:
-        self.text = ""
+        self._out = Pieces()
         self._emit = emit
         self.emit = self._noted if emit else None
 
+    @property
+    def text(self) -> str:
+        """What has gone out."""
+        return self._out.text
+
     async def _noted(self, text: str) -> None:
         assert self._emit is not None
-        self.text += text
+        self._out.add(text)
         await self._emit(text)

@@ -11,6 +11,7 @@ from personakit.drive import Emit
 from personakit.errors import StreamStarted
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
+from personakit.pieces import Pieces
 from personakit.trace import Step
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class Gate:
     the layer's response all the same: a plugin that is wrong is wrong in every mode.
     """
 
-    __slots__ = ("_emit", "busy", "out")
+    __slots__ = ("_emit", "_out", "busy")
 
     def __init__(self, emit: Emit | None) -> None:
         self._emit = emit
-        self.out = ""
+        self._out = Pieces()
         self.busy = False
 
     @property
@@ -68,10 +69,20 @@ class Gate:
         """Whether text has gone out."""
         return self.live and bool(self.out)
 
+    @property
+    def out(self) -> str:
+        """What has gone out."""
+        return self._out.text
+
+    @out.setter
+    def out(self, text: str) -> None:
+        self._out = Pieces()
+        self._out.add(text)
+
     async def emit(self, text: str) -> None:
         """Let text out."""
         if text:
-            self.out += text
+            self._out.add(text)
             if self._emit is not None:
                 await self._emit(text)
 
