@@ -10,7 +10,8 @@ from typing import Any
 from personakit.bodies import MAX_BYTES
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.faults import reported
-from personakit.messages import Request, Response, ToolCall, Usage
+from personakit.frozen import FrozenDict, freeze
+from personakit.messages import Message, Request, Response, ToolCall, Usage
 from personakit.pieces import Pieces
 from personakit.providers import Provider
 
@@ -24,6 +25,7 @@ class Answer:
         self.request = request
         self.provider = provider
         self.raw: dict[str, Any] = {}
+        self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
         self.calls: dict[int, dict[str, str]] = {}
         self._pieces = Pieces()
@@ -111,10 +113,15 @@ class Answer:
         known["name"] += _string(function.get("name"))
         known["arguments"] += _string(function.get("arguments"))
 
+    @property
+    def request_id(self) -> str:
+        """The upstream's name for the request, where it has answered."""
+        return str(self.headers.get("x-request-id", ""))
+
     def response(self, attempts: int = 1) -> Response:
         """Return what has come, after so many attempts."""
         calls = tuple(ToolCall(**call) for _, call in sorted(self.calls.items()))
-        made = Response(
+        return Response(
             text=self.text,
             tool_calls=calls,
             finish_reason=self.finish_reason,
@@ -122,20 +129,20 @@ class Answer:
             id=_clean(str(self.raw.get("id") or "")),
             usage=_usage(self.raw.get("usage")),
             request=self.request,
+            raw=self._raw(calls),
             attempts=attempts,
         )
+
+    def _raw(self, calls: tuple[ToolCall, ...]) -> Mapping[str, Any]:
         if "choices" not in self.raw:
-            choice = {
-                "index": 0,
-                "message": made.message.to_api(),
-                "finish_reason": self.finish_reason,
-            }
+            message = Message("assistant", self.text or None, calls).to_api()
+            choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
             self.raw |= {"object": "chat.completion", "choices": [choice]}
         try:
-            return made.replace(raw=self.raw)
+            return freeze(self.raw)  # type: ignore[no-any-return]
         except RecursionError:
             # The text is not to blame for what is nested beside it.
-            return made
+            return FrozenDict()
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -49,10 +49,13 @@ class Call:
     def begin(self, request: Any) -> None:
         """Count an attempt, and let no step of it wait beyond the deadline."""
         self.attempts += 1
-        timeouts = request.extensions.get("timeout") or {}
-        request.extensions["timeout"] = {
-            step: deadline.shorter(seconds) for step, seconds in timeouts.items()
-        }
+        left = deadline.shorter(None)
+        if left is not None:
+            timeouts = request.extensions.get("timeout") or {}
+            request.extensions["timeout"] = {
+                step: left if seconds is None or left < seconds else seconds
+                for step, seconds in timeouts.items()
+            }
 
     def has_time(self, headers: Mapping[str, str] | None = None) -> bool:
         """Tell whether the client's wait before the next attempt ends before the deadline."""
@@ -140,7 +143,7 @@ class Wire:
         return self._reads > 0
 
 
-def _wire_of(response: Any) -> Wire | None:
+def wire_of(response: Any) -> Wire | None:
     """Return the connection that a response comes from, where it can be told."""
     stream = response.extensions.get("network_stream")
     wire = getattr(getattr(stream, "read", None), "__self__", None)
@@ -189,7 +192,7 @@ async def _attempt(call: Call, request: Any, send: Callable[[], Any], overdue: A
     call.begin(request)
     try:
         response = await _result(send())
-        wire = _wire_of(response)
+        wire = wire_of(response)
         if wire is not None and not wire.is_asked_for():
             await _result(response.close() if in_sync() else response.aclose())
             response = await _result(send())

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from personakit import attempts, clients, deadline, faults, sse
 from personakit.answer import Answer
@@ -32,7 +31,6 @@ from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
 from personakit.secrets import scrub
 
-T = TypeVar("T")
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event."""
 
@@ -64,21 +62,15 @@ class Backend:
         body = body_of(request, endpoint, provider, stream=emit is not None)
         answer, call = Answer(request, provider), Call()
         token = attempts.current.set(call)
-        request_id = ""
         try:
-            async with self._sent(request, provider, endpoint, body) as response:
-                request_id = response.headers.get("x-request-id", "")
-                if emit is None:
-                    answer.whole(await _read(response))
-                else:
-                    await _stream(response, answer, emit)
+            await self._exchange(endpoint, body, answer, emit)
         # The client's own errors and those of the HTTP library under it, which has two names.
         except Exception as error:
             # The frames of an HTTP library hold the headers that it writes, and an upstream may
             # repeat the key that it refuses.
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            found = faults.translate(error, endpoint, call, answer.text, request_id)
+            found = faults.translate(error, endpoint, call, answer.text, answer.request_id)
             scrub(found, secrets, outer)
             if isinstance(found, AuthenticationFailed):
                 self.router.keys.forget(provider)
@@ -108,11 +100,11 @@ class Backend:
                 f"provider {provider.name!r} cannot be reached: {said}"
             ) from error
 
-    @contextlib.asynccontextmanager
-    async def _sent(
-        self, request: Request, provider: Provider, endpoint: Endpoint, body: dict[str, Any]
-    ) -> AsyncIterator[Any]:
-        """Send a body; yield the reply, of which the headers have come."""
+    async def _exchange(
+        self, endpoint: Endpoint, body: dict[str, Any], answer: Answer, emit: Emit | None
+    ) -> None:
+        """Send a body and take in the reply."""
+        request = answer.request
         options: RequestOptions = {"follow_redirects": False}
         if request.max_retries is not None:
             options["max_retries"] = request.max_retries
@@ -126,19 +118,22 @@ class Backend:
             "stream": True,
         }
         if in_sync():
-            client = self.clients.sync(provider, endpoint)
-            response = client.post(**post)
+            response = self.clients.sync(answer.provider, endpoint).post(**post)
             try:
-                yield response
+                await _take(response, answer, emit)
             finally:
                 response.close()
             return
-        with await self.clients.asynchronous(provider, endpoint) as aclient:
-            response = await _in_time(aclient.post(**post))
-            try:
-                yield response
-            finally:
-                await response.aclose()
+        with await self.clients.asynchronous(answer.provider, endpoint) as client:
+            async with asyncio.timeout(deadline.shorter(None)) as limit:
+                response = await client.post(**post)
+                try:
+                    if emit is not None:
+                        # The time that the caller takes for a text is not to end in its task.
+                        limit.reschedule(None)
+                    await _take(response, answer, emit)
+                finally:
+                    await response.aclose()
 
 
 def body_of(
@@ -165,12 +160,17 @@ def body_of(
     return body
 
 
-async def _in_time(result: Awaitable[T]) -> T:
-    """Wait for something until the deadline; in the sync API its connection keeps that itself."""
-    if in_sync():
-        return await result
-    async with asyncio.timeout(deadline.shorter(None)):
-        return await result
+async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
+    """Take in a reply of which the headers have come."""
+    answer.headers = response.headers
+    reply = _Reply(response)
+    if emit is not None:
+        await _stream(reply, answer, emit)
+        return
+    parts: list[bytes] = []
+    while part := await reply.part():
+        parts.append(part)
+    answer.whole(b"".join(parts))
 
 
 class _Reply:
@@ -180,17 +180,24 @@ class _Reply:
     """
 
     def __init__(self, response: Any) -> None:
-        self.body = Body(response.headers.get("content-encoding", ""))
-        self._source: Any = response.iter_raw() if in_sync() else response.aiter_raw()
+        self.body = Body(_header(response, b"content-encoding"))
+        self.kind = _header(response, b"content-type")
+        self._in_sync = in_sync()
+        # A connection that is known keeps the deadline itself.
+        self._is_timed = not self._in_sync and attempts.wire_of(response) is None
+        self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
         """Return what comes next; nothing at the end."""
         part = b""
         while not part:
-            if in_sync():
+            if self._in_sync:
                 raw = next(self._source, None)
+            elif self._is_timed:
+                async with asyncio.timeout(deadline.shorter(None)):
+                    raw = await anext(self._source, None)
             else:
-                raw = await _in_time(anext(self._source, None))
+                raw = await anext(self._source, None)
             if raw is None:
                 self.body.end()
                 return b""
@@ -207,20 +214,10 @@ class _Reply:
             await self.part()
 
 
-async def _read(response: Any) -> bytes:
-    """Return the body of a whole reply."""
-    reply = _Reply(response)
-    parts: list[bytes] = []
-    while part := await reply.part():
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _stream(response: Any, answer: Answer, emit: Emit) -> None:
+async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
     """Feed the events of a reply to an answer, letting its text out."""
-    reply = _Reply(response)
     part = await reply.part()
-    if _is_whole(part.lstrip(), response.headers.get("content-type", "")):
+    if _is_whole(part.lstrip(), reply.kind):
         parts = [part]
         while part:
             part = await reply.part()
@@ -257,3 +254,9 @@ def _is_whole(start: bytes, content_type: str) -> bool:
     # The fields of events are data, event, id, retry, and a colon begins a comment.
     is_field = start[:1] in (b"d", b"e", b"i", b"r", b":")
     return not content_type.startswith("text/event-stream") and not is_field
+
+
+def _header(response: Any, name: bytes) -> str:
+    """Return a header of a reply; to look it up by text, its library looks at all of them first."""
+    found = (value for key, value in response.headers.raw if key.lower() == name)
+    return next(found, b"").decode("latin-1")
