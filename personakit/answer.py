@@ -211,9 +211,16 @@ def _optional_text(value: Any) -> str | None:
 def _usage(value: Any) -> Usage | None:
     if not isinstance(value, Mapping):
         return None
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    numbers = [value.get(name) for name in names]
-    for part, name in (("prompt", "cached_tokens"), ("completion", "reasoning_tokens")):
-        details = value.get(f"{part}_tokens_details")
-        numbers.append(details.get(name) if isinstance(details, Mapping) else 0)
-    return Usage(*(max(number, 0) if isinstance(number, int) else 0 for number in numbers))
+    prompt, completion = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    return Usage(
+        _count(value, "prompt_tokens"),
+        _count(value, "completion_tokens"),
+        _count(value, "total_tokens"),
+        _count(prompt, "cached_tokens") if prompt else 0,
+        _count(completion, "reasoning_tokens") if completion else 0,
+    )
+
+
+def _count(value: Any, name: str) -> int:
+    found = value.get(name) if isinstance(value, Mapping) else 0
+    return found if isinstance(found, int) and found > 0 else 0

@@ -57,6 +57,7 @@ class Keys:
     owner: Callable[[str, str], str]
     given: dict[str, Secret] = field(default_factory=dict)
     _kept: dict[str, tuple[float, Found | None]] = field(default_factory=dict)
+    _environment: dict[str, tuple[str | None, Secret]] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def find(self, provider: Provider) -> Secret | None:
@@ -65,11 +66,19 @@ class Keys:
         Raises:
             ConfigError: There is no key, it cannot be sent, or its place cannot be read.
         """
+        known = self._environment.get(provider.name)
+        # No variable here holds the text of the key: a traceback may show them all.
+        same = known is not None and known[0] == self.config.environ.get(provider.key_env)
+        if known is not None and same and provider.name not in self.given:
+            return known[1]
         found = self._at_hand(provider) or self._asked(provider)
         if found is None:
             return None
         if fault := found.key.fault():
             raise ConfigError(f"the key of provider {provider.name!r}, from {found.place}, {fault}")
+        if found.place == provider.key_env:
+            text = self.config.environ.get
+            self._environment[provider.name] = (text(provider.key_env), found.key)
         return found.key
 
     def at_hand(self, provider: Provider) -> bool:
