@@ -1,0 +1,129 @@
+"""The environments: one a peer, made by uv when it is first needed and kept for the next time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+CACHE = ROOT / "benchmarks" / ".cache"
+"""What the harness makes; git ignores it, and it can be removed at any time."""
+
+OURS = (str(ROOT), str(ROOT / "plugins" / "personakit-redact"))
+REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "personakit": OURS,
+    "personakit-aiohttp": (f"{ROOT}[aiohttp]", OURS[1]),
+    "jinja2": ("jinja2",),
+    "openai": ("openai",),
+    "openai-aiohttp": ("openai[aiohttp]",),
+    "llm": ("llm",),
+    "litellm": ("litellm",),
+    "langchain": ("langchain-openai", "jinja2"),
+    "pydantic-ai": ("pydantic-ai-slim[openai]",),
+    "prompty": ("prompty[openai,jinja2]",),
+    "banks": ("banks",),
+    "haystack": ("haystack-ai",),
+    "semantic-kernel": ("semantic-kernel",),
+}
+"""What is installed in each environment; the newest of everything."""
+
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
+_QUIET = {
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+"""Nothing but the loopback is to be talked to."""
+
+
+class Missing(Exception):
+    """An environment could not be made."""
+
+
+def _uv() -> str:
+    found = os.environ.get("UV") or shutil.which("uv")
+    if not found:
+        raise Missing("there is no uv; install it with `pip install uv`")
+    return found
+
+
+@dataclass(slots=True)
+class Environments:
+    """Interpreters by name.
+
+    Attributes:
+        own: Use the interpreter that runs the harness, which has personakit, openai and jinja2,
+            and nothing else: for trying the harness out.
+    """
+
+    own: bool = False
+    _made: dict[str, str | Missing] = field(default_factory=dict)
+
+    def python(self, name: str) -> str:
+        """Return the interpreter of an environment, which is made if it is not there.
+
+        Raises:
+            Missing: It cannot be made; the message ends as uv's does.
+        """
+        if name not in self._made:
+            try:
+                self._made[name] = self._python(name)
+            except Missing as missing:
+                self._made[name] = missing
+        made = self._made[name]
+        if isinstance(made, Missing):
+            raise made
+        return made
+
+    def _python(self, name: str) -> str:
+        if not self.own:
+            return _installed(name)
+        if name not in ("personakit", "openai", "jinja2"):
+            raise Missing("not asked for")
+        return sys.executable
+
+    def script(self, name: str, program: str) -> str:
+        """Return a program of an environment."""
+        return str(Path(self.python(name)).with_name(program))
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return variables without anybody's keys, proxies and settings."""
+        kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
+        return {**kept, **({"PYTHONPATH": str(ROOT)} if self.own else {}), **_QUIET, **more}
+
+
+def _installed(name: str) -> str:
+    """Return the interpreter of an environment.
+
+    Those with personakit get it anew each time, so that it is the code as it stands; the others
+    are kept until `benchmarks/.cache` is removed.
+    """
+    folder = CACHE / "envs" / name
+    wanted, made = REQUIREMENTS[name], folder / "made-of"
+    interpreter, ours = folder / "bin" / "python", wanted[-1] == OURS[-1]
+    text = "\n".join((sys.version, *wanted))
+    if not ours and made.is_file() and made.read_text("utf-8") == text:
+        return str(interpreter)
+    if not interpreter.exists():
+        # The base, because an environment of an environment is none of its own.
+        base = sys._base_executable  # type: ignore[attr-defined]  # noqa: SLF001
+        _run("venv", "--quiet", "--python", base, str(folder))
+    again = ["--reinstall-package", "personakit", "--reinstall-package", "personakit-redact"]
+    command = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter)]
+    _run(*command, *(again if ours else []), *wanted)
+    made.write_text(text, "utf-8")
+    return str(interpreter)
+
+
+def _run(*arguments: str) -> None:
+    # Elsewhere, because the project's own settings of uv are not the peers'.
+    done = subprocess.run(
+        [_uv(), *arguments], cwd=tempfile.gettempdir(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Missing(done.stderr.strip()[-300:] or f"uv ended with {done.returncode}")
