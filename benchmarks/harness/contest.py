@@ -116,6 +116,10 @@ class _Worker:
         )
         self.measured.memory["end"] = took["memory"]
 
+    def warm(self, at_once: int) -> None:
+        """Do it once, on every connection, and forget what it took."""
+        self._ask({"times": at_once, "at_once": at_once})
+
     def end(self) -> None:
         """Let the process end."""
         assert self._process.stdin
@@ -161,6 +165,7 @@ def contest(
                 if "said" in job:
                     _check(bench.server.last(), side.job.get("said", job["said"]))
                 worker.turn(max(1, effort.times // 10), effort.at_once)
+                worker.measured.memory["warm"] = worker.measured.memory["end"]
                 worker.rounds.clear()
                 results[side.name] = worker.measured
             except Missing as missing:
@@ -170,6 +175,8 @@ def contest(
         for number in range(effort.rounds):
             # There and back again: what disturbs the machine for a while hits not always the same.
             for worker in playing if number % 2 == 0 else reversed(playing):
+                # The connections were idle for as long as the others took, and may be gone.
+                worker.warm(effort.at_once)
                 before = bench.server.connections()
                 worker.turn(effort.times, effort.at_once)
                 # One of them is that of the question itself.

@@ -72,17 +72,19 @@ class Work:
     def _stream(self) -> str:
         start, pieces = time.perf_counter(), []
         for piece in self.function():
-            if piece and not pieces:
-                self.first.append(time.perf_counter() - start)
-            pieces.append(piece)
+            if piece:
+                if not pieces:
+                    self.first.append(time.perf_counter() - start)
+                pieces.append(piece)
         return "".join(pieces)
 
     async def _astream(self) -> str:
         start, pieces = time.perf_counter(), []
         async for piece in self.function():
-            if piece and not pieces:
-                self.first.append(time.perf_counter() - start)
-            pieces.append(piece)
+            if piece:
+                if not pieces:
+                    self.first.append(time.perf_counter() - start)
+                pieces.append(piece)
         return "".join(pieces)
 
 
