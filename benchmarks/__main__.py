@@ -1,4 +1,4 @@
-"""``python -m benchmarks [question …] [--quick] [--own] [--write PAGE]``."""
+"""Measure personakit beside its peers, in turns, and print tables of ratios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import QUESTIONS
 from benchmarks.harness import report, traffic
 from benchmarks.harness.bench import Bench
-from benchmarks.harness.envs import Environments
+from benchmarks.harness.envs import ROOT, Environments
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--own", action="store_true", help="no environments of peers: this interpreter alone"
     )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into a page")
+    parser.add_argument(
+        "--checkout", type=Path, metavar="FOLDER", default=ROOT, help="measure that personakit"
+    )
     options = parser.parse_args(arguments)
     wrong = [name for name in options.questions if name not in QUESTIONS]
     if wrong:
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.write and not options.write.is_file():
         parser.error(f"no file {options.write}")
     with traffic.serving() as server:
-        bench = Bench(Environments(own=options.own), server, options.quick)
+        bench = Bench(Environments(options.own, options.checkout.resolve()), server, options.quick)
         about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
         print(about, flush=True)
         for name in options.questions or QUESTIONS:

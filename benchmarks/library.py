@@ -19,8 +19,8 @@ BIG = 20_000
 LIMIT = 60.0
 NOTE = f"""\
 Whole processes, in seconds, with so many persona files in one folder. *first* is the first time, \
-*again* when nothing has changed since, *changed* after one file was written. Memory is the most that \
-the process held, in MiB. What takes longer than {LIMIT:.0f} s is stopped."""
+*again* when nothing has changed since, *changed* after one file was written. Memory is the most \
+that the process held, in MiB. What takes longer than {LIMIT:.0f} s is stopped."""
 PEERS = """\
 Whole processes, in seconds, with as many files of the same text in the peer's own format. Prompty \
 and Banks have no command, so a script of two lines does it."""
@@ -32,8 +32,6 @@ FIND_ONE = """
 from banks.registries import DirectoryPromptRegistry
 print(DirectoryPromptRegistry(".", force_reindex=%s).get(name="bench%d").name)
 """
-
-Command = Callable[[], tuple[str, ...]]
 
 
 def ask(bench: Bench) -> list[Table]:
@@ -94,26 +92,26 @@ def _peers(bench: Bench, number: int) -> Table:
     llm = _fill(base / "llm" / "templates", number, ".yaml", lambda name: body)
     text = HEAD % ("http://127.0.0.1:1/v1", sample.TEMPLATE, sample.PROMPT)
     prompty = _fill(
-        base / "prompty", number, ".prompty", lambda name: text.replace("name: bench", f"name: {name}")
+        base / "prompty",
+        number,
+        ".prompty",
+        lambda name: text.replace("name: bench", f"name: {name}"),
     )
     banks = _fill(base / "banks", number, ".0.jinja", lambda name: sample.TEMPLATE)
     environ = bench.envs.environ(LLM_USER_PATH=str(llm.parent), HOME=str(base))
     rows: list[list[Cell]] = []
     missing = {}
     last = f"bench{number - 1}"
-    python = bench.envs.python
-    commands: dict[str, tuple[Path, str, Command]] = {
-        "`llm templates list`": (
-            llm, last, lambda: (python("llm"), "-m", "llm", "templates", "list")),
-        "Prompty, load all": (prompty, str(number), lambda: (python("prompty"), "-c", LOAD_ALL)),
-        "Banks, find one, first": (
-            banks, last, lambda: (python("banks"), "-c", FIND_ONE % (True, number - 1))),
-        "Banks, find one, again": (
-            banks, last, lambda: (python("banks"), "-c", FIND_ONE % (False, number - 1))),
-    }  # fmt: skip
-    for name, (folder, expect, command) in commands.items():
+    commands = {
+        "`llm templates list`": (llm, last, ("llm", "-m", "llm", "templates", "list")),
+        "Prompty, load all": (prompty, str(number), ("prompty", "-c", LOAD_ALL)),
+        "Banks, find one, first": (banks, last, ("banks", "-c", FIND_ONE % (True, number - 1))),
+        "Banks, find one, again": (banks, last, ("banks", "-c", FIND_ONE % (False, number - 1))),
+    }
+    for name, (folder, expect, (env, *words)) in commands.items():
         try:
-            cell, held = _timed(command(), environ, str(folder), 1, expect)
+            command = (bench.envs.python(env), *words)
+            cell, held = _timed(command, environ, str(folder), 1, expect)
             rows.append([name, cell, held / 2**20])
         except Missing as why:
             missing[name] = str(why)

@@ -11,8 +11,21 @@ from benchmarks.harness.contest import Effort, Measured, Side, contest
 
 SIDES = [
     Side("raw aiohttp", "openai_client:raw", "openai-aiohttp", ("aiohttp",)),
-    Side("openai by hand, aiohttp, client.post", "openai_client:apost", "openai-aiohttp", ("openai",), AIOHTTP),
-    Side("openai by hand, aiohttp", "openai_client:acall", "openai-aiohttp", ("openai",), AIOHTTP, 0.4),
+    Side(
+        "openai by hand, aiohttp, client.post",
+        "openai_client:apost",
+        "openai-aiohttp",
+        ("openai",),
+        AIOHTTP,
+    ),
+    Side(
+        "openai by hand, aiohttp",
+        "openai_client:acall",
+        "openai-aiohttp",
+        ("openai",),
+        AIOHTTP,
+        0.4,
+    ),
     Side(BY_HAND, "openai_client:acall", "openai", ("openai",), share=0.4),
     Side("**personakit**", "ours:acall", "personakit", OURS),
     Side("**personakit**, aiohttp", "ours:acall", "personakit-aiohttp", OURS, AIOHTTP),
@@ -22,8 +35,9 @@ SIDES = [
 ]
 NOTE = """\
 {times:,} requests of two messages through one process and event loop, {at_once} at once, each \
-answered after {wait} ms; {rounds} runs, the median. The openai client's own calls are two fifths of that, those of LangChain, LiteLLM \
-and Pydantic AI a tenth, with the connections made before. Memory is what was held after the last run, less what was held after the first answer."""
+answered after {wait} ms; {rounds} runs, the median, on connections that were made before. The \
+openai client's own calls are two fifths of that, those of LangChain, LiteLLM and Pydantic AI a \
+tenth. Memory is what was held after the last run, less what was held after the first answer."""
 
 
 def ask(bench: Bench) -> list[Table]:
@@ -43,8 +57,6 @@ def _table(title: str, found: Mapping[str, Measured], note: str) -> Table:
     rows: list[list[Cell]] = []
     for name, side in sorted(ratios.ranked(found).items(), key=lambda pair: pair[1].wall):
         faster, grown = ratios.ratio(one.wall, side.wall), side.memory["end"] - side.memory["once"]
-        rows.append(
-            [name, faster, 1 / side.wall, ratios.ratio(side.cpu, one.cpu), grown / 2**20]
-        )
+        rows.append([name, faster, 1 / side.wall, ratios.ratio(side.cpu, one.cpu), grown / 2**20])
     columns = ["Many", "rate", "requests/s", "CPU", "memory MiB"]
     return Table(title, columns, rows, note, 1, ratios.missing(found), ratios.versions(found))

@@ -17,9 +17,9 @@ SIDES = [
 ]
 NOTE = """\
 Resident memory in MiB, less the {bare:.0f} of an interpreter with the harness: after imports and \
-set-up, after the first answer, after a {warm:,} calls, and after {calls:,} calls, 64 at once. The \
-last column is what a further call costs, in bytes: the last two, divided by the calls between them \
-(others make fewer: openai and LangChain a tenth, Pydantic AI a twentieth, LiteLLM a fiftieth)."""
+set-up, after the first answer, after {warm:,} calls, and after {calls:,} more, 64 at once. The \
+last column is what a further call costs, in bytes: the last two, divided by the calls between \
+them. Others make fewer: openai and LangChain a tenth, Pydantic AI a twentieth, LiteLLM a 50th."""
 
 
 def ask(bench: Bench) -> list[Table]:
@@ -37,6 +37,6 @@ def ask(bench: Bench) -> list[Table]:
     bare = min(side.memory["bare"] for side in found.values() if not side.missing) / 2**20
     note = NOTE.format(bare=bare, warm=times // 10, calls=times)
     columns = ["Memory", "set up", "first answer", "warm", "end", "bytes a call"]
-    rows.sort(key=lambda row: float(row[4] or 0))  # type: ignore[arg-type]
+    rows.sort(key=lambda row: float(row[4] or 0))
     title = "Memory: before and after many calls"
     return [Table(title, columns, rows, note, 0, ratios.missing(found), ratios.versions(found))]

@@ -15,7 +15,13 @@ SIDES = [
     Side("Haystack", "haystack:render", "haystack", ("haystack-ai",), share=0.2),
     Side("Prompty", "prompty:render", "prompty", ("prompty",), share=0.1),
     Side("LangChain", "langchain:render", "langchain", ("langchain-core",), share=0.1),
-    Side("Semantic Kernel", "semantic_kernel:render", "semantic-kernel", ("semantic-kernel",), share=0.1),
+    Side(
+        "Semantic Kernel",
+        "semantic_kernel:render",
+        "semantic-kernel",
+        ("semantic-kernel",),
+        share=0.1,
+    ),
 ]
 NOTE = """\
 A text with six variables, a loop and a condition, whose values differ each time; everything that \

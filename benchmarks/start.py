@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +12,7 @@ from benchmarks.harness.envs import Missing
 from benchmarks.harness.process import Ended, run
 from benchmarks.harness.server import answer_of
 
+OURS = ("personakit", "-m", "personakit")
 PASS = "`python -c pass`"
 BY_HAND = "openai by hand"
 ASK = f"""
@@ -40,17 +40,64 @@ IMPORTS = {
     "Semantic Kernel": ("semantic-kernel", "import semantic_kernel.connectors.ai.open_ai"),
 }
 NOTE = f"""\
-Whole processes, from exec to exit, files in the page cache, byte code compiled. 1 is {PASS} of the \
-same environment. An import is `python -c "import …"`; of personakit, with its `Runner`."""
+Whole processes, from exec to exit, files in the page cache, byte code compiled. 1 is {PASS}. An \
+import is `python -c "import …"`; of personakit, with its `Runner`."""
 FIRST = """\
 From exec to exit, an answer printed: `personakit run` with a persona of six variables, and the \
 shortest script that sends the same messages with openai alone. 1 is the script."""
 
-Commands = Mapping[str, tuple[str, ...]]
+Commands = dict[str, tuple[str, ...]]
+"""An environment and what its interpreter gets, by name."""
+Medians = dict[str, tuple[float, float]]
+"""Seconds of CPU and of time, by name."""
 
 
 def ask(bench: Bench) -> list[Table]:
     """Start commands and imports, and the first answer."""
+    rounds, expect = bench.pick(15, 5), answer_of(1).strip()
+    return [
+        _table("Start: commands and imports", _compare(bench, _starts(), rounds), PASS, NOTE),
+        _table(
+            "First answer: the whole process",
+            _compare(bench, _first(), rounds, expect),
+            BY_HAND,
+            FIRST,
+        ),
+    ]
+
+
+def _starts() -> Commands:
+    values = [f"{name}={value}" for name, value in sample.VALUES.items() if name != "topics"]
+    render = ("render", "bench", sample.PROMPT, *(word for v in values for word in ("-v", v)))
+    commands: Commands = {
+        PASS: ("personakit", "-c", "pass"),
+        "**`personakit --version`**": (*OURS, "--version"),
+        "**`personakit list`**": (*OURS, "list"),
+        "**`personakit render`**": (*OURS, *render),
+        "`llm --version`": ("llm", "-m", "llm", "--version"),
+        "`llm templates list`": ("llm", "-m", "llm", "templates", "list"),
+    }
+    for name, (env, code) in IMPORTS.items():
+        bold = "**" if name == "personakit" else ""
+        commands[f"{bold}import: {name}{bold}"] = (env, "-c", code)
+    return commands
+
+
+def _first() -> Commands:
+    words = ("-m", "personakit", "run", "bench", sample.PROMPT, "-v", "location=Lyon")
+    return {
+        BY_HAND: ("openai", "-c", ASK),
+        f"{BY_HAND}, aiohttp installed": ("openai-aiohttp", "-c", ASK),
+        "**`personakit run --no-stream`**": ("personakit", *words, "--no-stream"),
+        "**`personakit run --stream`**": ("personakit", *words, "--stream"),
+        "**`personakit run`**, aiohttp extra": ("personakit-aiohttp", *words),
+    }
+
+
+def _compare(
+    bench: Bench, commands: Commands, rounds: int, expect: str = ""
+) -> tuple[Medians, dict[str, str]]:
+    """Return what commands that print `expect` take, and why others are missing."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "bench.yaml").write_text(sample.persona(), "utf-8")
         environ = bench.envs.environ(
@@ -60,100 +107,34 @@ def ask(bench: Bench) -> list[Table]:
             OPENAI_API_KEY="key",
             PERSONAKIT_MODEL="openai/test-model",
         )
-
-        def once(command: tuple[str, ...]) -> Ended:
-            return run(command, environ, folder)
-
-        start = _compare(bench, _starts(bench), once, bench.pick(15, 5))
-        asked = _compare(bench, _first(bench), once, bench.pick(15, 5), answer_of(1).strip())
-    return [
-        _table("Start: commands and imports", start, PASS, NOTE),
-        _table("First answer: the whole process", asked, BY_HAND, FIRST),
-    ]
-
-
-def _starts(bench: Bench) -> dict[str, Callable[[], tuple[str, ...]]]:
-    """Return the commands by name; one of an environment that cannot be made raises."""
-    values = [f"{k}={v}" for k, v in sample.VALUES.items() if k != "topics"]
-    render = ("render", "bench", sample.PROMPT, *(w for v in values for w in ("-v", v)))
-
-    def ours(*words: str) -> Callable[[], tuple[str, ...]]:
-        return lambda: (bench.envs.python("personakit"), "-m", "personakit", *words)
-
-    def line(env: str, code: str) -> Callable[[], tuple[str, ...]]:
-        return lambda: (bench.envs.python(env), "-c", code)
-
-    commands: dict[str, Callable[[], tuple[str, ...]]] = {
-        PASS: line("personakit", "pass"),
-        "**`personakit --version`**": ours("--version"),
-        "**`personakit list`**": ours("list"),
-        "**`personakit render`**": ours(*render),
-    }
-    for words in ("--version", "templates list"):
-        commands[f"`llm {words}`"] = lambda w=words: (  # type: ignore[misc]
-            bench.envs.script("llm", "llm"),
-            *w.split(),
-        )
-    for name, (env, code) in IMPORTS.items():
-        bold = "**" if name == "personakit" else ""
-        commands[f"{bold}import: {name}{bold}"] = line(env, code)
-    return commands
+        ready: dict[str, tuple[str, ...]] = {}
+        missing: dict[str, str] = {}
+        for name, (env, *words) in commands.items():
+            try:
+                command = (bench.envs.python(env), *words)
+                ended = run(command, environ, folder)
+                if ended.code or expect not in ended.out:
+                    raise Missing(f"it ended with {ended.code}: {ended.out[-200:]}")
+                ready[name] = command
+            except Missing as why:
+                missing[name] = str(why)
+        took: dict[str, list[Ended]] = {name: [] for name in ready}
+        for number in range(rounds):
+            for name in ready if number % 2 == 0 else reversed(ready):
+                took[name].append(run(ready[name], environ, folder))
+    middle = statistics.median
+    return {
+        name: (middle(ended.cpu for ended in every), middle(ended.wall for ended in every))
+        for name, every in took.items()
+    }, missing
 
 
-def _first(bench: Bench) -> dict[str, Callable[[], tuple[str, ...]]]:
-    words = ("run", "bench", sample.PROMPT, "-v", "location=Lyon")
-    found = {
-        BY_HAND: lambda: (bench.envs.python("openai"), "-c", ASK),
-        f"{BY_HAND}, aiohttp installed": lambda: (bench.envs.python("openai-aiohttp"), "-c", ASK),
-    }
-    for name, env in (("", "personakit"), (", aiohttp extra", "personakit-aiohttp")):
-        for how in ("--no-stream", "--stream"):
-            command = lambda e=env, h=how: (bench.envs.python(e), "-m", "personakit", *words, h)  # type: ignore[misc]  # noqa: E731
-            found[f"**`personakit run {how}`**{name}"] = command
-    return found
-
-
-def _compare(
-    bench: Bench,
-    commands: Mapping[str, Callable[[], tuple[str, ...]]],
-    once: Callable[[tuple[str, ...]], Ended],
-    rounds: int,
-    expect: str = "",
-) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
-    """Return the medians of CPU and time by name, and why others are missing."""
-    ready: dict[str, tuple[str, ...]] = {}
-    missing: dict[str, str] = {}
-    for name, command in commands.items():
-        try:
-            ready[name] = command()
-            ended = once(ready[name])
-            if ended.code or expect not in ended.out:
-                raise Missing(f"it ended with {ended.code}: {ended.out[-200:]}")
-        except Missing as why:
-            missing[name] = str(why)
-            ready.pop(name, None)
-    took: dict[str, list[Ended]] = {name: [] for name in ready}
-    for number in range(rounds):
-        for name in ready if number % 2 == 0 else reversed(ready):
-            took[name].append(once(ready[name]))
-    medians = {
-        name: (statistics.median(e.cpu for e in all_), statistics.median(e.wall for e in all_))
-        for name, all_ in took.items()
-    }
-    return medians, missing
-
-
-def _table(
-    title: str,
-    found: tuple[dict[str, tuple[float, float]], dict[str, str]],
-    base: str,
-    note: str,
-) -> Table:
+def _table(title: str, found: tuple[Medians, dict[str, str]], base: str, note: str) -> Table:
     medians, missing = found
     one = medians[base]
     rows: list[list[Cell]] = [
         [name, cpu / one[0], wall / one[1], cpu * 1000, wall * 1000]
-        for name, (cpu, wall) in sorted(medians.items(), key=lambda pair: pair[1][1])
+        for name, (cpu, wall) in sorted(medians.items(), key=lambda pair: pair[1])
     ]
-    columns = ["", "CPU", "time", "CPU ms", "time ms"]
-    return Table(title, columns, rows, note, 2, missing)
+    columns = [title.partition(":")[0], "CPU", "time", "CPU ms", "time ms"]
+    return Table(title, columns, rows, note, 1, missing)

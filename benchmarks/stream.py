@@ -21,15 +21,17 @@ SYNC = [
 ]
 ASYNC = [
     Side(BY_HAND, "openai_client:astream", "openai", ("openai",)),
-    Side("openai by hand, aiohttp", "openai_client:astream", "openai-aiohttp", ("openai",), AIOHTTP),
+    Side(
+        "openai by hand, aiohttp", "openai_client:astream", "openai-aiohttp", ("openai",), AIOHTTP
+    ),
     Side("**personakit**", "ours:astream", "personakit", OURS),
     Side("**personakit**, aiohttp", "ours:astream", "personakit-aiohttp", OURS, AIOHTTP),
     Side("**personakit**, redact", "ours:astream", "personakit", OURS, REDACT),
 ]
 NOTE = f"""\
-{EVENTS} events of one word, sent {{how}}. The CPU is that of one event, the whole stream divided by \
-{EVENTS}; the first text is the time from the call until it is there; connections are those that \
-were made for {{times}} streams in a row (0: the one that was there is kept)."""
+{EVENTS} events of one word, sent {{how}}. The CPU is that of one event, the whole stream divided \
+by {EVENTS}; the first text is the time from the call until it is there; connections are those \
+that were made for {{times}} streams in a row (0: the one that was there is kept)."""
 
 
 def ask(bench: Bench) -> list[Table]:

@@ -85,7 +85,11 @@ class _Worker:
             cwd=given.pop("folder", None),
             text=True,
         )
-        ready = self._ask({**given, "packages": list(side.packages)})
+        self._job = {**given, "packages": list(side.packages)}
+
+    def begin(self) -> None:
+        """Make everything ready and do it once."""
+        ready = self._ask(self._job)
         self.measured.memory, self.measured.versions = ready["memory"], ready["versions"]
 
     def _ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,6 +166,7 @@ def contest(
             try:
                 worker = _Worker(bench, side, job)
                 workers.append(worker)
+                worker.begin()
                 if "said" in job:
                     _check(bench.server.last(), side.job.get("said", job["said"]))
                 worker.turn(max(1, effort.times // 10), effort.at_once)

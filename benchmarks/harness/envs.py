@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / "benchmarks" / ".cache"
 """What the harness makes; git ignores it, and it can be removed at any time."""
 
-OURS = (str(ROOT), str(ROOT / "plugins" / "personakit-redact"))
+OURS = {"personakit": "", "personakit-aiohttp": "[aiohttp]"}
+"""The environments with personakit, from a checkout and with an extra."""
+
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
-    "personakit": OURS,
-    "personakit-aiohttp": (f"{ROOT}[aiohttp]", OURS[1]),
     "jinja2": ("jinja2",),
     "openai": ("openai",),
     "openai-aiohttp": ("openai[aiohttp]",),
@@ -30,7 +30,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "haystack": ("haystack-ai",),
     "semantic-kernel": ("semantic-kernel",),
 }
-"""What is installed in each environment; the newest of everything."""
+"""What is installed in the others; the newest of everything."""
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
 _QUIET = {
@@ -59,9 +59,11 @@ class Environments:
     Attributes:
         own: Use the interpreter that runs the harness, which has personakit, openai and jinja2,
             and nothing else: for trying the harness out.
+        checkout: The source of personakit.
     """
 
     own: bool = False
+    checkout: Path = ROOT
     _made: dict[str, str | Missing] = field(default_factory=dict)
 
     def python(self, name: str) -> str:
@@ -82,7 +84,10 @@ class Environments:
 
     def _python(self, name: str) -> str:
         if not self.own:
-            return _installed(name)
+            if name not in OURS:
+                return _installed(name, REQUIREMENTS[name])
+            redact = str(self.checkout / "plugins" / "personakit-redact")
+            return _installed(name, (f"{self.checkout}{OURS[name]}", redact), again=True)
         if name not in ("personakit", "openai", "jinja2"):
             raise Missing("not asked for")
         return sys.executable
@@ -94,28 +99,34 @@ class Environments:
     def environ(self, **more: str) -> dict[str, str]:
         """Return variables without anybody's keys, proxies and settings."""
         kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
-        return {**kept, **({"PYTHONPATH": str(ROOT)} if self.own else {}), **_QUIET, **more}
+        return {
+            **kept,
+            **({"PYTHONPATH": str(self.checkout)} if self.own else {}),
+            **_QUIET,
+            **more,
+        }
 
 
-def _installed(name: str) -> str:
-    """Return the interpreter of an environment.
+def _installed(name: str, wanted: tuple[str, ...], *, again: bool = False) -> str:
+    """Return the interpreter of an environment; what is in it is kept until the cache is removed.
 
-    Those with personakit get it anew each time, so that it is the code as it stands; the others
-    are kept until `benchmarks/.cache` is removed.
+    Args:
+        name: The folder's.
+        wanted: What is installed.
+        again: Install personakit anew, so that it is the code as it stands.
     """
     folder = CACHE / "envs" / name
-    wanted, made = REQUIREMENTS[name], folder / "made-of"
-    interpreter, ours = folder / "bin" / "python", wanted[-1] == OURS[-1]
+    made, interpreter = folder / "made-of", folder / "bin" / "python"
     text = "\n".join((sys.version, *wanted))
-    if not ours and made.is_file() and made.read_text("utf-8") == text:
+    if not again and made.is_file() and made.read_text("utf-8") == text:
         return str(interpreter)
     if not interpreter.exists():
         # The base, because an environment of an environment is none of its own.
-        base = sys._base_executable  # type: ignore[attr-defined]  # noqa: SLF001
+        base = sys._base_executable  # type: ignore[attr-defined]
         _run("venv", "--quiet", "--python", base, str(folder))
-    again = ["--reinstall-package", "personakit", "--reinstall-package", "personakit-redact"]
+    more = ["--reinstall-package", "personakit", "--reinstall-package", "personakit-redact"]
     command = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter)]
-    _run(*command, *(again if ours else []), *wanted)
+    _run(*command, *(more if again else []), *wanted)
     made.write_text(text, "utf-8")
     return str(interpreter)
 

@@ -25,7 +25,8 @@ def picture(tables: Sequence[Table]) -> str:
     panels = [(table, bars) for table in tables if (bars := list(_bars(table)))]
     if not panels:
         return ""
-    parts, top = [], 0
+    parts: list[str] = []
+    top = 0
     for table, bars in panels:
         parts += _panel(table, bars, top)
         top += LINE * (len(bars) + 3)
@@ -52,8 +53,8 @@ def _panel(table: Table, bars: Iterable[tuple[str, float]], top: int) -> Iterato
 
     foot = top + LINE * (len(bars) + 1) + 6
     yield f'<text class="title" x="8" y="{top + 16}">{escape(table.title)}</text>'
-    said = f"{table.columns[table.plot]}, multiples of the dashed line"
-    yield f'<text class="small" x="{WIDTH - 8}" y="{top + 16}" text-anchor="end">{escape(said)}</text>'
+    said = escape(f"{table.columns[table.plot]}, multiples of the dashed line")
+    yield f'<text class="small" x="{WIDTH - 8}" y="{top + 16}" text-anchor="end">{said}</text>'
     for power in range(low, high + 1):
         at, kind = x(10**power), "one" if power == 0 else "grid"
         yield f'<line class="{kind}" x1="{at}" x2="{at}" y1="{top + LINE}" y2="{foot}"/>'

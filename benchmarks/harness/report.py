@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +25,7 @@ def markdown(tables: Sequence[Table]) -> str:
             parts.append(table.note + "\n")
         parts.append(_rows(table))
         if table.missing:
-            said = "; ".join(f"{name}: {why}" for name, why in table.missing.items())
-            parts.append("Missing: " + " ".join(said.split()) + "\n")
+            parts.append(_missing(table.missing))
     every: dict[str, str] = {}
     for table in tables:
         every |= table.versions
@@ -33,6 +33,14 @@ def markdown(tables: Sequence[Table]) -> str:
         said = ", ".join(f"{name} {version}" for name, version in sorted(every.items()))
         parts.append(f"With {said}.\n")
     return "\n".join(parts)
+
+
+def _missing(found: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found.items():
+        by_reason.setdefault(" ".join(why.split()), []).append(name)
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+    return f"Missing: {said}.\n"
 
 
 def _rows(table: Table) -> str:
@@ -53,8 +61,6 @@ def shown(cell: Cell) -> str:
 
 def machine(*, maximum: float, quick: bool) -> str:
     """Return what the numbers were made on."""
-    import os
-
     name = platform.machine()
     text = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} with CPython {sys.version.split()[0]} on "

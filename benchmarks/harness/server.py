@@ -71,11 +71,13 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
         assert isinstance(transport, asyncio.Transport)
         Connection.count += 1
         self._transport, self._received = transport, b""
 
     def data_received(self, data: bytes) -> None:
+        """Answer a request when all of it is there."""
         received = self._received + data if self._received else data
         end = received.find(b"\r\n\r\n")
         if end >= 0:

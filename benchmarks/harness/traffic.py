@@ -25,6 +25,7 @@ class Server:
     port: int
 
     def url(self, *options: str) -> str:
+        """Return the base address."""
         return "/".join([f"http://127.0.0.1:{self.port}", *options, "v1"])
 
     def connections(self) -> int:

@@ -70,7 +70,7 @@ class Work:
         return answer
 
     def _stream(self) -> str:
-        start, pieces = time.perf_counter(), []
+        start, pieces = time.perf_counter(), list[str]()
         for piece in self.function():
             if piece:
                 if not pieces:
@@ -79,7 +79,7 @@ class Work:
         return "".join(pieces)
 
     async def _astream(self) -> str:
-        start, pieces = time.perf_counter(), []
+        start, pieces = time.perf_counter(), list[str]()
         async for piece in self.function():
             if piece:
                 if not pieces:

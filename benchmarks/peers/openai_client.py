@@ -12,7 +12,10 @@ def call(job: Job) -> Callable[[], str]:
     """Call `chat.completions.create` with ready messages."""
     from openai import OpenAI
 
-    create, messages = OpenAI(base_url=job["base_url"], api_key="key").chat.completions.create, job["messages"]
+    create, messages = (
+        OpenAI(base_url=job["base_url"], api_key="key").chat.completions.create,
+        job["messages"],
+    )
 
     def once() -> str:
         return create(model="test-model", messages=messages).choices[0].message.content or ""
@@ -38,7 +41,7 @@ def post(job: Job) -> Callable[[], str]:
 def _client(job: Job) -> Any:
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
-    http = {"http_client": DefaultAioHttpClient()} if job.get("aiohttp") else {}
+    http: dict[str, Any] = {"http_client": DefaultAioHttpClient()} if job.get("aiohttp") else {}
     return AsyncOpenAI(base_url=job["base_url"], api_key="key", **http)
 
 

@@ -155,8 +155,9 @@ def layers(job: Job) -> Callable[[], str]:
 
 def load(job: Job) -> Callable[[], str]:
     """Load a persona by name out of a folder, with a library that has not seen it yet."""
-    from personakit.library import Library
     from pathlib import Path
+
+    from personakit.library import Library
 
     folder, name = Path(job["path"]), job["name"]
 
@@ -164,5 +165,3 @@ def load(job: Job) -> Callable[[], str]:
         return Library((folder,)).load(name).name
 
     return once
-
-
