@@ -35,9 +35,9 @@ SIDES = [
 ]
 NOTE = """\
 {times:,} requests of two messages through one process and event loop, {at_once} at once, each \
-answered after {wait} ms; {rounds} runs, the median, on connections that were made before. The \
-openai client's own calls are two fifths of that, those of LangChain, LiteLLM and Pydantic AI a \
-tenth. Memory is what was held after the last run, less what was held after the first answer."""
+answered after {wait} ms, on connections that were made before; the median of up to {rounds} runs. \
+The openai client's own calls are two fifths of that, those of LangChain, LiteLLM and Pydantic AI \
+a tenth. Memory is what was held after the last run, less what was held after the first answer."""
 
 
 def ask(bench: Bench) -> list[Table]:

@@ -81,7 +81,7 @@ def _scan(bench: Bench) -> Table:
                 missing[name] = str(why)
                 continue
             took: dict[bool, list[Ended]] = {False: [], True: []}
-            for _ in range(bench.pick(9, 3)):
+            for _ in bench.rounds(bench.pick(9, 3)):
                 for more, ended in took.items():
                     environ = bench.envs.environ(HOME=folder)
                     path = [environ.get("PYTHONPATH", ""), *([str(site)] if more else [])]

@@ -119,7 +119,7 @@ def _compare(
             except Missing as why:
                 missing[name] = str(why)
         took: dict[str, list[Ended]] = {name: [] for name in ready}
-        for number in range(rounds):
+        for number in bench.rounds(rounds):
             for name in ready if number % 2 == 0 else reversed(ready):
                 took[name].append(run(ready[name], environ, folder))
     middle = statistics.median

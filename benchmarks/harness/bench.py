@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.envs import Environments
@@ -22,6 +23,14 @@ class Bench:
     envs: Environments
     server: Server
     quick: bool = False
+
+    def rounds(self, most: int) -> Iterator[int]:
+        """Yield round numbers: at least one, and none after a minute (quick: 12 seconds)."""
+        start, limit = time.monotonic(), self.pick(60, 12)
+        for number in range(most):
+            if number and time.monotonic() - start > limit:
+                return
+            yield number
 
     def pick(self, full: int, quick: int) -> int:
         """Return how much to do."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import statistics
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.harness.envs import Missing
 _PEERS = Path(__file__).parent.parent / "peers"
 _WORKER = Path(__file__).with_name("worker.py")
 _PATIENCE = 300
-"""Seconds that one answer of a worker may take."""
+"""Seconds that a worker may take to answer; one that takes longer is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,12 @@ class _Worker:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise Missing("it ended") from None
+        timer = threading.Timer(_PATIENCE, self._process.kill)
+        timer.start()
         line = self._process.stdout.readline()
+        timer.cancel()
         if not line:
-            raise Missing(f"it ended with {self._process.wait(_PATIENCE)}")
+            raise Missing(f"it ended with {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise Missing(answer["error"])
@@ -140,7 +144,7 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is done: so many rounds, in each of which every side has a turn."""
+    """How much is done: so many rounds at most, in each of which every side has a turn."""
 
     rounds: int
     times: int
@@ -177,7 +181,7 @@ def contest(
                 results[side.name] = Measured(missing=str(missing))
         playing = [worker for worker in workers if worker.side.name in results]
         playing = [worker for worker in playing if not results[worker.side.name].missing]
-        for number in range(effort.rounds):
+        for number in bench.rounds(effort.rounds):
             # There and back again: what disturbs the machine for a while hits not always the same.
             for worker in playing if number % 2 == 0 else reversed(playing):
                 # The connections were idle for as long as the others took, and may be gone.

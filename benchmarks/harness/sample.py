@@ -51,6 +51,17 @@ def messages(count: int) -> list[dict[str, str]]:
     return [system, *between, {"role": "user", "content": PROMPT}]
 
 
+def grown(variables: int) -> tuple[str, dict[str, Any], str]:
+    """Return a persona of so many whole numbers, their values, and the text that they make."""
+    names = [f"v{number}" for number in range(variables)]
+    keys = {
+        "name": "grown",
+        "variables": {name: {"type": "integer", "minimum": 0} for name in names},
+        "system": "Mind " + ", ".join(f"{{{{ {name} }}}}" for name in names),
+    }
+    return json.dumps(keys), dict.fromkeys(names, 7), "Mind " + ", ".join("7" for _ in names)
+
+
 def persona(count: int = 2, name: str = "bench", **more: Any) -> str:
     """Return the persona file (JSON is YAML) that makes `messages(count)` out of `VALUES`."""
     keys: dict[str, Any] = {

@@ -120,7 +120,7 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     # Values that differ each time: what a library remembers of the last ones is of no use to it.
     count = itertools.count(45)
-    job["fresh"] = lambda: {**job["values"], "minutes": next(count)}
+    job["fresh"] = lambda: {**job["values"], job.get("varies", "minutes"): next(count)}
     memory = {"bare": resident()}
     try:
         work = Work(load(job["adapter"], job["function"])(job))
