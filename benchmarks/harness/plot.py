@@ -1,4 +1,4 @@
-"""Pictures: bars on a logarithmic scale as SVG, the reference a line at 1."""
+"""Pictures: bars on a logarithmic scale as SVG, to both sides of the reference, a line at 1."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def _panel(table: Table, bars: Iterable[tuple[str, float]], top: int) -> Iterato
     for number, (name, value) in enumerate(bars):
         y, kind = top + LINE * (number + 1) + 3, "ours" if "**" in name else "bar"
         plain = escape(name.replace("*", "").replace("`", ""))
-        wide = max(1.0, round(x(value) - LEFT, 1))
+        start, end = sorted((x(1), x(value)))
+        wide = max(1.0, round(end - start, 1))
         yield f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{plain}</text>'
-        yield f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{wide}" height="{LINE - 5}" rx="2"/>'
-        yield f'<text x="{LEFT + wide + 6}" y="{y + 13}">{value:.3g}</text>'
+        size = f'width="{wide}" height="{LINE - 5}"'
+        yield f'<rect class="{kind}" x="{start}" y="{y}" {size} rx="2"/>'
+        yield f'<text x="{end + 6:.1f}" y="{y + 13}">{value:.3g}</text>'

@@ -64,8 +64,8 @@ def machine(*, maximum: float, quick: bool) -> str:
     name = platform.machine()
     text = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} with CPython {sys.version.split()[0]} on "
-        f"{platform.system()} {name}, {os.cpu_count()} cores. The server on loopback answers up to "
-        f"{maximum:,.0f} requests/s to a client that does nothing else."
+        f"{platform.system()} {name}, {os.cpu_count()} cores. The server on loopback answers "
+        f"{maximum:,.0f} requests/s with a core to itself."
     )
     return f"{text} {QUICK}" if quick else text
 

@@ -8,7 +8,8 @@ requests a second it can take. Everything is set in the address, before ``/v1``:
 - ``/events500/…``: stream an answer of 500 words, one an event; default 1
 - ``/pace1/…``: 1 ms between two events; default 0, all in one write
 
-``GET /last`` returns the body of the last request, ``GET /connections`` how many there were.
+``GET /last`` returns the body of the last request, ``GET /connections`` how many connections there
+were, ``GET /cpu`` the seconds of CPU that the process took.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import gc
 import json
 import re
 import sys
+import time
 
 WORD = "Lentils "
 
@@ -99,7 +101,11 @@ class Connection(asyncio.Protocol):
     def _answer(self, received: bytes, body: int) -> None:
         path = received[: received.find(b" HTTP/")].decode().partition(" ")[2]
         if received.startswith(b"GET"):
-            text = str(Connection.count).encode() if path == "/connections" else Connection.last
+            seen = {
+                "/connections": str(Connection.count).encode(),
+                "/cpu": str(time.process_time()).encode(),
+            }
+            text = seen.get(path, Connection.last)
             size = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(text)
             self._transport.write(size + text)
             return
