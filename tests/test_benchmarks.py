@@ -22,6 +22,8 @@ from benchmarks.harness import envs, plot, report, sample, server, traffic  # no
 from benchmarks.harness.bench import Bench, Table  # noqa: E402
 from benchmarks.harness.contest import Effort, Side, contest  # noqa: E402
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it measures by POSIX means")
+
 JOB = {
     "values": sample.VALUES,
     "prompt": sample.PROMPT,

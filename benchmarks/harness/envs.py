@@ -87,7 +87,9 @@ class Environments:
             if name not in OURS:
                 return _installed(name, REQUIREMENTS[name])
             redact = str(self.checkout / "plugins" / "personakit-redact")
-            return _installed(name, (f"{self.checkout}{OURS[name]}", redact), again=True)
+            wanted = (f"{self.checkout}{OURS[name]}", redact)
+            of = "-".join(self.checkout.parts[1:])
+            return _installed(f"{name}-of-{of}", wanted, again=True)
         if name not in ("personakit", "openai", "jinja2"):
             raise Missing("not asked for")
         return sys.executable
