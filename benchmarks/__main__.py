@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import QUESTIONS
 from benchmarks.harness import report, traffic
 from benchmarks.harness.bench import Bench
-from benchmarks.harness.envs import ROOT, Environments
+from benchmarks.harness.envs import ROOT, Environments, Missing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,8 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no question {wrong[0]!r}; there are {', '.join(QUESTIONS)}")
     if options.write and not options.write.is_file():
         parser.error(f"no file {options.write}")
+    environments = Environments(options.own, options.checkout.resolve())
+    try:
+        environments.python("personakit")
+    except Missing as why:
+        parser.exit(1, f"personakit of {environments.checkout} cannot be installed: {why}\n")
     with traffic.serving() as server:
-        bench = Bench(Environments(options.own, options.checkout.resolve()), server, options.quick)
+        bench = Bench(environments, server, options.quick)
         about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
         print(about, flush=True)
         for name in options.questions or QUESTIONS:
