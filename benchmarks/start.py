@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,21 +108,20 @@ def _compare(
             OPENAI_API_KEY="key",
             PERSONAKIT_MODEL="openai/test-model",
         )
-        ready: dict[str, tuple[str, ...]] = {}
+        took: dict[str, list[Ended]] = {name: [] for name in commands}
         missing: dict[str, str] = {}
-        for name, (env, *words) in commands.items():
-            try:
-                command = (bench.envs.python(env), *words)
-                ended = run(command, environ, folder)
-                if ended.code or expect not in ended.out:
-                    raise Missing(f"it ended with {ended.code}: {ended.out[-200:]}")
-                ready[name] = command
-            except Missing as why:
-                missing[name] = str(why)
-        took: dict[str, list[Ended]] = {name: [] for name in ready}
-        for number in bench.rounds(rounds):
-            for name in ready if number % 2 == 0 else reversed(ready):
-                took[name].append(run(ready[name], environ, folder))
+        for number in itertools.chain([-1], bench.rounds(rounds)):  # -1 finds nothing in memory
+            for name in list(took) if number % 2 == 0 else reversed(took.copy()):
+                env, *words = commands[name]
+                try:
+                    ended = run((bench.envs.python(env), *words), environ, folder)
+                    if ended.code or expect not in ended.out:
+                        raise Missing(f"it ended with {ended.code}: {ended.out[-200:]}")
+                except Missing as why:
+                    missing[name] = str(why)
+                    del took[name]
+                else:
+                    took[name] += [ended] if number >= 0 else []
     middle = statistics.median
     return {
         name: (middle(ended.cpu for ended in every), middle(ended.wall for ended in every))

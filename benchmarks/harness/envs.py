@@ -127,8 +127,9 @@ def _installed(name: str, wanted: tuple[str, ...], *, again: bool = False) -> st
         base = sys._base_executable  # type: ignore[attr-defined]
         _run("venv", "--quiet", "--python", base, str(folder))
     more = ["--reinstall-package", "personakit", "--reinstall-package", "personakit-redact"]
-    command = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter)]
-    _run(*command, *(more if again else []), *wanted)
+    # Without the sources of the workspace, which would put a link to the checkout in its place.
+    how = ["--quiet", "--compile-bytecode", "--no-sources", "--python", str(interpreter)]
+    _run("pip", "install", *how, *(more if again else []), *wanted)
     made.write_text(text, "utf-8")
     return str(interpreter)
 
