@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.harness import ratios
 from benchmarks.harness.bench import Bench, Cell, Table
-from benchmarks.harness.contest import Effort, Measured, Side, contest
+from benchmarks.harness.contest import Effort, Side, contest
 from benchmarks.harness.process import Ended, run
 from benchmarks.harness.server import answer_of
 
@@ -53,14 +53,12 @@ def _layers(bench: Bench, kind: str, *, streamed: bool) -> list[Cell]:
     }
     found = contest(bench, sides, job, Effort(bench.pick(5, 3), bench.pick(100, 20)))
     per = PIECES if streamed else 1
-    costs = [_micro(found[str(count)]) / per for count in LAYERS]
-    where = ", a piece of a stream" if streamed else ", a call"
-    return [KINDS[kind] + where, *costs, (costs[-1] - costs[0]) / LAYERS[-1]]
-
-
-def _micro(measured: Measured) -> float:
-    assert not measured.missing, measured.missing
-    return measured.cpu * ratios.MICRO
+    name = KINDS[kind] + (", a piece of a stream" if streamed else ", a call")
+    wrong = ratios.missing(found)
+    if wrong:
+        return [f"{name}: {next(iter(wrong.values()))}", *([None] * (len(LAYERS) + 1))]
+    costs = [found[str(count)].cpu * ratios.MICRO / per for count in LAYERS]
+    return [name, *costs, (costs[-1] - costs[0]) / LAYERS[-1]]
 
 
 def _scan(bench: Bench) -> Table:
