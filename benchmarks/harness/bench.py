@@ -25,8 +25,8 @@ class Bench:
     quick: bool = False
 
     def rounds(self, most: int) -> Iterator[int]:
-        """Yield round numbers: at least one, and none after a minute (quick: 12 seconds)."""
-        start, limit = time.monotonic(), self.pick(60, 12)
+        """Yield round numbers: at least one, and none after a minute (quick: 8 seconds)."""
+        start, limit = time.monotonic(), self.pick(60, 8)
         for number in range(most):
             if number and time.monotonic() - start > limit:
                 return
