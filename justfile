@@ -33,3 +33,7 @@ fix:
 # Build the wheel and the sdist, and use the wheel in an empty environment.
 package:
     uv run pytest tests/test_packaging.py -v
+
+# Measure personakit beside its peers: `just bench`, `just bench render`, `just bench --quick`.
+bench *args:
+    uv run python -m benchmarks {{args}}

@@ -1,0 +1,55 @@
+"""Measure personakit beside its peers, in turns, and print tables of ratios."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import QUESTIONS
+from benchmarks.harness import report, traffic
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.envs import ROOT, Environments, Missing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ask the questions and print what they find out."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("questions", nargs="*", metavar="question", help=", ".join(QUESTIONS))
+    parser.add_argument("--quick", action="store_true", help="do less: under 5 minutes for all")
+    parser.add_argument(
+        "--own", action="store_true", help="no environments of peers: this interpreter alone"
+    )
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into a page")
+    parser.add_argument(
+        "--checkout", type=Path, metavar="FOLDER", default=ROOT, help="measure that personakit"
+    )
+    options = parser.parse_args(arguments)
+    wrong = [name for name in options.questions if name not in QUESTIONS]
+    if wrong:
+        parser.error(f"no question {wrong[0]!r}; there are {', '.join(QUESTIONS)}")
+    if options.write and not options.write.is_file():
+        parser.error(f"no file {options.write}")
+    environments = Environments(options.own, options.checkout.resolve())
+    try:
+        environments.python("personakit")
+    except Missing as why:
+        parser.exit(1, f"personakit of {environments.checkout} cannot be installed: {why}\n")
+    with traffic.serving() as server:
+        bench = Bench(environments, server, options.quick)
+        about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
+        print(about, flush=True)
+        for name in options.questions or QUESTIONS:
+            start = time.monotonic()
+            tables = importlib.import_module(f"benchmarks.{name}").ask(bench)
+            text = report.markdown(tables)
+            print(f"\n## {name} ({time.monotonic() - start:.0f} s)\n\n{text}", flush=True)
+            if options.write:
+                report.write(options.write, name, f"{text}\n{about}\n", tables)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

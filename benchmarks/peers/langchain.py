@@ -1,0 +1,61 @@
+"""LangChain with its openai package."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Job = dict[str, Any]
+
+
+def render(job: Job) -> Callable[[], str]:
+    """Format a Jinja2 message template that is made once."""
+    from langchain_core.prompts import ChatPromptTemplate
+
+    made = ChatPromptTemplate.from_messages(
+        [("system", job["template"]), ("user", "{{ prompt }}")], template_format="jinja2"
+    )
+    fresh = {"prompt": job["prompt"]}, job["fresh"]
+
+    def once() -> str:
+        said = made.format_messages(**fresh[0], **fresh[1]())
+        return str(said[0].content)
+
+    return once
+
+
+def _model(job: Job) -> Any:
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(model="test-model", base_url=job["base_url"], api_key="key")
+
+
+def call(job: Job) -> Callable[[], str]:
+    """Call with ready messages."""
+    model, messages = _model(job), job["messages"]
+
+    def once() -> str:
+        return str(model.invoke(messages).content)
+
+    return once
+
+
+def acall(job: Job) -> Callable[[], Awaitable[str]]:
+    """As `call`, awaited."""
+    model, messages = _model(job), job["messages"]
+
+    async def once() -> str:
+        return str((await model.ainvoke(messages)).content)
+
+    return once
+
+
+def abatch(job: Job) -> Callable[[int, int], Awaitable[list[str]]]:
+    """Send many with its own way to do so."""
+    model, messages = _model(job), job["messages"]
+
+    async def many(times: int, at_once: int) -> list[str]:
+        config = {"max_concurrency": at_once}
+        return [str(said.content) for said in await model.abatch([messages] * times, config)]
+
+    return many
