@@ -21,7 +21,8 @@ TOO_LONG = f"> {LIMIT:.0f}"
 NOTE = f"""\
 Whole processes, in seconds, with so many persona files in one folder. *first* is the first time, \
 *again* when nothing has changed since, *changed* after one file was written. Memory is the most \
-that the process held, in MiB. What takes longer than {LIMIT:.0f} s is stopped."""
+that the process held, in MiB, at least what the harness holds. What takes longer \
+than {LIMIT:.0f} s is stopped."""
 PEERS = """\
 Whole processes, in seconds, with as many files of the same text in the peer's own format. Prompty \
 and Banks have no command, so a script of two lines does it."""
