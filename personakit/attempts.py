@@ -13,6 +13,7 @@ import contextlib
 import email.utils
 import functools
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -89,11 +90,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(headers[name]) * unit
-            return seconds if seconds > 0 else None
+            return None if math.isnan(seconds) else max(seconds, 0.0)
     with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
         date = email.utils.parsedate_tz(headers.get("retry-after") or "")
-        seconds = email.utils.mktime_tz(date) - time.time() if date is not None else 0
-        return seconds if seconds > 0 else None
+        return None if date is None else max(email.utils.mktime_tz(date) - time.time(), 0.0)
     return None
 
 

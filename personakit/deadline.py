@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 SECONDS = 1800.0
@@ -50,14 +50,22 @@ def shorter(seconds: float | None) -> float | None:
     return left if seconds is None else min(seconds, left)
 
 
-@contextmanager
-def within(seconds: float | None) -> Iterator[None]:
-    """Set the deadline of what is done inside; one that is set already and earlier stays."""
+def begin(seconds: float | None) -> Token[Deadline | None]:
+    """Set the deadline of what follows, and return what takes it back: `token.var.reset(token)`.
+
+    One that is set already and earlier stays.
+    """
     known = _current.get()
     made = None if seconds is None else Deadline(seconds, time.monotonic() + seconds)
     if known is not None and (made is None or known.when < made.when):
         made = known
-    token = _current.set(made)
+    return _current.set(made)
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Set the deadline of what is done inside, as `begin` does."""
+    token = begin(seconds)
     try:
         yield
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -295,10 +297,16 @@ class Response:
 
         A new text takes `parsed` with it, unless that is given too.
         """
-        changes.setdefault("cost", self._given_cost())
-        if changes.get("text", self.text) != self.text:
+        if "cost" not in changes:
+            changes["cost"] = self._given_cost()
+        if "text" in changes and changes["text"] != self.text:
             changes.setdefault("parsed", None)
-        return replaced(self, changes)
+        return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
+
+
+# As in `frozen.replaced`, but for the cost, which is worked out when it is read.
+_KEPT = tuple(field.name for field in dataclasses.fields(Response) if field.name != "cost")
+_kept = operator.attrgetter(*_KEPT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Rounds:
         limit: How often the model may be called.
         called: Told of each tool call and its result.
         timings: Returns when the run began and how long it took.
+        read: Reads the value out of the answer, where one is asked for.
     """
 
     chat: Chain[Request, Response]
@@ -42,6 +43,7 @@ class Rounds:
     called: Callable[..., Awaitable[None]]
     timings: Callable[[], Timings]
     limit: int = MAX_ROUNDS
+    read: Callable[[Response], Response] | None = None
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
     _usage: Usage | None = None
@@ -57,11 +59,13 @@ class Rounds:
         for number in range(1, self.limit + 1):
             response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
             if not response.tool_calls and not self._exchanged:
-                return self._whole(response, first)
+                whole = self._whole(response, first)
+                return whole if self.read is None else self.read(whole)
             self._count(response)
             tools = {tool.name: tool for tool in (response.request or request).tools}
             if not response.tool_calls or not tools:
-                return self._whole(response, first)
+                whole = self._whole(response, first)
+                return whole if self.read is None else self.read(whole)
             if number == self.limit:
                 break
             results = await self._call(response.tool_calls, tools)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
-from personakit import asking
+from personakit import asking, deadline
 from personakit import parameters as rules
 from personakit.catalog import Catalog, Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
-from personakit.deadline import within
 from personakit.drive import Emit, Run, Stream, io
 from personakit.errors import ConfigError
 from personakit.frozen import FrozenDict, freeze
@@ -167,21 +166,16 @@ class Runner(Catalog):
         without: frozenset[str] = frozenset(),
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         """Return the coroutine function of a run: the plugins around the backend."""
-        bound = self.bind(found).without(without) if without else self.bind(found)
+        known = self.known(found)
+        bound = known.bound or self.bind(found, known)
+        if without:
+            bound = bound.without(without)
         # Where nothing is sent there is nothing to observe.
         watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
-        read = self.reader(found, options.get("output"))
+        asked = options.get("output")
+        read = None if asked is None and found.output is None else self.reader(found, asked)
 
-        async def end(request: Request, emit: Emit | None) -> Response:
-            if found.tools:
-                _check_tools(found, request)
-            request = asking.shaped(request, self.router)
-            if not watch.wanted:
-                return await backend.send(request, emit)
-            await watch("sent", request=request)
-            response = await backend.send(request, emit)
-            await watch("answered", request=request, response=response)
-            return response
+        end = functools.partial(self._end, found, backend, watch)
 
         async def aside(
             layer: Layer, given: Request, who: Reference, prompt: Prompt, how: Options
@@ -206,16 +200,37 @@ class Runner(Catalog):
                 )
 
             limit = options.get("max_rounds", MAX_ROUNDS)
-            rounds = Rounds(around, around_tool, watch, watch.timings, limit)
+            rounds = Rounds(around, around_tool, watch, watch.timings, limit, read)
             text_out = watch.timed(emit) if emit is not None else None
-
-            async def answered() -> Response:
-                return read(await rounds.run(request, text_out))
-
-            with within(options.get("deadline") or self.config.deadline):
-                return await (watch.around(request, answered) if watch.wanted else answered())
+            token = deadline.begin(options.get("deadline") or self.config.deadline)
+            try:
+                if not watch.wanted:
+                    return await rounds.run(request, text_out)
+                return await watch.around(request, lambda: rounds.run(request, text_out))
+            finally:
+                token.var.reset(token)
 
         return run
+
+    async def _end(
+        self,
+        found: Persona,
+        backend: SendsRequests,
+        watch: Watch,
+        request: Request,
+        emit: Emit | None,
+    ) -> Response:
+        """Send a request that has been through all plugins."""
+        if found.tools:
+            _check_tools(found, request)
+        if "response_format" in request.parameters:
+            request = asking.shaped(request, self.router)
+        if not watch.wanted:
+            return await backend.send(request, emit)
+        await watch("sent", request=request)
+        response = await backend.send(request, emit)
+        await watch("answered", request=request, response=response)
+        return response
 
     # --- the four drivers, and the one that sends nothing ---------------------------------------
 

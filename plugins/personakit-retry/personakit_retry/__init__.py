@@ -104,7 +104,7 @@ class Retry:
         """Return the loop around one model; it awaits only its `sleep`, so it fits all modes."""
 
         def again(error: BaseException) -> bool:
-            wait = _retry_after(error) or 0.0
+            wait = getattr(error, "retry_after", None) or 0.0
             return isinstance(error, self._passing) and not send.started and wait <= self.max_wait
 
         return AsyncRetrying(
@@ -117,13 +117,7 @@ class Retry:
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds to wait: what the upstream asks for, else a random time."""
-        asked = _retry_after(state.outcome.exception() if state.outcome else None)
+        asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
         if asked is not None:
             return asked
         return wait_random_exponential(multiplier=self.backoff, max=self.max_wait)(state)
-
-
-def _retry_after(error: BaseException | None) -> float | None:
-    """Return the seconds that an upstream asks to wait; None if it does not."""
-    asked = getattr(error, "retry_after", None)
-    return None if asked is None else max(asked, 0.0)
