@@ -237,3 +237,43 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
         running = Runner(server.config())
         assert in_mode(mode, running, persona()).text == "Hello!"
         running.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_request_says_what_it_must_and_no_more(mode: str) -> None:
+    with Server() as server:
+        running = Runner(server.config())
+        assert in_mode(mode, running, WHO, "Hi").text == "Hello!"
+        running.close()
+    (request,) = server.requests
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert headers["authorization"] == "Bearer test-key"
+    assert headers["content-type"] == "application/json"
+    assert headers["accept-encoding"] == "identity"
+    assert headers["host"] in server.base_url
+    assert not [name for name in headers if name.startswith(("x-stainless", "openai-"))]
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+@pytest.mark.parametrize("mode", MODES)
+def test_cookies_of_an_upstream_are_sent_back(mode: str, timeout: float | None) -> None:
+    """Some stand behind a server that gives each caller one and slows those that forget it."""
+    cookie = Reply(
+        b'{"choices": [{"message": {"content": "Hello!"}, "finish_reason": "stop"}]}',
+        headers={"set-cookie": "seen=yes; Path=/"},
+    )
+    with Server([cookie]) as server:
+        running = Runner(server.config())
+
+        async def twice() -> None:
+            for _ in range(2):
+                assert (await running.arun(WHO, "Hi", timeout=timeout)).text == "Hello!"
+
+        if mode in ("arun", "astream"):
+            asyncio.run(twice())
+        else:
+            for _ in range(2):
+                assert in_mode(mode, running, WHO, "Hi", timeout=timeout).text == "Hello!"
+        running.close()
+    cookies = [request.headers.get("cookie") for request in server.requests]
+    assert cookies == [None, "seen=yes"]
