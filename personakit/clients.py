@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 NO_KEY = "none"
 _TELEMETRY = tuple(
     f"X-Stainless-{name}"
-    for name in "Lang Package-Version OS Arch Runtime Runtime-Version Async Retry-Count "
-    "Read-Timeout".split()
+    for name in "Lang Package-Version OS Arch Runtime Runtime-Version Async".split()
 )
 
 
