@@ -117,7 +117,8 @@ class Retry:
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds to wait: what the upstream asks for, else a random time."""
-        asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
+        error = state.outcome.exception() if state.outcome else None
+        asked: float | None = getattr(error, "retry_after", None)
         if asked is not None:
             return asked
         return wait_random_exponential(multiplier=self.backoff, max=self.max_wait)(state)
