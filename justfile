@@ -23,7 +23,7 @@ contracts:
 
 # Tests of the package and of every plugin, README and docs examples among them.
 test *args:
-    uv run pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=92 {{args}}
+    uv run pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92 {{args}}
 
 # Format and mend what can be mended.
 fix:
