@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from personakit import transcript
+from personakit import asking, transcript
 from personakit.catalog import Reference
 from personakit.drive import Emit, Run, Stream
 from personakit.errors import BackendError, UsageError
@@ -139,7 +139,7 @@ class Conversation:
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
-        return self._runner.prepare(self._persona, request, **options)
+        return self._runner.prepare(self._persona, request, **asking.unattached(options))
 
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
@@ -193,7 +193,7 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                logged = {**options, "conversation": self.id}
+                logged = {**asking.unattached(options), "conversation": self.id}
                 return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):
