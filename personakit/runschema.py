@@ -31,6 +31,10 @@ MIGRATIONS = (
         "persona, variables, asked, text, tools, error) VALUES ('delete', old.number, "
         "old.persona, old.variables, old.asked, old.text, old.tools, old.error); END",
     ),
+    (
+        "ALTER TABLE runs ADD COLUMN cached_tokens INTEGER",
+        "ALTER TABLE runs ADD COLUMN reasoning_tokens INTEGER",
+    ),
 )
 
 

@@ -53,8 +53,9 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     shown = run("log", "show", run_id).stdout
     assert "--- system\nYou are Ann.\n--- user\nHi there!\n" in shown
     assert "--- answer\nHello from Lyon.\n" in shown
-    assert "used:         5 + 16 tokens" in shown
+    assert "used:         5 tokens in, 16 out" in shown
     assert "--- trace\nmodel, answered, " in shown
+    assert "attempts" not in shown
     row = json.loads(run("log", "show", "--json").stdout)
     assert row["request"]["messages"][1] == {"role": "user", "content": "Hi there!"}
     assert (row["text"], row["error"], row["sent"]) == ("Hello from Lyon.", None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -34,7 +35,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.database import LogError
+from personakit.database import Database, LogError
 from personakit.dbfile import networked
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable
 from personakit.frozen import freeze
@@ -42,7 +43,8 @@ from personakit.logsettings import LogSettings
 from personakit.recorder import Recorder
 from personakit.rows import Row, new_id
 from personakit.runlog import RunLog
-from personakit.runschema import Where
+from personakit.runschema import MARK, MIGRATIONS, Where
+from personakit.salvage import repair
 from personakit.testing import MODES, Upstream, in_mode, persona
 
 in_modes = pytest.mark.parametrize("mode", MODES)
@@ -486,6 +488,46 @@ def test_figures(log: RunLog) -> None:
     assert (total.cost, total.unknown) == (0.5, 2)
     assert [(one.name, one.runs) for one in log.sums("persona")] == [("ann", 2), ("bob", 1)]
     assert [one.runs for one in log.sums("day")] == [3]
+
+
+def test_all_tokens_and_attempts_are_kept(log: RunLog) -> None:
+    took = Usage(100, 50, 150, cached_tokens=80, reasoning_tokens=30)
+    response = running(log, [Response("Hello!", usage=took, attempts=3)]).run(persona(), "Hi!")
+    row = only(log)
+    assert row.usage == response.usage == took
+    assert row.to_json()["usage"] == dataclasses.asdict(took)
+    assert [step["attempts"] for step in row.trace] == [3]
+
+
+def first_version(path: Path, count: int) -> None:
+    """Write a file as the first version of the log had it."""
+    database = Database(path, MIGRATIONS[:1], MARK)
+    values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
+    names = [name for name in values if name not in ("cached_tokens", "reasoning_tokens")]
+    insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
+    rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]
+    database.write(lambda connection: connection.executemany(insert, rows))
+    database.close()
+
+
+def test_a_file_of_the_first_version_goes_on(log: RunLog) -> None:
+    first_version(log.path, 1)
+    assert only(log).usage == Usage(1, 2, 3)
+    log.write(made(usage=Usage(1, 2, 3, 1, 2)))
+    assert [row.usage for row in log.find()] == [Usage(1, 2, 3, 1, 2), Usage(1, 2, 3)]
+    assert len(log.search("old")) == 1
+
+
+def test_a_damaged_file_of_the_first_version_is_mended(log: RunLog) -> None:
+    first_version(log.path, 200)
+    content = bytearray(log.path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = b"\xff" * 8192
+    log.path.write_bytes(content)
+    mended = repair(log)
+    assert mended.aside is not None
+    assert 100 < mended.runs < 200
+    assert {row.usage for row in log.find()} == {Usage(1, 2, 3)}
 
 
 def test_what_is_removed_is_gone_from_the_file(log: RunLog) -> None:

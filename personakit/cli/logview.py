@@ -12,6 +12,7 @@ import click
 
 from personakit.cli import common
 from personakit.cli.render import show_request
+from personakit.cli.run import tokens_line
 from personakit.runlog import MARKS, Found, Sum
 
 if TYPE_CHECKING:
@@ -200,8 +201,7 @@ def _took(row: Row) -> str:
 
 
 def _used(row: Row) -> str:
-    usage = row.usage
-    parts = [f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"] if usage else []
+    parts = [tokens_line(row.usage)] if row.usage else []
     if row.cost is not None:
         parts.append(f"${row.cost:.6f}")
     if row.calls > 1:
