@@ -253,6 +253,14 @@ def test_replaying(run: Any, server: Server) -> None:
     assert len(run("log", "list").stdout.splitlines()) == 3
 
 
+def test_replaying_with_a_key_of_its_own(run: Any, server: Server) -> None:
+    assert run("run", "ann", "Hi!").returncode == 0
+    run.write("key", "another-key")
+    assert run("log", "replay", "--key-file", "key").returncode == 1
+    sent = [{k.lower(): v for k, v in r.headers.items()}["authorization"] for r in server.requests]
+    assert sent == [f"Bearer {KEY}", "Bearer another-key"]
+
+
 def test_a_run_of_a_persona_that_is_gone_cannot_be_replayed(run: Any) -> None:
     filled(run, one={"persona": "gone"})
     done = run("log", "replay")

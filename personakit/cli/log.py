@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from personakit.cli import common
 from personakit.cli.groups import Group
+from personakit.cli.keyfile import key_option, use_key
 from personakit.config import Config
 from personakit.errors import UsageError
 
@@ -187,16 +188,20 @@ def export(output: str, **chosen: Any) -> None:
 @command.command("replay")
 @click.argument("run", type=RunId(), default="last")
 @click.option("-m", "--model", metavar="MODEL", help="Ask another model.")
+@key_option
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @as_json
-def replay(run: str, model: str | None, no_log: bool, as_json: bool) -> int:
+def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_json: bool) -> int:
     """Send the request of a run again, and show how the answer differs.
 
     The plugins are those that the persona lists now. Exits with 1 when the answers differ.
     """
     from personakit.cli.logview import show_replay  # noqa: PLC0415
 
-    return show_replay(_log().get(run), model, no_log=no_log, as_json=as_json)
+    row = _log().get(run)
+    runner = common.runner(log=not no_log)
+    use_key(runner, key_file, model or row.model)
+    return show_replay(runner, row, model, as_json=as_json)
 
 
 @command.command("repair")

@@ -18,6 +18,7 @@ from personakit.runlog import MARKS, Found, Sum
 if TYPE_CHECKING:
     from personakit.messages import Message
     from personakit.rows import Row
+    from personakit.runner import Runner
 
 SHORT = 14
 """Digits of an id that are shown: the microsecond of the run's start."""
@@ -155,11 +156,10 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
     return True
 
 
-def show_replay(row: Row, model: str | None, *, no_log: bool, as_json: bool) -> int:
+def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
     """Send the request of a run again; print how the answer differs."""
     from personakit.checking import diff  # noqa: PLC0415
 
-    runner = common.runner(log=not no_log)
     persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
     if runner.hash(persona) != row.hash:
         click.echo(
