@@ -81,8 +81,13 @@ def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
         try:
             run = log.get(identity)
         except LogError as error:
-            raise UsageError(f"no conversation {identity[:80]!r}: {error}") from None
-        identity = run.conversation or run.id
+            names = log.conversations(identity) if identity else []
+            if len(names) != 1:
+                said = f"several begin so, such as {', '.join(names)}" if names else str(error)
+                raise UsageError(f"no conversation {identity[:80]!r}: {said}") from None
+            identity = names[0]
+        else:
+            identity = run.conversation or run.id
         rows = log.conversation(identity)
     return identity, rows
 

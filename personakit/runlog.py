@@ -152,7 +152,15 @@ class RunLog:
         A run that is part of no conversation is one by itself, under its own id.
         """
         query = f"{_SELECT} WHERE conversation = ? UNION {_SELECT} WHERE id = ? ORDER BY id"
-        return [_row(values) for values in self._rows(query, (conversation, conversation))]
+        return [_row(values) for values in self._rows(query, (storable(conversation),) * 2)]
+
+    def conversations(self, beginning: str) -> list[str]:
+        """Return the ids of conversations that begin with a text; no more than three."""
+        query = (
+            "SELECT DISTINCT conversation FROM runs WHERE conversation >= :name "
+            "AND conversation < :name || char(1114111) ORDER BY conversation LIMIT 3"
+        )
+        return [found for (found,) in self._rows(query, {"name": storable(beginning)})]
 
     def get(self, name: str) -> Row:
         """Return a run by its id, the beginning of it, or ``last``.
@@ -165,7 +173,7 @@ class RunLog:
         else:
             # What is no hex digit would be a wildcard.
             query = f"{_SELECT} WHERE id >= :name AND id < :name || 'g' ORDER BY id DESC LIMIT 3"
-            rows = self._rows(query, {"name": name.lower()}) if name else []
+            rows = self._rows(query, {"name": storable(name.lower())}) if name else []
         if len(rows) == 1:
             return _row(rows[0])
         if rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.rowdata import storable
 from personakit.rows import first_id
 
 MARK = 0x504B4C47  # "PKLG"
@@ -69,7 +70,8 @@ class Where:
             "before": "runs.id < :before",
             "failed": "(runs.error IS NOT NULL) = :failed",
         }
-        values = {name: getattr(self, name) for name in conditions}
+        texts = {name: getattr(self, name) for name in conditions}
+        values = {k: storable(v) if isinstance(v, str) else v for k, v in texts.items()}
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
         given = [text for name, text in conditions.items() if values[name] is not None]

@@ -306,6 +306,7 @@ def test_repairing_garbage(run: Any) -> None:
     ("args", "message"),
     [
         (["shwo"], "no command 'shwo'; did you mean 'show'?"),
+        (["show", "\udcff"], "no run begins with"),
         (["show", "zzz"], "no run begins with 'zzz'; `personakit log list` shows them"),
         (["list", "--since", "3 moons"], "--since takes an age such as 7d, 12h or 2w, or a date"),
         (["stats", "--by", "moon"], "'moon' is not one of"),
