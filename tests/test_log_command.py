@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -227,6 +228,16 @@ def test_exporting_to_a_file(run: Any) -> None:
     assert run("log", "export", "-o", str(target)).returncode == 0
     assert len(target.read_text().splitlines()) == 450
     assert target.stat().st_mode & 0o777 == 0o600
+    shared, link = run.folder / "shared", run.folder / "link"
+    link.symlink_to(shared)
+    assert run("log", "export", "-o", str(link), "--since", "1d").returncode == 0
+    assert (link.is_symlink(), len(shared.read_text().splitlines())) == (True, 450)
+    pipe = run.folder / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["wc", "-l", str(pipe)], stdout=subprocess.PIPE, text=True) as counting:
+        assert run("log", "export", "-o", str(pipe)).returncode == 0
+        assert counting.communicate(timeout=30)[0].split()[0] == "450"
+    assert pipe.is_fifo()
     wrong = run("log", "export", "-o", "no/such/folder/x")
     assert (wrong.returncode, "cannot write no/such/folder/x" in wrong.stderr) == (2, True)
     assert [file.name for file in run.folder.iterdir() if file.name[0] == "."] == []

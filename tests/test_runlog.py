@@ -310,12 +310,13 @@ def test_ages_and_sizes(tmp_path: Path) -> None:
 def test_only_the_user_can_read_it(mask: int, tmp_path: Path) -> None:
     before = os.umask(mask)
     try:
-        log = RunLog(tmp_path / "data" / "runs.db")
+        log = RunLog(tmp_path / "share" / "data" / "runs.db")
         log.write(made())
     finally:
         os.umask(before)
-    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
-    files = list((tmp_path / "data").iterdir())
+    folder = log.path.parent
+    assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent)] == [0o700] * 2
+    files = list(folder.iterdir())
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     log.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from personakit import private
 from personakit.cli import common
 from personakit.cli.groups import Group
 from personakit.cli.keyfile import key_option, use_key
@@ -264,16 +264,10 @@ def moment(text: str, option: str) -> float:
 
 def _write(path: Path, lines: Iterator[str]) -> None:
     """Write a file as a whole, readable by the user alone."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output: cannot write {path}: there is no folder {path.parent}")
     try:
-        made = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(made, "w", encoding="utf-8", errors="surrogatepass") as file:
-                file.writelines(lines)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        private.replace(path, (line.encode("utf-8", "surrogatepass") for line in lines))
     except OSError as error:
         raise UsageError(f"--output: cannot write {path}: {error.strerror}") from None
 
