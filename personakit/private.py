@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -71,7 +69,7 @@ def replace(path: Path, data: Iterable[bytes]) -> None:
         return
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     # Never through a file or a link that somebody else has put there.
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
     try:
@@ -114,6 +112,8 @@ def fault(path: Path, handle: int) -> str:
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if os.name != "posix" or not mode & 0o077:
         return ""
+    import shlex  # noqa: PLC0415
+
     return (
         f"{path}: other users can read or change it (its mode is {mode:03o}), so it is not used; "
         f"run: chmod 600 {shlex.quote(str(path))}"
