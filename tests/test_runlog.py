@@ -22,11 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit import (
+    AuthenticationFailed,
     Blocked,
     Config,
     Message,
     PluginError,
     Provider,
+    Registry,
     Request,
     Response,
     Runner,
@@ -45,7 +47,7 @@ from personakit.rows import Row, new_id
 from personakit.runlog import RunLog
 from personakit.runschema import MARK, MIGRATIONS, Where
 from personakit.salvage import repair
-from personakit.testing import MODES, Upstream, in_mode, persona
+from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 
@@ -413,6 +415,31 @@ def test_keys_are_not_in_it(tmp_path: Path, log: RunLog) -> None:
     assert row.error["message"].startswith("no such key: ***, *** or")
     assert row.asked == "My key is ***."
     runner.close()
+    held = b"".join(file.read_bytes() for file in log.path.parent.iterdir())
+    assert b"canary" not in held
+
+
+def test_keys_of_plugins_are_not_in_it_even_when_they_are_refused(log: RunLog) -> None:
+    with Server([Reply(b'{"error": {"message": "no"}}', 401)] * 2) as server:
+
+        class Acme:
+            @staticmethod
+            @hookimpl
+            def setup(registry: Registry) -> None:
+                registry.secret("vault", lambda rest: f"canary-{rest}")
+                registry.provider("named", base_url=server.base_url, key_env="ACME_KEY")
+
+        vaulted = Provider("vaulted", server.base_url, api_key="vault:123456")
+        environ = {"ACME_KEY": "canary-of-a-variable"}
+        config = Config(
+            path=(), select=frozenset(), environ=environ, providers={"vaulted": vaulted}
+        )
+        runner = Runner(config, plugins=[Acme], log=log)
+        for provider, key in (("named", "canary-of-a-variable"), ("vaulted", "canary-123456")):
+            with pytest.raises(AuthenticationFailed):
+                runner.run(persona(), f"It is {key}.", model=f"{provider}/m")
+        runner.close()
+    assert [row.asked for row in log.find()] == ["It is ***."] * 2
     held = b"".join(file.read_bytes() for file in log.path.parent.iterdir())
     assert b"canary" not in held
 
