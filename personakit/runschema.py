@@ -70,9 +70,12 @@ class Where:
             "before": "runs.id < :before",
             "failed": "(runs.error IS NOT NULL) = :failed",
         }
-        texts = {name: getattr(self, name) for name in conditions}
-        values = {k: storable(v) if isinstance(v, str) else v for k, v in texts.items()}
+        given = {name: getattr(self, name) for name in conditions}
+        values: dict[str, Any] = {
+            name: storable(value) if isinstance(value, str) else value
+            for name, value in given.items()
+        }
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
-        given = [text for name, text in conditions.items() if values[name] is not None]
-        return " AND ".join(("1", *given)), values
+        meant = [text for name, text in conditions.items() if values[name] is not None]
+        return " AND ".join(("1", *meant)), values
