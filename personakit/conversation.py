@@ -163,6 +163,7 @@ class Conversation:
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
         persona, text = self._persona, prompt
+        attachments = tuple(options.get("attachments", ()))
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -172,9 +173,9 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=options.get("attachments", ()),
+            attachments=attachments,
         )
-        speaks = text is not None or persona.prompt is not None or "attachments" in options
+        speaks = text is not None or persona.prompt is not None or bool(attachments)
         if not speaks and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         end = len(request.messages) - speaks

@@ -520,3 +520,14 @@ def test_an_attachment_is_sent_once_and_stays_in_the_history(mode: str) -> None:
     assert [part["type"] for part in looked.content] == ["text", "image_url"]
     say(conversation, mode, "Its colour?")
     assert upstream.requests[1].messages[len(HEAD)] == looked
+
+
+def test_no_attachments_are_nothing_to_say() -> None:
+    running, upstream = runner(["Hello.", "Again."])
+    conversation = running.conversation(Persona.parse("name: a\nsystem: You begin."))
+    conversation.run(attachments=[])
+    assert [m.role for m in conversation.messages] == ["assistant"]
+    with pytest.raises(UsageError, match="nothing to say"):
+        conversation.run(attachments=iter([]))
+    conversation.run(attachments=iter([PNG]))
+    assert [m.role for m in upstream.requests[-1].messages] == ["system", "assistant", "user"]
