@@ -179,8 +179,11 @@ class RunLog:
         if rows:
             names = ", ".join(values[0] for values in rows)
             raise LogError(f"the ids of several runs begin with {name!r}, such as {names}")
-        where = f" begins with {name[:80]!r}" if name != "last" else " is there yet"
-        raise LogError(f"{self.path}: no run{where}; `personakit log list` shows them")
+        if name == "last":
+            raise LogError(f"{self.path}: no run is there yet; `personakit run` makes one")
+        raise LogError(
+            f"{self.path}: no run begins with {name[:80]!r}; `personakit log list` shows them"
+        )
 
     def find(
         self, where: Where | None = None, limit: int | None = None, *, oldest_first: bool = False
