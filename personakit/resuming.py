@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ def _persona(runner: Runner, row: Row) -> Persona:
         if not Path(row.path).is_file():
             raise
         return runner.load(row.path)
-    other = found.path != row.path and Path(row.path).is_file()
+    other = os.path.abspath(found.path) != row.path and Path(row.path).is_file()  # noqa: PTH100
     return runner.load(row.path) if other else found
 
 

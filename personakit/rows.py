@@ -30,7 +30,7 @@ class Row:
         persona: The persona's name.
         version: The persona's own version; empty for none.
         hash: ``sha256:…`` over everything of the persona that can change a request.
-        path: The persona's file.
+        path: The persona's file, as an absolute path; what it was called where it has none.
         conversation: What the runs of one conversation have in common; None for a single run.
         sent: The request as it left, where plugins had changed it; None where not.
         text: The answer; of a run that failed what had arrived of it.

@@ -264,6 +264,20 @@ def test_replaying(run: Any, server: Server) -> None:
     assert len(run("log", "list").stdout.splitlines()) == 3
 
 
+def test_a_persona_by_its_path_is_found_again_from_another_folder(run: Any) -> None:
+    run.write("drafts/bob.yaml", "system: You are Bob.\nmodel: openai/m\n")
+    assert run("run", "drafts/bob.yaml", "Hi!").returncode == 0
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert Path(row["path"]).samefile(run.folder / "drafts" / "bob.yaml")
+    other = run.write("elsewhere/drafts/bob.yaml", "system: You are nobody.\n")
+    run.folder = other.parent.parent
+    again = run("log", "replay")
+    assert (again.returncode, again.stderr) == (1, "")
+    assert run("run", "-c", "And?").returncode == 0
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert row["request"]["messages"][0]["content"] == "You are Bob."
+
+
 def test_replaying_with_a_key_of_its_own(run: Any, server: Server) -> None:
     assert run("run", "ann", "Hi!").returncode == 0
     run.write("key", "another-key")
