@@ -76,6 +76,15 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     assert [line.split("\t")[:2] for line in lines] == [["openai/test-model", "1"], ["all", "1"]]
 
 
+def test_a_prompt_that_is_no_text_is_not_blamed_on_the_server(run: Any, server: Server) -> None:
+    done = run("run", "ann", "Caf\udce9!")
+    assert done.returncode == 1
+    assert "the request holds half a surrogate pair" in done.stderr
+    assert "server" not in done.stderr
+    assert json.loads(run("log", "show", "--json").stdout)["error"]["type"] == "BadRequest"
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("how", [["--stream"], ["--no-stream"], ["--json"], ["--trace"]])
 def test_every_way_to_run_is_logged(how: list[str], run: Any) -> None:
     done = run("run", "ann", "Hi!", *how)
