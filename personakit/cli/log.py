@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 import time
@@ -16,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from personakit import private
 from personakit.cli import common
-from personakit.cli.groups import Group
+from personakit.cli.groups import Group, decorated
 from personakit.cli.keyfile import key_option, use_key
 from personakit.config import Config
 from personakit.errors import UsageError
@@ -44,7 +43,8 @@ class RunId(click.ParamType[str]):
 
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose runs."""
-    decorators = (
+    return decorated(
+        function,
         click.option("--persona", metavar="NAME", help="Those of a persona."),
         click.option("-m", "--model", metavar="MODEL", help="Those of a model, with or without "
                      "its provider."),
@@ -55,7 +55,6 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--failed/--ok", default=None, help="Those that failed, or those that did "
                      "not."),
     )  # fmt: skip
-    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
