@@ -57,6 +57,11 @@ def attached(request: Request, sources: Iterable[Source]) -> Request:
     return attach(request, sources)
 
 
+def unattached(options: T) -> T:
+    """Return the options of a run whose request has its attachments already."""
+    return cast("T", {name: given for name, given in options.items() if name != "attachments"})
+
+
 def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
     """Return the tools of functions.
 

@@ -130,22 +130,12 @@ class Config:
 
 def user_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder of the user's config file, by the rules of the platform."""
-    found = _xdg(environ, "XDG_CONFIG_HOME", ".config")
-    if found is not None:
-        return found
-    import platformdirs  # noqa: PLC0415
-
-    return platformdirs.user_config_path(APP, appauthor=False)
+    return _folder(environ, "XDG_CONFIG_HOME", ".config", "user_config_path")
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder of what is kept for the user, by the rules of the platform."""
-    found = _xdg(environ, "XDG_DATA_HOME", ".local/share")
-    if found is not None:
-        return found
-    import platformdirs  # noqa: PLC0415
-
-    return platformdirs.user_data_path(APP, appauthor=False)
+    return _folder(environ, "XDG_DATA_HOME", ".local/share", "user_data_path")
 
 
 def user_cache(environ: Mapping[str, str]) -> Path | None:
@@ -154,21 +144,19 @@ def user_cache(environ: Mapping[str, str]) -> Path | None:
     None for a user without a home, such as a container's.
     """
     try:
-        found = _xdg(environ, "XDG_CACHE_HOME", ".cache")
+        return _folder(environ, "XDG_CACHE_HOME", ".cache", "user_cache_path")
     except RuntimeError:
         return None
-    if found is not None:
-        return found
-    import platformdirs  # noqa: PLC0415
-
-    return platformdirs.user_cache_path(APP, appauthor=False)
 
 
-def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path | None:
-    """Return the user's folder of a kind where the XDG rules hold, else None."""
+def _folder(environ: Mapping[str, str], variable: str, default: str, kind: str) -> Path:
+    """Return the user's folder of a kind; `kind` is what platformdirs calls it."""
     # platformdirs takes 20 ms to import; on Linux its rule is one line.
     if os.name != "posix" or Path("/System/Library").exists():
-        return None
+        import platformdirs  # noqa: PLC0415
+
+        found: Path = getattr(platformdirs, kind)(APP, appauthor=False)
+        return found
     base = environ.get(variable, "")
     home = environ.get("HOME") or Path.home()
     return Path(base) / APP if base.strip() else Path(home) / default / APP

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from personakit import transcript
+from personakit import asking, transcript
 from personakit.catalog import Reference
 from personakit.drive import Emit, Run, Stream
 from personakit.errors import BackendError, UsageError
@@ -139,7 +139,7 @@ class Conversation:
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
-        return self._runner.prepare(self._persona, request, **options)
+        return self._runner.prepare(self._persona, request, **asking.unattached(options))
 
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
@@ -163,6 +163,7 @@ class Conversation:
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
         persona, text = self._persona, prompt
+        attachments = tuple(options.get("attachments", ()))
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -172,9 +173,9 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=options.get("attachments", ()),
+            attachments=attachments,
         )
-        speaks = text is not None or persona.prompt is not None or "attachments" in options
+        speaks = text is not None or persona.prompt is not None or bool(attachments)
         if not speaks and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         end = len(request.messages) - speaks
@@ -193,7 +194,7 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                logged = {**options, "conversation": self.id}
+                logged = {**asking.unattached(options), "conversation": self.id}
                 return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):

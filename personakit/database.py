@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personakit.dbfile import identity, make_private, networked
+from personakit import private
+from personakit.dbfile import identity, networked
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ class Database:
         if self._connection is not None and identity(self.path) == self._file:
             return self._connection
         self._drop()
-        make_private(self.path)
+        # Where it exists it stays closed: closing it would drop the locks that SQLite holds on it.
+        private.create(self.path)
         try:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:

@@ -1,9 +1,7 @@
-"""The file of a database: made private, told from another one, and where it is."""
+"""The file of a database: told from another one, and where it is."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 _REMOTE = frozenset(
@@ -18,21 +16,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def make_private(path: Path) -> None:
-    """Make a file that only the user can read, in a folder that only the user can enter."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-    # Never opened when it exists: closing it would drop the locks that SQLite holds on it.
-    with contextlib.suppress(FileExistsError):
-        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            if os.name == "posix":
-                os.fchmod(made, 0o600)
-        finally:
-            os.close(made)
 
 
 def networked(path: Path, mounts: str | None = None) -> bool:

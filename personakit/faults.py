@@ -105,6 +105,8 @@ def _of_client(error: Exception, partial: str) -> BackendError:
     if status is not None:
         return _of_status(error, status)
     causes = list(_causes(error))
+    if any(isinstance(cause, UnicodeEncodeError) for cause in causes):
+        return BadRequest("the request holds half a surrogate pair, which is no character")
     limit = deadline.current()
     if limit is not None and limit.left <= _NEAR:
         return Timeout(f"no answer within {limit}")

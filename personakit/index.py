@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from personakit import private
+
 ENDING = ".yaml"
 MAX_BYTES = 1 << 30
 # A file that changes twice within a tick of its file system's clock keeps its time. The longest
@@ -209,10 +211,11 @@ class Cached:
             "rows": index.rows,
         }
         data = json.dumps(head, separators=(",", ":")).encode() + b"\n" + index.marks.tobytes()
+        # Not private.replace: in a cache that is shared a link may be somebody else's.
         beside = self._file.with_name(f".{self._file.name}.{os.getpid()}-{threading.get_ident()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.make_folder(self._file.parent)
             if not self._file.exists():
                 self._prune()
             with open(os.open(beside, flags, 0o600), "wb") as file:  # noqa: PTH123

@@ -57,6 +57,7 @@ class Keys:
     owner: Callable[[str, str], str]
     given: dict[str, Secret] = field(default_factory=dict)
     _kept: dict[str, tuple[float, Found | None]] = field(default_factory=dict)
+    _used: set[Secret] = field(default_factory=set, repr=False)
     _environment: dict[str, tuple[str | None, Secret]] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -71,9 +72,11 @@ class Keys:
         same = known is not None and known[0] == self.config.environ.get(provider.key_env)
         if known is not None and same and provider.name not in self.given:
             return known[1]
+        self._used.update(provider.secrets())
         found = self._at_hand(provider) or self._asked(provider)
         if found is None:
             return None
+        self._used.add(found.key)
         if fault := found.key.fault():
             raise ConfigError(f"the key of provider {provider.name!r}, from {found.place}, {fault}")
         if found.place == provider.key_env:
@@ -86,8 +89,9 @@ class Keys:
         return self._at_hand(provider) is not None or self._fresh(provider) is not None
 
     def known(self) -> set[Secret]:
-        """Return every key that may be in use, without asking a slow place."""
-        found = {*self.given.values()} | {kept.key for _, kept in self._kept.values() if kept}
+        """Return every key that was or may be in use, without asking a slow place."""
+        # Copied at once: other threads may be finding keys.
+        found = self._used.copy() | {*self.given.values()}
         for provider in self.config.providers.values():
             found |= set(provider.secrets())
             if hand := self._at_hand(provider):

@@ -61,7 +61,7 @@ def _change(path: Path, edit: Callable[[Keys], Keys]) -> None:
     fault = ""
     try:
         with private.locked(path.parent):
-            private.replace(path, _written(edit(read(path))))
+            private.replace(path, [_written(edit(read(path)))])
     except OSError as error:
         fault = f"{path}: cannot be written: {error.strerror}"
     if fault:

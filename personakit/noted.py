@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -93,7 +94,7 @@ class Noted:
             persona=self._persona.name,
             version=self._persona.version,
             hash=self._hash_of(self._persona),
-            path=self._persona.path,
+            path=_whole(self._persona.path),
             conversation=self._conversation,
             sent=self._sent(models, response if good else None),
             text=response.text,
@@ -122,6 +123,12 @@ class Noted:
         between = response.messages[:-1] if response is not None else ()
         expected = self._request.with_messages(*between) if between else self._request
         return last if isinstance(last, Request) and last != expected else None
+
+
+def _whole(path: str) -> str:
+    """Return the path of a persona's file as it is meant in every folder."""
+    # Not Path.is_file, which raises for what is too long.
+    return os.path.abspath(path) if os.path.isfile(path) else path  # noqa: PTH100, PTH113
 
 
 def _described(error: BaseException) -> dict[str, Any]:

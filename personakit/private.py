@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FILE = 0o600
@@ -36,28 +34,49 @@ def make_folder(path: Path) -> None:
         path.chmod(FOLDER)  # a umask may have taken the user's own rights
 
 
-def replace(path: Path, data: bytes) -> None:
+def create(path: Path) -> None:
+    """Make an empty file of mode 0600 where there is none; one that exists is not even opened.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE)
+        try:
+            if os.name == "posix":
+                os.fchmod(made, FILE)  # whatever the umask
+        finally:
+            os.close(made)
+
+
+def replace(path: Path, data: Iterable[bytes]) -> None:
     """Write a file of mode 0600 as a whole: it is never seen half written, nor by anybody else.
 
-    A symbolic link stays one, and the file that it leads to is replaced.
+    A symbolic link stays one, and the file that it leads to is replaced. What is no file, such as
+    a pipe or ``/dev/null``, is written to as it is.
 
     Args:
         path: The file; its folder is made where it is missing.
-        data: What it is to hold.
+        data: What it is to hold, in pieces.
 
     Raises:
         OSError: It cannot be written; the file is what it was.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            stream.writelines(data)
+        return
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     # Never through a file or a link that somebody else has put there.
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
     try:
         with open(handle, "wb") as stream:  # noqa: PTH123 - Path.open takes no handle
             if os.name == "posix":
                 os.fchmod(handle, FILE)  # whatever the umask
-            stream.write(data)
+            stream.writelines(data)
             stream.flush()
             os.fsync(handle)
         beside.replace(target)
@@ -93,6 +112,8 @@ def fault(path: Path, handle: int) -> str:
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if os.name != "posix" or not mode & 0o077:
         return ""
+    import shlex  # noqa: PLC0415
+
     return (
         f"{path}: other users can read or change it (its mode is {mode:03o}), so it is not used; "
         f"run: chmod 600 {shlex.quote(str(path))}"

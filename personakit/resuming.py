@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,13 @@ def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
         try:
             run = log.get(identity)
         except LogError as error:
-            raise UsageError(f"no conversation {identity[:80]!r}: {error}") from None
-        identity = run.conversation or run.id
+            names = log.conversations(identity) if identity else []
+            if len(names) != 1:
+                said = f"several begin so, such as {', '.join(names)}" if names else str(error)
+                raise UsageError(f"no conversation {identity[:80]!r}: {said}") from None
+            identity = names[0]
+        else:
+            identity = run.conversation or run.id
         rows = log.conversation(identity)
     return identity, rows
 
@@ -95,7 +101,7 @@ def _persona(runner: Runner, row: Row) -> Persona:
         if not Path(row.path).is_file():
             raise
         return runner.load(row.path)
-    other = found.path != row.path and Path(row.path).is_file()
+    other = os.path.abspath(found.path) != row.path and Path(row.path).is_file()  # noqa: PTH100
     return runner.load(row.path) if other else found
 
 

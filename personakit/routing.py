@@ -95,8 +95,8 @@ class Router:
     def takes_schema(self, model: str) -> bool:
         """Tell whether a model's provider takes a JSON Schema; one that is unknown does."""
         name = EMBEDDED if model == EMBEDDED else split_model(model)[0]
-        found = self.config.providers.get(name) or self.contributed("provider", name)
-        return found is None or bool(found.json_schema)
+        found = self.find_provider(name)
+        return found is None or found.json_schema
 
     def endpoint(self, provider: Provider, model: str) -> Endpoint:
         """Return the address of a model whose provider has one.

@@ -30,9 +30,8 @@ def step_data(step: Step) -> dict[str, Any]:
         kept["tool"] = step.request.name
     if len(step.sent) > 1:
         kept["sent"] = len(step.sent)
-    attempts = getattr(step, "attempts", None)
-    if attempts is not None:
-        kept["attempts"] = attempts
+    if step.attempts > 1:
+        kept["attempts"] = step.attempts
     if step.plugin and _size(step.request) <= MAX_DIFF:
         diffs = {"request": step.request_diff(), "response": step.response_diff()}
         kept |= {name: diff for name, diff in diffs.items() if diff}

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from personakit.messages import Message, Request, Timings, ToolCall, Usage
@@ -15,8 +15,9 @@ from personakit.rowdata import dumps, read_message, read_request, storable, writ
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
     "text tools finish_reason messages prompt_tokens completion_tokens total_tokens cost seconds "
-    "first_text calls trace error_type error response_id"
+    "first_text calls trace error_type error response_id cached_tokens reasoning_tokens"
 ).split()
+_TOKENS = tuple(field.name for field in fields(Usage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Row:
         persona: The persona's name.
         version: The persona's own version; empty for none.
         hash: ``sha256:…`` over everything of the persona that can change a request.
-        path: The persona's file.
+        path: The persona's file, as an absolute path; what it was called where it has none.
         conversation: What the runs of one conversation have in common; None for a single run.
         sent: The request as it left, where plugins had changed it; None where not.
         text: The answer; of a run that failed what had arrived of it.
@@ -108,9 +109,7 @@ class Row:
             "tools": storable(_exchanged(self.messages)) or None,
             "finish_reason": self.finish_reason and storable(self.finish_reason),
             "messages": dumps([message.to_api() for message in self.messages]),
-            "prompt_tokens": usage and _integer(usage.prompt_tokens),
-            "completion_tokens": usage and _integer(usage.completion_tokens),
-            "total_tokens": usage and _integer(usage.total_tokens),
+            **{name: usage and _integer(getattr(usage, name)) for name in _TOKENS},
             "cost": self.cost,
             "seconds": self.timings.total,
             "first_text": self.timings.first_text,
@@ -127,7 +126,7 @@ class Row:
         variables = json.loads(values["variables"])
         rendered = read_request(values["request"], values["persona"], variables)
         sent = values["sent"]
-        used = [values[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+        used = [values[name] for name in _TOKENS]
         taken = (
             "id persona version hash path conversation text finish_reason answered_by response_id "
             "cost calls"
@@ -136,7 +135,8 @@ class Row:
             rendered=rendered,
             sent=sent and read_request(sent, values["persona"], variables),
             messages=tuple(read_message(message) for message in json.loads(values["messages"])),
-            usage=None if None in used else Usage(*used),
+            # Rows of the first version have only the first three.
+            usage=None if None in used[:3] else Usage(*(count or 0 for count in used)),
             timings=Timings(values["time"], values["seconds"], values["first_text"]),
             trace=tuple(json.loads(values["trace"])),
             error=values["error"] and json.loads(values["error"]),
@@ -147,7 +147,6 @@ class Row:
         """Return the row as plain data, for ``--json`` and for export."""
         values = self.values()
         taken = ("id", "time", "persona", "version", "hash", "path", "model", "answered_by")
-        usage = ("prompt_tokens", "completion_tokens", "total_tokens")
         timings = ("seconds", "first_text")
         return {
             **{name: values[name] for name in (*taken, "response_id", "conversation")},
@@ -157,7 +156,7 @@ class Row:
             "text": self.text,
             "finish_reason": self.finish_reason,
             "messages": json.loads(values["messages"]),
-            "usage": self.usage and {name: values[name] for name in usage},
+            "usage": self.usage and {name: values[name] for name in _TOKENS},
             "cost": self.cost,
             **{name: values[name] for name in timings},
             "calls": self.calls,

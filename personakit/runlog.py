@@ -152,7 +152,15 @@ class RunLog:
         A run that is part of no conversation is one by itself, under its own id.
         """
         query = f"{_SELECT} WHERE conversation = ? UNION {_SELECT} WHERE id = ? ORDER BY id"
-        return [_row(values) for values in self._rows(query, (conversation, conversation))]
+        return [_row(values) for values in self._rows(query, (storable(conversation),) * 2)]
+
+    def conversations(self, beginning: str) -> list[str]:
+        """Return the ids of conversations that begin with a text; no more than three."""
+        query = (
+            "SELECT DISTINCT conversation FROM runs WHERE conversation >= :name "
+            "AND conversation < :name || char(1114111) ORDER BY conversation LIMIT 3"
+        )
+        return [found for (found,) in self._rows(query, {"name": storable(beginning)})]
 
     def get(self, name: str) -> Row:
         """Return a run by its id, the beginning of it, or ``last``.
@@ -165,14 +173,17 @@ class RunLog:
         else:
             # What is no hex digit would be a wildcard.
             query = f"{_SELECT} WHERE id >= :name AND id < :name || 'g' ORDER BY id DESC LIMIT 3"
-            rows = self._rows(query, {"name": name.lower()}) if name else []
+            rows = self._rows(query, {"name": storable(name.lower())}) if name else []
         if len(rows) == 1:
             return _row(rows[0])
         if rows:
             names = ", ".join(values[0] for values in rows)
             raise LogError(f"the ids of several runs begin with {name!r}, such as {names}")
-        where = f" begins with {name[:80]!r}" if name != "last" else " is there yet"
-        raise LogError(f"{self.path}: no run{where}; `personakit log list` shows them")
+        if name == "last":
+            raise LogError(f"{self.path}: no run is there yet; `personakit run` makes one")
+        raise LogError(
+            f"{self.path}: no run begins with {name[:80]!r}; `personakit log list` shows them"
+        )
 
     def find(
         self, where: Where | None = None, limit: int | None = None, *, oldest_first: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.rowdata import storable
 from personakit.rows import first_id
 
 MARK = 0x504B4C47  # "PKLG"
@@ -30,6 +31,10 @@ MIGRATIONS = (
         "CREATE TRIGGER removed AFTER DELETE ON runs BEGIN INSERT INTO texts(texts, rowid, "
         "persona, variables, asked, text, tools, error) VALUES ('delete', old.number, "
         "old.persona, old.variables, old.asked, old.text, old.tools, old.error); END",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN cached_tokens INTEGER",
+        "ALTER TABLE runs ADD COLUMN reasoning_tokens INTEGER",
     ),
 )
 
@@ -65,8 +70,12 @@ class Where:
             "before": "runs.id < :before",
             "failed": "(runs.error IS NOT NULL) = :failed",
         }
-        values = {name: getattr(self, name) for name in conditions}
+        given = {name: getattr(self, name) for name in conditions}
+        values: dict[str, Any] = {
+            name: storable(value) if isinstance(value, str) else value
+            for name, value in given.items()
+        }
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
-        given = [text for name, text in conditions.items() if values[name] is not None]
-        return " AND ".join(("1", *given)), values
+        meant = [text for name, text in conditions.items() if values[name] is not None]
+        return " AND ".join(("1", *meant)), values

@@ -61,7 +61,7 @@ def repair(log: RunLog) -> Repaired:
     for values in _readable(aside):
         # A row that is there twice, or half, is none to stop for.
         with contextlib.suppress(LogError):
-            log.add(dict(zip(COLUMNS, values, strict=True)))
+            log.add(values)
     return Repaired(_count(log), aside)
 
 
@@ -83,24 +83,27 @@ def _count(log: RunLog) -> int:
     return sum(found.runs for found in log.sums())
 
 
-def _readable(path: Path) -> Iterator[tuple[Any, ...]]:
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a damaged file from its beginning, and what is left from its end."""
     import sqlite3  # noqa: PLC0415
 
-    query = f"SELECT number, {', '.join(COLUMNS)} FROM runs WHERE number > ? ORDER BY number"  # noqa: S608
+    query = "SELECT * FROM runs WHERE number > ? ORDER BY number"
     last = -1
-    ends: list[tuple[Any, ...]] = []
+    ends: list[dict[str, Any]] = []
     for order in ("ASC", "DESC"):
         with (
             contextlib.suppress(sqlite3.Error),
             contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
         ):
-            for number, *values in connection.execute(f"{query} {order}", (last,)):
+            connection.row_factory = sqlite3.Row
+            for row in connection.execute(f"{query} {order}", (last,)):
+                # A file of an older version has fewer columns.
+                values = {**dict.fromkeys(COLUMNS), **row}
                 if order == "ASC":
-                    last = number
-                    yield tuple(values)
+                    last = row["number"]
+                    yield values
                 else:
-                    ends.append(tuple(values))
+                    ends.append(values)
             if order == "ASC":
                 return
     yield from reversed(ends)

@@ -52,7 +52,7 @@ def write(path: Path, written: Written) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
     try:
-        private.replace(path, f"{dumps(data)}\n".encode())
+        private.replace(path, [f"{dumps(data)}\n".encode()])
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

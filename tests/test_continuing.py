@@ -205,6 +205,21 @@ def test_where_there_is_none(logged: Logged) -> None:
         resume(running, "ffff")
 
 
+def test_the_beginning_of_a_conversation_s_id_is_enough(logged: Logged) -> None:
+    running, _ = logged()
+    for name in ("talk-1", "talk-2", "other"):
+        running.conversation("cook", id=name).run(f"about {name}")
+    running.close()
+    found = resume(running, "oth")
+    assert (found.id, found.messages[0].text) == ("other", "Guest: about other")
+    with pytest.raises(UsageError, match="no conversation 'talk': several begin so, such as talk-"):
+        resume(running, "talk")
+    with pytest.raises(UsageError, match="no conversation ''"):
+        resume(running, "")
+    with pytest.raises(UsageError, match="no conversation"):
+        resume(running, "\udcff")
+
+
 # --- the commands --------------------------------------------------------------------------------
 
 

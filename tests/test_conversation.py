@@ -48,6 +48,7 @@ HEAD = [
     ("user", "What is in season?"),
     ("assistant", "Kale."),
 ]
+PNG = b"\x89PNG\r\n\x1a\n..."
 TOO_LONG = BadRequest("This model's maximum context length is 10 tokens", status=400)
 
 
@@ -505,3 +506,28 @@ def test_every_message_survives_a_file(tmp_path_factory: Any, messages: list[Mes
     from personakit import transcript
 
     assert transcript.read(file).messages == tuple(messages)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_attachment_is_sent_once_and_stays_in_the_history(mode: str) -> None:
+    running, upstream = runner(["A cat.", "Grey."])
+    conversation = running.conversation(CHEF)
+    prepared = conversation.prepare("Look!", attachments=[PNG])
+    say(conversation, mode, "Look!", attachments=[PNG])
+    assert upstream.requests[0].messages == prepared.messages
+    looked = upstream.requests[0].messages[-1]
+    assert isinstance(looked.content, tuple)
+    assert [part["type"] for part in looked.content] == ["text", "image_url"]
+    say(conversation, mode, "Its colour?")
+    assert upstream.requests[1].messages[len(HEAD)] == looked
+
+
+def test_no_attachments_are_nothing_to_say() -> None:
+    running, upstream = runner(["Hello.", "Again."])
+    conversation = running.conversation(Persona.parse("name: a\nsystem: You begin."))
+    conversation.run(attachments=[])
+    assert [m.role for m in conversation.messages] == ["assistant"]
+    with pytest.raises(UsageError, match="nothing to say"):
+        conversation.run(attachments=iter([]))
+    conversation.run(attachments=iter([PNG]))
+    assert [m.role for m in upstream.requests[-1].messages] == ["system", "assistant", "user"]

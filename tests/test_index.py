@@ -199,6 +199,14 @@ def test_an_index_is_for_its_owner_alone(copy: tuple[Library, Path]) -> None:
     assert index.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_folders_of_an_index_are_for_its_owner_alone(tmp_path: Path) -> None:
+    cache = tmp_path / "a" / "cache"
+    said(Library((write(tmp_path / "lib", a="system: x"),), cache=cache))
+    index, *_ = cache.glob("**/*.index")
+    folders = [folder for folder in index.parents if tmp_path in folder.parents]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 3
+
+
 def test_reading_that_is_broken_off_goes_on_from_there(
     settled: tuple[Path, Path], tmp_path: Path
 ) -> None:

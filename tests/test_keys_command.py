@@ -428,6 +428,17 @@ def test_key_files_that_are_none(keys: Keys) -> None:
     keys("run", "chef", "hi", "--key-file", "k", fails="choose one with -m")
 
 
+def test_chat_takes_a_key_file_but_no_key_in_place_of_what_is_said(
+    keys: Keys, server: Server
+) -> None:
+    keys.shell.write("key", "given-key")
+    chat = ("chat", "chef", "-m", "openai/x", "--key-file")
+    keys(*chat, "key", stdin="hi\n", OPENAI_BASE_URL=server.base_url)
+    assert sent(server) == "Bearer given-key"
+    keys(*chat, "-", stdin="given-key", fails="taken by --key-file -, so nothing can be said")
+    keys(*chat, "key", "-v", "cook=@-", stdin="hi", fails="taken by -v cook=@-")
+
+
 def test_test_takes_a_key_file(keys: Keys, server: Server) -> None:
     tests = "[{name: a, prompt: hi, expect: {contains: [Hello]}}]"
     keys.shell.write("personas/ann.yaml", f"system: You.\ntests: {tests}\n")

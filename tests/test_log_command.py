@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -53,8 +54,9 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     shown = run("log", "show", run_id).stdout
     assert "--- system\nYou are Ann.\n--- user\nHi there!\n" in shown
     assert "--- answer\nHello from Lyon.\n" in shown
-    assert "used:         5 + 16 tokens" in shown
+    assert "used:         5 tokens in, 16 out" in shown
     assert "--- trace\nmodel, answered, " in shown
+    assert "attempts" not in shown
     row = json.loads(run("log", "show", "--json").stdout)
     assert row["request"]["messages"][1] == {"role": "user", "content": "Hi there!"}
     assert (row["text"], row["error"], row["sent"]) == ("Hello from Lyon.", None, None)
@@ -72,6 +74,15 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     assert (total["runs"], total["failed"], total["prompt_tokens"]) == (1, 0, 5)
     lines = run("log", "stats", "--by", "model").stdout.splitlines()
     assert [line.split("\t")[:2] for line in lines] == [["openai/test-model", "1"], ["all", "1"]]
+
+
+def test_a_prompt_that_is_no_text_is_not_blamed_on_the_server(run: Any, server: Server) -> None:
+    done = run("run", "ann", "Caf\udce9!")
+    assert done.returncode == 1
+    assert "the request holds half a surrogate pair" in done.stderr
+    assert "server" not in done.stderr
+    assert json.loads(run("log", "show", "--json").stdout)["error"]["type"] == "BadRequest"
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("how", [["--stream"], ["--no-stream"], ["--json"], ["--trace"]])
@@ -226,6 +237,16 @@ def test_exporting_to_a_file(run: Any) -> None:
     assert run("log", "export", "-o", str(target)).returncode == 0
     assert len(target.read_text().splitlines()) == 450
     assert target.stat().st_mode & 0o777 == 0o600
+    shared, link = run.folder / "shared", run.folder / "link"
+    link.symlink_to(shared)
+    assert run("log", "export", "-o", str(link), "--since", "1d").returncode == 0
+    assert (link.is_symlink(), len(shared.read_text().splitlines())) == (True, 450)
+    pipe = run.folder / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["wc", "-l", str(pipe)], stdout=subprocess.PIPE, text=True) as counting:
+        assert run("log", "export", "-o", str(pipe)).returncode == 0
+        assert counting.communicate(timeout=30)[0].split()[0] == "450"
+    assert pipe.is_fifo()
     wrong = run("log", "export", "-o", "no/such/folder/x")
     assert (wrong.returncode, "cannot write no/such/folder/x" in wrong.stderr) == (2, True)
     assert [file.name for file in run.folder.iterdir() if file.name[0] == "."] == []
@@ -250,6 +271,28 @@ def test_replaying(run: Any, server: Server) -> None:
     assert "ann has changed since" in changed.stderr
     assert server.requests[3].body == server.requests[2].body
     assert len(run("log", "list").stdout.splitlines()) == 3
+
+
+def test_a_persona_by_its_path_is_found_again_from_another_folder(run: Any) -> None:
+    run.write("drafts/bob.yaml", "system: You are Bob.\nmodel: openai/m\n")
+    assert run("run", "drafts/bob.yaml", "Hi!").returncode == 0
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert Path(row["path"]).samefile(run.folder / "drafts" / "bob.yaml")
+    other = run.write("elsewhere/drafts/bob.yaml", "system: You are nobody.\n")
+    run.folder = other.parent.parent
+    again = run("log", "replay")
+    assert (again.returncode, again.stderr) == (1, "")
+    assert run("run", "-c", "And?").returncode == 0
+    row = json.loads(run("log", "show", "--json").stdout)
+    assert row["request"]["messages"][0]["content"] == "You are Bob."
+
+
+def test_replaying_with_a_key_of_its_own(run: Any, server: Server) -> None:
+    assert run("run", "ann", "Hi!").returncode == 0
+    run.write("key", "another-key")
+    assert run("log", "replay", "--key-file", "key").returncode == 1
+    sent = [{k.lower(): v for k, v in r.headers.items()}["authorization"] for r in server.requests]
+    assert sent == [f"Bearer {KEY}", "Bearer another-key"]
 
 
 def test_a_run_of_a_persona_that_is_gone_cannot_be_replayed(run: Any) -> None:
@@ -297,6 +340,7 @@ def test_repairing_garbage(run: Any) -> None:
     ("args", "message"),
     [
         (["shwo"], "no command 'shwo'; did you mean 'show'?"),
+        (["show", "\udcff"], "no run begins with"),
         (["show", "zzz"], "no run begins with 'zzz'; `personakit log list` shows them"),
         (["list", "--since", "3 moons"], "--since takes an age such as 7d, 12h or 2w, or a date"),
         (["stats", "--by", "moon"], "'moon' is not one of"),

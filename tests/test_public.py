@@ -83,6 +83,11 @@ def test_errors_and_messages_load_nothing_heavy(tmp_path: Path) -> None:
     assert not set(HEAVY) & set(modules)
 
 
+def test_the_config_loads_nothing_that_keys_alone_need(tmp_path: Path) -> None:
+    modules = loaded("from personakit.config import Config\nConfig.read()", tmp_path)
+    assert not {"hmac", "random", "secrets", "keyring", "sqlite3"} & set(modules)
+
+
 RENDER = """
 import personakit
 assert personakit.render("ann", "Hi!", variables={"name": "Ann"}).system == "You are Ann."

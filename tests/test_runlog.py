@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -21,11 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit import (
+    AuthenticationFailed,
     Blocked,
     Config,
     Message,
     PluginError,
     Provider,
+    Registry,
     Request,
     Response,
     Runner,
@@ -34,7 +37,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.database import LogError
+from personakit.database import Database, LogError
 from personakit.dbfile import networked
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable
 from personakit.frozen import freeze
@@ -42,8 +45,9 @@ from personakit.logsettings import LogSettings
 from personakit.recorder import Recorder
 from personakit.rows import Row, new_id
 from personakit.runlog import RunLog
-from personakit.runschema import Where
-from personakit.testing import MODES, Upstream, in_mode, persona
+from personakit.runschema import MARK, MIGRATIONS, Where
+from personakit.salvage import repair
+from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 
@@ -308,12 +312,13 @@ def test_ages_and_sizes(tmp_path: Path) -> None:
 def test_only_the_user_can_read_it(mask: int, tmp_path: Path) -> None:
     before = os.umask(mask)
     try:
-        log = RunLog(tmp_path / "data" / "runs.db")
+        log = RunLog(tmp_path / "share" / "data" / "runs.db")
         log.write(made())
     finally:
         os.umask(before)
-    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
-    files = list((tmp_path / "data").iterdir())
+    folder = log.path.parent
+    assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent)] == [0o700] * 2
+    files = list(folder.iterdir())
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     log.close()
 
@@ -414,6 +419,31 @@ def test_keys_are_not_in_it(tmp_path: Path, log: RunLog) -> None:
     assert b"canary" not in held
 
 
+def test_keys_of_plugins_are_not_in_it_even_when_they_are_refused(log: RunLog) -> None:
+    with Server([Reply(b'{"error": {"message": "no"}}', 401)] * 2) as server:
+
+        class Acme:
+            @staticmethod
+            @hookimpl
+            def setup(registry: Registry) -> None:
+                registry.secret("vault", lambda rest: f"canary-{rest}")
+                registry.provider("named", base_url=server.base_url, key_env="ACME_KEY")
+
+        vaulted = Provider("vaulted", server.base_url, api_key="vault:123456")
+        environ = {"ACME_KEY": "canary-of-a-variable"}
+        config = Config(
+            path=(), select=frozenset(), environ=environ, providers={"vaulted": vaulted}
+        )
+        runner = Runner(config, plugins=[Acme], log=log)
+        for provider, key in (("named", "canary-of-a-variable"), ("vaulted", "canary-123456")):
+            with pytest.raises(AuthenticationFailed):
+                runner.run(persona(), f"It is {key}.", model=f"{provider}/m")
+        runner.close()
+    assert [row.asked for row in log.find()] == ["It is ***."] * 2
+    held = b"".join(file.read_bytes() for file in log.path.parent.iterdir())
+    assert b"canary" not in held
+
+
 def test_conversations(log: RunLog) -> None:
     assert log.last_conversation() is None
     assert not log.path.exists()
@@ -486,6 +516,46 @@ def test_figures(log: RunLog) -> None:
     assert (total.cost, total.unknown) == (0.5, 2)
     assert [(one.name, one.runs) for one in log.sums("persona")] == [("ann", 2), ("bob", 1)]
     assert [one.runs for one in log.sums("day")] == [3]
+
+
+def test_all_tokens_and_attempts_are_kept(log: RunLog) -> None:
+    took = Usage(100, 50, 150, cached_tokens=80, reasoning_tokens=30)
+    response = running(log, [Response("Hello!", usage=took, attempts=3)]).run(persona(), "Hi!")
+    row = only(log)
+    assert row.usage == response.usage == took
+    assert row.to_json()["usage"] == dataclasses.asdict(took)
+    assert [step["attempts"] for step in row.trace] == [3]
+
+
+def first_version(path: Path, count: int) -> None:
+    """Write a file as the first version of the log had it."""
+    database = Database(path, MIGRATIONS[:1], MARK)
+    values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
+    names = [name for name in values if name not in ("cached_tokens", "reasoning_tokens")]
+    insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
+    rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]
+    database.write(lambda connection: connection.executemany(insert, rows))
+    database.close()
+
+
+def test_a_file_of_the_first_version_goes_on(log: RunLog) -> None:
+    first_version(log.path, 1)
+    assert only(log).usage == Usage(1, 2, 3)
+    log.write(made(usage=Usage(1, 2, 3, 1, 2)))
+    assert [row.usage for row in log.find()] == [Usage(1, 2, 3, 1, 2), Usage(1, 2, 3)]
+    assert len(log.search("old")) == 1
+
+
+def test_a_damaged_file_of_the_first_version_is_mended(log: RunLog) -> None:
+    first_version(log.path, 200)
+    content = bytearray(log.path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = b"\xff" * 8192
+    log.path.write_bytes(content)
+    mended = repair(log)
+    assert mended.aside is not None
+    assert 100 < mended.runs < 200
+    assert {row.usage for row in log.find()} == {Usage(1, 2, 3)}
 
 
 def test_what_is_removed_is_gone_from_the_file(log: RunLog) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -16,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit import document, parameters
+from personakit.cli.groups import decorated
 from personakit.config import Config
 from personakit.errors import UsageError, VariableError, did_you_mean
 
@@ -89,7 +89,8 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def choices(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose variables, model and parameters."""
-    decorators = (
+    return decorated(
+        function,
         click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
                      help="Set a variable; NAME=@FILE takes the text of a file. Repeatable."),
         click.option("--variables", "file", metavar="FILE",
@@ -99,7 +100,6 @@ def choices(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-p", "--parameter", "settings", multiple=True, metavar="NAME=VALUE",
                      help="Set a parameter, such as temperature=0.2. Repeatable."),
     )  # fmt: skip
-    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 def chosen(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from personakit.cli import common
+from personakit.cli.groups import decorated
 from personakit.errors import PersonaNotFound
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add PERSONA, which these options make needless, and `-c` and `--conversation`."""
-    decorators = (
+    return decorated(
+        function,
         click.argument("persona", type=common.PersonaName(), required=False),
         click.option("-c", "--continue", "goes_on", is_flag=True,
                      help="Go on with the last conversation; PERSONA may be left out."),
         click.option("--conversation", "conversation", metavar="ID",
                      help="Go on with this conversation: its id, or that of one of its runs."),
     )  # fmt: skip
-    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 def needed(persona: str | None) -> str:

@@ -1,8 +1,17 @@
-"""A group of commands that knows what a mistyped one may have meant."""
+"""What commands are made with: options in one, and groups that know what was meant."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import click
+
+
+def decorated(function: Callable[..., Any], *decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with decorators, as if they stood above it in this order."""
+    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 class Group(click.Group):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from personakit import private
 from personakit.cli import common
-from personakit.cli.groups import Group
+from personakit.cli.groups import Group, decorated
+from personakit.cli.keyfile import key_option, use_key
 from personakit.config import Config
 from personakit.errors import UsageError
 
@@ -43,7 +43,8 @@ class RunId(click.ParamType[str]):
 
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose runs."""
-    decorators = (
+    return decorated(
+        function,
         click.option("--persona", metavar="NAME", help="Those of a persona."),
         click.option("-m", "--model", metavar="MODEL", help="Those of a model, with or without "
                      "its provider."),
@@ -54,7 +55,6 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--failed/--ok", default=None, help="Those that failed, or those that did "
                      "not."),
     )  # fmt: skip
-    return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -187,16 +187,20 @@ def export(output: str, **chosen: Any) -> None:
 @command.command("replay")
 @click.argument("run", type=RunId(), default="last")
 @click.option("-m", "--model", metavar="MODEL", help="Ask another model.")
+@key_option
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @as_json
-def replay(run: str, model: str | None, no_log: bool, as_json: bool) -> int:
+def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_json: bool) -> int:
     """Send the request of a run again, and show how the answer differs.
 
     The plugins are those that the persona lists now. Exits with 1 when the answers differ.
     """
     from personakit.cli.logview import show_replay  # noqa: PLC0415
 
-    return show_replay(_log().get(run), model, no_log=no_log, as_json=as_json)
+    row = _log().get(run)
+    runner = common.runner(log=not no_log)
+    use_key(runner, key_file, model or row.model)
+    return show_replay(runner, row, model, as_json=as_json)
 
 
 @command.command("repair")
@@ -259,16 +263,10 @@ def moment(text: str, option: str) -> float:
 
 def _write(path: Path, lines: Iterator[str]) -> None:
     """Write a file as a whole, readable by the user alone."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output: cannot write {path}: there is no folder {path.parent}")
     try:
-        made = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(made, "w", encoding="utf-8", errors="surrogatepass") as file:
-                file.writelines(lines)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        private.replace(path, (line.encode("utf-8", "surrogatepass") for line in lines))
     except OSError as error:
         raise UsageError(f"--output: cannot write {path}: {error.strerror}") from None
 

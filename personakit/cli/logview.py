@@ -12,11 +12,13 @@ import click
 
 from personakit.cli import common
 from personakit.cli.render import show_request
+from personakit.cli.run import tokens_line
 from personakit.runlog import MARKS, Found, Sum
 
 if TYPE_CHECKING:
     from personakit.messages import Message
     from personakit.rows import Row
+    from personakit.runner import Runner
 
 SHORT = 14
 """Digits of an id that are shown: the microsecond of the run's start."""
@@ -154,11 +156,10 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
     return True
 
 
-def show_replay(row: Row, model: str | None, *, no_log: bool, as_json: bool) -> int:
+def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
     """Send the request of a run again; print how the answer differs."""
     from personakit.checking import diff  # noqa: PLC0415
 
-    runner = common.runner(log=not no_log)
     persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
     if runner.hash(persona) != row.hash:
         click.echo(
@@ -200,8 +201,7 @@ def _took(row: Row) -> str:
 
 
 def _used(row: Row) -> str:
-    usage = row.usage
-    parts = [f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"] if usage else []
+    parts = [tokens_line(row.usage)] if row.usage else []
     if row.cost is not None:
         parts.append(f"${row.cost:.6f}")
     if row.calls > 1:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from personakit.messages import Response
     from personakit.persona import Persona
     from personakit.runner import Runner
+    from personakit.usage import Usage
 
 
 class Shown(NamedTuple):
@@ -186,18 +187,19 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
 
 def usage_line(response: Response) -> str:
     """Return what an answer took, in one line."""
-    usage, timings = response.usage, response.timings
-    tokens = "tokens unknown"
-    if usage is not None:
-        cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
-        thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
-        tokens = (
-            f"{usage.prompt_tokens:,} tokens in{cached}, {usage.completion_tokens:,} out{thought}"
-        )
+    timings = response.timings
+    tokens = "tokens unknown" if response.usage is None else tokens_line(response.usage)
     cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
     model = response.request.model if response.request is not None else response.model
     seconds = f"{timings.total:.1f} s" if timings is not None else ""
     return ", ".join(part for part in (tokens, cost, model, seconds) if part)
+
+
+def tokens_line(usage: Usage) -> str:
+    """Return tokens in words."""
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    return f"{usage.prompt_tokens:,} tokens in{cached}, {usage.completion_tokens:,} out{thought}"
 
 
 def _answer_json(response: Response, persona: str) -> dict[str, Any]:

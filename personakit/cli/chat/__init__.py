@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli import common, continuing
-from personakit.cli.keyfile import key_option, use_key
+from personakit.cli.keyfile import OPTION, key_option, use_key
+from personakit.errors import UsageError
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -44,6 +45,13 @@ def command(
     from personakit.cli.chat.commands import Chat  # noqa: PLC0415
     from personakit.cli.chat.session import on_terminal, say, through_pipe  # noqa: PLC0415
 
+    piped = not (sys.stdin and sys.stdin.isatty())
+    read = [f"{OPTION} -"] * (key_file == "-") + ["--variables -"] * (options["file"] == "-")
+    read += [f"-v {pair}" for pair in options["pairs"] if pair.endswith("=@-")]
+    if piped and read:
+        raise UsageError(
+            f"standard input is taken by {read[0]}, so nothing can be said through it; name a file"
+        )
     runner = common.runner(log=not no_log)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
@@ -58,7 +66,7 @@ def command(
         talk.model = runner.router.default_model()
     runner.router.find_model(chat.model)
     use_key(runner, key_file, chat.model)
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+    if piped or not sys.stdout.isatty():
         return through_pipe(chat)
     dumb = os.environ.get("TERM") == "dumb"
     history = None if no_log else _history(runner.config)

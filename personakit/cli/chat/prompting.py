@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit import private
+
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings
@@ -112,9 +114,9 @@ def _history(path: Path | None) -> History:
     if path is None:
         return InMemoryHistory()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
-        path.chmod(0o600)
+        private.create(path)
+        os.close(os.open(path, os.O_RDWR | os.O_APPEND))
+        path.chmod(private.FILE)
     except OSError as error:
         print(  # noqa: T201
             f"personakit: {path}: what is typed is not kept: {error.strerror}", file=sys.stderr
