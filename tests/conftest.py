@@ -17,8 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 _folders = itertools.count()
+# How long an example takes depends on what else the machine does.
+settings.register_profile("personakit", deadline=None)
+settings.load_profile("personakit")
 
 
 @pytest.fixture
