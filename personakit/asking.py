@@ -73,6 +73,21 @@ def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
     return found
 
 
+def check_tools(persona: Persona, request: Request) -> None:
+    """Check that every tool that a persona lists is there, now that all plugins had their turn.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = set(persona.tools) - {tool.name for tool in request.tools}
+    if missing:
+        names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        raise ConfigError(
+            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
+            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+        )
+
+
 def shaped(request: Request, router: Router) -> Request:
     """Return a request as its model's provider takes it: with a schema, or with words."""
     form = request.parameters.get("response_format") or {}

@@ -25,7 +25,8 @@ from personakit.persona import Persona
 from personakit.whole import acomplete, complete
 
 if TYPE_CHECKING:
-    from personakit.runner import Options, Runner
+    from personakit.runner import Runner
+    from personakit.runoptions import Options
 
 Said = str | Message | None
 """What the user says: a text, which goes through the persona's `prompt:`, or a message as it is."""

@@ -1,0 +1,59 @@
+"""What a run is given: a prompt, options, and what sends its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from personakit.drive import Emit
+from personakit.messages import Request, Response
+
+if TYPE_CHECKING:
+    from personakit.attachments import Source
+    from personakit.tools import Tool
+    from personakit.trace import Trace
+
+Prompt = str | Request | None
+"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
+
+
+class Options(TypedDict, total=False):
+    """What every way of running a persona takes by name.
+
+    Attributes:
+        variables: As in `Runner.render`.
+        model: As in `Runner.render`.
+        parameters: As in `Runner.render`.
+        trace: A new `Trace`, which is filled with what each layer does.
+        max_rounds: How often the model may be called when it calls tools; default 10.
+        timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
+        deadline: Seconds that the whole run may take, tools, retries and waits included; default:
+            the config's, or 1800.
+        output: What the answer must be, before the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
+            mapping. `Response.parsed` is the value.
+        attachments: What goes along with what the user says: paths and http(s) addresses of
+            images, PDFs and sound, bytes, or `Attachment` values.
+        tools: What the model may call, beside the persona's: functions or `Tool` values.
+        conversation: The conversation that the run is part of, for the run log.
+    """
+
+    variables: Mapping[str, Any] | None
+    model: str | None
+    parameters: Mapping[str, Any] | None
+    trace: Trace | None
+    max_rounds: int
+    timeout: float | None
+    deadline: float | None
+    output: Any
+    attachments: Iterable[Source]
+    tools: Iterable[Tool | Callable[..., Any]]
+    conversation: str | None
+
+
+class SendsRequests(Protocol):
+    """What a runner sends requests through: `personakit.testing` has one that needs no network."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Return the answer; with `emit`, let its text out on the way."""
+        ...
