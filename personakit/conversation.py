@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from personakit import transcript
+from personakit import asking, transcript
 from personakit.catalog import Reference
 from personakit.drive import Emit, Run, Stream
 from personakit.errors import BackendError, UsageError
@@ -140,6 +140,7 @@ class Conversation:
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
+        options["attachments"] = ()  # they are in the request
         return self._runner.prepare(self._persona, request, **options)
 
     def _turn(self, prompt: Said, options: Options) -> Turn:
@@ -163,7 +164,7 @@ class Conversation:
 
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
-        persona, text = self._persona, prompt
+        persona, text, attachments = self._persona, prompt, options.get("attachments", ())
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -173,14 +174,16 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=options.get("attachments", ()),
+            attachments=() if isinstance(prompt, Message) else attachments,
         )
-        speaks = text is not None or persona.prompt is not None or "attachments" in options
+        speaks = text is not None or persona.prompt is not None or bool(attachments)
         if not speaks and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         end = len(request.messages) - speaks
-        said = request.messages[end:] if not isinstance(prompt, Message) else (prompt,)
-        return request.replace(messages=request.messages[:end]), request.replace(messages=said)
+        said = request.replace(messages=request.messages[end:])
+        if isinstance(prompt, Message):
+            said = asking.attached(said.replace(messages=(prompt,)), attachments)
+        return request.replace(messages=request.messages[:end]), said
 
     async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""
@@ -194,7 +197,7 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                logged = {**options, "conversation": self.id}
+                logged = {**options, "attachments": (), "conversation": self.id}
                 return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):

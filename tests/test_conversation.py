@@ -505,3 +505,22 @@ def test_every_message_survives_a_file(tmp_path_factory: Any, messages: list[Mes
     from personakit import transcript
 
     assert transcript.read(file).messages == tuple(messages)
+
+
+# --- attachments ----------------------------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("prompt", ["Look!", Message("user", "Look!"), None])
+def test_an_attachment_goes_along_once_and_is_kept(mode: str, prompt: Any) -> None:
+    bare = Persona.parse("name: bare\nsystem: Act.")
+    conversation, upstream = talk(["I see.", "Yes."], persona=bare)
+    prepared = conversation.prepare(prompt, attachments=[PNG])
+    say(conversation, mode, prompt, attachments=[PNG])
+    assert upstream.requests[0].messages == prepared.messages
+    assert [len(message.parts) for message in prepared.messages] == [0, 1]
+    assert [len(message.parts) for message in conversation.messages] == [1, 0]
+    say(conversation, mode, "Still?", attachments=[])
+    assert [len(message.parts) for message in upstream.requests[1].messages] == [0, 1, 0, 0]
