@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.routing import Router
+from personakit.runoptions import Options, check
 from personakit.tools import Tool
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.output import Output
-
-T = TypeVar("T", bound=Mapping[str, Any])
 
 
 def _wanted(persona: Persona, given: Any) -> Output | None:
@@ -27,13 +26,17 @@ def _wanted(persona: Persona, given: Any) -> Output | None:
     return wanted(persona, given)
 
 
-def settled(persona: Persona, options: T) -> T:
-    """Return the options of a run with an output made of its type, which takes a moment, once."""
+def settled(persona: Persona, options: Options) -> Options:
+    """Return the options of a run, with an output made of its type, which takes a moment, once.
+
+    Raises:
+        UsageError: An option is unknown or wrong.
+    """
+    check(options)
     given = options.get("output")
     if given is None:
         return options
-    made = {**options, "output": _wanted(persona, given)}
-    return cast("T", made)
+    return {**options, "output": _wanted(persona, given)}
 
 
 def reader(persona: Persona, given: Any) -> Callable[[Response], Response]:

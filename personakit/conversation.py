@@ -22,11 +22,11 @@ from personakit.errors import BackendError, UsageError
 from personakit.history import Heard, closed, newest, too_long, with_remedies
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
+from personakit.runoptions import Options, check_names
 from personakit.whole import acomplete, complete
 
 if TYPE_CHECKING:
     from personakit.runner import Runner
-    from personakit.runoptions import Options
 
 Said = str | Message | None
 """What the user says: a text, which goes through the persona's `prompt:`, or a message as it is."""
@@ -78,6 +78,7 @@ class Conversation:
     def __init__(
         self, runner: Runner, start: Start, persona: Reference, **setup: Unpack[Setup]
     ) -> None:
+        check_names(setup, Setup)
         self._runner, self._start = runner, start
         self._reference, self._persona = persona, runner.load(persona)
         self.model = setup.get("model")

@@ -135,10 +135,9 @@ class Runner(Connected):
             other = self.load(who)
             if not how.get("model") and not other.model:
                 how = {**how, "model": given.model}
-            run = self._run(
-                other, self._ready(other, prompt, how), backend, how, without | {layer.plugin}
-            )
-            return await run(None)
+            how = asking.settled(other, how)
+            ready = self._ready(other, prompt, how)
+            return await self._run(other, ready, backend, how, without | {layer.plugin})(None)
 
         async def run(emit: Emit | None) -> Response:
             trace = options.get("trace")
@@ -149,9 +148,9 @@ class Runner(Connected):
                     bound.tool, call, found, ToolCall, ToolResult, watch.skipped, aside, trace
                 )
 
-            limit = options.get("max_rounds", MAX_ROUNDS)
+            limit = options.get("max_rounds") or MAX_ROUNDS
             rounds = Rounds(around, around_tool, watch, watch.timings, limit, read)
-            text_out = watch.timed(emit) if emit is not None else None
+            text_out = None if emit is None else watch.timed(emit)
             token = deadline.begin(options.get("deadline") or self.config.deadline)
             try:
                 if not watch.wanted:
@@ -171,7 +170,8 @@ class Runner(Connected):
         emit: Emit | None,
     ) -> Response:
         """Send a request that has been through all plugins."""
-        asking.check_tools(found, request)
+        if found.tools:
+            asking.check_tools(found, request)
         if "response_format" in request.parameters:
             request = asking.shaped(request, self.router)
         if not watch.wanted:
@@ -245,7 +245,7 @@ class Runner(Connected):
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        if "output" in options:
+        if options:
             options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         run = functools.partial(self._run, found, request, self._backend or self._connect())

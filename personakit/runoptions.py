@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from personakit.drive import Emit
+from personakit.errors import UsageError, did_you_mean
 from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Options(TypedDict, total=False):
     model: str | None
     parameters: Mapping[str, Any] | None
     trace: Trace | None
-    max_rounds: int
+    max_rounds: int | None
     timeout: float | None
     deadline: float | None
     output: Any
@@ -57,3 +58,34 @@ class SendsRequests(Protocol):
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Return the answer; with `emit`, let its text out on the way."""
         ...
+
+
+def check_names(given: Iterable[str], known: type) -> None:
+    """Check that options are among those that a TypedDict declares.
+
+    Raises:
+        UsageError: One is not.
+    """
+    names = known.__annotations__
+    for name in given:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; there are: {', '.join(names)}"
+            raise UsageError(
+                f"no option {name!r}{hint} (those of the model, such as temperature, go into "
+                f"parameters={{…}})"
+            )
+
+
+def check(options: Options) -> None:
+    """Check the options of a run.
+
+    Raises:
+        UsageError: One is unknown, or is no number that can be.
+    """
+    check_names(options, Options)
+    for name in ("timeout", "deadline", "max_rounds"):
+        value: Any = options.get(name)
+        kind = "a whole number" if name == "max_rounds" else "a number of seconds"
+        takes = int if name == "max_rounds" else int | float
+        if value is not None and not (isinstance(value, takes) and value > 0):
+            raise UsageError(f"{name} is {value!r}; give {kind} greater than 0")
