@@ -7,7 +7,7 @@ import json
 import pickle
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -544,6 +544,20 @@ def test_a_key_that_the_upstream_repeats_is_not_shown(mode: str) -> None:
     body = b'{"error": {"message": "Incorrect API key provided: test-key."}}'
     error, _ = fails(mode, AuthenticationFailed, Reply(body, 401), match="key provided: ***.")
     assert "test-key" not in str(error) + repr(error)
+
+
+@in_modes
+@pytest.mark.parametrize("length", [0, 40, 480])
+def test_a_key_that_a_message_cuts_is_not_shown(mode: str, length: int) -> None:
+    key = "sk-" + "0123456789abcdef" * 3
+    said = f"{'x' * length}{key}"
+    for body in (json.dumps({"error": {"message": said}}), json.dumps(said), said):
+        with Server([Reply(body.encode())]) as server:
+            mine = Provider("mine", server.base_url, api_key=key)
+            config = Config(providers={"mine": mine}, model="mine/m")
+            with closing(Runner(config, plugins=[once])) as running:
+                error, _ = failure(mode, running)
+        assert key[:16] not in str(error) + repr(error)
 
 
 @in_modes
