@@ -102,13 +102,9 @@ class Tool:
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
         try:
-            seconds = deadline.shorter(self.timeout)
-            result = await _within(seconds, self.function, checked)
+            result = await _within(deadline.shorter(self.timeout), self.function, checked)
             return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        except TimeoutError as error:
-            said = f"it did not end within {seconds:.3g} s" if seconds else str(error)
-            raise ToolFailed(said) from error
-        except Blocked:
+        except (Blocked, ToolFailed):
             raise
         except (Exception, SystemExit) as error:
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
@@ -141,20 +137,34 @@ def _object(arguments: str) -> dict[str, Any]:
 async def _within(
     seconds: float | None, function: Callable[..., Any], arguments: dict[str, Any]
 ) -> Any:
-    """Call a function, sync or async, in any mode; a late result is dropped."""
+    """Call a function, sync or async, in any mode; a late result is dropped.
+
+    Raises:
+        ToolFailed: It took too long.
+    """
+    late = ToolFailed(f"it did not end within {seconds or 0:.3g} s")
     if in_sync():
         run = contextvars.copy_context().run
         if seconds is None and not inspect.iscoroutinefunction(function):
             return function(**arguments)
-        return _in_thread(lambda: run(_complete, function, arguments)).result(seconds)
+        running = _in_thread(lambda: run(_complete, function, arguments))
+        try:
+            return running.result(seconds)
+        except TimeoutError as error:
+            # The function's own is no sign that it is late.
+            raise error if running.done() else late from None
     import asyncio  # noqa: PLC0415
 
-    async with asyncio.timeout(seconds):
-        if inspect.iscoroutinefunction(function):
-            return await function(**arguments)
-        run = contextvars.copy_context().run
-        result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
-        return await result if inspect.isawaitable(result) else result
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            if inspect.iscoroutinefunction(function):
+                return await function(**arguments)
+            run = contextvars.copy_context().run
+            result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
+            return await result if inspect.isawaitable(result) else result
+    except TimeoutError as error:
+        raise late if limit.expired() else error from None
 
 
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
