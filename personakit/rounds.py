@@ -61,12 +61,12 @@ class Rounds:
             if response.tool_calls or self._exchanged:
                 self._count(response)
             offered = (response.request or request).tools if response.tool_calls else ()
-            tools = {tool.name: tool for tool in offered}
-            if not tools:
+            if not offered:
                 whole = self._whole(response, first)
                 return whole if self.read is None else self.read(whole)
             if number == self.limit:
                 break
+            tools = {tool.name: tool for tool in offered}
             results = await self._call(response.tool_calls, tools)
             said = (
                 Message("tool", result.content, tool_call_id=result.call_id) for result in results

@@ -14,13 +14,13 @@ from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.connected import Connected
 from personakit.drive import Emit, Run, Stream
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
 from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
-from personakit.runoptions import Options, Prompt, SendsRequests
+from personakit.runoptions import AS_GIVEN, Options, Prompt, SendsRequests
 from personakit.watch import Leaving, Nothing, Watch
 from personakit.whole import acomplete, complete
 
@@ -41,6 +41,10 @@ class Runner(Connected):
         backend: What sends the requests; None for the openai client.
         log: True to log runs in the user's run log, or a log of your own; None for what the config
             says, by default not to. With ``log: off`` in the config nothing is logged.
+
+    Raises:
+        ConfigError: The config is wrong, or a plugin cannot be used.
+        UsageError: `path` or `plugins` is no list.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class Runner(Connected):
         backend: SendsRequests | None = None,
         log: RunLog | Recorder | bool | None = None,
     ) -> None:
+        for name, given in (("path", path), ("plugins", plugins)):
+            if isinstance(given, str | Path):
+                raise UsageError(f"{name} is a list, found {str(given)!r}; write {name}=[…]")
         folders = tuple(map(Path, path))
         super().__init__(config or Config.read(), folders, tuple(plugins), backend, log)
 
@@ -80,9 +87,14 @@ class Runner(Connected):
             attachments: As in `Options`.
 
         Raises:
-            UsageError: The persona, the variables, the parameters, the output or an attachment is
-                wrong.
+            UsageError: The persona, the prompt, the variables, the parameters, the output or an
+                attachment is wrong.
         """
+        if prompt is not None and not isinstance(prompt, str):
+            raise UsageError(
+                f"a prompt is a text, found {type(prompt).__name__}; earlier messages go into a "
+                f"conversation (`Runner.conversation`) or a Request"
+            )
         found = persona if isinstance(persona, Persona) else self.load(persona)
         known = self.known(found)
         values = known.declared.values(variables or {})
@@ -245,7 +257,7 @@ class Runner(Connected):
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        if options:
+        if not options.keys() <= AS_GIVEN:
             options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
         run = functools.partial(self._run, found, request, self._backend or self._connect())

@@ -52,6 +52,10 @@ class Options(TypedDict, total=False):
     conversation: str | None
 
 
+AS_GIVEN = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline", "output"}
+"""The options that `check` has nothing to say of; most runs have no others."""
+
+
 class SendsRequests(Protocol):
     """What a runner sends requests through: `personakit.testing` has one that needs no network."""
 
@@ -83,9 +87,10 @@ def check(options: Options) -> None:
         UsageError: One is unknown, or is no number that can be.
     """
     check_names(options, Options)
-    for name in ("timeout", "deadline", "max_rounds"):
+    rounds: Any = options.get("max_rounds")
+    if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
+        raise UsageError(f"max_rounds is {rounds!r}; give a whole number greater than 0")
+    for name in ("timeout", "deadline"):
         value: Any = options.get(name)
-        kind = "a whole number" if name == "max_rounds" else "a number of seconds"
-        takes = int if name == "max_rounds" else int | float
-        if value is not None and not (isinstance(value, takes) and value > 0):
-            raise UsageError(f"{name} is {value!r}; give {kind} greater than 0")
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise UsageError(f"{name} is {value!r}; give a number of seconds greater than 0")

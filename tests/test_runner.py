@@ -383,3 +383,17 @@ def test_an_option_of_a_conversation_that_is_unknown_is_told() -> None:
     setup: dict[str, Any] = {"variable": {}}
     with pytest.raises(UsageError, match="no option 'variable'; did you mean 'variables'"):
         running.conversation(persona("x"), **setup)
+
+
+@pytest.mark.parametrize("prompt", [["Hi"], [{"role": "user", "content": "Hi"}], 5, b"Hi"])
+def test_a_prompt_that_is_no_text_is_told(prompt: Any) -> None:
+    running, _ = runner([])
+    with pytest.raises(UsageError, match=f"a prompt is a text, found {type(prompt).__name__};"):
+        running.run(persona("x"), prompt)
+
+
+def test_one_folder_or_plugin_that_is_no_list_is_told() -> None:
+    with pytest.raises(UsageError, match=r"path is a list, found 'personas'; write path=\[…\]"):
+        Runner(Config(), path="personas")
+    with pytest.raises(UsageError, match="plugins is a list, found 'cache'"):
+        Runner(Config(), plugins="cache")
