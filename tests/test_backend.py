@@ -287,6 +287,27 @@ def test_tool_calls(mode: str) -> None:
     assert response.raw["choices"][0]["message"]["tool_calls"][0]["id"] == "c1"
 
 
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+def test_arguments_of_a_tool_call_may_be_cut_anywhere(mode: str) -> None:
+    said = json.dumps("😀")[1:-1]
+    parts = [call(0, id="c", name="add")]
+    # What json.dumps writes for a half is a half again.
+    parts += [call(0, arguments=json.loads(f'"{half}"')) for half in (said[:6], said[6:])]
+    answer = b"".join(parts) + chunk(reason="tool_calls") + DONE
+    with serving(Reply(answer, headers=EVENTS)) as (running, _):
+        response = in_mode(mode, running, WHO)
+    assert response.tool_calls == (ToolCall("c", "add", "😀"),)
+
+
+@in_modes
+def test_arguments_of_a_tool_call_count_in_what_an_answer_may_have(mode: str) -> None:
+    many = [call(n % 2, arguments="x" * 2**20) for n in range(17)]
+    calls = [{"id": "c", "function": {"name": "a", "arguments": "x" * 2**20}}] * 17
+    streamed = Reply(b"".join(many) + STOP, headers=EVENTS)
+    answer = streamed if "stream" in mode else whole({"tool_calls": calls})
+    fails(mode, InvalidAnswer, answer, match="answer is larger than 16 MiB")
+
+
 @in_modes
 def test_a_refusal_is_the_answer_s_text(mode: str) -> None:
     streamed = chunk({"refusal": "I can"}) + chunk({"refusal": "not."}) + STOP
