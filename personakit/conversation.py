@@ -165,7 +165,7 @@ class Conversation:
 
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
-        persona, text, attachments = self._persona, prompt, options.get("attachments", ())
+        persona, text = self._persona, prompt
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -175,16 +175,15 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=() if isinstance(prompt, Message) else attachments,
         )
-        speaks = text is not None or persona.prompt is not None or bool(attachments)
-        if not speaks and self._messages:
-            raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
-        end = len(request.messages) - speaks
-        said = request.replace(messages=request.messages[end:])
+        end = len(request.messages) - (text is not None or persona.prompt is not None)
+        head, said = request.messages[:end], request.messages[end:]
         if isinstance(prompt, Message):
-            said = asking.attached(said.replace(messages=(prompt,)), attachments)
-        return request.replace(messages=request.messages[:end]), said
+            said = (prompt,)
+        spoken = asking.attached(request.replace(messages=said), options.get("attachments", ()))
+        if not spoken.messages and self._messages:
+            raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
+        return request.replace(messages=head), spoken
 
     async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""

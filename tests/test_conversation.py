@@ -48,6 +48,7 @@ HEAD = [
     ("user", "What is in season?"),
     ("assistant", "Kale."),
 ]
+PNG = b"\x89PNG\r\n\x1a\n..."
 TOO_LONG = BadRequest("This model's maximum context length is 10 tokens", status=400)
 
 
@@ -509,8 +510,6 @@ def test_every_message_survives_a_file(tmp_path_factory: Any, messages: list[Mes
 
 # --- attachments ----------------------------------------------------------------------------------
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
-
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("prompt", ["Look!", Message("user", "Look!"), None])
@@ -524,3 +523,25 @@ def test_an_attachment_goes_along_once_and_is_kept(mode: str, prompt: Any) -> No
     assert [len(message.parts) for message in conversation.messages] == [1, 0]
     say(conversation, mode, "Still?", attachments=[])
     assert [len(message.parts) for message in upstream.requests[1].messages] == [0, 1, 0, 0]
+
+
+def test_an_empty_list_of_attachments_says_nothing() -> None:
+    conversation, upstream = talk(["Hello.", "Again."], persona=Persona.parse("system: You begin."))
+    conversation.run(attachments=[])
+    assert [m.role for m in conversation.messages] == ["assistant"]
+    with pytest.raises(UsageError, match="nothing to say"):
+        conversation.run(attachments=iter([]))
+    with pytest.raises(UsageError, match="attachments is a list"):
+        conversation.run("Look!", attachments="cat.png")
+    conversation.run(attachments=iter([PNG]))
+    assert [m.role for m in upstream.requests[-1].messages] == ["system", "assistant", "user"]
+
+
+def test_an_attachment_without_a_text_is_not_put_into_the_personas_own_messages() -> None:
+    begins = Persona.parse("system: x\nmessages: [{user: Ask me something.}]")
+    conversation, _ = talk(["A question."], persona=begins)
+    conversation.run(attachments=[PNG])
+    assert [(m.role, m.text, len(m.parts)) for m in conversation.messages] == [
+        ("user", "", 1),
+        ("assistant", "A question.", 0),
+    ]
