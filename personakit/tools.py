@@ -6,6 +6,7 @@ import contextvars
 import inspect
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -101,12 +102,17 @@ class Tool:
             checked = given if self.check is None else self.check(given)
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
+        seconds, begun = deadline.shorter(self.timeout), time.monotonic()
         try:
-            result = await _within(deadline.shorter(self.timeout), self.function, checked)
+            result = await _within(seconds, self.function, checked)
             return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        except (Blocked, ToolFailed):
+        except Blocked:
             raise
         except (Exception, SystemExit) as error:
+            # One that the function raises before its time is over is its own.
+            over = seconds is not None and time.monotonic() - begun > 0.99 * seconds
+            if over and isinstance(error, TimeoutError):
+                raise ToolFailed(f"it did not end within {seconds:.3g} s") from error
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,34 +143,20 @@ def _object(arguments: str) -> dict[str, Any]:
 async def _within(
     seconds: float | None, function: Callable[..., Any], arguments: dict[str, Any]
 ) -> Any:
-    """Call a function, sync or async, in any mode; a late result is dropped.
-
-    Raises:
-        ToolFailed: It took too long.
-    """
-    late = ToolFailed(f"it did not end within {seconds or 0:.3g} s")
+    """Call a function, sync or async, in any mode; a late result is dropped."""
     if in_sync():
         run = contextvars.copy_context().run
         if seconds is None and not inspect.iscoroutinefunction(function):
             return function(**arguments)
-        running = _in_thread(lambda: run(_complete, function, arguments))
-        try:
-            return running.result(seconds)
-        except TimeoutError as error:
-            # The function's own is no sign that it is late.
-            raise error if running.done() else late from None
+        return _in_thread(lambda: run(_complete, function, arguments)).result(seconds)
     import asyncio  # noqa: PLC0415
 
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            if inspect.iscoroutinefunction(function):
-                return await function(**arguments)
-            run = contextvars.copy_context().run
-            result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
-            return await result if inspect.isawaitable(result) else result
-    except TimeoutError as error:
-        raise late if limit.expired() else error from None
+    async with asyncio.timeout(seconds):
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        run = contextvars.copy_context().run
+        result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
+        return await result if inspect.isawaitable(result) else result
 
 
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
