@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.bodies import MAX_BYTES
@@ -18,6 +19,15 @@ from personakit.providers import Provider
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@dataclass(slots=True)
+class _Call:
+    """A tool call that grows."""
+
+    id: str = ""
+    name: Pieces = field(default_factory=Pieces)
+    arguments: Pieces = field(default_factory=Pieces)
+
+
 class Answer:
     """Puts an answer together out of a body or out of events, refusing what is none."""
 
@@ -27,7 +37,7 @@ class Answer:
         self.raw: dict[str, Any] = {}
         self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
-        self.calls: dict[int, dict[str, str]] = {}
+        self.calls: dict[int, _Call] = {}
         self._pieces = Pieces()
         self._size = 0
         self._half = ""
@@ -99,19 +109,24 @@ class Answer:
             if not last and "\ud800" <= text[-1:] <= "\udbff":
                 text, self._half = text[:-1], text[-1]
             text = _clean(text)
-        self._size += len(text)
-        if self._size > MAX_BYTES:
-            raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
+        self._grow(text)
         if text:
             self._pieces.add(text)
         return text
 
     def _call(self, index: int, call: Mapping[str, Any]) -> None:
-        known = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+        known = self.calls.setdefault(index, _Call())
         function = _mapping(call.get("function") or {})
-        known["id"] = _string(call.get("id")) or known["id"]
-        known["name"] += _string(function.get("name"))
-        known["arguments"] += _string(function.get("arguments"))
+        known.id = _string(call.get("id")) or known.id
+        for pieces, key in ((known.name, "name"), (known.arguments, "arguments")):
+            text = _string(function.get(key))
+            self._grow(text)
+            pieces.add(text)
+
+    def _grow(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > MAX_BYTES:
+            raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
 
     @property
     def request_id(self) -> str:
@@ -120,7 +135,9 @@ class Answer:
 
     def response(self, attempts: int = 1) -> Response:
         """Return what has come, after so many attempts."""
-        calls = tuple(ToolCall(**call) for _, call in sorted(self.calls.items()))
+        made = (self.calls[index] for index in sorted(self.calls))
+        texts = ((call.id, call.name.text, call.arguments.text) for call in made)
+        calls = tuple(ToolCall(*map(_clean, said)) for said in texts)
         return Response(
             text=self.text,
             tool_calls=calls,
@@ -183,7 +200,7 @@ def _list(value: Any) -> list[Any]:
 def _string(value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a text belongs")
-    return _clean(value or "")
+    return value or ""
 
 
 def _clean(text: str) -> str:

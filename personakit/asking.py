@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.routing import Router
+from personakit.runoptions import Options, check
 from personakit.tools import Tool
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.output import Output
-
-T = TypeVar("T", bound=Mapping[str, Any])
 
 
 def _wanted(persona: Persona, given: Any) -> Output | None:
@@ -27,13 +26,17 @@ def _wanted(persona: Persona, given: Any) -> Output | None:
     return wanted(persona, given)
 
 
-def settled(persona: Persona, options: T) -> T:
-    """Return the options of a run with an output made of its type, which takes a moment, once."""
+def settled(persona: Persona, options: Options) -> Options:
+    """Return the options of a run, with an output made of its type, which takes a moment, once.
+
+    Raises:
+        UsageError: An option is unknown or wrong.
+    """
+    check(options)
     given = options.get("output")
     if given is None:
         return options
-    made = {**options, "output": _wanted(persona, given)}
-    return cast("T", made)
+    return {**options, "output": _wanted(persona, given)}
 
 
 def reader(persona: Persona, given: Any) -> Callable[[Response], Response]:
@@ -57,11 +60,6 @@ def attached(request: Request, sources: Iterable[Source]) -> Request:
     return attach(request, sources)
 
 
-def unattached(options: T) -> T:
-    """Return the options of a run whose request has its attachments already."""
-    return cast("T", {name: given for name, given in options.items() if name != "attachments"})
-
-
 def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
     """Return the tools of functions.
 
@@ -76,6 +74,21 @@ def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
             raise ConfigError(f"tools takes functions, found {one!r:.60}")
         found.append(one if isinstance(one, Tool) else Tool.of(one))
     return found
+
+
+def check_tools(persona: Persona, request: Request) -> None:
+    """Check that every tool that a persona lists is there, now that all plugins had their turn.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = set(persona.tools) - {tool.name for tool in request.tools}
+    if missing:
+        names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        raise ConfigError(
+            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
+            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+        )
 
 
 def shaped(request: Request, router: Router) -> Request:

@@ -158,18 +158,20 @@ def attach(request: Request, sources: Iterable[Source]) -> Request:
 
 
 def describe(part: Mapping[str, Any]) -> str:
-    """Return a content part other than text in a few words, for people."""
-    if part.get("type") == "input_audio":
-        sound = part["input_audio"]
-        return f"{sound['format']} sound, {_coded(sound['data'])}"
-    if part.get("type") == "file":
-        file = part["file"]
-        coded = file.get("file_data", "").rpartition(",")[2]
-        return f"{file.get('filename', 'a file')}, {_coded(coded)}"
-    address = str((part.get("image_url") or {}).get("url") or part.get("type"))
+    """Return a content part other than text in a few words; it may have been written by hand."""
+    kind = str(part.get("type"))
+    held = part.get(kind)
+    inner = held if isinstance(held, Mapping) else {}
+    if kind == "input_audio" and inner:
+        return f"{inner.get('format', 'unknown')} sound, {_coded(str(inner.get('data', '')))}"
+    if kind == "file" and inner:
+        coded = str(inner.get("file_data", "")).rpartition(",")[2]
+        size_or_id = inner.get("file_id") or _coded(coded)
+        return f"{inner.get('filename', 'a file')}, {size_or_id}"
+    address = str(inner.get("url") or kind)
     if address.startswith("data:"):
-        kind, _, coded = address[5:].partition(";base64,")
-        return f"{kind}, {_coded(coded)}"
+        media, _, coded = address[5:].partition(";base64,")
+        return f"{media}, {_coded(coded)}"
     return address
 
 

@@ -22,10 +22,11 @@ from personakit.errors import BackendError, UsageError
 from personakit.history import Heard, closed, newest, too_long, with_remedies
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
+from personakit.runoptions import Options, check_names
 from personakit.whole import acomplete, complete
 
 if TYPE_CHECKING:
-    from personakit.runner import Options, Runner
+    from personakit.runner import Runner
 
 Said = str | Message | None
 """What the user says: a text, which goes through the persona's `prompt:`, or a message as it is."""
@@ -77,6 +78,7 @@ class Conversation:
     def __init__(
         self, runner: Runner, start: Start, persona: Reference, **setup: Unpack[Setup]
     ) -> None:
+        check_names(setup, Setup)
         self._runner, self._start = runner, start
         self._reference, self._persona = persona, runner.load(persona)
         self.model = setup.get("model")
@@ -139,7 +141,8 @@ class Conversation:
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
-        return self._runner.prepare(self._persona, request, **asking.unattached(options))
+        options["attachments"] = ()  # they are in the request
+        return self._runner.prepare(self._persona, request, **options)
 
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
@@ -163,7 +166,6 @@ class Conversation:
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
         persona, text = self._persona, prompt
-        attachments = tuple(options.get("attachments", ()))
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -173,14 +175,15 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=attachments,
         )
-        speaks = text is not None or persona.prompt is not None or bool(attachments)
-        if not speaks and self._messages:
+        end = len(request.messages) - (text is not None or persona.prompt is not None)
+        head, said = request.messages[:end], request.messages[end:]
+        if isinstance(prompt, Message):
+            said = (prompt,)
+        spoken = asking.attached(request.replace(messages=said), options.get("attachments", ()))
+        if not spoken.messages and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
-        end = len(request.messages) - speaks
-        said = request.messages[end:] if not isinstance(prompt, Message) else (prompt,)
-        return request.replace(messages=request.messages[:end]), request.replace(messages=said)
+        return request.replace(messages=head), spoken
 
     async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""
@@ -194,7 +197,7 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                logged = {**asking.unattached(options), "conversation": self.id}
+                logged = {**options, "attachments": (), "conversation": self.id}
                 return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):

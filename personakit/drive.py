@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Emit = Callable[[str], Awaitable[None]]
-sync_mode: ContextVar[bool] = ContextVar("personakitsync_mode", default=False)
+sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
 
 
 def in_sync() -> bool:

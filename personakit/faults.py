@@ -66,6 +66,8 @@ def translate(
 ) -> BackendError:
     """Return an error of personakit's family for whatever ended a call.
 
+    It says what the upstream said; who calls this takes the secrets out of it.
+
     Args:
         error: What was raised; one of the family is completed and returned.
         endpoint: Where the request went.
@@ -74,10 +76,7 @@ def translate(
         request_id: The upstream's name for the request, where it has answered.
     """
     found = error if isinstance(error, BackendError) else _of_client(error, partial)
-    said = found.message
-    if endpoint.api_key:
-        said = endpoint.api_key.hide(said)  # some upstreams repeat the key they refuse
-    found.message = f"{endpoint.model} at {endpoint.base_url}: {said}; {_advice(found)}"
+    found.message = f"{endpoint.model} at {endpoint.base_url}: {found.message}; {_advice(found)}"
     found.args = (found.message,)
     found.partial = found.partial or partial
     found.request_id = found.request_id or request_id

@@ -132,7 +132,7 @@ def _range(context: Context, *limits: Any) -> tuple[int, ...]:
         context.resolve_or_missing("range")
         raise GivenUp  # a variable of that name
     found = range(*limits)
-    return tuple(found) if len(found) < _STEPS else _none()
+    return tuple(found) if len(found) < _STEPS else _give_up()
 
 
 @jinja2.pass_context
@@ -148,13 +148,13 @@ def _join(context: Context, values: Any, d: Any = "", attribute: str | None = No
     if attribute is not None:
         if not attribute.isidentifier():
             raise GivenUp
-        values = [value[attribute] if type(value) is FrozenDict else _none() for value in values]
+        values = [value[attribute] if type(value) is FrozenDict else _give_up() for value in values]
     if len(d) * len(values) > MAX_SIZE:
         raise GivenUp
     return context.made(d.join(map(text, values)))
 
 
-def _none() -> Any:
+def _give_up() -> Any:
     raise GivenUp
 
 
@@ -214,13 +214,13 @@ def _length(value: Any) -> int:
 def _round(value: Any, precision: int = 0) -> Any:
     _expect(value, int, float)
     _expect(precision, int)
-    return jinja_filters.do_round(value, precision) if abs(precision) < 100 else _none()
+    return jinja_filters.do_round(value, precision) if abs(precision) < 100 else _give_up()
 
 
 def _int(value: Any) -> int:
     _expect(value, int, float, str)
-    found = jinja_filters.do_int(value) if type(value) is not str or len(value) < 20 else _none()
-    return found if -_MAX_NUMBER < found < _MAX_NUMBER else _none()
+    found = jinja_filters.do_int(value) if type(value) is not str or len(value) < 20 else _give_up()
+    return found if -_MAX_NUMBER < found < _MAX_NUMBER else _give_up()
 
 
 def _view(value: Any, name: str) -> Any:

@@ -27,7 +27,7 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.drive import Emit
-    from personakit.runner import SendsRequests
+    from personakit.runoptions import SendsRequests
 
 FOLDER = "recordings"
 FORMAT = 1

@@ -58,16 +58,15 @@ class Rounds:
         first = request
         for number in range(1, self.limit + 1):
             response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
-            if not response.tool_calls and not self._exchanged:
-                whole = self._whole(response, first)
-                return whole if self.read is None else self.read(whole)
-            self._count(response)
-            tools = {tool.name: tool for tool in (response.request or request).tools}
-            if not response.tool_calls or not tools:
+            if response.tool_calls or self._exchanged:
+                self._count(response)
+            offered = (response.request or request).tools if response.tool_calls else ()
+            if not offered:
                 whole = self._whole(response, first)
                 return whole if self.read is None else self.read(whole)
             if number == self.limit:
                 break
+            tools = {tool.name: tool for tool in offered}
             results = await self._call(response.tool_calls, tools)
             said = (
                 Message("tool", result.content, tool_call_id=result.call_id) for result in results

@@ -86,7 +86,7 @@ class Router:
         Raises:
             ConfigError: The provider is unknown, or no model is named.
         """
-        name, rest = (model, "") if model == EMBEDDED else split_model(model)
+        name, rest = _split(model)
         provider = self.provider(name)
         if not rest and not provider.default_model:
             raise ConfigError(f"model {model!r} names no model; write {name}/model")
@@ -94,8 +94,7 @@ class Router:
 
     def takes_schema(self, model: str) -> bool:
         """Tell whether a model's provider takes a JSON Schema; one that is unknown does."""
-        name = EMBEDDED if model == EMBEDDED else split_model(model)[0]
-        found = self.find_provider(name)
+        found = self.find_provider(_split(model)[0])
         return found is None or found.json_schema
 
     def endpoint(self, provider: Provider, model: str) -> Endpoint:
@@ -117,3 +116,8 @@ class Router:
                 f"such as https://example.com/v1; {found}"
             )
         return url
+
+
+def _split(model: str) -> tuple[str, str]:
+    """Return the names of a model's provider and of the model; the embedded one needs no name."""
+    return (model, "") if model == EMBEDDED else split_model(model)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from personakit import asking, deadline
 from personakit import parameters as rules
-from personakit.catalog import Catalog, Reference
+from personakit.catalog import Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
-from personakit.drive import Emit, Run, Stream, io
-from personakit.errors import ConfigError
+from personakit.connected import Connected
+from personakit.drive import Emit, Run, Stream
+from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.plugins import Bound
 from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
-from personakit.trace import Trace
+from personakit.runoptions import AS_GIVEN, Options, Prompt, SendsRequests
 from personakit.watch import Leaving, Nothing, Watch
 from personakit.whole import acomplete, complete
 
@@ -28,55 +29,9 @@ if TYPE_CHECKING:
     from personakit.conversation import Conversation, Setup
     from personakit.recorder import Recorder
     from personakit.runlog import RunLog
-    from personakit.tools import Tool
-
-Prompt = str | Request | None
-"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
 
 
-class Options(TypedDict, total=False):
-    """What every way of running a persona takes by name.
-
-    Attributes:
-        variables: As in `Runner.render`.
-        model: As in `Runner.render`.
-        parameters: As in `Runner.render`.
-        trace: A new `Trace`, which is filled with what each layer does.
-        max_rounds: How often the model may be called when it calls tools; default 10.
-        timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
-        deadline: Seconds that the whole run may take, tools, retries and waits included; default:
-            the config's, or 1800.
-        output: What the answer must be, before the persona's `output:`: a pydantic model, a
-            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
-            mapping. `Response.parsed` is the value.
-        attachments: What goes along with what the user says: paths and http(s) addresses of
-            images, PDFs and sound, bytes, or `Attachment` values.
-        tools: What the model may call, beside the persona's: functions or `Tool` values.
-        conversation: The conversation that the run is part of, for the run log.
-    """
-
-    variables: Mapping[str, Any] | None
-    model: str | None
-    parameters: Mapping[str, Any] | None
-    trace: Trace | None
-    max_rounds: int
-    timeout: float | None
-    deadline: float | None
-    output: Any
-    attachments: Iterable[Source]
-    tools: Iterable[Tool | Callable[..., Any]]
-    conversation: str | None
-
-
-class SendsRequests(Protocol):
-    """What a runner sends requests through: `personakit.testing` has one that needs no network."""
-
-    async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Return the answer; with `emit`, let its text out on the way."""
-        ...
-
-
-class Runner(Catalog):
+class Runner(Connected):
     """Finds, renders and runs personas. Safe to share between threads and tasks.
 
     Args:
@@ -86,6 +41,10 @@ class Runner(Catalog):
         backend: What sends the requests; None for the openai client.
         log: True to log runs in the user's run log, or a log of your own; None for what the config
             says, by default not to. With ``log: off`` in the config nothing is logged.
+
+    Raises:
+        ConfigError: The config is wrong, or a plugin cannot be used.
+        UsageError: `path` or `plugins` is no list.
     """
 
     def __init__(
@@ -97,13 +56,11 @@ class Runner(Catalog):
         backend: SendsRequests | None = None,
         log: RunLog | Recorder | bool | None = None,
     ) -> None:
-        super().__init__(config or Config.read(), tuple(map(Path, path)), tuple(plugins))
-        self._backend = backend
-        self._recorder: Recorder | None = None
-        if self.config.log.on and (self.config.log.python if log is None else log is not False):
-            from personakit.recorder import Recorder  # noqa: PLC0415
-
-            self._recorder = Recorder.of(log, self.config, self.router.keys.known)
+        for name, given in (("path", path), ("plugins", plugins)):
+            if isinstance(given, str | Path):
+                raise UsageError(f"{name} is a list, found {str(given)!r}; write {name}=[…]")
+        folders = tuple(map(Path, path))
+        super().__init__(config or Config.read(), folders, tuple(plugins), backend, log)
 
     # --- the way of the data -------------------------------------------------------------------
 
@@ -130,9 +87,14 @@ class Runner(Catalog):
             attachments: As in `Options`.
 
         Raises:
-            UsageError: The persona, the variables, the parameters, the output or an attachment is
-                wrong.
+            UsageError: The persona, the prompt, the variables, the parameters, the output or an
+                attachment is wrong.
         """
+        if prompt is not None and not isinstance(prompt, str):
+            raise UsageError(
+                f"a prompt is a text, found {type(prompt).__name__}; earlier messages go into a "
+                f"conversation (`Runner.conversation`) or a Request"
+            )
         found = persona if isinstance(persona, Persona) else self.load(persona)
         known = self.known(found)
         values = known.declared.values(variables or {})
@@ -185,10 +147,9 @@ class Runner(Catalog):
             other = self.load(who)
             if not how.get("model") and not other.model:
                 how = {**how, "model": given.model}
-            run = self._run(
-                other, self._ready(other, prompt, how), backend, how, without | {layer.plugin}
-            )
-            return await run(None)
+            how = asking.settled(other, how)
+            ready = self._ready(other, prompt, how)
+            return await self._run(other, ready, backend, how, without | {layer.plugin})(None)
 
         async def run(emit: Emit | None) -> Response:
             trace = options.get("trace")
@@ -199,9 +160,9 @@ class Runner(Catalog):
                     bound.tool, call, found, ToolCall, ToolResult, watch.skipped, aside, trace
                 )
 
-            limit = options.get("max_rounds", MAX_ROUNDS)
+            limit = options.get("max_rounds") or MAX_ROUNDS
             rounds = Rounds(around, around_tool, watch, watch.timings, limit, read)
-            text_out = watch.timed(emit) if emit is not None else None
+            text_out = None if emit is None else watch.timed(emit)
             token = deadline.begin(options.get("deadline") or self.config.deadline)
             try:
                 if not watch.wanted:
@@ -222,7 +183,7 @@ class Runner(Catalog):
     ) -> Response:
         """Send a request that has been through all plugins."""
         if found.tools:
-            _check_tools(found, request)
+            asking.check_tools(found, request)
         if "response_format" in request.parameters:
             request = asking.shaped(request, self.router)
         if not watch.wanted:
@@ -296,10 +257,10 @@ class Runner(Catalog):
         self, persona: Reference, prompt: Prompt, options: Options
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        if "output" in options:
+        if not options.keys() <= AS_GIVEN:
             options = asking.settled(found, options)
         request = self._ready(found, prompt, options)
-        run = functools.partial(self._run, found, request, self._backend or self._openai())
+        run = functools.partial(self._run, found, request, self._backend or self._connect())
         if self._recorder is None:
             return run(options)
         return self._recorder.around(found, request, options, run, self.hash)
@@ -333,7 +294,7 @@ class Runner(Catalog):
         self.bind(persona)
         return request.replace(model=self.router.default_model())
 
-    # --- tools and connections -------------------------------------------------------------------
+    # --- tools -----------------------------------------------------------------------------------
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
         """Run one tool call through the `tool` hooks of a persona's plugins.
@@ -363,46 +324,6 @@ class Runner(Catalog):
             return result
 
         return complete(run)
-
-    def _openai(self) -> SendsRequests:
-        return self._connect() if self._backend is None else self._backend
-
-    def _connect(self) -> SendsRequests:
-        from personakit.backend import Backend  # noqa: PLC0415
-        from personakit.clients import Clients  # noqa: PLC0415
-
-        # A second one would keep its connections to itself, and nobody would close them.
-        with self._lock:
-            if self._backend is None:
-                self._backend = Backend(self.router, Clients())
-            return self._backend
-
-    def close(self) -> None:
-        """Close the connections of the sync API, and the run log; a later run opens new ones."""
-        if self._recorder is not None:
-            self._recorder.close()
-        clients = getattr(self._backend, "clients", None)
-        if clients is not None:
-            clients.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop, and the run log."""
-        if self._recorder is not None:
-            await io(self._recorder.close)()
-        clients = getattr(self._backend, "clients", None)
-        if clients is not None:
-            await clients.aclose()
-
-
-def _check_tools(persona: Persona, request: Request) -> None:
-    """Check that every tool that a persona lists is there, now that all plugins had their turn."""
-    missing = set(persona.tools) - {tool.name for tool in request.tools}
-    if missing:
-        names = ", ".join(repr(name) for name in persona.tools if name in missing)
-        raise ConfigError(
-            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
-            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
-        )
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class _Tokens(Extension):
 class Environment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, charging what happens in it to the budget of the current render."""
 
-    intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Charge for an operator before it runs."""

@@ -7,12 +7,16 @@ variable of its own while something can fail.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 MASK = "***"
 SHORTEST = 4
 """Characters that a secret needs to be looked for in a text: a shorter one is in many a word."""
+_PART = 16
+"""Characters of a long secret that are hidden without the rest: a message may have been cut."""
 LONGEST = 8192
 """Characters that a key may have: servers refuse longer headers."""
 
@@ -106,14 +110,25 @@ class Secret:
         """Return a text with ``***`` in place of this secret, however it is written there.
 
         Found are the secret as it is, escaped as in JSON or a Python literal, percent-encoded, and
-        base64 of anything that holds it. One of fewer than `SHORTEST` characters is not looked for.
+        base64 of anything that holds it; and of a long one its beginning, where a text was cut. One
+        of fewer than `SHORTEST` characters is not looked for.
         """
         if len(self.__value) < SHORTEST:
             return text
         for form in self.__forms():
             if form in text:
                 text = text.replace(form, MASK)
+        if len(self.__value) > _PART and self.__value[:_PART] in text:
+            text = self.__beginnings(text)
         return text
+
+    def __beginnings(self, text: str) -> str:
+        first, *rest = text.split(self.__value[:_PART])
+        found = [first]
+        for part in rest:
+            same = map(operator.eq, part, self.__value[_PART:])
+            found += [MASK, part[len(list(itertools.takewhile(bool, same))) :]]
+        return "".join(found)
 
     def __forms(self) -> Iterator[str]:
         import base64  # noqa: PLC0415

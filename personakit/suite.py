@@ -18,7 +18,8 @@ from personakit.expectations import Test
 from personakit.frozen import thaw
 from personakit.persona import Persona
 from personakit.recordings import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
-from personakit.runner import Runner, SendsRequests
+from personakit.runner import Runner
+from personakit.runoptions import SendsRequests
 
 JUDGE = "judge"
 UNRECORDED = "recording"

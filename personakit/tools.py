@@ -6,6 +6,7 @@ import contextvars
 import inspect
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -101,16 +102,17 @@ class Tool:
             checked = given if self.check is None else self.check(given)
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
+        seconds, begun = deadline.shorter(self.timeout), time.monotonic()
         try:
-            seconds = deadline.shorter(self.timeout)
             result = await _within(seconds, self.function, checked)
             return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        except TimeoutError as error:
-            said = f"it did not end within {seconds:.3g} s" if seconds else str(error)
-            raise ToolFailed(said) from error
         except Blocked:
             raise
         except (Exception, SystemExit) as error:
+            # One that the function raises before its time is over is its own.
+            over = seconds is not None and time.monotonic() - begun > 0.99 * seconds
+            if over and isinstance(error, TimeoutError):
+                raise ToolFailed(f"it did not end within {seconds:.3g} s") from error
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -13,8 +13,6 @@ from personakit.filters import Undefined
 from personakit.frozen import FrozenDict
 from personakit.plain import GivenUp, calculable
 
-_BINOPS = frozenset(["+", "-", "*", "/", "//", "%", "**"])
-
 
 class _Code(CodeGenerator):
     """Writes code that calls no function for what is usual.
@@ -57,7 +55,7 @@ class _Code(CodeGenerator):
 class Environment(ImmutableSandboxedEnvironment):
     """The sandbox, for plain values."""
 
-    intercepted_binops = _BINOPS
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     code_generator_class = _Code
     text = staticmethod(plain.text)
     mapping = FrozenDict

@@ -49,10 +49,8 @@ class Watch:
         self._clock = time.perf_counter()
         self._first_text: float | None = None
 
-    def timed(self, emit: Emit | None) -> Emit | None:
+    def timed(self, emit: Emit) -> Emit:
         """Return an `emit` that notes when the first text goes out."""
-        if emit is None:
-            return None
 
         def noted(text: str) -> Awaitable[None]:
             if self._first_text is None:

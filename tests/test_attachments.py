@@ -255,3 +255,19 @@ def test_a_run_without_attachments_does_not_load_them(tmp_path: Path) -> None:
         cwd=tmp_path, env={**environ, "PERSONAKIT_PLUGINS": ""},
     )  # fmt: skip
     assert done.stdout == "[]\n[]\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"type": "image_url"}, "image_url"),
+        ({"type": "image_url", "image_url": "x"}, "image_url"),
+        ({"type": "input_audio"}, "input_audio"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA"}}, "unknown sound, 3 bytes"),
+        ({"type": "file"}, "file"),
+        ({"type": "file", "file": {"file_id": "file-1"}}, "a file, file-1"),
+        ({"type": "video"}, "video"),
+    ],
+)
+def test_a_part_that_somebody_wrote_by_hand_is_described(part: dict[str, Any], said: str) -> None:
+    assert describe(part) == said

@@ -7,7 +7,7 @@ import json
 import pickle
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -287,6 +287,27 @@ def test_tool_calls(mode: str) -> None:
     assert response.raw["choices"][0]["message"]["tool_calls"][0]["id"] == "c1"
 
 
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+def test_arguments_of_a_tool_call_may_be_cut_anywhere(mode: str) -> None:
+    said = json.dumps("😀")[1:-1]
+    parts = [call(0, id="c", name="add")]
+    # What json.dumps writes for a half is a half again.
+    parts += [call(0, arguments=json.loads(f'"{half}"')) for half in (said[:6], said[6:])]
+    answer = b"".join(parts) + chunk(reason="tool_calls") + DONE
+    with serving(Reply(answer, headers=EVENTS)) as (running, _):
+        response = in_mode(mode, running, WHO)
+    assert response.tool_calls == (ToolCall("c", "add", "😀"),)
+
+
+@in_modes
+def test_arguments_of_a_tool_call_count_in_what_an_answer_may_have(mode: str) -> None:
+    many = [call(n % 2, arguments="x" * 2**20) for n in range(17)]
+    calls = [{"id": "c", "function": {"name": "a", "arguments": "x" * 2**20}}] * 17
+    streamed = Reply(b"".join(many) + STOP, headers=EVENTS)
+    answer = streamed if "stream" in mode else whole({"tool_calls": calls})
+    fails(mode, InvalidAnswer, answer, match="answer is larger than 16 MiB")
+
+
 @in_modes
 def test_a_refusal_is_the_answer_s_text(mode: str) -> None:
     streamed = chunk({"refusal": "I can"}) + chunk({"refusal": "not."}) + STOP
@@ -544,6 +565,20 @@ def test_a_key_that_the_upstream_repeats_is_not_shown(mode: str) -> None:
     body = b'{"error": {"message": "Incorrect API key provided: test-key."}}'
     error, _ = fails(mode, AuthenticationFailed, Reply(body, 401), match="key provided: ***.")
     assert "test-key" not in str(error) + repr(error)
+
+
+@in_modes
+@pytest.mark.parametrize("length", [0, 40, 480])
+def test_a_key_that_a_message_cuts_is_not_shown(mode: str, length: int) -> None:
+    key = "sk-" + "0123456789abcdef" * 3
+    said = f"{'x' * length}{key}"
+    for body in (json.dumps({"error": {"message": said}}), json.dumps(said), said):
+        with Server([Reply(body.encode())]) as server:
+            mine = Provider("mine", server.base_url, api_key=key)
+            config = Config(providers={"mine": mine}, model="mine/m")
+            with closing(Runner(config, plugins=[once])) as running:
+                error, _ = failure(mode, running)
+        assert key[:16] not in str(error) + repr(error)
 
 
 @in_modes

@@ -508,26 +508,40 @@ def test_every_message_survives_a_file(tmp_path_factory: Any, messages: list[Mes
     assert transcript.read(file).messages == tuple(messages)
 
 
+# --- attachments ----------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_an_attachment_is_sent_once_and_stays_in_the_history(mode: str) -> None:
-    running, upstream = runner(["A cat.", "Grey."])
-    conversation = running.conversation(CHEF)
-    prepared = conversation.prepare("Look!", attachments=[PNG])
-    say(conversation, mode, "Look!", attachments=[PNG])
+@pytest.mark.parametrize("prompt", ["Look!", Message("user", "Look!"), None])
+def test_an_attachment_goes_along_once_and_is_kept(mode: str, prompt: Any) -> None:
+    bare = Persona.parse("name: bare\nsystem: Act.")
+    conversation, upstream = talk(["I see.", "Yes."], persona=bare)
+    prepared = conversation.prepare(prompt, attachments=[PNG])
+    say(conversation, mode, prompt, attachments=[PNG])
     assert upstream.requests[0].messages == prepared.messages
-    looked = upstream.requests[0].messages[-1]
-    assert isinstance(looked.content, tuple)
-    assert [part["type"] for part in looked.content] == ["text", "image_url"]
-    say(conversation, mode, "Its colour?")
-    assert upstream.requests[1].messages[len(HEAD)] == looked
+    assert [len(message.parts) for message in prepared.messages] == [0, 1]
+    assert [len(message.parts) for message in conversation.messages] == [1, 0]
+    say(conversation, mode, "Still?", attachments=[])
+    assert [len(message.parts) for message in upstream.requests[1].messages] == [0, 1, 0, 0]
 
 
-def test_no_attachments_are_nothing_to_say() -> None:
-    running, upstream = runner(["Hello.", "Again."])
-    conversation = running.conversation(Persona.parse("name: a\nsystem: You begin."))
+def test_an_empty_list_of_attachments_says_nothing() -> None:
+    conversation, upstream = talk(["Hello.", "Again."], persona=Persona.parse("system: You begin."))
     conversation.run(attachments=[])
     assert [m.role for m in conversation.messages] == ["assistant"]
     with pytest.raises(UsageError, match="nothing to say"):
         conversation.run(attachments=iter([]))
+    with pytest.raises(UsageError, match="attachments is a list"):
+        conversation.run("Look!", attachments="cat.png")
     conversation.run(attachments=iter([PNG]))
     assert [m.role for m in upstream.requests[-1].messages] == ["system", "assistant", "user"]
+
+
+def test_an_attachment_without_a_text_is_not_put_into_the_personas_own_messages() -> None:
+    begins = Persona.parse("system: x\nmessages: [{user: Ask me something.}]")
+    conversation, _ = talk(["A question."], persona=begins)
+    conversation.run(attachments=[PNG])
+    assert [(m.role, m.text, len(m.parts)) for m in conversation.messages] == [
+        ("user", "", 1),
+        ("assistant", "A question.", 0),
+    ]

@@ -201,6 +201,22 @@ def test_a_slow_tool_is_given_up(mode: str) -> None:
 
 
 @in_modes
+@pytest.mark.parametrize("limit", [None, 30])
+def test_a_timeout_inside_a_tool_is_told_as_what_it_is(mode: str, limit: float | None) -> None:
+    def ask_database() -> None:
+        raise TimeoutError("the database is silent")
+
+    async def ask_later() -> None:
+        ask_database()
+
+    running, upstream = runner([calls(("ask_database", {}), ("ask_later", {})), "Sorry."])
+    tools = [Tool.of(function, timeout=limit) for function in (ask_database, ask_later)]
+    in_mode(mode, running, persona("x"), "Hi", tools=tools)
+    said = [message.text for message in upstream.requests[1].messages[-2:]]
+    assert said == ["error: TimeoutError: the database is silent"] * 2
+
+
+@in_modes
 def test_tool_hooks_stand_around_every_call(mode: str) -> None:
     class Doubles:
         @hookimpl

@@ -347,3 +347,53 @@ def test_the_functions_of_the_package_use_one_runner(
         assert len(server.requests) == 4
         personakit.runner.default_runner().close()
         personakit.runner.default_runner.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"varialbes": {}}, "no option 'varialbes'; did you mean 'variables'?"),
+        ({"temperature": 1}, r"no option 'temperature'; there are: variables, model, .* go into "),
+        ({"max_rounds": 0}, "max_rounds is 0; give a whole number greater than 0"),
+        ({"max_rounds": 1.5}, "max_rounds is 1.5; give a whole number"),
+        ({"timeout": -1}, "timeout is -1; give a number of seconds greater than 0"),
+        ({"deadline": 0}, "deadline is 0; give a number of seconds greater than 0"),
+        ({"deadline": float("nan")}, "deadline is nan"),
+        ({"deadline": "5"}, "deadline is '5'"),
+    ],
+)
+def test_an_option_that_is_wrong_is_told_before_anything_is_sent(
+    options: dict[str, Any], said: str
+) -> None:
+    running, upstream = runner(["never"])
+    for start in (running.run, running.stream, running.prepare):
+        with pytest.raises(UsageError, match=said):
+            start(persona("x"), "Hi", **options)
+    assert not upstream.requests
+
+
+def test_an_option_that_is_none_is_left_to_the_default() -> None:
+    running, _ = runner(["Hi."])
+    options: dict[str, Any] = {"timeout": None, "deadline": None, "max_rounds": None}
+    assert running.run(persona("x"), "Hi", **options).text == "Hi."
+
+
+def test_an_option_of_a_conversation_that_is_unknown_is_told() -> None:
+    running, _ = runner([])
+    setup: dict[str, Any] = {"variable": {}}
+    with pytest.raises(UsageError, match="no option 'variable'; did you mean 'variables'"):
+        running.conversation(persona("x"), **setup)
+
+
+@pytest.mark.parametrize("prompt", [["Hi"], [{"role": "user", "content": "Hi"}], 5, b"Hi"])
+def test_a_prompt_that_is_no_text_is_told(prompt: Any) -> None:
+    running, _ = runner([])
+    with pytest.raises(UsageError, match=f"a prompt is a text, found {type(prompt).__name__};"):
+        running.run(persona("x"), prompt)
+
+
+def test_one_folder_or_plugin_that_is_no_list_is_told() -> None:
+    with pytest.raises(UsageError, match=r"path is a list, found 'personas'; write path=\[…\]"):
+        Runner(Config(), path="personas")
+    with pytest.raises(UsageError, match="plugins is a list, found 'cache'"):
+        Runner(Config(), plugins="cache")

@@ -133,6 +133,15 @@ def test_a_secret_is_found_however_it_is_written(
     assert key not in hidden
 
 
+@given(st.integers(16, len(CANARY)), st.text("xyz ", max_size=9), st.integers(1, 3))
+def test_the_beginning_of_a_long_secret_is_found_where_it_was_cut(
+    length: int, after: str, times: int
+) -> None:
+    cut = f"|{CANARY[:length]}{after}"
+    assert Secret(CANARY).hide(cut * times) == f"|***{after}" * times
+    assert Secret(CANARY).hide(CANARY[:15]) == CANARY[:15]
+
+
 @given(st.text(), st.text("xyz", min_size=1))
 def test_a_text_without_the_secret_stays(text: str, key: str) -> None:
     if key not in text:

@@ -1,0 +1,96 @@
+"""What a run is given: a prompt, options, and what sends its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from personakit.drive import Emit
+from personakit.errors import UsageError, did_you_mean
+from personakit.messages import Request, Response
+
+if TYPE_CHECKING:
+    from personakit.attachments import Source
+    from personakit.tools import Tool
+    from personakit.trace import Trace
+
+Prompt = str | Request | None
+"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
+
+
+class Options(TypedDict, total=False):
+    """What every way of running a persona takes by name.
+
+    Attributes:
+        variables: As in `Runner.render`.
+        model: As in `Runner.render`.
+        parameters: As in `Runner.render`.
+        trace: A new `Trace`, which is filled with what each layer does.
+        max_rounds: How often the model may be called when it calls tools; default 10.
+        timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
+        deadline: Seconds that the whole run may take, tools, retries and waits included; default:
+            the config's, or 1800.
+        output: What the answer must be, before the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
+            mapping. `Response.parsed` is the value.
+        attachments: What goes along with what the user says: paths and http(s) addresses of
+            images, PDFs and sound, bytes, or `Attachment` values.
+        tools: What the model may call, beside the persona's: functions or `Tool` values.
+        conversation: The conversation that the run is part of, for the run log.
+    """
+
+    variables: Mapping[str, Any] | None
+    model: str | None
+    parameters: Mapping[str, Any] | None
+    trace: Trace | None
+    max_rounds: int | None
+    timeout: float | None
+    deadline: float | None
+    output: Any
+    attachments: Iterable[Source]
+    tools: Iterable[Tool | Callable[..., Any]]
+    conversation: str | None
+
+
+AS_GIVEN = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline", "output"}
+"""The options that `check` has nothing to say of; most runs have no others."""
+
+
+class SendsRequests(Protocol):
+    """What a runner sends requests through: `personakit.testing` has one that needs no network."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Return the answer; with `emit`, let its text out on the way."""
+        ...
+
+
+def check_names(given: Iterable[str], known: type) -> None:
+    """Check that options are among those that a TypedDict declares.
+
+    Raises:
+        UsageError: One is not.
+    """
+    names = known.__annotations__
+    for name in given:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; there are: {', '.join(names)}"
+            raise UsageError(
+                f"no option {name!r}{hint} (those of the model, such as temperature, go into "
+                f"parameters={{…}})"
+            )
+
+
+def check(options: Options) -> None:
+    """Check the options of a run.
+
+    Raises:
+        UsageError: One is unknown, or is no number that can be.
+    """
+    check_names(options, Options)
+    rounds: Any = options.get("max_rounds")
+    if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
+        raise UsageError(f"max_rounds is {rounds!r}; give a whole number greater than 0")
+    for name in ("timeout", "deadline"):
+        value: Any = options.get(name)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise UsageError(f"{name} is {value!r}; give a number of seconds greater than 0")
