@@ -10,7 +10,7 @@ import click
 from personakit.cli import common, continuing
 from personakit.cli.keyfile import key_option, use_key
 from personakit.cli.render import request_json, show_request
-from personakit.errors import BackendError, PluginError, RunError, UsageError
+from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
     from personakit.messages import Response
@@ -159,15 +159,18 @@ def _stream(
     runner: Runner | continuing.Next, persona: Any, text: str | None, request: dict[str, Any]
 ) -> Response:
     """Print text as it arrives; what was printed always ends with a line end."""
-    last = ""
+    last, nothing = "", False
     try:
         with runner.stream(persona, text, **request) as pieces:
             for piece in pieces:
                 common.print_answer(piece, end="")
                 last = piece or last
             return pieces.response
+    except PersonakitError:
+        nothing = not last
+        raise
     finally:
-        if not last.endswith("\n"):
+        if not nothing and not last.endswith("\n"):
             click.echo()
 
 
@@ -180,7 +183,7 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
         return
     if machine:  # whatever reads JSON from standard output gets no other text
         click.echo(common.printable(received), err=True)
-    elif not sys.stdout.isatty():
+    else:
         common.print_answer(received)
 
 
