@@ -55,6 +55,10 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
         ("/x", "no provider ''"),
         ("openai/", "names no model; write openai/model"),
         ("local", "no provider 'local'"),
+        (
+            "anthropic",
+            "'anthropic' is the name of a provider; write anthropic/ and the model's name",
+        ),
     ],
 )
 def test_a_model_that_nobody_runs(model: str, message: str) -> None:
