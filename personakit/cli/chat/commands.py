@@ -71,6 +71,8 @@ def perform(chat: Chat, line: str) -> Said:
             f"there is no command '/{name}'{hint}; to say something that begins with a slash, "
             f"begin with two"
         )
+    if rest.strip() and not command.argument:
+        raise UsageError(f"/{name} takes nothing after it, found {rest.strip()!r}")
     return command.run(chat, rest.strip())
 
 
@@ -186,7 +188,10 @@ def _undo(chat: Chat, rest: str) -> None:
 
 
 def _retry(chat: Chat, rest: str) -> Said:
-    said = chat.conversation.undo()
+    try:
+        said = chat.conversation.undo()
+    except UsageError:
+        raise UsageError("there is nothing to say again: nothing was said yet") from None
     chat.say(f"again: {_short(said)}")
     return said
 
