@@ -130,7 +130,7 @@ def show(as_json: bool) -> None:
     else:
         cells = [(r.provider, r.source, r.place, "yes" if r.used else "no") for r in rows]
         common.table(("provider", "from", "place", "used"), cells)
-        if not rows:
+        if not rows and not fault:
             click.echo("no provider has a key; `personakit keys set PROVIDER` keeps one", err=True)
     if fault:
         raise ConfigError(fault)
