@@ -660,7 +660,7 @@ def device(path: Path) -> None:
     ("spoil", "message"),
     [
         (garbage, "is damaged (file is not a database); `personakit log repair` keeps"),
-        (folder, "unable to open database file; PERSONAKIT_LOG names another file"),
+        (folder, "is a folder: unable to open database file; PERSONAKIT_LOG names another file"),
         (below_a_file, "PERSONAKIT_LOG names another file, and `log: off`"),
         (newer, "was written by a newer personakit (its version is 99, the newest known here is"),
         (somebody_elses, "is another program's database; name another file"),
