@@ -64,6 +64,7 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     found = json.loads(run("log", "search", "lyon", "hello", "--json").stdout)
     assert found == [{**row, "excerpt": "Hello from Lyon."}]
     assert json.loads(run("log", "export").stdout) == row
+    assert "attempts" not in run("log", "show").stdout  # one is what is expected
     stats = json.loads(run("log", "stats", "--json").stdout)
     assert stats["path"] == str(path(run))
     assert [one["name"] for one in stats["persona"]] == ["ann"]
