@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personakit import parameters, transcript
 from personakit.cli import common
+from personakit.cli.limits import Limits
 from personakit.conversation import Conversation, Said
 from personakit.errors import UsageError, did_you_mean
 from personakit.values import Declared
@@ -29,11 +30,13 @@ class Chat:
         runner: What runs the turns.
         conversation: What was said so far.
         say: Tells the user something in a line.
+        limits: How long a turn may take.
     """
 
     runner: Runner
     conversation: Conversation
     say: Callable[[str], None]
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def model(self) -> str:
