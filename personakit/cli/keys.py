@@ -109,7 +109,7 @@ def _note_first(router: Router, provider: Provider) -> None:
         click.echo(f"note: {first} goes first", err=True)
 
 
-@command.command("list")
+@command.command("list", short_help="List who has a key, and from where.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
     """List the providers that have a key, and where it comes from; no key is shown."""
