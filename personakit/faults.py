@@ -77,7 +77,7 @@ def translate(
     said = found.message
     if endpoint.api_key:
         said = endpoint.api_key.hide(said)  # some upstreams repeat the key they refuse
-    found.message = f"{endpoint.model} at {endpoint.base_url}: {said}; {_advice(found)}"
+    found.message = f"{endpoint.model} at {endpoint.shown}: {said}; {_advice(found)}"
     found.args = (found.message,)
     found.partial = found.partial or partial
     found.request_id = found.request_id or request_id

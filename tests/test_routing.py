@@ -66,6 +66,18 @@ def test_a_model_that_nobody_runs(model: str, message: str) -> None:
         router().find_model(model)
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://example.com/v1", "https://example.com/v1"),
+        ("https://ann:pass@example.com:8/v1?key=x#y", "https://example.com:8/v1"),
+        ("https://a@b:pass@example.com/@cf/v1", "https://example.com/@cf/v1"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(address: str, shown: str) -> None:
+    assert Endpoint(address, None, "m").shown == shown
+
+
 def endpoint(name: str, environ: Mapping[str, str], **contributed: Any) -> Endpoint:
     made = router(environ, **contributed)
     return made.endpoint(made.provider(name), "m")
