@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, UsageError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.routing import Router
@@ -81,3 +82,15 @@ def shaped(request: Request, router: Router) -> Request:
     from personakit.output import instructed  # noqa: PLC0415
 
     return instructed(request)
+
+
+def check_limits(timeout: object, deadline: object) -> None:
+    """Check the limits of a run.
+
+    Raises:
+        UsageError: One is no number of seconds above 0.
+    """
+    for name, value in (("timeout", timeout), ("deadline", deadline)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 < value < math.inf):  # type: ignore[operator]
+            raise UsageError(f"{name}: expected a number of seconds above 0, found {value!r}")

@@ -321,6 +321,8 @@ class Runner(Catalog):
                 output=options.get("output"),
                 attachments=options.get("attachments", ()),
             )
+        if options.get("timeout") is not None or options.get("deadline") is not None:
+            asking.check_limits(options.get("timeout"), options.get("deadline"))
         timeout = options.get("timeout") or request.timeout or self.config.timeout
         if timeout != request.timeout:
             request = request.replace(timeout=timeout)

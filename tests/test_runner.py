@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -347,3 +348,12 @@ def test_the_functions_of_the_package_use_one_runner(
         assert len(server.requests) == 4
         personakit.runner.default_runner().close()
         personakit.runner.default_runner.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["timeout", "deadline"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "60", True])
+def test_a_limit_that_is_no_number_of_seconds(name: str, value: Any) -> None:
+    running, upstream = runner()
+    with pytest.raises(UsageError, match=f"{name}: expected a number of seconds above 0"):
+        running.run(persona(), "Hi!", **{name: value})
+    assert upstream.requests == []
