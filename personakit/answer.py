@@ -181,7 +181,9 @@ def _object(body: bytes) -> Mapping[str, Any]:
 def _choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise InvalidAnswer(f"the answer has no choices; its keys are {', '.join(data)[:200]}")
+        keys = f"its keys are {', '.join(data)[:200]}"
+        found = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
+        raise InvalidAnswer(f"the answer has no choices; {found}")
     return _mapping(choices[0])
 
 

@@ -299,4 +299,8 @@ def _explained(path: Path, error: Exception) -> str:
     other = "PERSONAKIT_LOG names another file, and `log: off` in the config turns it off"
     if isinstance(error, OSError):
         return f"{path}: {error.strerror or error}; {other}"
+    if path.is_dir():
+        return f"{path} is a folder: {error}; {other}"
+    if not os.access(path.parent, os.W_OK):
+        return f"{path}: its folder cannot be written: {error}; {other}"
     return f"{path}: {error}; {other}"

@@ -76,7 +76,7 @@ def translate(
         request_id: The upstream's name for the request, where it has answered.
     """
     found = error if isinstance(error, BackendError) else _of_client(error, partial)
-    found.message = f"{endpoint.model} at {endpoint.base_url}: {found.message}; {_advice(found)}"
+    found.message = f"{endpoint.model} at {endpoint.shown}: {found.message}; {_advice(found)}"
     found.args = (found.message,)
     found.partial = found.partial or partial
     found.request_id = found.request_id or request_id

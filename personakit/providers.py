@@ -38,6 +38,11 @@ class Endpoint:
         if self.api_key is not None:
             object.__setattr__(self, "api_key", Secret(self.api_key))
 
+    @property
+    def shown(self) -> str:
+        """The address without what may be secret in it: user, password, query and fragment."""
+        return re.sub(r"^(\w+://)[^/]*@", r"\1", re.split("[?#]", self.base_url)[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:

@@ -20,6 +20,7 @@ from typing import Any
 from personakit.config import Config
 from personakit.database import WAIT, LogError
 from personakit.drive import Emit, in_sync
+from personakit.errors import UsageError
 from personakit.messages import Request, Response
 from personakit.noted import Noted
 from personakit.persona import Persona
@@ -81,10 +82,16 @@ class Recorder:
         config: Config,
         secrets: Callable[[], Iterable[Secret]],
     ) -> Recorder:
-        """Return what writes into a log, or into the user's."""
+        """Return what writes into a log, or into the user's.
+
+        Raises:
+            UsageError: It is something else, such as a path.
+        """
         if isinstance(log, Recorder):
             log.secrets = log.secrets or secrets
             return log
+        if not isinstance(log, RunLog | bool | None):
+            raise UsageError(f"log: expected True, False or a RunLog(path), found {log!r}")
         return cls(log if isinstance(log, RunLog) else RunLog.of(config), secrets)
 
     def around(

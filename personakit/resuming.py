@@ -50,7 +50,9 @@ def resume(
         UsageError: There is none, there is no log, or the persona cannot be found.
     """
     if not runner.config.log.on:
-        raise UsageError("there is no conversation to go on with: the log is off (`log: off`)")
+        raise UsageError(
+            "there is no conversation to go on with: the log is off (`log: off`, or PERSONAKIT_LOG)"
+        )
     identity, rows = _find(RunLog.of(runner.config), name)
     spoken = next((row for row in reversed(rows) if _spoke(row)), None)
     # Not one that failed: perhaps its model was wrong.

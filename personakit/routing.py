@@ -90,6 +90,10 @@ class Router:
         provider = self.provider(name)
         if not rest and not provider.default_model:
             raise ConfigError(f"model {model!r} names no model; write {name}/model")
+        if rest == model and model in self.config.providers:
+            raise ConfigError(
+                f"model {model!r} is the name of a provider; write {model}/ and the model's name"
+            )
         return provider, rest or provider.default_model
 
     def takes_schema(self, model: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from personakit.checks import is_type
 from personakit.drive import Emit
 from personakit.errors import UsageError, did_you_mean
 from personakit.messages import Request, Response
@@ -92,5 +94,5 @@ def check(options: Options) -> None:
         raise UsageError(f"max_rounds is {rounds!r}; give a whole number greater than 0")
     for name in ("timeout", "deadline"):
         value: Any = options.get(name)
-        if value is not None and not (isinstance(value, int | float) and value > 0):
+        if value is not None and not (is_type(value, "number") and 0 < value < math.inf):
             raise UsageError(f"{name} is {value!r}; give a number of seconds greater than 0")

@@ -190,7 +190,7 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(shell: Any) -> None:
             slow.say("one")
             session.until("one")
             session.press("\x03")
-            session.until("stopped; what was said stays")
+            session.until("stopped; what had arrived stays")
             session.until("2 messages")
             for _ in range(500):
                 slow.say("nobody listens " * 100)
@@ -465,7 +465,10 @@ WRONG = {
     "/set temperature=9": "9 is not from 0 to 2",
     "/set zzz=1": "there are: cook, frequency_penalty",
     "/undo": "nothing to take back",
-    "/retry": "nothing to take back",
+    "/retry": "nothing to say again",
+    "/undo 2": "/undo takes nothing after it, found '2'",
+    "/reset all": "/reset takes nothing after it, found 'all'",
+    "/quit now": "/quit takes nothing after it, found 'now'",
     "/save": "/save takes the name of a file",
     "/save who.yaml": "who.yaml is there already",
     "/save no/x.json": "cannot be written",
@@ -481,6 +484,25 @@ def test_a_command_that_cannot_be_done_is_said_and_the_chat_goes_on(shell: Any) 
     assert done.stderr.count("Error: ") == len(WRONG)
     assert (done.returncode, done.stdout) == (1, "Fine.\n")
     assert "system: You are" in (shell.folder / "who.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("limit", ["--timeout", "--deadline"])
+def test_a_turn_has_the_limits_that_run_has(limit: str, shell: Any) -> None:
+    with Server([]) as server:
+        slow = Slow(server)
+        server.answers = [slow.reply()]
+        done = pipe(shell, server, "Hi", args=(limit, "0.5"))
+        slow.say(None)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Error: test-model at " in done.stderr
+    assert "`timeout` and `deadline`" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "soon", "nan", "inf", "-1"])
+def test_a_limit_that_is_none(value: str, shell: Any) -> None:
+    done = shell("chat", "who.yaml", *MODEL, "--deadline", value)
+    assert done.returncode == 2
+    assert f"'--deadline': expected a number of seconds above 0, found '{value}'" in done.stderr
 
 
 def test_variables_that_another_persona_does_not_take_are_left_out_and_named(shell: Any) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.testing import Server
+from personakit.testing import Reply, Server
 
 
 @dataclass
@@ -288,6 +288,29 @@ def test_on_a_terminal_an_answer_streams_and_cannot_steer_it(cli: Cli) -> None:
         assert process.wait(60) == 0
     assert server.requests[0].body["stream"] is True
     assert text == "safe \\x1b[2J text\r\n"
+
+
+def test_a_stream_that_fails_before_its_first_text_prints_nothing(cli: Cli) -> None:
+    with Server([Reply(b"{}", 404)]) as server:
+        done = cli("run", "chef", "Hi", "--stream", *MODEL, env=server.environ())
+    assert (done.code, done.out) == (1, "")
+    assert "status 404" in done.err
+
+
+def test_what_had_arrived_is_printed_on_a_terminal_without_streaming(cli: Cli) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "half"}}
+    with Server([{"id": "1", "model": "m", "choices": [choice]}]) as server:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            cli.args("run", "chef", "Hi", "--no-stream", *MODEL), stdin=subprocess.DEVNULL,
+            stdout=theirs, stderr=subprocess.DEVNULL, cwd=cli.folder,
+            env={**cli.env, **server.environ(), "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(theirs)
+        text = read_terminal(ours)
+        os.close(ours)
+        assert process.wait(60) == 1
+    assert text == "half\r\n"
 
 
 def test_completion_of_persona_names(cli: Cli) -> None:

@@ -300,7 +300,7 @@ def test_without_a_log_there_is_nothing_to_go_on_with(shell: Any) -> None:
         assert shell("run", "cook.yaml", "a", *MODEL, **env).returncode == 0
         done = shell("run", "-c", "b", **env)
     assert done.returncode == 2
-    assert "the log is off" in done.stderr
+    assert "the log is off (`log: off`, or PERSONAKIT_LOG)" in done.stderr
 
 
 def test_no_log_leaves_nothing_behind(shell: Any) -> None:

@@ -281,6 +281,7 @@ def test_a_broken_file_loses_nothing(keys: Keys, content: str) -> None:
         keys("keys", "set", "openai", place, stdin=CANARY, fails=broken)
     keys("keys", "rm", "openai", fails=broken)
     assert "openai\tenvironment" in keys("keys", "list", fails=broken, OPENAI_API_KEY=CANARY)
+    assert "no provider has a key" not in keys("keys", "list", fails=broken)
     assert keys.file.read_text() == content
     assert not keys.ring.exists()
     keys.file.chmod(0o644)

@@ -18,7 +18,7 @@ from personakit import Message, Request, Response, Runner, hookimpl
 from personakit.config import Config
 from personakit.rows import Row, new_id
 from personakit.runlog import RunLog
-from personakit.testing import Server, Upstream, persona
+from personakit.testing import Reply, Server, Upstream, persona
 
 KEY = "sk-canary-0123456789"
 
@@ -66,6 +66,7 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     found = json.loads(run("log", "search", "lyon", "hello", "--json").stdout)
     assert found == [{**row, "excerpt": "Hello from Lyon."}]
     assert json.loads(run("log", "export").stdout) == row
+    assert "attempts" not in run("log", "show").stdout  # one is what is expected
     stats = json.loads(run("log", "stats", "--json").stdout)
     assert stats["path"] == str(path(run))
     assert [one["name"] for one in stats["persona"]] == ["ann"]
@@ -102,6 +103,17 @@ def test_a_run_that_fails_is_logged_and_the_key_is_not(run: Any, server: Server)
     assert run("log", "list", "--ok").stdout == ""
     for file in path(run).parent.iterdir():
         assert b"canary" not in file.read_bytes()
+
+
+def test_what_is_secret_in_an_address_is_neither_said_nor_logged(run: Any, server: Server) -> None:
+    server.answers = [Reply(b"{}", status=400)]
+    address = server.base_url.replace("//", "//ann:canary@")
+    done = run("run", "ann", "Hi!", "--trace", OPENAI_BASE_URL=address)
+    assert done.returncode == 1
+    assert server.base_url in done.stderr
+    shown = run("log", "show").stdout + run("log", "export").stdout
+    assert server.base_url in shown
+    assert "canary" not in done.stderr + done.stdout + shown
 
 
 @pytest.mark.parametrize(

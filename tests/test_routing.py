@@ -55,11 +55,27 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
         ("/x", "no provider ''"),
         ("openai/", "names no model; write openai/model"),
         ("local", "no provider 'local'"),
+        (
+            "anthropic",
+            "'anthropic' is the name of a provider; write anthropic/ and the model's name",
+        ),
     ],
 )
 def test_a_model_that_nobody_runs(model: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         router().find_model(model)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://example.com/v1", "https://example.com/v1"),
+        ("https://ann:pass@example.com:8/v1?key=x#y", "https://example.com:8/v1"),
+        ("https://a@b:pass@example.com/@cf/v1", "https://example.com/@cf/v1"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(address: str, shown: str) -> None:
+    assert Endpoint(address, None, "m").shown == shown
 
 
 def endpoint(name: str, environ: Mapping[str, str], **contributed: Any) -> Endpoint:

@@ -39,7 +39,7 @@ from personakit import (
 )
 from personakit.database import Database, LogError
 from personakit.dbfile import networked
-from personakit.errors import BackendError, ConfigError, UpstreamUnavailable
+from personakit.errors import BackendError, ConfigError, UpstreamUnavailable, UsageError
 from personakit.frozen import freeze
 from personakit.logsettings import LogSettings
 from personakit.recorder import Recorder
@@ -733,7 +733,7 @@ def device(path: Path) -> None:
     ("spoil", "message"),
     [
         (garbage, "is damaged (file is not a database); `personakit log repair` keeps"),
-        (folder, "unable to open database file; PERSONAKIT_LOG names another file"),
+        (folder, "is a folder: unable to open database file; PERSONAKIT_LOG names another file"),
         (below_a_file, "PERSONAKIT_LOG names another file, and `log: off`"),
         (newer, "was written by a newer personakit (its version is 99, the newest known here is"),
         (somebody_elses, "is another program's database; name another file"),
@@ -862,3 +862,9 @@ def test_a_log_that_stays_locked_is_an_error_that_says_so(log: RunLog) -> None:
     assert caught.value.locked
     other.close()
     assert [row.text for row in log.find()] == ["before"]
+
+
+@pytest.mark.parametrize("log", ["runs.db", Path("runs.db"), 1])
+def test_a_log_that_is_none_is_not_taken_for_the_user_s(log: Any) -> None:
+    with pytest.raises(UsageError, match=r"log: expected True, False or a RunLog\(path\), found"):
+        Runner(Config(), log=log)

@@ -360,6 +360,8 @@ def test_the_functions_of_the_package_use_one_runner(
         ({"deadline": 0}, "deadline is 0; give a number of seconds greater than 0"),
         ({"deadline": float("nan")}, "deadline is nan"),
         ({"deadline": "5"}, "deadline is '5'"),
+        ({"deadline": True}, "deadline is True"),
+        ({"timeout": float("inf")}, "timeout is inf"),
     ],
 )
 def test_an_option_that_is_wrong_is_told_before_anything_is_sent(

@@ -109,7 +109,7 @@ def _note_first(router: Router, provider: Provider) -> None:
         click.echo(f"note: {first} goes first", err=True)
 
 
-@command.command("list")
+@command.command("list", short_help="List who has a key, and from where.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
     """List the providers that have a key, and where it comes from; no key is shown."""
@@ -130,7 +130,7 @@ def show(as_json: bool) -> None:
     else:
         cells = [(r.provider, r.source, r.place, "yes" if r.used else "no") for r in rows]
         common.table(("provider", "from", "place", "used"), cells)
-        if not rows:
+        if not rows and not fault:
             click.echo("no provider has a key; `personakit keys set PROVIDER` keeps one", err=True)
     if fault:
         raise ConfigError(fault)

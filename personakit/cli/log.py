@@ -97,14 +97,16 @@ def show(run: str, traced: bool, as_json: bool) -> None:
     common.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
 
 
-@command.command("search")
+@command.command("search", short_help="Find the runs in which words stand.")
 @click.argument("words", nargs=-1, required=True)
 @filters
 @click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True,
               help="How many.")  # fmt: skip
 @as_json
 def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) -> None:
-    """Find the runs in which all WORDS stand, in the prompt, the answer or a tool's result.
+    """Find the runs in which all WORDS stand.
+
+    They may stand in the prompt, the answer, a variable, a tool's call or result, or the error.
 
     A word that ends in `*` stands for all that begin so.
     """
@@ -121,7 +123,7 @@ def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) ->
         _nothing(log)
 
 
-@command.command("stats")
+@command.command("stats", short_help="Show figures: runs, failures, tokens, cost.")
 @click.option("--by", type=click.Choice(("persona", "model", "day")), default="persona",
               show_default=True, help="What the figures are for.")  # fmt: skip
 @filters
@@ -145,7 +147,7 @@ def stats(by: str, as_json: bool, **chosen: Any) -> None:
         _nothing(log)
 
 
-@command.command("rm")
+@command.command("rm", short_help="Remove runs for good.")
 @click.argument("runs", nargs=-1, type=RunId())
 @filters
 @click.option("--all", "everything", is_flag=True, help="All of them.")

@@ -101,7 +101,7 @@ def _show_step(step: Any, *, traced: bool) -> None:
     parts = [name, step["way"], f"{step['seconds'] * 1000:.1f} ms"]
     if step.get("sent"):
         parts.append(f"sent {step['sent']} times")
-    if step.get("attempts"):
+    if step.get("attempts", 1) > 1:
         parts.append(f"{step['attempts']} attempts")
     if step.get("error"):
         parts.append(step["error"].partition("\n")[0])

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from personakit.cli import common, continuing
+from personakit.cli import common, continuing, limits
 from personakit.cli.keyfile import key_option, use_key
 from personakit.cli.render import request_json, show_request
-from personakit.errors import BackendError, PluginError, RunError, UsageError
+from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
     from personakit.messages import Response
@@ -41,10 +41,7 @@ class Shown(NamedTuple):
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
 @click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
               "whether it held the answer, and the time it took.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="How long the model's side may stay silent. Default: 600.")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="How long the whole run may take. Default: 1800.")  # fmt: skip
+@limits.options
 @click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr.")
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
@@ -80,7 +77,7 @@ def command(
     runner: Runner | continuing.Next = (made := common.runner(log=not no_log))
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})
-    request = {name: options.pop(name) for name in ("timeout", "deadline")}
+    request: dict[str, Any] = {**limits.taken(options)}
     texts = [*prompt, *attach, options["file"] or ""]
     texts += [pair.partition("=")[2] for pair in options["pairs"]]
     if continuing.asked(options):
@@ -162,15 +159,18 @@ def _stream(
     runner: Runner | continuing.Next, persona: Any, text: str | None, request: dict[str, Any]
 ) -> Response:
     """Print text as it arrives; what was printed always ends with a line end."""
-    last = ""
+    last, nothing = "", False
     try:
         with runner.stream(persona, text, **request) as pieces:
             for piece in pieces:
                 common.print_answer(piece, end="")
                 last = piece or last
             return pieces.response
+    except PersonakitError:
+        nothing = not last
+        raise
     finally:
-        if not last.endswith("\n"):
+        if not nothing and not last.endswith("\n"):
             click.echo()
 
 
@@ -183,7 +183,7 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
         return
     if machine:  # whatever reads JSON from standard output gets no other text
         click.echo(common.printable(received), err=True)
-    elif not sys.stdout.isatty():
+    else:
         common.print_answer(received)
 
 

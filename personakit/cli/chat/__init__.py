@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common, continuing
+from personakit.cli import common, continuing, limits
 from personakit.cli.keyfile import OPTION, key_option, use_key
 from personakit.errors import UsageError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @continuing.options
 @common.choices
 @key_option
+@limits.options
 @click.option("--markdown/--no-markdown", default=True, help="Show answers as Markdown on a "
               "terminal, which is the default.")  # fmt: skip
 @click.option("--no-log", is_flag=True, help="Log no turn, and keep nothing of what is typed.")
@@ -52,13 +53,13 @@ def command(
         raise UsageError(
             f"standard input is taken by {read[0]}, so nothing can be said through it; name a file"
         )
-    runner = common.runner(log=not no_log)
+    runner, bounds = common.runner(log=not no_log), limits.taken(options)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
     else:
         talk = _new(runner, continuing.needed(persona), options)
     talk.notify = say
-    chat = Chat(runner, talk, say)
+    chat = Chat(runner, talk, say, bounds)
     # What is wrong from the start is said before anything is typed.
     silent = dataclasses.replace(talk.persona, prompt=None)
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)

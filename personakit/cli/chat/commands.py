@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personakit import parameters, transcript
 from personakit.cli import common
+from personakit.cli.limits import Limits
 from personakit.conversation import Conversation, Said
 from personakit.errors import UsageError, did_you_mean
 from personakit.values import Declared
@@ -29,11 +30,13 @@ class Chat:
         runner: What runs the turns.
         conversation: What was said so far.
         say: Tells the user something in a line.
+        limits: How long a turn may take.
     """
 
     runner: Runner
     conversation: Conversation
     say: Callable[[str], None]
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def model(self) -> str:
@@ -71,6 +74,8 @@ def perform(chat: Chat, line: str) -> Said:
             f"there is no command '/{name}'{hint}; to say something that begins with a slash, "
             f"begin with two"
         )
+    if rest.strip() and not command.argument:
+        raise UsageError(f"/{name} takes nothing after it, found {rest.strip()!r}")
     return command.run(chat, rest.strip())
 
 
@@ -186,7 +191,10 @@ def _undo(chat: Chat, rest: str) -> None:
 
 
 def _retry(chat: Chat, rest: str) -> Said:
-    said = chat.conversation.undo()
+    try:
+        said = chat.conversation.undo()
+    except UsageError:
+        raise UsageError("there is nothing to say again: nothing was said yet") from None
     chat.say(f"again: {_short(said)}")
     return said
 

@@ -45,7 +45,7 @@ def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
             except Leave:
                 return 0
             except KeyboardInterrupt:
-                chat.say("stopped; what was said stays. /retry asks again, /undo takes it back")
+                chat.say("stopped; what had arrived stays. /retry asks again, /undo takes it back")
             except (PersonakitError, OSError) as error:
                 _fail(error, chat)
 
@@ -55,7 +55,7 @@ def through_pipe(chat: Chat) -> int:
     failed = 0
     for line in _lines():
         try:
-            _turn(chat, line, lambda said: common.print_answer(chat.conversation.run(said).text))
+            _turn(chat, line, lambda said: _print(chat, said))
         except Leave:
             break
         except PersonakitError as error:
@@ -78,10 +78,15 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
             answer(said)
 
 
+def _print(chat: Chat, said: Said) -> None:
+    """Print an answer once it is there."""
+    common.print_answer(chat.conversation.run(said, **chat.limits).text)
+
+
 def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
     """Show an answer while it arrives."""
     talk = chat.conversation
-    with Screen() if markdown else Plain() as shown, talk.stream(said) as pieces:
+    with Screen() if markdown else Plain() as shown, talk.stream(said, **chat.limits) as pieces:
         talk.notify = shown.tell
         for piece in pieces:
             shown.feed(piece)
