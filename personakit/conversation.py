@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from personakit import transcript
+from personakit import asking, transcript
 from personakit.catalog import Reference
 from personakit.drive import Emit, Run, Stream
 from personakit.errors import BackendError, UsageError
@@ -139,7 +139,8 @@ class Conversation:
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
         request = head.replace(messages=(*head.messages, *history, *said.messages))
-        return self._runner.prepare(self._persona, request, **options)
+        rest: Options = {**options, "attachments": ()}
+        return self._runner.prepare(self._persona, request, **rest)
 
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
@@ -163,6 +164,7 @@ class Conversation:
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without what the user says, and with nothing but that."""
         persona, text = self._persona, prompt
+        attachments = options.get("attachments") or ()
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
         request = self._runner.render(
@@ -172,14 +174,16 @@ class Conversation:
             model=options.get("model") or self.model,
             parameters={**self.parameters, **(options.get("parameters") or {})},
             output=options.get("output"),
-            attachments=options.get("attachments", ()),
+            attachments=() if isinstance(prompt, Message) else attachments,
         )
-        speaks = text is not None or persona.prompt is not None or "attachments" in options
+        speaks = text is not None or persona.prompt is not None or bool(attachments)
         if not speaks and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         end = len(request.messages) - speaks
-        said = request.messages[end:] if not isinstance(prompt, Message) else (prompt,)
-        return request.replace(messages=request.messages[:end]), request.replace(messages=said)
+        head, said = request.messages[:end], request.replace(messages=request.messages[end:])
+        if isinstance(prompt, Message):
+            said = asking.attached(said.replace(messages=(prompt,)), attachments)
+        return request.replace(messages=head), said
 
     async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""
@@ -193,7 +197,8 @@ class Conversation:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
-                logged = {**options, "conversation": self.id}
+                # The attachments are in the request already.
+                logged = {**options, "attachments": (), "conversation": self.id}
                 return await self._start(persona, request, logged)(out.emit)
             except BackendError as error:
                 if out.text or not too_long(error):
