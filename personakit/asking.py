@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from personakit.errors import ConfigError
+from personakit.checks import is_type
+from personakit.errors import ConfigError, UsageError, did_you_mean
 from personakit.messages import Request, Response
+from personakit.parameters import ALLOWED
 from personakit.persona import Persona
 from personakit.routing import Router
 from personakit.tools import Tool
@@ -16,6 +18,30 @@ if TYPE_CHECKING:
     from personakit.output import Output
 
 T = TypeVar("T", bound=Mapping[str, Any])
+
+
+def check(options: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Refuse an option that is unknown, and a limit that is none.
+
+    Args:
+        options: What a run was given by name.
+        known: The names that there are.
+
+    Raises:
+        UsageError: One is wrong.
+    """
+    for name in options.keys() - known:
+        if name in ALLOWED:
+            raise UsageError(f"{name} is a parameter: write parameters={{{name!r}: …}}")
+        hint = did_you_mean(name, known) or f"; there are: {', '.join(sorted(known))}"
+        raise UsageError(f"there is no option {name!r}{hint}")
+    rounds = options.get("max_rounds", 1)
+    if not is_type(rounds, "integer") or rounds < 1:
+        raise UsageError(f"max_rounds is {rounds!r:.40}; give a whole number, 1 or more")
+    for name in ("timeout", "deadline"):
+        seconds = options.get(name)
+        if seconds is not None and not (is_type(seconds, "number") and seconds > 0):
+            raise UsageError(f"{name} is {seconds!r:.40}; give seconds, more than 0")
 
 
 def _wanted(persona: Persona, given: Any) -> Output | None:

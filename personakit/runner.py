@@ -305,6 +305,8 @@ class Runner(Catalog):
         return self._recorder.around(found, request, options, run, self.hash)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
+        if options:
+            asking.check(options, Options.__optional_keys__)
         if isinstance(prompt, Request):
             request = prompt
             if options.get("output") is not None:

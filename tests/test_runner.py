@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -347,3 +348,35 @@ def test_the_functions_of_the_package_use_one_runner(
         assert len(server.requests) == 4
         personakit.runner.default_runner().close()
         personakit.runner.default_runner.cache_clear()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"modle": "test/x"}, "there is no option 'modle'; did you mean 'model'?"),
+        ({"zzz": 1}, "there is no option 'zzz'; there are: attachments, "),
+        ({"temperature": 1}, "write parameters={'temperature': …}"),
+        ({"max_rounds": 0}, "max_rounds is 0; give a whole number, 1 or more"),
+        ({"max_rounds": "3"}, "max_rounds is '3'; give"),
+        ({"timeout": 0}, "timeout is 0; give seconds, more than 0"),
+        ({"deadline": -1}, "deadline is -1; give seconds, more than 0"),
+        ({"deadline": float("nan")}, "deadline is nan; give seconds"),
+        ({"deadline": "x"}, "deadline is 'x'; give seconds"),
+    ],
+)
+def test_an_option_that_is_wrong_is_refused_before_anything_is_sent(
+    mode: str, options: dict[str, Any], said: str
+) -> None:
+    running, upstream = runner()
+    with pytest.raises(UsageError, match=re.escape(said)):
+        in_mode(mode, running, persona(), "Hi", **options)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        running.prepare(persona(), "Hi", **cast("Any", options))
+    assert upstream.requests == []
+
+
+def test_a_conversation_refuses_what_it_cannot_be_made_with() -> None:
+    running, _ = runner()
+    with pytest.raises(UsageError, match="'modle'; did you mean 'model'"):
+        running.conversation(persona(), **cast("Any", {"modle": "test/x"}))
