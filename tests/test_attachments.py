@@ -257,6 +257,27 @@ def test_a_run_without_attachments_does_not_load_them(tmp_path: Path) -> None:
     assert done.stdout == "[]\n[]\n"
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ftp://example.com/a.png", "begin with http:// or https://"),
+        ("file:///a.png", "begin with http:// or https://"),
+        ("data:image/png;base64,AAAA", "give anything else as a file or as bytes"),
+        ("https://exa mple.com/a.png", "it is no address"),
+        ("https://example.com/a.png\nb", "it is no address"),
+        ("", "name a file"),
+    ],
+)
+def test_an_address_that_no_upstream_fetches_is_refused(source: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Attachment.of(source)
+
+
+def test_an_attachment_is_bytes_or_an_address() -> None:
+    with pytest.raises(UsageError, match="one of the two"):
+        Attachment(data=PNG, url="https://example.com/a.png")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("prompt", ["What is this?", Message("user", "What is this?")])
 def test_a_turn_of_a_conversation_sends_and_keeps_its_attachments_once(
