@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from personakit.tools import Tool
 
 Prompt = str | Request | None
-"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
+"""What the user says; or a whole request, made by `render` and changed, to run as it is.
+
+A request has its model, variables and parameters in it: those among the options are passed over.
+"""
 
 
 class Options(TypedDict, total=False):
