@@ -148,10 +148,7 @@ def _default(target: type, parameter: inspect.Parameter) -> Any:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of a function's parameters.
-
-    What it returns is left out: that may be a type which is not there at run time.
-    """
+    """Return the types of a function's parameters; its result's may not be there at run time."""
     names = getattr(inspect.unwrap(function), "__globals__", None)
     if names is None:
         return typing.get_type_hints(function, include_extras=True)
@@ -208,7 +205,8 @@ def arguments(
             said = _described(function, name) or _noted(hint)
             # A description of None would take the place of one that the type brings.
             more: dict[str, Any] = {"description": said} if said else {}
-            fields[name] = (hint, Field(default, **more))
+            # As fields of a model, `_x` is refused and `schema` is in the way of the model's own.
+            fields[f"of_{name}"] = (hint, Field(default, alias=name, **more))
         model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
@@ -227,7 +225,7 @@ def arguments(
             found = error.errors(include_url=False, include_input=False)
             said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
             raise ValueError("; ".join(said)) from None
-        return {name: getattr(made, name) for name in fields}
+        return {name.removeprefix("of_"): getattr(made, name) for name in fields}
 
     return schema, check
 

@@ -372,3 +372,30 @@ def test_what_has_no_name_is_refused_as_a_tool() -> None:
     with pytest.raises(ConfigError, match="cannot be described: write a function"):
         running.run(persona(), "Hi", tools=[given])
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_argument_may_be_called_as_pydantic_calls_its_own(mode: str) -> None:
+    def look(schema: str, json: int, _hidden: str = "-", model_config: str = "m") -> str:
+        return f"{schema} {json} {_hidden} {model_config}"
+
+    given = '{"schema": "s", "json": 2, "_hidden": "h"}'
+    calls = (ToolCall("1", "look", given), ToolCall("2", "look", '{"json": "x"}'))
+    running, upstream = runner([Response("", tool_calls=calls), "Done."])
+    in_mode(mode, running, persona(), "Hi", tools=[look])
+    sent = upstream.requests[0].tools[0].parameters
+    assert list(sent["properties"]) == ["schema", "json", "_hidden", "model_config"]
+    good, bad = (message.text for message in upstream.requests[1].messages[-2:])
+    assert good == "s 2 h m"
+    assert "schema: Field required; json: Input should be a valid integer" in bad
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    def look() -> str:
+        return "one"
+
+    running, upstream = runner()
+    with pytest.raises(ConfigError, match="two that are called 'look'"):
+        running.run(persona(), "Hi", tools=[look, Tool("look", lambda: "two")])
+    assert upstream.requests == []
+    assert len(running.prepare(persona(), "Hi", tools=[look, look]).tools) == 1
