@@ -71,6 +71,10 @@ class Options(TypedDict, total=False):
     conversation: str | None
 
 
+# What most runs are given needs no check, which would be two calls more for each.
+_AS_THEY_ARE = Options.__optional_keys__ - {"max_rounds", "timeout", "deadline"}
+
+
 class SendsRequests(Protocol):
     """What a runner sends requests through: `personakit.testing` has one that needs no network."""
 
@@ -308,7 +312,7 @@ class Runner(Catalog):
         return self._recorder.around(found, request, options, run, self.hash)
 
     def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
-        if options:
+        if not options.keys() <= _AS_THEY_ARE:
             asking.check(options, Options.__optional_keys__)
         if isinstance(prompt, Request):
             request = prompt
