@@ -68,12 +68,18 @@ def tools(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
     """
     if callable(given) or isinstance(given, str | Tool):
         raise ConfigError("tools is a list of functions: write tools=[…]")
-    found = []
+    found: dict[str, Tool] = {}
     for one in given:
         if not isinstance(one, Tool) and not callable(one):
             raise ConfigError(f"tools takes functions, found {one!r:.60}")
-        found.append(one if isinstance(one, Tool) else Tool.of(one))
-    return found
+        tool = one if isinstance(one, Tool) else Tool.of(one)
+        known = found.setdefault(tool.name, tool)
+        if known.function != tool.function:
+            raise ConfigError(
+                f"tools has two that are called {tool.name!r}; give one another name: "
+                f"Tool.of(function, name=…)"
+            )
+    return list(found.values())
 
 
 def check_tools(persona: Persona, request: Request) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ MAX_TOTAL = 50 * MEGABYTE
 
 TAKEN = "a PNG, JPEG, GIF or WebP image, a PDF, or WAV or MP3 sound"
 _SOUND = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+_ELSEWHERE = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]+://")
 _NOT_BY_ADDRESS = {".pdf": "a PDF", ".wav": "sound", ".mp3": "sound"}
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -69,6 +71,8 @@ class Attachment:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if self.url and self.data:
+            raise UsageError(f"cannot attach {self.url}: it has data as well; give one of the two")
         if self.url:
             _check_address(self.url)
             return
@@ -100,6 +104,13 @@ class Attachment:
             return cls(data=bytes(source))
         if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
             return cls(url=source)
+        if isinstance(source, str) and _ELSEWHERE.match(source):
+            raise UsageError(
+                f"cannot attach {source[:60]!r}: addresses begin with http:// or https://; give "
+                f"anything else as a file or as bytes"
+            )
+        if source == "":
+            raise UsageError("cannot attach '': name a file or give an address")
         if isinstance(source, str | Path):
             return cls(data=_read(Path(source)), name=Path(source).name)
         raise UsageError(
@@ -190,7 +201,7 @@ def size(count: int) -> str:
 def _check_address(url: str) -> None:
     try:
         found = urlsplit(url)
-        good = found.scheme in ("http", "https") and bool(found.hostname)
+        good = found.scheme in ("http", "https") and bool(found.hostname) and len(url.split()) == 1
     except ValueError:
         good = False
     if not good:

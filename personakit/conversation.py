@@ -81,12 +81,10 @@ class Conversation:
         check_names(setup, Setup)
         self._runner, self._start = runner, start
         self._reference, self._persona = persona, runner.load(persona)
-        self.model = setup.get("model")
         self.variables = dict(setup.get("variables") or {})
         self.parameters = dict(setup.get("parameters") or {})
-        self.id = setup.get("id") or new_id()
-        self.notify = setup.get("notify") or _log.warning
-        self.left_out = 0
+        self.model, self.id = setup.get("model"), setup.get("id") or new_id()
+        self.notify, self.left_out = setup.get("notify") or _log.warning, 0
         self._messages = tuple(setup.get("messages") or ())
         self._unanswered: list[str | Message] = []
         self._asked = ""

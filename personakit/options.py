@@ -147,6 +147,30 @@ def _default(target: type, parameter: inspect.Parameter) -> Any:
     return parameter.default
 
 
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a function's parameters; its result's may not be there at run time."""
+    names = getattr(inspect.unwrap(function), "__globals__", None)
+    if names is None:
+        return typing.get_type_hints(function, include_extras=True)
+    written = {name: t for name, t in inspect.get_annotations(function).items() if name != "return"}
+    alone = types.SimpleNamespace(__annotations__=written)
+    return typing.get_type_hints(alone, names, include_extras=True)
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold for a value of another type: a model, a dataclass, a date.
+
+    Raises:
+        TypeError: There is nothing of that kind.
+    """
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    try:
+        return TypeAdapter(Any).dump_python(value, mode="json")
+    except ValueError:
+        raise TypeError(f"{type(value).__name__} is nothing that JSON can hold") from None
+
+
 def arguments(
     function: Callable[..., Any], origin: str
 ) -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
@@ -169,7 +193,7 @@ def arguments(
 
     fields: dict[str, Any] = {}
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = _hints(function)
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise ConfigError(
@@ -181,7 +205,8 @@ def arguments(
             said = _described(function, name) or _noted(hint)
             # A description of None would take the place of one that the type brings.
             more: dict[str, Any] = {"description": said} if said else {}
-            fields[name] = (hint, Field(default, **more))
+            # As fields of a model, `_x` is refused and `schema` is in the way of the model's own.
+            fields[f"of_{name}"] = (hint, Field(default, alias=name, **more))
         model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
@@ -200,7 +225,7 @@ def arguments(
             found = error.errors(include_url=False, include_input=False)
             said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
             raise ValueError("; ".join(said)) from None
-        return {name: getattr(made, name) for name in fields}
+        return {name.removeprefix("of_"): getattr(made, name) for name in fields}
 
     return schema, check
 

@@ -123,7 +123,8 @@ class Output:
                 raise ValueError("its end is missing")
             return response.replace(parsed=self._checked(found, value, faults))
         except ValueError as error:
-            raise self._invalid(str(error), text, cut=cut) from None
+            told = "schema" not in response.metadata
+            raise self._invalid(str(error), text, cut=cut, advised=told) from None
 
     def _checked(self, text: str, value: Any, faults: Faults | None) -> Any:
         if faults is not None:
@@ -135,11 +136,13 @@ class Output:
             text = json.dumps(value[WRAPPED])
         return self.make(text)
 
-    def _invalid(self, fault: str, text: str, *, cut: bool) -> InvalidAnswer:
+    def _invalid(self, fault: str, text: str, *, cut: bool, advised: bool) -> InvalidAnswer:
         if cut:
             advice = "it was cut off at the limit of tokens: raise max_tokens"
-        else:
+        elif advised:
             advice = "the plugin `schema` asks the model again with what is wrong"
+        else:
+            advice = "it keeps the schema that was sent, so that the plugin `schema` let it pass"
         apart = "\n" if fault.startswith("- ") else " "
         return InvalidAnswer(
             f"the answer is not the output {self.name!r}:{apart}{fault}{apart}({advice})",

@@ -129,7 +129,7 @@ REFUSED: dict[str, str] = {
     "stream": "the caller chooses: --stream or --no-stream",
     "stream_options": "the caller chooses: --stream or --no-stream",
     "timeout": "the caller chooses",
-    "tool_choice": "it goes with `tools`",
+    "tool_choice": "it goes with `tools`, and a plugin's chat hook sets it",
     "tools": "write `tools` beside `parameters`",
 }
 

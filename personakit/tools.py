@@ -6,7 +6,6 @@ import contextvars
 import inspect
 import json
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,14 @@ class ToolFailed(Exception):
     """A tool call that failed; the message is for the model."""
 
 
+class _Late(Exception):
+    """A call took too long; a TimeoutError would be one of the function's own, too."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A function that a model may call.
@@ -35,7 +42,7 @@ class Tool:
     Attributes:
         name: What the model calls it: letters, digits, ``_`` and ``-``, at most 64.
         function: Called with the arguments by name; `def`, or `async def`. What it returns is the
-            result: a text, or anything that JSON can hold.
+            result: a text, or anything that JSON can hold or pydantic can make JSON of.
         description: What it does, for the model.
         parameters: The JSON Schema of its arguments, an object.
         timeout: Seconds that a call may take; None for as long as it likes.
@@ -75,8 +82,13 @@ class Tool:
             timeout: Seconds that a call may take.
 
         Raises:
-            ConfigError: A parameter cannot be given by name, or its type has no JSON Schema.
+            ConfigError: It is no function, a parameter cannot be given by name, or its type has no
+                JSON Schema.
         """
+        if not hasattr(function, "__name__"):
+            raise ConfigError(
+                f"{function!r:.60} cannot be described: write a function with type hints around it"
+            )
         named = name or function.__name__
         schema, check = options.arguments(function, f"tool {named!r}")
         said = inspect.getdoc(function) or ""
@@ -102,17 +114,17 @@ class Tool:
             checked = given if self.check is None else self.check(given)
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
-        seconds, begun = deadline.shorter(self.timeout), time.monotonic()
+        seconds = deadline.shorter(self.timeout)
         try:
             result = await _within(seconds, self.function, checked)
-            return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+            if isinstance(result, str):
+                return result
+            return json.dumps(result, ensure_ascii=False, default=options.plain)
+        except _Late as late:
+            raise ToolFailed(f"it did not end within {round(late.seconds, 3):g} s") from late
         except Blocked:
             raise
         except (Exception, SystemExit) as error:
-            # One that the function raises before its time is over is its own.
-            over = seconds is not None and time.monotonic() - begun > 0.99 * seconds
-            if over and isinstance(error, TimeoutError):
-                raise ToolFailed(f"it did not end within {seconds:.3g} s") from error
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -148,15 +160,27 @@ async def _within(
         run = contextvars.copy_context().run
         if seconds is None and not inspect.iscoroutinefunction(function):
             return function(**arguments)
-        return _in_thread(lambda: run(_complete, function, arguments)).result(seconds)
+        future = _in_thread(lambda: run(_complete, function, arguments))
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            if seconds is None or future.done():
+                raise
+            raise _Late(seconds) from None
     import asyncio  # noqa: PLC0415
 
-    async with asyncio.timeout(seconds):
-        if inspect.iscoroutinefunction(function):
-            return await function(**arguments)
-        run = contextvars.copy_context().run
-        result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
-        return await result if inspect.isawaitable(result) else result
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            if inspect.iscoroutinefunction(function):
+                return await function(**arguments)
+            run = contextvars.copy_context().run
+            result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
+            return await result if inspect.isawaitable(result) else result
+    except TimeoutError:
+        if seconds is None or not limit.expired():
+            raise
+        raise _Late(seconds) from None
 
 
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

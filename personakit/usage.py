@@ -65,7 +65,7 @@ class Spent:
         return found
 
 
-def price(model: str, usage: Usage) -> float | None:
+def price(model: str, usage: Usage | None) -> float | None:
     """Return what a call costs, in US dollars.
 
     The prices are those packaged with genai-prices; newer ones are never fetched. Tokens that the
@@ -73,11 +73,14 @@ def price(model: str, usage: Usage) -> float | None:
 
     Args:
         model: ``provider/model``; a bare name is a model of openai.
-        usage: The tokens of the call.
+        usage: The tokens of the call; None when the upstream did not count.
 
     Returns:
-        None when the provider or the model is unknown: it may cost something or nothing.
+        None when the provider, the model or the tokens are unknown: it may cost something or
+        nothing.
     """
+    if usage is None:
+        return None
     from genai_prices import Usage as Tokens  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
 

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from personakit import Attachment, Message, Request, UsageError
+from personakit import Attachment, Conversation, Message, Request, Runner, UsageError
 from personakit.attachments import MAX_IMAGE, MAX_TOTAL, attach, describe
 from personakit.exchange import write_request
 from personakit.testing import MODES, Server, in_mode, persona, runner
@@ -271,3 +271,67 @@ def test_a_run_without_attachments_does_not_load_them(tmp_path: Path) -> None:
 )
 def test_a_part_that_somebody_wrote_by_hand_is_described(part: dict[str, Any], said: str) -> None:
     assert describe(part) == said
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ftp://example.com/a.png", "begin with http:// or https://"),
+        ("file:///a.png", "begin with http:// or https://"),
+        ("data:image/png;base64,AAAA", "give anything else as a file or as bytes"),
+        ("https://exa mple.com/a.png", "it is no address"),
+        ("https://example.com/a.png\nb", "it is no address"),
+        ("", "name a file"),
+    ],
+)
+def test_an_address_that_no_upstream_fetches_is_refused(source: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Attachment.of(source)
+
+
+def test_an_attachment_is_bytes_or_an_address() -> None:
+    with pytest.raises(UsageError, match="one of the two"):
+        Attachment(data=PNG, url="https://example.com/a.png")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("prompt", ["What is this?", Message("user", "What is this?")])
+def test_a_turn_of_a_conversation_sends_and_keeps_its_attachments_once(
+    mode: str, prompt: str | Message
+) -> None:
+    running, upstream = runner(["A cat.", "Yes."])
+    talk = running.conversation(persona())
+    options = {"attachments": [PNG]}
+    kinds = ["text", "image_url"]
+
+    prepared = talk.prepare(prompt, attachments=[PNG])
+    assert [part["type"] for part in parts_of(prepared)] == kinds
+
+    in_mode(mode, cast("Runner", _Talk(talk)), None, cast("str", prompt), **options)
+    assert [part["type"] for part in parts_of(upstream.requests[0])] == kinds
+
+    talk.run("Sure?")
+    sent = upstream.requests[1].messages
+    assert [message.role for message in sent] == ["system", "user", "assistant", "user"]
+    assert [part["type"] for part in sent[1].to_api()["content"]] == kinds
+
+
+@pytest.mark.parametrize("none", [[], (), None])
+def test_a_turn_with_no_attachments_says_nothing_by_itself(none: Any) -> None:
+    running, upstream = runner()
+    talk = running.conversation(persona())
+    talk.run(attachments=none)
+    assert [message.role for message in talk.messages] == ["assistant"]
+    with pytest.raises(UsageError, match="nothing to say"):
+        talk.run(attachments=none)
+    assert len(upstream.requests) == 1
+
+
+class _Talk:
+    """A conversation in the place of the runner that `in_mode` calls."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self.talk = talk
+
+    def __getattr__(self, mode: str) -> Any:
+        return lambda _, prompt, **options: getattr(self.talk, mode)(prompt, **options)

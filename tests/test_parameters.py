@@ -102,7 +102,7 @@ def test_beyond_a_range_is_beyond_it(name: str, value: Any) -> None:
         ("stream", "the caller chooses: --stream or --no-stream"),
         ("stream_options", "the caller chooses: --stream or --no-stream"),
         ("timeout", "the caller chooses"),
-        ("tool_choice", "it goes with `tools`"),
+        ("tool_choice", "it goes with `tools`, and a plugin's chat hook sets it"),
         ("tools", "write `tools` beside `parameters`"),
     ],
 )

@@ -71,6 +71,10 @@ def test_the_names_of_providers_are_known_to_the_prices(model: str) -> None:
     assert (price(model, TOOK) or 0) > 0
 
 
+def test_what_was_not_counted_has_no_price() -> None:
+    assert price("openai/gpt-4o-mini", Response("Hi").usage) is None
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_response_has_its_cost(mode: str) -> None:
     answer = Response("ok", finish_reason="stop", usage=TOOK)

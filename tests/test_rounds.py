@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import pickle
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
 from personakit import (
     Blocked,
@@ -327,3 +331,87 @@ def test_a_request_runs_as_it_is() -> None:
     request = running.render(persona("You."), "Hi!").with_messages(Message("user", "And?"))
     assert running.run(persona("Another."), request).text == "Hello!"
     assert [m.text for m in upstream.requests[0].messages] == ["You.", "Hi!", "And?"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("timeout", [60, None])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_timeout_of_the_tool_itself_is_told_as_the_tool_told_it(
+    mode: str, timeout: float | None, kind: str
+) -> None:
+    def fetch() -> str:
+        raise TimeoutError("no connection within 2 s")
+
+    async def afetch() -> str:
+        return fetch()
+
+    function = fetch if kind == "def" else afetch
+    tool = Tool.of(function, name="fetch", timeout=timeout)
+    running, upstream = runner([Response("", tool_calls=(ToolCall("1", "fetch"),)), "Sorry."])
+    in_mode(mode, running, persona(), "Hi", tools=[tool])
+    told = upstream.requests[1].messages[-1].text
+    assert told == "error: TimeoutError: no connection within 2 s"
+
+
+def test_a_tool_may_return_what_pydantic_makes_json_of() -> None:
+    class Place(BaseModel):
+        city: str
+
+    @dataclass
+    class Stay:
+        place: Place
+        since: date
+
+    def stay() -> Stay:
+        return Stay(Place(city="Orléans"), date(2026, 1, 2))
+
+    # Its type cannot be looked up by name, which is nobody's business.
+    def stays() -> list[Place | set[date]]:
+        return [Place(city="Lyon"), {date(2026, 1, 2)}]
+
+    def nothing() -> object:
+        return object()
+
+    calls = tuple(ToolCall(name, name) for name in ("stay", "stays", "nothing"))
+    running, upstream = runner([Response("", tool_calls=calls), "Done."])
+    running.run(persona(), "Hi", tools=[stay, stays, nothing])
+    assert [message.text for message in upstream.requests[1].messages[-3:]] == [
+        '{"place": {"city": "Orléans"}, "since": "2026-01-02"}',
+        '[{"city": "Lyon"}, ["2026-01-02"]]',
+        "error: TypeError: object is nothing that JSON can hold",
+    ]
+
+
+def test_what_has_no_name_is_refused_as_a_tool() -> None:
+    given = functools.partial(int, base=2)
+    running, upstream = runner()
+    with pytest.raises(ConfigError, match="cannot be described: write a function"):
+        running.run(persona(), "Hi", tools=[given])
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_argument_may_be_called_as_pydantic_calls_its_own(mode: str) -> None:
+    def look(schema: str, json: int, _hidden: str = "-", model_config: str = "m") -> str:
+        return f"{schema} {json} {_hidden} {model_config}"
+
+    given = '{"schema": "s", "json": 2, "_hidden": "h"}'
+    calls = (ToolCall("1", "look", given), ToolCall("2", "look", '{"json": "x"}'))
+    running, upstream = runner([Response("", tool_calls=calls), "Done."])
+    in_mode(mode, running, persona(), "Hi", tools=[look])
+    sent = upstream.requests[0].tools[0].parameters
+    assert list(sent["properties"]) == ["schema", "json", "_hidden", "model_config"]
+    good, bad = (message.text for message in upstream.requests[1].messages[-2:])
+    assert good == "s 2 h m"
+    assert "schema: Field required; json: Input should be a valid integer" in bad
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    def look() -> str:
+        return "one"
+
+    running, upstream = runner()
+    with pytest.raises(ConfigError, match="two that are called 'look'"):
+        running.run(persona(), "Hi", tools=[look, Tool("look", lambda: "two")])
+    assert upstream.requests == []
+    assert len(running.prepare(persona(), "Hi", tools=[look, look]).tools) == 1

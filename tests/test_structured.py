@@ -507,3 +507,25 @@ def test_a_plugin_error_is_none_of_ours() -> None:
     running, _ = runner([GOOD], plugins=[Breaks()])
     with pytest.raises(PluginError):
         running.run(CLERK, "Hi")
+
+
+def test_no_plugin_is_advised_that_was_there_and_let_the_answer_pass() -> None:
+    class Even(pydantic.BaseModel):
+        number: int
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def even(cls, number: int) -> int:
+            if number % 2:
+                raise ValueError("is odd")
+            return number
+
+    for plugins, said in (
+        (["schema"], "let it pass"),
+        ([], "the plugin `schema` asks the model again"),
+    ):
+        running, upstream = runner(['{"number": 1}'])
+        with pytest.raises(InvalidAnswer, match=said) as raised:
+            running.run(persona(plugins=plugins), "Hi", output=Even)
+        assert "$.number: Value error, is odd" in str(raised.value)
+        assert len(upstream.requests) == 1

@@ -182,7 +182,10 @@ def stdin_text() -> str:
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"standard input is not UTF-8 (byte {error.start})") from None
+        raise UsageError(
+            f"standard input is not UTF-8 (byte {error.start}); `-a -` attaches an image, a PDF or "
+            f"sound, where the command takes it"
+        ) from None
 
 
 def prompt_text(words: tuple[str, ...]) -> str | None:

@@ -29,7 +29,8 @@ class Received:
 class Reply:
     """An HTTP reply for `Server` to send: a whole body, or pieces to stream.
 
-    A generator is closed when the client leaves; one that raises ConnectionError cuts it off.
+    A generator serves one request. It is closed when the client leaves; one that raises
+    ConnectionError cuts it off.
     """
 
     body: bytes | Generator[bytes] = b""

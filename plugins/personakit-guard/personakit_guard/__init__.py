@@ -92,14 +92,13 @@ class Guard:
             raise _refusal("the request", broken, self.input.message)
         if not (self._output or self.output.judge):
             return request
-        usage = Usage()
-        asked = request
+        asked, took = request, list[Response]()
         for _ in range(1 + self.output.attempts * (self.output.action == "reask")):
             response = await _answer(asked, send)
-            usage = usage + (response.usage or Usage())
+            took.append(response)
             broken = await _broken(self._output, self.output.judge, _said(request, response), send)
             if not broken:
-                return response.replace(usage=usage if response.usage else None)
+                return _summed(took)
             asked = request.with_system(
                 f"Your last answer was refused by the rule {broken}. Answer in another way."
             )
@@ -116,6 +115,19 @@ async def _answer(request: Request, send: Send) -> Response:
     except PluginError as error:
         error.response = None
         raise
+
+
+def _summed(took: list[Response]) -> Response:
+    """Return the last answer with the usage and cost of those that were refused before it."""
+    # Asking for the cost looks up prices, which is not worth its time for a single answer.
+    if len(took) == 1:
+        return took[0]
+    counted = [one.usage for one in took if one.usage is not None]
+    costs = [one.cost for one in took if one.cost is not None]
+    return took[-1].replace(
+        usage=sum(counted, Usage()) if counted else None,
+        cost=sum(costs) if len(costs) == len(took) else None,
+    )
 
 
 def _said(request: Request, response: Response) -> list[str]:

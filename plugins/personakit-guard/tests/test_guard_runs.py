@@ -25,6 +25,7 @@ from personakit import (
     Runner,
     Tool,
     ToolCall,
+    Usage,
     hookimpl,
 )
 from personakit.testing import MODES, Answer, Server, Upstream, check_plugin, in_mode, runner
@@ -114,6 +115,18 @@ def test_reask(answers: list[str], attempts: int, asked: int) -> None:
     assert response.usage is not None
     assert response.usage.completion_tokens == sum(map(len, answers))
     assert ("output.deny[0]" in upstream.requests[-1].system) == (asked > 1)
+
+
+@pytest.mark.parametrize("costs", [(0.25, 0.5), (None, None), (None, 0.5)])
+def test_what_was_refused_is_paid_for(costs: tuple[float | None, float | None]) -> None:
+    """A cost that an inner plugin set, such as schema or budget, is that of its answer alone."""
+    guard = Guard(output=Output(deny=("devil",), action="reask"))
+    refused = Response("the devil", usage=Usage(10, 5, 15), cost=costs[0])
+    answers = [refused, Response("an angel", usage=Usage(20, 6, 26), cost=costs[1])]
+    running, _ = runner(answers, plugins=[guard])
+    response = running.run(a_persona(), "Hi")
+    assert response.usage == Usage(30, 11, 41)
+    assert response.cost == (0.75 if None not in costs else None)
 
 
 def test_the_last_attempt_is_refused() -> None:

@@ -66,7 +66,8 @@ class Redact:
 
 def _map_request(request: Request, change: Callable[[str], str]) -> Request:
     """Return `request` with every text that leaves it changed, in messages and parameters."""
-    messages = (_map_calls(message, change) for message in request.map_text(change).messages)
+    texts = request.map_text(change).messages
+    messages = (_map_names(_map_calls(message, change), change) for message in texts)
     return request.replace(
         messages=tuple(messages), parameters=_map_value(request.parameters, change)
     )
@@ -76,6 +77,24 @@ def _map_calls(message: Message, change: Callable[[str], str]) -> Message:
     """Return `message` with the arguments of its tool calls changed: they are in clear again."""
     calls = (replace(c, arguments=_map_json(c.arguments, change)) for c in message.tool_calls)
     return message.replace(tool_calls=tuple(calls)) if message.tool_calls else message
+
+
+def _map_names(message: Message, change: Callable[[str], str]) -> Message:
+    """Return `message` with the names of attached files changed: the model gets to see them."""
+    if not any(part.get("type") == "file" for part in message.parts):
+        return message
+    parts = [_map_name(part, change) for part in message.content or () if isinstance(part, Mapping)]
+    return message.replace(content=parts)
+
+
+def _map_name(part: Mapping[str, Any], change: Callable[[str], str]) -> Mapping[str, Any]:
+    file = part.get("file")
+    name = file.get("filename") if isinstance(file, Mapping) else None
+    if not isinstance(file, Mapping) or not isinstance(name, str):
+        return part
+    # `ann@example.com.pdf` is an address as a whole, and an upstream goes by the ending.
+    end = len(name) - 4 if name.lower().endswith(".pdf") else len(name)
+    return {**part, "file": {**file, "filename": f"{change(name[:end])}{name[end:]}"}}
 
 
 def _map_json(text: str, change: Callable[[str], str]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from personakit_redact import Redact
 
 from personakit import (
+    Attachment,
     BackendError,
     Config,
     Message,
@@ -161,6 +162,19 @@ def test_parameters_are_hidden_as_well() -> None:
         "stop": ("[EMAIL-1]", "END"),
         "seed": 4111111111111111,
     }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_name_of_an_attached_file_is_hidden(mode: str) -> None:
+    running, upstream = runner(["You sent [EMAIL-1].pdf."], plugins=[Redact()])
+    pdf = Attachment(data=b"%PDF-1.7", name=f"{MAIL}.pdf")
+    address = "https://example.com/a.png"
+    response = in_mode(mode, running, a_persona(), "Hi", attachments=[pdf, address])
+    assert response.text == f"You sent {MAIL}.pdf."
+    _, file, image = upstream.requests[0].messages[-1].to_api()["content"]
+    assert file["file"]["filename"] == "[EMAIL-1].pdf"
+    assert file["file"]["file_data"] == pdf.part()["file"]["file_data"]
+    assert image == {"type": "image_url", "image_url": {"url": address}}
 
 
 def test_a_placeholder_that_the_user_wrote_stays_the_users() -> None:
