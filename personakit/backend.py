@@ -153,6 +153,9 @@ def body_of(
                 f"with `-m provider/model`, or take `tools:` out of the persona"
             )
         body["tools"] = [tool.to_api() for tool in request.tools]
+    if endpoint.max_tokens is not None:
+        asked = body.pop("max_completion_tokens", None) or body.get("max_tokens")
+        body["max_tokens"] = min(asked or endpoint.max_tokens, endpoint.max_tokens)
     if stream:
         body["stream"] = True
         if provider.stream_usage:

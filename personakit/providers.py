@@ -24,15 +24,23 @@ class Endpoint:
         base_url: The address of an OpenAI-compatible API, such as ``http://127.0.0.1:8080/v1``.
         api_key: Its key, a `Secret` or a text that becomes one; None when it takes none.
         model: The model's name there.
+        max_tokens: The most that an answer may have, whatever the request says; None for no limit.
     """
 
     base_url: str
     api_key: Secret | None
     model: str
+    max_tokens: int | None = None
 
     if TYPE_CHECKING:
 
-        def __init__(self, base_url: str, api_key: Secret | str | None, model: str) -> None: ...
+        def __init__(
+            self,
+            base_url: str,
+            api_key: Secret | str | None,
+            model: str,
+            max_tokens: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if self.api_key is not None:

@@ -717,3 +717,22 @@ def test_the_sync_api_needs_no_event_loop_and_no_thread() -> None:
         for _ in running.stream(WHO):
             assert threading.active_count() <= threads + 1  # the server has one for a connection
     assert before <= threads
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({}, 40),
+        ({"max_tokens": 9}, 9),
+        ({"max_tokens": 99}, 40),
+        ({"max_completion_tokens": 99}, 40),
+    ],
+)
+def test_an_endpoint_may_limit_its_answers(asked: dict[str, int], sent: int) -> None:
+    with Server() as server:
+        provider = Provider("mine", connect=lambda _: Endpoint(server.base_url, None, "m", 40))
+        running = Runner(Config(model="mine/x", path=(), providers={"mine": provider}))
+        running.run(WHO, parameters=asked)
+        running.close()
+    body = server.requests[0].body
+    assert (body["max_tokens"], "max_completion_tokens" in body) == (sent, False)

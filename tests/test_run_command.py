@@ -197,3 +197,13 @@ def test_json_has_value_cost_and_details(call: Called, server: Server) -> None:
     with Server([whole("Hi!")]) as server:
         done = json.loads(call("./plain.yaml", "Hi", "--json", server=server).stdout)
     assert (done["parsed"], done["cost"], done["usage"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("options", [["--stream"], ["--no-stream"]])
+def test_an_answer_that_was_cut_at_its_limit_is_told(call: Called, options: list[str]) -> None:
+    cut = whole("Once upon a")
+    cut["choices"][0]["finish_reason"] = "length"
+    with Server([cut]) as server:
+        done = call("./plain.yaml", "Tell me.", "-m", "openai/x", *options, server=server)
+    assert done.stdout == "Once upon a\n"
+    assert "personakit: the answer ends at its limit of tokens, not at its end" in done.stderr

@@ -141,6 +141,8 @@ def _run(
     except RunError as error:
         _keep(error, streamed=live, machine=machine)
         raise
+    if response.finish_reason == "length":
+        continuing.note("the answer ends at its limit of tokens, not at its end")
     if shown.usage:
         click.echo(f"personakit: {usage_line(response)}", err=True)
     return 0

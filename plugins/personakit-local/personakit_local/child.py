@@ -103,13 +103,12 @@ def _serve(job: Job) -> Any:
     if job["embedded"]:
         # For what a request leaves open. A high min_p keeps 135 million parameters in character at
         # temperature 0.9: the chef gave his name in 8 answers of 8, in 1 of 8 with 0.2. DRY and a
-        # light repeat penalty end most loops, and the limit ends the rest.
+        # light repeat penalty end most loops; the limit of its endpoint ends the rest.
         params.sampling.min_p = 0.5
         params.sampling.penalty_repeat = 1.05
         params.sampling.penalty_last_n = 64
         params.sampling.dry_multiplier = 0.8
         params.sampling.dry_allowed_length = 5
-        params.n_predict = 512
         # Half the memory at the same speed.
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     return xllamacpp.Server(params)

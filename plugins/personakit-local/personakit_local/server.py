@@ -21,6 +21,9 @@ _HOLDS_A_KEY = re.compile("API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|PASSWD", re
 TAIL = 8
 """Lines of the child's output that an error carries."""
 
+LONGEST = 400
+"""Tokens of an answer of the embedded model, at most."""
+
 
 class Server:
     """A child process and the address where it answers.
@@ -40,6 +43,8 @@ class Server:
             embedded: Whether the file is the embedded model, whose sampling is tuned.
             settings: How to run it.
         """
+        # It never writes more that makes sense: beyond it counts, or repeats itself.
+        self._longest = LONGEST if embedded else None
         self.name = name
         self.file = file
         self.timeout = settings.start_timeout
@@ -97,7 +102,7 @@ class Server:
             for line in iter(stdout.readline, b""):
                 if line.startswith(b'{"url": '):
                     url = json.loads(line)["url"]
-                    self.endpoint = Endpoint(f"{url}/v1", self.api_key, self.name)
+                    self.endpoint = Endpoint(f"{url}/v1", self.api_key, self.name, self._longest)
                     return self.endpoint
                 said.append(line.decode(errors="replace").rstrip())
         finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from personakit import Endpoint
+from personakit import Config, Endpoint, Persona, Runner
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam as Message
@@ -164,3 +164,13 @@ def test_a_prompt_that_does_not_fit_is_refused(client: openai.OpenAI) -> None:
     long: list[Message] = [{"role": "user", "content": "word " * 5000}]
     with pytest.raises(openai.BadRequestError, match="exceeds the available context size"):
         client.chat.completions.create(messages=long, max_tokens=1, **FIXED)
+
+
+def test_an_answer_of_the_embedded_model_has_a_limit_of_its_own() -> None:
+    running = Runner(Config(model="local", path=()))
+    lists = Persona.parse("{name: lists, system: Count from one to one thousand.}", "lists.yaml")
+    response = running.run(lists, "1, 2, 3, 4, 5,", parameters={"max_tokens": 2000})
+    assert response.usage is not None
+    assert response.usage.completion_tokens <= 400
+    assert running.run(lists, "1, 2,", parameters={"max_tokens": 3}).finish_reason == "length"
+    running.close()
