@@ -736,3 +736,18 @@ def test_an_endpoint_may_limit_its_answers(asked: dict[str, int], sent: int) -> 
         running.close()
     body = server.requests[0].body
     assert (body["max_tokens"], "max_completion_tokens" in body) == (sent, False)
+
+
+@in_modes
+def test_a_parameter_without_a_value_is_not_sent(mode: str) -> None:
+    class Clears:
+        @hookimpl
+        def chat(self, request: Request) -> Request:
+            return request.replace(parameters={**request.parameters, "stop": None})
+
+    with Server() as server:
+        running = Runner(server.config(), plugins=[Clears()])
+        assert in_mode(mode, running, WHO, parameters={"temperature": 0.5}).text == "Hello!"
+        running.close()
+    assert server.requests[0].body["temperature"] == 0.5
+    assert "stop" not in server.requests[0].body
