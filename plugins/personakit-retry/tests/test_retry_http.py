@@ -96,7 +96,9 @@ def test_what_the_upstream_asks_for_is_waited(mode: str, headers: dict[str, str]
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "value", ["31", "inf", formatdate(time.time() + 3600, usegmt=True), "9" * 400]
+    "value",
+    ["31", "inf", formatdate(time.time() + 3600, usegmt=True), "9" * 400],
+    ids=["seconds", "inf", "date", "digits"],
 )
 def test_an_upstream_that_asks_for_too_long_is_not_asked_again(mode: str, value: str) -> None:
     busy = failed(429, retry_after=value)
