@@ -125,10 +125,9 @@ class Wire:
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
         """Read, or return what awaits it."""
         self._reads += 1
-        limit = deadline.current()
-        if limit is not None and limit.left <= 0:
-            raise TimeoutError(f"{limit} has passed")
-        return self._read(max_bytes, deadline.shorter(timeout))
+        left = deadline.left()
+        shorter = left is not None and (timeout is None or left < timeout)
+        return self._read(max_bytes, left if shorter else timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> Any:
         """Write, or return what awaits it."""
@@ -150,22 +149,23 @@ def wire_of(response: Any) -> Wire | None:
     return wire if isinstance(wire, Wire) else None
 
 
-def http_clients(request: Any, sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:
+def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:
     """Return subclasses of openai's HTTP clients whose attempts keep the deadline.
 
     Args:
-        request: The class of a request.
+        library: The HTTP library, httpx or its successor.
         sync: ``openai.DefaultHttpxClient``.
         asynchronous: ``openai.DefaultAsyncHttpxClient``.
         overdue: Makes an exception of another one, which the openai client passes on and does not
             try again after.
     """
+    failures = (overdue, library.ReadError)
 
     class Http(sync):  # type: ignore[misc]
         def build_request(self, method: str, url: Any, **given: Any) -> Any:
             if not _is_ready(self, given):
                 return super().build_request(method, url, **given)
-            return _built(request, method, url, given)
+            return _built(library.Request, method, url, given)
 
         def send(self, request: Any, **kwargs: Any) -> Any:
             send = functools.partial(super().send, request, **kwargs)
@@ -173,7 +173,7 @@ def http_clients(request: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
             if call is None:
                 return send()
             request.extensions["trace"] = _watch
-            attempt = _attempt(call, request, send, overdue)
+            attempt = _attempt(call, request, send, failures)
             try:
                 # Nothing in it waits, so that its first step is its last.
                 attempt.send(None)
@@ -185,7 +185,7 @@ def http_clients(request: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
         def build_request(self, method: str, url: Any, **given: Any) -> Any:
             if not _is_ready(self, given):
                 return super().build_request(method, url, **given)
-            return _built(request, method, url, given)
+            return _built(library.Request, method, url, given)
 
         async def send(self, request: Any, **kwargs: Any) -> Any:
             send = functools.partial(super().send, request, **kwargs)
@@ -193,7 +193,7 @@ def http_clients(request: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
             if call is None:
                 return await send()
             request.extensions["trace"] = _awatch
-            return await _attempt(call, request, send, overdue)
+            return await _attempt(call, request, send, failures)
 
     return Http, AsyncHttp
 
@@ -215,8 +215,11 @@ def _built(request: Any, method: str, url: Any, given: Mapping[str, Any]) -> Any
     return request(method, url, headers=headers, content=content, extensions=extensions)
 
 
-async def _attempt(call: Call, request: Any, send: Callable[[], Any], overdue: Any) -> Any:
+async def _attempt(
+    call: Call, request: Any, send: Callable[[], Any], failures: tuple[Any, Any]
+) -> Any:
     """Send a request once; return the reply, if it is an error as one that has been read."""
+    overdue, broken = failures
     call.begin(request)
     try:
         response = await _result(send())
@@ -230,6 +233,9 @@ async def _attempt(call: Call, request: Any, send: Callable[[], Any], overdue: A
     except Exception as error:
         if not call.has_time():
             raise overdue(error) from error
+        if type(error).__module__.startswith("aiohttp"):
+            # Its transport does not translate it, and the client would not try again after it.
+            raise broken(str(error)) from error
         raise
 
 
@@ -247,7 +253,7 @@ async def _start(response: Any) -> bytes:
         body = Body(response.headers.get("content-encoding", ""), 4 * MAX_ERROR_BODY)
         source = response.iter_raw() if in_sync() else response.aiter_raw()
         while len(start) < MAX_ERROR_BODY:
-            raw = next(source, None) if in_sync() else await _soon(anext(source, None), seconds)
+            raw = next(source, None) if in_sync() else await _soon(anext(source, None))
             if raw is None:
                 break
             start += body.feed(raw)
@@ -256,8 +262,8 @@ async def _start(response: Any) -> bytes:
     return start
 
 
-async def _soon(result: Awaitable[T], seconds: float) -> T:
-    async with asyncio.timeout(seconds):
+async def _soon(result: Awaitable[T]) -> T:
+    async with asyncio.timeout(deadline.left()):
         return await result
 
 

@@ -197,7 +197,7 @@ class _Reply:
             if self._in_sync:
                 raw = next(self._source, None)
             elif self._is_timed:
-                async with asyncio.timeout(deadline.shorter(None)):
+                async with asyncio.timeout(deadline.left()):
                     raw = await anext(self._source, None)
             else:
                 raw = await anext(self._source, None)

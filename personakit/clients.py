@@ -62,8 +62,7 @@ def _http_clients() -> tuple[Any, Any]:
             super().__init__(str(original))
             self.original = original
 
-    request = _http_library().Request
-    return http_clients(request, package.DefaultHttpxClient, _async_base(package), Overdue)
+    return http_clients(_http_library(), package.DefaultHttpxClient, _async_base(package), Overdue)
 
 
 def _async_base(package: Any) -> Any:

@@ -41,6 +41,20 @@ def current() -> Deadline | None:
     return _current.get()
 
 
+def left() -> float | None:
+    """Return the seconds that are left of the run's time; None for no limit.
+
+    Raises:
+        TimeoutError: None are: who only shortened the waits would go on as long as nothing waits.
+    """
+    known = _current.get()
+    if known is None:
+        return None
+    if (found := known.left) <= 0:
+        raise TimeoutError(f"{known} has passed")
+    return found
+
+
 def shorter(seconds: float | None) -> float | None:
     """Return a time to wait, or what is left of the run's if that is less; None for no limit."""
     known = _current.get()
