@@ -127,8 +127,8 @@ class Tool:
             raise
         except (Exception, SystemExit) as error:
             # One that keeps the same time itself may be a moment earlier.
-            over = seconds is not None and time.monotonic() - begun > 0.99 * seconds
-            if over and isinstance(error, TimeoutError):
+            own = isinstance(error, TimeoutError)
+            if own and seconds is not None and time.monotonic() - begun > 0.99 * seconds:
                 raise ToolFailed(f"it did not end within {round(seconds, 3):g} s") from error
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
