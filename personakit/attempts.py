@@ -15,7 +15,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from personakit import deadline
 from personakit.bodies import Body
 from personakit.drive import in_sync
+from personakit.secrets import Secret, hide
 
 T = TypeVar("T")
 MAX_ERROR_BODY = 64 * 1024
@@ -42,9 +43,11 @@ class Call:
     """One call of the client: what its attempts have in common.
 
     Attributes:
+        secrets: Returns what an upstream may repeat and nobody is to see.
         attempts: How often it was sent.
     """
 
+    secrets: Callable[[], Iterable[Secret]] = tuple
     attempts: int = 0
 
     def begin(self, request: Any) -> None:
@@ -68,9 +71,7 @@ class Call:
     def refused(self, response: Any, body: bytes) -> Any:
         """Return an error reply as one that has been read, so that the client reads no further."""
         headers = {k: v for k, v in response.headers.items() if k.lower() not in _FRAMING}
-        key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key:
-            body = body.replace(key.encode(), b"***")  # some upstreams repeat the key they refuse
+        body = hide(body, self.secrets())  # some upstreams repeat the key they refuse
         if not self.has_time(headers) or is_exhausted(response.status_code, _error(body)):
             headers["x-should-retry"] = "false"
         return type(response)(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,8 @@ class Backend:
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
-        answer, call = Answer(request, provider), Call()
+        answer = Answer(request, provider)
+        call = Call(functools.partial(provider.secrets, endpoint))
         token = attempts.current.set(call)
         try:
             await self._exchange(endpoint, body, answer, emit)
