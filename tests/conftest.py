@@ -7,15 +7,18 @@ import itertools
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -117,6 +120,17 @@ class Session:
     def press(self, keys: str) -> None:
         """Press keys, as a terminal sends them."""
         os.write(self.fd, keys.encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C while the process waits for a key.
+
+        A signal between the printing of a question and the reading of its answer is seen by
+        Python at the next key only: no person is that fast, a test is.
+        """
+        process = psutil.Process(self.process.pid)
+        while process.status() not in {psutil.STATUS_SLEEPING, psutil.STATUS_ZOMBIE}:
+            time.sleep(0.01)
+        self.process.send_signal(signal.SIGINT)
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the window."""

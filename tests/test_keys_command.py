@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -334,7 +333,7 @@ def test_ctrl_c_keeps_nothing(keys: Keys) -> None:
     keys.shell.env |= keys.env
     with keys.shell.terminal("keys", "set", "openai") as session:
         session.until("(not shown): ")
-        session.process.send_signal(signal.SIGINT)
+        session.interrupt()
         assert session.end() == 130
         assert "Traceback" not in session.text
     assert keys.stored() == (None, None)

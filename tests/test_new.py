@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +277,6 @@ def test_with_yes_a_terminal_is_not_asked(shell: Any) -> None:
 def test_ctrl_c_at_a_question_writes_nothing(shell: Any) -> None:
     with shell.terminal("new", "a") as session:
         session.until("]: ")
-        session.process.send_signal(signal.SIGINT)
+        session.interrupt()
         assert session.end() == 130
     assert not (shell.folder / "personas").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -193,7 +192,7 @@ def test_watching_shows_every_change_and_outlives_mistakes(shell: Any) -> None:
         assert "no persona 'child'" in session.until("Watching")
         shell.write("personas/child.yaml", CHILD)
         assert "You cook for 2." in session.until("Watching")
-        session.process.send_signal(signal.SIGINT)
+        session.interrupt()
         assert session.end() == 130
     assert "Traceback" not in session.text
 
