@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from personakit import attempts, clients, deadline, faults, sse
+from personakit import attempts, deadline, faults, sse
 from personakit.answer import Answer
 from personakit.attempts import Call
 from personakit.bodies import MAX_STREAM, Body
@@ -107,20 +107,13 @@ class Backend:
     ) -> None:
         """Send a body and take in the reply."""
         request = answer.request
-        options: RequestOptions = {"follow_redirects": False}
+        options: RequestOptions = {}
         if request.max_retries is not None:
             options["max_retries"] = request.max_retries
         if request.timeout is not None:
             options["timeout"] = request.timeout
-        post: dict[str, Any] = {
-            "path": "/chat/completions",
-            "cast_to": clients.response_class(),
-            "body": body,
-            "options": options,
-            "stream": True,
-        }
         if in_sync():
-            response = self.clients.sync(answer.provider, endpoint).post(**post)
+            response = self.clients.sync(answer.provider, endpoint).post(body, **options)
             try:
                 await _take(response, answer, emit)
             finally:
@@ -128,7 +121,7 @@ class Backend:
             return
         with await self.clients.asynchronous(answer.provider, endpoint) as client:
             async with asyncio.timeout(deadline.shorter(None)) as limit:
-                response = await client.post(**post)
+                response = await client.post(body, **options)
                 try:
                     if emit is not None:
                         # The time that the caller takes for a text is not to end in its task.
