@@ -17,6 +17,8 @@ from personakit.pieces import Pieces
 from personakit.providers import Provider
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# NaN is no JSON, but servers of numbers that nobody here reads (logprobs) write it.
+_decoded = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Answer:
         self.request = request
         self.provider = provider
         self.raw: dict[str, Any] = {}
+        self._beside: dict[str, Any] = {}
         self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
         self.calls: dict[int, _Call] = {}
@@ -52,7 +55,7 @@ class Answer:
         """Take the body of a whole answer."""
         data = _object(body)
         message = _mapping(_choice(data).get("message"))
-        self.raw = dict(data)
+        self.raw = data
         self._add(_text(message), last=True)
         self.finish_reason = _optional_text(_choice(data).get("finish_reason"))
         for index, call in enumerate(_list(message.get("tool_calls"))):
@@ -67,8 +70,10 @@ class Answer:
         data = _object(body)
         if name == b"error":
             raise reported(data)
-        self.raw |= {key: data[key] for key in data.keys() - {"choices"} if data[key] is not None}
-        choices = _list(data.get("choices"))
+        choices = _list(data.pop("choices", None))
+        if data != self._beside:
+            self._beside = data
+            self.raw |= {key: value for key, value in data.items() if value is not None}
         if not choices:
             return ""
         choice = _mapping(choices[0])
@@ -162,11 +167,11 @@ class Answer:
             return FrozenDict()
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _object(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a body or an event, raising what an error object says."""
     try:
-        # NaN is no JSON, but servers of numbers that nobody here reads (logprobs) write it.
-        data = json.loads(body, parse_constant=lambda _: None)
+        # As json.loads() reads bytes; that makes a decoder for each of them.
+        data = _decoded(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
         found = f"it begins with {start!r}" if start else "it is empty"
