@@ -112,7 +112,7 @@ class Config:
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
         path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
-        if env.get("PERSONAKIT_LOG") == "off":
+        if env.get("PERSONAKIT_LOG", "").lower() in ("off", "0", "false", "no"):
             data["log"] = LogSettings(on=False)
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from personakit.catalog import Catalog
 from personakit.config import Config
@@ -52,6 +52,18 @@ class Connected(Catalog):
             if self._backend is None:
                 self._backend = Backend(self.router, Clients())
             return self._backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def close(self) -> None:
         """Close the connections of the sync API, and the run log; a later run opens new ones."""

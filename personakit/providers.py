@@ -46,6 +46,9 @@ class Endpoint:
         if self.api_key is not None:
             object.__setattr__(self, "api_key", Secret(self.api_key))
 
+    def __repr__(self) -> str:
+        return f"Endpoint({self.shown!r}, {self.api_key!r}, {self.model!r}, {self.max_tokens!r})"
+
     @property
     def shown(self) -> str:
         """The address without what may be secret in it: user, password, query and fragment."""
@@ -76,7 +79,7 @@ class Provider:
     """
 
     name: str
-    base_url: str = ""
+    base_url: str = field(default="", repr=False)  # it can hold a password
     base_url_env: str = ""
     path: str = ""
     key_env: str = ""

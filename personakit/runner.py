@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 class Runner(Connected):
     """Finds, renders and runs personas. Safe to share between threads and tasks.
 
+    What it holds open is closed by `close`, for the async API by `aclose`, or at the end of its
+    ``with`` or ``async with`` block; one that lives as long as its program needs neither.
+
     Args:
         config: The user's set-up; None reads the config file and the environment.
         path: Folders of personas to search before all others.
@@ -44,7 +47,7 @@ class Runner(Connected):
 
     Raises:
         ConfigError: The config is wrong, or a plugin cannot be used.
-        UsageError: `path` or `plugins` is no list.
+        UsageError: `path` or `plugins` is no list, or `backend` cannot send.
     """
 
     def __init__(
@@ -59,6 +62,11 @@ class Runner(Connected):
         for name, given in (("path", path), ("plugins", plugins)):
             if isinstance(given, str | Path):
                 raise UsageError(f"{name} is a list, found {str(given)!r}; write {name}=[…]")
+        if backend is not None and not callable(getattr(backend, "send", None)):
+            raise UsageError(
+                f"a backend has `async def send(request, emit)`, found {type(backend).__name__}; "
+                f"leave it out for the openai client"
+            )
         folders = tuple(map(Path, path))
         super().__init__(config or Config.read(), folders, tuple(plugins), backend, log)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from personakit import deadline, options
+from personakit.checks import is_type
 from personakit.drive import in_sync
 from personakit.errors import Blocked, ConfigError
 from personakit.frozen import freeze, thaw
@@ -62,6 +63,11 @@ class Tool:
         if not TOOL.match(self.name):
             raise ConfigError(
                 f"{self.name!r} is no name of a tool: use at most 64 letters, digits, '_' and '-'"
+            )
+        if self.timeout is not None and not (is_type(self.timeout, "number") and self.timeout > 0):
+            raise ConfigError(
+                f"tool {self.name!r}: timeout is {self.timeout!r}; give a number of seconds "
+                f"greater than 0, or None for as long as it likes"
             )
         object.__setattr__(self, "parameters", freeze(self.parameters))
 

@@ -82,6 +82,24 @@ def test_aclose_closes_the_connections_of_the_loop() -> None:
         assert len(set(ports(server))) == 2
 
 
+def test_the_end_of_its_block_closes_a_runners_connections() -> None:
+    async def main() -> None:
+        for _ in range(2):
+            async with running:
+                await running.arun(WHO)
+                await running.arun(WHO)
+
+    with Server() as server:
+        running = Runner(server.config())
+        for _ in range(2):
+            with running:
+                running.run(WHO)
+                running.run(WHO)
+        asyncio.run(main())
+        assert len(ports(server)) == 8
+        assert len(set(ports(server))) == 4
+
+
 def test_closing_a_runner_that_sent_nothing() -> None:
     running = Runner(Config(environ={}))
     running.close()

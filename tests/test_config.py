@@ -271,6 +271,7 @@ def test_a_folder_of_the_config_is_searched(tmp_path: Path) -> None:
     [
         "providers: {w: {base_url: https://x.y, api_key: hunter2}}",
         "providers: {w: {base_url: https://x.y, headers: {Authorization: hunter2}}}",
+        "providers: {w: {base_url: 'https://me:hunter2@x.y?k=hunter2', api_key: k}}",
     ],
 )
 def test_no_secret_is_shown(tmp_path: Path, content: str) -> None:

@@ -123,6 +123,8 @@ def test_what_is_secret_in_an_address_is_neither_said_nor_logged(run: Any, serve
         (["--no-log"], "log: {python: true}", {}),
         ([], "log: off", {}),
         ([], "", {"PERSONAKIT_LOG": "off"}),
+        ([], "", {"PERSONAKIT_LOG": "OFF"}),
+        ([], "", {"PERSONAKIT_LOG": "0"}),
         (["--dry-run"], "", {}),
     ],
 )

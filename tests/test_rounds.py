@@ -317,6 +317,12 @@ def test_a_name_that_no_upstream_takes(name: str) -> None:
         Tool(name, add)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), True, "5"])
+def test_the_time_of_a_tool_is_a_number_of_seconds(seconds: Any) -> None:
+    with pytest.raises(ConfigError, match=r"tool 'f': timeout is .*; give a number of seconds"):
+        Tool("f", print, timeout=seconds)
+
+
 def test_a_tool_travels_without_its_function() -> None:
     tool = Tool("far", lambda: 1, "Is far.", {"type": "object"}, timeout=2)
     copied = pickle.loads(pickle.dumps(tool))

@@ -374,6 +374,17 @@ def test_an_option_that_is_wrong_is_told_before_anything_is_sent(
     assert not upstream.requests
 
 
+def test_variables_are_a_mapping() -> None:
+    running, _ = runner(["never"])
+    with pytest.raises(UsageError, match="variables are a mapping of names to values, found list"):
+        running.run(persona("x"), "Hi", variables=["a"])  # type: ignore[arg-type]
+
+
+def test_a_backend_can_send() -> None:
+    with pytest.raises(UsageError, match=r"a backend has `async def send.*found int"):
+        Runner(Config(), backend=5)  # type: ignore[arg-type]
+
+
 def test_an_option_that_is_none_is_left_to_the_default() -> None:
     running, _ = runner(["Hi."])
     options: dict[str, Any] = {"timeout": None, "deadline": None, "max_rounds": None}
