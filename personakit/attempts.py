@@ -215,7 +215,10 @@ def _is_ready(client: Any, given: Mapping[str, Any]) -> bool:
 def _built(request: Any, method: str, url: Any, given: Mapping[str, Any]) -> Any:
     extensions = {"timeout": given["timeout"].as_dict()}
     headers, content = given.get("headers"), given.get("content")
-    return request(method, url, headers=headers, content=content, extensions=extensions)
+    made = request(method, url, headers=headers, content=content, extensions=extensions)
+    # As they were encoded; who reads them would find it out by trying.
+    made.headers.encoding = "ascii"
+    return made
 
 
 async def _attempt(

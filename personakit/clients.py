@@ -172,14 +172,14 @@ class Clients:
         if known is None:
             self._forget_closed_loops()
             known = self._async[key] = []
-        shared = next((shared for shared in known if shared.busy < _SHARE), None)
-        if shared is None:
-            given = _arguments(provider, endpoint, _http_clients()[1])
-            shared = Shared(openai().AsyncOpenAI(**given))
-            known.append(shared)
-            # An event loop closes its asynchronous generators when it ends, and with this one the
-            # client: one left to the garbage collector would break connections of other clients.
-            await anext(shared.owner)
+        for shared in known:
+            if shared.busy < _SHARE:
+                return shared
+        shared = Shared(openai().AsyncOpenAI(**_arguments(provider, endpoint, _http_clients()[1])))
+        known.append(shared)
+        # An event loop closes its asynchronous generators when it ends, and with this one the
+        # client: one left to the garbage collector would break connections of other clients.
+        await anext(shared.owner)
         return shared
 
     def _forget_closed_loops(self) -> None:

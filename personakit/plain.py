@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ _STEPS = MAX_STEPS // 4
 _CHARACTERS = _STEPS * 64
 _MAX_NUMBER = 2**63
 _NUMBERS = (int, float)
+# What is written with these is no longer than what is given: no widths, few digits.
+_FORMAT = re.compile(r"(?:[^%]|%%|%(?:\.\d)?[dfgs])*")
 _ITERABLE = frozenset((tuple, list, str, FrozenDict))
 
 Root = Callable[[Any], Iterator[str]]
@@ -223,6 +226,72 @@ def _int(value: Any) -> int:
     return found if -_MAX_NUMBER < found < _MAX_NUMBER else _give_up()
 
 
+def _abs(value: Any) -> Any:
+    calculable(value)
+    return abs(value)
+
+
+@jinja2.pass_context
+def _format(context: Context, value: Any, *given: Any) -> str:
+    if type(value) is not str or not _FORMAT.fullmatch(value):
+        raise GivenUp
+    for item in given:
+        if type(item) is not str:
+            calculable(item)
+    return context.made(value % given)
+
+
+def _list(value: Any) -> Any:
+    _expect(value, tuple)
+    return value
+
+
+def _wordcount(value: Any) -> int:
+    _expect(value, str)
+    return jinja_filters.do_wordcount(value)
+
+
+def _of_numbers(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    @jinja2.pass_context
+    def run(context: Context, values: Any) -> Any:
+        _expect(values, tuple)
+        context.enter(len(values), 1, 1)
+        for value in values:
+            calculable(value)
+        return function(values)
+
+    return run
+
+
+def _divisible(value: Any, number: Any) -> bool:
+    _expect(value, int)
+    _expect(number, int)
+    return bool(value % number == 0)
+
+
+def _starts(value: str, start: Any) -> bool:
+    _expect(start, str)
+    return value.startswith(start)
+
+
+def _ends(value: str, end: Any) -> bool:
+    _expect(end, str)
+    return value.endswith(end)
+
+
+@jinja2.pass_context
+def _split(context: Context, value: Any, separator: Any = None) -> tuple[str, ...]:
+    _expect(value, str)
+    found = tuple(value.split(separator))
+    context.enter(len(found), 1, 1)
+    return found
+
+
+@jinja2.pass_context
+def _joining(context: Context, separator: Any, values: Any) -> str:
+    return _join(context, values, separator)
+
+
 def _view(value: Any, name: str) -> Any:
     _expect(value, FrozenDict)
     return tuple(getattr(value, name)())
@@ -230,20 +299,25 @@ def _view(value: Any, name: str) -> Any:
 
 # Methods of texts raise a TypeError for anything else, which is as good as giving up.
 FILTERS: dict[str, Callable[..., Any]] = {
-    "capitalize": str.capitalize, "count": _length, "d": jinja_filters.do_default,
-    "default": jinja_filters.do_default, "first": _first, "int": _int, "join": _join,
-    "last": _last, "length": _length, "lower": str.lower, "replace": _replace, "round": _round,
-    "sort": _sort, "string": text, "title": _title, "tojson": _tojson, "trim": str.strip,
-    "upper": str.upper,
+    "abs": _abs, "capitalize": str.capitalize, "count": _length, "d": jinja_filters.do_default,
+    "default": jinja_filters.do_default, "first": _first, "format": _format, "int": _int,
+    "join": _join, "last": _last, "length": _length, "list": _list, "lower": str.lower,
+    "max": _of_numbers(max), "min": _of_numbers(min), "replace": _replace, "round": _round,
+    "sort": _sort, "string": text, "sum": _of_numbers(sum), "title": _title, "tojson": _tojson,
+    "trim": str.strip, "upper": str.upper, "wordcount": _wordcount,
 }  # fmt: skip
 METHODS: dict[str, Callable[..., Any]] = {
-    "capitalize": str.capitalize, "lower": str.lower, "strip": str.strip, "title": str.title,
-    "upper": str.upper,
+    "capitalize": str.capitalize, "endswith": _ends, "join": _joining, "lower": str.lower,
+    "replace": _replace, "split": _split, "startswith": _starts, "strip": str.strip,
+    "title": str.title, "upper": str.upper,
 }  # fmt: skip
 VIEWS = frozenset(("items", "keys", "values"))
 SAFE_FILTERS = frozenset(FILTERS)
-_SAFE_TESTS = "boolean defined false float integer mapping none number string true undefined"
-TESTS: dict[str, Any] = {"even": _even, "odd": _odd}
+_SAFE_TESTS = (
+    "boolean defined false float integer iterable mapping none number sequence string true "
+    "undefined"
+)
+TESTS: dict[str, Any] = {"divisibleby": _divisible, "even": _even, "odd": _odd}
 TESTS |= {name: jinja_tests.TESTS[name] for name in _SAFE_TESTS.split()}
 FILTERS |= {"_concat": _concat, "_each": _each, "_range": _range}
 FILTERS |= {f".{name}": method for name, method in METHODS.items()}

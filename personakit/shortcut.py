@@ -205,11 +205,14 @@ class _Shortener(NodeTransformer):
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
         """Turn a method of a text into a filter; refuse any other call."""
-        method = _method(node)
-        if method not in plain.METHODS or not isinstance(node.node, nodes.Getattr):
+        called = node.node
+        if not isinstance(called, nodes.Getattr) or called.attr not in plain.METHODS:
+            raise NoShortcut
+        if node.kwargs or node.dyn_args or node.dyn_kwargs:
             raise NoShortcut
         self.linear += 1
-        return self._filter(self.visit(node.node.node), f".{method}")
+        text, *given = [self.visit(value) for value in (called.node, *node.args)]
+        return self._filter(text, f".{called.attr}", *given)
 
     def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802
         """Refuse the template itself."""
@@ -247,6 +250,7 @@ class _Shortener(NodeTransformer):
         if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in plain.TESTS:
             raise NoShortcut
         node.node = self.visit(node.node)
+        node.args = [self.visit(argument) for argument in node.args]
         _may_be_missing(node.node)
         return node
 

@@ -93,7 +93,7 @@ class Declared:
             return self._plain
         frozen, longest = FrozenDict(self._plain.frozen), self._plain.longest
         # It is nobody else's yet.
-        dict.update(frozen, _mapping(given))
+        dict.update(frozen, given if type(given) is dict else _mapping(given))
         if len(frozen) != len(self._defaults) or not self._required <= given.keys():
             self._fail(given)
         for name, value in given.items():
@@ -135,7 +135,7 @@ class Declared:
 
 
 def _mapping(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    if type(given) is not dict and not isinstance(given, Mapping):
+    if not isinstance(given, Mapping):
         found = type(given).__name__
         raise VariableError(f"variables are a mapping of names to values, found {found}")
     return given

@@ -122,6 +122,12 @@ SHORT = [
     "{{ n is odd }} {{ n is even }} {{ n is number }} {{ s is string }} {{ d is mapping }}",
     "{{ b is true }} {{ b is false }} {{ b is boolean }} {{ f is float }} {{ n is integer }}",
     "{{ s is none }} {{ s is not none }} {{ s is undefined }}",
+    "{{ m is iterable }} {{ n is iterable }} {{ l is sequence }} {{ n is divisibleby 3 }}",
+    "{{ s.startswith('A') }} {{ s.endswith('a') }} {{ s.replace('d', 'n') }} {{ ', '.join(l) }}",
+    "{{ t.split() | join('/') }} {{ t.split('o') | last }}"
+    " {% for w in t.split() %}{{ w }}{% endfor %}",
+    "{{ '%s: %d of %.1f%%' | format(s, n, f) }} {{ t | wordcount }} {{ -n | abs }}",
+    "{{ r[0].v | sum }} {{ r[0].v | min }} {{ r[0].v | max }} {{ l | list | length }}",
     "{% set x = s ~ '!' %}{{ x }}{% set y = x | upper %}{{ y }}{{ x if y else n }}",
     "{% set x = s %}{% if n %}{% set x = t %}{% endif %}{{ x }}",
     "{% set x = 1 %}{% for y in l %}{% set x = x + 1 %}{{ x }}{% endfor %}{{ x }}",
@@ -142,9 +148,10 @@ METERED = [
 
     "{{ l }}", "{{ d }}", "{{ [s, n] }}", "{{ {'a': s} }}", "{{ (1, 2) }}", "{{ l[1:] }}",
     "{{ l | map('upper') | join }}", "{{ l | select('string') | list }}", "{{ d | items | list }}",
-    "{{ l | reverse | join }}", "{{ r | groupby('k') | length }}", "{{ t | wordcount }}",
-    "{{ s * 3 }}", "{{ n ** 2 }}", "{{ '%s!' % s }}", "{{ s.startswith('A') }}",
-    "{{ t.split() | join }}",
+    "{{ l | reverse | join }}", "{{ r | groupby('k') | length }}", "{{ [n, n] | max }}",
+    "{{ s * 3 }}", "{{ n ** 2 }}", "{{ '%s!' % s }}", "{{ s.count('A') }}",
+    "{{ l | min }} {{ r | sum(attribute='zz') if e }}", "{{ '%9s' | format(s) }}",
+    "{{ s.replace('A', 'B', 1) }} {{ t.split('o', 1) | join }}", "{{ t.split() == ['two'] }}",
     "{% set q %}{{ s }}{% endset %}{{ q }}", "{% filter upper %}{{ s }}{% endfilter %}",
     "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}", "{{ dict(a=1).a }}",
     "{% for i in l recursive %}{{ i }}{% endfor %}", "{{ l == ['b', 'a', 'c'] }}",
@@ -377,10 +384,12 @@ ATOM = st.sampled_from([
 ])  # fmt: skip
 FILTERED = st.sampled_from(
     "upper lower title trim capitalize length first last join join(', ') default('z') d('z',true) "
-    "string int round sort tojson replace('a','bb') count".split(" ")
+    "string int round sort tojson replace('a','bb') count abs wordcount min max sum list "
+    "format('%d') format(x) format(2,n)".split(" ")
 )
 TESTED = st.sampled_from(
-    "defined undefined none string number mapping boolean integer float odd even true false".split()
+    "defined undefined none string number mapping boolean integer float odd even true false "
+    "iterable sequence divisibleby(2) divisibleby(n) divisibleby(x)".split()
 )
 OPERATOR = st.sampled_from([*"+ - * / // % ~ == != < <= > >= in and or".split(), "not in"])
 EXPRESSION = st.recursive(
@@ -394,7 +403,14 @@ EXPRESSION = st.recursive(
         st.builds("({} if {})".format, inner, inner),
         st.builds("(not {})".format, inner),
         st.builds("(-{})".format, inner),
-        st.builds("{}.upper()".format, inner),
+        st.builds(
+            "{}.{}".format,
+            inner,
+            st.sampled_from(
+                "upper() split() split('a') startswith('a') endswith(x) "
+                "replace('a',x) join(l)".split()
+            ),
+        ),
         st.builds("{}[{}]".format, inner, inner),
     ),
     max_leaves=6,
