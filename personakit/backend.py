@@ -161,7 +161,7 @@ def body_of(
 async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
     """Take in a reply of which the headers have come."""
     answer.headers = response.headers
-    reply = _Reply(response)
+    reply = _Reply(response, is_timed=emit is not None)
     if emit is not None:
         await _stream(reply, answer, emit)
         return
@@ -177,12 +177,12 @@ class _Reply:
     Both iterators are read by hand, so that one loop serves the sync and the async API.
     """
 
-    def __init__(self, response: Any) -> None:
+    def __init__(self, response: Any, *, is_timed: bool) -> None:
         self.body = Body(_header(response, b"content-encoding"))
         self.kind = _header(response, b"content-type")
         self._in_sync = in_sync()
         # A connection that is known keeps the deadline itself.
-        self._is_timed = not self._in_sync and attempts.wire_of(response) is None
+        self._is_timed = is_timed and not self._in_sync and attempts.wire_of(response) is None
         self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
