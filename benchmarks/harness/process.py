@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -35,31 +36,39 @@ class Ended:
 def run(
     command: Sequence[str], environ: Mapping[str, str], folder: str, *, limit: float = 60.0
 ) -> Ended:
-    """Run a command to its end, or until `limit` seconds have passed: its code is then -9."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        env=environ,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    """Run a command to its end, or until `limit` seconds have passed: its code is then -9.
+
+    A small process of its own runs and measures it: a process is said to have held at least what
+    the one held that it was made from.
+    """
+    launcher = [sys.executable, "-S", "-E", __file__, str(limit), *command]
+    done = subprocess.run(
+        launcher, env=environ, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True
     )
-    timer = threading.Timer(limit, process.kill)
+    code, cpu, wall, memory = json.loads(done.stderr)
+    return Ended(code, done.stdout.decode("utf-8", "replace"), cpu, wall, memory)
+
+
+def _measure(limit: str, *command: str) -> None:
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    timer = threading.Timer(float(limit), process.kill)
     timer.start()
     assert process.stdout
-    out = process.stdout.read().decode("utf-8", "replace")
-    process.stdout.close()
+    out = process.stdout.read()
     # Not Popen.wait, which does not say what the process took.
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
     timer.cancel()
-    return Ended(
-        process.returncode, out, used.ru_utime + used.ru_stime, wall, used.ru_maxrss * _UNIT
-    )
+    sys.stdout.buffer.write(out)
+    code, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+    print(json.dumps([code, cpu, wall, used.ru_maxrss * _UNIT]), file=sys.stderr)
 
 
 def limit_reached(ended: Ended) -> bool:
     """Tell whether a process was stopped."""
     return ended.code == -9
+
+
+if __name__ == "__main__":
+    _measure(*sys.argv[1:])
