@@ -30,12 +30,20 @@ SIDES = [
     Side("**personakit**", "ours:acall", "personakit", OURS),
     Side("**personakit**, aiohttp", "ours:acall", "personakit-aiohttp", OURS, AIOHTTP),
     Side("LangChain abatch", "langchain:abatch", "langchain", ("langchain-openai",), share=0.1),
+    Side(
+        "LangChain abatch, its template",
+        "langchain:abatch_rendered",
+        "langchain",
+        ("langchain-openai",),
+        share=0.1,
+    ),
     Side("LiteLLM", "litellm:acall", "litellm", ("litellm",), share=0.1),
     Side("Pydantic AI", "pydantic_ai:acall", "pydantic-ai", ("pydantic-ai-slim",), share=0.1),
 ]
 NOTE = """\
 {times:,} requests of two messages through one process and event loop, {at_once} at once, each \
 answered after {wait} ms, on connections that were made before; the median of up to {rounds} runs. \
+personakit renders its persona for each; others send ready messages, LangChain both ways. \
 The openai client's own calls are two fifths of that, those of LangChain, LiteLLM and Pydantic AI \
 a tenth. Memory is what was held after the last run, less what was held after the first answer."""
 

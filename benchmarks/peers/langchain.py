@@ -8,13 +8,17 @@ from typing import Any
 Job = dict[str, Any]
 
 
-def render(job: Job) -> Callable[[], str]:
-    """Format a Jinja2 message template that is made once."""
+def _template(job: Job) -> Any:
     from langchain_core.prompts import ChatPromptTemplate
 
-    made = ChatPromptTemplate.from_messages(
+    return ChatPromptTemplate.from_messages(
         [("system", job["template"]), ("user", "{{ prompt }}")], template_format="jinja2"
     )
+
+
+def render(job: Job) -> Callable[[], str]:
+    """Format a Jinja2 message template that is made once."""
+    made = _template(job)
     fresh = {"prompt": job["prompt"]}, job["fresh"]
 
     def once() -> str:
@@ -52,10 +56,17 @@ def acall(job: Job) -> Callable[[], Awaitable[str]]:
 
 def abatch(job: Job) -> Callable[[int, int], Awaitable[list[str]]]:
     """Send many with its own way to do so."""
-    model, messages = _model(job), job["messages"]
+    return _batched(_model(job), job["messages"])
 
+
+def abatch_rendered(job: Job) -> Callable[[int, int], Awaitable[list[str]]]:
+    """As `abatch`, each rendered from the template that `render` formats."""
+    return _batched(_template(job) | _model(job), {**job["variables"], "prompt": job["prompt"]})
+
+
+def _batched(chain: Any, given: Any) -> Callable[[int, int], Awaitable[list[str]]]:
     async def many(times: int, at_once: int) -> list[str]:
         config = {"max_concurrency": at_once}
-        return [str(said.content) for said in await model.abatch([messages] * times, config)]
+        return [str(said.content) for said in await chain.abatch([given] * times, config)]
 
     return many
