@@ -47,7 +47,8 @@ class Endpoint:
             object.__setattr__(self, "api_key", Secret(self.api_key))
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.shown!r}, {self.api_key!r}, {self.model!r}, {self.max_tokens!r})"
+        rest = f"api_key={self.api_key!r}, model={self.model!r}, max_tokens={self.max_tokens!r}"
+        return f"Endpoint(base_url={self.shown!r}, {rest})"
 
     @property
     def shown(self) -> str:
