@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 Emit = Callable[[str], Awaitable[None]]
 sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
+only_sync: ContextVar[bool] = ContextVar("personakit_only_sync", default=False)
+"""True where the async API will not be used: what only that needs is not imported."""
 
 
 def in_sync() -> bool:
