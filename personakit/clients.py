@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
 
+from personakit import sessions
 from personakit.attempts import http_clients
 from personakit.drive import only_sync
 from personakit.providers import Endpoint, Provider
@@ -98,7 +99,13 @@ def _async_base(package: Any) -> Any:
         package.DefaultAioHttpClient(verify=False)
     except RuntimeError:
         return package.DefaultAsyncHttpxClient
-    return package.DefaultAioHttpClient
+
+    class Guarded(package.DefaultAioHttpClient):  # type: ignore[misc]
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            sessions.guard(self)
+
+    return Guarded
 
 
 @functools.cache
