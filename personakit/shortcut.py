@@ -23,7 +23,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
-from personakit import plain, unmetered
+from personakit import operations, plain, unmetered
 
 Partial = Callable[[str, str], tuple[nodes.Template, str]]
 
@@ -141,7 +141,7 @@ class _Shortener(NodeTransformer):
             self.longest = max(self.longest, _length(node))
             return node
         method = _method(node)
-        if method in plain.VIEWS:
+        if method in operations.VIEWS:
             return self._filter(self.visit(node.node.node), f".{method}")
         if _is_range(node):
             first, *rest = [self.visit(limit) for limit in node.args]
@@ -206,7 +206,7 @@ class _Shortener(NodeTransformer):
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
         """Turn a method of a text into a filter; refuse any other call."""
         called = node.node
-        if not isinstance(called, nodes.Getattr) or called.attr not in plain.METHODS:
+        if not isinstance(called, nodes.Getattr) or called.attr not in operations.METHODS:
             raise NoShortcut
         if node.kwargs or node.dyn_args or node.dyn_kwargs:
             raise NoShortcut
@@ -222,7 +222,7 @@ class _Shortener(NodeTransformer):
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
         """Refuse a filter that is not known to be cheap."""
-        if node.dyn_args or node.dyn_kwargs or node.name not in plain.SAFE_FILTERS:
+        if node.dyn_args or node.dyn_kwargs or node.name not in operations.SAFE_FILTERS:
             raise NoShortcut
         node.node = self.visit(self._mapped(node))
         if node.name in ("default", "d"):
@@ -247,7 +247,7 @@ class _Shortener(NodeTransformer):
 
     def visit_Test(self, node: nodes.Test) -> nodes.Node:  # noqa: N802
         """Refuse a test that is not known to be cheap."""
-        if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in plain.TESTS:
+        if node.dyn_args or node.dyn_kwargs or node.kwargs or node.name not in operations.TESTS:
             raise NoShortcut
         node.node = self.visit(node.node)
         node.args = [self.visit(argument) for argument in node.args]

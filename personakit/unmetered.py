@@ -8,7 +8,7 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from personakit import plain
+from personakit import operations, plain
 from personakit.filters import Undefined
 from personakit.frozen import FrozenDict
 from personakit.plain import GivenUp, calculable
@@ -85,6 +85,6 @@ def environment() -> Environment:
     """Return a new environment."""
     env = Environment(undefined=Undefined, autoescape=False, optimized=False, cache_size=0)
     env.globals = {}
-    env.filters = dict(plain.FILTERS)
-    env.tests = dict(plain.TESTS)
+    env.filters = dict(operations.FILTERS)
+    env.tests = dict(operations.TESTS)
     return env
