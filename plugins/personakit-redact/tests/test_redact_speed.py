@@ -1,5 +1,6 @@
 """Time grows with the text and no faster, whatever the text is."""
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -13,19 +14,27 @@ ALL: tuple[Kind, ...] = ("email", "phone", "card", "iban")
 
 def seconds(work: Callable[[str], object], text: str) -> float:
     best = float("inf")
-    for _ in range(2):
-        start = time.process_time()
-        work(text)
-        best = min(best, time.process_time() - start)
+    # The garbage collector would look at all that other tests have made.
+    gc.disable()
+    try:
+        for _ in range(2):
+            start = time.process_time()
+            work(text)
+            best = min(best, time.process_time() - start)
+    finally:
+        gc.enable()
     return best
 
 
 def grows_with_the_text(work: Callable[[str], object], text: Callable[[int], str]) -> None:
     size = 1000
-    while (once := seconds(work, text(size))) < 0.02 and size < 512_000:
+    while seconds(work, text(size)) < 0.02 and size < 512_000:
         size *= 2
-    times = seconds(work, text(4 * size)) / once
-    assert times < 10, f"4 times the text took {times:.1f} times the time; squared would be 16"
+    for _ in range(3):  # what else the machine does may double a time once, but not each time
+        times = seconds(work, text(4 * size)) / seconds(work, text(size))
+        if times < 10:
+            return
+    pytest.fail(f"4 times the text took {times:.1f} times the time; squared would be 16")
 
 
 @pytest.mark.parametrize(
