@@ -164,12 +164,13 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
     # It takes 20 µs to read one, and few are ever asked for.
     address = functools.lru_cache(library.URL)
 
-    class Http(sync):  # type: ignore[misc]
+    class Builds:
         def build_request(self, method: str, url: Any, **given: Any) -> Any:
             if not _is_ready(self, given):
-                return super().build_request(method, url, **given)
+                return super().build_request(method, url, **given)  # type: ignore[misc]
             return _built(library.Request, method, address(url), given)
 
+    class Http(Builds, sync):  # type: ignore[misc]
         def send(self, request: Any, **kwargs: Any) -> Any:
             send = functools.partial(super().send, request, **kwargs)
             call = current.get()
@@ -184,12 +185,7 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
                 return stop.value
             raise RuntimeError("a sync attempt waits")
 
-    class AsyncHttp(asynchronous):  # type: ignore[misc]
-        def build_request(self, method: str, url: Any, **given: Any) -> Any:
-            if not _is_ready(self, given):
-                return super().build_request(method, url, **given)
-            return _built(library.Request, method, address(url), given)
-
+    class AsyncHttp(Builds, asynchronous):  # type: ignore[misc]
         async def send(self, request: Any, **kwargs: Any) -> Any:
             send = functools.partial(super().send, request, **kwargs)
             call = current.get()
