@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from personakit.attachments import Attachment as Attachment
     from personakit.attachments import Source
+    from personakit.base import Secret as Secret
+    from personakit.base import io as io
+    from personakit.base import sleep as sleep
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
     from personakit.drive import Stream as Stream
-    from personakit.drive import io as io
-    from personakit.drive import sleep as sleep
     from personakit.errors import AuthenticationFailed as AuthenticationFailed
     from personakit.errors import BackendError as BackendError
     from personakit.errors import BadRequest as BadRequest
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     from personakit.runlog import RunLog as RunLog
     from personakit.runner import Runner as Runner
     from personakit.runoptions import Options, Prompt
-    from personakit.secrets import Secret as Secret
     from personakit.tools import Tool as Tool
     from personakit.trace import Step as Step
     from personakit.trace import Trace as Trace
@@ -88,7 +88,7 @@ _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(("Stream", "io", "sleep"), "drive"),
+    **dict.fromkeys(("Secret", "io", "sleep"), "base"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     "Attachment": "attachments",
     "Config": "config",
@@ -98,7 +98,7 @@ _HOME = {
     "Row": "rows",
     "RunLog": "runlog",
     "Runner": "runner",
-    "Secret": "secrets",
+    "Stream": "drive",
     "Step": "trace",
     "Tool": "tools",
     "Trace": "trace",

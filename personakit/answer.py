@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from personakit.base import Pieces
 from personakit.bodies import MAX_BYTES
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.faults import reported
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Message, Request, Response, ToolCall, Usage
-from personakit.pieces import Pieces
 from personakit.providers import Provider
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

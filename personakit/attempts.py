@@ -20,10 +20,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from personakit import deadline
+from personakit.base import Secret, deadline, hide, in_sync
 from personakit.bodies import Body
-from personakit.drive import in_sync
-from personakit.secrets import Secret, hide
 
 T = TypeVar("T")
 MAX_ERROR_BODY = 64 * 1024

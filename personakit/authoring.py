@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from personakit import tokens
-from personakit.checks import NAME
+from personakit.base import NAME, RESERVED
 from personakit.document import MAX_BYTES
 from personakit.drafts import Draft
 from personakit.errors import PersonaError, Problem, UsageError, VariableError
-from personakit.persona import REFERENCE, RESERVED, Persona
+from personakit.persona import REFERENCE, Persona
 from personakit.runner import Runner
 
 UNDEFINED = "PK023"

@@ -14,12 +14,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from personakit import attempts, deadline, faults, sse
+from personakit import attempts, faults, sse
 from personakit.answer import Answer
 from personakit.attempts import Call
+from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.bodies import MAX_STREAM, Body
 from personakit.clients import Clients
-from personakit.drive import Emit, in_sync, io
 from personakit.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -30,7 +30,6 @@ from personakit.errors import (
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 from personakit.routing import Router
-from personakit.secrets import scrub
 
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event."""

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic
 
-from personakit.drive import BlockingAwait, Emit, in_sync
+from personakit.base import Emit, in_sync
+from personakit.drive import BlockingAwait
 from personakit.errors import BackendError, Blocked, PluginError, Timeout
 from personakit.messages import Request, Response
 from personakit.sending import Gate, In, Layer, Misuse, Out, Send

@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 
 from personakit import sessions
 from personakit.attempts import http_clients
-from personakit.drive import only_sync
+from personakit.base import Secret, only_sync
 from personakit.providers import Endpoint, Provider
-from personakit.secrets import Secret
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI

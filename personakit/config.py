@@ -26,28 +26,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from personakit import document, parameters
-from personakit.checks import Checker, describe, is_type
-from personakit.deadline import SECONDS
+from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type
+from personakit.checks import Checker
 from personakit.errors import ConfigError, PersonaError
-from personakit.keystore import FILE as KEYS_FILE
 from personakit.logsettings import LogSettings, read_log
 from personakit.providers import BUILT_IN, Provider
-from personakit.secrets import Hidden
 from personakit.uses import read_plugins
 
 APP = "personakit"
+KEYS_FILE = "keys.json"
 KEYS = tuple("model path parameters plugins allow_plugins timeout deadline providers log".split())
 PROVIDER_KEYS = tuple(
     f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
 )
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Config:
     plugins: tuple[Any, ...] = ()
     allow_plugins: frozenset[str] | None = None
     timeout: float | None = None
-    deadline: float | None = SECONDS
+    deadline: float | None = DEFAULT_DEADLINE
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
     log: LogSettings = field(default_factory=LogSettings)
     select: frozenset[str] | None = None
@@ -243,7 +240,7 @@ class _Reader(Checker):
     def provider(self, name: str, given: Any) -> Provider:
         at = ("providers", name)
         base = BUILT_IN.get(name, Provider(name, key_required=False))
-        if not _NAME.match(name):
+        if not NAME.match(name):
             self.fail(
                 f"provider {name[:80]!r} is no name: use a-z, 0-9, '_' and '-'", *at, key=True
             )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from personakit.base import io
 from personakit.catalog import Catalog
 from personakit.config import Config
-from personakit.drive import io
 
 if TYPE_CHECKING:
     from personakit.recorder import Recorder

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from personakit import asking, transcript
+from personakit.base import Emit
 from personakit.catalog import Reference
-from personakit.drive import Emit, Run, Stream
+from personakit.drive import Run, Stream
 from personakit.errors import BackendError, UsageError
 from personakit.history import Heard, closed, newest, too_long, with_remedies
 from personakit.messages import Message, Request, Response

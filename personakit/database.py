@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personakit import private
+from personakit.base import private_files
 from personakit.dbfile import identity, networked
 from personakit.errors import UsageError
 
@@ -186,7 +186,7 @@ class Database:
             return self._connection
         self._drop()
         # Where it exists it stays closed: closing it would drop the locks that SQLite holds on it.
-        private.create(self.path)
+        private_files.create(self.path)
         try:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:

@@ -8,67 +8,15 @@ marker is awaited that gives control to the driver, which yields the text to the
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from contextvars import Context, ContextVar, copy_context
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 
-from personakit import deadline
-from personakit.errors import PersonakitError, Timeout
-from personakit.pieces import Pieces
+from personakit.base import Emit, Pieces, sync_mode
+from personakit.errors import PersonakitError
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-Emit = Callable[[str], Awaitable[None]]
-sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
-only_sync: ContextVar[bool] = ContextVar("personakit_only_sync", default=False)
-"""True where the async API will not be used: what only that needs is not imported."""
-
-
-def in_sync() -> bool:
-    """Tell whether the code runs under the sync API, where nothing may really wait."""
-    return sync_mode.get()
-
-
-def io(
-    sync: Callable[P, T], async_: Callable[P, Awaitable[T]] | None = None
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return one awaitable function out of a blocking and an async one.
-
-    Args:
-        sync: Called under the sync API.
-        async_: Awaited under the async API; without it, `sync` runs in a thread there.
-    """
-
-    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if sync_mode.get():
-            return sync(*args, **kwargs)
-        if async_ is not None:
-            return await async_(*args, **kwargs)
-        import asyncio  # noqa: PLC0415
-
-        return await asyncio.to_thread(sync, *args, **kwargs)
-
-    return call
-
-
-async def sleep(seconds: float) -> None:
-    """Wait, in every mode.
-
-    Raises:
-        Timeout: At once, when the run's deadline comes before the end of the wait.
-    """
-    limit = deadline.current()
-    if limit is not None and limit.left < seconds:
-        raise Timeout(f"a wait of {seconds:.3g} s would go beyond {limit}; give it more time")
-    if in_sync():
-        time.sleep(seconds)
-    else:
-        import asyncio  # noqa: PLC0415
-
-        await asyncio.sleep(seconds)
 
 
 class BlockingAwait(RuntimeError):

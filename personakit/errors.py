@@ -32,13 +32,25 @@ import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from personakit.messages import Response
-
+from typing import Any, ClassVar, Protocol
 
 MAX_MESSAGE = 1000
+
+
+class ResponseLike(Protocol):
+    """The `Response` that an error keeps; the module of that class imports this one."""
+
+    @property
+    def text(self) -> str:
+        """As of a `Response`."""
+
+    @property
+    def usage(self) -> Any:
+        """As of a `Response`."""
+
+    @property
+    def cost(self) -> float | None:
+        """As of a `Response`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +157,9 @@ class PluginError(RunError):
         response: The last answer that the plugin had received, so that nothing paid for is lost.
     """
 
-    def __init__(self, message: str, *, plugin: str = "", response: Response | None = None) -> None:
+    def __init__(
+        self, message: str, *, plugin: str = "", response: ResponseLike | None = None
+    ) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.response = response
@@ -165,7 +179,7 @@ class TooManyRounds(RunError):
         response: What it had said so far.
     """
 
-    def __init__(self, message: str, *, response: Response | None = None) -> None:
+    def __init__(self, message: str, *, response: ResponseLike | None = None) -> None:
         super().__init__(message)
         self.response = response
 

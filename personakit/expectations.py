@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.checks import Checker, describe, given, is_type
+from personakit.base import describe, given, is_type
+from personakit.checks import Checker
 from personakit.document import Document
 from personakit.frozen import FrozenDict, freeze
 from personakit.variables import matcher

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from personakit import deadline
 from personakit.attempts import Call, is_exhausted, retry_after
+from personakit.base import deadline
 from personakit.errors import (
     AuthenticationFailed,
     BackendError,

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from personakit.checks import Checker, describe, is_type
+from personakit.base import describe, is_type
+from personakit.checks import Checker
 from personakit.errors import BackendError, RateLimited
 
 if TYPE_CHECKING:
-    from personakit.drive import Emit
+    from personakit.base import Emit
     from personakit.messages import Message
-from personakit.pieces import Pieces
+from personakit.base import Pieces
 
 E = TypeVar("E", bound=BackendError)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from personakit import private
+from personakit.base import private_files
 
 ENDING = ".yaml"
 MAX_BYTES = 1 << 30
@@ -215,7 +215,7 @@ class Cached:
         beside = self._file.with_name(f".{self._file.name}.{os.getpid()}-{threading.get_ident()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         try:
-            private.make_folder(self._file.parent)
+            private_files.make_folder(self._file.parent)
             if not self._file.exists():
                 self._prune()
             with open(os.open(beside, flags, 0o600), "wb") as file:  # noqa: PTH123

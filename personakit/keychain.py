@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from personakit.secrets import Secret
+from personakit.base import Secret
 
 SERVICE = "personakit"
 MISSING = "keyring is not installed; run: pip install 'personakit[keyring]'"

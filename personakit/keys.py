@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from personakit import keychain, keystore
-from personakit.checks import SCHEME
+from personakit.base import SCHEME, Secret
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonakitError
 from personakit.providers import Provider
-from personakit.secrets import Secret
 
 LITERAL = "literal"
 """The scheme of a key that stands in the config file itself and has a colon."""

@@ -15,11 +15,9 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from personakit import private
+from personakit.base import Secret, private_files
 from personakit.errors import ConfigError
-from personakit.secrets import Secret
 
-FILE = "keys.json"
 LARGEST = 1 << 20
 """The bytes that a file of keys may have."""
 
@@ -60,8 +58,8 @@ def drop(path: Path, name: str) -> None:
 def _change(path: Path, edit: Callable[[Keys], Keys]) -> None:
     fault = ""
     try:
-        with private.locked(path.parent):
-            private.replace(path, [_written(edit(read(path)))])
+        with private_files.locked(path.parent):
+            private_files.replace(path, [_written(edit(read(path)))])
     except OSError as error:
         fault = f"{path}: cannot be written: {error.strerror}"
     if fault:
@@ -80,7 +78,7 @@ def _read(path: Path) -> Keys | str:
     """
     try:
         with path.open("rb") as stream:
-            if fault := private.fault(path, stream.fileno()):
+            if fault := private_files.fault(path, stream.fileno()):
                 return fault
             data = stream.read(LARGEST + 1)
     except FileNotFoundError:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit import installed
-from personakit.checks import NAME
+from personakit.base import NAME, State, entry_points, state_of
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
 from personakit.index import ENDING, Parents, mark_of
-from personakit.reading import Reading, State, inside, names_in, nearest, state_of
+from personakit.reading import Reading, inside, names_in, nearest
 from personakit.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def packaged() -> Iterator[Path]:
     A package names its folder with an entry point of the group ``personakit.personas`` whose value
     is a package, such as ``acme = "acme_personas"``; the package is found, not imported.
     """
-    for point in installed.entry_points(ENTRY_POINTS):
+    for point in entry_points(ENTRY_POINTS):
         from importlib import util  # noqa: PLC0415
 
         try:
@@ -84,7 +83,7 @@ class Library:
             PersonaNotFound: There is none; the message says what comes near.
             PersonaError: Its file is wrong.
         """
-        from personakit.persona import RESERVED  # noqa: PLC0415
+        from personakit.base import RESERVED  # noqa: PLC0415
 
         text = os.fspath(reference)
         if NAME.match(text) and not RESERVED.match(text):

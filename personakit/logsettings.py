@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.checks import Checker, describe
+from personakit.base import describe
+from personakit.checks import Checker
 
 MAX_SIZE = 1_000_000_000
 KEYS = ("python", "max_age", "max_size")

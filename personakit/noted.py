@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from personakit.drive import Emit
+from personakit.base import Emit
 from personakit.messages import Request, Response, Timings, Usage
 from personakit.persona import Persona
 from personakit.rowdata import step_data

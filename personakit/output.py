@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit import options
+from personakit.base import typed
 from personakit.checking import read_json, validator
 from personakit.errors import ConfigError, InvalidAnswer
 from personakit.frozen import freeze, thaw
@@ -65,7 +65,7 @@ class Output:
             raise ConfigError(
                 f"output takes a type or a JSON Schema as a mapping, found {wanted!r:.60}"
             )
-        plain, make = options.typed(wanted)
+        plain, make = typed(wanted)
         made = rooted(plain)
         named = _NAME.sub("_", getattr(wanted, "__name__", "")) or "output"
         wrapped = made.get("type") != "object"

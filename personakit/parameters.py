@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.checks import describe, is_type
+from personakit.base import describe, is_type
 from personakit.errors import ConfigError, did_you_mean
 
 

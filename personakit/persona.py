@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from personakit import document, expectations, parameters, variables
-from personakit.checks import NAME, Checker, describe, given
+from personakit.base import NAME, RESERVED, TOOL, describe, given
+from personakit.checks import Checker
 from personakit.document import Document
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.expectations import Test
@@ -21,9 +22,6 @@ from personakit.variables import Variable
 
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
-TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
-# Windows opens a device instead of a file of these names, whatever the ending.
-RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
 ROLES = ("system", "developer", "user", "assistant")
 KEYS = (
     "name description version extends tags authors license source metadata model parameters "

@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from personakit import installed, options
+from personakit import options
+from personakit.base import entry_points
 from personakit.chain import Layer
-from personakit.errors import (
-    ConfigError,
-    PersonaError,
-    PersonakitError,
-    PluginError,
-    did_you_mean,
-)
+from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
 from personakit.inspection import MARK, examine, setup_of
 from personakit.persona import Persona
@@ -129,7 +124,7 @@ class Plugins:
             if self._found is None:
                 points = self.entry_points
                 if points is None:
-                    points = installed.entry_points(PROJECT)
+                    points = entry_points(PROJECT)
                 self._found = self._listed(points)
             return self._found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from personakit.secrets import Secret
+from personakit.base import Secret
 
 _KEY_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.checks import NAME
+from personakit.base import NAME, State, state_of
 from personakit.errors import PersonaError, PersonaNotFound, Problem, UsageError, did_you_mean
 from personakit.index import ENDING, Mark, mark_of
 
@@ -16,23 +16,6 @@ if TYPE_CHECKING:
     from personakit.persona import Persona
 
 MAX_DEPTH = 16
-
-State = tuple[int, int, int] | None
-
-
-def state_of(file: Path) -> State:
-    """Return what changes when a file does; None when there is no such file.
-
-    Raises:
-        PersonaError: The file cannot be looked at.
-    """
-    try:
-        stat = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def inside(root: Path, relative: str) -> Path | None:

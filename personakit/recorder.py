@@ -17,15 +17,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from personakit.base import Emit, Secret, hide, in_sync
 from personakit.config import Config
 from personakit.database import WAIT, LogError
-from personakit.drive import Emit, in_sync
 from personakit.errors import UsageError
 from personakit.messages import Request, Response
 from personakit.noted import Noted
 from personakit.persona import Persona
 from personakit.runlog import RunLog
-from personakit.secrets import Secret, hide
 from personakit.trace import Trace
 
 PATIENCE = 3.0

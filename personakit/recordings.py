@@ -26,7 +26,7 @@ from personakit.exchange import (
 from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
-    from personakit.drive import Emit
+    from personakit.base import Emit
     from personakit.runoptions import SendsRequests
 
 FOLDER = "recordings"

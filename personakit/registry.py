@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.checks import NAME, SCHEME
+from personakit.base import NAME, SCHEME, Secret
 from personakit.errors import PluginError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
-from personakit.secrets import Secret
 from personakit.tools import Tool
 
 KINDS = (

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from personakit.base import Emit, in_sync
 from personakit.chain import Chain
-from personakit.drive import Emit, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
 from personakit.messages import (
     Message,

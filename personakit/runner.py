@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit import asking, deadline
+from personakit import asking
 from personakit import parameters as rules
+from personakit.base import Emit, deadline
 from personakit.catalog import Reference
 from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.connected import Connected
-from personakit.drive import Emit, Run, Stream
+from personakit.drive import Run, Stream
 from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult

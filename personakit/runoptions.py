@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from personakit.checks import is_type
-from personakit.drive import Emit
+from personakit.base import Emit, is_type
 from personakit.errors import UsageError, did_you_mean
 from personakit.messages import Request, Response
 

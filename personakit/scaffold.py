@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from personakit.checks import NAME
+from personakit.base import NAME
 from personakit.errors import UsageError
 
 _FILES = {

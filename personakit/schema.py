@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from personakit import descriptions, expectations, options, parameters, persona, variables
-from personakit.checks import NAME, TYPES
+from personakit.base import NAME, RESERVED, TOOL, TYPES
 from personakit.plugins import Plugin, Plugins
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -60,7 +60,7 @@ def _head() -> dict[str, Schema]:
     name = {
         "type": "string",
         "pattern": _ecma(NAME),
-        "not": {"pattern": _ecma(persona.RESERVED)},
+        "not": {"pattern": _ecma(RESERVED)},
     }
     texts: Schema = {"type": ["string", "array", "null"], "items": {"type": "string"}}
     reference = _ecma(persona.REFERENCE)
@@ -85,7 +85,7 @@ def _head() -> dict[str, Schema]:
 
 def _body() -> dict[str, Schema]:
     """Return the schemas of the keys that make a request."""
-    tool = _ecma(persona.TOOL)
+    tool = _ecma(TOOL)
     keep = {"description": descriptions.KEEP, "type": "integer", "minimum": 0}
     settings = {
         name: {"description": descriptions.PARAMETERS[name], **rule.schema}

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.drive import Emit
+from personakit.base import Emit, Pieces
 from personakit.errors import StreamStarted
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.pieces import Pieces
 from personakit.trace import Step
 
 if TYPE_CHECKING:

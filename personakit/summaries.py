@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from personakit.checks import NAME
+from personakit.base import NAME
 from personakit.errors import PersonaError, Problem
 from personakit.index import (
     ENDING,

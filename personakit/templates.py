@@ -12,11 +12,11 @@ import jinja2
 from jinja2 import meta, nodes
 
 from personakit import cost, syntax
+from personakit.base import State, state_of
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
 from personakit.filters import measured
 from personakit.persona import Text
-from personakit.reading import State, state_of
 from personakit.sandbox import Environment, Meter, environment
 
 MAX_INCLUDES = 16

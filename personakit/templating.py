@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from personakit import cost
+from personakit.base import State
 from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text
-from personakit.reading import State
 from personakit.sandbox import Environment
 from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
 from personakit.values import Values

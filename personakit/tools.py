@@ -11,12 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from personakit import deadline, options
-from personakit.checks import is_type
-from personakit.drive import in_sync
+from personakit.base import TOOL, arguments, deadline, in_sync, is_type, plain
 from personakit.errors import Blocked, ConfigError
 from personakit.frozen import freeze, thaw
-from personakit.persona import TOOL
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -97,7 +94,7 @@ class Tool:
                 f"{function!r:.60} cannot be described: write a function with type hints around it"
             )
         named = name or function.__name__
-        schema, check = options.arguments(function, f"tool {named!r}")
+        schema, check = arguments(function, f"tool {named!r}")
         said = inspect.getdoc(function) or ""
         said = description or said.partition("\nArgs:")[0].strip()
         return cls(named, function, said, schema, timeout, check)
@@ -126,7 +123,7 @@ class Tool:
             result = await _within(seconds, self.function, checked)
             if isinstance(result, str):
                 return result
-            return json.dumps(result, ensure_ascii=False, default=options.plain)
+            return json.dumps(result, ensure_ascii=False, default=plain)
         except _Late as late:
             raise ToolFailed(f"it did not end within {round(late.seconds, 3):g} s") from late
         except Blocked:

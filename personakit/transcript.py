@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit import private
+from personakit.base import private_files
 from personakit.errors import UsageError
 from personakit.exchange import dumps
 from personakit.frozen import thaw
@@ -52,7 +52,7 @@ def write(path: Path, written: Written) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
     try:
-        private.replace(path, [f"{dumps(data)}\n".encode()])
+        private_files.replace(path, [f"{dumps(data)}\n".encode()])
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from personakit.checks import NAME, Checker, describe, given
+from personakit.base import NAME, describe, given
+from personakit.checks import Checker
 from personakit.document import Document
 from personakit.frozen import FrozenDict, freeze
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.checks import TYPES, Checker, article, brief, describe, infer_type, is_type
+from personakit.base import TYPES, article, brief, describe, infer_type, is_type
+from personakit.checks import Checker
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import freeze
 

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from personakit.base import Emit
 from personakit.chain import Layer
-from personakit.drive import Emit
 from personakit.messages import Event, Request, Response, Timings
 from personakit.plugins import Bound
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from personakit.drive import BlockingAwait, Passed, sync_mode
+from personakit.base import sync_mode
+from personakit.drive import BlockingAwait, Passed
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from personakit import Persona, Registry, Runner, checks, parameters, providers, variables
+from personakit import Persona, Registry, Runner, parameters, providers, variables
+from personakit.base import TYPES
 from personakit.cli import COMMANDS
 from personakit.config import KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
@@ -105,7 +106,7 @@ def test_every_key_of_a_persona_has_a_section() -> None:
     [
         (parameters.ALLOWED, "docs/personas.md"),
         (parameters.REFUSED, "docs/personas.md"),
-        (checks.TYPES, "docs/personas.md"),
+        (TYPES, "docs/personas.md"),
         (variables.KEYS, "docs/personas.md"),
         (providers.BUILT_IN, "docs/models.md"),
         (KEYS, "docs/models.md"),

@@ -26,7 +26,7 @@ from personakit import (
     StreamStarted,
     hookimpl,
 )
-from personakit.drive import Emit
+from personakit.base import Emit
 from personakit.testing import MODES, Upstream, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", MODES)

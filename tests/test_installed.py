@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from personakit import installed
+from personakit.base import entry_points
 
 POINTS = "[acme.things]\nhammer = acme:Hammer\n"
 
 
 def found(group: str = "acme.things") -> list[str]:
-    points = [f"{point.name}={point.value}" for point in installed.entry_points(group)]
+    points = [f"{point.name}={point.value}" for point in entry_points(group)]
     known = [f"{point.name}={point.value}" for point in metadata.entry_points(group=group)]
     assert points == known
     return points

@@ -10,11 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from personakit import Runner, authoring, drafts
-from personakit.checks import NAME
+from personakit.base import NAME, RESERVED
 from personakit.config import Config
 from personakit.drafts import Draft
 from personakit.errors import UsageError
-from personakit.persona import RESERVED
 from personakit.variables import Variable
 
 TARGET = Path("personas/new.yaml")

@@ -23,10 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit import Config, ConfigError, Endpoint, Provider, Registry, Runner, Secret, hookimpl
+from personakit.base import Hidden, hide, scrub
 from personakit.keys import Keys
 from personakit.keystore import put, read
 from personakit.providers import BUILT_IN
-from personakit.secrets import Hidden, hide, scrub
 from personakit.testing import MODES, Reply, Server, in_mode, persona
 
 CANARY = "sk-canary+7f/3a9=Q"

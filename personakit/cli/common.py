@@ -52,7 +52,7 @@ def runner(*, log: bool | None = None) -> Runner:
         log: For a command that runs personas: whether its runs are logged, unless the config has
             ``log: off``. The row is written while the answer is printed already.
     """
-    from personakit.drive import only_sync  # noqa: PLC0415
+    from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
 
     only_sync.set(True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from personakit.base import Secret
 from personakit.errors import UsageError
-from personakit.secrets import Secret
 
 if TYPE_CHECKING:
     from personakit.runner import Runner

@@ -13,7 +13,7 @@ from personakit.cli import common
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from personakit.linting.check import Finding
+    from personakit.linting import Finding
     from personakit.runner import Runner
 
 FORMATS = ("text", "json", "github")
@@ -37,7 +37,7 @@ def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> i
     PATHS are files, folders or names of personas; without any, the folder personas, or else every
     folder of the library. Nothing is run or sent. Exits with 1 when there are errors.
     """
-    from personakit.linting.check import Linter  # noqa: PLC0415
+    from personakit.linting import Linter  # noqa: PLC0415
 
     given = [Path(path) for path in paths] or _default()
     files = list(dict.fromkeys(file for path in given for file in _files(path)))
@@ -66,7 +66,7 @@ def _files(path: Path) -> Iterable[Path]:
     Raises:
         UsageError: It does not exist, or is no persona file.
     """
-    from personakit.linting.check import ENDINGS, files_in  # noqa: PLC0415
+    from personakit.linting import ENDINGS, files_in  # noqa: PLC0415
 
     if path.is_dir():
         return files_in(path)
@@ -94,7 +94,7 @@ def _neighbours(path: Path) -> list[str]:
 
 def _runner(given: Iterable[Path], files: Iterable[Path]) -> Runner:
     """Return a runner that finds what the files extend and include."""
-    from personakit.linting.check import PARTIALS  # noqa: PLC0415
+    from personakit.linting import PARTIALS  # noqa: PLC0415
     from personakit.runner import Runner  # noqa: PLC0415
 
     roots = [path for path in given if path.is_dir()]

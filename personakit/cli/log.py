@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from personakit import private
+from personakit.base import private_files
 from personakit.cli import common
 from personakit.cli.groups import Group, decorated
 from personakit.cli.keyfile import key_option, use_key
@@ -268,7 +268,7 @@ def _write(path: Path, lines: Iterator[str]) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"--output: cannot write {path}: there is no folder {path.parent}")
     try:
-        private.replace(path, (line.encode("utf-8", "surrogatepass") for line in lines))
+        private_files.replace(path, (line.encode("utf-8", "surrogatepass") for line in lines))
     except OSError as error:
         raise UsageError(f"--output: cannot write {path}: {error.strerror}") from None
 

@@ -69,13 +69,13 @@ def show(name: str, as_json: bool) -> int:
     brings = plugins.provides(plugin.name)
     if brings:
         click.echo(f"brings: {', '.join(brings)}")
-    options = _options(plugin)
-    if options:
+    taken = _options(plugin)
+    if taken:
         click.echo()
-        rows = [row for name, schema in options.items() for row in _rows(name, schema)]
+        rows = [row for name, schema in taken.items() for row in _rows(name, schema)]
         common.table(("option", "type", "default", "meaning"), rows)
     if {"chat", "tool", "observe"} & set(plugin.hooks):
-        click.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
+        click.echo(f"\nIn a persona:\n\n{_example(plugin, taken)}")
     return 0
 
 

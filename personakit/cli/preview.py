@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import click
 
 from personakit import tokens
+from personakit.base import State, state_of
 from personakit.cli import common, compare, explain
 from personakit.cli.render import show_request
 from personakit.errors import PersonaError, PersonakitError, UsageError
 from personakit.messages import Request
 from personakit.persona import Persona
-from personakit.reading import State, state_of
 from personakit.runner import Runner
 
 INTERVAL = 0.3

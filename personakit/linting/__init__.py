@@ -1,4 +1,21 @@
-"""`personakit lint`: everything wrong in persona files at once, without running anything.
+"""linting: TODO."""
 
-`check` does it; `codes` is the table of what it can say.
-"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.linting.check import ENDINGS as ENDINGS
+    from personakit.linting.check import PARTIALS as PARTIALS
+    from personakit.linting.check import Finding as Finding
+    from personakit.linting.check import Linter as Linter
+    from personakit.linting.check import files_in as files_in
+
+__getattr__, __dir__, __all__ = door(
+    __name__,
+    {
+        "check": "ENDINGS Finding Linter PARTIALS files_in",
+    },
+)

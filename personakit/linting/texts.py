@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from personakit.checks import article, is_type
+from personakit.base import article, is_type
 from personakit.errors import Problem, did_you_mean
 from personakit.persona import Persona, Text
 from personakit.templates import Place, Templates

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from personakit import options
-from personakit.checks import NAME
+from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
 from personakit.persona import Persona
 from personakit.plugins import Plugins

@@ -1,31 +1,30 @@
-"""What authors of plugins and personas test with: fakes, a real server, and checks.
-
-::
-
-    from personakit.testing import check_plugin
-
-    def test_shout():
-        response = check_plugin(Shout(), "Hi!", ["hello"])
-        assert response.text == "HELLO"
-"""
+"""testing: TODO."""
 
 from __future__ import annotations
 
-from personakit.testing.checks import MODES, check_filter, check_plugin, in_mode
-from personakit.testing.server import Received, Reply, Server
-from personakit.testing.upstream import Answer, Upstream, persona, pieces, runner
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MODES",
-    "Answer",
-    "Received",
-    "Reply",
-    "Server",
-    "Upstream",
-    "check_filter",
-    "check_plugin",
-    "in_mode",
-    "persona",
-    "pieces",
-    "runner",
-]
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.testing.checks import MODES as MODES
+    from personakit.testing.checks import check_filter as check_filter
+    from personakit.testing.checks import check_plugin as check_plugin
+    from personakit.testing.checks import in_mode as in_mode
+    from personakit.testing.server import Received as Received
+    from personakit.testing.server import Reply as Reply
+    from personakit.testing.server import Server as Server
+    from personakit.testing.upstream import Answer as Answer
+    from personakit.testing.upstream import Upstream as Upstream
+    from personakit.testing.upstream import persona as persona
+    from personakit.testing.upstream import pieces as pieces
+    from personakit.testing.upstream import runner as runner
+
+__getattr__, __dir__, __all__ = door(
+    __name__,
+    {
+        "checks": "MODES check_filter check_plugin in_mode",
+        "server": "Received Reply Server",
+        "upstream": "Answer Upstream persona pieces runner",
+    },
+)

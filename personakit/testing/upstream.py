@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, AnyStr
 
+from personakit.base import Emit
 from personakit.config import Config
-from personakit.drive import Emit
 from personakit.messages import Request, Response, Usage
 from personakit.persona import Persona
 from personakit.runner import Runner

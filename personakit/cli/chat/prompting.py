@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit import private
+from personakit.base import private_files
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -114,9 +114,9 @@ def _history(path: Path | None) -> History:
     if path is None:
         return InMemoryHistory()
     try:
-        private.create(path)
+        private_files.create(path)
         os.close(os.open(path, os.O_RDWR | os.O_APPEND))
-        path.chmod(private.FILE)
+        path.chmod(private_files.FILE)
     except OSError as error:
         print(  # noqa: T201
             f"personakit: {path}: what is typed is not kept: {error.strerror}", file=sys.stderr

@@ -206,7 +206,7 @@ class Budget:
 
     def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
         """Write down what is known of a call that failed."""
-        if isinstance(error, PluginError) and error.response is not None:
+        if isinstance(error, PluginError) and isinstance(error.response, Response):
             self.ledger.settle(call, taken(request, error.response), self.clock())
             return
         arrived = text_tokens(meter.text)

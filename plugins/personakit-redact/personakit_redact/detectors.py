@@ -6,8 +6,10 @@ numbers are imported by the first text with digits.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
+
+from personakit_redact.spans import without
 
 Kind = Literal["email", "phone", "card", "iban"]
 
@@ -79,15 +81,6 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
         at = escape.end()
     starts += range(at, len(text) + 1)
     return "".join([*pieces, text[at:]]), starts
-
-
-def without(text: str, stretches: Iterable[tuple[int, int]]) -> str:
-    """Return `text`, as long as before, with line ends in the place of `stretches`."""
-    pieces, at = [], 0
-    for start, end in sorted(stretches):
-        pieces += [text[at:start], "\n" * (end - max(start, at))]
-        at = max(end, at)
-    return "".join([*pieces, text[at:]])
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:

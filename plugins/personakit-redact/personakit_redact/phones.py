@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from phonenumbers import Leniency, PhoneNumberMatcher
 
 from personakit_redact import numbering
-from personakit_redact.detectors import without
+from personakit_redact.spans import without
 
 # What the matcher takes for one candidate, and more: digits with at most four marks between.
 _RUN = re.compile(

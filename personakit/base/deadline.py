@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
-SECONDS = 1800.0
+DEFAULT_DEADLINE = 1800.0
 """How long a run may take when nobody says otherwise."""
 
 

@@ -1,0 +1,59 @@
+"""What every room needs: waiting, secrets, private files, names and types of values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base.doors import door as door
+
+if TYPE_CHECKING:
+    from personakit.base import deadline as deadline
+    from personakit.base import private_files as private_files
+    from personakit.base.deadline import DEFAULT_DEADLINE as DEFAULT_DEADLINE
+    from personakit.base.distributions import entry_points as entry_points
+    from personakit.base.doors import door as door
+    from personakit.base.files import State as State
+    from personakit.base.files import state_of as state_of
+    from personakit.base.names import NAME as NAME
+    from personakit.base.names import RESERVED as RESERVED
+    from personakit.base.names import SCHEME as SCHEME
+    from personakit.base.names import TOOL as TOOL
+    from personakit.base.secrets import Hidden as Hidden
+    from personakit.base.secrets import Secret as Secret
+    from personakit.base.secrets import hide as hide
+    from personakit.base.secrets import scrub as scrub
+    from personakit.base.signatures import arguments as arguments
+    from personakit.base.signatures import described as described
+    from personakit.base.signatures import plain as plain
+    from personakit.base.signatures import typed as typed
+    from personakit.base.text import Pieces as Pieces
+    from personakit.base.types import TYPES as TYPES
+    from personakit.base.types import article as article
+    from personakit.base.types import brief as brief
+    from personakit.base.types import describe as describe
+    from personakit.base.types import given as given
+    from personakit.base.types import infer_type as infer_type
+    from personakit.base.types import is_type as is_type
+    from personakit.base.waiting import Emit as Emit
+    from personakit.base.waiting import in_sync as in_sync
+    from personakit.base.waiting import io as io
+    from personakit.base.waiting import only_sync as only_sync
+    from personakit.base.waiting import sleep as sleep
+    from personakit.base.waiting import sync_mode as sync_mode
+
+__getattr__, __dir__, __all__ = door(
+    __name__,
+    {
+        "deadline": "DEFAULT_DEADLINE",
+        "distributions": "entry_points",
+        "doors": "door",
+        "files": "State state_of",
+        "names": "NAME RESERVED SCHEME TOOL",
+        "secrets": "Hidden Secret hide scrub",
+        "signatures": "arguments described plain typed",
+        "text": "Pieces",
+        "types": "TYPES article brief describe given infer_type is_type",
+        "waiting": "Emit in_sync io only_sync sleep sync_mode",
+    },
+    modules="deadline private_files",
+)

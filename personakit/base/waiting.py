@@ -1,0 +1,63 @@
+"""Waiting, in every mode: a plugin or a backend awaits these under the sync API, too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from personakit.base import deadline
+from personakit.errors import Timeout
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Emit = Callable[[str], Awaitable[None]]
+sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
+only_sync: ContextVar[bool] = ContextVar("personakit_only_sync", default=False)
+"""True where the async API will not be used: what only that needs is not imported."""
+
+
+def in_sync() -> bool:
+    """Tell whether the code runs under the sync API, where nothing may really wait."""
+    return sync_mode.get()
+
+
+def io(
+    sync: Callable[P, T], async_: Callable[P, Awaitable[T]] | None = None
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return one awaitable function out of a blocking and an async one.
+
+    Args:
+        sync: Called under the sync API.
+        async_: Awaited under the async API; without it, `sync` runs in a thread there.
+    """
+
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if sync_mode.get():
+            return sync(*args, **kwargs)
+        if async_ is not None:
+            return await async_(*args, **kwargs)
+        import asyncio  # noqa: PLC0415
+
+        return await asyncio.to_thread(sync, *args, **kwargs)
+
+    return call
+
+
+async def sleep(seconds: float) -> None:
+    """Wait, in every mode.
+
+    Raises:
+        Timeout: At once, when the run's deadline comes before the end of the wait.
+    """
+    limit = deadline.current()
+    if limit is not None and limit.left < seconds:
+        raise Timeout(f"a wait of {seconds:.3g} s would go beyond {limit}; give it more time")
+    if in_sync():
+        time.sleep(seconds)
+    else:
+        import asyncio  # noqa: PLC0415
+
+        await asyncio.sleep(seconds)
