@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from personakit.messages import ToolCall as ToolCall
     from personakit.messages import ToolResult as ToolResult
     from personakit.persona import Persona as Persona
+    from personakit.persona import Variable as Variable
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
@@ -75,7 +76,6 @@ if TYPE_CHECKING:
     from personakit.trace import Trace as Trace
     from personakit.usage import Usage as Usage
     from personakit.usage import price as price
-    from personakit.variables import Variable as Variable
 
 _ERRORS = (
     "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "

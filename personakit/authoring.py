@@ -12,10 +12,9 @@ from pathlib import Path
 
 from personakit import tokens
 from personakit.base import NAME, RESERVED
-from personakit.document import MAX_BYTES
 from personakit.drafts import Draft
 from personakit.errors import PersonaError, Problem, UsageError, VariableError
-from personakit.persona import REFERENCE, Persona
+from personakit.persona import MAX_BYTES, REFERENCE, Persona
 from personakit.runner import Runner
 
 UNDEFINED = "PK023"

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit import document
 from personakit.checking import Failure, indent
 from personakit.errors import PersonaError, Problem
-from personakit.expectations import Test
 from personakit.index import ENDING
-from personakit.persona import Persona
+from personakit.persona import Persona, Test, yaml
 from personakit.recordings import FOLDER
 
 
@@ -131,7 +129,7 @@ def _is_whole(file: Path) -> bool:
         PersonaError: It cannot be read as YAML.
     """
     try:
-        data = document.parse(file.read_bytes(), str(file)).data
+        data = yaml.parse(file.read_bytes(), str(file)).data
     except OSError as error:
         raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
     return isinstance(data, dict) and ("tests" in data or "system" in data)

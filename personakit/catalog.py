@@ -16,10 +16,9 @@ from personakit.errors import PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Response
-from personakit.persona import Persona
+from personakit.persona import Declared, Persona
 from personakit.plugins import Bound, Made, Plugins
 from personakit.routing import Router
-from personakit.values import Declared
 
 if TYPE_CHECKING:
     from personakit.templates import Templates

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.frozen import thaw
+from personakit.persona import matcher
 from personakit.tokens import count_tokens
-from personakit.variables import matcher
 
 EXCERPT_LINES = 8
 EXCERPT_CHARACTERS = 500

@@ -31,13 +31,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit import document, parameters
 from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type
-from personakit.checks import Checker
 from personakit.errors import ConfigError, PersonaError
 from personakit.logsettings import LogSettings, read_log
+from personakit.persona import Checker, parameters, read_plugins, yaml
 from personakit.providers import BUILT_IN, Provider
-from personakit.uses import read_plugins
 
 APP = "personakit"
 KEYS_FILE = "keys.json"
@@ -182,7 +180,7 @@ class _Reader(Checker):
 
     def __init__(self, file: Path, *, named: bool) -> None:
         try:
-            super().__init__(document.parse(file.read_bytes(), str(file)))
+            super().__init__(yaml.parse(file.read_bytes(), str(file)))
         except OSError as error:
             hint = "; PERSONAKIT_CONFIG names it" if named else ""
             raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from personakit import asking, transcript
 from personakit.base import Emit
 from personakit.catalog import Reference
+from personakit.conversation_length import Heard, closed, newest, too_long, with_remedies
 from personakit.drive import Run, Stream
 from personakit.errors import BackendError, UsageError
-from personakit.history import Heard, closed, newest, too_long, with_remedies
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 from personakit.runoptions import Options, check_names

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit import document, writing
+from personakit import writing
 from personakit.errors import PersonaError
 from personakit.frozen import thaw
-from personakit.variables import Variable
+from personakit.persona import Variable, yaml
 
 DELIMITERS = ("{{", "{%", "{#")
 _COMMENT = "tests:                                # `personakit test` runs them"
@@ -131,7 +131,7 @@ def inline(value: Any) -> str:
 def typed(text: str) -> Any:
     """Return the value that an author means by a default: a number or a list, or else the text."""
     try:
-        value = document.parse(text).data
+        value = yaml.parse(text).data
     except PersonaError:
         return text
     if isinstance(value, dict | list):

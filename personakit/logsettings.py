@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.base import describe
-from personakit.checks import Checker
+from personakit.persona import Checker
 
 MAX_SIZE = 1_000_000_000
 KEYS = ("python", "max_age", "max_size")

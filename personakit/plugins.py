@@ -18,10 +18,9 @@ from personakit.chain import Layer
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
 from personakit.inspection import MARK, examine, setup_of
-from personakit.persona import Persona
+from personakit.persona import Persona, PluginUse
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
 from personakit.tools import Tool
-from personakit.uses import PluginUse
 
 if TYPE_CHECKING:
     from importlib import metadata

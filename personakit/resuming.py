@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit import parameters
 from personakit.catalog import Reference
+from personakit.conversation_length import closed
 from personakit.database import LogError
 from personakit.errors import PersonaNotFound, UsageError
 from personakit.frozen import thaw
-from personakit.history import closed
 from personakit.messages import Message, Request
+from personakit.persona import parameters
 from personakit.runlog import RunLog
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from personakit import asking
-from personakit import parameters as rules
 from personakit.base import Emit, deadline
 from personakit.catalog import Reference
 from personakit.chain import Chain, Layer
@@ -19,6 +18,7 @@ from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
+from personakit.persona import parameters as rules
 from personakit.plugins import Bound
 from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
 from personakit.runoptions import AS_GIVEN, Options, Prompt, SendsRequests

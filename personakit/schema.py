@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from personakit import descriptions, expectations, options, parameters, persona, variables
+from personakit import descriptions, options
 from personakit.base import NAME, RESERVED, TOOL, TYPES
+from personakit.persona import KEYS, MODEL, REFERENCE, ROLES, parameters, tests, variables
 from personakit.plugins import Plugin, Plugins
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +29,7 @@ def schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema, list[st
     """
     uses, shared, notes = _plugins(plugins)
     body = {**_head(), **_body(), "plugins": uses}
-    properties = {key: {"description": descriptions.KEYS[key], **body[key]} for key in persona.KEYS}
+    properties = {key: {"description": descriptions.KEYS[key], **body[key]} for key in KEYS}
     made: Schema = {
         "$schema": DIALECT,
         "$id": ID,
@@ -40,8 +41,8 @@ def schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema, list[st
         "additionalProperties": False,
         "$defs": {
             "variable": _variable(),
-            "render": _checks(expectations.RENDER),
-            "expect": _checks(expectations.EXPECT),
+            "render": _checks(tests.RENDER),
+            "expect": _checks(tests.EXPECT),
             **shared,
         },
     }
@@ -63,13 +64,13 @@ def _head() -> dict[str, Schema]:
         "not": {"pattern": _ecma(RESERVED)},
     }
     texts: Schema = {"type": ["string", "array", "null"], "items": {"type": "string"}}
-    reference = _ecma(persona.REFERENCE)
+    reference = _ecma(REFERENCE)
     extends: Schema = {
         "type": ["string", "array", "null"],
         "pattern": reference,
         "items": {"type": "string", "pattern": reference},
     }
-    model = {"type": ["string", "null"], "pattern": _ecma(persona.MODEL)}
+    model = {"type": ["string", "null"], "pattern": _ecma(MODEL)}
     keys = ("description", "version", "license", "source")
     return {
         "name": name,
@@ -92,9 +93,7 @@ def _body() -> dict[str, Schema]:
         for name, rule in parameters.ALLOWED.items()
     }
     name = rf"^(?!__)(?!(?:input|parent)$){_ecma(variables.NAME)[1:]}"
-    roles = {
-        role: {"description": descriptions.ROLES[role], "type": "string"} for role in persona.ROLES
-    }
+    roles = {role: {"description": descriptions.ROLES[role], "type": "string"} for role in ROLES}
     return {
         "parameters": _closed(settings, nullable=True),
         "variables": {
@@ -171,7 +170,7 @@ def _test() -> Schema:
         "render": {"$ref": "#/$defs/render"},
         "expect": {"$ref": "#/$defs/expect"},
     }
-    keys = {key: {"description": descriptions.TEST[key], **types[key]} for key in expectations.KEYS}
+    keys = {key: {"description": descriptions.TEST[key], **types[key]} for key in tests.KEYS}
     wanted = {"type": "object", "minProperties": 1}
     either = [{"required": [key], "properties": {key: wanted}} for key in ("render", "expect")]
     return {**_closed(keys), "anyOf": either}
@@ -180,15 +179,10 @@ def _test() -> Schema:
 def _checks(names: Iterable[str]) -> Schema:
     """Return the schema of `render:` and `expect:`."""
     text: Schema = {"type": "string"}
-    judge = _closed(
-        {key: {"description": descriptions.JUDGE[key], **text} for key in expectations.JUDGE}
-    )
+    judge = _closed({key: {"description": descriptions.JUDGE[key], **text} for key in tests.JUDGE})
     types: dict[str, Schema] = {
-        **{
-            key: {"type": ["string", "array"], "items": text, "minItems": 1}
-            for key in expectations.TEXTS
-        },
-        **{key: {"type": "integer", "minimum": 0} for key in expectations.NUMBERS},
+        **{key: {"type": ["string", "array"], "items": text, "minItems": 1} for key in tests.TEXTS},
+        **{key: {"type": "integer", "minimum": 0} for key in tests.NUMBERS},
         "matches": text,
         "equals": text,
         "json_schema": {"type": "object"},

@@ -14,9 +14,8 @@ from personakit.cases import Broken, Case, Outcome
 from personakit.checking import Failure, check, excerpt
 from personakit.config import Config
 from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
-from personakit.expectations import Test
 from personakit.frozen import thaw
-from personakit.persona import Persona
+from personakit.persona import Persona, Test
 from personakit.recordings import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
 from personakit.runner import Runner
 from personakit.runoptions import SendsRequests

@@ -24,10 +24,9 @@ from personakit.cost import Budget, Refused, current_budget
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
-from personakit.persona import Persona, Text
+from personakit.persona import Persona, Text, Values
 from personakit.sandbox import Environment
 from personakit.templates import MAX_PROBLEMS, Place, Templates, Unit, fresh
-from personakit.values import Values
 
 if TYPE_CHECKING:
     from personakit.ways import Ways

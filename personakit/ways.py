@@ -11,11 +11,11 @@ from jinja2.utils import missing
 from personakit.errors import PersonakitError
 from personakit.frozen import FrozenDict
 from personakit.messages import Message, Role
+from personakit.persona import Values
 from personakit.plain import Context
 from personakit.shortcut import NoShortcut, Shortcut, shortcut
 from personakit.templates import Templates, Unit
 from personakit.unmetered import environment
-from personakit.values import Values
 
 if TYPE_CHECKING:
     from personakit.templating import Part

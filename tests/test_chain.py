@@ -26,6 +26,7 @@ from personakit import (
     StreamStarted,
     hookimpl,
 )
+from personakit.persona import PluginUse
 from personakit.testing import (
     MODES,
     Server,
@@ -36,7 +37,6 @@ from personakit.testing import (
     persona,
     runner,
 )
-from personakit.uses import PluginUse
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 in_streams = pytest.mark.parametrize("mode", ["stream", "astream"])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit.checking import EXCERPT_CHARACTERS, EXCERPT_LINES, check, diff, excerpt
-from personakit.expectations import EXPECT
 from personakit.frozen import freeze
+from personakit.persona.tests import EXPECT
 
 TEXT = "Hello, I am Zoë.\nWhat do you eat?"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

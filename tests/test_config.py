@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from personakit import Config, ConfigError, Endpoint, PersonaError, Provider, Runner
+from personakit.persona import PluginUse
 from personakit.providers import BUILT_IN, DEFAULT, split_model
 from personakit.testing import Upstream, persona
-from personakit.uses import PluginUse
 
 
 def read(folder: Path, content: str | None = None, **environ: str) -> Config:

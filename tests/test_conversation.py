@@ -29,7 +29,7 @@ from personakit import (
     VariableError,
     hookimpl,
 )
-from personakit.history import newest
+from personakit.conversation_length import newest
 from personakit.testing import MODES, Answer, Upstream, runner
 
 CHEF = Persona.parse(

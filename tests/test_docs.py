@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from personakit import Persona, Registry, Runner, parameters, providers, variables
+from personakit import Persona, Registry, Runner, providers
 from personakit.base import TYPES
 from personakit.cli import COMMANDS
 from personakit.config import KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
 from personakit.logsettings import KEYS as LOG_KEYS
 from personakit.persona import KEYS as PERSONA_KEYS
+from personakit.persona import parameters, variables
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

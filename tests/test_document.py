@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personakit import PersonaError, document
+from personakit import PersonaError
+from personakit.persona import yaml
 
 
 def fault(source: str | bytes) -> tuple[int, int, str]:
     """Return the line, column and message of the one problem that a source has."""
     with pytest.raises(PersonaError) as caught:
-        document.parse(source, "x.yaml")
+        yaml.parse(source, "x.yaml")
     (problem,) = caught.value.problems
     assert problem.path == "x.yaml"
     return problem.line, problem.column, problem.message
@@ -54,22 +55,22 @@ SCALARS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
 def test_a_scalar_is_what_yaml_1_2_says(text: str, value: Any) -> None:
-    found = document.parse(text).data
+    found = yaml.parse(text).data
     assert found == value
     assert type(found) is type(value)
 
 
 @pytest.mark.parametrize("text", [".nan", ".NaN", ".NAN"])
 def test_not_a_number_is_a_float(text: str) -> None:
-    assert math.isnan(document.parse(text).data)
+    assert math.isnan(yaml.parse(text).data)
 
 
 def test_a_scalar_means_the_same_in_every_place() -> None:
-    assert document.parse("a: no\nb: [no, 1, {c: ~}]").data == {
+    assert yaml.parse("a: no\nb: [no, 1, {c: ~}]").data == {
         "a": "no",
         "b": ["no", 1, {"c": None}],
     }
-    assert document.parse("no: 1\n1: 2\n~: 3").data == {"no": 1, "1": 2, "~": 3}
+    assert yaml.parse("no: 1\n1: 2\n~: 3").data == {"no": 1, "1": 2, "~": 3}
 
 
 @pytest.mark.parametrize(
@@ -87,19 +88,19 @@ def test_a_scalar_means_the_same_in_every_place() -> None:
     ],
 )
 def test_a_text_of_several_lines(source: str, text: str) -> None:
-    assert document.parse(source).data == {"a": text}
+    assert yaml.parse(source).data == {"a": text}
 
 
 @pytest.mark.parametrize("source", ["", "   \n", "# only a comment\n", "---\n", "%YAML 1.2\n---\n"])
 def test_nothing_is_null(source: str) -> None:
-    assert document.parse(source).data is None
+    assert yaml.parse(source).data is None
 
 
 # --- places -------------------------------------------------------------------------------------
 
 
 def test_every_value_and_key_has_its_place() -> None:
-    found = document.parse('name: x\nvariables:\n  guests:\n    minimum: 1\ntags: [a, "b"]\n')
+    found = yaml.parse('name: x\nvariables:\n  guests:\n    minimum: 1\ntags: [a, "b"]\n')
     places = {at: mark[:4] for at, mark in found.marks.items()}
     assert places == {
         (): (1, 1, 1, 1),
@@ -121,11 +122,11 @@ def test_every_value_and_key_has_its_place() -> None:
     ],
 )  # fmt: skip
 def test_the_line_on_which_a_text_begins(source: str, line: int) -> None:
-    assert document.parse(source).marks["a",].text_line == line
+    assert yaml.parse(source).marks["a",].text_line == line
 
 
 def test_a_problem_points_at_the_nearest_place_there_is() -> None:
-    found = document.parse("a:\n  b: 1\n", "x.yaml")
+    found = yaml.parse("a:\n  b: 1\n", "x.yaml")
     assert str(found.problem("wrong", ("a", "b"))) == "x.yaml:2:6: wrong"
     assert str(found.problem("wrong", ("a", "b"), key=True)) == "x.yaml:2:3: wrong"
     assert str(found.problem("wrong", ("a", "c", "d"), key=True)) == "x.yaml:2:3: wrong"
@@ -133,7 +134,7 @@ def test_a_problem_points_at_the_nearest_place_there_is() -> None:
 
 
 def test_columns_count_characters() -> None:
-    assert document.parse("é😀: x").marks["é😀",].column == 5
+    assert yaml.parse("é😀: x").marks["é😀",].column == 5
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -206,19 +207,19 @@ def test_what_is_refused_has_its_place_and_a_way_out(
 
 @pytest.mark.parametrize("depth", [1, 32])
 def test_the_depth_that_is_allowed(depth: int) -> None:
-    document.parse("[" * depth + "]" * depth)
+    yaml.parse("[" * depth + "]" * depth)
 
 
 def test_the_size_of_a_file_is_limited() -> None:
-    document.parse("#" * document.MAX_BYTES)
+    yaml.parse("#" * yaml.MAX_BYTES)
     wanted = (0, 0, "the file has more than 1,048,576 bytes; that is the limit")
-    assert fault("#" * (document.MAX_BYTES + 1)) == wanted
-    assert fault(b"#" * (document.MAX_BYTES + 1)) == wanted
+    assert fault("#" * (yaml.MAX_BYTES + 1)) == wanted
+    assert fault(b"#" * (yaml.MAX_BYTES + 1)) == wanted
 
 
 def test_the_number_of_values_is_limited() -> None:
-    most = document.MAX_NODES - 1
-    assert len(document.parse(f"[{'a,' * most}]").data) == most
+    most = yaml.MAX_NODES - 1
+    assert len(yaml.parse(f"[{'a,' * most}]").data) == most
     assert fault(f"[{'a,' * (most + 1)}]") == (
         1,
         2 * most + 2,
@@ -244,8 +245,8 @@ def test_bytes_are_utf_8(source: bytes, line: int, column: int, part: str) -> No
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert document.parse(b"\xef\xbb\xbfa: 1").data == {"a": 1}
-    assert document.parse(b"\xef\xbb\xbfa: 1").marks["a",][:4] == (1, 4, 1, 1)
+    assert yaml.parse(b"\xef\xbb\xbfa: 1").data == {"a": 1}
+    assert yaml.parse(b"\xef\xbb\xbfa: 1").marks["a",][:4] == (1, 4, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +266,8 @@ def test_the_message_is_never_as_long_as_the_file() -> None:
 
 
 def test_a_mapping_that_is_not_a_mapping_twice_is_no_template() -> None:
-    assert document.parse("{a: {b: 1}}").data == {"a": {"b": 1}}
-    assert document.parse("- {a: {b: {}}}").data == [{"a": {"b": {}}}]
+    assert yaml.parse("{a: {b: 1}}").data == {"a": {"b": 1}}
+    assert yaml.parse("- {a: {b: {}}}").data == [{"a": {"b": {}}}]
 
 
 # --- what must not take the process down --------------------------------------------------------
@@ -324,7 +325,7 @@ anything = st.recursive(
 @settings(deadline=None)
 @given(anything)
 def test_json_is_read_as_it_is(data: Any) -> None:
-    found = document.parse(json.dumps(data, ensure_ascii=False)).data
+    found = yaml.parse(json.dumps(data, ensure_ascii=False)).data
     assert found == data
     assert json.dumps(found) == json.dumps(data)
 
@@ -332,24 +333,24 @@ def test_json_is_read_as_it_is(data: Any) -> None:
 @settings(deadline=None)
 @given(st.dictionaries(texts.filter(lambda key: key != ""), escaped))
 def test_json_in_ascii_is_read_as_it_is(data: dict[str, str]) -> None:
-    assert document.parse(json.dumps(data)).data == data
+    assert yaml.parse(json.dumps(data)).data == data
 
 
 def test_a_pair_of_escapes_is_one_character_in_json_only() -> None:
-    assert document.parse(r'{"a": "\ud83d\ude00 \\ud83d\\ude00"}').data == {"a": r"😀 \ud83d\ude00"}
-    assert document.parse("a: '\\ud83d\\ude00'").data == {"a": r"\ud83d\ude00"}
+    assert yaml.parse(r'{"a": "\ud83d\ude00 \\ud83d\\ude00"}').data == {"a": r"😀 \ud83d\ude00"}
+    assert yaml.parse("a: '\\ud83d\\ude00'").data == {"a": r"\ud83d\ude00"}
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_anything_else_is_a_persona_error(source: str | bytes) -> None:
     with contextlib.suppress(PersonaError):
-        document.parse(source)
+        yaml.parse(source)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="abc:-?{}[]&*!|>%@`'\"#,\n \t~0.<\\", max_size=40))
 def test_anything_that_looks_like_yaml_is_read_or_refused(source: str) -> None:
     with contextlib.suppress(PersonaError):
-        found = document.parse(source)
+        found = yaml.parse(source)
         assert () in found.marks or found.data is None

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from personakit import Runner, document, hookimpl
+from personakit import Runner, hookimpl
 from personakit.config import Config
 from personakit.library import shipped
 from personakit.linting.check import Finding, Linter, files_in
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
+from personakit.persona import yaml
 
 ROOT = Path(__file__).parent.parent
 MARK = re.compile(r"«(PK\d{3})»")
@@ -503,7 +504,7 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
 
 
 def test_the_pre_commit_hook_calls_the_command() -> None:
-    hooks = document.parse((ROOT / ".pre-commit-hooks.yaml").read_bytes()).data
+    hooks = yaml.parse((ROOT / ".pre-commit-hooks.yaml").read_bytes()).data
     (hook,) = hooks
     assert (hook["id"], hook["entry"]) == ("personakit-lint", "personakit lint")
     assert re.search(hook["files"], "personas/chef.yaml")

@@ -14,7 +14,7 @@ from personakit.base import NAME, RESERVED
 from personakit.config import Config
 from personakit.drafts import Draft
 from personakit.errors import UsageError
-from personakit.variables import Variable
+from personakit.persona import Variable
 
 TARGET = Path("personas/new.yaml")
 CHUNKS = [

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from personakit import ConfigError, Persona, PersonaError, parameters
+from personakit import ConfigError, Persona, PersonaError
+from personakit.persona import parameters
 from personakit.testing import persona, runner
 
 # A value that each parameter takes, one that it does not, and what the error says of it.

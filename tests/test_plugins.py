@@ -29,9 +29,9 @@ from personakit import (
     hookimpl,
 )
 from personakit.inspection import examine
+from personakit.persona import PluginUse
 from personakit.plugins import Plugins
 from personakit.testing import Upstream, persona, runner
-from personakit.uses import PluginUse
 
 Install = Callable[..., None]
 

@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 from jsonschema import Draft202012Validator
 
-from personakit import PersonaError, document, expectations, hookimpl, parameters, variables
-from personakit import persona as format_of
+from personakit import PersonaError, hookimpl
 from personakit.library import shipped
+from personakit.persona import KEYS, ROLES, Persona, parameters, tests, variables, yaml
 from personakit.plugins import Plugins
 from personakit.schema import schema
 
@@ -27,18 +27,18 @@ def validator(plugins: Plugins = NONE, *, abstract: bool = False) -> Draft202012
 
 
 def is_valid(text: str, plugins: Plugins = NONE) -> bool:
-    return bool(validator(plugins).is_valid(document.parse(text).data))
+    return bool(validator(plugins).is_valid(yaml.parse(text).data))
 
 
 def is_persona(text: str) -> bool:
     try:
-        format_of.Persona.parse(text, "p.yaml", parents=lambda name: PARENT)
+        Persona.parse(text, "p.yaml", parents=lambda name: PARENT)
     except PersonaError:
         return False
     return True
 
 
-PARENT = format_of.Persona.parse("system: x\nvariables: {a: 1}\n", "parent.yaml")
+PARENT = Persona.parse("system: x\nvariables: {a: 1}\n", "parent.yaml")
 
 GOOD = [
     "system: x",
@@ -171,7 +171,7 @@ def test_it_is_a_json_schema(abstract: bool) -> None:
 
 @pytest.mark.parametrize("file", sorted(shipped().glob("*.yaml")), ids=lambda file: file.stem)
 def test_what_ships_is_valid(file: Path) -> None:
-    validator().validate(document.parse(file.read_bytes()).data)
+    validator().validate(yaml.parse(file.read_bytes()).data)
 
 
 def keys_without_description(node: Any, at: str = "") -> list[str]:
@@ -244,8 +244,8 @@ def plugins(install: Callable[..., None], tmp_path: Path) -> Plugins:
 def test_every_key_has_a_description(plugins: Plugins) -> None:
     made, _ = schema(plugins)
     assert keys_without_description(made) == []
-    names = {*format_of.KEYS, *parameters.ALLOWED, *variables.KEYS, *expectations.KEYS}
-    names |= {*expectations.EXPECT, *expectations.JUDGE, *format_of.ROLES}
+    names = {*KEYS, *parameters.ALLOWED, *variables.KEYS, *tests.KEYS}
+    names |= {*tests.EXPECT, *tests.JUDGE, *ROLES}
     text = json.dumps(made)
     assert [name for name in names if f'"{name}": {{"description"' not in text] == []
 

@@ -13,8 +13,8 @@ import pytest
 
 import personakit
 from personakit import Blocked, Event, Request, Response, Send, ToolCall, hookimpl
+from personakit.persona import PluginUse
 from personakit.testing import MODES, in_mode, persona, runner
-from personakit.uses import PluginUse
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from personakit import document, writing
+from personakit import writing
 from personakit.errors import UsageError
+from personakit.persona import yaml
 
 PIECES = [
     *"ab \t\n\r#:-'\"\\|>%&*!?{}[],~0\x00\x07\x1b\x7f\x85\xa0é日🎉",
@@ -45,7 +46,7 @@ def test_a_text_reads_back_the_same(value: str) -> None:
         (f"variables: {{a: {writing.word(value)}, b: c}}\n", ("variables", "a")),
     ):
         for form in (source, source.encode()):
-            found = document.parse(form).data
+            found = yaml.parse(form).data
             for key in at:
                 found = found[key]
             assert found == value

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from personakit import document, parameters
 from personakit.cli.groups import decorated
 from personakit.config import Config
 from personakit.errors import UsageError, VariableError, did_you_mean
+from personakit.persona import parameters, yaml
 
 if TYPE_CHECKING:
     from personakit.attachments import Attachment
@@ -139,7 +139,7 @@ def split_pair(pair: str, option: str) -> tuple[str, str]:
 
 def _mapping(file: str) -> dict[str, Any]:
     """Return the mapping in a JSON or YAML file."""
-    found = document.parse(read_text(file, "--variables"), file).data
+    found = yaml.parse(read_text(file, "--variables"), file).data
     if not isinstance(found, dict):
         raise VariableError(f"{file}: expected a mapping of variables to values")
     return found

@@ -13,10 +13,9 @@ import click
 
 from personakit import authoring, drafts
 from personakit.cli import common
-from personakit.document import MAX_BYTES
 from personakit.drafts import Draft
 from personakit.errors import TemplateError, UsageError, did_you_mean
-from personakit.persona import Persona
+from personakit.persona import MAX_BYTES, Persona
 from personakit.runner import Runner
 
 STARTERS = {name: text.partition("\n")[0][2:] for name, text in drafts.starters().items()}

@@ -11,8 +11,7 @@ from personakit.cli import common
 from personakit.frozen import thaw
 
 if TYPE_CHECKING:
-    from personakit.persona import Persona, Text
-    from personakit.variables import Variable
+    from personakit.persona import Persona, Text, Variable
 
 
 @click.command("show")

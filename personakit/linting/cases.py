@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from personakit.errors import Problem, UsageError, did_you_mean
-from personakit.expectations import Test
 from personakit.frozen import thaw
-from personakit.persona import Persona
+from personakit.persona import Persona, Test
 
 
 def check(

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from personakit import document
 from personakit.checking import validator
 from personakit.errors import PersonaError, Problem
 from personakit.linting import cases, names, texts, uses
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
-from personakit.persona import Persona, examine
+from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
 
 ENDINGS = (".yaml", ".yml")
@@ -94,7 +93,7 @@ class Linter:
 
     def _file(self, file: Path) -> Iterator[Problem]:
         try:
-            parsed = document.parse(file.read_bytes(), str(file))
+            parsed = yaml.parse(file.read_bytes(), str(file))
         except PersonaError as error:
             yield from _coded(error.problems)
             return

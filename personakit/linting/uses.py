@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from personakit import options
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
-from personakit.persona import Persona
+from personakit.persona import Persona, PluginUse
 from personakit.plugins import Plugins
-from personakit.uses import PluginUse
 
 
 def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit import parameters, transcript
+from personakit import transcript
 from personakit.cli import common
 from personakit.cli.limits import Limits
 from personakit.conversation import Conversation, Said
 from personakit.errors import UsageError, did_you_mean
-from personakit.values import Declared
+from personakit.persona import Declared, parameters
 
 if TYPE_CHECKING:
     from personakit.runner import Runner

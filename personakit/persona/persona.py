@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personakit import document, expectations, parameters, variables
 from personakit.base import NAME, RESERVED, TOOL, describe, given
-from personakit.checks import Checker
-from personakit.document import Document
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
-from personakit.expectations import Test
 from personakit.frozen import FrozenDict, freeze
-from personakit.history import History, read_history
 from personakit.messages import Role
-from personakit.uses import PluginUse, read_plugins
-from personakit.variables import Variable
+from personakit.persona import parameters, tests, variables, yaml
+from personakit.persona.history import History, read_history
+from personakit.persona.plugins import PluginUse, read_plugins
+from personakit.persona.tests import Test
+from personakit.persona.validation import Checker
+from personakit.persona.variables import Variable
+from personakit.persona.yaml import Document
 
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
@@ -49,7 +49,7 @@ class Text:
     """
 
     source: str
-    at: document.Path
+    at: yaml.Path
     document: Document = field(repr=False, compare=False)
     literal: bool = False
     parent: Persona | None = field(default=None, repr=False, compare=False)
@@ -111,7 +111,7 @@ class Persona:
         Raises:
             PersonaError: With every problem of the file, each with its line and column.
         """
-        found, problems = examine(document.parse(source, path), parents=parents, abstract=abstract)
+        found, problems = examine(yaml.parse(source, path), parents=parents, abstract=abstract)
         if problems or found is None:
             raise PersonaError(problems)
         return found
@@ -130,7 +130,7 @@ class Persona:
                 # In one piece it takes 0.1 ms, for Python makes room for all of it first.
                 source = file.read(_PIECE)
                 if len(source) == _PIECE:
-                    source += file.read(document.MAX_BYTES)
+                    source += file.read(yaml.MAX_BYTES)
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
         return cls.parse(source, str(path), parents=parents, abstract=abstract)
@@ -284,7 +284,7 @@ class _Reader(Checker):
         if data.get("history") is not None:
             values["history"] = read_history(self, data["history"])
         if data.get("tests") is not None:
-            values["tests"] = expectations.read_tests(self, data["tests"])
+            values["tests"] = tests.read_tests(self, data["tests"])
         return values
 
     def name(self, value: Any) -> str:

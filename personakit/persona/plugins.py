@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from personakit.base import NAME, describe, given
-from personakit.checks import Checker
-from personakit.document import Document
 from personakit.frozen import FrozenDict, freeze
+from personakit.persona.validation import Checker
+from personakit.persona.yaml import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import describe, given, is_type
-from personakit.checks import Checker
-from personakit.document import Document
 from personakit.frozen import FrozenDict, freeze
-from personakit.variables import matcher
+from personakit.persona.validation import Checker
+from personakit.persona.variables import matcher
+from personakit.persona.yaml import Document
 
 TEXTS = ("contains", "contains_any", "not_contains")
 NUMBERS = ("max_words", "max_tokens")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personakit.base import describe
-from personakit.document import Document
 from personakit.errors import PersonaError, Problem, did_you_mean
+from personakit.persona.yaml import Document
 
 MAX_PROBLEMS = 100
 

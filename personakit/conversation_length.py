@@ -1,25 +1,23 @@
-"""What a conversation keeps: the `history:` of a persona, cuts, and refusals for length."""
+"""The length of a conversation: what is sent of it, and what to do when it is too long."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from personakit.base import describe, is_type
-from personakit.checks import Checker
+from personakit.base import Pieces
 from personakit.errors import BackendError, RateLimited
 
 if TYPE_CHECKING:
     from personakit.base import Emit
     from personakit.messages import Message
-from personakit.base import Pieces
+
 
 E = TypeVar("E", bound=BackendError)
 
-KEYS = ("keep",)
+
 # How servers say that a request is longer than the model's context, each where it is found.
 _TOO_LONG = re.compile(
     r"context_length_exceeded|context length exceeded"  # OpenAI and Azure; Fireworks
@@ -37,37 +35,6 @@ _TOO_LONG = re.compile(
     r"|exceeded model token limit|range of input length should be",  # Moonshot, DashScope
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The `history:` of a persona.
-
-    Attributes:
-        keep: How many of the newest messages of a conversation are sent, at most.
-    """
-
-    keep: int
-
-
-def read_history(checker: Checker, value: Any) -> History | None:
-    """Read a persona's `history:`, noting what is wrong."""
-    at = "history"
-    if not isinstance(value, dict):
-        hint = f"; write `history: {{keep: {value}}}`" if is_type(value, "integer") else ""
-        found = f"history: expected a mapping, found {describe(value)}{hint}"
-        checker.fail(found, at, code="PK011")
-        return None
-    checker.unknown(value, KEYS, at)
-    if value.get("keep") is None:
-        checker.fail("history: no `keep:`; it says how many messages are sent", at)
-        return None
-    keep = value["keep"]
-    if not is_type(keep, "integer") or keep < 0:
-        found = f"keep: expected a number of messages, 0 or more, found {describe(keep)}"
-        checker.fail(found, at, "keep")
-        return None
-    return History(keep)
 
 
 def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:

@@ -1,0 +1,42 @@
+"""A persona: one YAML file, read and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.persona import parameters as parameters
+    from personakit.persona import tests as tests
+    from personakit.persona import variables as variables
+    from personakit.persona import yaml as yaml
+    from personakit.persona.persona import KEYS as KEYS
+    from personakit.persona.persona import MODEL as MODEL
+    from personakit.persona.persona import REFERENCE as REFERENCE
+    from personakit.persona.persona import ROLES as ROLES
+    from personakit.persona.persona import Persona as Persona
+    from personakit.persona.persona import Text as Text
+    from personakit.persona.persona import examine as examine
+    from personakit.persona.plugins import PluginUse as PluginUse
+    from personakit.persona.plugins import read_plugins as read_plugins
+    from personakit.persona.tests import Test as Test
+    from personakit.persona.validation import Checker as Checker
+    from personakit.persona.variables import Declared as Declared
+    from personakit.persona.variables import Values as Values
+    from personakit.persona.variables import Variable as Variable
+    from personakit.persona.variables import matcher as matcher
+    from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
+
+__getattr__, __dir__, __all__ = door(
+    __name__,
+    {
+        "persona": "KEYS MODEL Persona REFERENCE ROLES Text examine",
+        "plugins": "PluginUse read_plugins",
+        "tests": "Test",
+        "validation": "Checker",
+        "variables": "Declared Values Variable matcher",
+        "yaml": "MAX_BYTES",
+    },
+    modules="parameters tests variables yaml",
+)
