@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.frozen import thaw
+from personakit.codec import diff
+from personakit.output import read_json, schema_faults
 from personakit.persona import matcher
 from personakit.tokens import count_tokens
 
 EXCERPT_LINES = 8
 EXCERPT_CHARACTERS = 500
-DIFF_LINES = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +67,6 @@ def excerpt(text: str, around: str = "") -> str:
 def indent(text: str) -> str:
     """Return a text with every line moved to the right."""
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
-
-
-def diff(old: Sequence[str], new: Sequence[str], names: tuple[str, str]) -> str:
-    """Return the difference of two lists of lines, shortened where it is long."""
-    lines = list(difflib.unified_diff(old, new, *names, n=2, lineterm=""))
-    if len(lines) > DIFF_LINES:
-        lines[DIFF_LINES:] = [f"… and {len(lines) - DIFF_LINES} more lines"]
-    return "\n".join(lines)
 
 
 def _contains(text: str, wanted: Iterable[str]) -> Iterator[Failure]:
@@ -145,73 +135,6 @@ def _json_schema(text: str, schema: Mapping[str, Any]) -> Iterator[Failure]:
         return
     for fault in schema_faults(value, schema):
         yield Failure("json_schema", fault, excerpt(text))
-
-
-def read_json(text: str) -> Any:
-    """Return the value of a JSON text; of a key that stands twice the last one counts.
-
-    Raises:
-        ValueError: It is no JSON, which has no NaN or Infinity, or it is nested too deep.
-    """
-    try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_number)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def schema_faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a value by a JSON Schema, as `validator` does."""
-    try:
-        return validator(schema)(value)
-    except ValueError as error:
-        return [f"the schema is wrong at {error}"]
-
-
-def validator(schema: Mapping[str, Any]) -> Callable[[Any], list[str]]:
-    """Return a function that gives what is wrong with a value, with JSON paths; at most 10 faults.
-
-    Raises:
-        ValueError: The schema is none; the message says where and why.
-    """
-    # They take 60 ms to import.
-    import jsonschema  # noqa: PLC0415
-    import referencing  # noqa: PLC0415
-
-    plain = thaw(schema)
-    kind = jsonschema.validators.validator_for(plain, default=jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(plain)
-    except jsonschema.SchemaError as error:
-        raise ValueError(f"{error.json_path}: {error.message[:300]}") from None
-    except RecursionError:
-        raise ValueError("$: it is nested too deep") from None
-    # With a registry of its own it does not fetch what `$ref` names.
-    made = kind(plain, registry=referencing.Registry())
-
-    def faults(value: Any) -> list[str]:
-        try:
-            found = sorted(made.iter_errors(value), key=lambda error: error.json_path)[:10]
-        except referencing.exceptions.Unresolvable:
-            return ["the schema has a `$ref` to something that is not in it"]
-        except RecursionError:
-            return ["the schema refers to itself without an end, or the value is nested too deep"]
-        # Of the branches of an anyOf, the one that comes nearest says most.
-        best = [jsonschema.exceptions.best_match([error]) for error in found]
-        return [f"{error.json_path}: {error.message[:300]}" for error in best]
-
-    return faults
-
-
-def _number(text: str) -> float:
-    """Return a number; one that is too large for a float would become an infinity."""
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return number
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 _CHECKS: dict[str, Callable[[str, Any], Iterator[Failure]]] = {

@@ -12,8 +12,7 @@ from typing import Any
 from personakit.base import Emit
 from personakit.messages import Request, Response, Timings, Usage
 from personakit.persona import Persona
-from personakit.rowdata import step_data
-from personakit.rows import Row, new_id
+from personakit.rows import Row, new_id, step_data
 from personakit.trace import Step, Trace
 
 ABANDONED = "Abandoned"

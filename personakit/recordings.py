@@ -14,15 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from personakit.codec import diffable, difference, pretty, read_error, read_response, write_response
 from personakit.errors import BackendError, UsageError
-from personakit.exchange import (
-    difference,
-    dumps,
-    read_error,
-    read_response,
-    write_request,
-    write_response,
-)
 from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -118,7 +111,7 @@ class Recorder:
             Unrecorded: The model may not be asked.
             BackendError: The model failed, now or when this was recorded.
         """
-        written = write_request(request)
+        written = diffable(request)
         exchange = self.tape.replay(written)
         if exchange is None:
             exchange = await self._ask(request, written)
@@ -215,7 +208,7 @@ class Recordings:
             for test in tests
             if test in known
         }
-        text = dumps({"format": FORMAT, "tests": entries}) + "\n"
+        text = pretty({"format": FORMAT, "tests": entries}) + "\n"
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(exist_ok=True)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from personakit.codec import compact, read_message, read_request, storable, write_request
 from personakit.messages import Message, Request, Timings, ToolCall, Usage
-from personakit.rowdata import dumps, read_message, read_request, storable, write_request
+from personakit.trace import Step
 
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
@@ -101,22 +102,22 @@ class Row:
             "model": storable(self.model),
             "answered_by": storable(self.answered_by),
             "conversation": None if self.conversation is None else storable(self.conversation),
-            "variables": dumps(self.variables),
-            "request": dumps(write_request(self.rendered)),
-            "sent": None if self.sent is None else dumps(write_request(self.sent)),
+            "variables": compact(self.variables),
+            "request": compact(write_request(self.rendered)),
+            "sent": None if self.sent is None else compact(write_request(self.sent)),
             "asked": storable(self.asked),
             "text": storable(self.text),
             "tools": storable(_exchanged(self.messages)) or None,
             "finish_reason": self.finish_reason and storable(self.finish_reason),
-            "messages": dumps([message.to_api() for message in self.messages]),
+            "messages": compact([message.to_api() for message in self.messages]),
             **{name: usage and _integer(getattr(usage, name)) for name in _TOKENS},
             "cost": self.cost,
             "seconds": self.timings.total,
             "first_text": self.timings.first_text,
             "calls": self.calls,
-            "trace": dumps(self.trace),
+            "trace": compact(self.trace),
             "error_type": self.error and storable(str(error.get("type", ""))),
-            "error": self.error and dumps(self.error),
+            "error": self.error and compact(self.error),
             "response_id": storable(self.response_id),
         }
 
@@ -189,3 +190,36 @@ def _exchanged(messages: Sequence[Message]) -> str:
 def _integer(value: Any) -> int | None:
     """Return a count that SQLite can hold; an upstream can report any."""
     return value if isinstance(value, int) and abs(value) < 2**63 else None
+
+
+MAX_DIFF = 100_000
+"""Characters of a request beyond which what a plugin changed in it is not kept as a diff."""
+
+
+def step_data(step: Step) -> dict[str, Any]:
+    """Return what is kept of a layer of a trace."""
+    kept: dict[str, Any] = {
+        "plugin": step.plugin,
+        "hook": step.hook,
+        "depth": step.depth,
+        "way": step.way,
+        "seconds": round(step.seconds, 6),
+    }
+    if isinstance(step.request, ToolCall):
+        kept["tool"] = step.request.name
+    if len(step.sent) > 1:
+        kept["sent"] = len(step.sent)
+    if step.attempts > 1:
+        kept["attempts"] = step.attempts
+    if step.plugin and _size(step.request) <= MAX_DIFF:
+        diffs = {"request": step.request_diff(), "response": step.response_diff()}
+        kept |= {name: diff for name, diff in diffs.items() if diff}
+    if step.error is not None:
+        kept["error"] = f"{type(step.error).__name__}: {step.error}"
+    return kept
+
+
+def _size(request: Request | ToolCall) -> int:
+    if isinstance(request, ToolCall):
+        return len(request.arguments)
+    return sum(len(message.text) for message in request.messages)

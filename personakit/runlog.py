@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit.codec import storable
 from personakit.config import Config, data_folder
 from personakit.database import WAIT, Database, LogError
-from personakit.rowdata import storable
 from personakit.rows import COLUMNS, Row, first_id
 from personakit.runschema import MARK, MIGRATIONS, SEARCHED, Where
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.rowdata import storable
+from personakit.codec import storable
 from personakit.rows import first_id
 
 MARK = 0x504B4C47  # "PKLG"

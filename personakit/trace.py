@@ -92,21 +92,6 @@ def _diff(old: Any, new: Any) -> str:
     if old == new:
         return ""
     # What writes a diff is loaded where one is asked for: every run imports this module.
-    from personakit.checking import diff  # noqa: PLC0415
-    from personakit.exchange import dumps  # noqa: PLC0415
+    from personakit.codec import diffable, difference  # noqa: PLC0415
 
-    before, after = (dumps(_written(value)).splitlines() for value in (old, new))
-    return diff(before, after, ("before", "after"))
-
-
-def _written(value: Any) -> Any:
-    from personakit.exchange import write_request, write_response  # noqa: PLC0415
-
-    if isinstance(value, Request):
-        return write_request(value)
-    if isinstance(value, Response):
-        written = write_response(value)
-        more = {"metadata": dict(value.metadata), "parsed": value.parsed}
-        return written | {key: given for key, given in more.items() if given}
-    names = ("id", "name", "arguments") if isinstance(value, ToolCall) else ("content", "is_error")
-    return {name: getattr(value, name) for name in names}
+    return difference(diffable(old), diffable(new), ("before", "after"))

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from personakit.base import private_files
+from personakit.codec import pretty, read_message
 from personakit.errors import UsageError
-from personakit.exchange import dumps
 from personakit.frozen import thaw
 from personakit.messages import Message
-from personakit.rowdata import read_message
 
 FORMAT = 1
 ROLES = ("user", "assistant", "tool")
@@ -52,7 +51,7 @@ def write(path: Path, written: Written) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
     try:
-        private_files.replace(path, [f"{dumps(data)}\n".encode()])
+        private_files.replace(path, [f"{pretty(data)}\n".encode()])
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 

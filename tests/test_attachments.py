@@ -16,7 +16,7 @@ import pytest
 
 from personakit import Attachment, Conversation, Message, Request, Runner, UsageError
 from personakit.attachments import MAX_IMAGE, MAX_TOTAL, attach, describe
-from personakit.exchange import write_request
+from personakit.codec import write_request
 from personakit.testing import MODES, Server, in_mode, persona, runner
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)

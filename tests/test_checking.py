@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personakit.checking import EXCERPT_CHARACTERS, EXCERPT_LINES, check, diff, excerpt
+from personakit.checking import EXCERPT_CHARACTERS, EXCERPT_LINES, check, excerpt
+from personakit.codec import diff
 from personakit.frozen import freeze
 from personakit.persona.tests import EXPECT
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit import RateLimited, UsageError
-from personakit.exchange import dumps, read_response, write_request, write_response
+from personakit.codec import diffable, pretty, read_response, write_response
 from personakit.messages import Message, Request, Response, ToolCall, Usage
 from personakit.recordings import Recorder, Recording, Recordings, Tape, Unrecorded
 from personakit.testing import Upstream
@@ -64,7 +64,7 @@ def test_a_replay_gives_what_was_recorded_and_asks_nothing(
     first = [finish(recording.send(request)) for request, _ in exchanges]
     assert len(upstream.requests) == len(exchanges)
     # Through the text of a file, as it would be.
-    kept = json.loads(dumps(recording.tape.finished()).encode())
+    kept = json.loads(pretty(recording.tape.finished()).encode())
     replaying, silent = recorder(left=kept, may_ask=False)
     again = [finish(replaying.send(request)) for request, _ in exchanges]
     assert again == first
@@ -83,8 +83,8 @@ def _paired(text: str) -> bool:
 
 @given(REQUEST)
 def test_what_is_written_is_json_of_plain_printable_characters(request: Request) -> None:
-    text = dumps(write_request(request))
-    assert json.loads(text) == write_request(request)
+    text = pretty(diffable(request))
+    assert json.loads(text) == diffable(request)
     text.encode("utf-8")
     assert not set(text) & set(map(chr, [*range(10), *range(11, 32), 0x7F, 0x202E, 0x2028]))
 
@@ -126,7 +126,7 @@ def test_an_error_before_an_answer_is_replayed_without_its_message() -> None:
     assert recording.tape.finished() == []
     finish(recording.send(HELLO))
     kept = recording.tape.finished()
-    assert "sk-secret" not in dumps(kept)
+    assert "sk-secret" not in pretty(kept)
     replaying, _ = recorder(left=kept, may_ask=False)
     with pytest.raises(RateLimited) as caught:
         finish(replaying.send(HELLO))
@@ -147,7 +147,7 @@ def test_text_goes_out_at_once_where_it_streams() -> None:
 
 def test_no_header_and_no_key_is_recorded() -> None:
     given = {"extra_headers": {"x": "secret"}, "api_key": "secret", "temperature": 1}
-    assert write_request(HELLO.replace(parameters=given))["parameters"] == {"temperature": 1}
+    assert diffable(HELLO.replace(parameters=given))["parameters"] == {"temperature": 1}
 
 
 def recording(text: str = "Hi") -> Recording:

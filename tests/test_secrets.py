@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from personakit import Config, ConfigError, Endpoint, Provider, Registry, Runner, Secret, hookimpl
 from personakit.base import Hidden, hide, scrub
 from personakit.keys import Keys
-from personakit.keystore import put, read
+from personakit.keys.keyfile import put, read
 from personakit.providers import BUILT_IN
 from personakit.testing import MODES, Reply, Server, in_mode, persona
 

@@ -29,8 +29,8 @@ from personakit import (
 )
 from personakit.linting.check import Linter
 from personakit.output import Output
+from personakit.output.strict_schema import qualifies, strictened
 from personakit.providers import BUILT_IN
-from personakit.strict import qualifies, strictened
 from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona, runner
 
 BOOKING = {

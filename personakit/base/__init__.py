@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from personakit.base.types import given as given
     from personakit.base.types import infer_type as infer_type
     from personakit.base.types import is_type as is_type
+    from personakit.base.types import read_json as read_json
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -52,7 +53,7 @@ __getattr__, __dir__, __all__ = door(
         "secrets": "Hidden Secret hide scrub",
         "signatures": "arguments described plain typed",
         "text": "Pieces",
-        "types": "TYPES article brief describe given infer_type is_type",
+        "types": "TYPES article brief describe given infer_type is_type read_json",
         "waiting": "Emit in_sync io only_sync sleep sync_mode",
     },
     modules="deadline private_files",

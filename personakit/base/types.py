@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -61,3 +62,27 @@ def describe(value: Any) -> str:
 def brief(text: str, most: int = 200) -> str:
     """Return a text, or its beginning when it is long."""
     return text if len(text) <= most else f"{text[: most - 3]}…"
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a JSON text; of a key that stands twice the last one counts.
+
+    Raises:
+        ValueError: It is no JSON, which has no NaN or Infinity, or it is nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_number)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _number(text: str) -> float:
+    """Return a number; one that is too large for a float would become an infinity."""
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import click
 
-from personakit import keychain, keystore
 from personakit.cli import common
 from personakit.cli.groups import Group
 from personakit.cli.keyfile import read_key
 from personakit.errors import ConfigError, UsageError, did_you_mean
-from personakit.keys import environment, needs_key, scheme_of
+from personakit.keys import environment, keyfile, keyring, needs_key, scheme_of
 from personakit.providers import Provider
 from personakit.routing import Router
 
@@ -69,36 +68,36 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
         )
     router = common.runner().router
     found, file = _provider(router, provider), _file(router)
-    keystore.read(file)  # one that is broken stops it here, before anything is changed
+    keyfile.read(file)  # one that is broken stops it here, before anything is changed
     key = read_key(key_file, found.name)
-    problem = "" if place == "file" else keychain.put(found.name, key)
+    problem = "" if place == "file" else keyring.put(found.name, key)
     if place == "keyring" and problem:
         raise ConfigError(
             f"the keyring cannot keep the key: {problem}; without --keyring, {file} keeps it"
         )
     if place == "file" or problem:
-        keystore.put(file, found.name, key)
+        keyfile.put(file, found.name, key)
         note = f" ({problem})" if problem else ""
         click.echo(f"{found.name}: key kept in {file}, which only you can read{note}")
         _leave_keyring(found)
     else:
         _mark(file, found)
-        click.echo(f"{found.name}: key kept in the keyring ({keychain.backend()})")
+        click.echo(f"{found.name}: key kept in the keyring ({keyring.backend()})")
     _note_first(router, found)
 
 
 def _mark(file: Path, provider: Provider) -> None:
     """Leave no older key in the file, and a note where the keyring would not be asked."""
     if not needs_key(provider):
-        keystore.put(file, provider.name, None)
-    elif provider.name in keystore.read(file):
-        keystore.drop(file, provider.name)
+        keyfile.put(file, provider.name, None)
+    elif provider.name in keyfile.read(file):
+        keyfile.drop(file, provider.name)
 
 
 def _leave_keyring(provider: Provider) -> None:
     """Leave no older key in the keyring, which goes before the file."""
-    if keychain.installed():
-        keychain.remove(provider.name)
+    if keyring.installed():
+        keyring.remove(provider.name)
 
 
 def _note_first(router: Router, provider: Provider) -> None:
@@ -116,7 +115,7 @@ def show(as_json: bool) -> None:
     router = common.runner().router
     fault = ""
     try:
-        entries = keystore.read(_file(router))
+        entries = keyfile.read(_file(router))
     except ConfigError as error:
         entries, fault = {}, str(error)
     rows = [
@@ -136,13 +135,13 @@ def show(as_json: bool) -> None:
         raise ConfigError(fault)
 
 
-def _kept(router: Router, entries: keystore.Keys) -> Iterator[tuple[Provider, bool]]:
+def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, bool]]:
     """Yield the providers, each with whether the keyring has a key of it."""
-    asks = keychain.installed()
+    asks = keyring.installed()
     for name in sorted({*_names(), *entries}):
         kept = None
         if asks:
-            kept, problem = keychain.get(name)
+            kept, problem = keyring.get(name)
             if problem:
                 asks = False
                 click.echo(f"the keyring is not looked into: {problem}", err=True)
@@ -151,7 +150,7 @@ def _kept(router: Router, entries: keystore.Keys) -> Iterator[tuple[Provider, bo
 
 
 def _places(
-    router: Router, provider: Provider, kept: bool, entries: keystore.Keys
+    router: Router, provider: Provider, kept: bool, entries: keyfile.Keys
 ) -> Iterator[tuple[str, str]]:
     """Yield the places that have a key of a provider, that which is used first."""
     if provider.api_key:
@@ -161,7 +160,7 @@ def _places(
     if environment(router.config, provider):
         yield "environment", provider.key_env
     if kept:
-        yield "keyring", keychain.backend()
+        yield "keyring", keyring.backend()
     if entries.get(provider.name):
         yield "file", str(_file(router))
 
@@ -172,11 +171,11 @@ def remove(provider: str) -> None:
     """Remove the key of PROVIDER from the keyring and from keys.json."""
     router = common.runner().router
     file = _file(router)
-    in_file = provider in (entries := keystore.read(file))
+    in_file = provider in (entries := keyfile.read(file))
     found = Provider(provider) if in_file else _provider(router, provider)
-    in_keyring, problem = keychain.remove(found.name) if keychain.installed() else (False, "")
+    in_keyring, problem = keyring.remove(found.name) if keyring.installed() else (False, "")
     if in_file:
-        keystore.drop(file, found.name)
+        keyfile.drop(file, found.name)
     was = ["the keyring"] * in_keyring + [str(file)] * bool(entries.get(found.name))
     if was:
         click.echo(f"{found.name}: key removed from {' and '.join(was)}")

@@ -158,7 +158,7 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
 
 def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
     """Send the request of a run again; print how the answer differs."""
-    from personakit.checking import diff  # noqa: PLC0415
+    from personakit.codec import diff  # noqa: PLC0415
 
     persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
     if runner.hash(persona) != row.hash:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from personakit.checking import validator
 from personakit.errors import PersonaError, Problem
 from personakit.linting import cases, names, texts, uses
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
+from personakit.output import validator
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from personakit.base import TYPES, article, brief, describe, infer_type, is_type
+from personakit.base import TYPES, article, brief, describe, infer_type, is_type, read_json
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import ATOMS, FrozenDict, NotPlain, freeze, plain, thaw
 from personakit.persona.validation import Checker
@@ -91,7 +91,7 @@ class Variable:
         """
         try:
             value = self._converted(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             example = {"array": '\'["a", "b"]\' or a,b', "object": "'{\"key\": 1}'"}.get(self.type)
             hint = f", as in {self.name}={example}" if example else ""
             raise VariableError(
@@ -108,14 +108,10 @@ class Variable:
             return _WORDS[text.strip().lower()]
         if self.type == "array" and not text.lstrip().startswith("["):
             return [part.strip() for part in text.split(",")] if text.strip() else []
-        value = json.loads(text, parse_constant=_no_constant)
+        value = read_json(text)
         if not is_type(value, self.type):
             raise ValueError(text)
         return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from personakit import keychain, keystore
 from personakit.base import SCHEME, Secret
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonakitError
+from personakit.keys import keyfile, keyring
 from personakit.providers import Provider
 
 LITERAL = "literal"
@@ -155,7 +155,7 @@ class Keys:
         if needed and (found := self._from_keyring(provider, looked)):
             return found
         file = self.config.keys_file
-        entries = {} if file is None else keystore.read(file)
+        entries = {} if file is None else keyfile.read(file)
         if key := entries.get(provider.name):
             return Found(key, str(file))
         if not needed and provider.name in entries:
@@ -171,7 +171,7 @@ class Keys:
     def _from_keyring(self, provider: Provider, looked: list[str]) -> Found | None:
         if not self.config.keyring:
             return None
-        key, problem = keychain.get(provider.name)
+        key, problem = keyring.get(provider.name)
         if key:
             return Found(key, "the keyring")
         looked.append(f"the keyring ({problem or 'no entry'})")

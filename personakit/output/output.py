@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import typed
-from personakit.checking import read_json, validator
+from personakit.base import read_json, typed
 from personakit.errors import ConfigError, InvalidAnswer
 from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
+from personakit.output.json_schema import validator
+from personakit.output.strict_schema import qualifies, rooted, strictened
 from personakit.persona import Persona
-from personakit.strict import qualifies, rooted, strictened
 
 WRAPPED = "value"
 """The key that holds a value other than an object: APIs take schemas of objects alone."""

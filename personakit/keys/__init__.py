@@ -1,0 +1,23 @@
+"""Where the key of a provider comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.keys import keyfile as keyfile
+    from personakit.keys import keyring as keyring
+    from personakit.keys.resolver import Keys as Keys
+    from personakit.keys.resolver import environment as environment
+    from personakit.keys.resolver import needs_key as needs_key
+    from personakit.keys.resolver import scheme_of as scheme_of
+
+__getattr__, __dir__, __all__ = door(
+    __name__,
+    {
+        "resolver": "Keys environment needs_key scheme_of",
+    },
+    modules="keyfile keyring",
+)
