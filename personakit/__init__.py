@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from personakit.base import sleep as sleep
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
-    from personakit.drive import Stream as Stream
     from personakit.errors import AuthenticationFailed as AuthenticationFailed
     from personakit.errors import BackendError as BackendError
     from personakit.errors import BadRequest as BadRequest
@@ -68,12 +67,13 @@ if TYPE_CHECKING:
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
     from personakit.rows import Row as Row
+    from personakit.run import Options, Prompt
+    from personakit.run import Step as Step
+    from personakit.run import Stream as Stream
+    from personakit.run import Trace as Trace
     from personakit.runlog import RunLog as RunLog
     from personakit.runner import Runner as Runner
-    from personakit.runoptions import Options, Prompt
     from personakit.tools import Tool as Tool
-    from personakit.trace import Step as Step
-    from personakit.trace import Trace as Trace
     from personakit.usage import Usage as Usage
     from personakit.usage import price as price
 

@@ -9,7 +9,7 @@ from personakit.errors import ConfigError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.routing import Router
-from personakit.runoptions import Options, check
+from personakit.run import Options, check
 from personakit.tools import Tool
 
 if TYPE_CHECKING:

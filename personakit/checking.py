@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.base import read_json
 from personakit.codec import diff
-from personakit.output import read_json, schema_faults
+from personakit.output import schema_faults
 from personakit.persona import matcher
 from personakit.tokens import count_tokens
 

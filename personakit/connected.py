@@ -11,8 +11,8 @@ from personakit.config import Config
 
 if TYPE_CHECKING:
     from personakit.recorder import Recorder
+    from personakit.run import SendsRequests
     from personakit.runlog import RunLog
-    from personakit.runoptions import SendsRequests
 
 
 class Connected(Catalog):

@@ -19,12 +19,10 @@ from personakit import asking, transcript
 from personakit.base import Emit
 from personakit.catalog import Reference
 from personakit.conversation_length import Heard, closed, newest, too_long, with_remedies
-from personakit.drive import Run, Stream
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
-from personakit.runoptions import Options, check_names
-from personakit.whole import acomplete, complete
+from personakit.run import Options, Run, Stream, acomplete, check_names, complete
 
 if TYPE_CHECKING:
     from personakit.runner import Runner

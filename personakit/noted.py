@@ -13,7 +13,7 @@ from personakit.base import Emit
 from personakit.messages import Request, Response, Timings, Usage
 from personakit.persona import Persona
 from personakit.rows import Row, new_id, step_data
-from personakit.trace import Step, Trace
+from personakit.run import Step, Trace
 
 ABANDONED = "Abandoned"
 """The type of the error of a run that nobody waited for: a stream that was closed, a task that was

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit import options
 from personakit.base import entry_points
-from personakit.chain import Layer
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
 from personakit.inspection import MARK, examine, setup_of
 from personakit.persona import Persona, PluginUse
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
+from personakit.run import Layer
 from personakit.tools import Tool
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from personakit.errors import UsageError
 from personakit.messages import Request, Response
 from personakit.noted import Noted
 from personakit.persona import Persona
+from personakit.run import Trace
 from personakit.runlog import RunLog
-from personakit.trace import Trace
 
 PATIENCE = 3.0
 """Seconds that a run in Python waits for its row; after that the thread goes on alone."""

@@ -10,20 +10,31 @@ from typing import TYPE_CHECKING, Any, Unpack
 from personakit import asking
 from personakit.base import Emit, deadline
 from personakit.catalog import Reference
-from personakit.chain import Chain, Layer
 from personakit.config import Config
 from personakit.connected import Connected
-from personakit.drive import Run, Stream
 from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona
 from personakit.persona import parameters as rules
-from personakit.plugins import Bound
-from personakit.rounds import MAX_ROUNDS, Rounds, call_tool
-from personakit.runoptions import AS_GIVEN, Options, Prompt, SendsRequests
-from personakit.watch import Leaving, Nothing, Watch
-from personakit.whole import acomplete, complete
+from personakit.run import (
+    AS_GIVEN,
+    MAX_ROUNDS,
+    Chain,
+    Layer,
+    Leaving,
+    Nothing,
+    Options,
+    Prompt,
+    Rounds,
+    Run,
+    SendsRequests,
+    Stream,
+    Watch,
+    acomplete,
+    call_tool,
+    complete,
+)
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -142,7 +153,7 @@ class Runner(Connected):
         if without:
             bound = bound.without(without)
         # Where nothing is sent there is nothing to observe.
-        watch = Watch(Bound() if isinstance(backend, Nothing) else bound, found.name)
+        watch = Watch(() if isinstance(backend, Nothing) else bound.observers, found.name)
         asked = options.get("output")
         read = None if asked is None and found.output is None else self.reader(found, asked)
 
@@ -316,7 +327,7 @@ class Runner(Connected):
         """
         found = self.load(persona)
         bound = self.bind(found)
-        watch = Watch(bound, found.name)
+        watch = Watch(bound.observers, found.name)
         found_tool = self.plugins.find("tool", call.name)
         tools = {call.name: found_tool.tool()} if found_tool else {}
 

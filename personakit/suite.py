@@ -17,8 +17,8 @@ from personakit.errors import PersonakitError, TemplateError, UsageError, Variab
 from personakit.frozen import thaw
 from personakit.persona import Persona, Test
 from personakit.recordings import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.run import SendsRequests
 from personakit.runner import Runner
-from personakit.runoptions import SendsRequests
 
 JUDGE = "judge"
 UNRECORDED = "recording"

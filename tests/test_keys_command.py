@@ -379,7 +379,7 @@ def test_the_keyring_is_imported_only_when_it_is_asked(keys: Keys, server: Serve
     env = {"OPENAI_BASE_URL": server.base_url, "PYTHONVERBOSE": "1"}
     shell = keys.shell.shell  # a process that has imported nothing yet
     done = shell("run", "chef", "hi", "-m", "openai/x", OPENAI_API_KEY="k", **keys.env, **env)
-    assert "import 'personakit.keychain'" in done.stderr
+    assert "import 'personakit.keys.keyring'" in done.stderr
     assert "import 'keyring" not in done.stderr
     ollama = {"OLLAMA_BASE_URL": server.base_url.removesuffix("/v1"), "PYTHONVERBOSE": "1"}
     done = shell("run", "chef", "hi", "-m", "ollama/x", **keys.env, **ollama)

@@ -41,20 +41,20 @@ if TYPE_CHECKING:
     from personakit.base.waiting import only_sync as only_sync
     from personakit.base.waiting import sleep as sleep
     from personakit.base.waiting import sync_mode as sync_mode
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "deadline": "DEFAULT_DEADLINE",
-        "distributions": "entry_points",
-        "doors": "door",
-        "files": "State state_of",
-        "names": "NAME RESERVED SCHEME TOOL",
-        "secrets": "Hidden Secret hide scrub",
-        "signatures": "arguments described plain typed",
-        "text": "Pieces",
-        "types": "TYPES article brief describe given infer_type is_type read_json",
-        "waiting": "Emit in_sync io only_sync sleep sync_mode",
-    },
-    modules="deadline private_files",
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "deadline": "DEFAULT_DEADLINE",
+            "distributions": "entry_points",
+            "doors": "door",
+            "files": "State state_of",
+            "names": "NAME RESERVED SCHEME TOOL",
+            "secrets": "Hidden Secret hide scrub",
+            "signatures": "arguments described plain typed",
+            "text": "Pieces",
+            "types": "TYPES article brief describe given infer_type is_type read_json",
+            "waiting": "Emit in_sync io only_sync sleep sync_mode",
+        },
+        modules="deadline private_files",
+    )

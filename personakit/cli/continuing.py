@@ -13,8 +13,8 @@ from personakit.errors import PersonaNotFound
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
-    from personakit.drive import Stream
     from personakit.messages import Request, Response
+    from personakit.run import Stream
     from personakit.runner import Runner
 
 

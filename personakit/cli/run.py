@@ -100,7 +100,7 @@ def command(
     if not traced:
         return _run(runner, found, text, request, shown)
     from personakit.cli.traced import show_trace  # noqa: PLC0415
-    from personakit.trace import Trace  # noqa: PLC0415
+    from personakit.run import Trace  # noqa: PLC0415
 
     request["trace"] = trace = Trace()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from personakit.cli import common
-from personakit.trace import Step, Trace
+from personakit.run import Step, Trace
 
 _COLORS = {"+": "green", "-": "red", "@": "cyan"}
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from personakit.keys.resolver import environment as environment
     from personakit.keys.resolver import needs_key as needs_key
     from personakit.keys.resolver import scheme_of as scheme_of
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "resolver": "Keys environment needs_key scheme_of",
-    },
-    modules="keyfile keyring",
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "resolver": "Keys environment needs_key scheme_of",
+        },
+        modules="keyfile keyring",
+    )

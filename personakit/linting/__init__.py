@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from personakit.linting.check import Finding as Finding
     from personakit.linting.check import Linter as Linter
     from personakit.linting.check import files_in as files_in
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "check": "ENDINGS Finding Linter PARTIALS files_in",
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "check": "ENDINGS Finding Linter PARTIALS files_in",
+        },
+    )

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from personakit.output.output import Output as Output
     from personakit.output.output import instructed as instructed
     from personakit.output.output import wanted as wanted
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "json_schema": "schema_faults validator",
-        "output": "Output instructed wanted",
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "json_schema": "schema_faults validator",
+            "output": "Output instructed wanted",
+        },
+    )

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from personakit.persona.variables import Variable as Variable
     from personakit.persona.variables import matcher as matcher
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "persona": "KEYS MODEL Persona REFERENCE ROLES Text examine",
-        "plugins": "PluginUse read_plugins",
-        "tests": "Test",
-        "validation": "Checker",
-        "variables": "Declared Values Variable matcher",
-        "yaml": "MAX_BYTES",
-    },
-    modules="parameters tests variables yaml",
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "persona": "KEYS MODEL Persona REFERENCE ROLES Text examine",
+            "plugins": "PluginUse read_plugins",
+            "tests": "Test",
+            "validation": "Checker",
+            "variables": "Declared Values Variable matcher",
+            "yaml": "MAX_BYTES",
+        },
+        modules="parameters tests variables yaml",
+    )

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from personakit.testing.upstream import persona as persona
     from personakit.testing.upstream import pieces as pieces
     from personakit.testing.upstream import runner as runner
-
-__getattr__, __dir__, __all__ = door(
-    __name__,
-    {
-        "checks": "MODES check_filter check_plugin in_mode",
-        "server": "Received Reply Server",
-        "upstream": "Answer Upstream persona pieces runner",
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "checks": "MODES check_filter check_plugin in_mode",
+            "server": "Received Reply Server",
+            "upstream": "Answer Upstream persona pieces runner",
+        },
+    )

@@ -12,8 +12,8 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.run.trace import Trace
     from personakit.tools import Tool
-    from personakit.trace import Trace
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""

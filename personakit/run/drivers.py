@@ -247,3 +247,45 @@ class Stream(Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def complete(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function that lets no text out to its end, without an event loop."""
+    context = copy_context()
+    context.run(sync_mode.set, True)
+    coroutine = start(None)
+    action: Callable[..., Any] = coroutine.send
+    argument: Any = None
+    try:
+        while True:
+            item = context.run(action, argument)
+            action = coroutine.throw
+            argument = BlockingAwait(f"it awaited {item!r}")
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        context.run(coroutine.close)
+
+
+async def acomplete(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
+    """As `complete`, in the running event loop."""
+    context = copy_context()
+    context.run(sync_mode.set, False)
+    coroutine = start(None)
+    action: Callable[..., Any] = coroutine.send
+    argument: Any = None
+    try:
+        while True:
+            try:
+                item = context.run(action, argument)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            action, argument = coroutine.send, None
+            try:
+                argument = await Passed(item)
+            except BaseException as error:
+                action, argument = coroutine.throw, error
+    finally:
+        context.run(coroutine.close)

@@ -10,27 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from personakit.base import Emit
-from personakit.chain import Layer
 from personakit.messages import Event, Request, Response, Timings
-from personakit.plugins import Bound
+from personakit.run.chain import Layer
+
+Observer = tuple[str, Callable[[Event], Any]]
+"""A plugin's name, and its observe hook."""
 
 _log = logging.getLogger("personakit")
-
-
-class Leaving(BaseException):
-    """Carries a request out through the plugins; no `except Exception` of theirs stops it."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__()
-        self.request = request
-
-
-class Nothing:
-    """A backend that sends nothing."""
-
-    async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Leave with the request."""
-        raise Leaving(request)
 
 
 class Watch:
@@ -40,11 +26,11 @@ class Watch:
         wanted: Whether anybody observes: an event that nobody wants need not be told.
     """
 
-    def __init__(self, bound: Bound, persona: str) -> None:
-        self._observers = bound.observers
-        self.wanted = bool(bound.observers)
+    def __init__(self, observers: tuple[Observer, ...], persona: str) -> None:
+        self._observers = observers
+        self.wanted = bool(observers)
         self._persona = persona
-        self._run = uuid.uuid4().hex if bound.observers else ""
+        self._run = uuid.uuid4().hex if observers else ""
         self._started = time.time()
         self._clock = time.perf_counter()
         self._first_text: float | None = None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import Emit, in_sync
-from personakit.chain import Chain
 from personakit.errors import TooManyRounds, did_you_mean
 from personakit.messages import (
     Message,
@@ -19,6 +18,7 @@ from personakit.messages import (
     ToolResult,
     Usage,
 )
+from personakit.run.chain import Chain
 from personakit.tools import Tool, ToolFailed
 
 MAX_ROUNDS = 10
