@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from personakit.hookspecs import Send as Send
     from personakit.hookspecs import SendTool as SendTool
     from personakit.hookspecs import hookimpl as hookimpl
+    from personakit.log import Row as Row
+    from personakit.log import RunLog as RunLog
     from personakit.messages import Event as Event
     from personakit.messages import Message as Message
     from personakit.messages import Request as Request
@@ -66,12 +68,10 @@ if TYPE_CHECKING:
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
-    from personakit.rows import Row as Row
     from personakit.run import Options, Prompt
     from personakit.run import Step as Step
     from personakit.run import Stream as Stream
     from personakit.run import Trace as Trace
-    from personakit.runlog import RunLog as RunLog
     from personakit.runner import Runner as Runner
     from personakit.tools import Tool as Tool
     from personakit.usage import Usage as Usage

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from personakit.backend import Router
 from personakit.errors import ConfigError
 from personakit.messages import Request, Response
 from personakit.persona import Persona
-from personakit.routing import Router
 from personakit.run import Options, check
 from personakit.tools import Tool
 

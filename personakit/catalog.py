@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit import asking
+from personakit.backend import Router
 from personakit.config import Config, user_cache
 from personakit.errors import PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
@@ -18,11 +19,9 @@ from personakit.library import Library
 from personakit.messages import Response
 from personakit.persona import Declared, Persona
 from personakit.plugins import Bound, Made, Plugins
-from personakit.routing import Router
 
 if TYPE_CHECKING:
-    from personakit.templates import Templates
-    from personakit.templating import Compiled
+    from personakit.templates import Compiled, Templates
 
 Reference = str | Path | Persona
 Reader = Callable[[Response], Response]
@@ -126,7 +125,7 @@ class Catalog:
         known = known or self.known(persona)
         made = known.compiled
         if made is None or (made.files and not made.is_fresh()):
-            from personakit.templating import Compiled  # noqa: PLC0415
+            from personakit.templates import Compiled  # noqa: PLC0415
 
             made = Compiled(self.templates(), persona)
             if made.problems:

@@ -10,9 +10,8 @@ from personakit.catalog import Catalog
 from personakit.config import Config
 
 if TYPE_CHECKING:
-    from personakit.recorder import Recorder
+    from personakit.log import Recorder, RunLog
     from personakit.run import SendsRequests
-    from personakit.runlog import RunLog
 
 
 class Connected(Catalog):
@@ -38,14 +37,13 @@ class Connected(Catalog):
         self._backend = backend
         self._recorder: Recorder | None = None
         if config.log.on and (config.log.python if log is None else log is not False):
-            from personakit.recorder import Recorder  # noqa: PLC0415
+            from personakit.log import Recorder  # noqa: PLC0415
 
             self._recorder = Recorder.of(log, config, self.router.keys.known)
 
     def _connect(self) -> SendsRequests:
         """Return the backend, made when there is none."""
-        from personakit.backend import Backend  # noqa: PLC0415
-        from personakit.clients import Clients  # noqa: PLC0415
+        from personakit.backend import Backend, Clients  # noqa: PLC0415
 
         # A second one would keep its connections to itself, and nobody would close them.
         with self._lock:

@@ -22,9 +22,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from personakit.cases import Case, Outcome
     from personakit.runner import Runner
-    from personakit.suite import Suite
+    from personakit.suite import Case, Outcome, Suite
     from personakit.testing import Upstream
 
 FOLDER = "personas"
@@ -107,8 +106,8 @@ class PersonaFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield its tests."""
-        from personakit.cases import Broken  # noqa: PLC0415
         from personakit.errors import PersonakitError  # noqa: PLC0415
+        from personakit.suite import Broken  # noqa: PLC0415
 
         try:
             found = _suite_of(self.config).collect([_shown(self.path)])

@@ -39,8 +39,7 @@ from personakit.run import (
 if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.conversation import Conversation, Setup
-    from personakit.recorder import Recorder
-    from personakit.runlog import RunLog
+    from personakit.log import Recorder, RunLog
 
 
 class Runner(Connected):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personakit import Persona, PersonaNotFound, Runner, writing
+from personakit import Persona, PersonaNotFound, Runner
+from personakit.authoring import writer
 from personakit.config import Config
 
 PLAIN = """
@@ -66,7 +67,7 @@ def test_the_hash_is_that_of_other_processes_and_versions() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.text("ab{}% \n"))
 def test_texts_have_one_hash_if_and_only_if_they_are_one(first: str, then: str) -> None:
     def of(text: str) -> str:
-        return hash_of(f"name: p\ntemplate: none\nsystem: {writing.text(text)}\n")
+        return hash_of(f"name: p\ntemplate: none\nsystem: {writer.text(text)}\n")
 
     assert (of(first) == of(then)) == (first == then)
 

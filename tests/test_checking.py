@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personakit.checking import EXCERPT_CHARACTERS, EXCERPT_LINES, check, excerpt
 from personakit.codec import diff
 from personakit.frozen import freeze
 from personakit.persona.tests import EXPECT
+from personakit.suite.assertions import EXCERPT_CHARACTERS, EXCERPT_LINES, check, excerpt
 
 TEXT = "Hello, I am Zoë.\nWhat do you eat?"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

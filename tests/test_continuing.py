@@ -18,8 +18,8 @@ from personakit import (
     UsageError,
     hookimpl,
 )
-from personakit.resuming import resume
-from personakit.runlog import RunLog
+from personakit.conversation import resume
+from personakit.log import RunLog
 from personakit.testing import Answer, Reply, Server, Upstream
 
 MODEL = ("-m", "openai/test-model")

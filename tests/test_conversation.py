@@ -29,7 +29,7 @@ from personakit import (
     VariableError,
     hookimpl,
 )
-from personakit.conversation_length import newest
+from personakit.conversation.length import newest
 from personakit.testing import MODES, Answer, Upstream, runner
 
 CHEF = Persona.parse(
@@ -503,7 +503,7 @@ def test_every_message_survives_a_file(tmp_path_factory: Any, messages: list[Mes
     conversation, _ = talk([], Persona.parse("name: chef\nsystem: x"), messages=messages)
     conversation.save(file)
     assert json.loads(file.read_text("utf-8"))["persona"] == "chef"
-    from personakit import transcript
+    from personakit.conversation import transcript
 
     assert transcript.read(file).messages == tuple(messages)
 

@@ -14,7 +14,15 @@ from typing import IO, Any
 
 import pytest
 
-from personakit import Persona, TemplateError, cost
+from personakit import Persona, TemplateError
+from personakit.templates.budget import (
+    MAX_SIZE,
+    MAX_STEPS,
+    Budget,
+    LimitExceeded,
+    bounded_range,
+    size_of,
+)
 from personakit.testing import runner
 
 CHILD = """
@@ -353,24 +361,24 @@ def test_what_the_caller_gives_is_never_too_much() -> None:
     ],
 )  # fmt: skip
 def test_the_size_of_a_value(value: Any, size: int) -> None:
-    assert cost.size_of(value) == size
+    assert size_of(value) == size
 
 
 def test_the_size_of_a_value_is_counted_up_to_a_limit() -> None:
     value: list[Any] = []
     for _ in range(100):
         value = [value, value]
-    assert cost.size_of(value, 1000) > 1000
+    assert size_of(value, 1000) > 1000
 
 
 def test_a_budget_is_used_up() -> None:
-    budget = cost.Budget()
-    budget.charge(cost.MAX_STEPS)
-    with pytest.raises(cost.LimitExceeded, match="does too much: the limit is 200,000 steps"):
+    budget = Budget()
+    budget.charge(MAX_STEPS)
+    with pytest.raises(LimitExceeded, match="does too much: the limit is 200,000 steps"):
         budget.charge(1)
-    with pytest.raises(cost.LimitExceeded, match="the limit is 200,000 characters"):
-        cost.Budget().room(cost.MAX_SIZE + 1)
-    cost.Budget(allowance=1, source=2).room(cost.MAX_SIZE + 6)
+    with pytest.raises(LimitExceeded, match="the limit is 200,000 characters"):
+        Budget().room(MAX_SIZE + 1)
+    Budget(allowance=1, source=2).room(MAX_SIZE + 6)
 
 
 @pytest.mark.parametrize(
@@ -389,28 +397,28 @@ def test_a_budget_is_used_up() -> None:
     ],
 )  # fmt: skip
 def test_what_each_thing_costs(method: str, args: list[Any], steps: int) -> None:
-    budget = cost.Budget()
+    budget = Budget()
     getattr(budget, method)(*args)
-    assert cost.MAX_STEPS - budget.left == steps
+    assert MAX_STEPS - budget.left == steps
 
 
 def test_a_budget_has_a_clock() -> None:
-    budget = cost.Budget()
+    budget = Budget()
 
     def spend() -> None:
         while True:
             budget.look()
 
-    with pytest.raises(cost.LimitExceeded, match=r"takes too much time: the limit is 0.5 s"):
+    with pytest.raises(LimitExceeded, match=r"takes too much time: the limit is 0.5 s"):
         spend()
 
 
 @pytest.mark.parametrize("args", [(5,), (1, 5), (0, 10**9, 10**8), (5, 0), (-3, 3), (200_000,)])
 def test_a_range_that_is_allowed(args: tuple[int, ...]) -> None:
-    assert cost.bounded_range(*args) == range(*args)
+    assert bounded_range(*args) == range(*args)
 
 
 @pytest.mark.parametrize("args", [(200_001,), (10**30,), (0, -(10**9), -1)])
 def test_a_range_that_is_not(args: tuple[int, ...]) -> None:
-    with pytest.raises(cost.LimitExceeded, match="the range is too large"):
-        cost.bounded_range(*args)
+    with pytest.raises(LimitExceeded, match="the range is too large"):
+        bounded_range(*args)

@@ -16,8 +16,8 @@ import pytest
 
 from personakit import Message, Request, Response, Runner, hookimpl
 from personakit.config import Config
-from personakit.rows import Row, new_id
-from personakit.runlog import RunLog
+from personakit.log import Row, RunLog
+from personakit.log.row import new_id
 from personakit.testing import Reply, Server, Upstream, persona
 
 KEY = "sk-canary-0123456789"

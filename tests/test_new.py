@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from personakit import Runner, authoring, drafts
+from personakit import Runner
+from personakit.authoring import Draft, drafts, persona_files
 from personakit.base import NAME, RESERVED
 from personakit.config import Config
-from personakit.drafts import Draft
 from personakit.errors import UsageError
 from personakit.persona import Variable
 
@@ -39,9 +39,9 @@ def test_a_prompt_of_any_kind_is_rendered_character_by_character(
     runner: Runner, text: str, about: str, tags: list[str]
 ) -> None:
     draft = Draft("new", about, tuple(tags), system=text, literal=True)
-    persona = authoring.checked(runner, draft.source(), TARGET)
-    draft = authoring.with_test(runner, draft, persona)
-    persona = authoring.checked(runner, draft.source(), TARGET)
+    persona = persona_files.checked(runner, draft.source(), TARGET)
+    draft = persona_files.with_test(runner, draft, persona)
+    persona = persona_files.checked(runner, draft.source(), TARGET)
     assert [test.name for test in persona.tests] == ["stays short"]
     (message,) = runner.render(persona).messages
     assert message.text == text
@@ -59,7 +59,7 @@ def test_defaults_of_any_kind_are_kept(runner: Runner, values: dict[str, Any]) -
     values = {f"{name}_": value for name, value in values.items()}
     system = "".join(f"{{{{ {name} }}}}" for name in values)
     source = Draft("new", "x", system=system, variables=values).source()
-    persona = authoring.checked(runner, source, TARGET)
+    persona = persona_files.checked(runner, source, TARGET)
     assert {n: it.default for n, it in persona.variables.items()} == values
 
 
@@ -70,7 +70,7 @@ def test_what_a_parent_says_stays_in_the_comments(runner: Runner, text: str) -> 
         "b": Variable("b", required=True, example=text),
     }
     source = Draft("new", "x", extends="chef", inherited=inherited).source()
-    assert authoring.checked(runner, source, TARGET).extends == ("chef",)
+    assert persona_files.checked(runner, source, TARGET).extends == ("chef",)
 
 
 @given(st.text())
@@ -80,10 +80,10 @@ def test_what_a_parent_says_stays_in_the_comments(runner: Runner, text: str) -> 
 @example("Straße 7")
 @example("日本")
 def test_a_proposed_name_is_a_name(text: str) -> None:
-    name = authoring.proposed_name(text)
+    name = persona_files.proposed_name(text)
     assert NAME.match(name)
     assert not RESERVED.match(name)
-    assert authoring.checked_name(name) == name
+    assert persona_files.checked_name(name) == name
 
 
 @pytest.mark.parametrize("starter", drafts.starters())
@@ -139,7 +139,7 @@ def test_a_file_that_comes_up_while_it_asks_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "a.yaml"
     target.write_text("first")
     with pytest.raises(UsageError, match="there already"):
-        authoring.save(target, "second")
+        persona_files.save(target, "second")
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("a.yaml", "first")]
 
 

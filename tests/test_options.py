@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from personakit import ConfigError, Persona, PersonaError, PluginError, hookimpl
-from personakit.options import make, parameters
+from personakit.plugins.options import make, parameters
 from personakit.testing import persona, runner
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from personakit import (
     ToolResult,
     hookimpl,
 )
-from personakit.inspection import examine
 from personakit.persona import PluginUse
 from personakit.plugins import Plugins
+from personakit.plugins.inspection import examine
 from personakit.testing import Upstream, persona, runner
 
 Install = Callable[..., None]

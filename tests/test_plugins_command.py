@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from personakit.scaffold import write_plugin
+from personakit.authoring import write_plugin
 
 Terminal = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from personakit import RateLimited, UsageError
 from personakit.codec import diffable, pretty, read_response, write_response
 from personakit.messages import Message, Request, Response, ToolCall, Usage
-from personakit.recordings import Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.suite.cassettes import Recorder, Recording, Recordings, Tape, Unrecorded
 from personakit.testing import Upstream
 
 TEXT = st.text(st.characters(exclude_categories=())) | st.text('a \n\r\t\0\u2028\ud83d\ude00"\\')

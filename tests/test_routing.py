@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from personakit import Config, ConfigError, Endpoint, Provider
+from personakit.backend import Router
 from personakit.providers import BUILT_IN, split_model
-from personakit.routing import Router
 
 MINE = Provider("mine", "http://mine/v1", key_env="MINE_KEY", default_model="small")
 LOCAL = Provider(

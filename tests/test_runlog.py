@@ -37,16 +37,14 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.database import Database, LogError
-from personakit.dbfile import networked
+from personakit.config import LogSettings
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable, UsageError
 from personakit.frozen import freeze
-from personakit.logsettings import LogSettings
-from personakit.recorder import Recorder
-from personakit.rows import Row, new_id
-from personakit.runlog import RunLog
-from personakit.runschema import MARK, MIGRATIONS, Where
-from personakit.salvage import repair
+from personakit.log import LogError, Recorder, Row, RunLog, Where
+from personakit.log.repair import repair
+from personakit.log.database import Database, networked
+from personakit.log.migrations import MARK, MIGRATIONS
+from personakit.log.row import new_id
 from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona
 
 in_modes = pytest.mark.parametrize("mode", MODES)

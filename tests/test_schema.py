@@ -14,16 +14,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from personakit import PersonaError, hookimpl
+from personakit.authoring import persona_schema
 from personakit.library import shipped
 from personakit.persona import KEYS, ROLES, Persona, parameters, tests, variables, yaml
 from personakit.plugins import Plugins
-from personakit.schema import schema
 
 NONE = Plugins(entry_points=())
 
 
 def validator(plugins: Plugins = NONE, *, abstract: bool = False) -> Draft202012Validator:
-    return Draft202012Validator(schema(plugins, abstract=abstract)[0])
+    return Draft202012Validator(persona_schema(plugins, abstract=abstract)[0])
 
 
 def is_valid(text: str, plugins: Plugins = NONE) -> bool:
@@ -159,7 +159,7 @@ def test_bad_files_are_bad_to_both(text: str) -> None:
 
 @pytest.mark.parametrize("abstract", [False, True])
 def test_it_is_a_json_schema(abstract: bool) -> None:
-    made, notes = schema(NONE, abstract=abstract)
+    made, notes = persona_schema(NONE, abstract=abstract)
     Draft202012Validator.check_schema(made)
     assert (made["$schema"], made["$id"], notes) == (
         "https://json-schema.org/draft/2020-12/schema",
@@ -242,7 +242,7 @@ def plugins(install: Callable[..., None], tmp_path: Path) -> Plugins:
 
 
 def test_every_key_has_a_description(plugins: Plugins) -> None:
-    made, _ = schema(plugins)
+    made, _ = persona_schema(plugins)
     assert keys_without_description(made) == []
     names = {*KEYS, *parameters.ALLOWED, *variables.KEYS, *tests.KEYS}
     names |= {*tests.EXPECT, *tests.JUDGE, *ROLES}
@@ -251,7 +251,7 @@ def test_every_key_has_a_description(plugins: Plugins) -> None:
 
 
 def test_the_options_of_installed_plugins_are_in_it(plugins: Plugins) -> None:
-    made, notes = schema(plugins)
+    made, notes = persona_schema(plugins)
     Draft202012Validator.check_schema(made)
     (note,) = notes
     assert note.startswith("plugin 'broken' (of lame 1.0) is left out, since it is broken: ")

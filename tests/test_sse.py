@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from personakit.sse import Decoder
+from personakit.backend.sse import Decoder
 
 STREAM = (
     ': a comment\nevent: message\nid: 7\nretry: 10\ndata: {"a": "€ \u2028 \x85 \x0b é"}\n\n'

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from personakit import Blocked, Persona, PersonaNotFound, RateLimited, hookimpl
-from personakit.cases import Broken, Case, Outcome
 from personakit.config import Config
 from personakit.messages import Message
-from personakit.suite import Suite, default_mode
+from personakit.suite import Broken, Case, Outcome, Suite, default_mode
 from personakit.testing import Upstream
 
 CHEF = """\

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from personakit import writing
+from personakit.authoring import writer
 from personakit.errors import UsageError
 from personakit.persona import yaml
 
@@ -38,12 +38,12 @@ ANY = st.text(st.characters(exclude_categories=["Cs"])) | AWKWARD
 @example("\U0001f468\u200d\U0001f469\n\U000e0041")
 def test_a_text_reads_back_the_same(value: str) -> None:
     for source, at in (
-        (f"system: {writing.text(value)}", ("system",)),
-        (f"system: {writing.text(value)}name: after\n", ("system",)),
-        (f"messages:\n  - user: {writing.text(value, 4)}  - user: x\n", ("messages", 0, "user")),
-        (f"description: {writing.sentence(value)}\nname: x\n", ("description",)),
-        (f"tags: [a, {writing.word(value)}, b]\n", ("tags", 1)),
-        (f"variables: {{a: {writing.word(value)}, b: c}}\n", ("variables", "a")),
+        (f"system: {writer.text(value)}", ("system",)),
+        (f"system: {writer.text(value)}name: after\n", ("system",)),
+        (f"messages:\n  - user: {writer.text(value, 4)}  - user: x\n", ("messages", 0, "user")),
+        (f"description: {writer.sentence(value)}\nname: x\n", ("description",)),
+        (f"tags: [a, {writer.word(value)}, b]\n", ("tags", 1)),
+        (f"variables: {{a: {writer.word(value)}, b: c}}\n", ("variables", "a")),
     ):
         for form in (source, source.encode()):
             found = yaml.parse(form).data
@@ -71,14 +71,14 @@ def test_a_text_reads_back_the_same(value: str) -> None:
     ],
 )
 def test_the_form_that_reads_best_is_chosen(value: str, form: str) -> None:
-    assert writing.text(value) == form
+    assert writer.text(value) == form
 
 
 def test_a_block_is_chosen_for_every_text_that_one_can_hold() -> None:
-    assert writing.text("- a\n- b:\t# c\n" + "x" * 5000 + "\n").startswith("|\n")
+    assert writer.text("- a\n- b:\t# c\n" + "x" * 5000 + "\n").startswith("|\n")
 
 
-@pytest.mark.parametrize("write", [writing.text, writing.word, writing.sentence])
+@pytest.mark.parametrize("write", [writer.text, writer.word, writer.sentence])
 def test_half_a_surrogate_pair_is_refused(write: Callable[[str], str]) -> None:
     with pytest.raises(UsageError, match=r"character 4 is half a surrogate pair \(U\+D83D\)"):
         write("abc\ud83d")

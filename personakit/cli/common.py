@@ -22,8 +22,8 @@ from personakit.persona import parameters, yaml
 if TYPE_CHECKING:
     from personakit.attachments import Attachment
     from personakit.library import Library
+    from personakit.log import Recorder
     from personakit.persona import Persona
-    from personakit.recorder import Recorder
     from personakit.runner import Runner
 
 
@@ -68,8 +68,7 @@ def runner(*, log: bool | None = None) -> Runner:
 
 
 def _recorder(config: Config) -> Recorder:
-    from personakit.recorder import Recorder  # noqa: PLC0415
-    from personakit.runlog import RunLog  # noqa: PLC0415
+    from personakit.log import Recorder, RunLog  # noqa: PLC0415
 
     return Recorder(RunLog.of(config), patience=0)
 

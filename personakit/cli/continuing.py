@@ -65,7 +65,7 @@ def asked(options: dict[str, Any]) -> bool:
 
 def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Conversation:
     """Return a conversation of the log, with what the options of a command choose."""
-    from personakit.resuming import resume  # noqa: PLC0415
+    from personakit.conversation import resume  # noqa: PLC0415
 
     del options["goes_on"]
     name = options.pop("conversation")

@@ -14,8 +14,7 @@ from personakit.frozen import thaw
 from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.runner import Runner
-from personakit.templates import Place
-from personakit.templating import Part
+from personakit.templates import Part, Place
 
 Row = tuple[str, str]
 _SHOWN = 60

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import click
 
+from personakit.backend import Router
 from personakit.cli import common
 from personakit.cli.groups import Group
 from personakit.cli.keyfile import read_key
 from personakit.errors import ConfigError, UsageError, did_you_mean
 from personakit.keys import environment, keyfile, keyring, needs_key, scheme_of
 from personakit.providers import Provider
-from personakit.routing import Router
 
 
 class Row(NamedTuple):

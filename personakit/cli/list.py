@@ -11,7 +11,7 @@ import click
 
 from personakit.cli import common
 from personakit.errors import PersonaError
-from personakit.summaries import Summary
+from personakit.library import Summary
 
 
 @click.command("list")

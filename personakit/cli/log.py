@@ -21,8 +21,7 @@ from personakit.config import Config
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
-    from personakit.runlog import RunLog
-    from personakit.runschema import Where
+    from personakit.log import RunLog, Where
 
 
 class RunId(click.ParamType[str]):
@@ -208,13 +207,13 @@ def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_j
 @command.command("repair")
 def repair() -> None:
     """Check the log, and mend it where it is damaged. The damaged file is kept."""
-    from personakit import salvage  # noqa: PLC0415
+    from personakit.log import repair as mend  # noqa: PLC0415
 
     log = _log()
     if not log.path.exists():
         _nothing(log)
         return
-    done = salvage.repair(log)
+    done = mend.repair(log)
     if done.aside is None:
         click.echo(f"{log.path} is in order: {_runs(done.runs)}")
     else:
@@ -223,7 +222,7 @@ def repair() -> None:
 
 
 def _log() -> RunLog:
-    from personakit.runlog import RunLog  # noqa: PLC0415
+    from personakit.log import RunLog  # noqa: PLC0415
 
     made = RunLog.of(Config.read())
     context = click.get_current_context(silent=True)
@@ -233,7 +232,7 @@ def _log() -> RunLog:
 
 
 def _where(chosen: dict[str, Any]) -> Where:
-    from personakit.runschema import Where  # noqa: PLC0415
+    from personakit.log import Where  # noqa: PLC0415
 
     moments = {
         name: None if chosen[name] is None else moment(chosen[name], f"--{name}")
@@ -248,10 +247,10 @@ def moment(text: str, option: str) -> float:
     Raises:
         UsageError: It is neither.
     """
-    from personakit.logsettings import seconds  # noqa: PLC0415
+    from personakit.config import parse_age  # noqa: PLC0415
 
     try:
-        return time.time() - seconds(text)
+        return time.time() - parse_age(text)
     except ValueError:
         pass
     try:

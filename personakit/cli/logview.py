@@ -13,11 +13,11 @@ import click
 from personakit.cli import common
 from personakit.cli.render import show_request
 from personakit.cli.run import tokens_line
-from personakit.runlog import MARKS, Found, Sum
+from personakit.log import MARKS, Found, Sum
 
 if TYPE_CHECKING:
+    from personakit.log import Row
     from personakit.messages import Message
-    from personakit.rows import Row
     from personakit.runner import Runner
 
 SHORT = 14

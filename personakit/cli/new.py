@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from personakit import authoring, drafts
+from personakit.authoring import Draft, drafts, persona_files
 from personakit.cli import common
-from personakit.drafts import Draft
 from personakit.errors import TemplateError, UsageError, did_you_mean
 from personakit.persona import MAX_BYTES, Persona
 from personakit.runner import Runner
@@ -110,8 +109,8 @@ def command(
     asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
     if name is None and not asks:
         raise click.MissingParameter(param_hint="NAME", param_type="argument")
-    name = authoring.checked_name(name) if name is not None else _ask_name()
-    target = authoring.free(Path(folder).expanduser() / f"{name}.yaml")
+    name = persona_files.checked_name(name) if name is not None else _ask_name()
+    target = persona_files.free(Path(folder).expanduser() / f"{name}.yaml")
     runner = Runner(common.runner().config, path=[target.parent])
     draft = _draft(runner, Draft(name, description or "", tags), origin)
     if asks:
@@ -120,11 +119,11 @@ def command(
     names = _undeclared(runner, draft, target, origin)
     values = _values(names, _defaults(pairs), asks)
     draft = _declaring(runner, draft, target, values)
-    persona = authoring.checked(runner, draft.source(), target)
+    persona = persona_files.checked(runner, draft.source(), target)
     if not draft.starter:
-        draft = authoring.with_test(runner, draft, persona)
-        persona = authoring.checked(runner, draft.source(), target)
-    authoring.save(target, draft.source())
+        draft = persona_files.with_test(runner, draft, persona)
+        persona = persona_files.checked(runner, draft.source(), target)
+    persona_files.save(target, draft.source())
     _report(persona, target)
 
 
@@ -134,7 +133,7 @@ def _draft(runner: Runner, draft: Draft, origin: _Origin) -> Draft:
         text = _exact(origin.file)
         return dataclasses.replace(draft, system=text, literal=not origin.as_template)
     if origin.extends is not None:
-        parent = authoring.parent_of(runner, origin.extends)
+        parent = persona_files.parent_of(runner, origin.extends)
         draft = dataclasses.replace(draft, extends=origin.extends, inherited=parent.variables)
     elif origin.system is None:
         return dataclasses.replace(draft, starter=origin.template or "basic")
@@ -151,11 +150,11 @@ def _system(text: str, draft: Draft) -> str:
 
 def _exact(file: str) -> str:
     if file == "-":
-        return authoring.exact_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+        return persona_files.exact_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
     path = Path(file).expanduser()
     try:
         with path.open("rb") as opened:
-            return authoring.exact_text(opened.read(MAX_BYTES + 1), file)
+            return persona_files.exact_text(opened.read(MAX_BYTES + 1), file)
     except OSError as error:
         raise common.unreadable(path, "--from-file", error) from None
 
@@ -186,7 +185,7 @@ def _prompt(question: str, **options: Any) -> Any:
 
 
 def _ask_name() -> str:
-    name: str = _prompt("Name", value_proc=_reasked(authoring.checked_name))
+    name: str = _prompt("Name", value_proc=_reasked(persona_files.checked_name))
     return name
 
 
@@ -228,7 +227,7 @@ def _undeclared(runner: Runner, draft: Draft, target: Path, origin: _Origin) -> 
     """Return the variables of the text of a draft."""
     if not draft.system or draft.literal:
         return []
-    return authoring.undeclared(runner, draft, target, origin.file or "the system message")
+    return persona_files.undeclared(runner, draft, target, origin.file or "the system message")
 
 
 def _values(names: list[str], defaults: Mapping[str, str], asks: bool) -> dict[str, Any]:
@@ -251,7 +250,7 @@ def _declaring(runner: Runner, draft: Draft, target: Path, values: Mapping[str, 
     made = dataclasses.replace(draft, variables=values)
     if values:
         try:
-            authoring.checked(runner, made.source(), target)
+            persona_files.checked(runner, made.source(), target)
         except TemplateError:
             # The text does more with a variable than write it: an empty text is no value for that.
             required = {name: None if it == "" else it for name, it in values.items()}

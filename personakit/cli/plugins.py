@@ -84,7 +84,7 @@ def show(name: str, as_json: bool) -> int:
 @click.option("--folder", metavar="FOLDER", help="Where it goes. Default: personakit-NAME")
 def new(name: str, folder: str | None) -> None:
     """Write the package of a new plugin: a module, its tests and a README."""
-    from personakit.scaffold import write_plugin  # noqa: PLC0415
+    from personakit.authoring import write_plugin  # noqa: PLC0415
 
     made = write_plugin(name, Path(folder) if folder else None)
     click.echo(f"{made}: written; next:")
@@ -107,7 +107,7 @@ def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
 
 def _options(plugin: Plugin) -> dict[str, Any]:
     """Return the options of a plugin, each with its JSON Schema."""
-    from personakit import options  # noqa: PLC0415
+    from personakit.plugins import options  # noqa: PLC0415
 
     if not isinstance(plugin.target, type):
         return {}

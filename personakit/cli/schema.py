@@ -16,9 +16,9 @@ def command(partial: bool) -> None:
     personakit schema > .persona.schema.json
     # yaml-language-server: $schema=.persona.schema.json     (the first line of a persona)
     """  # noqa: D301
-    from personakit.schema import schema  # noqa: PLC0415
+    from personakit.authoring import persona_schema  # noqa: PLC0415
 
-    made, notes = schema(common.runner().plugins, abstract=partial)
+    made, notes = persona_schema(common.runner().plugins, abstract=partial)
     common.print_json(made)
     for note in notes:
         click.echo(common.printable(note), err=True)

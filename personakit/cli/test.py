@@ -13,13 +13,11 @@ from xml.etree import ElementTree as ET
 
 import click
 
-from personakit.cases import Broken, Case, Outcome
 from personakit.cli import common
 from personakit.cli.keyfile import key_option, use_key
 from personakit.config import Config
 from personakit.errors import UsageError, did_you_mean
-from personakit.recordings import MODES
-from personakit.suite import Suite, default_mode
+from personakit.suite import MODES, Broken, Case, Outcome, Suite, default_mode
 
 FOLDER = "personas"
 WIDTH = 80

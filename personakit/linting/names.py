@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from personakit.errors import Problem
-from personakit.index import ENDING
-from personakit.library import Library, packaged, shipped
+from personakit.library import ENDING, Library, packaged, shipped
 from personakit.persona import Persona
 
 

@@ -10,8 +10,7 @@ from jinja2 import nodes
 from personakit.base import article, is_type
 from personakit.errors import Problem, did_you_mean
 from personakit.persona import Persona, Text, Variable
-from personakit.templates import Place, Templates
-from personakit.templating import Compiled
+from personakit.templates import Compiled, Place, Templates
 
 
 def check(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from personakit import options
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
 from personakit.persona import Persona, PluginUse
-from personakit.plugins import Plugins
+from personakit.plugins import Plugins, options
 
 
 def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:

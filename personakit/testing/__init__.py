@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from personakit.testing.checks import check_filter as check_filter
     from personakit.testing.checks import check_plugin as check_plugin
     from personakit.testing.checks import in_mode as in_mode
+    from personakit.testing.fake_backend import Answer as Answer
+    from personakit.testing.fake_backend import Upstream as Upstream
+    from personakit.testing.fake_backend import persona as persona
+    from personakit.testing.fake_backend import pieces as pieces
+    from personakit.testing.fake_backend import runner as runner
     from personakit.testing.server import Received as Received
     from personakit.testing.server import Reply as Reply
     from personakit.testing.server import Server as Server
-    from personakit.testing.upstream import Answer as Answer
-    from personakit.testing.upstream import Upstream as Upstream
-    from personakit.testing.upstream import persona as persona
-    from personakit.testing.upstream import pieces as pieces
-    from personakit.testing.upstream import runner as runner
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
             "checks": "MODES check_filter check_plugin in_mode",
+            "fake_backend": "Answer Upstream persona pieces runner",
             "server": "Received Reply Server",
-            "upstream": "Answer Upstream persona pieces runner",
         },
     )

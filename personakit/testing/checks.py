@@ -11,8 +11,8 @@ from personakit.hookspecs import Filter
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
-from personakit.testing.upstream import Answer, pieces, runner
-from personakit.testing.upstream import persona as test_persona
+from personakit.testing.fake_backend import Answer, pieces, runner
+from personakit.testing.fake_backend import persona as test_persona
 
 MODES = ("run", "arun", "stream", "astream")
 

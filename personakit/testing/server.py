@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from personakit.config import Config
-from personakit.testing.upstream import pieces
+from personakit.testing.fake_backend import pieces
 
 
 @dataclass(frozen=True, slots=True)

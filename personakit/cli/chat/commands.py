@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit import transcript
 from personakit.cli import common
 from personakit.cli.limits import Limits
-from personakit.conversation import Conversation, Said
+from personakit.conversation import Conversation, Said, transcript
 from personakit.errors import UsageError, did_you_mean
 from personakit.persona import Declared, parameters
 

@@ -1,0 +1,281 @@
+"""The JSON Schema of persona files, for editors: built from the tables that the parser reads by.
+
+A key, parameter or check that `descriptions` has no words for is a KeyError: none is forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from personakit.authoring import descriptions
+from personakit.base import NAME, RESERVED, TOOL, TYPES
+from personakit.persona import KEYS, MODEL, REFERENCE, ROLES, parameters, tests, variables
+from personakit.plugins import Plugin, Plugins, options
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ID = "urn:personakit:persona:1"
+
+Schema = dict[str, Any]
+
+
+def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema, list[str]]:
+    """Return the schema, and why plugins are left out of it.
+
+    Args:
+        plugins: Those whose options are in it.
+        abstract: True for files that are only extended, and need no `system`.
+    """
+    uses, shared, notes = _plugins(plugins)
+    body = {**_head(), **_body(), "plugins": uses}
+    properties = {key: {"description": descriptions.KEYS[key], **body[key]} for key in KEYS}
+    made: Schema = {
+        "$schema": DIALECT,
+        "$id": ID,
+        "title": "personakit persona",
+        "description": "A persona: a system message, its variables, parameters and plugins.",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {"^x-": {"description": "Yours; nothing reads it."}},
+        "additionalProperties": False,
+        "$defs": {
+            "variable": _variable(),
+            "render": _checks(tests.RENDER),
+            "expect": _checks(tests.EXPECT),
+            **shared,
+        },
+    }
+    if not abstract:
+        has_system = {"required": ["system"], "properties": {"system": {"type": "string"}}}
+        has_parent = {
+            "required": ["extends"],
+            "properties": {"extends": {"minLength": 1, "minItems": 1, "type": ["string", "array"]}},
+        }
+        made["anyOf"] = [has_system, has_parent]
+    return made, notes
+
+
+def _head() -> dict[str, Schema]:
+    """Return the schemas of the keys that describe a persona."""
+    name = {
+        "type": "string",
+        "pattern": _ecma(NAME),
+        "not": {"pattern": _ecma(RESERVED)},
+    }
+    texts: Schema = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+    reference = _ecma(REFERENCE)
+    extends: Schema = {
+        "type": ["string", "array", "null"],
+        "pattern": reference,
+        "items": {"type": "string", "pattern": reference},
+    }
+    model = {"type": ["string", "null"], "pattern": _ecma(MODEL)}
+    keys = ("description", "version", "license", "source")
+    return {
+        "name": name,
+        **{key: _nullable("string") for key in keys},
+        "extends": extends,
+        "tags": texts,
+        "authors": texts,
+        "metadata": _nullable("object"),
+        "model": model,
+        "template": {"enum": ["jinja", "none", None], "default": "jinja"},
+    }
+
+
+def _body() -> dict[str, Schema]:
+    """Return the schemas of the keys that make a request."""
+    tool = _ecma(TOOL)
+    keep = {"description": descriptions.KEEP, "type": "integer", "minimum": 0}
+    settings = {
+        name: {"description": descriptions.PARAMETERS[name], **rule.schema}
+        for name, rule in parameters.ALLOWED.items()
+    }
+    name = rf"^(?!__)(?!(?:input|parent)$){_ecma(variables.NAME)[1:]}"
+    roles = {role: {"description": descriptions.ROLES[role], "type": "string"} for role in ROLES}
+    return {
+        "parameters": _closed(settings, nullable=True),
+        "variables": {
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": name},
+            "additionalProperties": {"$ref": "#/$defs/variable"},
+        },
+        "system": _nullable("string"),
+        "messages": {
+            "type": ["array", "null"],
+            "items": {**_closed(roles), "minProperties": 1, "maxProperties": 1},
+        },
+        "prompt": _nullable("string"),
+        "tools": {
+            "type": ["array", "string", "null"],
+            "pattern": tool,
+            "items": {"type": "string", "pattern": tool},
+        },
+        "output": _nullable("object"),
+        "history": {**_closed({"keep": keep}, nullable=True), "required": ["keep"]},
+        "tests": {"type": ["array", "null"], "items": _test()},
+    }
+
+
+def _variable() -> Schema:
+    """Return the schema of a variable: a default, or the long form."""
+    types: dict[str, Schema] = {
+        "type": {"enum": list(TYPES)},
+        "required": {"type": "boolean"},
+        "enum": {"type": "array"},
+        "minimum": _nullable("number"),
+        "maximum": _nullable("number"),
+        "pattern": _nullable("string"),
+        "description": _nullable("string"),
+        "default": {},
+        "example": {},
+    }
+    keys = {
+        key: {"description": descriptions.VARIABLE[key], **types[key]} for key in variables.KEYS
+    }
+    value = {name: {"type": [name, "null"]} for name in TYPES}
+    # One schema for both forms, without an anyOf: editors then name the key that is wrong.
+    return {
+        **_closed(keys),
+        "description": "A default, whose type is inferred, or a mapping of the keys of a variable.",
+        "type": ["string", "number", "boolean", "array", "object", "null"],
+        "allOf": [_typed(name, value[name]) for name in TYPES],
+        "not": {
+            "type": "object",
+            "required": ["required", "default"],
+            "properties": {"required": {"const": True}, "default": {"not": {"type": "null"}}},
+        },
+    }
+
+
+def _typed(name: str, value: Schema) -> Schema:
+    """Return that the values of a variable are of its type."""
+    return {
+        "if": {"required": ["type"], "properties": {"type": {"const": name}}},
+        "then": {
+            "properties": {
+                "default": value,
+                "example": value,
+                "enum": {"items": {"type": name}},
+            }
+        },
+    }
+
+
+def _test() -> Schema:
+    types: dict[str, Schema] = {
+        **{key: _nullable("string") for key in ("name", "prompt", "model")},
+        "variables": _nullable("object"),
+        "render": {"$ref": "#/$defs/render"},
+        "expect": {"$ref": "#/$defs/expect"},
+    }
+    keys = {key: {"description": descriptions.TEST[key], **types[key]} for key in tests.KEYS}
+    wanted = {"type": "object", "minProperties": 1}
+    either = [{"required": [key], "properties": {key: wanted}} for key in ("render", "expect")]
+    return {**_closed(keys), "anyOf": either}
+
+
+def _checks(names: Iterable[str]) -> Schema:
+    """Return the schema of `render:` and `expect:`."""
+    text: Schema = {"type": "string"}
+    judge = _closed({key: {"description": descriptions.JUDGE[key], **text} for key in tests.JUDGE})
+    types: dict[str, Schema] = {
+        **{key: {"type": ["string", "array"], "items": text, "minItems": 1} for key in tests.TEXTS},
+        **{key: {"type": "integer", "minimum": 0} for key in tests.NUMBERS},
+        "matches": text,
+        "equals": text,
+        "json_schema": {"type": "object"},
+        "judge": {**judge, "type": ["string", "object"], "required": ["rubric"]},
+    }
+    keys = {name: {"description": descriptions.CHECKS[name], **types[name]} for name in names}
+    return _closed(keys, nullable=True)
+
+
+def _plugins(plugins: Plugins) -> tuple[Schema, Schema, list[str]]:
+    """Return the schema of `plugins:`, its definitions, and why plugins are left out."""
+    forms: dict[str, Schema] = {}
+    shared: Schema = {}
+    notes = []
+    for plugin in _usable(plugins):
+        if plugin.error:
+            notes.append(f"{plugin.origin} is left out, since it is broken: {plugin.error}")
+            continue
+        forms[plugin.name], found = _options(plugin)
+        shared |= found
+    name = _ecma(NAME)
+    anything = {"description": "The options of a plugin.", **_nullable("object")}
+    short = {
+        "type": "object",
+        "not": {"required": ["use"]},
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": forms,
+        "propertyNames": {"pattern": name},
+        "additionalProperties": anything,
+    }
+    keys = {
+        "use": {"description": "The plugin's name.", "anyOf": _named(forms)},
+        "options": {**anything, "description": "The plugin's options."},
+        "on_error": {
+            "description": descriptions.ON_ERROR,
+            "enum": ["fail", "skip"],
+            "default": "fail",
+        },
+    }
+    long = {**_closed(keys), "required": ["use"]}
+    if forms:
+        long["allOf"] = [
+            {
+                "if": {"required": ["use"], "properties": {"use": {"const": name}}},
+                "then": {"properties": {"options": form}},
+            }
+            for name, form in forms.items()
+        ]
+    items = {"anyOf": [*_named(forms), short, long]}
+    return {"type": ["array", "null"], "items": items}, shared, notes
+
+
+def _usable(plugins: Plugins) -> Iterator[Plugin]:
+    """Yield the plugins that personas can list, those that another contributes included."""
+    for plugin in plugins.all():
+        if plugin.error or {"chat", "tool", "observe"} & set(plugin.hooks):
+            yield plugin
+    for name, target in plugins.every("plugin").items():
+        if name not in plugins.installed():
+            yield Plugin(name, target=target)
+
+
+def _named(forms: Mapping[str, Schema]) -> list[Schema]:
+    """Return the names of plugins: those that are installed, and any that could be."""
+    installed = [
+        {"const": name, "description": form["description"]} for name, form in forms.items()
+    ]
+    return [*installed, {"type": "string", "pattern": _ecma(NAME)}]
+
+
+def _options(plugin: Plugin) -> tuple[Schema, Schema]:
+    """Return the schema of a plugin's options, and its definitions."""
+    if not isinstance(plugin.target, type):
+        about = f"The plugin {plugin.name}; it takes no options."
+        return {"description": about, **_closed({}, nullable=True)}, {}
+    found, shared = options.schema(plugin.target, plugin.name)
+    needed = [name for name, p in options.parameters(plugin.target).items() if p.default is p.empty]
+    doc = (plugin.target.__doc__ or "").strip().partition("\n")[0]
+    about = doc or f"The plugin {plugin.name}."
+    made = {"description": about, **_closed(found, nullable=not needed)}
+    return {**made, "required": needed} if needed else made, shared
+
+
+def _closed(properties: Mapping[str, Schema], *, nullable: bool = False) -> Schema:
+    kind = ["object", "null"] if nullable else "object"
+    return {"type": kind, "properties": dict(properties), "additionalProperties": False}
+
+
+def _nullable(kind: str) -> Schema:
+    return {"type": [kind, "null"]}
+
+
+def _ecma(pattern: re.Pattern[str]) -> str:
+    """Return a pattern that `match` is called with in the syntax of JSON Schema."""
+    return "^" + pattern.pattern.replace(r"\Z", "$")

@@ -1,0 +1,21 @@
+"""The backend: a request goes out as bytes, an answer comes back checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.backend.backend import Backend as Backend
+    from personakit.backend.clients import Clients as Clients
+    from personakit.backend.endpoint import Router as Router
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "backend": "Backend",
+            "clients": "Clients",
+            "endpoint": "Router",
+        },
+    )

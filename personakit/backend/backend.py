@@ -1,0 +1,259 @@
+"""The backend: a request goes out through the openai client, an answer comes back checked.
+
+The client does the HTTP: connections, keys, retries. Its `post` is used instead of
+`chat.completions.create` because the latter transforms each message and lets wrong answers
+through; the body is the same. One code path serves whole and streamed, sync and async.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from personakit.backend import api_errors, retries, sse
+from personakit.backend.clients import Clients
+from personakit.backend.endpoint import Router
+from personakit.backend.response_parser import Answer
+from personakit.backend.retries import Call
+from personakit.backend.sse import MAX_STREAM, Body
+from personakit.base import Emit, deadline, in_sync, io, scrub
+from personakit.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    InvalidAnswer,
+    PersonakitError,
+    UpstreamUnavailable,
+)
+from personakit.messages import Request, Response
+from personakit.providers import Endpoint, Provider
+
+_REST = 0.1
+"""Seconds to wait for the end of a reply after its last event."""
+
+if TYPE_CHECKING:
+    from openai._types import RequestOptions
+
+
+@dataclass(slots=True)
+class Backend:
+    """Sends requests to the providers of a runner.
+
+    Attributes:
+        router: Finds the provider and the address of a model.
+        clients: The openai clients, kept for reuse.
+    """
+
+    router: Router
+    clients: Clients
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Send a request and return the answer; with `emit`, stream it.
+
+        Raises:
+            BackendError: One of its family; `partial` holds the text that had arrived.
+        """
+        outer = sys.exception()
+        provider, model = self.router.find_model(request.model)
+        endpoint = await self._endpoint(provider, model)
+        body = body_of(request, endpoint, provider, stream=emit is not None)
+        answer = Answer(request, provider)
+        call = Call(functools.partial(provider.secrets, endpoint))
+        token = retries.current.set(call)
+        try:
+            await self._exchange(endpoint, body, answer, emit)
+        # The client's own errors and those of the HTTP library under it, which has two names.
+        except Exception as error:
+            # The frames of an HTTP library hold the headers that it writes, and an upstream may
+            # repeat the key that it refuses.
+            secrets = provider.secrets(endpoint)
+            scrub(error, secrets, outer)
+            found = api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
+            scrub(found, secrets, outer)
+            if isinstance(found, AuthenticationFailed):
+                self.router.keys.forget(provider)
+            if found is error:
+                raise
+            raise found from getattr(error, "original", error)
+        except BaseException as error:
+            scrub(error, (), outer)
+            raise
+        finally:
+            retries.current.reset(token)
+        return answer.response(call.attempts)
+
+    async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
+        if provider.connect is None:
+            if in_sync() or self.router.keys.at_hand(provider):
+                return self.router.endpoint(provider, model)
+            # A keyring or a plugin's function may take seconds, which an event loop does not have.
+            return await io(self.router.endpoint)(provider, model)
+        try:
+            return await io(provider.connect)(model)
+        except PersonakitError:
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise UpstreamUnavailable(
+                f"provider {provider.name!r} cannot be reached: {said}"
+            ) from error
+
+    async def _exchange(
+        self, endpoint: Endpoint, body: dict[str, Any], answer: Answer, emit: Emit | None
+    ) -> None:
+        """Send a body and take in the reply."""
+        request = answer.request
+        options: RequestOptions = {}
+        if request.max_retries is not None:
+            options["max_retries"] = request.max_retries
+        if request.timeout is not None:
+            options["timeout"] = request.timeout
+        if in_sync():
+            response = self.clients.sync(answer.provider, endpoint).post(body, **options)
+            try:
+                await _take(response, answer, emit)
+            finally:
+                response.close()
+            return
+        with await self.clients.asynchronous(answer.provider, endpoint) as client:
+            async with asyncio.timeout(deadline.shorter(None)) as limit:
+                response = await client.post(body, **options)
+                try:
+                    if emit is not None:
+                        # The time that the caller takes for a text is not to end in its task.
+                        limit.reschedule(None)
+                    await _take(response, answer, emit)
+                finally:
+                    await response.aclose()
+
+
+def body_of(
+    request: Request, endpoint: Endpoint, provider: Provider, *, stream: bool
+) -> dict[str, Any]:
+    """Return the JSON body of a request, as chat.completions.create() would send it."""
+    body: dict[str, Any] = {
+        "messages": [message.to_api() for message in request.messages],
+        "model": endpoint.model,
+        **{name: value for name, value in request.parameters.items() if value is not None},
+    }
+    if request.tools:
+        if not provider.tools:
+            names = ", ".join(tool.name for tool in request.tools)
+            raise ConfigError(
+                f"models of provider {provider.name!r} take no tools ({names}); choose another "
+                f"with `-m provider/model`, or take `tools:` out of the persona"
+            )
+        body["tools"] = [tool.to_api() for tool in request.tools]
+    if endpoint.max_tokens is not None:
+        asked = body.pop("max_completion_tokens", None) or body.get("max_tokens")
+        body["max_tokens"] = min(asked or endpoint.max_tokens, endpoint.max_tokens)
+    if stream:
+        body["stream"] = True
+        if provider.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    return body
+
+
+async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
+    """Take in a reply of which the headers have come."""
+    answer.headers = response.headers
+    reply = _Reply(response, is_timed=emit is not None)
+    if emit is not None:
+        await _stream(reply, answer, emit)
+        return
+    parts: list[bytes] = []
+    while part := await reply.part():
+        parts.append(part)
+    answer.whole(b"".join(parts))
+
+
+class _Reply:
+    """The body of a reply, piece by piece.
+
+    Both iterators are read by hand, so that one loop serves the sync and the async API.
+    """
+
+    def __init__(self, response: Any, *, is_timed: bool) -> None:
+        self.body = Body(_header(response, b"content-encoding"))
+        self.kind = _header(response, b"content-type")
+        self._in_sync = in_sync()
+        # A connection that is known keeps the deadline itself.
+        self._is_timed = is_timed and not self._in_sync and retries.wire_of(response) is None
+        self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
+
+    async def part(self) -> bytes:
+        """Return what comes next; nothing at the end."""
+        part = b""
+        while not part:
+            if self._in_sync:
+                raw = next(self._source, None)
+            elif self._is_timed:
+                async with asyncio.timeout(deadline.left()):
+                    raw = await anext(self._source, None)
+            else:
+                raw = await anext(self._source, None)
+            if raw is None:
+                self.body.end()
+                return b""
+            part = self.body.feed(raw)
+        return part
+
+    async def rest(self) -> None:
+        """Read on after the last event.
+
+        A connection can be used again when its reply has been read to the end, which follows the
+        last event at once. The answer is whole, so nothing that goes wrong here matters.
+        """
+        with contextlib.suppress(Exception), deadline.within(_REST):
+            await self.part()
+
+
+async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
+    """Feed the events of a reply to an answer, letting its text out."""
+    part = await reply.part()
+    if _is_whole(part.lstrip(), reply.kind):
+        parts = [part]
+        while part:
+            part = await reply.part()
+            parts.append(part)
+        try:
+            answer.whole(b"".join(parts))
+        finally:
+            await emit(answer.text)
+        return
+    reply.body.widen(MAX_STREAM)
+    decoder = sse.Decoder()
+    while part and not decoder.done:
+        for data in decoder.feed(part):
+            text = answer.event(data, decoder.name)
+            if text:
+                await emit(text)
+        if not decoder.done:
+            part = await reply.part()
+    cut = False
+    for data in decoder.flush():
+        try:
+            await emit(answer.event(data, decoder.name))
+        except InvalidAnswer:
+            cut = True
+    await emit(answer.ended(cut=cut))
+    if decoder.done:
+        await reply.rest()
+
+
+def _is_whole(start: bytes, content_type: str) -> bool:
+    """Tell whether a body is no stream of events, be it an answer, an error or a page."""
+    if start[:1] in (b"{", b"[", b"<"):
+        return True
+    # The fields of events are data, event, id, retry, and a colon begins a comment.
+    is_field = start[:1] in (b"d", b"e", b"i", b"r", b":")
+    return not content_type.startswith("text/event-stream") and not is_field
+
+
+def _header(response: Any, name: bytes) -> str:
+    """Return a header of a reply; to look it up by text, its library looks at all of them first."""
+    found = (value for key, value in response.headers.raw if key.lower() == name)
+    return next(found, b"").decode("latin-1")

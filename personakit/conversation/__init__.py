@@ -1,0 +1,23 @@
+"""Conversations: turns, what is kept of them, and going on with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.conversation import transcript as transcript
+    from personakit.conversation.conversation import Conversation as Conversation
+    from personakit.conversation.conversation import Said as Said
+    from personakit.conversation.conversation import Setup as Setup
+    from personakit.conversation.resuming import resume as resume
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "conversation": "Conversation Said Setup",
+            "resuming": "resume",
+        },
+        modules="transcript",
+    )

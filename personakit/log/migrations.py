@@ -1,0 +1,81 @@
+"""The run log's file: its tables, version by version, and conditions on its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.codec import storable
+from personakit.log.row import first_id
+
+MARK = 0x504B4C47  # "PKLG"
+SEARCHED = ("persona", "variables", "asked", "text", "tools", "error")
+# What leads from each version of the file to the next: append, and never change what is here.
+MIGRATIONS = (
+    (
+        # With a primary key of its own the numbers, which the search refers to, stay as they are.
+        "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
+        "time REAL NOT NULL, persona TEXT NOT NULL, version TEXT, hash TEXT, path TEXT, "
+        "model TEXT NOT NULL, answered_by TEXT, conversation TEXT, variables TEXT NOT NULL, "
+        "request TEXT NOT NULL, sent TEXT, asked TEXT NOT NULL, text TEXT NOT NULL, tools TEXT, "
+        "finish_reason TEXT, messages TEXT NOT NULL, prompt_tokens INTEGER, "
+        "completion_tokens INTEGER, total_tokens INTEGER, cost REAL, seconds REAL, "
+        "first_text REAL, calls INTEGER, trace TEXT NOT NULL, error_type TEXT, error TEXT, "
+        "response_id TEXT)",
+        "CREATE INDEX conversations ON runs (conversation, id) WHERE conversation IS NOT NULL",
+        "CREATE VIRTUAL TABLE texts USING fts5(persona, variables, asked, text, tools, error, "
+        "content='runs', content_rowid='number', tokenize='unicode61 remove_diacritics 2')",
+        "CREATE TRIGGER added AFTER INSERT ON runs BEGIN INSERT INTO texts(rowid, "
+        "persona, variables, asked, text, tools, error) VALUES (new.number, "
+        "new.persona, new.variables, new.asked, new.text, new.tools, new.error); END",
+        "CREATE TRIGGER removed AFTER DELETE ON runs BEGIN INSERT INTO texts(texts, rowid, "
+        "persona, variables, asked, text, tools, error) VALUES ('delete', old.number, "
+        "old.persona, old.variables, old.asked, old.text, old.tools, old.error); END",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN cached_tokens INTEGER",
+        "ALTER TABLE runs ADD COLUMN reasoning_tokens INTEGER",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which runs are meant; what is None does not matter.
+
+    Attributes:
+        persona: The persona's name.
+        model: The model that was asked for or that answered, with or without its provider.
+        conversation: A conversation's id, or that of the run which it began with.
+        since: Unix time; that moment and later.
+        before: Unix time; earlier than that.
+        failed: True for those that failed, False for the others.
+    """
+
+    persona: str | None = None
+    model: str | None = None
+    conversation: str | None = None
+    since: float | None = None
+    before: float | None = None
+    failed: bool | None = None
+
+    def sql(self) -> tuple[str, dict[str, Any]]:
+        """Return the condition and its values."""
+        model = "substr(runs.model, instr(runs.model, '/') + 1)"
+        conditions = {
+            "persona": "runs.persona = :persona",
+            "model": f":model IN (runs.model, runs.answered_by, {model})",
+            "conversation": "(runs.conversation = :conversation OR runs.id = :conversation)",
+            "since": "runs.id >= :since",
+            "before": "runs.id < :before",
+            "failed": "(runs.error IS NOT NULL) = :failed",
+        }
+        given = {name: getattr(self, name) for name in conditions}
+        values: dict[str, Any] = {
+            name: storable(value) if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        for name in ("since", "before"):
+            values[name] = None if values[name] is None else first_id(values[name])
+        meant = [text for name, text in conditions.items() if values[name] is not None]
+        return " AND ".join(("1", *meant)), values

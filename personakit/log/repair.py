@@ -1,0 +1,109 @@
+"""Mending a run log that is damaged: it is set aside, and what can be read of it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.log.database import LogError
+from personakit.log.row import COLUMNS
+from personakit.log.run_log import RunLog
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_SIDES = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What became of a log.
+
+    Attributes:
+        runs: The runs that are in it now.
+        aside: Where the damaged file is; None when it was not damaged.
+    """
+
+    runs: int
+    aside: Path | None = None
+
+
+def repair(log: RunLog) -> Repaired:
+    """Check a log, and mend it where it is damaged. Nothing is deleted.
+
+    Raises:
+        LogError: It is locked, is another program's, or cannot be moved.
+    """
+    try:
+        log.database.write(_check)
+    except LogError as error:
+        if not error.damaged:
+            raise
+    else:
+        log.database.compact()
+        return Repaired(_count(log))
+    log.close()
+    aside = next(
+        path
+        for number in itertools.count(1)
+        if not (path := log.path.with_name(f"{log.path.name}.damaged-{number}")).exists()
+    )
+    try:
+        for side in _SIDES:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{log.path}{side}").rename(f"{aside}{side}")
+    except OSError as error:
+        raise LogError(f"{log.path}: cannot be moved: {error.strerror}") from None
+    for values in _readable(aside):
+        # A row that is there twice, or half, is none to stop for.
+        with contextlib.suppress(LogError):
+            log.add(values)
+    return Repaired(_count(log), aside)
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Check the rows and the words of the search, which are made again where they are wrong."""
+    import sqlite3  # noqa: PLC0415
+
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    try:
+        connection.execute("INSERT INTO texts(texts, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.DatabaseError:
+        connection.execute("INSERT INTO texts(texts) VALUES ('rebuild')")
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise LogError(f"it is damaged: {found}", damaged=True)
+
+
+def _count(log: RunLog) -> int:
+    return sum(found.runs for found in log.sums())
+
+
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a damaged file from its beginning, and what is left from its end."""
+    import sqlite3  # noqa: PLC0415
+
+    query = "SELECT * FROM runs WHERE number > ? ORDER BY number"
+    last = -1
+    ends: list[dict[str, Any]] = []
+    for order in ("ASC", "DESC"):
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
+        ):
+            connection.row_factory = sqlite3.Row
+            for row in connection.execute(f"{query} {order}", (last,)):
+                # A file of an older version has fewer columns.
+                values = {**dict.fromkeys(COLUMNS), **row}
+                if order == "ASC":
+                    last = row["number"]
+                    yield values
+                else:
+                    ends.append(values)
+            if order == "ASC":
+                return
+    yield from reversed(ends)

@@ -1,0 +1,298 @@
+"""The run log: one row a run, in a SQLite file of the user's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.codec import storable
+from personakit.config import Config, data_folder
+from personakit.log.database import WAIT, Database, LogError
+from personakit.log.migrations import MARK, MIGRATIONS, SEARCHED, Where
+from personakit.log.row import COLUMNS, Row, first_id
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_INSERT = f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' for c in COLUMNS)})"  # noqa: S608
+_SELECT = f"SELECT {', '.join(f'runs.{column}' for column in COLUMNS)} FROM runs"  # noqa: S608
+_BATCH = 200
+_NEWEST = ("id < :last", "DESC", "g")
+# Rows that are forgotten at once: whoever writes waits for it.
+_AT_ONCE = 1000
+MARKS = ("\x02", "\x03")
+"""What stands around the words that a search found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that a search found, and the words around what it found, between `MARKS`."""
+
+    row: Row
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Figures of several runs.
+
+    Attributes:
+        name: What they have in common: a persona, a model, a day; empty for all.
+        runs: How many there are.
+        failed: How many of them failed.
+        prompt_tokens: The tokens of the requests, as far as they are known.
+        completion_tokens: The tokens of the answers, as far as they are known.
+        cost: US dollars, as far as they are known.
+        unknown: How many runs have no known cost.
+        seconds: How long a run took on average.
+    """
+
+    name: str
+    runs: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    unknown: int
+    seconds: float
+
+
+_GROUPS = {
+    "persona": "persona",
+    "model": "model",
+    "day": "date(time, 'unixepoch', 'localtime')",
+    "": "''",
+}
+
+
+class RunLog:
+    """The log of runs. Safe to share between threads, and to write from many processes.
+
+    Args:
+        path: The file; it and its folder are made when the first row is written.
+        max_age: Seconds after which a run is forgotten; None for never.
+        max_size: Bytes that the runs may take, about; the oldest go first. None for no limit.
+    """
+
+    def __init__(
+        self, path: str | Path, *, max_age: float | None = None, max_size: int | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.max_age = max_age
+        self.max_size = max_size
+        self.database = Database(self.path, MIGRATIONS, MARK)
+
+    @classmethod
+    def of(cls, config: Config) -> RunLog:
+        """Return the user's log: the file that PERSONAKIT_LOG names, or that of the data folder."""
+        named = config.environ.get("PERSONAKIT_LOG", "")
+        chosen = bool(named) and named != "off"
+        path = Path(named).expanduser() if chosen else data_folder(config.environ) / "runs.db"
+        return cls(path, max_age=config.log.max_age, max_size=config.log.max_size)
+
+    def write(self, row: Row, wait: float = WAIT) -> None:
+        """Add a row. When this returns, it is there, whatever happens to the process.
+
+        Args:
+            row: The row.
+            wait: Seconds to wait for other processes.
+
+        Raises:
+            LogError: It cannot be written; the log is as before.
+        """
+        self.add(row.values(), wait)
+
+    def add(self, values: dict[str, Any], wait: float = WAIT) -> None:
+        """Add a row out of the values of its columns; as `write`."""
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute(_INSERT, values)
+            self._forget_old(connection)
+
+        self.database.write(insert, wait)
+
+    def _forget_old(self, connection: sqlite3.Connection) -> None:
+        oldest = "SELECT number FROM runs {} ORDER BY number LIMIT ?"
+        remove = f"DELETE FROM runs WHERE number IN ({oldest})"  # noqa: S608
+        if self.max_age is not None:
+            until = first_id(time.time() - self.max_age)
+            connection.execute(remove.format("WHERE id < ?"), (until, _AT_ONCE))
+        if self.max_size is not None:
+            pages, free, each = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            over = (pages - free) * each - self.max_size
+            if over > 0:
+                count = connection.execute("SELECT max(number) - min(number) + 1 FROM runs")
+                share = over / ((pages - free) * each)
+                many = 1 + int(count.fetchone()[0] * min(share + 0.05, 1.0))
+                connection.execute(remove.format(""), (min(many, _AT_ONCE),))
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def last_conversation(self) -> str | None:
+        """Return the conversation to go on with: that of the last run, or its own id.
+
+        A run that failed and is part of no conversation is passed over. None when there is none.
+        """
+        query = (
+            "SELECT coalesce(conversation, id) FROM runs WHERE conversation IS NOT NULL "
+            "OR error IS NULL ORDER BY id DESC LIMIT 1"
+        )
+        rows = self._rows(query)
+        return rows[0][0] if rows else None
+
+    def conversation(self, conversation: str) -> list[Row]:
+        """Return the runs of a conversation, the oldest first, those that failed as well.
+
+        A run that is part of no conversation is one by itself, under its own id.
+        """
+        query = f"{_SELECT} WHERE conversation = ? UNION {_SELECT} WHERE id = ? ORDER BY id"
+        return [_row(values) for values in self._rows(query, (storable(conversation),) * 2)]
+
+    def conversations(self, beginning: str) -> list[str]:
+        """Return the ids of conversations that begin with a text; no more than three."""
+        query = (
+            "SELECT DISTINCT conversation FROM runs WHERE conversation >= :name "
+            "AND conversation < :name || char(1114111) ORDER BY conversation LIMIT 3"
+        )
+        return [found for (found,) in self._rows(query, {"name": storable(beginning)})]
+
+    def get(self, name: str) -> Row:
+        """Return a run by its id, the beginning of it, or ``last``.
+
+        Raises:
+            LogError: There is none, or there are several.
+        """
+        if name == "last":
+            rows = self._rows(f"{_SELECT} ORDER BY id DESC LIMIT 1")
+        else:
+            # What is no hex digit would be a wildcard.
+            query = f"{_SELECT} WHERE id >= :name AND id < :name || 'g' ORDER BY id DESC LIMIT 3"
+            rows = self._rows(query, {"name": storable(name.lower())}) if name else []
+        if len(rows) == 1:
+            return _row(rows[0])
+        if rows:
+            names = ", ".join(values[0] for values in rows)
+            raise LogError(f"the ids of several runs begin with {name!r}, such as {names}")
+        if name == "last":
+            raise LogError(f"{self.path}: no run is there yet; `personakit run` makes one")
+        raise LogError(
+            f"{self.path}: no run begins with {name[:80]!r}; `personakit log list` shows them"
+        )
+
+    def find(
+        self, where: Where | None = None, limit: int | None = None, *, oldest_first: bool = False
+    ) -> Iterator[Row]:
+        """Yield runs, the newest first; each is read when it is asked for."""
+        condition, values = (where or Where()).sql()
+        beyond, order, last = ("id > :last", "ASC", "") if oldest_first else _NEWEST
+        query = f"{_SELECT} WHERE {condition} AND {beyond} ORDER BY id {order} LIMIT :many"
+        left = limit
+        while left is None or left > 0:
+            many = _BATCH if left is None else min(_BATCH, left)
+            rows = self._rows(query, {**values, "last": last, "many": many})
+            yield from map(_row, rows)
+            if len(rows) < many:
+                return
+            left, last = left and left - many, rows[-1][0]
+
+    def search(self, words: str, where: Where | None = None, limit: int = 20) -> list[Found]:
+        """Return the runs in which all of the words stand, the newest first.
+
+        What is searched: the persona's name, variables, what the user said, the answer, calls of
+        tools and their results, and errors. A word that ends in ``*`` stands for all that begin so.
+        Where no whole words are found, the text is searched as it is.
+        """
+        condition, values = (where or Where()).sql()
+        quoted = []
+        # What a text of SQL and of UTF-8 cannot hold is in no column.
+        words = storable(words.replace("\0", " "))
+        for word in words.split():
+            whole = word.rstrip("*")
+            quoted.append('"' + whole.replace('"', '""') + '"' + ("*" if whole != word else ""))
+        matching = (
+            f"{_SELECT.replace(' FROM', ', snippet(texts, -1, :open, :close, :gap, 24) FROM')} "
+            f"JOIN texts ON texts.rowid = runs.number WHERE texts MATCH :words AND {condition} "
+            f"ORDER BY runs.id DESC LIMIT :many"
+        )
+        marks = {"open": MARKS[0], "close": MARKS[1], "gap": "…", "many": limit}
+        rows = (
+            self._rows(matching, {**values, **marks, "words": " ".join(quoted)}) if quoted else []
+        )
+        if rows or not quoted:
+            return [Found(_row(found), found[-1]) for found in rows]
+        text = (
+            words.strip().strip("*").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        )
+        anywhere = " OR ".join(f"runs.{name} LIKE :text ESCAPE '\\'" for name in SEARCHED)
+        query = f"{_SELECT} WHERE ({anywhere}) AND {condition} ORDER BY id DESC LIMIT :many"
+        rows = self._rows(query, {**values, "text": f"%{text}%", "many": limit})
+        return [Found(row := _row(found), row.asked) for found in rows]
+
+    def sums(self, by: str = "", where: Where | None = None) -> list[Sum]:
+        """Return figures by ``persona``, ``model`` or ``day``, or of all runs together.
+
+        The most runs come first; days in their order.
+        """
+        condition, values = (where or Where()).sql()
+        query = (
+            f"SELECT {_GROUPS[by]} AS name, count(*), count(error), "  # noqa: S608
+            f"coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), "
+            f"coalesce(sum(cost), 0.0), count(*) - count(cost), coalesce(avg(seconds), 0.0) "
+            f"FROM runs WHERE {condition} GROUP BY name "
+            f"ORDER BY {'name' if by == 'day' else 'count(*) DESC, name'}"
+        )
+        return [Sum(*found) for found in self._rows(query, values)]
+
+    def _rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        if not self.path.exists():
+            return []
+        read: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]
+        read = lambda connection: connection.execute(query, values).fetchall()  # noqa: E731
+        return self.database.read(read)
+
+    # --- removing -------------------------------------------------------------------------------
+
+    def remove(self, where: Where | None = None, ids: Sequence[str] = ()) -> int:
+        """Remove runs for good, and return how many: those of the ids, or those that are meant.
+
+        Raises:
+            LogError: They could not be removed, or are, and the file could not be tidied up.
+        """
+        if not self.path.exists():
+            return 0
+        condition, values = (where or Where()).sql()
+        query = f"DELETE FROM runs WHERE {condition}"  # noqa: S608
+
+        def delete(connection: sqlite3.Connection) -> int:
+            if ids:
+                each = ((name,) for name in ids)
+                count = connection.executemany("DELETE FROM runs WHERE id = ?", each).rowcount
+            else:
+                count = connection.execute(query, values).rowcount
+            # The search keeps the words of what was removed until it is tidied up.
+            connection.execute("INSERT INTO texts(texts) VALUES ('optimize')")
+            return count
+
+        count = self.database.write(delete)
+        try:
+            self.database.compact()
+        except LogError as error:
+            raise LogError(
+                f"{count} removed, but their texts may still be in the file: {error}; "
+                f"`personakit log repair` tidies it up"
+            ) from error
+        return count
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        self.database.close()
+
+
+def _row(values: Sequence[Any]) -> Row:
+    return Row.of(dict(zip(COLUMNS, values, strict=False)))

@@ -1,0 +1,22 @@
+"""Plugins: found, checked and bound to a persona's list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.plugins import options as options
+    from personakit.plugins.manager import Bound as Bound
+    from personakit.plugins.manager import Made as Made
+    from personakit.plugins.manager import Plugin as Plugin
+    from personakit.plugins.manager import Plugins as Plugins
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "manager": "Bound Made Plugin Plugins",
+        },
+        modules="options",
+    )

@@ -1,0 +1,340 @@
+"""Plugins: finding them, loading them when they are needed, and binding a persona's list.
+
+Nothing is imported before a persona, a command or a name asks for it, and one that is broken fails
+only those who ask for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from personakit.base import entry_points
+from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
+from personakit.hookspecs import PROJECT
+from personakit.persona import Persona, PluginUse
+from personakit.plugins import options
+from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.registry import Contribution, Registry, by_plugin, of_kind
+from personakit.run import Layer
+from personakit.tools import Tool
+
+if TYPE_CHECKING:
+    from importlib import metadata
+
+_ARGUMENTS = frozenset(("request", "call", "send", "persona"))
+
+
+class Made(NamedTuple):
+    """A plugin that was made with its options.
+
+    Attributes:
+        name: The plugin's name.
+        target: The object whose hooks are bound.
+        skip: Whether to go on when it fails before anything was sent.
+        origin: The plugin as an error message names it.
+    """
+
+    name: str
+    target: Any
+    skip: bool
+    origin: str
+
+
+@dataclass(slots=True)
+class Plugin:
+    """An installed plugin.
+
+    Attributes:
+        name: The name that personas list it under.
+        distribution: The package that brings it; empty for one given in code.
+        version: That package's version.
+        target: The class, module or object; None before it is loaded, or when it is broken.
+        hooks: The hooks that it has.
+        error: Why it cannot be used; empty when it can.
+    """
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    target: Any = None
+    hooks: tuple[str, ...] = ()
+    error: str = ""
+    load: Callable[[], Any] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The plugin as an error message names it."""
+        package = f" (of {self.distribution} {self.version})" if self.distribution else ""
+        return f"plugin {self.name!r}{package}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The plugins of one persona, made with their options.
+
+    Attributes:
+        chat: Layers around a model call, first = outermost.
+        tool: Layers around a tool call.
+        observers: The observe hooks, each with its plugin's name.
+        tools: The tools that the persona lists and an installed plugin contributes.
+    """
+
+    chat: tuple[Layer, ...] = ()
+    tool: tuple[Layer, ...] = ()
+    observers: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    tools: tuple[Tool, ...] = ()
+
+    def without(self, plugins: frozenset[str]) -> Bound:
+        """Return the same without some plugins."""
+        if not plugins:
+            return self
+        return Bound(
+            tuple(layer for layer in self.chat if layer.plugin not in plugins),
+            tuple(layer for layer in self.tool if layer.plugin not in plugins),
+            tuple(pair for pair in self.observers if pair[0] not in plugins),
+            self.tools,
+        )
+
+
+@dataclass(slots=True)
+class Plugins:
+    """The plugins that are installed.
+
+    Attributes:
+        select: The names that may be loaded; None for all. (PERSONAKIT_PLUGINS)
+        allowed: The names that personas may list; None for all. (`allow_plugins` of the config)
+        entry_points: Where to look; None for the installed distributions.
+    """
+
+    select: frozenset[str] | None = None
+    allowed: frozenset[str] | None = None
+    entry_points: Iterable[metadata.EntryPoint] | None = None
+    _found: dict[str, Plugin] | None = None
+    _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def installed(self) -> Mapping[str, Plugin]:
+        """Return what is installed and selected, by name; nothing is imported."""
+        with self._lock:
+            if self._found is None:
+                points = self.entry_points
+                if points is None:
+                    points = entry_points(PROJECT)
+                self._found = self._listed(points)
+            return self._found
+
+    def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
+        found: dict[str, Plugin] = {}
+        for point in sorted(points, key=lambda point: point.name):
+            if self.select is not None and point.name not in self.select:
+                continue
+            dist = point.dist
+            plugin = Plugin(
+                point.name, dist.name if dist else "", dist.version if dist else "", load=point.load
+            )
+            twin = found.get(point.name)
+            if twin is not None and twin.distribution != plugin.distribution:
+                twin.error = (
+                    f"two packages bring a plugin {point.name!r}: {twin.distribution} and "
+                    f"{plugin.distribution}; uninstall one"
+                )
+                continue
+            found[point.name] = plugin
+        return found
+
+    def load(self, name: str) -> Plugin:
+        """Import a plugin and set it up, once; its `error` says when that failed."""
+        with self._lock:
+            plugin = self.installed()[name]
+            if plugin.target is None and not plugin.error:
+                self._load(plugin)
+            return plugin
+
+    def _load(self, plugin: Plugin) -> None:
+        before = dict(self._contributions)
+        try:
+            assert plugin.load is not None
+            plugin.target = plugin.load()
+            plugin.hooks = examine(plugin.name, plugin.target)
+            if "setup" in plugin.hooks:
+                setup_of(plugin.target)(Registry(plugin.name, self._contributions))
+        # A plugin is somebody else's code: nothing it does on import may stop the others.
+        except (Exception, SystemExit) as error:
+            plugin.target = None
+            plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
+            self._contributions.clear()
+            self._contributions.update(before)
+
+    def all(self) -> list[Plugin]:
+        """Load every plugin and return them by name."""
+        return [self.load(name) for name in self.installed()]
+
+    def provides(self, plugin: str) -> list[str]:
+        """Return ``kind:name`` for everything that a loaded plugin contributed."""
+        return list(by_plugin(self._contributions, plugin))
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return a contribution, loading plugins until one has it; None when none does.
+
+        The plugin of the same name is asked first, so that most look-ups import one package.
+        """
+        with self._lock:
+            names = [found for found in self.installed() if found != name]
+            for candidate in ([name] if name in self.installed() else []) + names:
+                found = self._contributions.get((kind, name))
+                if found is not None:
+                    return found.value
+                self.load(candidate)
+            last = self._contributions.get((kind, name))
+            return last.value if last is not None else None
+
+    def owner(self, kind: str, name: str) -> str:
+        """Return the plugin of a contribution that `find` has found."""
+        return self._contributions[kind, name].plugin
+
+    def every(self, kind: str) -> dict[str, Any]:
+        """Return every contribution of a kind by name, loading every plugin."""
+        self.all()
+        return of_kind(self._contributions, kind)
+
+    def contribute(self, items: Iterable[Any]) -> None:
+        """Set up plugins that are given as objects, not by name.
+
+        Raises:
+            PluginError: One contributes a name that another one has.
+        """
+        for item in items:
+            if not isinstance(item, str | PluginUse) and hasattr(
+                getattr(item, "setup", None), MARK
+            ):
+                name = getattr(item, "__name__", type(item).__name__)
+                setup_of(item)(Registry(name, self._contributions))
+
+    def make(self, items: Iterable[Any]) -> list[Made]:
+        """Make the plugins that stand outside every persona's own.
+
+        Args:
+            items: Names, entries as in a persona's list, or objects with hooks.
+
+        Raises:
+            ConfigError: One is not installed, or its options are wrong.
+            PluginError: One is broken.
+        """
+        return [self._made_outer(item) for item in items]
+
+    def bind(self, persona: Persona, outer: Iterable[Made] = ()) -> Bound:
+        """Make the plugins of a persona.
+
+        Args:
+            persona: Its `plugins:` are the inner layers.
+            outer: What stands outside them, as `make` made it.
+
+        Raises:
+            PersonaError: A plugin is not installed, or its options are wrong.
+            PluginError: A plugin is broken.
+        """
+        made = list(outer)
+        for use in persona.plugins:
+            try:
+                self._check_allowed(use)
+                made.append(self._made(use))
+            except ConfigError as error:
+                problem = (use.document or persona.document).problem(str(error), use.at)
+                raise PersonaError([problem]) from None
+        tools = (self.find("tool", name) for name in persona.tools)
+        return _bound(made, tuple(tool.tool() for tool in tools if tool is not None))
+
+    def check(self, persona: Persona) -> None:
+        """Check that what a persona lists is installed; a plugin of that name is not imported.
+
+        Raises:
+            PersonaError: One is not.
+        """
+        problems = []
+        for use in persona.plugins:
+            source = use.document or persona.document
+            try:
+                self._check_allowed(use)
+            except ConfigError as error:
+                problems.append(source.problem(str(error), use.at))
+                continue
+            if use.name not in self.installed() and self.find("plugin", use.name) is None:
+                problems.append(source.problem(self._missing(use.name), use.at))
+        if problems:
+            raise PersonaError(problems)
+
+    def _check_allowed(self, use: PluginUse) -> None:
+        if self.allowed is not None and use.name not in self.allowed:
+            listed = ", ".join(sorted(self.allowed)) or "none"
+            raise ConfigError(
+                f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
+                f"config file allows {listed}"
+            )
+
+    def _missing(self, name: str) -> str:
+        known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
+        hint = did_you_mean(name, known)
+        listed = f" (installed: {', '.join(known)})" if known else " (none is installed)"
+        chosen = "" if self.select is None else "; PERSONAKIT_PLUGINS selects which may be used"
+        return f"no plugin {name!r} is installed{hint or listed}{chosen}"
+
+    def _made_outer(self, item: Any) -> Made:
+        if isinstance(item, str):
+            item = PluginUse(item)
+        if isinstance(item, PluginUse):
+            return self._made(item)
+        plugin = Plugin(getattr(item, "__name__", type(item).__name__))
+        try:
+            examine(plugin.name, item)
+        except PluginError as error:
+            raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
+        made = options.make(plugin.origin, item, {}, plugin=plugin.name)
+        return Made(plugin.name, made, False, plugin.origin)
+
+    def _made(self, use: PluginUse) -> Made:
+        """Return the object whose hooks a use of a plugin binds."""
+        plugin = self.usable(use.name)
+        made = options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
+        return Made(use.name, made, use.on_error == "skip", plugin.origin)
+
+    def usable(self, name: str) -> Plugin:
+        """Return a plugin that can be bound, imported.
+
+        Raises:
+            ConfigError: It is not installed.
+            PluginError: It is broken.
+        """
+        if name not in self.installed():
+            target = self.find("plugin", name)
+            if target is not None:
+                return Plugin(name, target=target, hooks=examine(name, target))
+            raise ConfigError(self._missing(name))
+        plugin = self.load(name)
+        if plugin.error:
+            raise PluginError(
+                f"{plugin.origin} is broken: {plugin.error}; see `personakit plugins`", plugin=name
+            )
+        return plugin
+
+
+def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
+    layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
+    observers = []
+    for name, plugin, skip, origin in made:
+        for hook, kept in layers.items():
+            function = getattr(plugin, hook, None)
+            if function is not None and hasattr(function, MARK):
+                wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
+                kept.append(Layer(name, hook, function, wants, skip, origin))
+        watch = getattr(plugin, "observe", None)
+        if watch is not None and hasattr(watch, MARK):
+            observers.append((name, watch))
+    return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

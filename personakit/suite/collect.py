@@ -1,0 +1,135 @@
+"""Cases: the tests of personas, where they are found, and how they ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from personakit.errors import PersonaError, Problem
+from personakit.library import ENDING
+from personakit.persona import Persona, Test, yaml
+from personakit.suite.assertions import Failure, indent
+from personakit.suite.cassettes import FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of one persona."""
+
+    persona: Persona
+    test: Test
+
+    @property
+    def path(self) -> str:
+        """The file of the persona, as the user would name it."""
+        return self.persona.path
+
+    @property
+    def name(self) -> str:
+        """What the test is called in a report."""
+        return f"{self.persona.name} › {self.test.name}"  # noqa: RUF001
+
+    def line(self, *at: str) -> int:
+        """Return the line of the test, or of a part of it."""
+        return self.test.document.problem("", (*self.test.at, *at)).line
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A file whose tests cannot be run: what is wrong with it."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a test ended: it passed if it has no failures.
+
+    Attributes:
+        case: The test.
+        failures: What did not hold.
+        seconds: How long it took.
+        recorded: How many answers were recorded.
+        replayed: How many were taken from the recordings.
+        note: What the author may do about a failure.
+    """
+
+    case: Case
+    failures: tuple[Failure, ...] = ()
+    seconds: float = 0.0
+    recorded: int = 0
+    replayed: int = 0
+    note: str = ""
+
+    def fault(self) -> str:
+        """Return the first failure in one line."""
+        first = self.failures[0]
+        message = first.message.partition("\n")[0]
+        return f"{first.check}: {message.rstrip(':')}"
+
+    def report(self) -> str:
+        """Return what failed, in the form that editors understand."""
+        lines = [f"{self.case.path}:{self.case.line()}: {self.case.name}"]
+        for failure in self.failures:
+            line = self.case.line(*failure.check.split(" "))
+            lines.append(indent(f"line {line}, {failure.check}: {failure.message}"))
+            lines += [indent(indent(failure.detail))] if failure.detail else []
+        lines += [indent(self.note)] if self.note else []
+        return "\n".join(lines)
+
+
+def collect(
+    references: Iterable[str], load: Callable[[str | Path], Persona]
+) -> list[Case | Broken]:
+    """Return the tests of personas, each file's once.
+
+    Args:
+        references: Files, folders (with the folders below them), and names of personas.
+        load: Returns the persona of a name or a path.
+
+    Raises:
+        PersonaNotFound: There is nothing of that name.
+    """
+    found: dict[str, list[Case | Broken]] = {}
+    for reference in references:
+        folder = Path(reference)
+        for one in _files(folder) if folder.is_dir() else [reference]:
+            cases = _cases(one, load)
+            if cases:
+                found.setdefault(os.path.realpath(cases[0].path), cases)
+    return [case for cases in found.values() for case in cases]
+
+
+def _cases(reference: str | Path, load: Callable[[str | Path], Persona]) -> list[Case | Broken]:
+    try:
+        if isinstance(reference, Path) and not _is_whole(reference):
+            return []
+        persona = load(reference)
+    except PersonaError as error:
+        return [Broken(error.problems[0].path or str(reference), str(error))]
+    return [Case(persona, test) for test in persona.tests]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the YAML files of a folder and of those below it."""
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != "." and name != FOLDER)
+        for name in sorted(names):
+            if name.endswith(ENDING) and name[0] != ".":
+                yield Path(base, name)
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether a file found in a folder is a persona, and not only a part of one.
+
+    Raises:
+        PersonaError: It cannot be read as YAML.
+    """
+    try:
+        data = yaml.parse(file.read_bytes(), str(file)).data
+    except OSError as error:
+        raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
+    return isinstance(data, dict) and ("tests" in data or "system" in data)

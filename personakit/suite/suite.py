@@ -1,0 +1,213 @@
+"""Suite: runs the tests of personas, for the command line and for pytest."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from personakit.config import Config
+from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
+from personakit.frozen import thaw
+from personakit.persona import Persona, Test
+from personakit.run import SendsRequests
+from personakit.runner import Runner
+from personakit.suite import collect
+from personakit.suite.assertions import Failure, check, excerpt
+from personakit.suite.cassettes import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.suite.collect import Broken, Case, Outcome
+
+JUDGE = "judge"
+UNRECORDED = "recording"
+_VERDICT = re.compile(r"[\W_]*(pass|fail)\b[\W_]*(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def default_mode(environ: Mapping[str, str]) -> Mode:
+    """Return which recordings to make where nobody says: none in CI."""
+    return "none" if environ.get("CI", "").lower() not in ("", "0", "false", "no") else "new"
+
+
+class Suite:
+    """Runs tests of personas. Its `with` block closes the connections.
+
+    The `parameters` of the user's config do not count, so that a test sends the same request
+    everywhere.
+
+    Args:
+        config: The user's set-up; None reads the config file and the environment.
+        record: Which answers to ask the model for: those that have no recording, all, or none.
+        model: The model to ask, over those of tests, personas and recordings.
+        backend: What sends the requests; None for the openai client.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        record: Mode = "new",
+        model: str | None = None,
+        backend: SendsRequests | None = None,
+    ) -> None:
+        self.record = record
+        self.model = model
+        self._backend = backend
+        self.recorder = Recorder(self._sender)
+        config = dataclasses.replace(config or Config.read(), parameters={})
+        self.runner = Runner(config, backend=self.recorder, log=False)
+
+    def __enter__(self) -> Suite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            clients.close()
+
+    def _sender(self) -> SendsRequests:
+        if self._backend is None:
+            from personakit.backend import Backend, Clients  # noqa: PLC0415
+
+            self._backend = Backend(self.runner.router, Clients())
+        return self._backend
+
+    def collect(self, references: Iterable[str]) -> list[Case | Broken]:
+        """Return the tests of files, of folders and of personas by name; see `cases.collect`."""
+        return collect.collect(references, self.runner.load)
+
+    def run(self, case: Case) -> Outcome:
+        """Run a test. Whatever is wrong with the persona or the run is a failure of the test.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what had been recorded is kept.
+        """
+        started = time.perf_counter()
+        tape = self.recorder.tape = Tape()
+        note = ""
+        failures = _failing("render", self._render, case) if case.test.render else []
+        if not failures and case.test.expect:
+            failures = _failing("expect", self._expect, case)
+            if tape.used and not tape.new and _is_about_the_answer(failures):
+                note = f"the answer is a recording; to ask again:\n  {self._command(case, 'all')}"
+        return Outcome(
+            case=case,
+            failures=tuple(failures),
+            seconds=time.perf_counter() - started,
+            recorded=tape.new,
+            replayed=len(tape.used) - tape.new,
+            note=note,
+        )
+
+    def _render(self, case: Case) -> list[Failure]:
+        test = case.test
+        request = self.runner.render(
+            case.persona,
+            test.prompt,
+            variables=thaw(test.variables),
+            model=self.model or test.model,
+        )
+        text = "\n\n".join(message.text.strip("\n") for message in request.messages)
+        return check(text, test.render, request.model)
+
+    def _expect(self, case: Case) -> list[Failure]:
+        if not Path(case.path).is_file():
+            raise UsageError("what is no file has no place for recordings; save the persona first")
+        recordings = Recordings.of(case.path)
+        known = recordings.read().get(case.test.name, Recording())
+        tape = self.recorder.tape
+        tape.may_ask = self.record != "none"
+        tape.left = [] if self.record == "all" else list(known.exchanges)
+        if not tape.left and not tape.may_ask:
+            return [self._unrecorded(case, Unrecorded("there is no recording"))]
+        model = self._model(case, known)
+        try:
+            return self._answer(case, model)
+        except Unrecorded as error:
+            return [self._unrecorded(case, error)]
+        finally:
+            kept = tape.finished()
+            if tape.new and kept:
+                tests = [test.name for test in case.persona.tests]
+                recordings.write(case.test.name, Recording(model, tuple(kept)), tests)
+
+    def _model(self, case: Case, known: Recording) -> str:
+        """Return the model to ask; a recording's own, where neither test nor persona names one."""
+        named = self.model or case.test.model or case.persona.model
+        if not named and self.record != "all":
+            named = known.model
+        return named or self.runner.config.model or self.runner.router.default_model()
+
+    def _answer(self, case: Case, model: str) -> list[Failure]:
+        test = case.test
+        judged = test.expect.get(JUDGE)
+        # Before anything is asked: its name may be wrong.
+        judge = self.runner.load(judged.get("persona", JUDGE)) if judged else None
+        response = self.runner.run(
+            case.persona, test.prompt, variables=thaw(test.variables), model=model
+        )
+        failures = check(response.text, test.expect, model)
+        if failures or judge is None:
+            return failures
+        return self._judge(judge, test, response.text, model)
+
+    def _judge(self, judge: Persona, test: Test, answer: str, model: str) -> list[Failure]:
+        """Ask a persona whether an answer satisfies a rubric."""
+        wanted = test.expect[JUDGE]
+        values = {"rubric": wanted["rubric"]}
+        if "question" in judge.variables:
+            values["question"] = test.prompt or ""
+        chosen = wanted.get("model") or self.model or judge.model or model
+        said = self.runner.run(judge, answer, variables=values, model=chosen).text
+        verdict = _VERDICT.match(said)
+        if verdict is None:
+            message = f"the judge's first word is neither PASS nor FAIL; {judge.name} said:"
+            return [Failure(JUDGE, message, excerpt(said))]
+        if verdict[1].lower() == "pass":
+            return []
+        reason = " ".join(verdict[2].split()) or "no reason given"
+        return [Failure(JUDGE, f"{judge.name} says: {reason}", excerpt(answer))]
+
+    def _unrecorded(self, case: Case, error: Unrecorded) -> Failure:
+        mode: Mode = "all" if error.detail else "new"
+        message = f"{error.message}; to record it:\n  {self._command(case, mode)}"
+        return Failure(UNRECORDED, message, error.detail)
+
+    def _command(self, case: Case, mode: Mode) -> str:
+        """Return the command that records a test again, with the same model."""
+        words = ["personakit", "test", case.path, "-k", case.test.name, "--record", mode]
+        model = self.model
+        if not model and not case.test.model and not case.persona.model:
+            model = Recordings.of(case.path).read().get(case.test.name, Recording()).model
+        return shlex.join([*words, *(["-m", model] if model else [])])
+
+
+def _failing(section: str, run: Callable[[Case], list[Failure]], case: Case) -> list[Failure]:
+    """Return the failures of a part of a test; an error is one of them."""
+    try:
+        return [
+            dataclasses.replace(failure, check=f"{section} {failure.check}")
+            for failure in run(case)
+        ]
+    except PersonakitError as error:
+        said = str(error) or type(error).__name__
+        return [Failure(section, f"{said}{_hint(case, error)}")]
+
+
+def _is_about_the_answer(failures: list[Failure]) -> bool:
+    """Tell whether a check failed, in place of the run or its replay."""
+    return bool(failures) and failures[0].check not in ("expect", f"expect {UNRECORDED}")
+
+
+def _hint(case: Case, error: PersonakitError) -> str:
+    """Return where a test says what a command line would give."""
+    if isinstance(error, VariableError):
+        return "\na test gives values under `variables:`"
+    if isinstance(error, TemplateError) and case.persona.prompt and case.test.prompt is None:
+        return "\na test gives what the user says under `prompt:`"
+    return ""

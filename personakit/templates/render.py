@@ -1,0 +1,231 @@
+"""Rendering: from a persona, its variables and a prompt to messages.
+
+Only a persona's own texts and the partials of the library are templates. Values never are, and what
+comes out is never read again. A persona file may come from anywhere, so a render is bounded: see
+`sandbox` and `cost`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from personakit.base import State
+from personakit.errors import Problem, did_you_mean
+from personakit.frozen import thaw
+from personakit.messages import Message, Role
+from personakit.persona import Persona, Text, Values
+from personakit.templates.budget import Budget, Refused, current_budget, size_of
+from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, Templates, fresh
+from personakit.templates.environment import Environment
+
+if TYPE_CHECKING:
+    from personakit.templates.ways import Ways
+
+
+class Compiled:
+    """The texts of one persona, ready to render.
+
+    Attributes:
+        persona: Whose they are.
+        used: The names that its templates take from outside.
+        parts: The texts, in the order of their messages; the prompt last.
+        files: The partials, each with the state that it was read in.
+    """
+
+    def __init__(self, templates: Templates, persona: Persona) -> None:
+        self.persona = persona
+        self.used: set[str] = set()
+        self._problems: dict[Problem, None] = {}
+        self._templates = templates
+        self.files: dict[Path, State] = {}
+        self._rendered = False
+        self._ways: Ways | None = None
+        token = current_budget.set(Budget())
+        try:
+            self.parts = [self._part("system", persona.system)]
+            self.parts += [self._part(role, text) for role, text in persona.messages]
+            self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
+        finally:
+            current_budget.reset(token)
+        for part in self.everything():
+            self.files |= part.unit.files if part.unit is not None else {}
+
+    def _part(self, role: Role, text: Text, *extra: str) -> Part:
+        if text.literal or not _is_template(text.source):
+            return Part(role, text, None)
+        unit = self._templates.compile(text.source, Place.of(text))
+        self.used |= unit.names.keys()
+        self._note(unit.problems)
+        parent = None
+        if "parent" in unit.names and text.parent is not None:
+            parent = self._part("system", text.parent.system)
+            extra = (*extra, "parent")
+        declared = self.persona.variables.keys() | set(extra)
+        unknown = unit.names.keys() - declared
+        unknown -= self._templates.known_globals(unknown) if unknown else set()
+        for name in sorted(unknown)[:MAX_PROBLEMS]:
+            place, line = unit.names[name]
+            found = f"{name!r} is undefined{self._hint(name, declared)}"
+            self._note([place.problem(found, line, "PK023", name)])
+        return Part(role, text, unit, parent)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the texts: with any, nothing can be rendered."""
+        return list(self._problems)
+
+    def _note(self, problems: Iterable[Problem]) -> None:
+        """Take over problems, once each: a partial may stand in several texts."""
+        self._problems.update(dict.fromkeys(problems))
+
+    @staticmethod
+    def _hint(name: str, declared: set[str]) -> str:
+        if name == "input":
+            return "; it is known in `prompt:` only"
+        if name == "parent":
+            return "; it is known in a persona that extends another"
+        return did_you_mean(name, declared) or "; declare it under `variables:`"
+
+    def everything(self) -> Iterator[Part]:
+        """Yield every text, those of parents that are used included."""
+        for part in (*self.parts, *((self._prompt,) if self._prompt else ())):
+            found: Part | None = part
+            while found is not None:
+                yield found
+                found = found.parent
+
+    @cached_property
+    def _source(self) -> int:
+        """The number of characters in every text."""
+        units = (part.unit.parts if part.unit else () for part in self.everything())
+        partials = sum(len(source) for parts in units for _, source in parts[1:])
+        return partials + sum(len(part.text.source) for part in self.everything())
+
+    def is_fresh(self) -> bool:
+        """Tell whether the partials are as they were when this was compiled."""
+        return fresh(self.files)
+
+    @cached_property
+    def hash(self) -> str:
+        """The sha256 of everything that can change a request: the same however it is formatted."""
+        persona = self.persona
+        texts = []
+        for part in self.everything():
+            sources = [source for _, source in part.unit.parts] if part.unit else [part.text.source]
+            texts.append([part.role, part.unit is not None, sources])
+        identity = {
+            "name": persona.name,
+            "model": persona.model,
+            "parameters": thaw(persona.parameters),
+            "variables": {
+                name: {
+                    key: thaw(value)
+                    for key, value in dataclasses.asdict(variable).items()
+                    if key not in ("description", "example")
+                }
+                for name, variable in persona.variables.items()
+            },
+            "texts": texts,
+            "prompt": self._prompt is not None,
+            "tools": persona.tools,
+            "output": thaw(persona.output),
+            "plugins": [[use.name, thaw(use.options), use.on_error] for use in persona.plugins],
+        }
+        if persona.history is not None:
+            identity["history"] = persona.history.keep
+        canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def render(self, values: Values, prompt: str | None = None) -> list[Message]:
+        """Return the messages of a request.
+
+        Args:
+            values: A value for every variable.
+            prompt: What the user typed; None when nothing was.
+
+        Raises:
+            TemplateError: A template fails, or asks for more than a render may use.
+        """
+        if self._ways is not None:
+            messages = self._ways.render(values, prompt)
+            if messages is not None:
+                return messages
+        elif not self._rendered:
+            # One render, as of a command, is not worth a second compilation.
+            self._rendered = True
+        else:
+            from personakit.templates.ways import Ways  # noqa: PLC0415
+
+            self._ways = Ways(self._templates, self.parts, self._prompt)
+        return self._metered(values.copied(), prompt)
+
+    def _metered(self, values: Mapping[str, Any], prompt: str | None) -> list[Message]:
+        budget = Budget(size_of(values) + len(prompt or ""), self._source)
+        token = current_budget.set(budget)
+        try:
+            messages = [Message(part.role, _rendered(part, values)) for part in self.parts]
+            if self._prompt is not None:
+                given = values if prompt is None else {**values, "input": prompt}
+                messages.append(Message("user", _rendered(self._prompt, given)))
+            elif prompt is not None:
+                messages.append(Message("user", prompt))
+            size = sum(len(message.text) for message in messages)
+            if size > budget.size:
+                found = f"the messages would be too large: the limit is {budget.size:,} characters"
+                Place.of(self.persona.system).fail(found)
+            return messages
+        finally:
+            current_budget.reset(token)
+
+
+def _rendered(part: Part, values: Mapping[str, Any]) -> str:
+    """Return the text that a part makes."""
+    if part.unit is None:
+        return part.text.source
+    if part.parent is not None:
+        values = {**values, "parent": {"system": _rendered(part.parent, values)}}
+    template, place = part.unit.template, Place.of(part.text)
+    assert template is not None  # a persona with problems is never rendered
+    cause: Exception
+    try:
+        context = template.new_context(dict(values))
+        return Environment.concat(template.root_render_func(context))
+    except Refused as error:
+        message, cause = str(error), error
+    except jinja2.UndefinedError as error:
+        message, cause = str(error), error
+        if message == "'input' is undefined":
+            message = "this persona needs a prompt: type one, or pipe a text in"
+    except RecursionError as error:
+        message, cause = "the template calls itself too deep (recursion)", error
+    except Exception as error:
+        # A template is not this program's code: whatever it raises is a mistake in the file.
+        message, cause = f"the template fails: {error}", error
+    at, line = _origin(cause, place)
+    return at.fail(message, line)
+
+
+def _is_template(source: str) -> bool:
+    """Tell whether Jinja would change a text at all; most few-shot messages it would not."""
+    return "{{" in source or "{%" in source or "{#" in source
+
+
+def _origin(error: BaseException, place: Place) -> tuple[Place, int]:
+    """Return the template, the persona's own or a partial, and the line that raised an error."""
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        template = trace.tb_frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            own = template.filename in (None, place.path)
+            place = place if own else Place(str(Path(template.filename)))
+            line = template.get_corresponding_lineno(trace.tb_lineno)
+        trace = trace.tb_next
+    return place, int(line)
