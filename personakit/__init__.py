@@ -65,13 +65,13 @@ if TYPE_CHECKING:
     from personakit.messages import ToolResult as ToolResult
     from personakit.persona import Persona as Persona
     from personakit.persona import Variable as Variable
+    from personakit.pipeline import Options, Prompt
+    from personakit.pipeline import Step as Step
+    from personakit.pipeline import Stream as Stream
+    from personakit.pipeline import Trace as Trace
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
-    from personakit.run import Options, Prompt
-    from personakit.run import Step as Step
-    from personakit.run import Stream as Stream
-    from personakit.run import Trace as Trace
     from personakit.runner import Runner as Runner
     from personakit.tools import Tool as Tool
     from personakit.usage import Usage as Usage
@@ -89,22 +89,17 @@ _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(("Secret", "io", "sleep"), "base"),
+    **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
+    **dict.fromkeys(("Persona", "Variable"), "persona"),
+    **dict.fromkeys(("Row", "RunLog"), "log"),
+    **dict.fromkeys(("Usage", "price"), "usage"),
     "Attachment": "attachments",
     "Config": "config",
     "Conversation": "conversation",
-    "Persona": "persona",
     "Registry": "registry",
-    "Row": "rows",
-    "RunLog": "runlog",
     "Runner": "runner",
-    "Stream": "drive",
-    "Step": "trace",
     "Tool": "tools",
-    "Trace": "trace",
-    "Usage": "usage",
-    "price": "usage",
-    "Variable": "variables",
 }
 _RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
 

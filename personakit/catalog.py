@@ -6,24 +6,24 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit import asking
 from personakit.backend import Router
 from personakit.config import Config, user_cache
 from personakit.errors import PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Response
-from personakit.persona import Declared, Persona
+from personakit.persona import Declared, Persona, Reference
+from personakit.pipeline import Options, check
 from personakit.plugins import Bound, Made, Plugins
 
 if TYPE_CHECKING:
+    from personakit.output import Output
     from personakit.templates import Compiled, Templates
 
-Reference = str | Path | Persona
 Reader = Callable[[Response], Response]
 
 
@@ -43,9 +43,7 @@ class Known:
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
         self.parameters = FrozenDict(
-            freeze(
-                {**config.parameters, **asking.response_format(persona, None), **persona.parameters}
-            )
+            freeze({**config.parameters, **response_format(persona, None), **persona.parameters})
         )
         self.bound: Bound | None = None
         self.compiled: Compiled | None = None
@@ -168,12 +166,46 @@ class Catalog:
     def reader(self, persona: Persona, output: Any = None) -> Reader:
         """Return what reads the value out of an answer; that of a persona's `output:` is kept."""
         if output is not None:
-            return asking.reader(persona, output)
+            return reader_of(persona, output)
         known = self.known(persona)
         if known.reader is None:
-            known.reader = asking.reader(persona, None)
+            known.reader = reader_of(persona, None)
         return known.reader
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:
         return self.plugins.make(self._outer)
+
+
+def _wanted(persona: Persona, given: Any) -> Output | None:
+    """Return what a run must answer; None for any text."""
+    if given is None and persona.output is None:
+        return None
+    from personakit.output import wanted  # noqa: PLC0415
+
+    return wanted(persona, given)
+
+
+def reader_of(persona: Persona, given: Any) -> Reader:
+    """Return what reads the value out of the answer; a schema that is none is refused here."""
+    output = _wanted(persona, given)
+    return output.reader() if output is not None else lambda response: response
+
+
+def response_format(persona: Persona, given: Any) -> Mapping[str, Any]:
+    """Return the parameter that asks for an output."""
+    output = _wanted(persona, given)
+    return {} if output is None else {"response_format": output.response_format}
+
+
+def settled(persona: Persona, options: Options) -> Options:
+    """Return the options of a run, with an output made of its type, which takes a moment, once.
+
+    Raises:
+        UsageError: An option is unknown or wrong.
+    """
+    check(options)
+    given = options.get("output")
+    if given is None:
+        return options
+    return {**options, "output": _wanted(persona, given)}

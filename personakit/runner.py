@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from personakit import asking
-from personakit.base import Emit, deadline
-from personakit.catalog import Reference
+from personakit.backend import Router
+from personakit.base import Emit, deadline, io
+from personakit.catalog import Catalog, response_format, settled
 from personakit.config import Config
-from personakit.connected import Connected
 from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.persona import Persona
+from personakit.persona import Persona, Reference
 from personakit.persona import parameters as rules
-from personakit.run import (
+from personakit.pipeline import (
     AS_GIVEN,
     MAX_ROUNDS,
     Chain,
@@ -32,9 +31,11 @@ from personakit.run import (
     Stream,
     Watch,
     acomplete,
+    attached,
     call_tool,
     complete,
 )
+from personakit.tools import tools_of
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
-class Runner(Connected):
+class Runner(Catalog):
     """Finds, renders and runs personas. Safe to share between threads and tasks.
 
     What it holds open is closed by `close`, for the async API by `aclose`, or at the end of its
@@ -79,7 +80,54 @@ class Runner(Connected):
                 f"leave it out for the openai client"
             )
         folders = tuple(map(Path, path))
-        super().__init__(config or Config.read(), folders, tuple(plugins), backend, log)
+        super().__init__(config or Config.read(), folders, tuple(plugins))
+        self._backend = backend
+        self._recorder: Recorder | None = None
+        logs = self.config.log
+        if logs.on and (logs.python if log is None else log is not False):
+            from personakit.log import Recorder  # noqa: PLC0415
+
+            self._recorder = Recorder.of(log, self.config, self.router.keys.known)
+
+    # --- what is held open ----------------------------------------------------------------------
+
+    def _connect(self) -> SendsRequests:
+        """Return the backend, made when there is none."""
+        from personakit.backend import Backend, Clients  # noqa: PLC0415
+
+        # A second one would keep its connections to itself, and nobody would close them.
+        with self._lock:
+            if self._backend is None:
+                self._backend = Backend(self.router, Clients())
+            return self._backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Close the connections of the sync API, and the run log; a later run opens new ones."""
+        if self._recorder is not None:
+            self._recorder.close()
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            clients.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and the run log."""
+        if self._recorder is not None:
+            await io(self._recorder.close)()
+        clients = getattr(self._backend, "clients", None)
+        if clients is not None:
+            await clients.aclose()
 
     # --- the way of the data -------------------------------------------------------------------
 
@@ -119,7 +167,7 @@ class Runner(Connected):
         values = known.declared.values(variables or {})
         given = known.parameters
         if output is not None:
-            asked = {**asking.response_format(found, output), **found.parameters}
+            asked = {**response_format(found, output), **found.parameters}
             given = FrozenDict({**given, **freeze(asked)})
         if parameters:
             rules.check(parameters)
@@ -136,7 +184,7 @@ class Runner(Connected):
             persona=found.name,
             variables=values.frozen,
         )
-        return asking.attached(request, attachments) if attachments else request
+        return attached(request, attachments)
 
     def _run(
         self,
@@ -166,7 +214,7 @@ class Runner(Connected):
             other = self.load(who)
             if not how.get("model") and not other.model:
                 how = {**how, "model": given.model}
-            how = asking.settled(other, how)
+            how = settled(other, how)
             ready = self._ready(other, prompt, how)
             return await self._run(other, ready, backend, how, without | {layer.plugin})(None)
 
@@ -202,9 +250,9 @@ class Runner(Connected):
     ) -> Response:
         """Send a request that has been through all plugins."""
         if found.tools:
-            asking.check_tools(found, request)
+            _check_tools(found, request)
         if "response_format" in request.parameters:
-            request = asking.shaped(request, self.router)
+            request = _shaped(request, self.router)
         if not watch.wanted:
             return await backend.send(request, emit)
         await watch("sent", request=request)
@@ -253,7 +301,7 @@ class Runner(Connected):
         rendered one is returned. Arguments as in `render`.
         """
         found = self.load(persona)
-        options = asking.settled(found, options)
+        options = settled(found, options)
         request = self._ready(found, prompt, options)
         try:
             complete(self._run(found, request, Nothing(), options))
@@ -277,7 +325,7 @@ class Runner(Connected):
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
         found = persona if isinstance(persona, Persona) else self.load(persona)
         if not options.keys() <= AS_GIVEN:
-            options = asking.settled(found, options)
+            options = settled(found, options)
         request = self._ready(found, prompt, options)
         run = functools.partial(self._run, found, request, self._backend or self._connect())
         if self._recorder is None:
@@ -288,9 +336,9 @@ class Runner(Connected):
         if isinstance(prompt, Request):
             request = prompt
             if options.get("output") is not None:
-                asked = asking.response_format(persona, options["output"])
+                asked = response_format(persona, options["output"])
                 request = request.replace(parameters={**request.parameters, **asked})
-            request = asking.attached(request, options.get("attachments", ()))
+            request = attached(request, options.get("attachments", ()))
         else:
             request = self.render(
                 persona,
@@ -305,7 +353,7 @@ class Runner(Connected):
         if timeout != request.timeout:
             request = request.replace(timeout=timeout)
         if persona.tools or options.get("tools"):
-            offered = asking.tools(options.get("tools", ()))
+            offered = tools_of(options.get("tools", ()))
             request = request.with_tools(*self.bind(persona).tools, *offered)
         if request.model:
             return request
@@ -349,3 +397,28 @@ class Runner(Connected):
 def default_runner() -> Runner:
     """Return the runner behind `personakit.run` and its like, made on first use."""
     return Runner()
+
+
+def _check_tools(persona: Persona, request: Request) -> None:
+    """Check that every tool that a persona lists is there, now that all plugins had their turn.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = set(persona.tools) - {tool.name for tool in request.tools}
+    if missing:
+        names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        raise ConfigError(
+            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
+            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+        )
+
+
+def _shaped(request: Request, router: Router) -> Request:
+    """Return a request as its model's provider takes it: with a schema, or with words."""
+    form = request.parameters.get("response_format") or {}
+    if form.get("type") != "json_schema" or router.takes_schema(request.model):
+        return request
+    from personakit.output import instructed  # noqa: PLC0415
+
+    return instructed(request)

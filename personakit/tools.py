@@ -7,7 +7,7 @@ import inspect
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,28 @@ class Tool:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
         return self
+
+
+def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
+    """Return the tools of functions.
+
+    Raises:
+        ConfigError: One is no function, or cannot be described.
+    """
+    if callable(given) or isinstance(given, str | Tool):
+        raise ConfigError("tools is a list of functions: write tools=[…]")
+    found: dict[str, Tool] = {}
+    for one in given:
+        if not isinstance(one, Tool) and not callable(one):
+            raise ConfigError(f"tools takes functions, found {one!r:.60}")
+        tool = one if isinstance(one, Tool) else Tool.of(one)
+        known = found.setdefault(tool.name, tool)
+        if known.function != tool.function:
+            raise ConfigError(
+                f"tools has two that are called {tool.name!r}; give one another name: "
+                f"Tool.of(function, name=…)"
+            )
+    return list(found.values())
 
 
 def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:

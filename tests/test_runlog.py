@@ -41,9 +41,9 @@ from personakit.config import LogSettings
 from personakit.errors import BackendError, ConfigError, UpstreamUnavailable, UsageError
 from personakit.frozen import freeze
 from personakit.log import LogError, Recorder, Row, RunLog, Where
-from personakit.log.repair import repair
 from personakit.log.database import Database, networked
 from personakit.log.migrations import MARK, MIGRATIONS
+from personakit.log.repair import repair
 from personakit.log.row import new_id
 from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona
 

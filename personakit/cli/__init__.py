@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import personakit
-from personakit.cli.groups import Group
+from personakit.cli.shared.groups import Group
 
 COMMANDS = {
     "chat": "Talk with a persona.",
@@ -108,6 +108,6 @@ def _outcome() -> int:
 
 
 def _say(message: str) -> None:
-    from personakit.cli.common import say_error  # noqa: PLC0415
+    from personakit.cli.shared.output import say_error  # noqa: PLC0415
 
     say_error(message)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import click
 
 from personakit.backend import Router
-from personakit.cli import common
-from personakit.cli.groups import Group
-from personakit.cli.keyfile import read_key
+from personakit.cli.shared import output
+from personakit.cli.shared.groups import Group
+from personakit.cli.shared.keyfile import read_key
+from personakit.cli.shared.options import make_runner
 from personakit.errors import ConfigError, UsageError, did_you_mean
 from personakit.keys import environment, keyfile, keyring, needs_key, scheme_of
 from personakit.providers import Provider
@@ -66,7 +67,7 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
             "history show it; leave it out, and type it when you are asked, or pipe it in. "
             "Better take one that was typed there for a new one"
         )
-    router = common.runner().router
+    router = make_runner().router
     found, file = _provider(router, provider), _file(router)
     keyfile.read(file)  # one that is broken stops it here, before anything is changed
     key = read_key(key_file, found.name)
@@ -112,7 +113,7 @@ def _note_first(router: Router, provider: Provider) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
     """List the providers that have a key, and where it comes from; no key is shown."""
-    router = common.runner().router
+    router = make_runner().router
     fault = ""
     try:
         entries = keyfile.read(_file(router))
@@ -125,10 +126,10 @@ def show(as_json: bool) -> None:
     ]
     if as_json:
         names = ("provider", "from", "place", "used")
-        common.print_json([dict(zip(names, row, strict=True)) for row in rows])
+        output.print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
         cells = [(r.provider, r.source, r.place, "yes" if r.used else "no") for r in rows]
-        common.table(("provider", "from", "place", "used"), cells)
+        output.table(("provider", "from", "place", "used"), cells)
         if not rows and not fault:
             click.echo("no provider has a key; `personakit keys set PROVIDER` keeps one", err=True)
     if fault:
@@ -169,7 +170,7 @@ def _places(
 @click.argument("provider")
 def remove(provider: str) -> None:
     """Remove the key of PROVIDER from the keyring and from keys.json."""
-    router = common.runner().router
+    router = make_runner().router
     file = _file(router)
     in_file = provider in (entries := keyfile.read(file))
     found = Provider(provider) if in_file else _provider(router, provider)
@@ -193,7 +194,7 @@ def _file(router: Router) -> Path:
 
 def _names() -> list[str]:
     """Return the names of all providers: built in, the config's and those that plugins bring."""
-    runner = common.runner()
+    runner = make_runner()
     return sorted({*runner.config.providers, *runner.plugins.every("provider")})
 
 

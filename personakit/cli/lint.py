@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.options import make_runner
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> i
     found = Linter(_runner(given, files), strict=strict).check(files)
     form = "json" if as_json else form
     if form == "json":
-        common.print_json([dataclasses.asdict(finding) for finding in found])
+        output.print_json([dataclasses.asdict(finding) for finding in found])
     else:
         write = _annotation if form == "github" else _line
         for finding in found:
-            click.echo(common.printable(write(finding)))
+            click.echo(output.printable(write(finding)))
         click.echo(_summary(found, len(files)), err=True)
     return int(any(finding.severity == "error" for finding in found))
 
@@ -57,7 +58,7 @@ def _default() -> list[Path]:
     own = Path("personas")
     if own.is_dir():
         return [own]
-    return [folder for folder in common.runner().library.folders() if folder.is_dir()]
+    return [folder for folder in make_runner().library.folders() if folder.is_dir()]
 
 
 def _files(path: Path) -> Iterable[Path]:
@@ -77,7 +78,7 @@ def _files(path: Path) -> Iterable[Path]:
                 f"checked with them"
             )
         return [path]
-    library = common.runner().library
+    library = make_runner().library
     if str(path) in library.names():
         named = (folder / f"{path}{ENDINGS[0]}" for folder in library.folders())
         return [next(file for file in named if file.is_file())]

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.options import make_library
 from personakit.errors import PersonaError
 from personakit.library import Summary
 
@@ -21,7 +22,7 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
     """List the personas that can be run by name, and where each comes from."""
     wanted = set(tags)
     broken: list[PersonaError] = []
-    shown = common.progress("reading personas")
+    shown = output.progress("reading personas")
     # Looking for cycles among 100,000 rows of the index takes a tenth of all time, for nothing.
     gc.disable()
 
@@ -30,7 +31,7 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
         shown(done, total)
 
     def found() -> Iterator[Summary]:
-        for persona in common.library().summaries(progress):
+        for persona in make_library().summaries(progress):
             if isinstance(persona, PersonaError):
                 broken.append(persona)
             elif wanted.issubset(persona.tags):
@@ -39,12 +40,12 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         _print_json(found())
     else:
-        common.table(
+        output.table(
             ("name", "description", "tags"),
             ((p.name, p.description, ", ".join(p.tags)) for p in found()),
         )
     for error in broken:
-        click.echo(f"left out: {common.printable(str(error))}", err=True)
+        click.echo(f"left out: {output.printable(str(error))}", err=True)
 
 
 def _print_json(rows: Iterator[Summary]) -> None:

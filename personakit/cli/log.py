@@ -14,9 +14,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit.base import private_files
-from personakit.cli import common
-from personakit.cli.groups import Group, decorated
-from personakit.cli.keyfile import key_option, use_key
+from personakit.cli.shared import output
+from personakit.cli.shared.groups import Group, decorated
+from personakit.cli.shared.keyfile import key_option, use_key
+from personakit.cli.shared.options import make_runner
 from personakit.config import Config
 from personakit.errors import UsageError
 
@@ -33,7 +34,7 @@ class RunId(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the last runs whose ids begin with what is typed."""
-        from personakit.cli.logview import SHORT, said  # noqa: PLC0415
+        from personakit.cli.shared.log_view import SHORT, said  # noqa: PLC0415
 
         rows = [row for row in _log().find(limit=100) if row.id.startswith(incomplete)]
         items = [CompletionItem(row.id[:SHORT], help=f"{row.persona}: {said(row)}") for row in rows]
@@ -74,12 +75,12 @@ def command() -> None:
 @as_json
 def list_(number: int, as_json: bool, **chosen: Any) -> None:
     """List runs, the newest first."""
-    from personakit.cli.logview import show_rows  # noqa: PLC0415
+    from personakit.cli.shared.log_view import show_rows  # noqa: PLC0415
 
     log = _log()
     rows = log.find(_where(chosen), number or None)
     if as_json:
-        common.print_json([row.to_json() for row in rows])
+        output.print_json([row.to_json() for row in rows])
     elif not show_rows(rows):
         _nothing(log)
 
@@ -90,10 +91,10 @@ def list_(number: int, as_json: bool, **chosen: Any) -> None:
 @as_json
 def show(run: str, traced: bool, as_json: bool) -> None:
     """Show a run: the request, the answer, and what each layer did. Default: the last one."""
-    from personakit.cli.logview import show_row  # noqa: PLC0415
+    from personakit.cli.shared.log_view import show_row  # noqa: PLC0415
 
     row = _log().get(run)
-    common.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
+    output.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
 
 
 @command.command("search", short_help="Find the runs in which words stand.")
@@ -109,13 +110,13 @@ def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) ->
 
     A word that ends in `*` stands for all that begin so.
     """
-    from personakit.cli.logview import plain_excerpt, show_found  # noqa: PLC0415
+    from personakit.cli.shared.log_view import plain_excerpt, show_found  # noqa: PLC0415
 
     log = _log()
     found = log.search(" ".join(words), _where(chosen), number)
     if as_json:
         rows = [{**one.row.to_json(), "excerpt": plain_excerpt(one)} for one in found]
-        common.print_json(rows)
+        output.print_json(rows)
     elif found:
         show_found(found)
     else:
@@ -131,7 +132,7 @@ def stats(by: str, as_json: bool, **chosen: Any) -> None:
     """Show how many runs there were, how many failed, and what they took."""
     import dataclasses  # noqa: PLC0415
 
-    from personakit.cli.logview import show_sums  # noqa: PLC0415
+    from personakit.cli.shared.log_view import show_sums  # noqa: PLC0415
 
     log, where = _log(), _where(chosen)
     if as_json:
@@ -141,7 +142,7 @@ def stats(by: str, as_json: bool, **chosen: Any) -> None:
         }
         total = [dataclasses.asdict(one) for one in log.sums("", where)]
         size = log.path.stat().st_size if log.path.exists() else 0
-        common.print_json({"path": str(log.path), "bytes": size, "total": total, **groups})
+        output.print_json({"path": str(log.path), "bytes": size, "total": total, **groups})
     elif not show_sums(by, log.sums(by, where), log.sums("", where)):
         _nothing(log)
 
@@ -196,10 +197,10 @@ def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_j
 
     The plugins are those that the persona lists now. Exits with 1 when the answers differ.
     """
-    from personakit.cli.logview import show_replay  # noqa: PLC0415
+    from personakit.cli.shared.log_view import show_replay  # noqa: PLC0415
 
     row = _log().get(run)
-    runner = common.runner(log=not no_log)
+    runner = make_runner(log=not no_log)
     use_key(runner, key_file, model or row.model)
     return show_replay(runner, row, model, as_json=as_json)
 

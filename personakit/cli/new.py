@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import click
 
 from personakit.authoring import Draft, drafts, persona_files
-from personakit.cli import common
+from personakit.cli.shared.input import unreadable
+from personakit.cli.shared.options import PersonaName, make_runner, split_pair
 from personakit.errors import TemplateError, UsageError, did_you_mean
 from personakit.persona import MAX_BYTES, Persona
 from personakit.runner import Runner
@@ -50,7 +51,7 @@ class _Origin(NamedTuple):
 @click.option(
     "--extends",
     metavar="PARENT",
-    type=common.PersonaName(),
+    type=PersonaName(),
     help="Start from another persona, and follow its changes.",
 )
 @click.option(
@@ -111,7 +112,7 @@ def command(
         raise click.MissingParameter(param_hint="NAME", param_type="argument")
     name = persona_files.checked_name(name) if name is not None else _ask_name()
     target = persona_files.free(Path(folder).expanduser() / f"{name}.yaml")
-    runner = Runner(common.runner().config, path=[target.parent])
+    runner = Runner(make_runner().config, path=[target.parent])
     draft = _draft(runner, Draft(name, description or "", tags), origin)
     if asks:
         draft = _ask(draft, origin, lambda made: _undeclared(runner, made, target, origin))
@@ -156,11 +157,11 @@ def _exact(file: str) -> str:
         with path.open("rb") as opened:
             return persona_files.exact_text(opened.read(MAX_BYTES + 1), file)
     except OSError as error:
-        raise common.unreadable(path, "--from-file", error) from None
+        raise unreadable(path, "--from-file", error) from None
 
 
 def _defaults(pairs: tuple[str, ...]) -> dict[str, str]:
-    return dict(common.split_pair(pair, "-v") for pair in pairs)
+    return dict(split_pair(pair, "-v") for pair in pairs)
 
 
 def _reasked(check: Callable[[str], str]) -> Callable[[str], str]:
@@ -265,7 +266,7 @@ def _words(name: str) -> str:
 def _report(persona: Persona, target: Path) -> None:
     """Say what was written, what it changes, and what comes next."""
     click.echo(f"Wrote {target}")
-    known = [folder / target.name for folder in common.runner().library.folders()]
+    known = [folder / target.name for folder in make_runner().library.folders()]
     found = [file for file in known if file.is_file()]
     reached = bool(found) and found[0].samefile(target)
     hidden = next((file for file in found if not file.samefile(target)), None)

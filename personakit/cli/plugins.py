@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
-from personakit.cli.groups import Group
+from personakit.cli.shared import output
+from personakit.cli.shared.groups import Group
+from personakit.cli.shared.options import make_runner
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def command(context: click.Context, as_json: bool) -> None:
     """List the installed plugins: what each brings, and what is wrong with a broken one."""
     if context.invoked_subcommand is not None:
         return
-    plugins = common.runner().plugins
+    plugins = make_runner().plugins
     found = plugins.all()
     if as_json:
-        common.print_json([_row(plugins, plugin) for plugin in found])
+        output.print_json([_row(plugins, plugin) for plugin in found])
         return
     cells = [
         (
@@ -39,7 +40,7 @@ def command(context: click.Context, as_json: bool) -> None:
         )
         for plugin in found
     ]
-    common.table(("name", "package", "hooks", "options", "brings"), cells)
+    output.table(("name", "package", "hooks", "options", "brings"), cells)
     if not found:
         click.echo("no plugins are installed", err=True)
 
@@ -49,22 +50,22 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> int:
     """Show a plugin: its options, and how a persona lists it."""
-    plugins = common.runner().plugins
+    plugins = make_runner().plugins
     if name not in plugins.installed() and plugins.find("plugin", name) is None:
         hint = did_you_mean(name, plugins.installed()) or "; `personakit plugins` lists them"
         raise UsageError(f"no plugin {name!r} is installed{hint}")
     # One that another plugin contributes is not in the list of the installed.
     plugin = plugins.load(name) if name in plugins.installed() else plugins.usable(name)
     if as_json:
-        common.print_json(_row(plugins, plugin))
+        output.print_json(_row(plugins, plugin))
         return 0
     click.echo(f"{plugin.name}  {plugin.distribution} {plugin.version}".rstrip())
     if plugin.error:
-        click.echo(f"broken: {common.printable(plugin.error)}")
+        click.echo(f"broken: {output.printable(plugin.error)}")
         return 1
     about = (inspect.getdoc(plugin.target) or "").partition("\n\n")[0]
     if about:
-        click.echo(f"\n{common.printable(about)}")
+        click.echo(f"\n{output.printable(about)}")
     click.echo(f"\nhooks: {', '.join(plugin.hooks)}")
     brings = plugins.provides(plugin.name)
     if brings:
@@ -73,7 +74,7 @@ def show(name: str, as_json: bool) -> int:
     if taken:
         click.echo()
         rows = [row for name, schema in taken.items() for row in _rows(name, schema)]
-        common.table(("option", "type", "default", "meaning"), rows)
+        output.table(("option", "type", "default", "meaning"), rows)
     if {"chat", "tool", "observe"} & set(plugin.hooks):
         click.echo(f"\nIn a persona:\n\n{_example(plugin, taken)}")
     return 0

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.input import prompt_text
+from personakit.cli.shared.options import chosen_values, make_runner, request_options
+from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from personakit.messages import Request
+    pass
 
 
 @click.command("render")
-@common.request_options
+@request_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--format", "form", metavar="NAME", help="A format that a plugin brings.")
 @click.option("--tokens", is_flag=True, help="Count the tokens of each message.")
@@ -37,13 +39,13 @@ def command(
       personakit render chef --diff guests=4
     """  # noqa: D301
     views = {name: options.pop(name) for name in ("tokens", "explain", "diff", "watch")}
-    runner = common.runner()
+    runner = make_runner()
     if any(value not in (None, False) for value in views.values()):
         return _view(persona, prompt, as_json or form is not None, views, options)
     found = runner.load(persona)
     model = options.pop("model")
-    chosen = common.chosen(found, **options)
-    request = runner.render(found, common.prompt_text(prompt), model=model, **chosen)
+    chosen = chosen_values(found, **options)
+    request = runner.render(found, prompt_text(prompt), model=model, **chosen)
     if form is not None:
         write = runner.plugins.find("format", form)
         if write is None:
@@ -51,7 +53,7 @@ def command(
             raise UsageError(f"no plugin brings a format {form!r}{hint}")
         click.echo(write(request), nl=False)
     elif as_json:
-        common.print_json(request_json(request))
+        output.print_json(request_json(request))
     else:
         show_request(request)
     return 0
@@ -65,44 +67,11 @@ def _view(
     options: dict[str, Any],
 ) -> int:
     """Show one of the views for people."""
-    from personakit.cli.preview import Preview, Views, Wanted  # noqa: PLC0415
+    from personakit.cli.shared.preview import Preview, Views, Wanted  # noqa: PLC0415
 
     if machine:
         names = ", ".join(f"--{name}" for name, value in views.items() if value)
         raise UsageError(f"{names}: not together with --json or --format, whose form is fixed")
-    text = None if views["diff"] == "-" and not prompt else common.prompt_text(prompt)
+    text = None if views["diff"] == "-" and not prompt else prompt_text(prompt)
     wanted = Wanted(persona, text, options.pop("model"), **options)
-    return Preview(common.runner(), wanted, Views(**views)).run()
-
-
-def request_json(request: Request) -> dict[str, Any]:
-    """Return a request in the form of ``render --json``."""
-    return {
-        "persona": request.persona,
-        "model": request.model or None,
-        "messages": [message.to_api() for message in request.messages],
-        "parameters": common.plain(request.parameters),
-    }
-
-
-def show_request(request: Request, notes: Sequence[str] = ()) -> None:
-    """Print a request for people: each message below its role.
-
-    Args:
-        request: The request.
-        notes: What to put after each role, and after the model at the end.
-    """
-    from personakit.attachments import describe  # noqa: PLC0415
-
-    notes = notes or [""] * (len(request.messages) + 1)
-    for message, note in zip(request.messages, notes, strict=False):
-        click.secho(f"--- {message.role}{note}", dim=True)
-        if message.text or not message.parts:
-            common.print_answer(message.text.rstrip("\n"))
-        for part in message.parts:
-            click.secho(f"[{describe(part)}]", dim=True)
-    settings = common.settings(request.parameters)
-    click.secho(
-        f"--- {request.model or 'no model chosen'}{settings and f' ({settings})'}{notes[-1]}",
-        dim=True,
-    )
+    return Preview(make_runner(), wanted, Views(**views)).run()

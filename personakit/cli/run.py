@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from personakit.cli import common, continuing, limits
-from personakit.cli.keyfile import key_option, use_key
-from personakit.cli.render import request_json, show_request
+from personakit.cli.shared import continuing, limits, output
+from personakit.cli.shared.input import attached
+from personakit.cli.shared.keyfile import key_option, use_key
+from personakit.cli.shared.options import choices, chosen_values, make_runner
+from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Shown(NamedTuple):
 @click.command("run")
 @continuing.options
 @click.argument("prompt", nargs=-1)
-@common.choices
+@choices
 @click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Send an "
               "image, a PDF or sound along; - is standard input. Repeatable.")  # fmt: skip
 @key_option
@@ -74,7 +76,7 @@ def command(
       personakit run -c "And for three?"
     """  # noqa: D301
     gc.disable()  # what one answer leaves behind is gone with the process, in a twentieth less time
-    runner: Runner | continuing.Next = (made := common.runner(log=not no_log))
+    runner: Runner | continuing.Next = (made := make_runner(log=not no_log))
     names = ("as_json", "only_output", "usage", "stream")
     shown = Shown(**{name: options.pop(name) for name in names})
     request: dict[str, Any] = {**limits.taken(options)}
@@ -87,20 +89,20 @@ def command(
         runner, found, model = continuing.Next(talk), talk.persona, talk.model
     else:
         found, model = made.load(continuing.needed(persona)), options.pop("model")
-        request |= {"model": model, **common.chosen(found, **options)}
+        request |= {"model": model, **chosen_values(found, **options)}
     _check(found, shown)
     use_key(made, key_file, model or found.model or made.config.model, texts)
-    attachments, text = common.attached(attach, prompt)
+    attachments, text = attached(attach, prompt)
     if attachments:
         request["attachments"] = attachments
     if dry_run:
         prepared = runner.prepare(found, text, **request)
-        common.print_json(request_json(prepared)) if shown.as_json else show_request(prepared)
+        output.print_json(request_json(prepared)) if shown.as_json else show_request(prepared)
         return 0
     if not traced:
         return _run(runner, found, text, request, shown)
-    from personakit.cli.traced import show_trace  # noqa: PLC0415
-    from personakit.run import Trace  # noqa: PLC0415
+    from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
+    from personakit.pipeline import Trace  # noqa: PLC0415
 
     request["trace"] = trace = Trace()
     try:
@@ -150,11 +152,11 @@ def _run(
 
 def _print(response: Response, persona: Persona, shown: Shown) -> None:
     if shown.only_output:
-        common.print_json(response.parsed, compact=not sys.stdout.isatty())
+        output.print_json(response.parsed, compact=not sys.stdout.isatty())
     elif shown.as_json:
-        common.print_json(_answer_json(response, persona.name))
+        output.print_json(_answer_json(response, persona.name))
     else:
-        common.print_answer(response.text)
+        output.print_answer(response.text)
 
 
 def _stream(
@@ -165,7 +167,7 @@ def _stream(
     try:
         with runner.stream(persona, text, **request) as pieces:
             for piece in pieces:
-                common.print_answer(piece, end="")
+                output.print_answer(piece, end="")
                 last = piece or last
             return pieces.response
     except PersonakitError:
@@ -184,9 +186,9 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
     if not received or streamed:
         return
     if machine:  # whatever reads JSON from standard output gets no other text
-        click.echo(common.printable(received), err=True)
+        click.echo(output.printable(received), err=True)
     else:
-        common.print_answer(received)
+        output.print_answer(received)
 
 
 def usage_line(response: Response) -> str:

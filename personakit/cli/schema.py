@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.options import make_runner
 
 
 @click.command("schema")
@@ -18,7 +19,7 @@ def command(partial: bool) -> None:
     """  # noqa: D301
     from personakit.authoring import persona_schema  # noqa: PLC0415
 
-    made, notes = persona_schema(common.runner().plugins, abstract=partial)
-    common.print_json(made)
+    made, notes = persona_schema(make_runner().plugins, abstract=partial)
+    output.print_json(made)
     for note in notes:
-        click.echo(common.printable(note), err=True)
+        click.echo(output.printable(note), err=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.frozen import thaw
 
 if TYPE_CHECKING:
@@ -15,23 +16,23 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("persona", type=common.PersonaName())
+@click.argument("persona", type=PersonaName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(persona: str, as_json: bool) -> None:
     """Show what PERSONA takes and says: its variables, parameters, plugins and texts."""
-    runner = common.runner()
+    runner = make_runner()
     found = runner.load(persona)
     if as_json:
-        common.print_json({**_json(found), "hash": runner.hash(found)})
+        output.print_json({**_json(found), "hash": runner.hash(found)})
         return
     head = [(name, value) for name, value in _head(found) if value]
     head.append(("hash", runner.hash(found)))
-    click.echo(f"{found.name}: {common.printable(found.description)}")
+    click.echo(f"{found.name}: {output.printable(found.description)}")
     for name, value in head:
-        click.echo(f"  {name:<11} {common.printable(value)}")
+        click.echo(f"  {name:<11} {output.printable(value)}")
     if found.variables:
         click.echo("\nvariables")
-        common.table(
+        output.table(
             ("name", "type", "value", "description"),
             [_row(variable) for variable in found.variables.values()],
         )
@@ -43,7 +44,7 @@ def command(persona: str, as_json: bool) -> None:
 
 
 def _head(persona: Persona) -> list[tuple[str, str]]:
-    settings = common.settings(persona.parameters)
+    settings = output.settings(persona.parameters)
     return [
         ("version", persona.version),
         ("extends", ", ".join(persona.extends)),

@@ -13,8 +13,9 @@ from xml.etree import ElementTree as ET
 
 import click
 
-from personakit.cli import common
-from personakit.cli.keyfile import key_option, use_key
+from personakit.cli.shared import output
+from personakit.cli.shared.keyfile import key_option, use_key
+from personakit.cli.shared.options import PersonaName
 from personakit.config import Config
 from personakit.errors import UsageError, did_you_mean
 from personakit.suite import MODES, Broken, Case, Outcome, Suite, default_mode
@@ -47,7 +48,7 @@ class Report:
         if self.verbose:
             title = result.case.name if isinstance(result, Outcome) else result.path
             click.secho(state, fg=colour, nl=False)
-            click.echo(f"  {common.printable(title)}")
+            click.echo(f"  {output.printable(title)}")
         else:
             click.secho(MARKS[state], fg=colour, nl=len(self.results) % WIDTH == 0)
 
@@ -57,7 +58,7 @@ class Report:
             click.echo()
         wrong = [result for result in self.results if _state(result) != "passed"]
         for result in wrong:
-            click.echo(f"\n{common.printable(_text(result))}")
+            click.echo(f"\n{output.printable(_text(result))}")
         if wrong:
             click.echo()
         click.secho(self._summary(), fg="red" if wrong else "green")
@@ -82,7 +83,7 @@ class Report:
 
 
 @click.command("test")  # fmt: skip
-@click.argument("paths", nargs=-1, type=common.PersonaName())
+@click.argument("paths", nargs=-1, type=PersonaName())
 @click.option(
     "--record",
     type=click.Choice(MODES),

@@ -13,20 +13,19 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
-from personakit import asking
 from personakit.base import Emit
-from personakit.catalog import Reference
 from personakit.conversation import transcript
 from personakit.conversation.length import Heard, closed, newest, too_long, with_remedies
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
-from personakit.persona import Persona
-from personakit.run import Options, Run, Stream, acomplete, check_names, complete
+from personakit.persona import Persona, Reference
+from personakit.pipeline import Options, Run, Stream, acomplete, attached, check_names, complete
 
 if TYPE_CHECKING:
-    from personakit.runner import Runner
+    from personakit.config import Config
+    from personakit.pipeline import Prompt
 
 Said = str | Message | None
 """What the user says: a text, which goes through the persona's `prompt:`, or a message as it is."""
@@ -35,6 +34,39 @@ Turn = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 Start = Callable[[Reference, Request, Any], Turn]
 
 _log = logging.getLogger("personakit")
+
+
+class PersonaRunner(Protocol):
+    """What a conversation needs of a `Runner`, whose module imports this one."""
+
+    config: Config
+
+    def load(self, persona: Reference) -> Persona:
+        """As `Runner.load`."""
+        ...
+
+    def render(
+        self,
+        persona: Reference,
+        prompt: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        output: Any = None,
+    ) -> Request:
+        """As `Runner.render`."""
+        ...
+
+    def prepare(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Request:
+        """As `Runner.prepare`."""
+        ...
+
+    def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
+        """As `Runner.conversation`."""
+        ...
 
 
 class Setup(TypedDict, total=False):
@@ -76,7 +108,7 @@ class Conversation:
     """
 
     def __init__(
-        self, runner: Runner, start: Start, persona: Reference, **setup: Unpack[Setup]
+        self, runner: PersonaRunner, start: Start, persona: Reference, **setup: Unpack[Setup]
     ) -> None:
         check_names(setup, Setup)
         self._runner, self._start = runner, start
@@ -178,7 +210,7 @@ class Conversation:
         head, said = request.messages[:end], request.messages[end:]
         if isinstance(prompt, Message):
             said = (prompt,)
-        spoken = asking.attached(request.replace(messages=said), options.get("attachments", ()))
+        spoken = attached(request.replace(messages=said), options.get("attachments", ()))
         if not spoken.messages and self._messages:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         return request.replace(messages=head), spoken
@@ -275,7 +307,7 @@ class Conversation:
         transcript.write(Path(path), written)
 
     @classmethod
-    def load(cls, path: str | Path, runner: Runner) -> Conversation:
+    def load(cls, path: str | Path, runner: PersonaRunner) -> Conversation:
         """Return the conversation that `save` wrote.
 
         Raises:

@@ -8,19 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.catalog import Reference
 from personakit.conversation.length import closed
 from personakit.errors import PersonaNotFound, UsageError
 from personakit.frozen import thaw
 from personakit.log import LogError, RunLog
 from personakit.messages import Message, Request
-from personakit.persona import parameters
+from personakit.persona import Reference, parameters
 
 if TYPE_CHECKING:
-    from personakit.conversation.conversation import Conversation
+    from personakit.conversation.conversation import Conversation, PersonaRunner
     from personakit.log import Row
     from personakit.persona import Persona
-    from personakit.runner import Runner
 
 # The errors of runs that somebody stopped: what had been said counts.
 _STOPPED = ("Abandoned", "CancelledError", "KeyboardInterrupt")
@@ -28,7 +26,7 @@ _OWN = ("system", "developer")
 
 
 def resume(
-    runner: Runner,
+    runner: PersonaRunner,
     name: str | None = None,
     persona: Reference | None = None,
     *,
@@ -94,7 +92,7 @@ def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
     return identity, rows
 
 
-def _persona(runner: Runner, row: Row) -> Persona:
+def _persona(runner: PersonaRunner, row: Row) -> Persona:
     """Return who spoke in a run: by name, unless that is another file by now."""
     try:
         found = runner.load(row.persona)
@@ -107,7 +105,7 @@ def _persona(runner: Runner, row: Row) -> Persona:
 
 
 def _choices(
-    runner: Runner, persona: Persona, request: Request
+    runner: PersonaRunner, persona: Persona, request: Request
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the variables and parameters of a request that are not the persona's own."""
     values = {
@@ -126,7 +124,7 @@ def _spoke(row: Row) -> bool:
     return not row.error or (row.error.get("type") in _STOPPED and bool(row.text))
 
 
-def _history(runner: Runner, row: Row) -> tuple[Message, ...]:
+def _history(runner: PersonaRunner, row: Row) -> tuple[Message, ...]:
     """Return what was said up to a run and in it, without the persona's own messages."""
     said = _spoken(row.rendered.messages)
     own = 0
@@ -138,7 +136,7 @@ def _history(runner: Runner, row: Row) -> tuple[Message, ...]:
     return (*said[own:], *closed(added))
 
 
-def _head(runner: Runner, row: Row) -> tuple[Message, ...]:
+def _head(runner: PersonaRunner, row: Row) -> tuple[Message, ...]:
     """Return what the persona of a run says by itself now; nothing when it is gone or wrong."""
     try:
         persona = _persona(runner, row)

@@ -1,4 +1,4 @@
-"""linting: TODO."""
+"""`personakit lint`: everything wrong in persona files at once, without running anything."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Request, Response, Timings, Usage
 from personakit.persona import Persona
-from personakit.run import Step, Trace
+from personakit.pipeline import Step, Trace
 
 ABANDONED = "Abandoned"
 """The type of the error of a run that nobody waited for: a stream that was closed, a task that was

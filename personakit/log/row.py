@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.codec import compact, read_message, read_request, storable, write_request
 from personakit.messages import Message, Request, Timings, ToolCall, Usage
-from personakit.run import Step
+from personakit.pipeline import Step
 
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from personakit.persona.persona import REFERENCE as REFERENCE
     from personakit.persona.persona import ROLES as ROLES
     from personakit.persona.persona import Persona as Persona
+    from personakit.persona.persona import Reference as Reference
     from personakit.persona.persona import Text as Text
     from personakit.persona.persona import examine as examine
     from personakit.persona.plugins import PluginUse as PluginUse
@@ -31,7 +32,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "persona": "KEYS MODEL Persona REFERENCE ROLES Text examine",
+            "persona": "KEYS MODEL Persona REFERENCE ROLES Reference Text examine",
             "plugins": "PluginUse read_plugins",
             "tests": "Test",
             "validation": "Checker",

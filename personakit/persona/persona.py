@@ -136,6 +136,10 @@ class Persona:
         return cls.parse(source, str(path), parents=parents, abstract=abstract)
 
 
+Reference = str | Path | Persona
+"""A persona, or its name or its file's path."""
+
+
 def examine(
     source: Document, *, parents: Parents | None = None, abstract: bool = False
 ) -> tuple[Persona | None, list[Problem]]:

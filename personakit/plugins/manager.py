@@ -16,10 +16,10 @@ from personakit.base import entry_points
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
 from personakit.persona import Persona, PluginUse
+from personakit.pipeline import Layer
 from personakit.plugins import options
 from personakit.plugins.inspection import MARK, examine, setup_of
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
-from personakit.run import Layer
 from personakit.tools import Tool
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.base import Emit
-    from personakit.run import SendsRequests
+    from personakit.pipeline import SendsRequests
 
 FOLDER = "recordings"
 FORMAT = 1

@@ -13,7 +13,7 @@ from personakit.config import Config
 from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
 from personakit.frozen import thaw
 from personakit.persona import Persona, Test
-from personakit.run import SendsRequests
+from personakit.pipeline import SendsRequests
 from personakit.runner import Runner
 from personakit.suite import collect
 from personakit.suite.assertions import Failure, check, excerpt

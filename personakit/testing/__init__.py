@@ -1,4 +1,13 @@
-"""testing: TODO."""
+"""What authors of plugins and personas test with: fakes, a real server, and checks.
+
+::
+
+    from personakit.testing import check_plugin
+
+    def test_shout():
+        response = check_plugin(Shout(), "Hi!", ["hello"])
+        assert response.text == "HELLO"
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common, continuing, limits
-from personakit.cli.keyfile import OPTION, key_option, use_key
+from personakit.cli.shared import continuing, limits
+from personakit.cli.shared.keyfile import OPTION, key_option, use_key
+from personakit.cli.shared.options import choices, chosen_values, make_runner
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("chat")
 @continuing.options
-@common.choices
+@choices
 @key_option
 @limits.options
 @click.option("--markdown/--no-markdown", default=True, help="Show answers as Markdown on a "
@@ -53,7 +54,7 @@ def command(
         raise UsageError(
             f"standard input is taken by {read[0]}, so nothing can be said through it; name a file"
         )
-    runner, bounds = common.runner(log=not no_log), limits.taken(options)
+    runner, bounds = make_runner(log=not no_log), limits.taken(options)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
     else:
@@ -77,7 +78,7 @@ def command(
 def _new(runner: Runner, persona: str, options: dict[str, Any]) -> Conversation:
     model = options.pop("model")
     return runner.conversation(
-        persona, model=model, **common.chosen(runner.load(persona), **options)
+        persona, model=model, **chosen_values(runner.load(persona), **options)
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.cli import common
-from personakit.cli.limits import Limits
+from personakit.cli.shared import output
+from personakit.cli.shared.limits import Limits
+from personakit.cli.shared.options import split_pair
 from personakit.conversation import Conversation, Said, transcript
 from personakit.errors import UsageError, did_you_mean
 from personakit.persona import Declared, parameters
@@ -135,10 +136,10 @@ def _model(chat: Chat, rest: str) -> None:
 def _set(chat: Chat, rest: str) -> None:
     mine = chat.conversation
     if not rest:
-        for name, value in common.plain(_values(chat)).items():
+        for name, value in output.plain(_values(chat)).items():
             chat.say(f"{name}={value}")
         return
-    name, value = common.split_pair(rest, "/set")
+    name, value = split_pair(rest, "/set")
     declared = mine.persona.variables.get(name)
     if declared is not None:
         converted = declared.convert(value)

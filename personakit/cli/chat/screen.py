@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,11 @@ class Plain:
 
     def tell(self, line: str) -> None:
         """Print a line that is no part of the answer."""
-        click.secho(common.printable(line), dim=True, err=True)
+        click.secho(output.printable(line), dim=True, err=True)
 
     def feed(self, text: str) -> None:
         """Print what has arrived."""
-        common.print_answer(text, end="")
+        output.print_answer(text, end="")
         self._last = text[-1:] or self._last
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +119,7 @@ class Screen:
         self._tail = "" if last or not blocks else blocks.pop()
         stands: list[Line] = []
         while self._notes:
-            stands.append((f"\x1b[2m{common.printable(self._notes.popleft())}\x1b[0m", 0))
+            stands.append((f"\x1b[2m{output.printable(self._notes.popleft())}\x1b[0m", 0))
         for block in blocks:
             lines = self._lines(block, apart=self._began)
             self._began = self._began or bool(lines)
@@ -136,7 +136,7 @@ class Screen:
         console, made = self._console, []
         for line in self._rendered(text):
             # What it cannot show it must not obey, whatever the Markdown made of it.
-            safe = [Segment(common.printable(part.text), part.style) for part in line]
+            safe = [Segment(output.printable(part.text), part.style) for part in line]
             while safe and not safe[-1].text.strip() and not _filled(safe[-1]):
                 safe.pop()
             if safe and not _filled(safe[-1]):
@@ -159,7 +159,7 @@ class Screen:
             lines = self._console.render_lines(markdown(text), pad=False)
         if text.strip() and not any(map(_text, lines)):
             # Whatever a model says is shown, be it as it is: what is nested too deep has no form.
-            lines = self._console.render_lines(Text(common.printable(text)), pad=False)
+            lines = self._console.render_lines(Text(output.printable(text)), pad=False)
         return lines
 
     def _write(self, stands: list[Line], drawn: list[Line]) -> None:
@@ -181,7 +181,7 @@ def markdown(text: str) -> Any:
     """Return a text as Markdown in which nothing of it is hidden: no HTML, no address of a link."""
     from rich.markdown import Markdown  # noqa: PLC0415
 
-    made = Markdown(common.printable(text.replace("\r\n", "\n")), hyperlinks=False)
+    made = Markdown(output.printable(text.replace("\r\n", "\n")), hyperlinks=False)
     waiting = list(made.parsed)
     while waiting:
         token = waiting.pop()

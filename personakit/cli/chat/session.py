@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from personakit.cli import common
 from personakit.cli.chat.commands import Chat, Leave, complete, last, perform
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
+from personakit.cli.shared import output
 from personakit.errors import PersonakitError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
 
 def _print(chat: Chat, said: Said) -> None:
     """Print an answer once it is there."""
-    common.print_answer(chat.conversation.run(said, **chat.limits).text)
+    output.print_answer(chat.conversation.run(said, **chat.limits).text)
 
 
 def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
@@ -97,7 +97,7 @@ def _fail(error: Exception, chat: Chat | None = None) -> None:
     said = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
     if chat is not None and not isinstance(error, UsageError):
         said += "; /retry says it again, /model asks another model"
-    common.say_error(said)
+    output.say_error(said)
 
 
 def _lines() -> Iterator[str]:
@@ -116,4 +116,4 @@ def _lines() -> Iterator[str]:
 
 def say(line: str) -> None:
     """Tell the user something that is no answer."""
-    click.secho(common.printable(line), dim=True, err=True)
+    click.secho(output.printable(line), dim=True, err=True)

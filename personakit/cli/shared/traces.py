@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from personakit.cli import common
-from personakit.run import Step, Trace
+from personakit.cli.shared import output
+from personakit.pipeline import Step, Trace
 
 _COLORS = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -19,7 +19,7 @@ def show_trace(trace: Trace) -> None:
             if diff:
                 click.echo(f"{indent}  {label}:", err=True)
             for line in diff.splitlines()[2:]:
-                shown = click.style(common.printable(line), fg=_COLORS.get(line[:1]))
+                shown = click.style(output.printable(line), fg=_COLORS.get(line[:1]))
                 click.echo(f"{indent}    {shown}", err=True)
 
 
@@ -33,4 +33,4 @@ def _headline(step: Step) -> str:
     parts.append(f"{step.seconds * 1000:.1f} ms")
     if step.error is not None:
         parts.append(f"{type(step.error).__name__}: {step.error}".partition("\n")[0])
-    return common.printable(", ".join(parts))
+    return output.printable(", ".join(parts))

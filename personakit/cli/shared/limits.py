@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import click
 
-from personakit.cli.groups import decorated
+from personakit.cli.shared.groups import decorated
 
 
 class Limits(TypedDict, total=False):

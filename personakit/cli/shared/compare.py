@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
+from personakit.cli.shared.options import chosen_values
 from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.runner import Runner
@@ -43,10 +44,10 @@ class Other:
         Raises:
             UsageError: A value is wrong.
         """
-        given = common.chosen(self.persona, pairs, file, ())["variables"]
+        given = chosen_values(self.persona, pairs, file, ())["variables"]
         given = {n: value for n, value in given.items() if n in self.persona.variables}
         own = (self.pair,) if self.pair else ()
-        return {**given, **common.chosen(self.persona, own, self.file, ())["variables"]}
+        return {**given, **chosen_values(self.persona, own, self.file, ())["variables"]}
 
 
 def other(runner: Runner, first: Persona, wanted: str, stdin: str | None) -> Other:
@@ -75,7 +76,7 @@ def show(first: Request, second: Request, label: str) -> int:
     terminal = sys.stdout.isatty()
     for line in lines:
         colour = None if line[:3] in ("---", "+++") else _COLOURS.get(line[:1])
-        text = common.printable(line) if terminal else line
+        text = output.printable(line) if terminal else line
         click.secho(text, fg=colour, bold=line[:3] in ("---", "+++"))
     if not lines:
         click.echo("No difference.", err=True)
@@ -87,7 +88,7 @@ def _parts(request: Request) -> Iterator[Part]:
     for message in request.messages:
         yield message.role, message.text
     model = {"model": request.model} if request.model else {}
-    settings = {**model, **common.plain(request.parameters)}
+    settings = {**model, **output.plain(request.parameters)}
     yield "parameters", "".join(f"{name}: {value}\n" for name, value in settings.items())
 
 

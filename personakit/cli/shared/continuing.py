@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
-from personakit.cli.groups import decorated
+from personakit.cli.shared import output
+from personakit.cli.shared.groups import decorated
+from personakit.cli.shared.options import PersonaName, chosen_values
 from personakit.errors import PersonaNotFound
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
     from personakit.messages import Request, Response
-    from personakit.run import Stream
+    from personakit.pipeline import Stream
     from personakit.runner import Runner
 
 
@@ -22,7 +23,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add PERSONA, which these options make needless, and `-c` and `--conversation`."""
     return decorated(
         function,
-        click.argument("persona", type=common.PersonaName(), required=False),
+        click.argument("persona", type=PersonaName(), required=False),
         click.option("-c", "--continue", "goes_on", is_flag=True,
                      help="Go on with the last conversation; PERSONA may be left out."),
         click.option("--conversation", "conversation", metavar="ID",
@@ -70,7 +71,7 @@ def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Con
     del options["goes_on"]
     name = options.pop("conversation")
     made = resume(runner, name, persona, model=options.pop("model"))
-    chosen = common.chosen(made.persona, **options)
+    chosen = chosen_values(made.persona, **options)
     made.variables |= chosen["variables"]
     made.parameters |= chosen["parameters"]
     made.notify = note
@@ -79,7 +80,7 @@ def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Con
 
 def note(line: str) -> None:
     """Tell the user something that is no answer."""
-    click.echo(f"personakit: {common.printable(line)}", err=True)
+    click.echo(f"personakit: {output.printable(line)}", err=True)
 
 
 class Next:

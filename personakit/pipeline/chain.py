@@ -14,8 +14,8 @@ from personakit.base import Emit, Pieces, in_sync
 from personakit.errors import BackendError, Blocked, PluginError, StreamStarted, Timeout
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.run.drivers import BlockingAwait
-from personakit.run.trace import Step, Trace
+from personakit.pipeline.drivers import BlockingAwait
+from personakit.pipeline.trace import Step, Trace
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from personakit.cli import common
+from personakit.cli.shared import output
 from personakit.frozen import thaw
 from personakit.messages import Request
 from personakit.persona import Persona
@@ -33,7 +33,7 @@ def show(
         prompt: True when the user said something.
     """
     family = list(lineage(runner, persona))
-    click.echo(f"{persona.name}: {common.printable(persona.path)}")
+    click.echo(f"{persona.name}: {output.printable(persona.path)}")
     _print([(f"extends {it.name}", it.path) for it in family[1:]])
     _section("messages", _messages(runner, persona, prompt))
     _section("variables", _variables(request, given, family))
@@ -129,4 +129,4 @@ def _section(title: str, rows: Any) -> None:
 def _print(rows: list[Row]) -> None:
     width = min(max((len(left) for left, _ in rows), default=0), 36)
     for left, right in rows:
-        click.echo(common.printable(f"  {left:<{width}}  {right}").rstrip())
+        click.echo(output.printable(f"  {left:<{width}}  {right}").rstrip())

@@ -12,8 +12,10 @@ import click
 
 from personakit import tokens
 from personakit.base import State, state_of
-from personakit.cli import common, compare, explain
-from personakit.cli.render import show_request
+from personakit.cli.shared import compare, explain, output
+from personakit.cli.shared.input import stdin_text
+from personakit.cli.shared.options import chosen_values
+from personakit.cli.shared.output import show_request
 from personakit.errors import PersonaError, PersonakitError, UsageError
 from personakit.messages import Request
 from personakit.persona import Persona
@@ -46,7 +48,7 @@ class Wanted:
 
     def origins(self, persona: Persona) -> dict[str, str]:
         """Return which option gives each variable, each parameter (after a ``.``), the model."""
-        file = common.chosen(persona, (), self.file, ())["variables"] if self.file else {}
+        file = chosen_values(persona, (), self.file, ())["variables"] if self.file else {}
         found = dict.fromkeys(file, f"--variables {self.file}")
         found |= {pair.partition("=")[0]: "-v" for pair in self.pairs}
         found |= {f".{pair.partition('=')[0]}": "-p" for pair in self.settings}
@@ -70,7 +72,7 @@ class Preview:
         texts = (*self.wanted.pairs, self.views.diff or "")
         if self.views.watch and any(text.endswith("=@-") for text in texts):
             raise UsageError("--watch cannot read standard input again; name a file after the @")
-        return common.stdin_text() if self.views.diff == "-" else None
+        return stdin_text() if self.views.diff == "-" else None
 
     def run(self) -> int:
         """Show it; with `watch`, until Ctrl-C."""
@@ -81,7 +83,7 @@ class Preview:
         persona = self.runner.load(self.wanted.persona)
         self._note(persona)
         options = (self.wanted.pairs, self.wanted.file, self.wanted.settings)
-        chosen = common.chosen(persona, *options)
+        chosen = chosen_values(persona, *options)
         prompt, model = self.wanted.prompt, self.wanted.model
         request = self.runner.render(persona, prompt, model=model, **chosen)
         if self.views.diff is not None:
@@ -135,7 +137,7 @@ class Preview:
                 raise
             problems = error.problems if isinstance(error, PersonaError) else ()
             self._remember([Path(problem.path) for problem in problems if problem.path])
-            click.echo(f"Error: {common.printable(str(error))}", err=True)
+            click.echo(f"Error: {output.printable(str(error))}", err=True)
 
     def _change(self) -> Path:
         """Wait until a file has changed, and whoever writes it is done; return it."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli import common
-from personakit.cli.render import show_request
 from personakit.cli.run import tokens_line
+from personakit.cli.shared import output
+from personakit.cli.shared.output import show_request
 from personakit.log import MARKS, Found, Sum
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_rows(rows: Iterable[Row]) -> bool:
     ]
     if cells:
         head = ("id", "when", "persona", "model", "tokens", "seconds", "ended", "prompt")
-        common.table(head, cells)
+        output.table(head, cells)
     return bool(cells)
 
 
@@ -65,7 +65,7 @@ def show_row(row: Row, *, traced: bool) -> None:
     ]
     for name, value in head:
         if value:
-            click.echo(f"{name + ':':<14}{common.printable(value)}")
+            click.echo(f"{name + ':':<14}{output.printable(value)}")
     click.echo()
     show_request(row.rendered)
     if row.sent is not None:
@@ -75,12 +75,12 @@ def show_row(row: Row, *, traced: bool) -> None:
         _show_message(message)
     if row.text or not row.error:
         click.secho(f"--- answer{' (it broke off)' if row.error else ''}", dim=True)
-        common.print_answer(row.text.rstrip("\n"))
+        output.print_answer(row.text.rstrip("\n"))
     for call in row.messages[-1].tool_calls if row.messages else ():
-        click.echo(common.printable(f"calls {call.name} {call.arguments}"))
+        click.echo(output.printable(f"calls {call.name} {call.arguments}"))
     if row.error:
         click.secho(f"--- {row.error['type']}", dim=True)
-        click.echo(common.printable(row.error["message"]))
+        click.echo(output.printable(row.error["message"]))
     if row.trace:
         click.secho("--- trace", dim=True)
     for step in row.trace:
@@ -90,9 +90,9 @@ def show_row(row: Row, *, traced: bool) -> None:
 def _show_message(message: Message) -> None:
     click.secho(f"--- {message.role}", dim=True)
     if message.text:
-        common.print_answer(message.text.rstrip("\n"))
+        output.print_answer(message.text.rstrip("\n"))
     for call in message.tool_calls:
-        click.echo(common.printable(f"calls {call.name} {call.arguments}"))
+        click.echo(output.printable(f"calls {call.name} {call.arguments}"))
 
 
 def _show_step(step: Any, *, traced: bool) -> None:
@@ -108,12 +108,12 @@ def _show_step(step: Any, *, traced: bool) -> None:
     changed = [kind for kind in ("request", "response") if step.get(kind)]
     if changed and not traced:
         parts.append(f"changed the {' and the '.join(changed)}")
-    click.echo(indent + common.printable(", ".join(parts)))
+    click.echo(indent + output.printable(", ".join(parts)))
     for kind in changed if traced else ():
         click.echo(f"{indent}  {kind}:")
         for line in step[kind].splitlines()[2:]:
             color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-            click.echo(f"{indent}    {click.style(common.printable(line), fg=color)}")
+            click.echo(f"{indent}    {click.style(output.printable(line), fg=color)}")
 
 
 def plain_excerpt(found: Found) -> str:
@@ -126,7 +126,7 @@ def show_found(found: Iterable[Found]) -> None:
     for one in found:
         row = one.row
         line = f"{row.id[:SHORT]}  {_when(row.timings.started)}  {row.persona}  {row.model}"
-        click.secho(common.printable(line), fg="cyan")
+        click.secho(output.printable(line), fg="cyan")
         parts = one.excerpt.replace(MARKS[1], MARKS[0]).split(MARKS[0])
         shown = [_flat(part) for part in parts]
         if len(shown) == 1:
@@ -152,7 +152,7 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
         for one in (*groups, *total)
     ]
     head = (by, "runs", "failed", "prompt tokens", "answer tokens", "cost", "seconds each")
-    common.table(head, cells)
+    output.table(head, cells)
     return True
 
 
@@ -180,11 +180,11 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
     )
     same = before == after
     if as_json:
-        common.print_json({"run": row.id, "same": same, "before": row.text, "after": response.text})
+        output.print_json({"run": row.id, "same": same, "before": row.text, "after": response.text})
     elif same:
         click.echo("the answer is the same", err=True)
     else:
-        common.print_answer(diff(before, after, names))
+        output.print_answer(diff(before, after, names))
     return 0 if same else 1
 
 
@@ -224,4 +224,4 @@ def _brief(text: str, most: int) -> str:
 
 def _flat(text: str) -> str:
     """Return a text on one line; only what will be shown of it is looked at."""
-    return common.printable(text[:2000].replace("\n", " "))
+    return output.printable(text[:2000].replace("\n", " "))

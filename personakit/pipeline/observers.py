@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.base import Emit
 from personakit.messages import Event, Request, Response, Timings
-from personakit.run.chain import Layer
+from personakit.pipeline.chain import Layer
 
 Observer = tuple[str, Callable[[Event], Any]]
 """A plugin's name, and its observe hook."""

@@ -18,7 +18,7 @@ from personakit.messages import (
     ToolResult,
     Usage,
 )
-from personakit.run.chain import Chain
+from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
 
 MAX_ROUNDS = 10

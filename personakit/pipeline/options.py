@@ -12,7 +12,7 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
-    from personakit.run.trace import Trace
+    from personakit.pipeline.trace import Trace
     from personakit.tools import Tool
 
 Prompt = str | Request | None
@@ -95,3 +95,12 @@ def check(options: Options) -> None:
         value: Any = options.get(name)
         if value is not None and not (is_type(value, "number") and 0 < value < math.inf):
             raise UsageError(f"{name} is {value!r}; give a number of seconds greater than 0")
+
+
+def attached(request: Request, sources: Iterable[Source]) -> Request:
+    """Return a request with attachments."""
+    if not sources:
+        return request
+    from personakit.attachments import attach  # noqa: PLC0415
+
+    return attach(request, sources)

@@ -1,0 +1,95 @@
+"""Input: prompts, files and standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from personakit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from personakit.attachments import Attachment
+
+
+def read_text(file: str, option: str) -> str:
+    """Return the text of a file that an option names; ``-`` is standard input.
+
+    Raises:
+        UsageError: It cannot be read, or is not UTF-8.
+    """
+    if file == "-":
+        return stdin_text()
+    path = Path(file).expanduser()
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option}: {file} is not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise unreadable(path, option, error) from None
+
+
+def unreadable(path: Path, option: str, error: OSError) -> UsageError:
+    """Return the error for a file that an option names and that cannot be read."""
+    near = did_you_mean(path.name, _neighbours(path))
+    return UsageError(f"{option}: cannot read {path}: {error.strerror}{near}")
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def stdin_text() -> str:
+    """Return standard input as text.
+
+    Raises:
+        UsageError: It is not UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"standard input is not UTF-8 (byte {error.start}); `-a -` attaches an image, a PDF or "
+            f"sound, where the command takes it"
+        ) from None
+
+
+def prompt_text(words: tuple[str, ...]) -> str | None:
+    """Return the prompt: the words, in which ``-`` is standard input, or what is piped in.
+
+    With words, standard input is read for a ``-`` only: a loop that reads its lines from there
+    would lose them otherwise. None when there is neither.
+    """
+    if words:
+        if "-" not in words:
+            return " ".join(words)
+        return "\n\n".join(stdin_text() if word == "-" else word for word in words)
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return None
+    return stdin_text() or None
+
+
+def attached(
+    sources: tuple[str, ...], words: tuple[str, ...]
+) -> tuple[list[Attachment], str | None]:
+    """Return the attachments that options name, and the prompt; one of them may be piped in.
+
+    Raises:
+        UsageError: An attachment cannot be sent, or standard input is wanted twice.
+    """
+    if not sources:
+        return [], prompt_text(words)
+    from personakit.attachments import Attachment  # noqa: PLC0415
+
+    if (*sources, *words).count("-") > 1:
+        raise UsageError("standard input can be read once: only one `-`, in -a or in the prompt")
+    made = [
+        Attachment.from_stream(sys.stdin.buffer, "standard input")
+        if source == "-"
+        else Attachment.of(source)
+        for source in sources
+    ]
+    return made, (" ".join(words) or None) if "-" in sources else prompt_text(words)

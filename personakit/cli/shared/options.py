@@ -1,0 +1,134 @@
+"""What the commands share: the options that choose a request, and ways to print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from personakit.cli.shared.groups import decorated
+from personakit.cli.shared.input import read_text
+from personakit.config import Config
+from personakit.errors import UsageError, VariableError
+from personakit.persona import parameters, yaml
+
+if TYPE_CHECKING:
+    from personakit.library import Library
+    from personakit.log import Recorder
+    from personakit.persona import Persona
+    from personakit.runner import Runner
+
+
+class PersonaName(click.ParamType[str]):
+    """A persona's name or path, completed by the shell."""
+
+    name = "persona"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin with what is typed."""
+        names = make_library().names()
+        items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return items or [CompletionItem(incomplete, type="file")]
+
+
+def make_runner(*, log: bool | None = None) -> Runner:
+    """Return the runner that every command uses.
+
+    Args:
+        log: For a command that runs personas: whether its runs are logged, unless the config has
+            ``log: off``. The row is written while the answer is printed already.
+    """
+    from personakit.base import only_sync  # noqa: PLC0415
+    from personakit.runner import Runner, default_runner  # noqa: PLC0415
+
+    only_sync.set(True)
+    if log is None:
+        made = default_runner()
+    else:
+        config = Config.read()
+        made = Runner(config, log=_recorder(config) if log and config.log.on else False)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(made.close)
+    return made
+
+
+def _recorder(config: Config) -> Recorder:
+    from personakit.log import Recorder, RunLog  # noqa: PLC0415
+
+    return Recorder(RunLog.of(config), patience=0)
+
+
+def make_library() -> Library:
+    """Return the personas of the runner, without what running them takes to import."""
+    from personakit.config import user_cache  # noqa: PLC0415
+    from personakit.library import Library  # noqa: PLC0415
+
+    config = Config.read()
+    return Library(config.path, cache=user_cache(config.environ))
+
+
+def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add PERSONA, PROMPT and the options that choose variables, model and parameters."""
+    function = click.argument("prompt", nargs=-1)(choices(function))
+    return click.argument("persona", type=PersonaName())(function)
+
+
+def choices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose variables, model and parameters."""
+    return decorated(
+        function,
+        click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
+                     help="Set a variable; NAME=@FILE takes the text of a file. Repeatable."),
+        click.option("--variables", "file", metavar="FILE",
+                     help="Set variables from a JSON or YAML file."),
+        click.option("-m", "--model", metavar="MODEL",
+                     help="provider/model, such as openai/gpt-5-mini or local."),
+        click.option("-p", "--parameter", "settings", multiple=True, metavar="NAME=VALUE",
+                     help="Set a parameter, such as temperature=0.2. Repeatable."),
+    )  # fmt: skip
+
+
+def chosen_values(
+    persona: Persona, pairs: tuple[str, ...], file: str | None, settings: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the variables and parameters that the options give, each by its type.
+
+    Raises:
+        UsageError: An option has no ``=``, a file cannot be read, or a value is of no use.
+    """
+    variables: dict[str, Any] = _mapping(file) if file is not None else {}
+    for pair in pairs:
+        name, value = split_pair(pair, "-v")
+        declared = persona.variables.get(name)
+        text = read_text(value[1:], "-v") if value.startswith("@") else value
+        variables[name] = declared.convert(text) if declared is not None else text
+    given = {}
+    for pair in settings:
+        name, value = split_pair(pair, "-p")
+        given[name] = parameters.convert(name, value)
+    return {"variables": variables, "parameters": given}
+
+
+def split_pair(pair: str, option: str) -> tuple[str, str]:
+    """Return the two sides of a ``NAME=VALUE``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    name, equals, value = pair.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} takes NAME=VALUE, found {pair!r}")
+    return name, value
+
+
+def _mapping(file: str) -> dict[str, Any]:
+    """Return the mapping in a JSON or YAML file."""
+    found = yaml.parse(read_text(file, "--variables"), file).data
+    if not isinstance(found, dict):
+        raise VariableError(f"{file}: expected a mapping of variables to values")
+    return found
