@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import Router
 from personakit.config import Config, user_cache
-from personakit.errors import PersonaNotFound, TemplateError
+from personakit.errors import ConfigError, PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
-from personakit.messages import Response
+from personakit.messages import Request, Response
 from personakit.persona import Declared, Persona, Reference
-from personakit.pipeline import Options, check
 from personakit.plugins import Bound, Made, Plugins
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 Reader = Callable[[Response], Response]
 
 
-class Known:
+class CatalogEntry:
     """What is made of a persona once.
 
     Attributes:
@@ -43,7 +42,7 @@ class Known:
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
         self.parameters = FrozenDict(
-            freeze({**config.parameters, **response_format(persona, None), **persona.parameters})
+            freeze({**config.parameters, **response_format(wanted(persona)), **persona.parameters})
         )
         self.bound: Bound | None = None
         self.compiled: Compiled | None = None
@@ -74,7 +73,9 @@ class Catalog:
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: Templates | None = None
-        self._known: weakref.WeakKeyDictionary[Persona, Known] = weakref.WeakKeyDictionary()
+        self._entries: weakref.WeakKeyDictionary[Persona, CatalogEntry] = (
+            weakref.WeakKeyDictionary()
+        )
         self._lock = threading.RLock()
 
     def load(self, persona: Reference) -> Persona:
@@ -110,36 +111,41 @@ class Catalog:
         """Return ``sha256:…`` over everything of a persona that can change a request."""
         return self.compiled(self.load(persona)).hash
 
-    def compiled(self, persona: Persona, known: Known | None = None) -> Compiled:
+    def compiled(self, persona: Persona) -> Compiled:
         """Return a persona's compiled templates.
-
-        Args:
-            persona: The persona.
-            known: What `known` returns for it, where that is at hand.
 
         Raises:
             TemplateError: With every problem of every text.
         """
-        known = known or self.known(persona)
-        made = known.compiled
+        entry = self.entry(persona)
+        made = entry.compiled
         if made is None or (made.files and not made.is_fresh()):
             from personakit.templates import Compiled  # noqa: PLC0415
 
             made = Compiled(self.templates(), persona)
             if made.problems:
                 raise TemplateError(made.problems)
-            known.compiled = made
+            entry.compiled = made
         return made
 
-    def known(self, persona: Persona) -> Known:
+    def entry(self, persona: Persona) -> CatalogEntry:
         """Return what is made of a persona once."""
-        found = self._known.get(persona)
+        found = self._entries.get(persona)
         if found is None:
             with self._lock:
-                found = self._known.get(persona)
+                found = self._entries.get(persona)
                 if found is None:
-                    found = self._known[persona] = Known(persona, self.config)
+                    found = self._entries[persona] = CatalogEntry(persona, self.config)
         return found
+
+    def model(self, persona: Persona, asked: str | None = None) -> str:
+        """Return the model of a run; empty where nobody chose one.
+
+        Args:
+            persona: Who answers.
+            asked: What the caller asks for, before the persona's and the config's.
+        """
+        return asked or persona.model or self.config.model or ""
 
     def templates(self) -> Templates:
         """Return what compiles templates."""
@@ -154,58 +160,84 @@ class Catalog:
             )
         return self._templates
 
-    def bind(self, persona: Persona, known: Known | None = None) -> Bound:
-        """Return a persona's plugins, made with their options; `known` as in `compiled`."""
-        known = known or self.known(persona)
-        if known.bound is None:
+    def bind(self, persona: Persona) -> Bound:
+        """Return a persona's plugins, made with their options."""
+        entry = self.entry(persona)
+        if entry.bound is None:
             with self._lock:
-                if known.bound is None:
-                    known.bound = self.plugins.bind(persona, self._made_outer)
-        return known.bound
+                if entry.bound is None:
+                    entry.bound = self.plugins.bind(persona, self._made_outer)
+        return entry.bound
 
-    def reader(self, persona: Persona, output: Any = None) -> Reader:
-        """Return what reads the value out of an answer; that of a persona's `output:` is kept."""
+    def reader(self, persona: Persona, output: Output | None) -> Reader | None:
+        """Return what reads the value out of an answer; None for an answer that is any text.
+
+        Args:
+            persona: Who answers.
+            output: What the caller asks for; None for the persona's `output:`, if it has one.
+
+        Raises:
+            ConfigError: The schema is none.
+        """
         if output is not None:
-            return reader_of(persona, output)
-        known = self.known(persona)
-        if known.reader is None:
-            known.reader = reader_of(persona, None)
-        return known.reader
+            return output.reader()
+        if persona.output is None:
+            return None
+        entry = self.entry(persona)
+        if entry.reader is None:
+            output = wanted(persona)
+            assert output is not None
+            entry.reader = output.reader()
+        return entry.reader
+
+    def sendable(self, persona: Persona, request: Request) -> Request:
+        """Return a request that has been through all plugins, in the form that its model takes.
+
+        Raises:
+            ConfigError: A tool that the persona lists is not there.
+        """
+        if persona.tools:
+            _check_tools(persona, request)
+        form = request.parameters.get("response_format") or {}
+        if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
+            return request
+        from personakit.output import instructed  # noqa: PLC0415
+
+        return instructed(request)
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:
         return self.plugins.make(self._outer)
 
 
-def _wanted(persona: Persona, given: Any) -> Output | None:
-    """Return what a run must answer; None for any text."""
-    if given is None and persona.output is None:
+def wanted(persona: Persona, output: Any = None) -> Output | None:
+    """Return what a run must answer: what the caller gave, else the persona's; None for any text.
+
+    Raises:
+        ConfigError: What the caller gave is neither a type nor a JSON Schema.
+    """
+    if output is None and persona.output is None:
         return None
-    from personakit.output import wanted  # noqa: PLC0415
+    from personakit import output as outputs  # noqa: PLC0415
 
-    return wanted(persona, given)
-
-
-def reader_of(persona: Persona, given: Any) -> Reader:
-    """Return what reads the value out of the answer; a schema that is none is refused here."""
-    output = _wanted(persona, given)
-    return output.reader() if output is not None else lambda response: response
+    return outputs.wanted(persona, output)
 
 
-def response_format(persona: Persona, given: Any) -> Mapping[str, Any]:
+def response_format(output: Output | None) -> Mapping[str, Any]:
     """Return the parameter that asks for an output."""
-    output = _wanted(persona, given)
     return {} if output is None else {"response_format": output.response_format}
 
 
-def settled(persona: Persona, options: Options) -> Options:
-    """Return the options of a run, with an output made of its type, which takes a moment, once.
+def _check_tools(persona: Persona, request: Request) -> None:
+    """Check that every tool that a persona lists is there, now that all plugins had their turn.
 
     Raises:
-        UsageError: An option is unknown or wrong.
+        ConfigError: One is missing.
     """
-    check(options)
-    given = options.get("output")
-    if given is None:
-        return options
-    return {**options, "output": _wanted(persona, given)}
+    missing = set(persona.tools) - {tool.name for tool in request.tools}
+    if missing:
+        names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        raise ConfigError(
+            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
+            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+        )

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from personakit.backend import Router
-from personakit.base import Emit, deadline, io
-from personakit.catalog import Catalog, response_format, settled
+from personakit.base import Emit, TextTap, io
+from personakit.catalog import Catalog, response_format, wanted
 from personakit.config import Config
 from personakit.errors import ConfigError, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.persona import Persona, Reference
-from personakit.persona import parameters as rules
+from personakit.persona import Persona, Reference, parameters
 from personakit.pipeline import (
-    AS_GIVEN,
-    MAX_ROUNDS,
     Chain,
+    DryRun,
     Layer,
     Leaving,
-    Nothing,
     Options,
     Prompt,
-    Rounds,
     Run,
+    RunLayer,
+    RunOptions,
     SendsRequests,
+    Start,
     Stream,
+    ToolLoop,
+    Trace,
     Watch,
-    acomplete,
     attached,
     call_tool,
-    complete,
+    observed,
+    run_async,
+    run_sync,
+    tapped,
+    within_deadline,
 )
-from personakit.tools import tools_of
+from personakit.tools import Tool, tools_of
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
-class Runner(Catalog):
+class Runner:
     """Finds, renders and runs personas. Safe to share between threads and tasks.
 
     What it holds open is closed by `close`, for the async API by `aclose`, or at the end of its
@@ -56,6 +60,13 @@ class Runner(Catalog):
         backend: What sends the requests; None for the openai client.
         log: True to log runs in the user's run log, or a log of your own; None for what the config
             says, by default not to. With ``log: off`` in the config nothing is logged.
+
+    Attributes:
+        config: The user's set-up.
+        catalog: The personas, each loaded, compiled and bound once.
+        library: Where personas come from.
+        plugins: The plugins that are installed.
+        router: Where models are.
 
     Raises:
         ConfigError: The config is wrong, or a plugin cannot be used.
@@ -79,9 +90,12 @@ class Runner(Catalog):
                 f"a backend has `async def send(request, emit)`, found {type(backend).__name__}; "
                 f"leave it out for the openai client"
             )
-        folders = tuple(map(Path, path))
-        super().__init__(config or Config.read(), folders, tuple(plugins))
+        self.config = config or Config.read()
+        self.catalog = Catalog(self.config, tuple(map(Path, path)), tuple(plugins))
+        self.library, self.plugins = self.catalog.library, self.catalog.plugins
+        self.router = self.catalog.router
         self._backend = backend
+        self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         logs = self.config.log
         if logs.on and (logs.python if log is None else log is not False):
@@ -89,7 +103,254 @@ class Runner(Catalog):
 
             self._recorder = Recorder.of(log, self.config, self.router.keys.known)
 
-    # --- what is held open ----------------------------------------------------------------------
+    # --- the way of the data -------------------------------------------------------------------
+
+    def render(
+        self,
+        persona: Reference,
+        prompt: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        output: Any = None,
+        attachments: Iterable[Source] = (),
+    ) -> Request:
+        """Return the request as it is rendered, before any plugin; nothing is sent.
+
+        Args:
+            persona: A name, a file's path, or a persona.
+            prompt: What the user says; None for a request without a user's message.
+            variables: Values for the persona's variables.
+            model: ``provider/model``; None for the persona's or the config's.
+            parameters: Parameters of chat.completions.create() over those of the persona.
+            output: As in `Options`.
+            attachments: As in `Options`.
+
+        Raises:
+            UsageError: The persona, the prompt, the variables, the parameters, the output or an
+                attachment is wrong.
+        """
+        if prompt is not None and not isinstance(prompt, str):
+            raise UsageError(
+                f"a prompt is a text, found {type(prompt).__name__}; earlier messages go into a "
+                f"conversation (`Runner.conversation`) or a Request"
+            )
+        found = persona if isinstance(persona, Persona) else self.load(persona)
+        entry = self.catalog.entry(found)
+        values = entry.declared.values(variables or {})
+        settings = _parameters(found, entry.parameters, output, parameters)
+        if found.plugins:
+            self.plugins.check(found)
+        request = Request(
+            model=self.catalog.model(found, model),
+            messages=tuple(self.catalog.compiled(found).render(values, prompt)),
+            parameters=settings,
+            persona=found.name,
+            variables=values.frozen,
+        )
+        return attached(request, attachments)
+
+    def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
+        """Return a run, when everything that can be checked before it has been."""
+        found = persona if isinstance(persona, Persona) else self.load(persona)
+        asked = RunOptions.of(options, self.config)
+        request = self._request(found, prompt, asked)
+        return self._layers(found, request, asked, self._backend or self._connect(), self._recorder)
+
+    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
+        """Return the request of a run: rendered, with its tools and its model."""
+        if isinstance(prompt, Request):
+            form = response_format(wanted(persona, options.output)) if options.output else {}
+            request = prompt.replace(parameters={**prompt.parameters, **form}) if form else prompt
+            request = attached(request, options.attachments)
+        else:
+            request = self.render(
+                persona,
+                prompt,
+                variables=options.variables,
+                model=options.model,
+                parameters=options.parameters,
+                output=options.output,
+                attachments=options.attachments,
+            )
+        timeout = options.timeout or request.timeout or self.config.timeout
+        if timeout != request.timeout:
+            request = request.replace(timeout=timeout)
+        if persona.tools or options.tools:
+            offered = tools_of(options.tools)
+            request = request.with_tools(*self.catalog.bind(persona).tools, *offered)
+        if request.model:
+            return request
+        # Before the embedded model is announced: a plugin that is wrong ends the run here.
+        self.catalog.bind(persona)
+        return request.replace(model=self.router.default_model())
+
+    def _layers(
+        self,
+        persona: Persona,
+        request: Request,
+        options: RunOptions,
+        backend: SendsRequests,
+        recorder: Recorder | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> Start:
+        """Return a run: its layers around the backend, the innermost first."""
+        bound = self.catalog.bind(persona).without(without)
+        reader = self.catalog.reader(persona, wanted(persona, options.output))
+        # Where nothing is sent there is nothing to observe.
+        watch = Watch(() if isinstance(backend, DryRun) else bound.observers, persona.name)
+        tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
+        nested = functools.partial(self._nested, backend, without)
+
+        def around(layers: tuple[Layer, ...], end: Any, takes: Any, gives: Any) -> Any:
+            return Chain(layers, end, persona, takes, gives, watch.skipped, nested, trace)
+
+        send = functools.partial(self._send, persona, backend, watch)
+        chat = around(bound.chat, send, Request, Response)
+        tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult)
+        run: RunLayer = ToolLoop(chat, tool, watch, tap, options.max_rounds, reader).run
+        run = within_deadline(run, options.deadline)
+        run = observed(run, watch)
+        if recorder is not None and trace is not None:
+            hash_of = self.catalog.hash
+            run = recorder.around(run, persona, trace, tap, options.conversation, hash_of)
+        return tapped(run, request, tap)
+
+    async def _send(
+        self,
+        persona: Persona,
+        backend: SendsRequests,
+        watch: Watch,
+        request: Request,
+        emit: Emit | None,
+    ) -> Response:
+        """Send a request that has been through all plugins."""
+        request = self.catalog.sendable(persona, request)
+        if not watch.wanted:
+            return await backend.send(request, emit)
+        await watch("sent", request=request)
+        response = await backend.send(request, emit)
+        await watch("answered", request=request, response=response)
+        return response
+
+    async def _nested(
+        self,
+        backend: SendsRequests,
+        without: frozenset[str],
+        layer: Layer,
+        request: Request,
+        persona: Reference,
+        prompt: Prompt,
+        options: Options,
+    ) -> Response:
+        """Run another persona for a layer, without the layer's own plugin."""
+        if isinstance(backend, DryRun):
+            raise Leaving(request)
+        other = self.load(persona)
+        if not options.get("model") and not other.model:
+            options = {**options, "model": request.model}
+        asked = RunOptions.of(options, self.config)
+        ready = self._request(other, prompt, asked)
+        without |= {layer.plugin}
+        return await self._layers(other, ready, asked, backend, without=without)(None)
+
+    # --- the four drivers, and the one that sends nothing ---------------------------------------
+
+    def run(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Response:
+        """Run a persona and return the whole answer. Arguments and errors as in `render`.
+
+        Raises:
+            RunError: The run was started and failed.
+        """
+        return run_sync(self._start(persona, prompt, options))
+
+    async def arun(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Response:
+        """As `run`, awaited."""
+        return await run_async(self._start(persona, prompt, options))
+
+    def stream(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Stream[Response]:
+        """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
+        return Stream(Run(self._start(persona, prompt, options)), is_async=False)
+
+    def astream(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Stream[Response]:
+        """As `stream`, for `async for`."""
+        return Stream(Run(self._start(persona, prompt, options)), is_async=True)
+
+    def prepare(
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+    ) -> Request:
+        """Return the request as it would leave, after the plugins; nothing is sent.
+
+        When a plugin answers by itself, the request that would have been sent is unknown, and the
+        rendered one is returned. Arguments as in `render`.
+        """
+        found = self.load(persona)
+        asked = RunOptions.of(options, self.config)
+        request = self._request(found, prompt, asked)
+        try:
+            run_sync(self._layers(found, request, asked, DryRun()))
+        except Leaving as leaving:
+            return leaving.request
+        return request
+
+    def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
+        """Run one tool call through the `tool` hooks of a persona's plugins.
+
+        A call that goes wrong is a result with `is_error`, which the model would get to read.
+
+        Raises:
+            Blocked: A plugin or the tool refuses.
+            PluginError: A plugin failed.
+        """
+        found = self.load(persona)
+        bound = self.catalog.bind(found)
+        watch = Watch(bound.observers, found.name)
+        contributed = self.plugins.find("tool", call.name)
+        tools: dict[str, Tool] = {call.name: contributed.tool()} if contributed else {}
+
+        async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
+            return await call_tool(call, tools)
+
+        async def nested(*_: Any) -> Response:
+            raise ConfigError("another persona can be run for a tool call only within a run")
+
+        async def run(emit: None) -> ToolResult:
+            chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, nested)
+            result = await chain.call(call)
+            await watch("tool", call=call, result=result)
+            return result
+
+        return run_sync(run)
+
+    # --- what a runner finds, and holds open -----------------------------------------------------
+
+    def load(self, persona: Reference) -> Persona:
+        """Return a persona by name or path; see `Catalog.load`."""
+        return self.catalog.load(persona)
+
+    def hash(self, persona: Reference) -> str:
+        """Return ``sha256:…`` over everything of a persona that can change a request."""
+        return self.catalog.hash(persona)
+
+    def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
+        """Return a conversation with a persona, which keeps what is said; see `Conversation`.
+
+        Args:
+            persona: A name, a file's path, or a persona.
+            setup: As in `render`, and `id`, `messages` and `notify`; see `conversation.Setup`.
+        """
+        from personakit.conversation import Conversation  # noqa: PLC0415
+
+        return Conversation(self, self._start, persona, **setup)
 
     def _connect(self) -> SendsRequests:
         """Return the backend, made when there is none."""
@@ -129,269 +390,6 @@ class Runner(Catalog):
         if clients is not None:
             await clients.aclose()
 
-    # --- the way of the data -------------------------------------------------------------------
-
-    def render(
-        self,
-        persona: Reference,
-        prompt: str | None = None,
-        *,
-        variables: Mapping[str, Any] | None = None,
-        model: str | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        output: Any = None,
-        attachments: Iterable[Source] = (),
-    ) -> Request:
-        """Return the request as it is rendered, before any plugin; nothing is sent.
-
-        Args:
-            persona: A name, a file's path, or a persona.
-            prompt: What the user says; None for a request without a user's message.
-            variables: Values for the persona's variables.
-            model: ``provider/model``; None for the persona's, the config's or the embedded one.
-            parameters: Parameters of chat.completions.create() over those of the persona.
-            output: As in `Options`.
-            attachments: As in `Options`.
-
-        Raises:
-            UsageError: The persona, the prompt, the variables, the parameters, the output or an
-                attachment is wrong.
-        """
-        if prompt is not None and not isinstance(prompt, str):
-            raise UsageError(
-                f"a prompt is a text, found {type(prompt).__name__}; earlier messages go into a "
-                f"conversation (`Runner.conversation`) or a Request"
-            )
-        found = persona if isinstance(persona, Persona) else self.load(persona)
-        known = self.known(found)
-        values = known.declared.values(variables or {})
-        given = known.parameters
-        if output is not None:
-            asked = {**response_format(found, output), **found.parameters}
-            given = FrozenDict({**given, **freeze(asked)})
-        if parameters:
-            rules.check(parameters)
-            given = FrozenDict({**given, **freeze(parameters)})
-        if found.plugins:
-            self.plugins.check(found)
-        compiled = known.compiled
-        if compiled is None or compiled.files:
-            compiled = self.compiled(found, known)
-        request = Request(
-            model=model or found.model or self.config.model or "",
-            messages=tuple(compiled.render(values, prompt)),
-            parameters=given,
-            persona=found.name,
-            variables=values.frozen,
-        )
-        return attached(request, attachments)
-
-    def _run(
-        self,
-        found: Persona,
-        request: Request,
-        backend: SendsRequests,
-        options: Options,
-        without: frozenset[str] = frozenset(),
-    ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
-        """Return the coroutine function of a run: the plugins around the backend."""
-        known = self.known(found)
-        bound = known.bound or self.bind(found, known)
-        if without:
-            bound = bound.without(without)
-        # Where nothing is sent there is nothing to observe.
-        watch = Watch(() if isinstance(backend, Nothing) else bound.observers, found.name)
-        asked = options.get("output")
-        read = None if asked is None and found.output is None else self.reader(found, asked)
-
-        end = functools.partial(self._end, found, backend, watch)
-
-        async def aside(
-            layer: Layer, given: Request, who: Reference, prompt: Prompt, how: Options
-        ) -> Response:
-            if isinstance(backend, Nothing):
-                raise Leaving(given)
-            other = self.load(who)
-            if not how.get("model") and not other.model:
-                how = {**how, "model": given.model}
-            how = settled(other, how)
-            ready = self._ready(other, prompt, how)
-            return await self._run(other, ready, backend, how, without | {layer.plugin})(None)
-
-        async def run(emit: Emit | None) -> Response:
-            trace = options.get("trace")
-            around = Chain(bound.chat, end, found, Request, Response, watch.skipped, aside, trace)
-
-            def around_tool(call: Any) -> Chain[ToolCall, ToolResult]:
-                return Chain(
-                    bound.tool, call, found, ToolCall, ToolResult, watch.skipped, aside, trace
-                )
-
-            limit = options.get("max_rounds") or MAX_ROUNDS
-            rounds = Rounds(around, around_tool, watch, watch.timings, limit, read)
-            text_out = None if emit is None else watch.timed(emit)
-            token = deadline.begin(options.get("deadline") or self.config.deadline)
-            try:
-                if not watch.wanted:
-                    return await rounds.run(request, text_out)
-                return await watch.around(request, lambda: rounds.run(request, text_out))
-            finally:
-                token.var.reset(token)
-
-        return run
-
-    async def _end(
-        self,
-        found: Persona,
-        backend: SendsRequests,
-        watch: Watch,
-        request: Request,
-        emit: Emit | None,
-    ) -> Response:
-        """Send a request that has been through all plugins."""
-        if found.tools:
-            _check_tools(found, request)
-        if "response_format" in request.parameters:
-            request = _shaped(request, self.router)
-        if not watch.wanted:
-            return await backend.send(request, emit)
-        await watch("sent", request=request)
-        response = await backend.send(request, emit)
-        await watch("answered", request=request, response=response)
-        return response
-
-    # --- the four drivers, and the one that sends nothing ---------------------------------------
-
-    def run(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Response:
-        """Run a persona and return the whole answer. Arguments and errors as in `render`.
-
-        Raises:
-            RunError: The run was started and failed.
-        """
-        return complete(self._start(persona, prompt, options))
-
-    async def arun(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Response:
-        """As `run`, awaited."""
-        return await acomplete(self._start(persona, prompt, options))
-
-    def stream(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Stream[Response]:
-        """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
-        run: Run[Response] = Run(self._start(persona, prompt, options))
-        return Stream(run, is_async=False)
-
-    def astream(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Stream[Response]:
-        """As `stream`, for `async for`."""
-        run: Run[Response] = Run(self._start(persona, prompt, options))
-        return Stream(run, is_async=True)
-
-    def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Request:
-        """Return the request as it would leave, after the plugins; nothing is sent.
-
-        When a plugin answers by itself, the request that would have been sent is unknown, and the
-        rendered one is returned. Arguments as in `render`.
-        """
-        found = self.load(persona)
-        options = settled(found, options)
-        request = self._ready(found, prompt, options)
-        try:
-            complete(self._run(found, request, Nothing(), options))
-        except Leaving as leaving:
-            return leaving.request
-        return request
-
-    def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
-        """Return a conversation with a persona, which keeps what is said; see `Conversation`.
-
-        Args:
-            persona: A name, a file's path, or a persona.
-            setup: As in `render`, and `id`, `messages` and `notify`; see `conversation.Setup`.
-        """
-        from personakit.conversation import Conversation  # noqa: PLC0415
-
-        return Conversation(self, self._start, persona, **setup)
-
-    def _start(
-        self, persona: Reference, prompt: Prompt, options: Options
-    ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]:
-        found = persona if isinstance(persona, Persona) else self.load(persona)
-        if not options.keys() <= AS_GIVEN:
-            options = settled(found, options)
-        request = self._ready(found, prompt, options)
-        run = functools.partial(self._run, found, request, self._backend or self._connect())
-        if self._recorder is None:
-            return run(options)
-        return self._recorder.around(found, request, options, run, self.hash)
-
-    def _ready(self, persona: Persona, prompt: Prompt, options: Options) -> Request:
-        if isinstance(prompt, Request):
-            request = prompt
-            if options.get("output") is not None:
-                asked = response_format(persona, options["output"])
-                request = request.replace(parameters={**request.parameters, **asked})
-            request = attached(request, options.get("attachments", ()))
-        else:
-            request = self.render(
-                persona,
-                prompt,
-                variables=options.get("variables"),
-                model=options.get("model"),
-                parameters=options.get("parameters"),
-                output=options.get("output"),
-                attachments=options.get("attachments", ()),
-            )
-        timeout = options.get("timeout") or request.timeout or self.config.timeout
-        if timeout != request.timeout:
-            request = request.replace(timeout=timeout)
-        if persona.tools or options.get("tools"):
-            offered = tools_of(options.get("tools", ()))
-            request = request.with_tools(*self.bind(persona).tools, *offered)
-        if request.model:
-            return request
-        # Before the embedded model is announced: a plugin that is wrong ends the run here.
-        self.bind(persona)
-        return request.replace(model=self.router.default_model())
-
-    # --- tools -----------------------------------------------------------------------------------
-
-    def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
-        """Run one tool call through the `tool` hooks of a persona's plugins.
-
-        A call that goes wrong is a result with `is_error`, which the model would get to read.
-
-        Raises:
-            Blocked: A plugin or the tool refuses.
-            PluginError: A plugin failed.
-        """
-        found = self.load(persona)
-        bound = self.bind(found)
-        watch = Watch(bound.observers, found.name)
-        found_tool = self.plugins.find("tool", call.name)
-        tools = {call.name: found_tool.tool()} if found_tool else {}
-
-        async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
-            return await call_tool(call, tools)
-
-        async def aside(*_: Any) -> Response:
-            raise ConfigError("another persona can be run for a tool call only within a run")
-
-        async def run(emit: None) -> ToolResult:
-            chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, aside)
-            result = await chain.call(call)
-            await watch("tool", call=call, result=result)
-            return result
-
-        return complete(run)
-
 
 @functools.cache
 def default_runner() -> Runner:
@@ -399,26 +397,13 @@ def default_runner() -> Runner:
     return Runner()
 
 
-def _check_tools(persona: Persona, request: Request) -> None:
-    """Check that every tool that a persona lists is there, now that all plugins had their turn.
-
-    Raises:
-        ConfigError: One is missing.
-    """
-    missing = set(persona.tools) - {tool.name for tool in request.tools}
-    if missing:
-        names = ", ".join(repr(name) for name in persona.tools if name in missing)
-        raise ConfigError(
-            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
-            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
-        )
-
-
-def _shaped(request: Request, router: Router) -> Request:
-    """Return a request as its model's provider takes it: with a schema, or with words."""
-    form = request.parameters.get("response_format") or {}
-    if form.get("type") != "json_schema" or router.takes_schema(request.model):
-        return request
-    from personakit.output import instructed  # noqa: PLC0415
-
-    return instructed(request)
+def _parameters(
+    persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
+) -> FrozenDict:
+    """Return the parameters of a request: the caller's, over those of the persona and config."""
+    if output is None and not given:
+        return base
+    asked = response_format(wanted(persona, output)) if output is not None else {}
+    if given:
+        parameters.check(given)
+    return FrozenDict({**base, **freeze({**asked, **persona.parameters, **(given or {})})})

@@ -59,7 +59,7 @@ def test_a_persona_that_ships(file: Path, runner: Runner) -> None:
     assert persona.license == "Apache-2.0"
     assert persona.model is None
     assert not persona.plugins
-    compiled = runner.compiled(persona)
+    compiled = runner.catalog.compiled(persona)
     assert persona.variables.keys() == compiled.used - {"input"}
     for name, variable in persona.variables.items():
         assert not variable.required or variable.example is not None, name

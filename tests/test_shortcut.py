@@ -62,7 +62,7 @@ def saves(template: str, values: dict[str, Any] | None = None, prompt: str | Non
     found = persona(template, variables=_declared(values))
     using = runner()[0]
     using.plugins.installed()
-    using.compiled(found)
+    using.catalog.compiled(found)
 
     def render() -> Request:
         return using.render(found, prompt, variables=values)
@@ -293,7 +293,7 @@ def test_partials_and_parents_are_part_of_the_shortcut(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content, "utf-8")
     using = Runner(Config(path=(tmp_path,)))
     found = using.load("a")
-    using.compiled(found)
+    using.catalog.compiled(found)
     values = {"tone": "firm", "l": ["1", "2", "3"]}
 
     def render() -> Request:

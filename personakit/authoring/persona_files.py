@@ -104,7 +104,7 @@ def undeclared(runner: Runner, draft: Draft, target: Path, name: str) -> list[st
     """
     persona = _parsed(runner, draft.source(), target)
     try:
-        problems: Iterable[Problem] = runner.compiled(persona).problems
+        problems: Iterable[Problem] = runner.catalog.compiled(persona).problems
     except PersonaError as error:
         problems = error.problems
     first = persona.document.marks["system",].text_line
@@ -135,7 +135,7 @@ def checked(runner: Runner, source: str, target: Path) -> Persona:
         UsageError: It would be wrong.
     """
     persona = _parsed(runner, source, target)
-    runner.compiled(persona)
+    runner.catalog.compiled(persona)
     # A required variable has no value before somebody gives one.
     with contextlib.suppress(VariableError):
         runner.render(persona, "Hello")

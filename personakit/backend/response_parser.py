@@ -10,7 +10,7 @@ from typing import Any
 
 from personakit.backend.api_errors import reported
 from personakit.backend.sse import MAX_BYTES
-from personakit.base import Pieces
+from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Message, Request, Response, ToolCall, Usage
@@ -26,8 +26,8 @@ class _Call:
     """A tool call that grows."""
 
     id: str = ""
-    name: Pieces = field(default_factory=Pieces)
-    arguments: Pieces = field(default_factory=Pieces)
+    name: TextBuffer = field(default_factory=TextBuffer)
+    arguments: TextBuffer = field(default_factory=TextBuffer)
 
 
 class Answer:
@@ -41,7 +41,7 @@ class Answer:
         self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
         self.calls: dict[int, _Call] = {}
-        self._pieces = Pieces()
+        self._pieces = TextBuffer()
         self._size = 0
         self._half = ""
         self._said = False

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from personakit.base.signatures import described as described
     from personakit.base.signatures import plain as plain
     from personakit.base.signatures import typed as typed
-    from personakit.base.text import Pieces as Pieces
+    from personakit.base.text import TextBuffer as TextBuffer
+    from personakit.base.text import TextTap as TextTap
     from personakit.base.types import TYPES as TYPES
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
@@ -52,7 +53,7 @@ else:
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
-            "text": "Pieces",
+            "text": "TextBuffer TextTap",
             "types": "TYPES article brief describe given infer_type is_type read_json",
             "waiting": "Emit in_sync io only_sync sleep sync_mode",
         },

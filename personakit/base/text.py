@@ -1,9 +1,14 @@
-"""A text that grows piece by piece."""
+"""Text that grows piece by piece, and text on its way out."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable
 
-class Pieces:
+from personakit.base.waiting import Emit
+
+
+class TextBuffer:
     """Takes pieces of a text; adding each to a str would copy the whole every time."""
 
     __slots__ = ("_pieces", "add")
@@ -21,3 +26,46 @@ class Pieces:
         if len(self._pieces) > 1:
             self._pieces[:] = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
+
+
+class TextTap:
+    """Notes the text of a run on its way out, and when the run began and its first text left.
+
+    Attributes:
+        started: The start, as Unix time in seconds.
+        first_text: Seconds from the start to the first text; None before there is any.
+    """
+
+    __slots__ = ("_buffer", "_clock", "first_text", "started")
+
+    def __init__(self) -> None:
+        self._buffer = TextBuffer()
+        self.first_text: float | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self.started, self._clock = time.time(), time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since the start."""
+        return time.perf_counter() - self._clock
+
+    @property
+    def text(self) -> str:
+        """What has gone out."""
+        return self._buffer.text
+
+    def through(self, emit: Emit | None) -> Emit | None:
+        """Return an `emit` that notes what it lets out; None where nothing goes out on the way."""
+        if emit is None:
+            return None
+
+        def noted(text: str) -> Awaitable[None]:
+            if self.first_text is None:
+                self.first_text = self.seconds
+            self._buffer.add(text)
+            return emit(text)
+
+        return noted

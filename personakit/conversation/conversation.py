@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
-from personakit.base import Emit
+from personakit.base import Emit, TextTap
 from personakit.conversation import transcript
-from personakit.conversation.length import Heard, closed, newest, too_long, with_remedies
+from personakit.conversation.length import closed, newest, too_long, with_remedies
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona, Reference
-from personakit.pipeline import Options, Run, Stream, acomplete, attached, check_names, complete
+from personakit.pipeline import Options, Run, Stream, attached, check_names, run_async, run_sync
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -151,11 +151,11 @@ class Conversation:
             UsageError: A turn is under way, there is nothing to say, or as in `Runner.render`.
             RunError: The turn failed. An upstream's refusal for length says what to do.
         """
-        return complete(self._turn(prompt, options))
+        return run_sync(self._turn(prompt, options))
 
     async def arun(self, prompt: Said = None, **options: Unpack[Options]) -> Response:
         """As `run`, awaited."""
-        return await acomplete(self._turn(prompt, options))
+        return await run_async(self._turn(prompt, options))
 
     def stream(self, prompt: Said = None, **options: Unpack[Options]) -> Stream[Response]:
         """As `run`, but return an iterator of the answer's text; the turn begins with its first."""
@@ -181,12 +181,12 @@ class Conversation:
                     self._unanswered = [prompt]
                 head, said = self._rendered(prompt, options)
                 self._unanswered = list(said.messages)
-                out = Heard(emit)
+                tap = TextTap()
                 try:
-                    response = await self._send(head, said, options, out)
+                    response = await self._send(head, said, options, tap, tap.through(emit))
                 except BaseException as error:
-                    if out.text and not isinstance(error, Exception):
-                        self._grow(said.messages, [Message("assistant", out.text)])
+                    if tap.text and not isinstance(error, Exception):
+                        self._grow(said.messages, [Message("assistant", tap.text)])
                     raise
                 self._grow(said.messages, response.messages)
                 return response
@@ -215,7 +215,9 @@ class Conversation:
             raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
         return request.replace(messages=head), spoken
 
-    async def _send(self, head: Request, said: Request, options: Options, out: Heard) -> Response:
+    async def _send(
+        self, head: Request, said: Request, options: Options, tap: TextTap, emit: Emit | None
+    ) -> Response:
         """Return the answer, sending less of the history when the persona or the upstream asks."""
         persona, history = self._persona, self._messages
         if head.model != self._asked:  # more may fit this one
@@ -228,9 +230,9 @@ class Conversation:
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
             try:
                 logged = {**options, "attachments": (), "conversation": self.id}
-                return await self._start(persona, request, logged)(out.emit)
+                return await self._start(persona, request, logged)(emit)
             except BackendError as error:
-                if out.text or not too_long(error):
+                if tap.text or not too_long(error):
                     raise
                 if persona.history is None or not sent:
                     raise with_remedies(error, len(sent)) from error

@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from personakit.base import Pieces
 from personakit.errors import BackendError, RateLimited
 
 if TYPE_CHECKING:
-    from personakit.base import Emit
     from personakit.messages import Message
 
 
@@ -84,22 +82,3 @@ def with_remedies(error: E, messages: int) -> E:
     )
     changed.message = f"{ways}\n  {error}"
     return changed
-
-
-class Heard:
-    """The text of an answer on its way out, noted."""
-
-    def __init__(self, emit: Emit | None) -> None:
-        self._out = Pieces()
-        self._emit = emit
-        self.emit = self._noted if emit else None
-
-    @property
-    def text(self) -> str:
-        """What has gone out."""
-        return self._out.text
-
-    async def _noted(self, text: str) -> None:
-        assert self._emit is not None
-        self._out.add(text)
-        await self._emit(text)

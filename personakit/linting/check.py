@@ -112,7 +112,7 @@ class Linter:
         self, file: Path, persona: Persona, problems: Iterable[Problem], *, abstract: bool
     ) -> Iterator[Problem]:
         """Yield what is wrong with a persona beyond what keeps it from being loaded."""
-        templates = self.runner.templates()
+        templates = self.runner.catalog.templates()
         broken = any(problem.code == "PK002" for problem in problems)
         data = persona.document.data
         broken = broken or not isinstance(data.get("variables") or {}, dict)

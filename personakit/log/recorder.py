@@ -16,10 +16,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from personakit.base import Emit, Secret, hide, in_sync
+from personakit.base import Emit, Secret, TextTap, hide, in_sync
 from personakit.config import Config
 from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
@@ -27,20 +27,21 @@ from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Request, Response, Timings, Usage
 from personakit.persona import Persona
-from personakit.pipeline import Step, Trace
+from personakit.pipeline import RunLayer, Step, Trace
 
 ABANDONED = "Abandoned"
 """The type of the error of a run that nobody waited for: a stream that was closed, a task that was
 cancelled."""
 
 
-class Noted:
+class RunRecord:
     """One run, for its row.
 
     Args:
         persona: Who runs.
         request: The request as rendered.
         trace: What its layers do.
+        tap: Notes what goes out: all there is of a run that breaks off.
         conversation: The conversation that it is part of.
         hash_of: Returns the hash of the persona.
     """
@@ -50,6 +51,7 @@ class Noted:
         persona: Persona,
         request: Request,
         trace: Trace,
+        tap: TextTap,
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> None:
@@ -58,33 +60,17 @@ class Noted:
         self._trace = trace
         self._conversation = conversation
         self._hash_of = hash_of
-        self._started = time.time()
-        self._clock = time.perf_counter()
+        self._tap = tap
         self._total = 0.0
-        self._first_text: float | None = None
-        self._pieces: list[str] = []
         self._response: Response | None = None
         self._error: BaseException | None = None
 
-    def noting(self, emit: Emit | None) -> Emit | None:
-        """Return an `emit` that keeps what goes out: all there is of a run that breaks off."""
-        if emit is None:
-            return None
-
-        def noted(text: str) -> Awaitable[None]:
-            if self._first_text is None:
-                self._first_text = time.perf_counter() - self._clock
-            self._pieces.append(text)
-            return emit(text)
-
-        return noted
-
-    def answered(self, response: Response) -> Noted:
+    def answered(self, response: Response) -> RunRecord:
         """Note how the run ended: with an answer."""
         self._response = response
         return self._ended()
 
-    def failed(self, error: BaseException) -> Noted:
+    def failed(self, error: BaseException) -> RunRecord:
         """Note how the run ended: with an error."""
         self._error = error
         # What was paid for, where a plugin broke or the model called tools without end.
@@ -92,8 +78,8 @@ class Noted:
         self._response = paid if isinstance(paid, Response) else None
         return self._ended()
 
-    def _ended(self) -> Noted:
-        self._total = time.perf_counter() - self._clock
+    def _ended(self) -> RunRecord:
+        self._total = self._tap.seconds
         return self
 
     def row(self) -> Row:
@@ -102,7 +88,7 @@ class Noted:
         models = [s for s in self._trace.steps if not s.plugin and s.hook == "chat"]
         good = self._error is None
         return Row(
-            new_id(self._started),
+            new_id(self._tap.started),
             self._request,
             persona=self._persona.name,
             version=self._persona.version,
@@ -117,7 +103,7 @@ class Noted:
             response_id=response.id,
             usage=response.usage if self._response else _usage(models),
             cost=response.cost if self._response else _cost(models),
-            timings=Timings(self._started, self._total, self._first_text),
+            timings=Timings(self._tap.started, self._total, self._tap.first_text),
             calls=len(models),
             trace=tuple(map(step_data, self._trace.steps)),
             error=None if self._error is None else _described(self._error),
@@ -125,7 +111,7 @@ class Noted:
 
     def _text(self) -> str:
         """Return what had arrived of an answer that broke off."""
-        return getattr(self._error, "partial", "") or "".join(self._pieces)
+        return getattr(self._error, "partial", "") or self._tap.text
 
     def _sent(self, models: list[Step], response: Response | None) -> Request | None:
         """Return the request that went out last, where it is not the rendered one."""
@@ -175,7 +161,6 @@ _AGAIN = 0.1
 _MOST = 1000
 
 Done = concurrent.futures.Future[None]
-RunIt = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 
 _log = logging.getLogger("personakit")
 
@@ -211,7 +196,7 @@ class Recorder:
         """Start without a thread, as a process does that was forked."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Noted, Done]] = deque()
+        self._waiting: deque[tuple[RunRecord, Done]] = deque()
         self._working = False
         self._stuck = False
         self._threads.clear()
@@ -237,36 +222,36 @@ class Recorder:
 
     def around(
         self,
+        run: RunLayer,
         persona: Persona,
-        request: Request,
-        options: Mapping[str, Any],
-        start: Callable[[Any], RunIt],
+        trace: Trace,
+        tap: TextTap,
+        conversation: str | None,
         hash_of: Callable[[Persona], str],
-    ) -> RunIt:
+    ) -> RunLayer:
         """Return a run that is logged.
 
         Args:
+            run: The run.
             persona: Who runs.
-            request: The request as rendered.
-            options: The options of the run.
-            start: Returns the run, given its options with a trace in them.
+            trace: What its layers do.
+            tap: Notes what goes out.
+            conversation: The conversation that it is part of.
             hash_of: Returns the hash of a persona.
         """
-        trace = options.get("trace") or Trace()
-        run = start({**options, "trace": trace})
 
-        async def logged(emit: Emit | None) -> Response:
-            noted = Noted(persona, request, trace, options.get("conversation"), hash_of)
+        async def logged(request: Request, emit: Emit | None) -> Response:
+            record = RunRecord(persona, request, trace, tap, conversation, hash_of)
             try:
-                response = await run(noted.noting(emit))
+                response = await run(request, emit)
             except GeneratorExit as error:
                 # The run is closed, and nothing can be awaited any more.
-                self._begin(noted.failed(error))
+                self._begin(record.failed(error))
                 raise
             except BaseException as error:
-                await self._put(noted.failed(error))
+                await self._put(record.failed(error))
                 raise
-            await self._put(noted.answered(response))
+            await self._put(record.answered(response))
             return response
 
         return logged
@@ -280,8 +265,8 @@ class Recorder:
         self.flush()
         self.log.close()
 
-    async def _put(self, noted: Noted) -> None:
-        done = self._begin(noted)
+    async def _put(self, record: RunRecord) -> None:
+        done = self._begin(record)
         if not self.patience or self._stuck:
             return
         try:
@@ -293,7 +278,7 @@ class Recorder:
             # The rows that come after it would wait as long.
             self._stuck = True
 
-    def _begin(self, noted: Noted) -> Done:
+    def _begin(self, record: RunRecord) -> Done:
         """Begin to write a row; return what ends when it is written, or could not be."""
         done: Done = concurrent.futures.Future()
         # From here on it cannot be cancelled.
@@ -303,7 +288,7 @@ class Recorder:
         with self._lock:
             full = self._wait != WAIT and len(self._waiting) >= _MOST
             if not full:
-                self._waiting.append((noted, done))
+                self._waiting.append((record, done))
             start, self._working = not self._working, True
         if full:
             self._warn(f"{self.log.path} has been locked for too long")
@@ -329,12 +314,12 @@ class Recorder:
                 if not self._waiting:
                     self._working = False
                     return
-                noted, done = self._waiting.popleft()
-            self._write(noted, done)
+                record, done = self._waiting.popleft()
+            self._write(record, done)
 
-    def _write(self, noted: Noted, done: Done) -> None:
+    def _write(self, record: RunRecord, done: Done) -> None:
         try:
-            values = noted.row().values()
+            values = record.row().values()
             secrets = self.secrets() if self.secrets is not None else ()
             self.log.add(hide(values, secrets), self._wait)
             self._wait, self._stuck = WAIT, False

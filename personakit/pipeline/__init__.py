@@ -11,20 +11,23 @@ if TYPE_CHECKING:
     from personakit.pipeline.chain import Layer as Layer
     from personakit.pipeline.drivers import Run as Run
     from personakit.pipeline.drivers import Stream as Stream
-    from personakit.pipeline.drivers import acomplete as acomplete
-    from personakit.pipeline.drivers import complete as complete
+    from personakit.pipeline.drivers import run_async as run_async
+    from personakit.pipeline.drivers import run_sync as run_sync
+    from personakit.pipeline.dry_run import DryRun as DryRun
     from personakit.pipeline.dry_run import Leaving as Leaving
-    from personakit.pipeline.dry_run import Nothing as Nothing
+    from personakit.pipeline.layers import RunLayer as RunLayer
+    from personakit.pipeline.layers import Start as Start
+    from personakit.pipeline.layers import observed as observed
+    from personakit.pipeline.layers import tapped as tapped
+    from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.observers import Watch as Watch
-    from personakit.pipeline.options import AS_GIVEN as AS_GIVEN
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
+    from personakit.pipeline.options import RunOptions as RunOptions
     from personakit.pipeline.options import SendsRequests as SendsRequests
     from personakit.pipeline.options import attached as attached
-    from personakit.pipeline.options import check as check
     from personakit.pipeline.options import check_names as check_names
-    from personakit.pipeline.tool_loop import MAX_ROUNDS as MAX_ROUNDS
-    from personakit.pipeline.tool_loop import Rounds as Rounds
+    from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_tool as call_tool
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
@@ -33,11 +36,12 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Run Stream acomplete complete",
-            "dry_run": "Leaving Nothing",
+            "drivers": "Run Stream run_async run_sync",
+            "dry_run": "DryRun Leaving",
+            "layers": "RunLayer Start observed tapped within_deadline",
             "observers": "Watch",
-            "options": "AS_GIVEN Options Prompt SendsRequests attached check check_names",
-            "tool_loop": "MAX_ROUNDS Rounds call_tool",
+            "options": "Options Prompt RunOptions SendsRequests attached check_names",
+            "tool_loop": "ToolLoop call_tool",
             "trace": "Step Trace",
         },
     )

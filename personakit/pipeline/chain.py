@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic, TypeVar
 
-from personakit.base import Emit, Pieces, in_sync
+from personakit.base import Emit, TextBuffer, in_sync
 from personakit.errors import BackendError, Blocked, PluginError, StreamStarted, Timeout
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
@@ -56,7 +56,7 @@ class Gate:
 
     def __init__(self, emit: Emit | None) -> None:
         self._emit = emit
-        self._out = Pieces()
+        self._out = TextBuffer()
         self.busy = False
 
     @property
@@ -76,7 +76,7 @@ class Gate:
 
     @out.setter
     def out(self, text: str) -> None:
-        self._out = Pieces()
+        self._out = TextBuffer()
         self._out.add(text)
 
     async def emit(self, text: str) -> None:
@@ -128,9 +128,9 @@ class Send(Generic[In, Out]):
     def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
         """Run another persona."""
         layer = self._chain.layers[self._next - 1]
-        return self._aside(self._chain.aside(layer, self._request, persona, prompt, options))
+        return self._nested(self._chain.run_nested(layer, self._request, persona, prompt, options))
 
-    async def _aside(self, running: Awaitable[Response]) -> Response:
+    async def _nested(self, running: Awaitable[Response]) -> Response:
         try:
             return await running
         except BaseException as error:
@@ -250,7 +250,7 @@ class Chain(Generic[In, Out]):
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
         skipped: Told of a layer that failed and was passed over.
-        aside: Runs another persona for a layer; called with the layer, the request that it was
+        run_nested: Runs another persona for a layer; called with the layer, the request that it was
             given, and the arguments of its `send.run`.
         trace: Collects what the layers do; None for nobody who asks.
     """
@@ -261,7 +261,7 @@ class Chain(Generic[In, Out]):
     takes: type[In]
     gives: type[Out]
     skipped: Callable[[Layer, BaseException], Awaitable[None]]
-    aside: Callable[..., Awaitable[Response]]
+    run_nested: Callable[..., Awaitable[Response]]
     trace: Trace | None = None
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:

@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from personakit.base import Emit, Pieces, sync_mode
+from personakit.base import Emit, TextBuffer, sync_mode
 from personakit.errors import PersonakitError
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class Stream(Generic[T]):
         self._run = run
         self._items: Any = adrive(run) if is_async else drive(run)
         self._is_async = is_async
-        self._out = Pieces()
+        self._out = TextBuffer()
 
     @property
     def text(self) -> str:
@@ -249,7 +249,7 @@ class Stream(Generic[T]):
         await self.aclose()
 
 
-def complete(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
+def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine function that lets no text out to its end, without an event loop."""
     context = copy_context()
     context.run(sync_mode.set, True)
@@ -268,8 +268,8 @@ def complete(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
         context.run(coroutine.close)
 
 
-async def acomplete(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
-    """As `complete`, in the running event loop."""
+async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
+    """As `run_sync`, in the running event loop."""
     context = copy_context()
     context.run(sync_mode.set, False)
     coroutine = start(None)

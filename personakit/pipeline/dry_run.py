@@ -14,7 +14,7 @@ class Leaving(BaseException):
         self.request = request
 
 
-class Nothing:
+class DryRun:
     """A backend that sends nothing."""
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:

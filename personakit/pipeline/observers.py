@@ -1,4 +1,4 @@
-"""Watching a run: the observers, and the backend that only looks at a request."""
+"""The observers of a run: the `observe` hooks of its plugins."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from personakit.base import Emit
-from personakit.messages import Event, Request, Response, Timings
+from personakit.messages import Event
 from personakit.pipeline.chain import Layer
 
 Observer = tuple[str, Callable[[Event], Any]]
@@ -31,34 +30,6 @@ class Watch:
         self.wanted = bool(observers)
         self._persona = persona
         self._run = uuid.uuid4().hex if observers else ""
-        self._started = time.time()
-        self._clock = time.perf_counter()
-        self._first_text: float | None = None
-
-    def timed(self, emit: Emit) -> Emit:
-        """Return an `emit` that notes when the first text goes out."""
-
-        def noted(text: str) -> Awaitable[None]:
-            if self._first_text is None:
-                self._first_text = time.perf_counter() - self._clock
-            return emit(text)
-
-        return noted
-
-    def timings(self) -> Timings:
-        """Return when the run began and how long it took."""
-        return Timings(self._started, time.perf_counter() - self._clock, self._first_text)
-
-    async def around(self, request: Request, run: Callable[[], Awaitable[Response]]) -> Response:
-        """Tell the observers how a run begins and ends."""
-        await self("started", request=request)
-        try:
-            response = await run()
-        except BaseException as error:
-            await self("failed", request=request, error=error)
-            raise
-        await self("finished", request=response.request, response=response)
-        return response
 
     async def skipped(self, layer: Layer, error: BaseException) -> None:
         """Log a plugin that was passed over, and tell the observers."""

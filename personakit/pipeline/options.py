@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from personakit.base import Emit, is_type
@@ -12,8 +13,12 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.config import Config
     from personakit.pipeline.trace import Trace
     from personakit.tools import Tool
+
+MAX_ROUNDS = 10
+"""How often a run may call the model, when the caller does not say."""
 
 Prompt = str | Request | None
 """What the user says; or a whole request, made by `render` and changed, to run as it is."""
@@ -53,8 +58,38 @@ class Options(TypedDict, total=False):
     conversation: str | None
 
 
-AS_GIVEN = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline", "output"}
-"""The options that `check` has nothing to say of; most runs have no others."""
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`Options`, checked once, with the config's values where the caller gives none."""
+
+    variables: Mapping[str, Any] | None = None
+    model: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    trace: Trace | None = None
+    max_rounds: int = MAX_ROUNDS
+    timeout: float | None = None
+    deadline: float | None = None
+    output: Any = None
+    attachments: Iterable[Source] = ()
+    tools: Iterable[Tool | Callable[..., Any]] = ()
+    conversation: str | None = None
+
+    @classmethod
+    def of(cls, given: Options, config: Config) -> RunOptions:
+        """Return the options of a run.
+
+        Raises:
+            UsageError: One is unknown, or has a value that cannot be.
+        """
+        if not given.keys() <= _UNCHECKED:
+            _check(given)
+        settled: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        for name in ("timeout", "deadline"):
+            settled.setdefault(name, getattr(config, name))
+        return cls(**settled)
+
+
+_UNCHECKED = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline"}
 
 
 class SendsRequests(Protocol):
@@ -81,7 +116,7 @@ def check_names(given: Iterable[str], known: type) -> None:
             )
 
 
-def check(options: Options) -> None:
+def _check(options: Options) -> None:
     """Check the options of a run.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import Emit, in_sync
+from personakit.base import Emit, TextTap, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
 from personakit.messages import (
     Message,
@@ -21,12 +21,11 @@ from personakit.messages import (
 from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
 
-MAX_ROUNDS = 10
 _BETWEEN = "\n\n"
 
 
 @dataclass(slots=True)
-class Rounds:
+class ToolLoop:
     """The rounds of one run.
 
     Attributes:
@@ -34,15 +33,15 @@ class Rounds:
         around_tool: Returns the layers around a tool, given what calls it.
         limit: How often the model may be called.
         called: Told of each tool call and its result.
-        timings: Returns when the run began and how long it took.
+        tap: Knows when the run began and its first text left.
         read: Reads the value out of the answer, where one is asked for.
     """
 
     chat: Chain[Request, Response]
     around_tool: Callable[[Callable[..., Awaitable[ToolResult]]], Chain[ToolCall, ToolResult]]
     called: Callable[..., Awaitable[None]]
-    timings: Callable[[], Timings]
-    limit: int = MAX_ROUNDS
+    tap: TextTap
+    limit: int
     read: Callable[[Response], Response] | None = None
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
@@ -102,7 +101,7 @@ class Rounds:
         changes: dict[str, Any] = {
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
-            "timings": self.timings(),
+            "timings": Timings(self.tap.started, self.tap.seconds, self.tap.first_text),
         }
         if self._exchanged:
             changes |= {

@@ -58,7 +58,7 @@ def lineage(runner: Runner, persona: Persona, *stack: Path) -> Iterator[Persona]
 
 def _messages(runner: Runner, persona: Persona, prompt: bool) -> Iterator[Row]:
     around: Part | None = None
-    for part in runner.compiled(persona).everything():
+    for part in runner.catalog.compiled(persona).everything():
         inner = around is not None and around.parent is part
         name = "  {{ parent.system }}" if inner else part.role
         yield name, _place(Place.of(part.text))

@@ -166,7 +166,7 @@ class Preview:
         named += [self.wanted.file] if self.wanted.file else []
         self._remember([Path(name).expanduser() for name in named])
         self._remember([Path(it.path) for it in explain.lineage(self.runner, persona)])
-        for part in self.runner.compiled(persona).everything():
+        for part in self.runner.catalog.compiled(persona).everything():
             self._remember(part.unit.files if part.unit is not None else ())
 
     def _remember(self, files: Iterable[Path]) -> None:
