@@ -154,9 +154,16 @@ class Runner:
     def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
         """Return a run, when everything that can be checked before it has been."""
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        asked = RunOptions.of(options, self.config)
+        asked = self._options(found, options)
         request = self._request(found, prompt, asked)
         return self._layers(found, request, asked, self._backend or self._connect(), self._recorder)
+
+    def _options(self, persona: Persona, options: Options) -> RunOptions:
+        """Return options, checked, with an output made of its type, which takes a moment, once."""
+        asked = RunOptions.of(options, self.config)
+        if asked.output is None:
+            return asked
+        return asked.replace(output=wanted(persona, asked.output))
 
     def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
         """Return the request of a run: rendered, with its tools and its model."""
@@ -250,7 +257,7 @@ class Runner:
         other = self.load(persona)
         if not options.get("model") and not other.model:
             options = {**options, "model": request.model}
-        asked = RunOptions.of(options, self.config)
+        asked = self._options(other, options)
         ready = self._request(other, prompt, asked)
         without |= {layer.plugin}
         return await self._layers(other, ready, asked, backend, without=without)(None)
@@ -294,7 +301,7 @@ class Runner:
         rendered one is returned. Arguments as in `render`.
         """
         found = self.load(persona)
-        asked = RunOptions.of(options, self.config)
+        asked = self._options(found, options)
         request = self._request(found, prompt, asked)
         try:
             run_sync(self._layers(found, request, asked, DryRun()))

@@ -51,28 +51,13 @@ def arguments(
     """
     from pydantic import (  # noqa: PLC0415
         ConfigDict,
-        Field,
         PydanticUserError,
         ValidationError,
         create_model,
     )
 
-    fields: dict[str, Any] = {}
     try:
-        hints = _hints(function)
-        for name, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                raise ConfigError(
-                    f"{origin}: parameter {str(parameter)!r} cannot be given by name; a tool's "
-                    f"parameters have names of their own"
-                )
-            default = ... if parameter.default is parameter.empty else parameter.default
-            hint = hints.get(name, Any)
-            said = described(function, name) or _noted(hint)
-            # A description of None would take the place of one that the type brings.
-            more: dict[str, Any] = {"description": said} if said else {}
-            # As fields of a model, `_x` is refused and `schema` is in the way of the model's own.
-            fields[f"of_{name}"] = (hint, Field(default, alias=name, **more))
+        fields = _fields(function, origin)
         model = create_model("arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
@@ -94,6 +79,28 @@ def arguments(
         return {name.removeprefix("of_"): getattr(made, name) for name in fields}
 
     return schema, check
+
+
+def _fields(function: Callable[..., Any], origin: str) -> dict[str, Any]:
+    """Return the fields of a pydantic model that stands for a function's arguments."""
+    from pydantic import Field  # noqa: PLC0415
+
+    fields: dict[str, Any] = {}
+    hints = _hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(
+                f"{origin}: parameter {str(parameter)!r} cannot be given by name; a tool's "
+                f"parameters have names of their own"
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        hint = hints.get(name, Any)
+        description = described(function, name) or _noted(hint)
+        # A description of None would take the place of one that the type brings.
+        more: dict[str, Any] = {"description": description} if description else {}
+        # As fields of a model, `_x` is refused and `schema` is in the way of the model's own.
+        fields[f"of_{name}"] = (hint, Field(default, alias=name, **more))
+    return fields
 
 
 def _noted(hint: Any) -> str:

@@ -77,11 +77,10 @@ def command(
     """  # noqa: D301
     gc.disable()  # what one answer leaves behind is gone with the process, in a twentieth less time
     runner: Runner | continuing.Next = (made := make_runner(log=not no_log))
-    names = ("as_json", "only_output", "usage", "stream")
-    shown = Shown(**{name: options.pop(name) for name in names})
+    shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
     request: dict[str, Any] = {**limits.taken(options)}
-    texts = [*prompt, *attach, options["file"] or ""]
-    texts += [pair.partition("=")[2] for pair in options["pairs"]]
+    values = (pair.partition("=")[2] for pair in options["pairs"])
+    texts = [*prompt, *attach, options["file"] or "", *values]
     if continuing.asked(options):
         if persona is not None and not continuing.is_persona(made, persona):
             prompt, persona = (persona, *prompt), None
@@ -99,14 +98,23 @@ def command(
         prepared = runner.prepare(found, text, **request)
         output.print_json(request_json(prepared)) if shown.as_json else show_request(prepared)
         return 0
-    if not traced:
-        return _run(runner, found, text, request, shown)
+    return (_run_traced if traced else _run)(runner, found, text, request, shown)
+
+
+def _run_traced(
+    runner: Runner | continuing.Next,
+    found: Persona,
+    text: str | None,
+    request: dict[str, Any],
+    shown: Shown,
+) -> int:
+    """As `_run`, and show what each layer did, also when it fails."""
     from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
     from personakit.pipeline import Trace  # noqa: PLC0415
 
-    request["trace"] = trace = Trace()
+    trace = Trace()
     try:
-        return _run(runner, found, text, request, shown)
+        return _run(runner, found, text, {**request, "trace": trace}, shown)
     finally:
         show_trace(trace)
 

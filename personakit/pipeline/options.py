@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from personakit.base import Emit, is_type
 from personakit.errors import UsageError, did_you_mean
+from personakit.frozen import replaced
 from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class RunOptions:
         for name in ("timeout", "deadline"):
             settled.setdefault(name, getattr(config, name))
         return cls(**settled)
+
+    def replace(self, **changes: Any) -> RunOptions:
+        """Return a copy with some fields changed."""
+        return replaced(self, changes)
 
 
 _UNCHECKED = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline"}

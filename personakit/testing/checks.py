@@ -81,13 +81,7 @@ def check_plugin(
         for mode in MODES:
             made = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
             running, _ = runner(answers, plugins=[made], size=size)
-            ended: Response | Exception
-            try:
-                ended = in_mode(mode, running, who, request)
-            except AssertionError:
-                raise
-            except Exception as error:
-                ended = error
+            ended = _ended(mode, running, who, request)
             here = f"{mode} in pieces of {size}"
             first = first or (here, ended)
             assert _outcome(ended) == _outcome(first[1]), (
@@ -97,6 +91,18 @@ def check_plugin(
     if isinstance(first[1], Exception):
         raise first[1]
     return first[1]
+
+
+def _ended(
+    mode: str, running: Runner, who: Persona, request: str | Request | None
+) -> Response | Exception:
+    """Return how a run ends: the response, or the error that it raises."""
+    try:
+        return in_mode(mode, running, who, request)
+    except AssertionError:
+        raise
+    except Exception as error:
+        return error
 
 
 def _outcome(ended: Response | Exception) -> tuple[Any, ...]:
