@@ -3,11 +3,11 @@ default: format lint types contracts test openai2 aiohttp
 
 # What meets the openai client, with the oldest version of it that is allowed.
 openai2:
-    uv run --with 'openai==2.54.*' pytest tests/test_backend.py tests/test_clients.py tests/test_rounds.py tests/test_faults.py
+    uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/test_faults.py
 
 # The same with the extra, which sends through another HTTP library.
 aiohttp:
-    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/test_clients.py tests/test_faults.py
+    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/test_faults.py
 
 # Rewrite nothing; fail when a file is not formatted.
 format:

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.drivers import in_sync_modes, plugin, read, slow
 
 import personakit
 from personakit import (
     Config,
-    PersonakitError,
     PluginError,
     Request,
     Response,
     Runner,
     Send,
     StreamStarted,
-    hookimpl,
 )
-from personakit.base import Emit
 from personakit.testing import MODES, Upstream, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", MODES)
-in_sync_modes = pytest.mark.parametrize("mode", ["run", "stream"])
+
+
 in_async_modes = pytest.mark.parametrize("mode", ["arun", "astream"])
-
-
-def plugin(chat: Callable[..., Any], name: str = "it") -> Any:
-    return SimpleNamespace(__name__=name, chat=hookimpl(chat))
 
 
 # --- io and sleep ------------------------------------------------------------------------------
@@ -113,33 +105,6 @@ def test_the_sync_api_works_inside_a_running_loop_as_in_a_notebook() -> None:
     assert asyncio.run(cell()) == "Hello!"
 
 
-# --- asyncio's own tools in the async modes ----------------------------------------------------
-
-
-class Slow:
-    """An upstream that says "ab" and then never anything again."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-        self.left = 0
-
-    async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        try:
-            if emit is not None:
-                await emit("ab")
-            self.reached.set()
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            self.left += 1
-        raise AssertionError
-
-
-def slow(*plugins: Any) -> tuple[Runner, Slow]:
-    upstream = Slow()
-    return Runner(Config(model="test/x", path=()), plugins=plugins, backend=upstream), upstream
-
-
 async def waits_for(request: Request, send: Send) -> Response:
     return await asyncio.wait_for(send.live(request), 60)
 
@@ -189,11 +154,6 @@ def test_text_out_of_another_task_comes_before_its_error() -> None:
     assert stream.text == "abcd"
 
 
-async def read(stream: Any) -> None:
-    async for _ in stream:
-        pass
-
-
 @pytest.mark.parametrize("live", [False, True])
 def test_a_timeout_of_a_plugin_ends_the_request(live: bool) -> None:
     async def gives_up(request: Request, send: Send) -> Response:
@@ -227,7 +187,10 @@ def test_two_live_answers_at_once_are_refused() -> None:
 
 # --- contexts ----------------------------------------------------------------------------------
 
+
 seen_outside: ContextVar[str] = ContextVar("seen_outside", default="")
+
+
 set_inside: ContextVar[str] = ContextVar("set_inside", default="")
 
 
@@ -300,230 +263,3 @@ def test_a_plugin_may_run_another_persona(mode: str, inside: str) -> None:
     running, upstream = runner(plugins=[plugin(asks)])
     assert in_mode(mode, running, persona()).text == "Hello!"
     assert upstream.requests[0].system.endswith("a")
-
-
-@in_sync_modes
-def test_a_sync_plugin_may_start_a_loop_of_its_own(mode: str) -> None:
-    def which(request: Request) -> Any:
-        return personakit.io(lambda: Response("sync"), in_loop)()
-
-    async def in_loop() -> Response:
-        await asyncio.sleep(0)
-        return Response("async")
-
-    def asks(request: Request) -> Response:
-        return asyncio.run(other.arun(persona()))
-
-    other, _ = runner(plugins=[plugin(which)])
-    assert in_mode(mode, runner(plugins=[plugin(asks)])[0], persona()).text == "async"
-    assert in_mode(mode, other, persona()).text == "sync"
-
-
-# --- the end of a run before its time ----------------------------------------------------------
-
-
-class Cleans:
-    """Notes how a run ended, after an await in its `finally`."""
-
-    def __init__(self) -> None:
-        self.ended: list[str] = []
-
-    @hookimpl
-    async def chat(self, request: Request, send: Send) -> Response:
-        try:
-            return await send.live(request)
-        except BaseException as error:
-            self.ended.append(type(error).__name__)
-            raise
-        finally:
-            await personakit.sleep(0)
-            self.ended.append("clean")
-
-
-def test_cancelling_an_arun_lets_finally_blocks_await() -> None:
-    async def main() -> None:
-        cleans = Cleans()
-        running, upstream = slow(cleans)
-        task = asyncio.create_task(running.arun(persona()))
-        await upstream.reached.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert cleans.ended == ["CancelledError", "clean"]
-        assert upstream.left == 1
-
-    asyncio.run(main())
-
-
-def test_cancelling_the_reader_of_an_astream_ends_the_request() -> None:
-    async def main() -> None:
-        cleans = Cleans()
-        running, upstream = slow(cleans)
-        stream = running.astream(persona())
-        task = asyncio.create_task(read(stream))
-        await upstream.reached.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert stream.text == "ab"
-        assert cleans.ended == ["CancelledError", "clean"]
-        assert upstream.left == 1
-
-    asyncio.run(main())
-
-
-def test_a_cancelled_run_leaves_no_send_behind(recwarn: pytest.WarningsRecorder) -> None:
-    async def two(request: Request, send: Send) -> Response:
-        first, second = send(request), send(request)
-        await first
-        return await second
-
-    async def main() -> None:
-        running, upstream = slow(plugin(two))
-        task = asyncio.create_task(running.arun(persona()))
-        await upstream.reached.wait()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-    gc.collect()
-    assert not recwarn.list
-
-
-@pytest.mark.parametrize("way", ["aclose", "with", "drop"])
-def test_leaving_an_astream_early_ends_the_request(way: str) -> None:
-    async def main() -> None:
-        cleans = Cleans()
-        running, upstream = slow(cleans)
-        stream = running.astream(persona())
-        async with contextlib.AsyncExitStack() as stack:
-            if way == "with":
-                assert await stack.enter_async_context(stream) is stream
-            async for piece in stream:
-                assert piece == "ab"
-                break
-            if way == "aclose":
-                await stream.aclose()
-        del stream
-        async with asyncio.timeout(30):
-            while way == "drop" and "clean" not in cleans.ended:
-                await asyncio.sleep(0)
-        assert upstream.left == 1
-        assert cleans.ended == ["CancelledError", "clean"]
-
-    asyncio.run(main())
-
-
-def test_a_plugin_may_answer_when_the_caller_has_left() -> None:
-    async def insists(request: Request, send: Send) -> Response:
-        try:
-            return await send.live(request)
-        except asyncio.CancelledError:
-            return Response("abc")
-
-    async def main() -> None:
-        running, upstream = slow(plugin(insists))
-        async with running.astream(persona()) as stream:
-            assert await anext(stream) == "ab"
-        assert upstream.left == 1
-        assert stream.text == "ab"
-
-    asyncio.run(main())
-
-
-def test_whoever_closes_a_stream_can_be_cancelled_too() -> None:
-    async def never_ends(request: Request, send: Send) -> Response:
-        try:
-            return await send.live(request)
-        finally:
-            closing.set()
-            await asyncio.Event().wait()
-
-    async def main() -> None:
-        running, _ = slow(plugin(never_ends))
-        stream = running.astream(persona())
-        await anext(stream)
-        task = asyncio.create_task(stream.aclose())
-        await closing.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    closing = asyncio.Event()
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("way", ["close", "with", "drop"])
-def test_leaving_a_stream_early_ends_the_request(way: str) -> None:
-    cleans = Cleans()
-    running, _ = runner(plugins=[cleans], size=1)
-    stream = running.stream(persona())
-    with contextlib.ExitStack() as stack:
-        if way == "with":
-            assert stack.enter_context(stream) is stream
-        assert next(stream) == "H"
-        if way == "close":
-            stream.close()
-    assert stream.text == "H"
-    del stream
-    assert cleans.ended == ["GeneratorExit", "clean"]
-
-
-def test_a_stream_that_is_closed_stays_closed_and_has_no_response() -> None:
-    stream = runner(size=1)[0].stream(persona())
-    next(stream)
-    stream.close()
-    stream.close()
-    assert list(stream) == []
-    with pytest.raises(PersonakitError, match="has not ended"):
-        _ = stream.response
-
-
-def test_a_stream_that_nobody_reads_sends_nothing(recwarn: pytest.WarningsRecorder) -> None:
-    running, upstream = runner()
-    running.stream(persona()).close()
-    asyncio.run(running.astream(persona()).aclose())
-    running.astream(persona())
-    gc.collect()
-    assert upstream.requests == []
-    assert not recwarn.list
-
-
-def test_the_response_is_there_when_the_stream_has_ended_and_not_before() -> None:
-    stream = runner(size=3)[0].stream(persona())
-    for _ in stream:
-        with pytest.raises(PersonakitError, match="has not ended; read it to its end"):
-            _ = stream.response
-    assert stream.response.text == stream.text == "Hello!"
-
-
-def test_a_stream_is_read_the_way_it_was_made() -> None:
-    running, _ = runner()
-    stream, astream = running.stream(persona()), running.astream(persona())
-    for use in (iter, next, lambda s: s.close(), lambda s: s.__enter__()):
-        with pytest.raises(TypeError, match=r"made by astream\(\): read it with `async for`"):
-            use(astream)
-    for ause in (
-        lambda s: s.__aiter__().__anext__(),
-        anext,
-        lambda s: s.aclose(),
-        lambda s: s.__aenter__(),
-    ):
-        with pytest.raises(TypeError, match=r"made by stream\(\): read it with `for`"):
-            asyncio.run(awaited(ause, stream))
-
-
-async def awaited(call: Callable[[Any], Awaitable[Any]], value: Any) -> Any:
-    return await call(value)
-
-
-@pytest.mark.parametrize("fail_after", [0, 3])
-def test_the_upstream_is_told_of_nothing_after_an_error(fail_after: int) -> None:
-    upstream = Upstream(["abcdef"], size=1, fail_after=fail_after)
-    stream = Runner(Config(model="test/x", path=()), backend=upstream).stream(persona())
-    with pytest.raises(ConnectionError):
-        for _ in stream:
-            pass
-    assert list(stream) == []
-    assert stream.text == "abcdef"[:fail_after]

@@ -1,17 +1,13 @@
-"""Structured output: asked for as the provider takes it, and read as what was wanted."""
+"""Structured output as Python types, and how an answer is read."""
 
 from __future__ import annotations
 
-import json
-import pickle
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.output import CLERK, GOOD, ask
 from typing_extensions import TypeAliasType, TypedDict
 
 from personakit import (
@@ -21,26 +17,13 @@ from personakit import (
     Message,
     PluginError,
     Request,
-    Response,
     Runner,
-    Tool,
-    ToolCall,
     hookimpl,
 )
-from personakit.linting.check import Linter
 from personakit.output import Output
 from personakit.output.strict_schema import qualifies, strictened
 from personakit.providers import BUILT_IN
-from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona, runner
-
-BOOKING = {
-    "type": "object",
-    "properties": {"name": {"type": "string"}, "guests": {"type": "integer", "minimum": 1}},
-    "required": ["name", "guests"],
-    "additionalProperties": False,
-}
-CLERK = persona(output=BOOKING)
-GOOD = '{"name": "Ann", "guests": 2}'
+from personakit.testing import MODES, Upstream, persona, runner
 
 
 class Guest(pydantic.BaseModel):
@@ -81,205 +64,6 @@ Deep = TypeAliasType("Deep", "list[Deep] | int")
 class Row(TypedDict):
     name: str
     n: int
-
-
-def ask(answer: Any, who: Any = CLERK, mode: str = "run", **options: Any) -> Response:
-    running, _ = runner([answer])
-    return in_mode(mode, running, who, "A table", **options)
-
-
-# --- a JSON Schema --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_value_of_an_answer(mode: str) -> None:
-    response = ask(GOOD, mode=mode)
-    assert response.parsed == {"name": "Ann", "guests": 2}
-    assert response.text == GOOD
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        ("", "it is empty"),
-        ("Sure! I will.", "it is not JSON: Expecting value.*begins with 'Sure! I will.'"),
-        ('{"name": "Ann"', "it is not JSON"),
-        ('{"name": "Ann", "guests": "two"}', r"\n- \$\.guests: 'two' is not of type 'integer'\n"),
-        ('{"guests": 0}', r"- \$: 'name' is a required property\n- \$\.guests: 0 is less than"),
-        ('{"name": "Ann", "guests": NaN}', "NaN is not JSON"),
-        ('{"name": "Ann", "guests": -Infinity}', "-Infinity is not JSON"),
-        ('{"name": "Ann", "guests": 1e999}', "1e999 is too large a number"),
-        ('{"name": "Ann", "guests": ' + "9" * 5000 + "}", "Exceeds the limit"),
-        ("[" * 100_000, "nested too deep"),
-        ("null", "None is not of type 'object'"),
-        ("{}{}", "not JSON"),
-    ],
-)
-def test_an_answer_that_is_something_else(mode: str, answer: str, said: str) -> None:
-    with pytest.raises(
-        InvalidAnswer, match=f"(?s)the answer is not the output 'test':.*{said}"
-    ) as raised:
-        ask(answer, mode=mode)
-    assert raised.value.partial == answer
-    assert "the plugin `schema` asks the model again" in str(raised.value)
-    assert len(str(raised.value)) < 1000
-    assert pickle.loads(pickle.dumps(raised.value)).partial == answer
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_an_answer_that_was_cut_off_says_what_to_raise(mode: str) -> None:
-    cut = Response('{"name": "Ann", "gue', finish_reason="length")
-    with pytest.raises(InvalidAnswer, match="cut off at the limit of tokens: raise max_tokens"):
-        ask(cut, mode=mode)
-    # Its brackets say that nothing is missing, whatever the reason says.
-    assert ask(Response(GOOD, finish_reason="length"), mode=mode).parsed["guests"] == 2
-    number = persona(output={"type": "integer"})
-    with pytest.raises(InvalidAnswer, match="its end is missing"):
-        ask(Response("12", finish_reason="length"), number, mode)
-    # What is whole within it is not the answer.
-    nested = persona(output={"type": "object"})
-    with pytest.raises(InvalidAnswer):
-        ask(Response('{"a": {"b": 1}, "c', finish_reason="length"), nested, mode)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        f"```json\n{GOOD}\n```",
-        f"Here it is:\n\n```\n{GOOD}\n```\nAnything else?",
-        f"Sure: {GOOD} Enjoy!",
-        f"\n {GOOD}\r\n",
-        '{"name": "Bob", "name": "Ann", "guests": 2}',
-    ],
-)
-def test_what_stands_around_the_json_does_not_matter(answer: str) -> None:
-    response = ask(answer)
-    assert response.parsed == {"name": "Ann", "guests": 2}
-    assert response.text == answer
-
-
-@pytest.mark.parametrize("answer", [f"{GOOD} or {GOOD}", f"```\n{GOOD}\n```\n```\n{GOOD}\n```"])
-def test_of_two_values_none_is_chosen(answer: str) -> None:
-    with pytest.raises(InvalidAnswer):
-        ask(answer)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=15,
-)
-
-
-@settings(max_examples=50, deadline=None)
-@given(VALUES, st.sampled_from(["{}", "```json\n{}\n```", "Well:\n```\n{}\n```"]))
-def test_every_value_comes_back(value: Any, around: str) -> None:
-    answer = around.replace("{}", json.dumps(value), 1)
-    assert ask(answer, persona(output={"description": "anything"})).parsed == value
-
-
-def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
-    running, upstream = runner([GOOD])
-    with pytest.raises(ConfigError, match=r"no JSON Schema: \$\.type: 'text' is not valid"):
-        running.run(persona(output={"type": "text"}), "Hi")
-    assert upstream.requests == []
-
-
-def test_lint_tells_an_output_that_is_no_schema(tmp_path: Path) -> None:
-    file = tmp_path / "who.yaml"
-    file.write_text("description: x\nsystem: x\noutput: {type: objekt}\n")
-    found = Linter(Runner(Config(path=()))).check([file])
-    assert [(one.line, one.code) for one in found] == [(3, "PK012")]
-    assert "this is no JSON Schema: $.type: 'objekt' is not valid" in found[0].message
-    file.write_text("description: x\nsystem: x\noutput: {type: object}\n")
-    assert Linter(Runner(Config(path=()))).check([file]) == []
-
-
-def test_nothing_is_fetched_for_a_reference() -> None:
-    with pytest.raises(InvalidAnswer, match=r"a `\$ref` to something that is not in it"):
-        ask(GOOD, persona(output={"$ref": "https://example.com/booking.json"}))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_refusal_is_no_answer(mode: str) -> None:
-    refusal = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
-    whole = {"choices": [{"index": 0, "message": refusal, "finish_reason": "stop"}]}
-    delta = {"choices": [{"index": 0, "delta": refusal, "finish_reason": "stop"}]}
-    events = f"data: {json.dumps(delta)}\n\ndata: [DONE]\n\n".encode()
-    streamed = Reply(events, headers={"content-type": "text/event-stream"})
-    with Server([streamed if "stream" in mode else whole]) as server:
-        running = Runner(server.config())
-        with pytest.raises(InvalidAnswer, match="begins with 'I cannot help") as raised:
-            in_mode(mode, running, CLERK, "Hi")
-        running.close()
-    assert raised.value.partial == "I cannot help with that."
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_of_a_run_with_tools_the_last_text_is_the_answer(mode: str) -> None:
-    @dataclass(eq=False)
-    class Offer:
-        @hookimpl
-        def chat(self, request: Request) -> Request:
-            return request.with_tools(Tool("look", lambda: "free"))
-
-    call = Response("Let me see.", (ToolCall("1", "look"),), "tool_calls")
-    running, _ = runner([call, GOOD], plugins=[Offer()])
-    response = in_mode(mode, running, CLERK, "A table")
-    assert response.parsed == {"name": "Ann", "guests": 2}
-    assert response.text == f"Let me see.\n\n{GOOD}"
-    running, _ = runner([call, "no"], plugins=[Offer()])
-    with pytest.raises(InvalidAnswer) as raised:
-        in_mode(mode, running, CLERK, "A table")
-    assert raised.value.partial == "no"
-
-
-# --- plugins --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_value_that_a_plugin_sets_stays(mode: str) -> None:
-    class Sets:
-        @hookimpl
-        async def chat(self, request: Request, send: Any) -> Response:
-            response: Response = await send(request)
-            return response.replace(parsed={"from": "plugin"})
-
-    running, _ = runner(["not JSON"], plugins=[Sets()])
-    assert in_mode(mode, running, CLERK, "Hi").parsed == {"from": "plugin"}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_value_is_that_of_the_text_after_all_plugins(mode: str) -> None:
-    class Restores:
-        @hookimpl
-        async def chat(self, request: Request, send: Any) -> Response:
-            response: Response = await send(request)
-            return response.replace(text=response.text.replace("<NAME>", "Ann"))
-
-    class Sets:
-        @hookimpl
-        async def chat(self, request: Request, send: Any) -> Response:
-            response: Response = await send(request)
-            return response.replace(parsed=json.loads(response.text))
-
-    running, _ = runner(['{"name": "<NAME>", "guests": 2}'], plugins=[Restores(), Sets()])
-    assert in_mode(mode, running, CLERK, "Hi").parsed == {"name": "Ann", "guests": 2}
-
-
-def test_a_failed_run_is_told_to_observers_and_not_called_finished() -> None:
-    events = []
-
-    class Watches:
-        @hookimpl
-        def observe(self, event: Any) -> None:
-            events.append(event.name)
-
-    running, _ = runner(["no"], plugins=[Watches()])
-    with pytest.raises(InvalidAnswer):
-        running.run(CLERK, "Hi")
-    assert events == ["started", "sent", "answered", "failed"]
 
 
 # --- Python types ---------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def test_junit_is_well_formed_whatever_is_in_it(cli: Cli) -> None:
 
 
 def test_the_tests_of_the_personas_that_ship_pass(cli: Cli) -> None:
-    code, out, _ = cli(str(Path(__file__).parent.parent / "personas"), CI="true")
+    code, out, _ = cli(str(Path(__file__).parents[2] / "personas"), CI="true")
     assert (code, out.splitlines()[0].strip(".")) == (0, "")
 
 
@@ -251,7 +251,7 @@ def test_help(cli: Cli) -> None:
 
 
 def test_the_session_in_the_docs_is_what_it_prints(tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
     source = page.partition("```yaml\n")[2].partition("```")[0]
     shown = [block.partition("```")[0] for block in page.split("```console\n$ personakit test")[1:]]
     edits = [("", ""), ("in french", "in French"), ("in one sentence", "in one short sentence")]

@@ -1,0 +1,19 @@
+"""What the tests of persona share."""
+
+from __future__ import annotations
+
+import pytest
+
+from personakit import Persona, PersonaError
+
+S = "system: hi\n"
+
+
+def faults(source: str, path: str = "x.yaml") -> list[str]:
+    """Return everything that is wrong with a file, as `line:column: message`."""
+    with pytest.raises(PersonaError) as caught:
+        Persona.parse(source, path)
+    return [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+NO_NAME = "is no name: write `name:` with 1 to 64 of a-z, 0-9, '_' and '-'"
