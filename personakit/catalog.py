@@ -21,7 +21,7 @@ from personakit.plugins import Bound, Made, Plugins
 
 if TYPE_CHECKING:
     from personakit.output import Output
-    from personakit.templates import Compiled, Templates
+    from personakit.templates import CompiledPersona, TemplateCompiler
 
 Reader = Callable[[Response], Response]
 
@@ -45,7 +45,7 @@ class CatalogEntry:
             freeze({**config.parameters, **response_format(wanted(persona)), **persona.parameters})
         )
         self.bound: Bound | None = None
-        self.compiled: Compiled | None = None
+        self.compiled: CompiledPersona | None = None
         self.reader: Reader | None = None
 
 
@@ -72,7 +72,7 @@ class Catalog:
         self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
-        self._templates: Templates | None = None
+        self._templates: TemplateCompiler | None = None
         self._entries: weakref.WeakKeyDictionary[Persona, CatalogEntry] = (
             weakref.WeakKeyDictionary()
         )
@@ -111,7 +111,7 @@ class Catalog:
         """Return ``sha256:…`` over everything of a persona that can change a request."""
         return self.compiled(self.load(persona)).hash
 
-    def compiled(self, persona: Persona) -> Compiled:
+    def compiled(self, persona: Persona) -> CompiledPersona:
         """Return a persona's compiled templates.
 
         Raises:
@@ -120,9 +120,9 @@ class Catalog:
         entry = self.entry(persona)
         made = entry.compiled
         if made is None or (made.files and not made.is_fresh()):
-            from personakit.templates import Compiled  # noqa: PLC0415
+            from personakit.templates import CompiledPersona  # noqa: PLC0415
 
-            made = Compiled(self.templates(), persona)
+            made = CompiledPersona(self.templates(), persona)
             if made.problems:
                 raise TemplateError(made.problems)
             entry.compiled = made
@@ -147,13 +147,13 @@ class Catalog:
         """
         return asked or persona.model or self.config.model or ""
 
-    def templates(self) -> Templates:
+    def templates(self) -> TemplateCompiler:
         """Return what compiles templates."""
         if self._templates is None:
-            from personakit.templates import Templates  # noqa: PLC0415
+            from personakit.templates import TemplateCompiler  # noqa: PLC0415
 
             every = self.plugins.every
-            self._templates = Templates(
+            self._templates = TemplateCompiler(
                 functools.partial(every, "template_filter"),
                 functools.partial(every, "template_global"),
                 self.library.partial,
@@ -216,11 +216,12 @@ def wanted(persona: Persona, output: Any = None) -> Output | None:
     Raises:
         ConfigError: What the caller gave is neither a type nor a JSON Schema.
     """
-    if output is None and persona.output is None:
+    chosen = persona.output if output is None else output
+    if chosen is None:
         return None
-    from personakit import output as outputs  # noqa: PLC0415
+    from personakit.output import Output  # noqa: PLC0415
 
-    return outputs.wanted(persona, output)
+    return Output.of(chosen, persona.name)
 
 
 def response_format(output: Output | None) -> Mapping[str, Any]:

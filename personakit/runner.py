@@ -16,6 +16,7 @@ from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference, parameters
 from personakit.pipeline import (
+    Backend,
     Chain,
     DryRun,
     Layer,
@@ -25,7 +26,6 @@ from personakit.pipeline import (
     Run,
     RunLayer,
     RunOptions,
-    SendsRequests,
     Start,
     Stream,
     ToolLoop,
@@ -79,7 +79,7 @@ class Runner:
         *,
         path: Iterable[str | Path] = (),
         plugins: Iterable[Any] = (),
-        backend: SendsRequests | None = None,
+        backend: Backend | None = None,
         log: RunLog | Recorder | bool | None = None,
     ) -> None:
         for name, given in (("path", path), ("plugins", plugins)):
@@ -198,7 +198,7 @@ class Runner:
         persona: Persona,
         request: Request,
         options: RunOptions,
-        backend: SendsRequests,
+        backend: Backend,
         recorder: Recorder | None = None,
         without: frozenset[str] = frozenset(),
     ) -> Start:
@@ -227,7 +227,7 @@ class Runner:
     async def _send(
         self,
         persona: Persona,
-        backend: SendsRequests,
+        backend: Backend,
         watch: Watch,
         request: Request,
         emit: Emit | None,
@@ -243,7 +243,7 @@ class Runner:
 
     async def _nested(
         self,
-        backend: SendsRequests,
+        backend: Backend,
         without: frozenset[str],
         layer: Layer,
         request: Request,
@@ -359,14 +359,14 @@ class Runner:
 
         return Conversation(self, self._start, persona, **setup)
 
-    def _connect(self) -> SendsRequests:
+    def _connect(self) -> Backend:
         """Return the backend, made when there is none."""
-        from personakit.backend import Backend, Clients  # noqa: PLC0415
+        from personakit.backend import Clients, OpenAIBackend  # noqa: PLC0415
 
         # A second one would keep its connections to itself, and nobody would close them.
         with self._lock:
             if self._backend is None:
-                self._backend = Backend(self.router, Clients())
+                self._backend = OpenAIBackend(self.router, Clients())
             return self._backend
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
 # What each package would have to import to break the contracts about it.
 WRONG = {
     "personakit/frozen.py": ["personakit.runner"],
-    "personakit/sse.py": (
+    "personakit/codec.py": (
         "yaml jinja2 pluggy openai pydantic pydantic_core platformdirs click rich httpx2 pytest "
         "jsonschema keyring splintr genai_prices prompt_toolkit sqlite3"
     ).split(),

@@ -13,8 +13,7 @@ import pytest
 from personakit import Persona, Registry, Runner, providers
 from personakit.base import TYPES
 from personakit.cli import COMMANDS
-from personakit.config import KEYS, PROVIDER_KEYS, Config
-from personakit.config import KEYS as LOG_KEYS
+from personakit.config import KEYS, LOG_KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
 from personakit.persona import KEYS as PERSONA_KEYS
 from personakit.persona import parameters, variables

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from personakit.base import door
 
 if TYPE_CHECKING:
-    from personakit.backend.backend import Backend as Backend
+    from personakit.backend.backend import OpenAIBackend as OpenAIBackend
     from personakit.backend.clients import Clients as Clients
     from personakit.backend.endpoint import Router as Router
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "backend": "Backend",
+            "backend": "OpenAIBackend",
             "clients": "Clients",
             "endpoint": "Router",
         },

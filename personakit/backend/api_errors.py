@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from personakit.backend.retries import Call, is_exhausted, retry_after
+from personakit.backend.retries import Attempt, is_exhausted, retry_after
 from personakit.base import deadline
 from personakit.errors import (
     AuthenticationFailed,
@@ -62,7 +62,7 @@ _ADVICE: dict[type[BackendError], str] = {
 
 
 def translate(
-    error: Exception, endpoint: Endpoint, call: Call, partial: str = "", request_id: str = ""
+    error: Exception, endpoint: Endpoint, call: Attempt, partial: str = "", request_id: str = ""
 ) -> BackendError:
     """Return an error of personakit's family for whatever ended a call.
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from personakit.backend import api_errors, retries, sse
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
-from personakit.backend.response_parser import Answer
-from personakit.backend.retries import Call
-from personakit.backend.sse import MAX_STREAM, Body
+from personakit.backend.response_parser import ResponseParser
+from personakit.backend.retries import Attempt
+from personakit.backend.sse import MAX_STREAM, BodyReader
 from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.errors import (
     AuthenticationFailed,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Backend:
+class OpenAIBackend:
     """Sends requests to the providers of a runner.
 
     Attributes:
@@ -60,8 +60,8 @@ class Backend:
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         body = body_of(request, endpoint, provider, stream=emit is not None)
-        answer = Answer(request, provider)
-        call = Call(functools.partial(provider.secrets, endpoint))
+        answer = ResponseParser(request, provider)
+        call = Attempt(functools.partial(provider.secrets, endpoint))
         token = retries.current.set(call)
         try:
             await self._exchange(endpoint, body, answer, emit)
@@ -102,7 +102,7 @@ class Backend:
             ) from error
 
     async def _exchange(
-        self, endpoint: Endpoint, body: dict[str, Any], answer: Answer, emit: Emit | None
+        self, endpoint: Endpoint, body: dict[str, Any], answer: ResponseParser, emit: Emit | None
     ) -> None:
         """Send a body and take in the reply."""
         request = answer.request
@@ -157,7 +157,7 @@ def body_of(
     return body
 
 
-async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
+async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
     """Take in a reply of which the headers have come."""
     answer.headers = response.headers
     reply = _Reply(response, is_timed=emit is not None)
@@ -177,11 +177,11 @@ class _Reply:
     """
 
     def __init__(self, response: Any, *, is_timed: bool) -> None:
-        self.body = Body(_header(response, b"content-encoding"))
+        self.body = BodyReader(_header(response, b"content-encoding"))
         self.kind = _header(response, b"content-type")
         self._in_sync = in_sync()
         # A connection that is known keeps the deadline itself.
-        self._is_timed = is_timed and not self._in_sync and retries.wire_of(response) is None
+        self._is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
         self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
@@ -211,7 +211,7 @@ class _Reply:
             await self.part()
 
 
-async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
+async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
     """Feed the events of a reply to an answer, letting its text out."""
     part = await reply.part()
     if _is_whole(part.lstrip(), reply.kind):

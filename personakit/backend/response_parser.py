@@ -30,7 +30,7 @@ class _Call:
     arguments: TextBuffer = field(default_factory=TextBuffer)
 
 
-class Answer:
+class ResponseParser:
     """Puts an answer together out of a body or out of events, refusing what is none."""
 
     def __init__(self, request: Request, provider: Provider) -> None:

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from personakit.backend.sse import Body
+from personakit.backend.sse import BodyReader
 from personakit.base import Secret, deadline, hide, in_sync
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ _NO_CREDIT = frozenset(
 
 
 @dataclass(slots=True)
-class Call:
+class Attempt:
     """One call of the client: what its attempts have in common.
 
     Attributes:
@@ -77,7 +77,7 @@ class Call:
         )
 
 
-current: ContextVar[Call | None] = ContextVar("personakit_call", default=None)
+current: ContextVar[Attempt | None] = ContextVar("personakit_call", default=None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -108,7 +108,7 @@ def _error(body: bytes) -> Any:
     return None
 
 
-class Wire:
+class ConnectionGuard:
     """A connection: it keeps the deadline of whoever reads, and knows what was asked for.
 
     It takes the place of two methods of httpcore's `NetworkStream`. Read by read is the only way to
@@ -141,11 +141,11 @@ class Wire:
         return self._reads > 0
 
 
-def wire_of(response: Any) -> Wire | None:
+def guard_of(response: Any) -> ConnectionGuard | None:
     """Return the connection that a response comes from, where it can be told."""
     stream = response.extensions.get("network_stream")
     wire = getattr(getattr(stream, "read", None), "__self__", None)
-    return wire if isinstance(wire, Wire) else None
+    return wire if isinstance(wire, ConnectionGuard) else None
 
 
 def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:
@@ -216,14 +216,14 @@ def _built(request: Any, method: str, url: Any, given: Mapping[str, Any]) -> Any
 
 
 async def _attempt(
-    call: Call, request: Any, send: Callable[[], Any], failures: tuple[Any, Any]
+    call: Attempt, request: Any, send: Callable[[], Any], failures: tuple[Any, Any]
 ) -> Any:
     """Send a request once; return the reply, if it is an error as one that has been read."""
     overdue, broken = failures
     call.begin(request)
     try:
         response = await _result(send())
-        wire = wire_of(response)
+        wire = guard_of(response)
         if wire is not None and not wire.is_asked_for():
             await _result(response.close() if in_sync() else response.aclose())
             response = await _result(send())
@@ -250,7 +250,7 @@ async def _start(response: Any) -> bytes:
     seconds = _ERROR_SECONDS if left is None else min(_ERROR_SECONDS, left / 2)
     # However the body goes on, its status has been said.
     with contextlib.suppress(Exception), deadline.within(seconds):
-        body = Body(response.headers.get("content-encoding", ""), 4 * MAX_ERROR_BODY)
+        body = BodyReader(response.headers.get("content-encoding", ""), 4 * MAX_ERROR_BODY)
         source = response.iter_raw() if in_sync() else response.aiter_raw()
         while len(start) < MAX_ERROR_BODY:
             raw = next(source, None) if in_sync() else await _soon(anext(source, None))
@@ -271,7 +271,7 @@ def _watch(name: str, info: Mapping[str, Any]) -> None:
     """Take hold of each connection that is made: httpx's `trace` extension calls this."""
     made = info.get("return_value")
     if name.endswith(("connect_tcp.complete", "start_tls.complete")) and hasattr(made, "read"):
-        Wire(made)
+        ConnectionGuard(made)
 
 
 async def _awatch(name: str, info: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ MAX_STREAM = 16 * MAX_BYTES
 _GZIP_OR_ZLIB = 47
 
 
-class Body:
+class BodyReader:
     """Takes the pieces of a body.
 
     Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from personakit.base import NAME, State, entry_points, state_of
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
 from personakit.library.index import ENDING, Parents, mark_of
-from personakit.library.loader import Reading, inside, names_in, nearest
+from personakit.library.loader import Loader, inside, names_in, nearest
 from personakit.library.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Library:
         # What comes from elsewhere may extend what is here, but reads no file beside itself.
         from personakit.persona import Persona  # noqa: PLC0415
 
-        return Persona.parse(function(rest), text, parents=Reading(self.roots).parent)
+        return Persona.parse(function(rest), text, parents=Loader(self.roots).parent)
 
     def _cached(self, file: Path) -> Persona | None:
         """Return the persona of a file, read again when it or a parent has changed."""
@@ -145,7 +145,7 @@ class Library:
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
-        reading = Reading(self.roots)
+        reading = Loader(self.roots)
         made = reading.read(file)
         self._read[file] = (reading.states, made)
         return made
@@ -156,7 +156,7 @@ class Library:
         Args:
             files: The file, after those that extend it; none for one that is not there yet.
         """
-        reading = Reading(self.roots)
+        reading = Loader(self.roots)
         reading.stack += files
         return reading.parent
 
@@ -231,7 +231,7 @@ class Library:
 
     def _entry(self, file: Path) -> Entry | None:
         """Return what a list shows of a file; None when it has gone."""
-        reading = Reading(self.roots)
+        reading = Loader(self.roots)
         try:
             found = _named(reading.read(file), file.stem)
         except PersonaError as error:

@@ -32,7 +32,7 @@ def inside(root: Path, relative: str) -> Path | None:
     return file
 
 
-class Reading:
+class Loader:
     """Reads a file and those that it extends.
 
     Attributes:

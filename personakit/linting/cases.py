@@ -7,7 +7,7 @@ from typing import Any
 
 from personakit.errors import Problem, UsageError, did_you_mean
 from personakit.frozen import thaw
-from personakit.persona import Persona, Test
+from personakit.persona import Persona, PersonaTest
 
 
 def check(
@@ -43,16 +43,16 @@ def check(
         yield from _judge(test, load)
 
 
-def _name(test: Test) -> str:
+def _name(test: PersonaTest) -> str:
     return f"test {test.name!r}" if "name" in _entry(test) else f"{test.name}"
 
 
-def _entry(test: Test) -> dict[str, Any]:
+def _entry(test: PersonaTest) -> dict[str, Any]:
     found = test.document.data["tests"][test.at[1]]
     return found if isinstance(found, dict) else {}
 
 
-def _variables(persona: Persona, test: Test, doubtful: Set[str]) -> Iterator[Problem]:
+def _variables(persona: Persona, test: PersonaTest, doubtful: Set[str]) -> Iterator[Problem]:
     at = (*test.at, "variables")
     for name, value in test.variables.items():
         variable = persona.variables.get(name)
@@ -77,7 +77,7 @@ def _listed(persona: Persona) -> str:
     return f" (the persona has: {names})" if names else " (the persona declares none)"
 
 
-def _judge(test: Test, load: Callable[[str], Persona]) -> Iterator[Problem]:
+def _judge(test: PersonaTest, load: Callable[[str], Persona]) -> Iterator[Problem]:
     judge = test.expect.get("judge")
     name = judge.get("persona") if isinstance(judge, Mapping) else None
     if not isinstance(name, str) or not name:

@@ -10,11 +10,16 @@ from jinja2 import nodes
 from personakit.base import article, is_type
 from personakit.errors import Problem, did_you_mean
 from personakit.persona import Persona, Text, Variable
-from personakit.templates import Compiled, Place, Templates
+from personakit.templates import CompiledPersona, Place, TemplateCompiler
 
 
 def check(
-    templates: Templates, persona: Persona, *, broken: bool, doubtful: Set[str], abstract: bool
+    templates: TemplateCompiler,
+    persona: Persona,
+    *,
+    broken: bool,
+    doubtful: Set[str],
+    abstract: bool,
 ) -> Iterator[Problem]:
     """Yield what is wrong with the texts of a persona and the variables in them.
 
@@ -25,7 +30,7 @@ def check(
         doubtful: Variables whose declaration is wrong: nothing more is said about those.
         abstract: True for a file that is only extended: its children may declare what it uses.
     """
-    compiled = Compiled(templates, persona)
+    compiled = CompiledPersona(templates, persona)
     for problem in compiled.problems:
         if problem.code != "PK023" or not (broken or abstract):
             yield problem
@@ -42,7 +47,7 @@ def check(
             yield from found.maybe_null()
 
 
-def needs_prompt(templates: Templates, persona: Persona) -> bool:
+def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
     """Tell whether a persona's `prompt:` cannot be rendered without what the user types."""
     text = persona.prompt
     tree = templates.parse(text.source) if text is not None and not text.literal else None

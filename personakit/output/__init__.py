@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from personakit.output.json_schema import validator as validator
     from personakit.output.output import Output as Output
     from personakit.output.output import instructed as instructed
-    from personakit.output.output import wanted as wanted
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
             "json_schema": "schema_faults validator",
-            "output": "Output instructed wanted",
+            "output": "Output instructed",
         },
     )

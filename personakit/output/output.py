@@ -16,7 +16,6 @@ from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
 from personakit.output.json_schema import validator
 from personakit.output.strict_schema import qualifies, rooted, strictened
-from personakit.persona import Persona
 
 WRAPPED = "value"
 """The key that holds a value other than an object: APIs take schemas of objects alone."""
@@ -148,12 +147,6 @@ class Output:
             f"the answer is not the output {self.name!r}:{apart}{fault}{apart}({advice})",
             partial=text,
         )
-
-
-def wanted(persona: Persona, given: Any = None) -> Output | None:
-    """Return what a run must answer: what the caller gave, else the persona's `output:`."""
-    chosen = persona.output if given is None else given
-    return None if chosen is None else Output.of(chosen, persona.name)
 
 
 def instructed(request: Request) -> Request:

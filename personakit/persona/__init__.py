@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from personakit.persona.persona import examine as examine
     from personakit.persona.plugins import PluginUse as PluginUse
     from personakit.persona.plugins import read_plugins as read_plugins
-    from personakit.persona.tests import Test as Test
+    from personakit.persona.tests import PersonaTest as PersonaTest
     from personakit.persona.validation import Checker as Checker
     from personakit.persona.variables import Declared as Declared
     from personakit.persona.variables import Values as Values
@@ -34,7 +34,7 @@ else:
         {
             "persona": "KEYS MODEL Persona REFERENCE ROLES Reference Text examine",
             "plugins": "PluginUse read_plugins",
-            "tests": "Test",
+            "tests": "PersonaTest",
             "validation": "Checker",
             "variables": "Declared Values Variable matcher",
             "yaml": "MAX_BYTES",

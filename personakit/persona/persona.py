@@ -15,7 +15,7 @@ from personakit.messages import Role
 from personakit.persona import parameters, tests, variables, yaml
 from personakit.persona.history import History, read_history
 from personakit.persona.plugins import PluginUse, read_plugins
-from personakit.persona.tests import Test
+from personakit.persona.tests import PersonaTest
 from personakit.persona.validation import Checker
 from personakit.persona.variables import Variable
 from personakit.persona.yaml import Document
@@ -83,7 +83,7 @@ class Persona:
     output: Mapping[str, Any] | None = None
     history: History | None = None
     plugins: tuple[PluginUse, ...] = ()
-    tests: tuple[Test, ...] = ()
+    tests: tuple[PersonaTest, ...] = ()
 
     @property
     def path(self) -> str:

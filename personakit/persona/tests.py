@@ -21,7 +21,7 @@ JUDGE = ("rubric", "persona", "model")
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class PersonaTest:
     """One entry of a persona's `tests:`.
 
     Attributes:
@@ -48,9 +48,9 @@ class Test:
     document: Document = field(repr=False, compare=False)
 
 
-def read_tests(checker: Checker, value: Any) -> tuple[Test, ...]:
+def read_tests(checker: Checker, value: Any) -> tuple[PersonaTest, ...]:
     """Read a persona's `tests:`, noting what is wrong."""
-    found: dict[str, Test] = {}
+    found: dict[str, PersonaTest] = {}
     for index, item in enumerate(checker.list(value, "tests")):
         test = _read(checker, item, index)
         if test.name in found:
@@ -59,7 +59,7 @@ def read_tests(checker: Checker, value: Any) -> tuple[Test, ...]:
     return tuple(found.values())
 
 
-def _read(checker: Checker, item: Any, index: int) -> Test:
+def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
     at = ("tests", index)
     data = checker.mapping(item, *at)
     checker.unknown(data, KEYS, *at)
@@ -70,7 +70,7 @@ def _read(checker: Checker, item: Any, index: int) -> Test:
         for key in ("name", "prompt", "model")
         if data.get(key) is not None
     }
-    return Test(
+    return PersonaTest(
         name=texts.get("name", f"test {index + 1}"),
         variables=freeze(checker.mapping(given(data, "variables", {}), *at, "variables")),
         prompt=texts.get("prompt"),

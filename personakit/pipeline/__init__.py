@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import tapped as tapped
     from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.observers import Watch as Watch
+    from personakit.pipeline.options import Backend as Backend
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
     from personakit.pipeline.options import RunOptions as RunOptions
-    from personakit.pipeline.options import SendsRequests as SendsRequests
     from personakit.pipeline.options import attached as attached
     from personakit.pipeline.options import check_names as check_names
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
@@ -40,7 +40,7 @@ else:
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start observed tapped within_deadline",
             "observers": "Watch",
-            "options": "Options Prompt RunOptions SendsRequests attached check_names",
+            "options": "Backend Options Prompt RunOptions attached check_names",
             "tool_loop": "ToolLoop call_tool",
             "trace": "Step Trace",
         },

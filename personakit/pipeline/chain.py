@@ -45,7 +45,7 @@ class Layer:
         return self.origin or f"plugin {self.plugin!r}"
 
 
-class Gate:
+class StreamGate:
     """Where the text of one layer goes out; it knows what has gone.
 
     Where the caller wants the whole answer nothing goes out, but what would have is held against
@@ -95,7 +95,7 @@ class Send(Generic[In, Out]):
         "emitted", "errors", "last", "opened", "pending", "step",
     )  # fmt: skip
 
-    def __init__(self, chain: Chain[In, Out], index: int, gate: Gate, request: In) -> None:
+    def __init__(self, chain: Chain[In, Out], index: int, gate: StreamGate, request: In) -> None:
         self._chain: Chain[In, Out] = chain
         self._next = index + 1
         self._gate = gate
@@ -270,7 +270,7 @@ class Chain(Generic[In, Out]):
             if emit is None and self.trace is None:
                 return await self.end(request, None)
             return await self._ended(request, emit)
-        layer, gate = self.layers[index], Gate(emit)
+        layer, gate = self.layers[index], StreamGate(emit)
         send = Send(self, index, gate, request)
         if self.trace is not None:
             send.step = self.trace.begin(layer.plugin, layer.hook, index, request)
@@ -326,7 +326,7 @@ class Chain(Generic[In, Out]):
         if self.trace is not None:
             hook = "chat" if self.takes is Request else "tool"
             step = self.trace.begin("", hook, len(self.layers), request)
-        gate = Gate(emit)
+        gate = StreamGate(emit)
         try:
             response = await self.end(request, None if emit is None else gate.emit)
         except BaseException as error:
@@ -370,7 +370,7 @@ class Chain(Generic[In, Out]):
             )
         return result
 
-    async def _rest(self, layer: Layer, response: Response, gate: Gate) -> None:
+    async def _rest(self, layer: Layer, response: Response, gate: StreamGate) -> None:
         """Let out what has not gone out yet; the text is final from here on."""
         if not response.text.startswith(gate.out):
             raise PluginError(

@@ -97,7 +97,7 @@ class RunOptions:
 _UNCHECKED = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline"}
 
 
-class SendsRequests(Protocol):
+class Backend(Protocol):
     """What a runner sends requests through: `personakit.testing` has one that needs no network."""
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:

@@ -20,7 +20,7 @@ from personakit.messages import Request, Response
 
 if TYPE_CHECKING:
     from personakit.base import Emit
-    from personakit.pipeline import SendsRequests
+    from personakit.pipeline import Backend
 
 FOLDER = "recordings"
 FORMAT = 1
@@ -47,7 +47,7 @@ class Unrecorded(BaseException):
 
 
 @dataclass(slots=True)
-class Tape:
+class Cassette:
     """The exchanges of one test, in order.
 
     Attributes:
@@ -93,16 +93,16 @@ class Tape:
 
 
 @dataclass(slots=True)
-class Recorder:
-    """A backend that answers from a tape, and records on it what it has to ask.
+class ReplayBackend:
+    """A backend that answers from a cassette, and records on it what it has to ask.
 
     Attributes:
         backend: Returns what sends the requests.
-        tape: The tape of the test that runs.
+        cassette: The cassette of the test that runs.
     """
 
-    backend: Callable[[], SendsRequests]
-    tape: Tape = field(default_factory=Tape)
+    backend: Callable[[], Backend]
+    cassette: Cassette = field(default_factory=Cassette)
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Answer a request.
@@ -112,7 +112,7 @@ class Recorder:
             BackendError: The model failed, now or when this was recorded.
         """
         written = diffable(request)
-        exchange = self.tape.replay(written)
+        exchange = self.cassette.replay(written)
         if exchange is None:
             exchange = await self._ask(request, written)
         elif "error" in exchange:
@@ -129,10 +129,10 @@ class Recorder:
         except BackendError as error:
             # Its message may quote a key.
             name = type(error).__name__
-            self.tape.add({"error": {"status": error.status, "type": name}, "request": written})
+            self.cassette.add({"error": {"status": error.status, "type": name}, "request": written})
             raise
         exchange = {"request": written, "response": write_response(response)}
-        self.tape.add(exchange)
+        self.cassette.add(exchange)
         return exchange
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from personakit.errors import PersonaError, Problem
 from personakit.library import ENDING
-from personakit.persona import Persona, Test, yaml
+from personakit.persona import Persona, PersonaTest, yaml
 from personakit.suite.assertions import Failure, indent
 from personakit.suite.cassettes import FOLDER
 
@@ -19,7 +19,7 @@ class Case:
     """One test of one persona."""
 
     persona: Persona
-    test: Test
+    test: PersonaTest
 
     @property
     def path(self) -> str:

@@ -12,12 +12,19 @@ from pathlib import Path
 from personakit.config import Config
 from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
 from personakit.frozen import thaw
-from personakit.persona import Persona, Test
-from personakit.pipeline import SendsRequests
+from personakit.persona import Persona, PersonaTest
+from personakit.pipeline import Backend
 from personakit.runner import Runner
 from personakit.suite import collect
 from personakit.suite.assertions import Failure, check, excerpt
-from personakit.suite.cassettes import Mode, Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.suite.cassettes import (
+    Cassette,
+    Mode,
+    Recording,
+    Recordings,
+    ReplayBackend,
+    Unrecorded,
+)
 from personakit.suite.collect import Broken, Case, Outcome
 
 JUDGE = "judge"
@@ -49,12 +56,12 @@ class Suite:
         *,
         record: Mode = "new",
         model: str | None = None,
-        backend: SendsRequests | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self.record = record
         self.model = model
         self._backend = backend
-        self.recorder = Recorder(self._sender)
+        self.recorder = ReplayBackend(self._sender)
         config = dataclasses.replace(config or Config.read(), parameters={})
         self.runner = Runner(config, backend=self.recorder, log=False)
 
@@ -70,11 +77,11 @@ class Suite:
         if clients is not None:
             clients.close()
 
-    def _sender(self) -> SendsRequests:
+    def _sender(self) -> Backend:
         if self._backend is None:
-            from personakit.backend import Backend, Clients  # noqa: PLC0415
+            from personakit.backend import Clients, OpenAIBackend  # noqa: PLC0415
 
-            self._backend = Backend(self.runner.router, Clients())
+            self._backend = OpenAIBackend(self.runner.router, Clients())
         return self._backend
 
     def collect(self, references: Iterable[str]) -> list[Case | Broken]:
@@ -88,19 +95,19 @@ class Suite:
             KeyboardInterrupt: Ctrl-C; what had been recorded is kept.
         """
         started = time.perf_counter()
-        tape = self.recorder.tape = Tape()
+        cassette = self.recorder.cassette = Cassette()
         note = ""
         failures = _failing("render", self._render, case) if case.test.render else []
         if not failures and case.test.expect:
             failures = _failing("expect", self._expect, case)
-            if tape.used and not tape.new and _is_about_the_answer(failures):
+            if cassette.used and not cassette.new and _is_about_the_answer(failures):
                 note = f"the answer is a recording; to ask again:\n  {self._command(case, 'all')}"
         return Outcome(
             case=case,
             failures=tuple(failures),
             seconds=time.perf_counter() - started,
-            recorded=tape.new,
-            replayed=len(tape.used) - tape.new,
+            recorded=cassette.new,
+            replayed=len(cassette.used) - cassette.new,
             note=note,
         )
 
@@ -120,10 +127,10 @@ class Suite:
             raise UsageError("what is no file has no place for recordings; save the persona first")
         recordings = Recordings.of(case.path)
         known = recordings.read().get(case.test.name, Recording())
-        tape = self.recorder.tape
-        tape.may_ask = self.record != "none"
-        tape.left = [] if self.record == "all" else list(known.exchanges)
-        if not tape.left and not tape.may_ask:
+        cassette = self.recorder.cassette
+        cassette.may_ask = self.record != "none"
+        cassette.left = [] if self.record == "all" else list(known.exchanges)
+        if not cassette.left and not cassette.may_ask:
             return [self._unrecorded(case, Unrecorded("there is no recording"))]
         model = self._model(case, known)
         try:
@@ -131,8 +138,8 @@ class Suite:
         except Unrecorded as error:
             return [self._unrecorded(case, error)]
         finally:
-            kept = tape.finished()
-            if tape.new and kept:
+            kept = cassette.finished()
+            if cassette.new and kept:
                 tests = [test.name for test in case.persona.tests]
                 recordings.write(case.test.name, Recording(model, tuple(kept)), tests)
 
@@ -156,7 +163,7 @@ class Suite:
             return failures
         return self._judge(judge, test, response.text, model)
 
-    def _judge(self, judge: Persona, test: Test, answer: str, model: str) -> list[Failure]:
+    def _judge(self, judge: Persona, test: PersonaTest, answer: str, model: str) -> list[Failure]:
         """Ask a persona whether an answer satisfies a rubric."""
         wanted = test.expect[JUDGE]
         values = {"rubric": wanted["rubric"]}

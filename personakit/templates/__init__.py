@@ -9,13 +9,13 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.templates.compiler import Part as Part
     from personakit.templates.compiler import Place as Place
-    from personakit.templates.compiler import Templates as Templates
-    from personakit.templates.render import Compiled as Compiled
+    from personakit.templates.compiler import TemplateCompiler as TemplateCompiler
+    from personakit.templates.render import CompiledPersona as CompiledPersona
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "compiler": "Part Place Templates",
-            "render": "Compiled",
+            "compiler": "Part Place TemplateCompiler",
+            "render": "CompiledPersona",
         },
     )

@@ -115,7 +115,7 @@ def _no_library(name: str, path: str) -> Path:
 
 
 @dataclass(slots=True)
-class Templates:
+class TemplateCompiler:
     """Compiles templates.
 
     Attributes:

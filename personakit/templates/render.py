@@ -23,14 +23,14 @@ from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text, Values
 from personakit.templates.budget import Budget, Refused, current_budget, size_of
-from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, Templates, fresh
+from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
 from personakit.templates.environment import Environment
 
 if TYPE_CHECKING:
     from personakit.templates.ways import Ways
 
 
-class Compiled:
+class CompiledPersona:
     """The texts of one persona, ready to render.
 
     Attributes:
@@ -40,7 +40,7 @@ class Compiled:
         files: The partials, each with the state that it was read in.
     """
 
-    def __init__(self, templates: Templates, persona: Persona) -> None:
+    def __init__(self, templates: TemplateCompiler, persona: Persona) -> None:
         self.persona = persona
         self.used: set[str] = set()
         self._problems: dict[Problem, None] = {}

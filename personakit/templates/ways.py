@@ -12,7 +12,7 @@ from personakit.errors import PersonakitError
 from personakit.frozen import FrozenDict
 from personakit.messages import Message, Role
 from personakit.persona import Values
-from personakit.templates.compiler import Templates, Unit
+from personakit.templates.compiler import TemplateCompiler, Unit
 from personakit.templates.plain import Context
 from personakit.templates.shortcut import NoShortcut, Shortcut, shortcut
 from personakit.templates.unmetered import environment
@@ -46,7 +46,7 @@ class Ways:
         prompt: The user's, if the persona has one.
     """
 
-    def __init__(self, templates: Templates, parts: list[Part], prompt: Part | None) -> None:
+    def __init__(self, templates: TemplateCompiler, parts: list[Part], prompt: Part | None) -> None:
         self._steps = self._linear = self._longest = self._piece = 0
         self._names_input = prompt is not None
         try:
@@ -55,7 +55,7 @@ class Ways:
         except NoShortcut:
             self._ways = []
 
-    def _way(self, templates: Templates, part: Part) -> _Way:
+    def _way(self, templates: TemplateCompiler, part: Part) -> _Way:
         if part.unit is None:
             return _Way(Message(part.role, part.text.source), part.role, None, None)
         found = _shortcut(templates, part.unit)
@@ -113,7 +113,7 @@ class Ways:
         return text
 
 
-def _shortcut(templates: Templates, unit: Unit) -> Shortcut | None:
+def _shortcut(templates: TemplateCompiler, unit: Unit) -> Shortcut | None:
     """Compile a template without the meter; None for one that needs it."""
     sources = {place.path: source for place, source in unit.parts[1:]}
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from personakit import RateLimited, UsageError
 from personakit.codec import diffable, pretty, read_response, write_response
 from personakit.messages import Message, Request, Response, ToolCall, Usage
-from personakit.suite.cassettes import Recorder, Recording, Recordings, Tape, Unrecorded
+from personakit.suite.cassettes import Cassette, Recording, Recordings, ReplayBackend, Unrecorded
 from personakit.testing import Upstream
 
 TEXT = st.text(st.characters(exclude_categories=())) | st.text('a \n\r\t\0\u2028\ud83d\ude00"\\')
@@ -45,9 +45,9 @@ def finish(call: Coroutine[Any, Any, Response]) -> Response:
     return response
 
 
-def recorder(*answers: Any, **tape: Any) -> tuple[Recorder, Upstream]:
+def recorder(*answers: Any, **cassette: Any) -> tuple[ReplayBackend, Upstream]:
     upstream = Upstream(answers)
-    return Recorder(lambda: upstream, Tape(**{"may_ask": True, **tape})), upstream
+    return ReplayBackend(lambda: upstream, Cassette(**{"may_ask": True, **cassette})), upstream
 
 
 def core(response: Response) -> tuple[Any, ...]:
@@ -64,7 +64,7 @@ def test_a_replay_gives_what_was_recorded_and_asks_nothing(
     first = [finish(recording.send(request)) for request, _ in exchanges]
     assert len(upstream.requests) == len(exchanges)
     # Through the text of a file, as it would be.
-    kept = json.loads(pretty(recording.tape.finished()).encode())
+    kept = json.loads(pretty(recording.cassette.finished()).encode())
     replaying, silent = recorder(left=kept, may_ask=False)
     again = [finish(replaying.send(request)) for request, _ in exchanges]
     assert again == first
@@ -94,14 +94,14 @@ def test_requests_may_arrive_in_another_order() -> None:
     recording, _ = recorder("one", "two")
     for request in (HELLO, other):
         finish(recording.send(request))
-    replaying, _ = recorder(left=recording.tape.finished(), may_ask=False)
+    replaying, _ = recorder(left=recording.cassette.finished(), may_ask=False)
     assert [finish(replaying.send(r)).text for r in (other, HELLO)] == ["two", "one"]
 
 
 def test_another_request_is_refused_with_the_difference() -> None:
     recording, _ = recorder("Hi")
     finish(recording.send(HELLO.replace(messages=[Message("user", "Hello\nyou")])))
-    replaying, upstream = recorder("new", left=recording.tape.finished())
+    replaying, upstream = recorder("new", left=recording.cassette.finished())
     with pytest.raises(Unrecorded) as caught:
         finish(replaying.send(HELLO.replace(messages=[Message("user", "Hello\nme")])))
     assert '-        "you"' in caught.value.detail
@@ -123,9 +123,9 @@ def test_an_error_before_an_answer_is_replayed_without_its_message() -> None:
     recording, _ = recorder(error, "Hi")
     with pytest.raises(RateLimited, match="sk-secret"):
         finish(recording.send(HELLO))
-    assert recording.tape.finished() == []
+    assert recording.cassette.finished() == []
     finish(recording.send(HELLO))
-    kept = recording.tape.finished()
+    kept = recording.cassette.finished()
     assert "sk-secret" not in pretty(kept)
     replaying, _ = recorder(left=kept, may_ask=False)
     with pytest.raises(RateLimited) as caught:
@@ -153,7 +153,7 @@ def test_no_header_and_no_key_is_recorded() -> None:
 def recording(text: str = "Hi") -> Recording:
     made, _ = recorder(text)
     finish(made.send(HELLO))
-    return Recording("m", tuple(made.tape.finished()))
+    return Recording("m", tuple(made.cassette.finished()))
 
 
 def test_the_file_is_deterministic_sorted_and_never_half_written(tmp_path: Path) -> None:
