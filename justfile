@@ -38,6 +38,7 @@ fix:
 package:
     uv run pytest tests/test_packaging.py -v
 
-# Measure personakit beside its peers: `just bench`, `just bench render`, `just bench --quick`.
+# Measure personakit beside its peers: `just bench`, `just bench render`, `just bench --quick`; or beside
+# another checkout of itself: `just bench --checkout . --checkout ../before`.
 bench *args:
     uv run python -m benchmarks {{args}}

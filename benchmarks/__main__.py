@@ -24,15 +24,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into a page")
     parser.add_argument(
-        "--checkout", type=Path, metavar="FOLDER", default=ROOT, help="measure that personakit"
-    )
+        "--checkout", type=Path, metavar="FOLDER", action="append", default=[],
+        help="measure that personakit; given twice, the first is compared with the second alone",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     wrong = [name for name in options.questions if name not in QUESTIONS]
     if wrong:
         parser.error(f"no question {wrong[0]!r}; there are {', '.join(QUESTIONS)}")
     if options.write and not options.write.is_file():
         parser.error(f"no file {options.write}")
-    environments = Environments(options.own, options.checkout.resolve())
+    if len(options.checkout) > 2 or (len(options.checkout) == 2 and options.questions):
+        parser.error("--checkout twice compares two checkouts, and asks nothing else")
+    checkouts = [folder.resolve() for folder in options.checkout] or [ROOT]
+    environments = Environments(options.own, *checkouts)
     try:
         environments.python("personakit")
     except Missing as why:
@@ -41,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(environments, server, options.quick)
         about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
         print(about, flush=True)
-        for name in options.questions or QUESTIONS:
+        questions = options.questions or QUESTIONS
+        for name in ("harness.against",) if environments.before else questions:
             start = time.monotonic()
             tables = importlib.import_module(f"benchmarks.{name}").ask(bench)
             text = report.markdown(tables)

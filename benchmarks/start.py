@@ -57,10 +57,10 @@ def ask(bench: Bench) -> list[Table]:
     """Start commands and imports, and the first answer."""
     rounds, expect = bench.pick(15, 5), answer_of(1).strip()
     return [
-        _table("Start: commands and imports", _compare(bench, _starts(), rounds), PASS, NOTE),
+        _table("Start: commands and imports", compare(bench, _starts(), rounds), PASS, NOTE),
         _table(
             "First answer: the whole process",
-            _compare(bench, _first(), rounds, expect),
+            compare(bench, _first(), rounds, expect),
             BY_HAND,
             FIRST,
         ),
@@ -95,7 +95,7 @@ def _first() -> Commands:
     }
 
 
-def _compare(
+def compare(
     bench: Bench, commands: Commands, rounds: int, expect: str = ""
 ) -> tuple[Medians, dict[str, str]]:
     """Return what commands that print `expect` take, and why others are missing."""

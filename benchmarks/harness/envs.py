@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / "benchmarks" / ".cache"
 """What the harness makes; git ignores it, and it can be removed at any time."""
 
-OURS = {"personakit": "", "personakit-aiohttp": "[aiohttp]"}
+OURS = {"personakit": "", "personakit-aiohttp": "[aiohttp]", "before": ""}
 """The environments with personakit, from a checkout and with an extra."""
 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
@@ -60,10 +60,12 @@ class Environments:
         own: Use the interpreter that runs the harness, which has personakit, openai and jinja2,
             and nothing else: for trying the harness out.
         checkout: The source of personakit.
+        before: The source of the personakit that it is compared with, as environment ``before``.
     """
 
     own: bool = False
     checkout: Path = ROOT
+    before: Path | None = None
     _made: dict[str, str | Missing] = field(default_factory=dict)
 
     def python(self, name: str) -> str:
@@ -84,13 +86,14 @@ class Environments:
 
     def _python(self, name: str) -> str:
         if not self.own:
-            if name not in OURS:
+            checkout = self.before if name == "before" else self.checkout
+            if checkout is None or name not in OURS:
                 return _installed(name, REQUIREMENTS[name])
-            redact = str(self.checkout / "plugins" / "personakit-redact")
-            wanted = (f"{self.checkout}{OURS[name]}", redact)
-            of = "-".join(self.checkout.parts[1:])
+            redact = str(checkout / "plugins" / "personakit-redact")
+            wanted = (f"{checkout}{OURS[name]}", redact)
+            of = "-".join(checkout.parts[1:])
             return _installed(f"{name}-of-{of}", wanted, again=True)
-        if name not in ("personakit", "openai", "jinja2"):
+        if name not in ("personakit", "before", "openai", "jinja2"):
             raise Missing("not asked for")
         return sys.executable
 
