@@ -1,9 +1,9 @@
-"""What a render may use: a budget that every operation of a template is charged to.
+"""What a render may use: a budget of steps, and a size that no result may have.
 
-The unit is a step: one turn of a loop, one call, filter, operator or attribute, one item handled by
-a filter, 64 characters or 12 items of a list. The count is what stops a template, the same on every
-machine; the clock is there for the costs that no hook of Jinja's shows, such as a loop around a
-thousand assignments.
+A step is the evaluation of one node of a template, one item that a filter handles, 32 characters
+that are copied or compared, or 6 items of a list. The count alone stops a template, so that it is
+stopped on every machine and in every rendering at the same place. `codegen` takes off what nodes
+cost, and what is here what depends on values.
 
 Two rules keep the count honest. Nothing is made that could be far larger than what it is made from:
 the size of a result is worked out first. And no list is larger, all that it holds counted, than a
@@ -13,26 +13,25 @@ text may be: lists that hold a list twice, over and over, are small until they a
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Set, ValuesView
 from contextvars import ContextVar
 from typing import Any
 
-MAX_STEPS = 200_000
+MAX_STEPS = 400_000
 MAX_SIZE = 200_000
 MAX_NUMBER_BITS = 4_096
-MAX_SECONDS = 0.5
-_CHARACTERS_PER_STEP = 64
+_CHARACTERS_PER_STEP = 32
 # An item that is an object of its own takes up to 90 bytes.
-_ITEMS_PER_STEP = 12
-_STEPS_PER_LOOK = 64
+_ITEMS_PER_STEP = 6
 # Comparing a text at each place of another.
 PAIRS_PER_STEP = 4_096
+# CPython looks for a text in a time that is linear, from about this many pairs on.
+_MOST_PAIRS = 3_000_000
 # What follows a `%` or its `(key)`, up to a letter.
 _SPEC = re.compile(r"[%)][^a-zA-Z%()]*")
-_SCALARS = (int, float, type(None))
 _CONTAINERS = (list, tuple, Mapping, Set, ValuesView)
 _WIDTHS = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
+_SEARCHES = frozenset("count find index partition removeprefix removesuffix replace split".split())
 _FROM_THE_END = frozenset("strip lstrip rstrip rfind rindex rsplit rpartition".split())
 
 
@@ -51,32 +50,27 @@ class Budget:
         allowance: The size in characters of what the caller gave, which never counts as excess:
             texts of up to `MAX_SIZE` + 4 * `allowance` characters may be made.
         source: The size of the templates themselves, which does not count as excess either.
+
+    Attributes:
+        left: The steps that are left; below 0 the render is at its end.
+        size: The characters or items that a result may have.
     """
 
-    __slots__ = ("left", "next_look", "size", "started")
+    __slots__ = ("left", "size")
 
     def __init__(self, allowance: int = 0, source: int = 0) -> None:
         self.size = MAX_SIZE + 4 * allowance + source
         self.left = MAX_STEPS + allowance
-        self.next_look = self.left - _STEPS_PER_LOOK
-        self.started = 0.0
 
     def charge(self, steps: int) -> None:
         """Take steps off the budget."""
         self.left -= steps
-        if self.left < self.next_look:
-            self.look()
-
-    def look(self) -> None:
-        """Stop a render that has used up its steps or its time."""
         if self.left < 0:
-            raise LimitExceeded(f"the template does too much: the limit is {MAX_STEPS:,} steps")
-        # The thread's own time, so that a busy machine does not fail an honest template.
-        now = time.thread_time()
-        self.started = self.started or now
-        if now - self.started > MAX_SECONDS:
-            raise LimitExceeded(f"the template takes too much time: the limit is {MAX_SECONDS} s")
-        self.next_look = max(self.left - _STEPS_PER_LOOK, 0)
+            self.exhausted()
+
+    def exhausted(self) -> None:
+        """End a render that has used up its steps."""
+        raise LimitExceeded(f"the template does too much: the limit is {MAX_STEPS:,} steps")
 
     def room(self, size: int, per_step: int = _CHARACTERS_PER_STEP) -> None:
         """Refuse a result before it is made, if it would be larger than anything may be."""
@@ -96,40 +90,42 @@ class Budget:
             self.room(size_of(value, self.size), _ITEMS_PER_STEP)
         return value
 
-    def read(self, value: Any) -> Any:
-        """Charge for a value that is looked at whole, such as one side of a comparison."""
+    def read(self, value: Any) -> None:
+        """Charge for a value that is looked at once, but not at what its items hold."""
+        if isinstance(value, str):
+            self.charge(len(value) // _CHARACTERS_PER_STEP)
+        elif isinstance(value, _CONTAINERS):
+            self.charge(len(value) // _ITEMS_PER_STEP)
+
+    def whole(self, value: Any) -> int:
+        """Charge for a value that is looked at in all its parts; return its size."""
         if isinstance(value, str):
             self.charge(1 + len(value) // _CHARACTERS_PER_STEP)
-            return value
-        self.charge(1)
-        if not isinstance(value, _SCALARS) and isinstance(value, _CONTAINERS):
-            self.charge(len(value) // _ITEMS_PER_STEP)
-            self.look()
-        return value
+            return len(value)
+        if not isinstance(value, _CONTAINERS):
+            return 1
+        # The texts in it count by their characters, so what is looked at is worth a step for 6.
+        size = size_of(value, self.size)
+        self.room(size, _ITEMS_PER_STEP)
+        return size
 
-    def steps(self, values: Iterable[Any]) -> Iterator[Any]:
-        """Yield values, charging a step for each."""
+    def steps(self, values: Iterable[Any], price: int = 1) -> Iterator[Any]:
+        """Yield values, charging for each."""
         for value in values:
-            self.left -= 1
-            if self.left < self.next_look:
-                self.look()
+            self.left -= price
+            if self.left < 0:
+                self.exhausted()
             yield value
 
     def concat(self, parts: Iterable[str]) -> str:
         """Join the parts of an output, refusing to build more than fits."""
-        kept: list[str] = []
-        size = 0
-        for part in parts:
-            size += len(part)
-            if size > self.size:
-                self.room(size)
-            kept.append(part)
-        self.charge(1 + size // _CHARACTERS_PER_STEP)
+        kept = parts if isinstance(parts, list) else list(parts)
+        size = sum(map(len, kept))
+        self.room(size)
         return "".join(kept)
 
     def binop(self, operator: str, left: Any, right: Any) -> None:
         """Charge for an operator; refuse one whose result would be too large."""
-        self.charge(1)
         if operator == "*":
             self._times(left, right)
         elif operator == "**":
@@ -138,9 +134,6 @@ class Budget:
             self.format(left, right)
         elif operator == "+":
             self._plus(left, right)
-        else:
-            self.read(left)
-            self.read(right)
 
     def _plus(self, left: Any, right: Any) -> None:
         if isinstance(left, str) and isinstance(right, str):
@@ -148,6 +141,8 @@ class Budget:
         elif isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS):
             size = size_of(left, self.size) + size_of(right, self.size)
             self.room(size, _ITEMS_PER_STEP)
+        elif isinstance(left, int) and isinstance(right, int):
+            self._bits(max(left.bit_length(), right.bit_length()))
 
     def _times(self, left: Any, right: Any) -> None:
         if isinstance(left, int) and isinstance(right, int):
@@ -177,22 +172,28 @@ class Budget:
         self.room(len(text) + widths + stars + times * size_of(values, self.size))
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Charge for a call; refuse one of a method whose result would be too large."""
-        self.charge(1)
-        values = (*args, *kwargs.values())
-        for value in values:
-            self.made(value) if isinstance(value, _CONTAINERS) else self.read(value)
+        """Charge for a call of a method of plain data, by what it looks at and may make."""
+        for value in (*args, *kwargs.values()):
+            self.whole(value)
         owner = getattr(function, "__self__", None)
-        if isinstance(owner, str | list | tuple | dict):
-            self.read(owner)
         if isinstance(owner, str):
-            name = getattr(function, "__name__", "")
-            if name in _WIDTHS:
-                times = owner.count("\t") if name == "expandtabs" else 1
-                self.room(len(owner) + times * max([0, *integers(values)]))
-            elif name in _FROM_THE_END:
-                self.searching(owner, *values[:1])
-            elif name == "replace" and len(values) >= 2:
+            self._text_method(owner, getattr(function, "__name__", ""), (*args, *kwargs.values()))
+        elif isinstance(owner, list | tuple | dict):
+            self.whole(owner)
+
+    def _text_method(self, owner: str, name: str, values: tuple[Any, ...]) -> None:
+        self.charge(1 + len(owner) // _CHARACTERS_PER_STEP)
+        if type(owner) is not str:
+            # Of Markup: what it is joined or formatted with is escaped.
+            self.room(6 * (len(owner) + sum(size_of(value, self.size) for value in values)))
+        if name in _WIDTHS:
+            times = owner.count("\t") if name == "expandtabs" else 1
+            self.room(len(owner) + times * max([0, *integers(values)]))
+        elif name in _FROM_THE_END:
+            self.searching(owner, *values[:1], from_the_end=True)
+        elif name in _SEARCHES:
+            self.searching(owner, *values[:1])
+            if name == "replace" and len(values) >= 2:
                 self.replacing(owner, values[0], values[1])
 
     def replacing(self, text: str, old: Any, new: Any) -> None:
@@ -200,29 +201,32 @@ class Budget:
         if isinstance(old, str) and isinstance(new, str):
             self.room(len(text) + text.count(old) * len(new))
 
-    def searching(self, text: str, part: Any = None) -> None:
+    def searching(self, text: str, part: Any = None, *, from_the_end: bool = False) -> None:
         """Charge for a search that may compare a text at each place of another."""
         if isinstance(part, str):
-            self.charge(len(text) * len(part) // PAIRS_PER_STEP)
+            pairs = len(text) * len(part)
+            if not from_the_end:
+                pairs = min(pairs, _MOST_PAIRS)
+            self.charge((len(text) + len(part)) // _CHARACTERS_PER_STEP + pairs // PAIRS_PER_STEP)
 
 
 current_budget: ContextVar[Budget] = ContextVar("personakit_render_budget")
 
 
 def bounded_range(*args: int) -> range:
-    """`range`, for at most `MAX_STEPS` items."""
+    """`range`, for at most `MAX_SIZE` items."""
     made = range(*args)
     try:
         size = len(made)
     except OverflowError:
-        size = MAX_STEPS + 1
-    if size > MAX_STEPS:
-        raise LimitExceeded(f"the range is too large: the limit is {MAX_STEPS:,} items")
+        size = MAX_SIZE + 1
+    if size > MAX_SIZE:
+        raise LimitExceeded(f"the range is too large: the limit is {MAX_SIZE:,} items")
     return made
 
 
 def integers(values: Iterable[Any]) -> list[int]:
-    """Return those of some values that are integers."""
+    """Return the integers among `values`."""
     return [value for value in values if isinstance(value, int)]
 
 

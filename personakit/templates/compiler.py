@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import meta, nodes
@@ -17,12 +17,8 @@ from personakit.messages import Role
 from personakit.persona import Text
 from personakit.templates import budget
 from personakit.templates.budget import Budget, Refused, current_budget
-from personakit.templates.environment import Environment, Meter, environment
+from personakit.templates.environment import Environment, environment
 from personakit.templates.filters import measured
-
-if TYPE_CHECKING:
-    pass
-
 
 MAX_INCLUDES = 16
 MAX_PROBLEMS = 50
@@ -72,7 +68,8 @@ class Unit:
 
     Attributes:
         template: What renders it; None when there are problems.
-        names: The names that it takes from outside, with the first line of each.
+        names: The names that it may take from outside, with the first line of each.
+        stored: The names that it sets itself, somewhere.
         parts: Everything that it is made of: the place and source of itself and its partials.
         files: The partials, each with the state it was read in.
         problems: What is wrong with it and with its partials.
@@ -80,6 +77,7 @@ class Unit:
 
     template: jinja2.Template | None
     names: Mapping[str, tuple[Place, int]]
+    stored: frozenset[str]
     parts: tuple[tuple[Place, str], ...]
     files: Mapping[Path, State]
     problems: tuple[Problem, ...] = ()
@@ -93,8 +91,6 @@ class _Partials(jinja2.BaseLoader):
 
     def load(self, environment: Any, name: str, globals: Any = None) -> jinja2.Template:  # noqa: A002
         """Return a partial by its path."""
-        # Partials that include one another many times make a tree without a loop in it.
-        current_budget.get().charge(10)
         if name not in self.units:
             raise jinja2.TemplateNotFound(name)
         template = self.units[name].template
@@ -123,7 +119,6 @@ class TemplateCompiler:
             does not have.
         globals: Further global names, likewise.
         find: Returns the file of a partial, by the name in the template and the template's file.
-        bare: What compiles shortcuts, once there is one.
     """
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
@@ -131,7 +126,6 @@ class TemplateCompiler:
     find: Callable[[str, str], Path] = _no_library
     _env: Environment = field(default_factory=environment, init=False)
     _partials: _Partials = field(default_factory=_Partials, init=False)
-    bare: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._env.loader = self._partials
@@ -159,6 +153,7 @@ class TemplateCompiler:
         problems: list[Problem] = []
         included: list[Unit] = []
         names: dict[str, tuple[Place, int]] = {}
+        stored: frozenset[str] = frozenset()
         template = None
         token = current_budget.set(_budget())
         try:
@@ -169,9 +164,9 @@ class TemplateCompiler:
                 included += [made] if isinstance(made, Unit) else []
                 problems += made.problems if isinstance(made, Unit) else [made]
                 problems = list(dict.fromkeys(problems))
-            names = _names(tree, place, included)
+            names, stored = _names(tree, place, included)
             if not problems:
-                code = self._env.compile(Meter(self._env).visit(tree), filename=place.path)
+                code = self._env.compile(tree, filename=place.path)
                 template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
         except jinja2.TemplateSyntaxError as error:
             problems.append(place.problem(explain(error.message), error.lineno))
@@ -186,7 +181,8 @@ class TemplateCompiler:
             files |= unit.files
         # Each once: partials that include one another many times would come to more than fits.
         parts = dict(part for unit in included for part in unit.parts)
-        return Unit(template, names, ((place, source), *parts.items()), files, tuple(problems))
+        own = (place, source)
+        return Unit(template, names, stored, (own, *parts.items()), files, tuple(problems))
 
     def _unknown(self, tree: nodes.Template, place: Place) -> Iterator[Problem]:
         """Yield the filters and tests that nobody brings, and put known ones in their place.
@@ -284,10 +280,13 @@ def fresh(files: Mapping[Path, State]) -> bool:
 
 def _names(
     tree: nodes.Template, place: Place, included: list[Unit]
-) -> dict[str, tuple[Place, int]]:
-    """Return the names that a template and its partials take from outside."""
+) -> tuple[dict[str, tuple[Place, int]], frozenset[str]]:
+    """Return the names that a template and its partials take from outside, and those they set.
+
+    A name that is set in a branch may be one of both.
+    """
     lines: dict[str, int] = {}
-    stored = set()
+    stored = {node.name for node in tree.find_all(nodes.Macro)}
     for node in tree.find_all(nodes.Name):
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
@@ -299,9 +298,10 @@ def _names(
     names = {n: (place, lines.get(n, 1)) for n in tracker.undeclared_identifiers}
     for unit in included:
         for name, where in unit.names.items():
-            if name not in stored:  # a partial sees what the template around it has set
-                names.setdefault(name, where)
-    return names
+            names.setdefault(name, where)
+        # What a partial sets stays in it, and so it may be missing there.
+        stored |= unit.stored
+    return names, frozenset(stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,24 @@
-"""The sandboxed Jinja environment, metered.
+"""The sandboxed Jinja environment, in which everything is paid for.
 
-The sandbox is Jinja's own (https://jinja.palletsprojects.com/en/stable/sandbox/); what happens in
-it is charged to the budget of the current render (see `cost`).
+The sandbox is Jinja's own (https://jinja.palletsprojects.com/en/stable/sandbox/). `codegen` writes
+code that pays for what can be seen in a template, and calls what is here where the price depends on
+values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-import jinja2
-from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.lexer import TokenStream
-from jinja2.runtime import LoopContext
+from jinja2.runtime import LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.tests import TESTS
 from jinja2.utils import Namespace as JinjaNamespace
-from jinja2.visitor import NodeTransformer
 
-from personakit.templates import budget
-from personakit.templates.budget import current_budget
-from personakit.templates.filters import (
-    FILTERS,
-    Undefined,
-    joined,
-    measured,
-    tested,
-    text,
-    writable,
-)
+from personakit.templates.budget import Refused, bounded_range, current_budget
+from personakit.templates.codegen import MeteredCodeGenerator
+from personakit.templates.filters import FILTERS, TESTS, Undefined, joined, text, writable
 
 # Methods whose result cannot be foreseen, or is no text.
 _UNSAFE = {
@@ -37,7 +26,9 @@ _UNSAFE = {
     int: frozenset("from_bytes to_bytes".split()),
 }
 # Compiling 6,000 tokens takes up to a third of a second and 30 MB.
-_STEPS_PER_TOKEN = 30
+_STEPS_PER_TOKEN = 60
+# The numbers of which no operator makes one that is too large.
+_SMALL = 1 << 64
 
 
 class Namespace(JinjaNamespace):
@@ -58,37 +49,64 @@ class _Tokens(Extension):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, charging what happens in it to the budget of the current render."""
+    """Jinja's sandbox, which charges what happens in it to the budget of the current render."""
 
+    code_generator_class = MeteredCodeGenerator
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    budget = staticmethod(current_budget.get)
+    text = staticmethod(text)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Charge for an operator before it runs."""
-        current_budget.get().binop(operator, left, right)
-        if operator == "%" and isinstance(left, str):
-            writable(right)
-        return super().call_binop(context, operator, left, right)
+        small = type(left) is type(right) is int and -_SMALL < left < _SMALL > right > -_SMALL
+        if not small or operator == "**":
+            current_budget.get().binop(operator, left, right)
+            if operator == "%" and isinstance(left, str):
+                writable(right)
+        return self.binop_table[operator](left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Charge for a call and for what it returns."""
+        if obj.__class__ is Macro:
+            # Its statements pay for themselves, and so does the text that they make.
+            kwargs.pop("_loop_vars", None)
+            return obj(*args, **kwargs)
         budget = current_budget.get()
-        budget.call(obj, args, kwargs)
+        more = {k: v for k, v in kwargs.items() if k != "_loop_vars"} if kwargs else kwargs
+        budget.call(obj, args, more)
         if isinstance(obj, LoopContext) and args:
             args = (budget.steps(args[0]), *args[1:])
-        if getattr(obj, "__name__", "") == "join" and isinstance(getattr(obj, "__self__", 0), str):
+        if getattr(obj, "__name__", "") == "join" and type(getattr(obj, "__self__", 0)) is str:
             return joined(obj.__self__, *args)
         return budget.made(super().call(context, obj, *args, **kwargs))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Charge for a long text: a sort or a join may ask for it again and again."""
-        return current_budget.get().read(super().getattr(obj, attribute))
+        """Return an attribute or a key, as Jinja does."""
+        if obj.__class__ is Namespace and not attribute.startswith("_"):
+            try:
+                return obj._Namespace__attrs[attribute]
+            except KeyError:
+                return self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Charge as `getattr` does."""
-        budget = current_budget.get()
-        if isinstance(argument, tuple):
-            budget.made(argument)
-        return budget.read(super().getitem(obj, argument))
+        """Return an item, as Jinja does; a tuple is hashed, with all that is in it."""
+        if argument.__class__ is tuple:
+            current_budget.get().whole(argument)
+        return super().getitem(obj, argument)
+
+    def method(self, obj: Any, name: str, shown: str) -> Any:
+        """Return what a name that mappings have as a method stands for where it is not called.
+
+        Raises:
+            Refused: It is a key of the mapping, too, which is certainly meant.
+        """
+        if isinstance(obj, dict) and name in obj:
+            raise Refused(
+                f"{shown}.{name} is the method of that name, which every mapping has; for the key "
+                f'write {shown}["{name}"]'
+            )
+        return self.getattr(obj, name)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Refuse what Jinja refuses, and methods that the budget cannot measure."""
@@ -102,79 +120,60 @@ class Environment(ImmutableSandboxedEnvironment):
     def wrap_str_format(self, value: Any) -> None:
         """Leave `str.format` to `is_safe_attribute`."""
 
+    # --- what compiled templates call, beside Jinja's own ----------------------------------------
+
+    @staticmethod
+    def compared(value: Any) -> Any:
+        """Charge for one side of a comparison, all that it holds included."""
+        if value is not None and value.__class__ is not float and value.__class__ is not bool:
+            current_budget.get().whole(value)
+        return value
+
+    @staticmethod
+    def searched(value: Any) -> Any:
+        """Charge for one side of a chain with `in`, whatever stands on its other side."""
+        budget = current_budget.get()
+        if isinstance(value, str) and len(value) > 1:
+            budget.searching(value, value)
+        budget.whole(value)
+        return value
+
+    @staticmethod
+    def contains(item: Any, container: Any) -> bool:
+        """Return ``item in container``, and charge for the search."""
+        budget = current_budget.get()
+        if isinstance(container, str):
+            budget.searching(container, item)
+        elif isinstance(container, range):
+            budget.charge(0 if isinstance(item, int) else len(container) // 12)
+        else:
+            # A text is equal to another only where their lengths are.
+            budget.whole(item)
+            if not isinstance(container, dict):
+                budget.whole(container)
+        return item in container
+
+    @staticmethod
+    def copied(value: Any) -> Any:
+        """Charge for a slice, which is a copy."""
+        return current_budget.get().made(value)
+
+    made = copied
+
+    @staticmethod
+    def steps(values: Iterable[Any], price: int) -> Iterator[Any]:
+        """Yield the items of a loop that has a filter, and charge for each."""
+        return current_budget.get().steps(values, price)
+
+    @staticmethod
+    def concatenated(values: tuple[Any, ...]) -> str:
+        """Return values as one text."""
+        return current_budget.get().concat([v if v.__class__ is str else text(v) for v in values])
+
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
         """Join the parts of an output, within the budget."""
         return current_budget.get().concat(parts)
-
-
-class Meter(NodeTransformer):
-    """Rewrites a template so that what Jinja has no hook for goes through the budget, too.
-
-    That is: the steps of loops, the operator `~`, comparisons, slices, and list, tuple and dict
-    displays.
-    """
-
-    def __init__(self, env: Environment) -> None:
-        self.env = env
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        """Count the steps of a loop."""
-        self.generic_visit(node)
-        node.iter = self._filtered(node.iter, "_steps")
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        """Measure `~`."""
-        self.generic_visit(node)
-        parts = nodes.List(node.nodes, lineno=node.lineno)
-        return self._filtered(parts, "_concat")
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        """Measure both sides of a comparison."""
-        self.generic_visit(node)
-        sides: list[Any] = [node, *node.ops]
-        for side in sides:
-            if not isinstance(side.expr, nodes.Const):
-                side.expr = self._filtered(side.expr, "_read")
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        """Measure a slice, which is a copy."""
-        self.generic_visit(node)
-        return self._filtered(node, "_made") if isinstance(node.arg, nodes.Slice) else node
-
-    def visit_ScopedEvalContextModifier(self, node: Any) -> NoReturn:  # noqa: N802
-        """Refuse {% autoescape %}."""
-        raise jinja2.TemplateSyntaxError("autoescape: a prompt is not HTML", node.lineno)
-
-    def visit_Block(self, node: nodes.Block) -> NoReturn:  # noqa: N802
-        """Refuse {% block %}: its every turn in a loop copies all there is."""
-        message = "block: there is nothing to inherit; write {% macro %} or {% include %}"
-        raise jinja2.TemplateSyntaxError(message, node.lineno)
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
-        """Measure a list display."""
-        self.generic_visit(node)
-        return self._filtered(node, "_made")
-
-    visit_Dict = visit_List  # noqa: N815
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        """Measure a tuple display, not a target of assignment."""
-        self.generic_visit(node)
-        return node if node.ctx == "store" else self._filtered(node, "_made")
-
-    def _filtered(self, value: Any, name: str) -> nodes.Filter:
-        made = nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
-        made.set_environment(self.env)
-        return made
-
-
-# A function of the context is not called while a template is compiled.
-@jinja2.pass_context
-def _finalize(_context: Any, value: Any) -> Any:
-    return text(value)
 
 
 def environment() -> Environment:
@@ -185,17 +184,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
-        finalize=_finalize,
         extensions=["jinja2.ext.loopcontrols", _Tokens],
         cache_size=0,
         # Nothing of a template is worked out before it is rendered.
         optimized=False,
     )
-    env.globals = {"range": budget.bounded_range, "dict": dict, "namespace": Namespace}
-    env.filters = {name: measured(name, function) for name, function in FILTERS.items()}
-    env.filters["_steps"] = lambda values: current_budget.get().steps(values)
-    env.filters["_made"] = lambda value: current_budget.get().made(value)
-    env.filters["_read"] = lambda value: current_budget.get().read(value)
-    env.filters["_concat"] = lambda parts: current_budget.get().concat(map(text, parts))
-    env.tests = {name: tested(name, function) for name, function in TESTS.items()}
+    env.globals = {"range": bounded_range, "dict": dict, "namespace": Namespace}
+    env.filters, env.tests = dict(FILTERS), dict(TESTS)
     return env

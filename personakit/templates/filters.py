@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import filters as jinja_filters
+from jinja2 import tests as jinja_tests
 
 from personakit.templates.budget import (
     PAIRS_PER_STEP,
@@ -21,19 +22,32 @@ from personakit.templates.budget import (
     size_of,
 )
 
-# Left out: HTML filters, which have no place in a prompt, `random`, which would make a render
-# differ from itself, and `pprint`, which writes memory addresses.
-_DROPPED = frozenset(
-    "e escape filesizeformat forceescape pprint random safe striptags urlize xmlattr".split()
-)
+# Left out: what is of use in HTML alone, `random`, which would make a render differ from itself,
+# and `pprint`, which writes memory addresses.
+_DROPPED = frozenset("filesizeformat pprint random striptags urlize xmlattr".split())
 # These turn whatever they are given into text.
 _TEXT = frozenset(
-    "capitalize center format indent lower replace string title trim truncate upper urlencode "
-    "wordcount wordwrap".split()
+    "capitalize center e escape forceescape format indent lower replace safe string title trim "
+    "truncate upper urlencode wordcount wordwrap".split()
 )
+# These hand on items one by one, as they are asked for, and look at some that they do not hand on.
+_LAZY = frozenset("batch map reject rejectattr select selectattr".split())
 # These compare each item about log2(n) times, or keep them all.
-_REMAINDER = frozenset("divisibleby even odd".split())
 _SORTING = frozenset("dictsort groupby max min sort sum unique".split())
+# Where they take the attribute that they compare, after the value.
+_BY = {"groupby": 0, "max": 1, "min": 1, "sort": 2, "unique": 1}
+_ATTRIBUTE = _SORTING | _LAZY
+# What an item costs that goes through another filter or test, by its name.
+_STEPS_PER_ITEM = 6
+_SHORT = 256
+"""Characters up to which a text goes through a filter for the price of its node."""
+# These look at no more than the kind of a value, or at its length.
+_FREE = frozenset("abs attr count d default first last length".split())
+_FREE_TESTS = frozenset(
+    "boolean callable defined escaped false filter float integer iterable mapping none number "
+    "sameas sequence string test true undefined".split()
+)
+_REMAINDER = frozenset("divisibleby even odd".split())
 
 
 class Undefined(jinja2.StrictUndefined):
@@ -73,28 +87,30 @@ def _refuse(value: Any) -> NoReturn:
 
 def text(value: Any) -> str:
     """Return a value as it is written into a prompt."""
-    budget = current_budget.get()
-    budget.charge(1)
-    return str(budget.made(writable(value)))
+    kind = value.__class__
+    if kind is str or kind is int or kind is float or kind is bool:
+        return str(value)
+    return str(writable(value))
 
 
 def joined(separator: str, values: Iterable[Any]) -> str:
     """Join values, refusing to build more than fits."""
     budget = current_budget.get()
-
-    def parts() -> Iterator[str]:
-        for number, value in enumerate(budget.steps(values)):
-            if number:
-                yield separator
-            yield text(value)
-
-    return budget.concat(parts())
+    if not isinstance(values, list | tuple):
+        values = list(budget.steps(values))
+    budget.charge(2 * len(values))
+    parts = [value if value.__class__ is str else text(value) for value in values]
+    budget.room(sum(map(len, parts)) + len(separator) * len(parts))
+    return separator.join(parts)
 
 
 @jinja2.pass_environment
 def _join(env: jinja2.Environment, value: Any, d: Any = "", attribute: Any = None) -> str:
-    getter = jinja_filters.make_attrgetter(env, attribute) if attribute is not None else None
-    return joined(text(d), value if getter is None else map(getter, value))
+    if attribute is not None:
+        price = _STEPS_PER_ITEM + _parts(attribute)
+        getter = jinja_filters.make_attrgetter(env, attribute)
+        value = [getter(item) for item in current_budget.get().steps(value, price)]
+    return joined(text(d), value)
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
@@ -106,6 +122,27 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     return budget.concat(json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(value))
 
 
+def _of_short_texts(function: Callable[[str], str], general: Callable[..., Any]) -> Any:
+    """Return a filter that takes a short text, and nothing else, without looking at it first."""
+
+    @functools.wraps(general)
+    def run(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if value.__class__ is str and len(value) <= _SHORT and not args and not kwargs:
+            return function(value)
+        return general(value, *args, **kwargs)
+
+    return run
+
+
+@jinja2.pass_eval_context
+def _replace(context: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    if len(args) == 2 and not kwargs and value.__class__ is str and len(value) <= _SHORT:
+        old, new = args
+        if old.__class__ is str and new.__class__ is str and len(new) <= _SHORT // 8:
+            return value.replace(old, new)
+    return _measured_replace(context, value, *args, **kwargs)
+
+
 def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that charges what it takes in and what it gives out."""
     passes = int(hasattr(function, "jinja_pass_arg"))
@@ -115,13 +152,13 @@ def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         budget = current_budget.get()
         first, *rest = args[passes:]
-        if isinstance(first, Iterator):
-            first = budget.steps(first)
-            if name in _SORTING:
-                first = list(first)
-        budget.made(first) if name in _SORTING else budget.read(first)
-        if name in _SORTING and isinstance(first, Sized):
-            budget.charge(4 * len(first))
+        price = _STEPS_PER_ITEM
+        if name in _ATTRIBUTE:
+            price += sum(map(_parts, (*rest, *kwargs.values())))
+        first = _taken(budget, name, first, price)
+        attribute = _argument(rest, kwargs, _BY[name], "attribute") if name in _BY else None
+        if attribute is not None:
+            first = _keyed(budget, args[0], first, attribute)
         if name in _TEXT:
             writable(first)
             for value in (*rest, *kwargs.values()):
@@ -135,6 +172,40 @@ def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _taken(budget: Budget, name: str, value: Any, price: int) -> Any:
+    """Charge for what a filter takes in; return it."""
+    if isinstance(value, Iterator):
+        value = budget.steps(value, price)
+        if name not in _SORTING:
+            return value
+        value = list(value)
+    if name in _SORTING:
+        # Each comparison looks at two values whole.
+        size, items = budget.whole(value), len(value) if isinstance(value, Sized) else 1
+        budget.charge(price * items + size * items.bit_length() // 64)
+    elif name in _LAZY and isinstance(value, Iterable) and value:
+        return budget.steps(value, price)
+    else:
+        budget.read(value)
+    return value
+
+
+def _keyed(budget: Budget, env: Any, values: Any, attribute: Any) -> Any:
+    """Charge for the attributes that values are sorted by; return the values."""
+    values = list(values)
+    size = 0
+    for name in attribute.split(",") if isinstance(attribute, str) else [attribute]:
+        getter = jinja_filters.make_attrgetter(env, name)
+        size += sum(budget.whole(getter(value)) for value in values)
+    budget.charge(size * len(values).bit_length() // 64)
+    return values
+
+
+def _parts(attribute: Any) -> int:
+    """Return how many look-ups an attribute such as ``a.b`` takes."""
+    return 1 + attribute.count(".") + attribute.count(",") if isinstance(attribute, str) else 0
+
+
 def tested(name: str, function: Any) -> Callable[..., Any]:
     """Return a test, as in `x is lower`, that charges for what it looks at."""
     passes = int(hasattr(function, "jinja_pass_arg"))
@@ -142,12 +213,14 @@ def tested(name: str, function: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any) -> Any:
         budget = current_budget.get()
-        budget.charge(1)
-        for value in args[passes:]:
-            budget.read(value)
-        # These are `%`, which of a text is formatting.
+        values = args[passes:]
+        for value in values:
+            budget.whole(value)
         if name in _REMAINDER and isinstance(args[0], str):
+            # For str, `%` formats; it is not a remainder.
             budget.format(args[0], args[1:])
+        if name == "in" and len(values) == 2 and isinstance(values[1], str):
+            budget.searching(values[1], values[0])
         return function(*args)
 
     return run
@@ -158,6 +231,11 @@ Check = Callable[[Budget, tuple[Any, ...], Mapping[str, Any]], None]
 
 def _argument(given: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: str) -> Any:
     return given[at] if len(given) > at else kwargs.get(name)
+
+
+def _escaped(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    written = given[0] if isinstance(given[0], str) else str(given[0])
+    budget.room(len(written) + 4 * sum(map(written.count, "&<>\"'")))
 
 
 def _lines(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -184,6 +262,7 @@ def _pieces(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 
 def _replaced(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     old, new = _argument(given, kwargs, 1, "old"), _argument(given, kwargs, 2, "new")
+    budget.searching(str(given[0]), str(old))
     budget.replacing(str(given[0]), str(old), str(new))
 
 
@@ -202,6 +281,9 @@ def _summed(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 _BEFORE: dict[str, Check] = {
     "batch": _pieces,
     "center": _lines,
+    "e": _escaped,
+    "escape": _escaped,
+    "forceescape": _escaped,
     "format": lambda budget, given, kwargs: budget.format(str(given[0]), kwargs or given[1:]),
     "indent": _lines,
     "replace": _replaced,
@@ -209,13 +291,28 @@ _BEFORE: dict[str, Check] = {
     "slice": _pieces,
     "sum": _summed,
     "trim": lambda budget, given, kwargs: budget.searching(
-        str(given[0]), _argument(given, kwargs, 1, "chars")
+        str(given[0]), _argument(given, kwargs, 1, "chars"), from_the_end=True
     ),
     "wordwrap": _wrapped,
 }
 
-
+_measured_replace = measured("replace", jinja_filters.FILTERS["replace"])
+_theirs: dict[str, Callable[..., Any]] = jinja_filters.FILTERS
 FILTERS: dict[str, Callable[..., Any]] = {
-    name: function for name, function in jinja_filters.FILTERS.items() if name not in _DROPPED
+    name: function if name in _FREE else measured(name, function)
+    for name, function in _theirs.items()
+    if name not in _DROPPED
 }
-FILTERS |= {"join": _join, "tojson": _tojson}
+FILTERS |= {"join": _join, "tojson": measured("tojson", _tojson), "replace": _replace}
+for _name, _function in {
+    "capitalize": str.capitalize,
+    "lower": str.lower,
+    "title": jinja_filters.FILTERS["title"],
+    "trim": str.strip,
+    "upper": str.upper,
+}.items():
+    FILTERS[_name] = _of_short_texts(_function, FILTERS[_name])
+TESTS: dict[str, Callable[..., Any]] = {
+    name: function if name in _FREE_TESTS else tested(name, function)
+    for name, function in jinja_tests.TESTS.items()
+}

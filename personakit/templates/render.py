@@ -2,7 +2,7 @@
 
 Only a persona's own texts and the partials of the library are templates. Values never are, and what
 comes out is never read again. A persona file may come from anywhere, so a render is bounded: see
-`sandbox` and `cost`.
+`codegen` and `budget`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
@@ -25,9 +25,6 @@ from personakit.persona import Persona, Text, Values
 from personakit.templates.budget import Budget, Refused, current_budget, size_of
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
 from personakit.templates.environment import Environment
-
-if TYPE_CHECKING:
-    from personakit.templates.ways import Ways
 
 
 class CompiledPersona:
@@ -46,8 +43,6 @@ class CompiledPersona:
         self._problems: dict[Problem, None] = {}
         self._templates = templates
         self.files: dict[Path, State] = {}
-        self._rendered = False
-        self._ways: Ways | None = None
         token = current_budget.set(Budget())
         try:
             self.parts = [self._part("system", persona.system)]
@@ -69,7 +64,7 @@ class CompiledPersona:
             parent = self._part("system", text.parent.system)
             extra = (*extra, "parent")
         declared = self.persona.variables.keys() | set(extra)
-        unknown = unit.names.keys() - declared
+        unknown = unit.names.keys() - declared - unit.stored
         unknown -= self._templates.known_globals(unknown) if unknown else set()
         for name in sorted(unknown)[:MAX_PROBLEMS]:
             place, line = unit.names[name]
@@ -154,26 +149,13 @@ class CompiledPersona:
         Raises:
             TemplateError: A template fails, or asks for more than a render may use.
         """
-        if self._ways is not None:
-            messages = self._ways.render(values, prompt)
-            if messages is not None:
-                return messages
-        elif not self._rendered:
-            # One render, as of a command, is not worth a second compilation.
-            self._rendered = True
-        else:
-            from personakit.templates.ways import Ways  # noqa: PLC0415
-
-            self._ways = Ways(self._templates, self.parts, self._prompt)
-        return self._metered(values.copied(), prompt)
-
-    def _metered(self, values: Mapping[str, Any], prompt: str | None) -> list[Message]:
-        budget = Budget(size_of(values) + len(prompt or ""), self._source)
+        given = values.copied()
+        budget = Budget(size_of(given) + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:
-            messages = [Message(part.role, _rendered(part, values)) for part in self.parts]
+            messages = [Message(part.role, _rendered(part, given)) for part in self.parts]
             if self._prompt is not None:
-                given = values if prompt is None else {**values, "input": prompt}
+                given = given if prompt is None else {**given, "input": prompt}
                 messages.append(Message("user", _rendered(self._prompt, given)))
             elif prompt is not None:
                 messages.append(Message("user", prompt))
@@ -186,17 +168,17 @@ class CompiledPersona:
             current_budget.reset(token)
 
 
-def _rendered(part: Part, values: Mapping[str, Any]) -> str:
+def _rendered(part: Part, values: dict[str, Any]) -> str:
     """Return the text that a part makes."""
     if part.unit is None:
         return part.text.source
     if part.parent is not None:
         values = {**values, "parent": {"system": _rendered(part.parent, values)}}
-    template, place = part.unit.template, Place.of(part.text)
+    template = part.unit.template
     assert template is not None  # a persona with problems is never rendered
     cause: Exception
     try:
-        context = template.new_context(dict(values))
+        context = template.new_context(values)
         return Environment.concat(template.root_render_func(context))
     except Refused as error:
         message, cause = str(error), error
@@ -209,7 +191,7 @@ def _rendered(part: Part, values: Mapping[str, Any]) -> str:
     except Exception as error:
         # A template is not this program's code: whatever it raises is a mistake in the file.
         message, cause = f"the template fails: {error}", error
-    at, line = _origin(cause, place)
+    at, line = _origin(cause, Place.of(part.text))
     return at.fail(message, line)
 
 

@@ -61,8 +61,8 @@ def setup(registry):
 FORKS = """
 import json, os, sys
 import click, jinja2, keyring, openai, yaml
-import personakit.backend, personakit.cli.keys, personakit.cli.run, personakit.cli.test
-import personakit.templating
+import personakit.backend.backend, personakit.cli.keys, personakit.cli.run, personakit.cli.test
+import personakit.templates.render
 
 def become(job):
     for number, name in enumerate(("in", "out", "err")):

@@ -211,7 +211,7 @@ def test_a_plain_render_imports_nothing_for_the_views(shell: Any) -> None:
         capture_output=True, text=True, cwd=shell.folder, env=shell.env, check=True,
     )  # fmt: skip
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "personakit.templating" in names
-    views = ("preview", "compare", "explain", "new", "lint")
+    assert "personakit.templates.compiler" in names
+    views = ("shared.preview", "shared.compare", "shared.explain", "new", "lint")
     assert not names & {"splintr", "personakit.tokens", "rich", "openai"}
     assert not names & {f"personakit.cli.{name}" for name in views}

@@ -33,8 +33,8 @@ from personakit.testing import in_mode, persona
 WRITER = """
 import os, sys, time
 from personakit import Message, Request
-from personakit.rows import Row, new_id
-from personakit.runlog import RunLog
+from personakit.log.row import Row, new_id
+from personakit.log import RunLog
 
 log = RunLog(sys.argv[1])
 for number in range(int(sys.argv[2])):
@@ -201,8 +201,8 @@ def test_a_full_disk_costs_no_row_that_is_there(tmp_path: Path) -> None:
     code = """
 import resource, sys, time
 from personakit import Message, Request
-from personakit.rows import Row, new_id
-from personakit.runlog import RunLog
+from personakit.log.row import Row, new_id
+from personakit.log import RunLog
 
 log, written = RunLog(sys.argv[1]), 0
 asked = Request("test/model", (Message("user", "word " * 1000),))

@@ -269,7 +269,7 @@ import sys
 from personakit import Config, Runner
 from personakit.testing import Upstream, persona
 Runner(Config(model="test/x", path=()), backend=Upstream()).run(persona(), "Hi!")
-assert not {"sqlite3", "personakit.runlog", "personakit.recorder"} & set(sys.modules)
+assert not {"sqlite3", "personakit.log", "personakit.log.run_log"} & set(sys.modules)
 """
     # Measuring coverage loads sqlite3.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}

@@ -292,8 +292,8 @@ def test_a_nasty_file_is_an_error_and_nothing_else(source: str) -> None:
     code = (
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
-        "from personakit import PersonaError, document\n"
-        f"try: document.parse({source})\n"
+        "from personakit import PersonaError\nfrom personakit.persona import yaml\n"
+        f"try: yaml.parse({source})\n"
         "except PersonaError: print('refused')\n"
     )
     command = [sys.executable, "-c", code]
