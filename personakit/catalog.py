@@ -31,16 +31,18 @@ class CatalogEntry:
 
     Attributes:
         declared: Its variables, ready to take values.
+        model: Its own, or the config's; empty where nobody chose one.
         parameters: Those of every request, the config's and its own.
         bound: Its plugins, once they are bound.
         compiled: Its templates, once they are compiled.
         reader: What reads the value of its `output:` out of an answer, once it is made.
     """
 
-    __slots__ = ("bound", "compiled", "declared", "parameters", "reader")
+    __slots__ = ("bound", "compiled", "declared", "model", "parameters", "reader")
 
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
+        self.model = persona.model or config.model or ""
         self.parameters = FrozenDict(
             freeze({**config.parameters, **response_format(wanted(persona)), **persona.parameters})
         )
@@ -137,15 +139,6 @@ class Catalog:
                 if found is None:
                     found = self._entries[persona] = CatalogEntry(persona, self.config)
         return found
-
-    def model(self, persona: Persona, asked: str | None = None) -> str:
-        """Return the model of a run; empty where nobody chose one.
-
-        Args:
-            persona: Who answers.
-            asked: What the caller asks for, before the persona's and the config's.
-        """
-        return asked or persona.model or self.config.model or ""
 
     def templates(self) -> TemplateCompiler:
         """Return what compiles templates."""

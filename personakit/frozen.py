@@ -8,14 +8,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, Self, TypeVar
 
 ATOMS = frozenset((str, int, float, bool, type(None)))
-_TEXT = frozenset((str,))
 
 
 T = TypeVar("T")
-
-
-class NotPlain(Exception):
-    """A value is not made of texts, numbers, null, lists and mappings alone."""
 
 
 class FrozenDict(dict[str, Any]):
@@ -50,39 +45,6 @@ def freeze(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
     return value
-
-
-def plain(value: Any) -> tuple[Any, int]:
-    """Return a value as `freeze` does, and the length of the longest text or container in it.
-
-    Raises:
-        NotPlain: It holds an object of another type than JSON has, or of a type derived from those.
-    """
-    kind = type(value)
-    if kind is str:
-        return value, len(value)
-    if kind in ATOMS:
-        return value, 1
-    # Written for speed, as every value of every render comes by here: `max` of two would be a call.
-    if kind is list or kind is tuple:
-        longest = len(value)
-        if {*map(type, value)} == _TEXT:
-            size = max(map(len, value))
-            return tuple(value), size if size > longest else longest
-        items = []
-        for item in value:
-            found, size = plain(item)
-            items.append(found)
-            longest = size if size > longest else longest
-        return tuple(items), longest
-    if (kind is dict or kind is FrozenDict) and {*map(type, value)} <= _TEXT:
-        longest, made = len(value), {}
-        for key, item in value.items():
-            made[key], size = (item, len(item)) if type(item) is str else plain(item)
-            longest = size if size > longest else longest
-        size = max(map(len, value)) if value else 0
-        return FrozenDict(made), size if size > longest else longest
-    raise NotPlain
 
 
 def thaw(value: Any) -> Any:

@@ -73,7 +73,7 @@ class Message:
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.content, list | tuple):
+        if type(self.content) is not str and isinstance(self.content, list | tuple):
             object.__setattr__(self, "content", freeze(self.content))
         if type(self.tool_calls) is not tuple:
             object.__setattr__(self, "tool_calls", tuple(self.tool_calls))

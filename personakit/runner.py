@@ -36,7 +36,6 @@ from personakit.pipeline import (
     observed,
     run_async,
     run_sync,
-    tapped,
     within_deadline,
 )
 from personakit.tools import Tool, tools_of
@@ -139,17 +138,22 @@ class Runner:
         found = persona if isinstance(persona, Persona) else self.load(persona)
         entry = self.catalog.entry(found)
         values = entry.declared.values(variables or {})
-        settings = _parameters(found, entry.parameters, output, parameters)
+        settings = entry.parameters
+        if output is not None or parameters:
+            settings = _parameters(found, settings, output, parameters)
         if found.plugins:
             self.plugins.check(found)
+        compiled = entry.compiled
+        if compiled is None or compiled.files:
+            compiled = self.catalog.compiled(found)
         request = Request(
-            model=self.catalog.model(found, model),
-            messages=tuple(self.catalog.compiled(found).render(values, prompt)),
+            model=model or entry.model,
+            messages=tuple(compiled.render(values, prompt)),
             parameters=settings,
             persona=found.name,
             variables=values.frozen,
         )
-        return attached(request, attachments)
+        return attached(request, attachments) if attachments else request
 
     def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
         """Return a run, when everything that can be checked before it has been."""
@@ -203,26 +207,33 @@ class Runner:
         without: frozenset[str] = frozenset(),
     ) -> Start:
         """Return a run: its layers around the backend, the innermost first."""
-        bound = self.catalog.bind(persona).without(without)
-        reader = self.catalog.reader(persona, wanted(persona, options.output))
+        entry = self.catalog.entry(persona)
+        bound = entry.bound or self.catalog.bind(persona)
+        bound = bound.without(without) if without else bound
+        structured = options.output is not None or persona.output is not None
+        reader = self.catalog.reader(persona, options.output) if structured else None
         # Where nothing is sent there is nothing to observe.
         watch = Watch(() if isinstance(backend, DryRun) else bound.observers, persona.name)
         tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
-        nested = functools.partial(self._nested, backend, without)
-
-        def around(layers: tuple[Layer, ...], end: Any, takes: Any, gives: Any) -> Any:
-            return Chain(layers, end, persona, takes, gives, watch.skipped, nested, trace)
-
+        around = functools.partial(
+            Chain,
+            persona=persona,
+            skipped=watch.skipped,
+            run_nested=functools.partial(self._nested, backend, without),
+            trace=trace,
+        )
         send = functools.partial(self._send, persona, backend, watch)
-        chat = around(bound.chat, send, Request, Response)
         tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult)
+
+        chat = around(bound.chat, send, takes=Request, gives=Response)
         run: RunLayer = ToolLoop(chat, tool, watch, tap, options.max_rounds, reader).run
         run = within_deadline(run, options.deadline)
-        run = observed(run, watch)
+        if watch.wanted:
+            run = observed(run, watch)
         if recorder is not None and trace is not None:
             hash_of = self.catalog.hash
             run = recorder.around(run, persona, trace, tap, options.conversation, hash_of)
-        return tapped(run, request, tap)
+        return functools.partial(run, request)
 
     async def _send(
         self,
@@ -233,7 +244,8 @@ class Runner:
         emit: Emit | None,
     ) -> Response:
         """Send a request that has been through all plugins."""
-        request = self.catalog.sendable(persona, request)
+        if persona.tools or "response_format" in request.parameters:
+            request = self.catalog.sendable(persona, request)
         if not watch.wanted:
             return await backend.send(request, emit)
         await watch("sent", request=request)
@@ -408,8 +420,6 @@ def _parameters(
     persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
 ) -> FrozenDict:
     """Return the parameters of a request: the caller's, over those of the persona and config."""
-    if output is None and not given:
-        return base
     asked = response_format(wanted(persona, output)) if output is not None else {}
     if given:
         parameters.check(given)

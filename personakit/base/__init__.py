@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from personakit.base.distributions import entry_points as entry_points
     from personakit.base.doors import door as door
     from personakit.base.files import State as State
+    from personakit.base.files import locate as locate
     from personakit.base.files import state_of as state_of
+    from personakit.base.files import walk as walk
     from personakit.base.names import NAME as NAME
     from personakit.base.names import RESERVED as RESERVED
     from personakit.base.names import SCHEME as SCHEME
@@ -49,7 +51,7 @@ else:
             "deadline": "DEFAULT_DEADLINE",
             "distributions": "entry_points",
             "doors": "door",
-            "files": "State state_of",
+            "files": "State locate state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",

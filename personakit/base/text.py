@@ -33,39 +33,33 @@ class TextTap:
 
     Attributes:
         started: The start, as Unix time in seconds.
+        clock: The start, by `time.perf_counter`.
         first_text: Seconds from the start to the first text; None before there is any.
     """
 
-    __slots__ = ("_buffer", "_clock", "first_text", "started")
+    __slots__ = ("_buffer", "clock", "first_text", "started")
 
     def __init__(self) -> None:
-        self._buffer = TextBuffer()
+        self._buffer: TextBuffer | None = None
         self.first_text: float | None = None
-        self.begin()
-
-    def begin(self) -> None:
-        """Start the clock."""
-        self.started, self._clock = time.time(), time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """The seconds since the start."""
-        return time.perf_counter() - self._clock
+        self.started, self.clock = time.time(), time.perf_counter()
 
     @property
     def text(self) -> str:
         """What has gone out."""
-        return self._buffer.text
+        return "" if self._buffer is None else self._buffer.text
 
     def through(self, emit: Emit | None) -> Emit | None:
-        """Return an `emit` that notes what it lets out; None where nothing goes out on the way."""
+        """Start the clock, and return an `emit` that notes what it lets out; None for none."""
+        self.started, self.clock = time.time(), time.perf_counter()
         if emit is None:
             return None
+        buffer = self._buffer = TextBuffer()
 
         def noted(text: str) -> Awaitable[None]:
             if self.first_text is None:
-                self.first_text = self.seconds
-            self._buffer.add(text)
+                self.first_text = time.perf_counter() - self.clock
+            buffer.add(text)
             return emit(text)
 
         return noted

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from personakit.base import walk
 from personakit.errors import PersonaError, Problem
 from personakit.linting import cases, names, texts, uses
 from personakit.linting.codes import CODES
@@ -44,11 +45,7 @@ class Finding:
 
 def files_in(folder: Path) -> Iterator[Path]:
     """Yield the YAML files of a folder and those below it, but for hidden ones."""
-    for here, folders, found in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f[0] != "." and f not in _LEFT_OUT)
-        for name in sorted(found):
-            if name.endswith(ENDINGS) and name[0] != ".":
-                yield Path(here, name)
+    return walk(folder, ENDINGS, _LEFT_OUT)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from personakit.base import locate
 from personakit.errors import Problem, did_you_mean
 from personakit.linting.codes import CODES
 
 _COMMENT = re.compile(r"#\s*personakit:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?")
-_KEY = re.compile(r"\s*(?:- )?[\w-]+:")
 _EXAMPLE = "# personakit: ignore[PK024]"
 
 
@@ -72,47 +72,12 @@ class Source:
         return any(code in self.ignored.get(at, ()) for at in (0, line))
 
     def place(self, problem: Problem) -> tuple[int, int]:
-        """Return the line and column of a problem, both counted from 1.
-
-        Jinja knows the lines of a template, no columns; and in a text that YAML folds, a line of
-        the template is several of the file.
-        """
+        """Return the line and column of a problem, both counted from 1."""
         first = problem.line or 1
         if problem.column:
             return first, problem.column
-        for number in self._block(first) if problem.subject else ():
-            column = _find(problem.subject, self.lines[number - 1])
-            if column:
-                return number, column
+        found = locate(self.lines, first, problem.subject) if problem.subject else None
+        if found is not None:
+            return found
         line = self.lines[first - 1] if first <= len(self.lines) else ""
         return first, len(line) - len(line.lstrip()) + 1 if line.strip() else 1
-
-    def _block(self, first: int) -> Iterator[int]:
-        """Yield the lines of a text from one of them on."""
-        if first > len(self.lines):
-            return
-        yield first
-        start = self.lines[first - 1]
-        least = _indent(start) + (1 if _KEY.match(start) else 0)
-        for number in range(first + 1, len(self.lines) + 1):
-            line = self.lines[number - 1]
-            if line.strip() and _indent(line) < least:
-                return
-            yield number
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
-
-
-def _find(word: str, line: str) -> int:
-    """Return the column of a word in a line, in an expression rather than beside it; 0 for none."""
-    spaced = re.escape(word).replace(r"\ ", r"\s+").replace(r"\|", r"\s*\|\s*")
-    pattern = re.compile(rf"(?<![\w.]){spaced}(?!\w)")
-    inside = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)")
-    for expression in inside.finditer(line):
-        found = pattern.search(line, expression.start(), expression.end())
-        if found:
-            return found.start() + 1
-    anywhere = pattern.search(line)
-    return anywhere.start() + 1 if anywhere else 0

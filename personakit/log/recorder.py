@@ -79,7 +79,7 @@ class RunRecord:
         return self._ended()
 
     def _ended(self) -> RunRecord:
-        self._total = self._tap.seconds
+        self._total = time.perf_counter() - self._tap.clock
         return self
 
     def row(self) -> Row:

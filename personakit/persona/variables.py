@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from personakit.base import TYPES, article, brief, describe, infer_type, is_type, read_json
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import ATOMS, FrozenDict, NotPlain, freeze, plain, thaw
+from personakit.frozen import ATOMS, FrozenDict, freeze, thaw
 from personakit.persona.validation import Checker
 
 KEYS = "type default required enum minimum maximum pattern description example".split()
@@ -267,34 +267,21 @@ _KINDS: dict[str, frozenset[type]] = {
     "object": frozenset((dict, FrozenDict)),
 }
 _ANY: frozenset[type] = frozenset()
+_TEXT = frozenset((str,))
 
 
-class Values:
+class Values(NamedTuple):
     """A value for every variable.
 
     Attributes:
         frozen: The values by name, read-only.
-        longest: The length of the longest text, list or mapping in them; None for values that are
-            not plain, such as an object that stands for a text.
+        own: Copies of the values, of the types that templates see, and nobody else's.
+        size: The characters and items in them, all that they hold counted.
     """
 
-    __slots__ = ("_defaults", "_given", "frozen", "longest")
-
-    def __init__(
-        self,
-        frozen: FrozenDict,
-        longest: int | None,
-        defaults: Mapping[str, Any],
-        given: Mapping[str, Any],
-    ) -> None:
-        self.frozen = frozen
-        self.longest = longest
-        self._defaults = defaults
-        self._given = given
-
-    def copied(self) -> dict[str, Any]:
-        """Return copies of the values as they were given: of the same types, and nobody else's."""
-        return {name: _own(value) for name, value in {**self._defaults, **self._given}.items()}
+    frozen: FrozenDict
+    own: dict[str, Any]
+    size: int
 
 
 class _Rule(NamedTuple):
@@ -321,12 +308,14 @@ class Declared:
         self._defaults = {name: variable.default for name, variable in variables.items()}
         self._required = {name for name, variable in variables.items() if variable.required}
         self._rules = {name: _rule(variable) for name, variable in variables.items()}
-        longest: int | None
-        try:
-            found, longest = plain(self._defaults)
-        except NotPlain:
-            found, longest = freeze(self._defaults), None
-        self._plain = Values(found, longest, self._defaults, {})
+        taken = {name: _taken(value) for name, value in self._defaults.items()}
+        self._plain = Values(
+            FrozenDict({name: part[0] for name, part in taken.items()}),
+            {name: part[1] for name, part in taken.items()},
+            sum([part[2] for part in taken.values()]),
+        )
+        # What a template might be able to change is copied for each render.
+        self._containers = {n: v for n, v in self._defaults.items() if type(v) not in ATOMS}
 
     def values(self, given: Mapping[str, Any]) -> Values:
         """Return a value for every variable.
@@ -337,34 +326,33 @@ class Declared:
         Raises:
             VariableError: A value is unknown, missing or of the wrong kind; all of them are named.
         """
-        if not given and not self._required:
-            return self._plain
-        frozen, longest = FrozenDict(self._plain.frozen), self._plain.longest
-        # It is nobody else's yet.
-        dict.update(frozen, given if type(given) is dict else _mapping(given))
-        if len(frozen) != len(self._defaults) or not self._required <= given.keys():
+        plain = self._plain
+        if not given and not self._required and not self._containers:
+            return plain
+        if type(given) is not dict:
+            _check_mapping(given)
+        # These are nobody else's yet.
+        frozen, own, size = FrozenDict(plain.frozen), {**plain.own, **given}, plain.size
+        dict.update(frozen, given)
+        if len(own) != len(self._rules) or not self._required <= given.keys():
             self._fail(given)
         for name, value in given.items():
             kinds, enum = self._rules[name]
             kind = type(value)
             known = kind in kinds and (not enum or value in enum)
-            if kind is float and not math.isfinite(value):
-                known = False
+            known = known and (kind is not float or math.isfinite(value))
             if not known and self._variables[name].fault(value):
                 self._fail(given)
             if kind is str:
-                size = len(value)
-            elif kind in ATOMS:
-                size = 1
-            else:
-                try:
-                    item, size = plain(value)
-                except NotPlain:
-                    item, size, longest = freeze(value), 0, None
+                size += len(value)
+            elif kind not in ATOMS:
+                item, own[name], more = _taken(value)
                 dict.__setitem__(frozen, name, item)
-            if longest is not None and size > longest:
-                longest = size
-        return Values(frozen, longest, self._defaults, given)
+                size += more
+        for name, value in self._containers.items():
+            if name not in given:
+                own[name] = _taken(value)[1]
+        return Values(frozen, own, size)
 
     def _fail(self, given: Mapping[str, Any]) -> None:
         declared = self._variables
@@ -382,11 +370,10 @@ class Declared:
         raise VariableError("\n".join(faults))
 
 
-def _mapping(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _check_mapping(given: Mapping[str, Any]) -> None:
     if not isinstance(given, Mapping):
         found = type(given).__name__
         raise VariableError(f"variables are a mapping of names to values, found {found}")
-    return given
 
 
 def _rule(variable: Variable) -> _Rule:
@@ -397,8 +384,37 @@ def _rule(variable: Variable) -> _Rule:
     return _Rule(kinds, variable.enum)
 
 
-def _own(value: Any) -> Any:
-    return thaw(value) if isinstance(value, list | tuple | Mapping) else value
+def _taken(value: Any) -> tuple[Any, Any, int]:
+    """Return a value read-only, a copy of it, and its size; written for speed, as all come by."""
+    kind = type(value)
+    if kind is str:
+        return value, value, len(value)
+    if kind in ATOMS:
+        return value, value, 1
+    if kind is dict or kind is FrozenDict:
+        size = 1 + len(value)
+        for key, item in value.items():
+            kind = type(item)
+            if type(key) is not str or kind not in ATOMS:
+                break
+            size += len(key) + (len(item) if kind is str else 1)
+        else:
+            return FrozenDict(value), dict(value), size
+        parts = {key: _taken(item) for key, item in value.items()}
+        frozen = FrozenDict({str(key): part[0] for key, part in parts.items()})
+        size = 1 + 2 * len(parts) + sum([part[2] for part in parts.values()])
+        return frozen, {key: part[1] for key, part in parts.items()}, size
+    if kind is list or kind is tuple:
+        if (kinds := {*map(type, value)}) <= ATOMS:
+            size = sum(map(len, value)) if kinds == _TEXT else sum([_taken(v)[2] for v in value])
+            return tuple(value), list(value), 1 + len(value) + size
+        items = [_taken(item) for item in value]
+        size = 1 + len(items) + sum([item[2] for item in items])
+        return tuple([item[0] for item in items]), [item[1] for item in items], size
+    if not isinstance(value, list | tuple | Mapping):
+        return freeze(value), value, len(value) if isinstance(value, str) else 1
+    own = thaw(value)
+    return freeze(value), own, _taken(own)[2]
 
 
 def _known(declared: Mapping[str, Variable]) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
     from personakit.pipeline.layers import observed as observed
-    from personakit.pipeline.layers import tapped as tapped
     from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.observers import Watch as Watch
     from personakit.pipeline.options import Backend as Backend
@@ -38,7 +37,7 @@ else:
             "chain": "Chain Layer",
             "drivers": "Run Stream run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "layers": "RunLayer Start observed tapped within_deadline",
+            "layers": "RunLayer Start observed within_deadline",
             "observers": "Watch",
             "options": "Backend Options Prompt RunOptions attached check_names",
             "tool_loop": "ToolLoop call_tool",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from personakit.base import Emit, TextTap, deadline
+from personakit.base import Emit, deadline
 from personakit.messages import Request, Response
 from personakit.pipeline.observers import Watch
 
@@ -31,8 +31,6 @@ def within_deadline(run: RunLayer, seconds: float | None) -> RunLayer:
 
 def observed(run: RunLayer, watch: Watch) -> RunLayer:
     """Return a run that tells its observers how it begins and ends."""
-    if not watch.wanted:
-        return run
 
     async def told(request: Request, emit: Emit | None) -> Response:
         await watch("started", request=request)
@@ -45,13 +43,3 @@ def observed(run: RunLayer, watch: Watch) -> RunLayer:
         return response
 
     return told
-
-
-def tapped(run: RunLayer, request: Request, tap: TextTap) -> Start:
-    """Return a run of a request, whose clock starts and whose text is noted from here on."""
-
-    def start(emit: Emit | None) -> Coroutine[Any, Any, Response]:
-        tap.begin()
-        return run(request, tap.through(emit))
-
-    return start

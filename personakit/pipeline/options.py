@@ -84,9 +84,18 @@ class RunOptions:
         """
         if not given.keys() <= _UNCHECKED:
             _check(given)
-        settled: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        for name in ("timeout", "deadline"):
-            settled.setdefault(name, getattr(config, name))
+        settled: dict[str, Any] = {
+            "timeout": config.timeout,
+            "deadline": config.deadline,
+            "max_rounds": MAX_ROUNDS,
+        }
+        settled |= given
+        if None in given.values():
+            # None stands for the default.
+            for name in [name for name, value in given.items() if value is None]:
+                del settled[name]
+            for name in ("timeout", "deadline"):
+                settled.setdefault(name, getattr(config, name))
         return cls(**settled)
 
     def replace(self, **changes: Any) -> RunOptions:

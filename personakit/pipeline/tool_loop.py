@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ class ToolLoop:
         Raises:
             TooManyRounds: The model called tools again and again.
         """
-        first = request
+        first, emit = request, self.tap.through(emit)
         for number in range(1, self.limit + 1):
             response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
             if response.tool_calls or self._exchanged:
@@ -101,7 +102,9 @@ class ToolLoop:
         changes: dict[str, Any] = {
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
-            "timings": Timings(self.tap.started, self.tap.seconds, self.tap.first_text),
+            "timings": Timings(
+                self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
+            ),
         }
         if self._exchanged:
             changes |= {

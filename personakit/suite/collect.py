@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from personakit.base import walk
 from personakit.errors import PersonaError, Problem
 from personakit.library import ENDING
 from personakit.persona import Persona, PersonaTest, yaml
@@ -96,7 +97,7 @@ def collect(
     found: dict[str, list[Case | Broken]] = {}
     for reference in references:
         folder = Path(reference)
-        for one in _files(folder) if folder.is_dir() else [reference]:
+        for one in walk(folder, (ENDING,), (FOLDER,)) if folder.is_dir() else [reference]:
             cases = _cases(one, load)
             if cases:
                 found.setdefault(os.path.realpath(cases[0].path), cases)
@@ -111,15 +112,6 @@ def _cases(reference: str | Path, load: Callable[[str | Path], Persona]) -> list
     except PersonaError as error:
         return [Broken(error.problems[0].path or str(reference), str(error))]
     return [Case(persona, test) for test in persona.tests]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the YAML files of a folder and of those below it."""
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name != FOLDER)
-        for name in sorted(names):
-            if name.endswith(ENDING) and name[0] != ".":
-                yield Path(base, name)
 
 
 def _is_whole(file: Path) -> bool:

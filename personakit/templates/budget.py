@@ -20,6 +20,8 @@ from typing import Any
 MAX_STEPS = 400_000
 MAX_SIZE = 200_000
 MAX_NUMBER_BITS = 4_096
+# What a large value adds to the steps, for the texts and items in it that are handled.
+_MOST_ALLOWED = 600_000
 _CHARACTERS_PER_STEP = 32
 # An item that is an object of its own takes up to 90 bytes.
 _ITEMS_PER_STEP = 6
@@ -60,7 +62,7 @@ class Budget:
 
     def __init__(self, allowance: int = 0, source: int = 0) -> None:
         self.size = MAX_SIZE + 4 * allowance + source
-        self.left = MAX_STEPS + allowance
+        self.left = MAX_STEPS + min(allowance, _MOST_ALLOWED)
 
     def charge(self, steps: int) -> None:
         """Take steps off the budget."""
@@ -78,7 +80,9 @@ class Budget:
             raise LimitExceeded(
                 f"a result would be too large: the limit is {self.size:,} characters or items"
             )
-        self.charge(1 + size // per_step)
+        self.left -= 1 + size // per_step
+        if self.left < 0:
+            self.exhausted()
 
     def made(self, value: Any) -> Any:
         """Charge for a result; return it."""
@@ -121,7 +125,9 @@ class Budget:
         """Join the parts of an output, refusing to build more than fits."""
         kept = parts if isinstance(parts, list) else list(parts)
         size = sum(map(len, kept))
-        self.room(size)
+        self.left -= 1 + size // _CHARACTERS_PER_STEP
+        if size > self.size or self.left < 0:
+            self.room(size)
         return "".join(kept)
 
     def binop(self, operator: str, left: Any, right: Any) -> None:

@@ -25,6 +25,7 @@ SHORT = 4_096
 """Characters up to which a text is compared or copied for the price of a node."""
 
 _LOOP = frozenset("index index0 revindex revindex0 first last length depth depth0".split())
+_VIEWS = frozenset(("items", "keys", "values"))
 # Nodes whose work is a call of Python's, at least.
 _PRICES: dict[type[nodes.Node], int] = {
     nodes.Call: 4,
@@ -230,6 +231,11 @@ class MeteredCodeGenerator(CodeGenerator):
             return
         called = node.node
         if isinstance(called, nodes.Getattr):
+            given = (node.args, node.kwargs, node.dyn_args, node.dyn_kwargs)
+            if called.attr in _VIEWS and not any(given):
+                slow = f"environment.call(context, environment.getattr(_o, {called.attr!r}))"
+                self._inline(called.node, f"_o.{called.attr}()", "is dict", slow, frame)
+                return
             # The method of a mapping is what is meant: it is called.
             self.write("environment.call(context, environment.getattr(")
             self.visit(called.node, frame)

@@ -144,7 +144,7 @@ class TemplateCompiler:
         token = current_budget.set(_budget())
         try:
             return self._env.parse(source)
-        except (jinja2.TemplateSyntaxError, RecursionError, Refused):
+        except (jinja2.TemplateSyntaxError, RecursionError, Refused, ValueError):
             return None
         finally:
             current_budget.reset(token)

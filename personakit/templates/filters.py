@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import filters as jinja_filters
 from jinja2 import tests as jinja_tests
+from jinja2.utils import missing
 
 from personakit.templates.budget import (
     PAIRS_PER_STEP,
@@ -50,10 +51,34 @@ _FREE_TESTS = frozenset(
 _REMAINDER = frozenset("divisibleby even odd".split())
 
 
+class MissingField(jinja2.UndefinedError):
+    """A field or an item that a value does not have.
+
+    Attributes:
+        obj: The value.
+        name: The field, or the number of the item.
+    """
+
+    def __init__(self, obj: Any, name: Any, message: str | None = None) -> None:
+        super().__init__(message)
+        self.obj, self.name = obj, name
+
+
 class Undefined(jinja2.StrictUndefined):
-    """A name that has no value: an error wherever it is used, whose message says which."""
+    """A name that has no value: an error wherever it is used, which knows what is missing."""
 
     __slots__ = ()
+
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: Any = missing,
+        name: Any = None,
+        exc: Callable[..., Exception] = jinja2.UndefinedError,
+    ) -> None:
+        if hint is None and obj is not missing:
+            exc = functools.partial(MissingField, obj, name)
+        super().__init__(hint, obj, name, exc)  # type: ignore[arg-type]
 
 
 def writable(value: Any) -> Any:
@@ -88,7 +113,7 @@ def _refuse(value: Any) -> NoReturn:
 def text(value: Any) -> str:
     """Return a value as it is written into a prompt."""
     kind = value.__class__
-    if kind is str or kind is int or kind is float or kind is bool:
+    if kind is int or kind is float or kind is bool or kind is str:
         return str(value)
     return str(writable(value))
 
@@ -156,7 +181,7 @@ def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if name in _ATTRIBUTE:
             price += sum(map(_parts, (*rest, *kwargs.values())))
         first = _taken(budget, name, first, price)
-        attribute = _argument(rest, kwargs, _BY[name], "attribute") if name in _BY else None
+        attribute = _argument((*rest,), kwargs, _BY[name], "attribute") if name in _BY else None
         if attribute is not None:
             first = _keyed(budget, args[0], first, attribute)
         if name in _TEXT:
@@ -297,12 +322,12 @@ _BEFORE: dict[str, Check] = {
 }
 
 _measured_replace = measured("replace", jinja_filters.FILTERS["replace"])
-_theirs: dict[str, Callable[..., Any]] = jinja_filters.FILTERS
 FILTERS: dict[str, Callable[..., Any]] = {
-    name: function if name in _FREE else measured(name, function)
-    for name, function in _theirs.items()
+    name: measured(name, function)
+    for name, function in jinja_filters.FILTERS.items()
     if name not in _DROPPED
 }
+FILTERS |= {name: jinja_filters.FILTERS[name] for name in _FREE}
 FILTERS |= {"join": _join, "tojson": measured("tojson", _tojson), "replace": _replace}
 for _name, _function in {
     "capitalize": str.capitalize,
@@ -313,6 +338,6 @@ for _name, _function in {
 }.items():
     FILTERS[_name] = _of_short_texts(_function, FILTERS[_name])
 TESTS: dict[str, Callable[..., Any]] = {
-    name: function if name in _FREE_TESTS else tested(name, function)
-    for name, function in jinja_tests.TESTS.items()
+    name: tested(name, function) for name, function in jinja_tests.TESTS.items()
 }
+TESTS |= {name: jinja_tests.TESTS[name] for name in _FREE_TESTS}

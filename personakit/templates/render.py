@@ -15,16 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from personakit.base import State
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text, Values
-from personakit.templates.budget import Budget, Refused, current_budget, size_of
+from personakit.templates.budget import Budget, current_budget
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
-from personakit.templates.environment import Environment
+from personakit.templates.failures import failure
 
 
 class CompiledPersona:
@@ -149,18 +147,21 @@ class CompiledPersona:
         Raises:
             TemplateError: A template fails, or asks for more than a render may use.
         """
-        given = values.copied()
-        budget = Budget(size_of(given) + len(prompt or ""), self._source)
+        given = values.own
+        budget = Budget(values.size + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:
-            messages = [Message(part.role, _rendered(part, given)) for part in self.parts]
+            messages = []
+            for part in self.parts:
+                messages.append(Message(part.role, _rendered(part, given, budget)))
             if self._prompt is not None:
                 given = given if prompt is None else {**given, "input": prompt}
-                messages.append(Message("user", _rendered(self._prompt, given)))
+                messages.append(Message("user", _rendered(self._prompt, given, budget)))
             elif prompt is not None:
                 messages.append(Message("user", prompt))
-            size = sum(len(message.text) for message in messages)
-            if size > budget.size:
+            # Each by itself is small enough.
+            many = len(self.parts) > 1 or self._prompt is not None
+            if many and sum(len(message.text) for message in messages) > budget.size:
                 found = f"the messages would be too large: the limit is {budget.size:,} characters"
                 Place.of(self.persona.system).fail(found)
             return messages
@@ -168,46 +169,21 @@ class CompiledPersona:
             current_budget.reset(token)
 
 
-def _rendered(part: Part, values: dict[str, Any]) -> str:
+def _rendered(part: Part, values: dict[str, Any], budget: Budget) -> str:
     """Return the text that a part makes."""
     if part.unit is None:
         return part.text.source
     if part.parent is not None:
-        values = {**values, "parent": {"system": _rendered(part.parent, values)}}
+        values = {**values, "parent": {"system": _rendered(part.parent, values, budget)}}
     template = part.unit.template
     assert template is not None  # a persona with problems is never rendered
-    cause: Exception
     try:
         context = template.new_context(values)
-        return Environment.concat(template.root_render_func(context))
-    except Refused as error:
-        message, cause = str(error), error
-    except jinja2.UndefinedError as error:
-        message, cause = str(error), error
-        if message == "'input' is undefined":
-            message = "this persona needs a prompt: type one, or pipe a text in"
-    except RecursionError as error:
-        message, cause = "the template calls itself too deep (recursion)", error
+        return budget.concat(template.root_render_func(context))
     except Exception as error:
-        # A template is not this program's code: whatever it raises is a mistake in the file.
-        message, cause = f"the template fails: {error}", error
-    at, line = _origin(cause, Place.of(part.text))
-    return at.fail(message, line)
+        raise failure(error, Place.of(part.text), values) from None
 
 
 def _is_template(source: str) -> bool:
     """Tell whether Jinja would change a text at all; most few-shot messages it would not."""
     return "{{" in source or "{%" in source or "{#" in source
-
-
-def _origin(error: BaseException, place: Place) -> tuple[Place, int]:
-    """Return the template, the persona's own or a partial, and the line that raised an error."""
-    line, trace = 1, error.__traceback__
-    while trace is not None:
-        template = trace.tb_frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            own = template.filename in (None, place.path)
-            place = place if own else Place(str(Path(template.filename)))
-            line = template.get_corresponding_lineno(trace.tb_lineno)
-        trace = trace.tb_next
-    return place, int(line)

@@ -63,7 +63,7 @@ class Child:
         stdin, stdout = _pipes(self.process)
         stdin.write(json.dumps(system) + "\n")
         stdin.flush()
-        # Bounds a hang only: a render ends by itself after half a second of work.
+        # Bounds a hang only: a render ends by itself after a second of work.
         if not select.select([stdout], [], [], 30)[0]:
             self.close()
             pytest.fail("the template hangs")
@@ -123,7 +123,7 @@ BOMBS: dict[str, tuple[str, str]] = {
     "negations in a loop": (LOOP + "{% set q = not x %}" * 800 + END, "limit"),
     "empty set blocks in a loop": (LOOP + "{% set q %}{% endset %}" * 600 + END, "limit"),
     "attributes in a loop": (LOOP + "{% set q = x.upper %}" * 700 + END, "limit"),
-    "texts in a loop": (LOOP + "x" * 1000 + END, SIZE),
+    "texts in a loop": (LOOP + "x" * 1000 + END, DO),
     "slices in a recursion": (
         A + "{% macro m() %}{% set q = a[1:] %}{{ m() }}{% endmacro %}{{ m() }}", "limit"),
     # texts that double
@@ -152,9 +152,9 @@ BOMBS: dict[str, tuple[str, str]] = {
     "wordwrap of spaces": ("{{ (' ' * 99000) | wordwrap(1) | length }}", "limit"),
     "urlencode": ("{{ ('😀' * 190000) | urlencode }}", SIZE),
     "join with a long joint": ("{{ range(100000) | list | join('x' * 190000) }}", SIZE),
-    "join of a generator": ("{{ range(100000) | map('string') | join('x' * 190000) }}", SIZE),
+    "join of a generator": ("{{ range(100000) | map('string') | join('x' * 190000) }}", DO),
     "join of a generator, the method": (
-        "{{ ('x' * 190000).join(range(100000) | map('string')) }}", SIZE),
+        "{{ ('x' * 190000).join(range(100000) | map('string')) }}", DO),
     "join by name": ("{{ [1, 2] | join(attribute='real', d='x' * 190000) }}"
                      "{{ range(9999) | list | join(attribute='real', d='x' * 190000) }}", SIZE),
     "join of an attribute": (
@@ -190,7 +190,7 @@ BOMBS: dict[str, tuple[str, str]] = {
     "a namespace of namespaces, written": (NS_OF_NS + "{{ n.v ~ '' }}", "not allowed"),
     "a namespace of namespaces, as text": (NS_OF_NS + "{{ n.v | string }}", "not allowed"),
     "a namespace of namespaces, formatted": (NS_OF_NS + "{{ '%s' % [n.v] }}", "not allowed"),
-    "a namespace of namespaces, as a key": (NS_OF_NS + "{{ {}[n.v] }}", "no element <namespace>"),
+    "a namespace of namespaces, as a key": (NS_OF_NS + "{{ {}[n.v] }}", "no field <namespace>"),
     "a namespace of namespaces, called": (
         NS_OF_NS + "{% set n.unsafe_callable = 1 %}{{ n() }}", "<namespace> is not safely"),
     "sum of lists": ("{{ ([[1] * 200] * 400) | sum(start=[]) | length }}", "numbers only"),
@@ -254,8 +254,7 @@ def test_a_bomb_does_not_go_off(name: str, child: Child) -> None:
     system, message = BOMBS[name]
     how, what, megabytes = child.render(system)
     assert how == "refused", what
-    # On a slow machine the clock may be faster than the count.
-    assert message in what or "takes too much time" in what
+    assert message in what
     assert what.startswith("x.yaml:")
     assert len(what) < 2000
     assert megabytes < 200
@@ -374,7 +373,7 @@ def test_the_size_of_a_value_is_counted_up_to_a_limit() -> None:
 def test_a_budget_is_used_up() -> None:
     budget = Budget()
     budget.charge(MAX_STEPS)
-    with pytest.raises(LimitExceeded, match="does too much: the limit is 200,000 steps"):
+    with pytest.raises(LimitExceeded, match="does too much: the limit is 400,000 steps"):
         budget.charge(1)
     with pytest.raises(LimitExceeded, match="the limit is 200,000 characters"):
         Budget().room(MAX_SIZE + 1)
@@ -384,33 +383,24 @@ def test_a_budget_is_used_up() -> None:
 @pytest.mark.parametrize(
     ("method", "args", "steps"),
     [
-        ("charge", [5], 5), ("room", [6400], 101), ("room", [0], 1), ("read", [7], 1),
-        ("read", ["a" * 6400], 101), ("read", [list(range(1200))], 101),
-        ("made", ["a" * 6400], 101), ("made", [list(range(600))], 101), ("made", [7], 0),
-        ("concat", [["a"] * 640], 11),
-        ("binop", ["-", 1, 2], 3), ("binop", ["+", 1, 2], 1),
-        ("binop", ["+", "a" * 64, "a" * 64], 4),
-        ("binop", ["+", [1] * 60, [1] * 60], 22), ("binop", ["*", "a" * 64, 10], 12),
-        ("binop", ["*", 3, [1] * 60], 32), ("binop", ["%", "%s", "a" * 62], 3),
-        ("call", ["ab".upper, (), {}], 2), ("call", ["a".join, (["a"] * 60,), {}], 13),
-        ("searching", ["a" * 4096, "b" * 9], 9),
+        ("charge", [5], 5), ("room", [6400], 201), ("room", [0], 1), ("read", [7], 0),
+        ("read", ["a" * 6400], 200), ("read", [list(range(1200))], 200),
+        ("whole", ["a" * 6400], 201), ("whole", [list(range(600))], 201), ("whole", [7], 0),
+        ("whole", [[["a" * 600]]], 101), ("whole", [{"a": {"b": [1] * 600}}], 202),
+        ("made", ["a" * 6400], 201), ("made", [list(range(600))], 201), ("made", [7], 0),
+        ("concat", [["a"] * 640], 21),
+        ("binop", ["-", 1, 2], 0), ("binop", ["+", 1, 2], 0),
+        ("binop", ["+", "a" * 64, "a" * 64], 5),
+        ("binop", ["+", [1] * 60, [1] * 60], 41), ("binop", ["*", "a" * 64, 10], 21),
+        ("binop", ["*", 3, [1] * 60], 61), ("binop", ["%", "%s", "a" * 62], 3),
+        ("call", ["ab".upper, (), {}], 1), ("call", ["a".join, (["a"] * 60,), {}], 22),
+        ("searching", ["a" * 4096, "b" * 9], 137),
     ],
 )  # fmt: skip
 def test_what_each_thing_costs(method: str, args: list[Any], steps: int) -> None:
     budget = Budget()
     getattr(budget, method)(*args)
     assert MAX_STEPS - budget.left == steps
-
-
-def test_a_budget_has_a_clock() -> None:
-    budget = Budget()
-
-    def spend() -> None:
-        while True:
-            budget.look()
-
-    with pytest.raises(LimitExceeded, match=r"takes too much time: the limit is 0.5 s"):
-        spend()
 
 
 @pytest.mark.parametrize("args", [(5,), (1, 5), (0, 10**9, 10**8), (5, 0), (-3, 3), (200_000,)])
