@@ -323,8 +323,8 @@ _BEFORE: dict[str, Check] = {
 
 _measured_replace = measured("replace", jinja_filters.FILTERS["replace"])
 FILTERS: dict[str, Callable[..., Any]] = {
-    name: measured(name, function)
-    for name, function in jinja_filters.FILTERS.items()
+    name: measured(name, jinja_filters.FILTERS[name])
+    for name in jinja_filters.FILTERS
     if name not in _DROPPED
 }
 FILTERS |= {name: jinja_filters.FILTERS[name] for name in _FREE}
@@ -337,7 +337,8 @@ for _name, _function in {
     "upper": str.upper,
 }.items():
     FILTERS[_name] = _of_short_texts(_function, FILTERS[_name])
+_tests: dict[str, Any] = jinja_tests.TESTS
 TESTS: dict[str, Callable[..., Any]] = {
-    name: tested(name, function) for name, function in jinja_tests.TESTS.items()
+    name: function if name in _FREE_TESTS else tested(name, function)
+    for name, function in _tests.items()
 }
-TESTS |= {name: jinja_tests.TESTS[name] for name in _FREE_TESTS}
