@@ -29,6 +29,13 @@ contracts:
 test *args:
     uv run pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92 {{args}}
 
+# What takes too long for every change: more examples of what must hold for any input.
+full: default properties
+
+# Compare 20,000 random templates with plain Jinja2.
+properties:
+    PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py
+
 # Format and mend what can be mended.
 fix:
     uv run ruff format .

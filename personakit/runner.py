@@ -172,7 +172,7 @@ class Runner:
     def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
         """Return the request of a run: rendered, with its tools and its model."""
         if isinstance(prompt, Request):
-            form = response_format(wanted(persona, options.output)) if options.output else {}
+            form = response_format(options.output)
             request = prompt.replace(parameters={**prompt.parameters, **form}) if form else prompt
             request = attached(request, options.attachments)
         else:

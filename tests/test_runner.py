@@ -410,3 +410,15 @@ def test_one_folder_or_plugin_that_is_no_list_is_told() -> None:
         Runner(Config(), path="personas")
     with pytest.raises(UsageError, match="plugins is a list, found 'cache'"):
         Runner(Config(), plugins="cache")
+
+
+def test_the_timeout_of_a_request_goes_before_that_of_the_config() -> None:
+    using = Runner(Config(model="test/x", path=(), timeout=5), backend=Upstream())
+    request = using.render(persona(), "Hi!").replace(timeout=33)
+    found = [
+        using.run(persona(), request).request,
+        using.run(persona(), "Hi!").request,
+        using.run(persona(), request, timeout=7).request,
+        using.run(persona(), request, timeout=None).request,
+    ]
+    assert [sent.timeout for sent in found if sent is not None] == [33, 5, 7, 33]

@@ -61,7 +61,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`Options`, checked once, with the config's values where the caller gives none."""
+    """`Options`, checked once, with the defaults where the caller gives none."""
 
     variables: Mapping[str, Any] | None = None
     model: str | None = None
@@ -84,18 +84,12 @@ class RunOptions:
         """
         if not given.keys() <= _UNCHECKED:
             _check(given)
-        settled: dict[str, Any] = {
-            "timeout": config.timeout,
-            "deadline": config.deadline,
-            "max_rounds": MAX_ROUNDS,
-        }
-        settled |= given
+        settled: dict[str, Any] = {"deadline": config.deadline, "max_rounds": MAX_ROUNDS, **given}
         if None in given.values():
             # None stands for the default.
             for name in [name for name, value in given.items() if value is None]:
                 del settled[name]
-            for name in ("timeout", "deadline"):
-                settled.setdefault(name, getattr(config, name))
+            settled.setdefault("deadline", config.deadline)
         return cls(**settled)
 
     def replace(self, **changes: Any) -> RunOptions:
