@@ -9,7 +9,7 @@ from pathlib import Path
 
 from personakit.base import walk
 from personakit.errors import PersonaError, Problem
-from personakit.linting import cases, names, texts, uses
+from personakit.linting import names, plugin_uses, templates, test_cases
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
 from personakit.output import validator
@@ -109,18 +109,18 @@ class Linter:
         self, file: Path, persona: Persona, problems: Iterable[Problem], *, abstract: bool
     ) -> Iterator[Problem]:
         """Yield what is wrong with a persona beyond what keeps it from being loaded."""
-        templates = self.runner.catalog.templates()
+        compiler = self.runner.catalog.templates()
         broken = any(problem.code == "PK002" for problem in problems)
         data = persona.document.data
         broken = broken or not isinstance(data.get("variables") or {}, dict)
         doubtful = _doubtful(persona, problems)
-        yield from texts.check(
-            templates, persona, broken=broken, doubtful=doubtful, abstract=abstract
+        yield from templates.check(
+            compiler, persona, broken=broken, doubtful=doubtful, abstract=abstract
         )
-        yield from uses.check(self.runner.plugins, persona)
-        needs_prompt = texts.needs_prompt(templates, persona)
+        yield from plugin_uses.check(self.runner.plugins, persona)
+        needs_prompt = templates.needs_prompt(compiler, persona)
         load = self.runner.library.load
-        yield from cases.check(
+        yield from test_cases.check(
             persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt, load=load
         )
         if abstract:

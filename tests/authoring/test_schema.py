@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from personakit import PersonaError, hookimpl
-from personakit.authoring import persona_schema
+from personakit.authoring.schema import persona_schema
 from personakit.library import shipped
 from personakit.persona import KEYS, ROLES, Persona, parameters, tests, variables, yaml
 from personakit.plugins import Plugins

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from personakit import Config, ConfigError, Endpoint, Provider
-from personakit.backend import Router
+from personakit.backend.endpoint import Router
 from personakit.providers import BUILT_IN, split_model
 
 MINE = Provider("mine", "http://mine/v1", key_env="MINE_KEY", default_model="small")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.base import entry_points
+from personakit.base.distributions import entry_points
 
 POINTS = "[acme.things]\nhammer = acme:Hammer\n"
 

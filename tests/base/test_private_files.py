@@ -16,7 +16,7 @@ import pytest
 from helpers.secrets import CANARY, MINE, _only_ours
 
 from personakit import Config, ConfigError, Provider, Registry, Runner, Secret, hookimpl
-from personakit.base import Hidden
+from personakit.base.secrets import Hidden
 from personakit.keys.keyfile import put, read
 from personakit.testing import MODES, Reply, Server, in_mode, persona
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit import Config, ConfigError, Endpoint, Provider, Secret
-from personakit.base import Hidden, hide, scrub
+from personakit.base.secrets import Hidden, hide, scrub
 from personakit.keys import Keys
 from personakit.keys.keyfile import put, read
 from personakit.providers import BUILT_IN

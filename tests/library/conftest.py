@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.index import VARIANTS, said, wait_until_settled, write
 
-from personakit.library import Library
+from personakit.library.library import Library
 
 
 @pytest.fixture(scope="module")

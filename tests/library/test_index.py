@@ -11,7 +11,7 @@ import pytest
 from helpers.index import VARIANTS, _empty, _link, said, wait_until_settled, write
 
 from personakit.errors import PersonaError
-from personakit.library import Library
+from personakit.library.library import Library
 
 
 def described(library: Library) -> dict[str, str]:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit.errors import PersonaNotFound
-from personakit.library import Library
+from personakit.library.library import Library
 
 SHIPPED = {"PATH": "", "PERSONAKIT_PLUGINS": ""}
 

@@ -20,7 +20,7 @@ from personakit import (
     UsageError,
     hookimpl,
 )
-from personakit.library import Library, shipped
+from personakit.library.library import Library, shipped
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.log import RunLog
+from personakit.log.run_log import RunLog
 
 
 @pytest.fixture

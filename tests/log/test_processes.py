@@ -23,8 +23,9 @@ from personakit import (
     Runner,
 )
 from personakit.errors import UsageError
-from personakit.log import LogError, Recorder, RunLog
-from personakit.log.database import networked
+from personakit.log.database import LogError, networked
+from personakit.log.recorder import Recorder
+from personakit.log.run_log import RunLog
 from personakit.testing import in_mode, persona
 
 # --- many processes, and none of them ends well ------------------------------------------------

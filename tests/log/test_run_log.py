@@ -26,7 +26,7 @@ from personakit import (
 )
 from personakit.config import LogSettings
 from personakit.errors import ConfigError, UpstreamUnavailable
-from personakit.log import RunLog
+from personakit.log.run_log import RunLog
 from personakit.testing import Upstream, in_mode, persona
 
 

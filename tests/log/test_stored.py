@@ -29,11 +29,11 @@ from personakit import (
 )
 from personakit.errors import BackendError
 from personakit.frozen import freeze
-from personakit.log import LogError, Row, RunLog, Where
-from personakit.log.database import Database
-from personakit.log.migrations import MARK, MIGRATIONS
+from personakit.log.database import Database, LogError
+from personakit.log.migrations import MARK, MIGRATIONS, Where
 from personakit.log.repair import repair
-from personakit.log.row import new_id
+from personakit.log.row import Row, new_id
+from personakit.log.run_log import RunLog
 from personakit.testing import Reply, Server, persona
 
 # --- what is stored ----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from personakit import (
     Runner,
     hookimpl,
 )
-from personakit.output import Output
+from personakit.output.output import Output
 from personakit.output.strict_schema import qualifies, strictened
 from personakit.providers import BUILT_IN
 from personakit.testing import MODES, Upstream, persona, runner

@@ -29,8 +29,8 @@ from personakit import (
     hookimpl,
 )
 from personakit.persona import PluginUse
-from personakit.plugins import Plugins
 from personakit.plugins.inspection import examine
+from personakit.plugins.manager import Plugins
 from personakit.testing import Upstream, persona, runner
 
 Install = Callable[..., None]

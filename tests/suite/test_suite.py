@@ -12,7 +12,8 @@ import pytest
 from personakit import Blocked, Persona, PersonaNotFound, RateLimited, hookimpl
 from personakit.config import Config
 from personakit.messages import Message
-from personakit.suite import Broken, Case, Outcome, Suite, default_mode
+from personakit.suite.collect import Broken, Case, Outcome
+from personakit.suite.suite import Suite, default_mode
 from personakit.testing import Upstream
 
 CHEF = """\

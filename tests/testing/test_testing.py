@@ -13,18 +13,9 @@ from typing import Any
 import pytest
 
 from personakit import PluginError, Request, Response, Runner, Send, hookimpl
-from personakit.testing import (
-    MODES,
-    Reply,
-    Server,
-    Upstream,
-    check_filter,
-    check_plugin,
-    in_mode,
-    persona,
-    pieces,
-    runner,
-)
+from personakit.testing.checks import MODES, check_filter, check_plugin, in_mode
+from personakit.testing.fake_backend import Upstream, persona, pieces, runner
+from personakit.testing.server import Reply, Server
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 
