@@ -17,8 +17,9 @@ from typing import Any
 from personakit import errors
 from personakit.errors import BackendError
 from personakit.frozen import FrozenDict, thaw
-from personakit.messages import Message, Request, Response, ToolCall, ToolResult, Usage
+from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.tools import Tool
+from personakit.usage import Usage
 
 # What a plugin may have put among the parameters and a file that is shared must not hold.
 SECRET = frozenset({"api_key", "base_url", "extra_headers", "extra_query"})

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from personakit.frozen import FrozenDict, freeze, replaced, thaw
-from personakit.usage import Spent as Spent  # noqa: PLC0414
-from personakit.usage import Usage as Usage  # noqa: PLC0414
+from personakit.usage import Spent, Usage
 
 if TYPE_CHECKING:
     from personakit.tools import Tool

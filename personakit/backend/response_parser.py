@@ -13,8 +13,9 @@ from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.frozen import FrozenDict, freeze
-from personakit.messages import Message, Request, Response, ToolCall, Usage
+from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
+from personakit.usage import Usage
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # NaN is no JSON, but servers of numbers that nobody here reads (logprobs) write it.

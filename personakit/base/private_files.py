@@ -50,8 +50,8 @@ def create(path: Path) -> None:
             os.close(made)
 
 
-def replace(path: Path, data: Iterable[bytes]) -> None:
-    """Write a file of mode 0600 as a whole: it is never seen half written, nor by anybody else.
+def replace(path: Path, data: Iterable[bytes], *, mode: int | None = FILE) -> None:
+    """Write a file as a whole: it is never seen half written.
 
     A symbolic link stays one, and the file that it leads to is replaced. What is no file, such as
     a pipe or ``/dev/null``, is written to as it is.
@@ -59,6 +59,7 @@ def replace(path: Path, data: Iterable[bytes]) -> None:
     Args:
         path: The file; its folder is made where it is missing.
         data: What it is to hold, in pieces.
+        mode: Its mode, whatever the umask; None for what the umask leaves of 0666.
 
     Raises:
         OSError: It cannot be written; the file is what it was.
@@ -71,11 +72,11 @@ def replace(path: Path, data: Iterable[bytes]) -> None:
     make_folder(target.parent)
     beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     # Never through a file or a link that somebody else has put there.
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         with open(handle, "wb") as stream:  # noqa: PTH123 - Path.open takes no handle
-            if os.name == "posix":
-                os.fchmod(handle, FILE)  # whatever the umask
+            if os.name == "posix" and mode is not None:
+                os.fchmod(handle, mode)
             stream.writelines(data)
             stream.flush()
             os.fsync(handle)

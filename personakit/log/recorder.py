@@ -25,9 +25,10 @@ from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
 from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
-from personakit.messages import Request, Response, Timings, Usage
+from personakit.messages import Request, Response, Timings
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, Step, Trace
+from personakit.usage import Usage
 
 ABANDONED = "Abandoned"
 """The type of the error of a run that nobody waited for: a stream that was closed, a task that was

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from personakit.codec import compact, read_message, read_request, storable, write_request
-from personakit.messages import Message, Request, Timings, ToolCall, Usage
+from personakit.messages import Message, Request, Timings, ToolCall
 from personakit.pipeline import Step
+from personakit.usage import Usage
 
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "

@@ -166,7 +166,7 @@ class _Builder:
             if mark and error.context_mark and mark.index >= len(self.text.rstrip()):
                 # What is open at the end of the file is not wrong there, but where it began.
                 mark = error.context_mark
-            self.fail(explain(error, self.text, mark), mark)
+            self.fail(_syntax_error(error, self.text, mark), mark)
         except yaml.YAMLError as error:
             self.fail(f"not YAML: {' '.join(str(error).split())}", None)
         except UnicodeEncodeError:
@@ -321,7 +321,7 @@ class _Builder:
         return path
 
 
-def explain(error: Any, text: str, mark: Any) -> str:
+def _syntax_error(error: Any, text: str, mark: Any) -> str:
     """Turn the parser's message into what an author can act on."""
     problem = error.problem or "cannot be read"
     lines = text.split("\n")

@@ -384,13 +384,13 @@ class Chain(Generic[In, Out]):
     def _failure(self, layer: Layer, error: BaseException, send: Send[In, Out]) -> PluginError:
         last: object = send.last
         return PluginError(
-            f"{layer} failed in its {layer.hook} hook: {explain(error)}",
+            f"{layer} failed in its {layer.hook} hook: {_explained(error)}",
             plugin=layer.plugin,
             response=last if isinstance(last, Response) else None,
         )
 
 
-def explain(error: BaseException) -> str:
+def _explained(error: BaseException) -> str:
     """Return what went wrong in somebody's function, in words for its author."""
     if isinstance(error, Misuse):
         return str(error)

@@ -9,18 +9,10 @@ from typing import Any
 
 from personakit.base import Emit, TextTap, in_sync
 from personakit.errors import TooManyRounds, did_you_mean
-from personakit.messages import (
-    Message,
-    Request,
-    Response,
-    Spent,
-    Timings,
-    ToolCall,
-    ToolResult,
-    Usage,
-)
+from personakit.messages import Message, Request, Response, Timings, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
+from personakit.usage import Spent, Usage
 
 _BETWEEN = "\n\n"
 

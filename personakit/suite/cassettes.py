@@ -8,12 +8,12 @@ Headers, addresses and keys are in neither.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from personakit.base import private_files
 from personakit.codec import diffable, difference, pretty, read_error, read_response, write_response
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Request, Response
@@ -209,13 +209,10 @@ class Recordings:
             if test in known
         }
         text = pretty({"format": FORMAT, "tests": entries}) + "\n"
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(exist_ok=True)
-            beside.write_text(text, "utf-8", newline="\n")
-            beside.replace(self.path)
+            private_files.replace(self.path, [text.encode()], mode=None)
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise UsageError(f"{self.path}: cannot be written: {error.strerror}") from None
 
 

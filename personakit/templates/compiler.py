@@ -169,7 +169,7 @@ class TemplateCompiler:
                 code = self._env.compile(tree, filename=place.path)
                 template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
         except jinja2.TemplateSyntaxError as error:
-            problems.append(place.problem(explain(error.message), error.lineno))
+            problems.append(place.problem(_syntax_error(error.message), error.lineno))
         except RecursionError:
             problems.append(place.problem("the template is nested too deep"))
         except (Refused, MemoryError, SyntaxError, ValueError, OverflowError) as error:
@@ -340,7 +340,7 @@ _TAGS = "if elif else endif for endfor set endset include macro endmacro filter 
 _CURLED = "\u201c\u201d\u201e\u2018\u2019"
 
 
-def explain(message: str | None) -> str:
+def _syntax_error(message: str | None) -> str:
     """Return Jinja's message with what would be right, where that is known."""
     said = (message or "cannot be read").rstrip(".")
     hint = next((hint for part, hint in _HINTS.items() if part in said), "")

@@ -9,9 +9,10 @@ from typing import Any, AnyStr
 
 from personakit.base import Emit
 from personakit.config import Config
-from personakit.messages import Request, Response, Usage
+from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
+from personakit.usage import Usage
 
 Answer = str | Response | Exception | Callable[[Request], "str | Response"]
 

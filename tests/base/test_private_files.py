@@ -173,8 +173,8 @@ def test_a_slow_scheme_does_not_hold_the_event_loop() -> None:
         (lambda rest: None, "it returned NoneType, not a text"),
         (lambda rest: CANARY.encode(), "it returned bytes, not a text"),
         (awaited, "it returned coroutine, not a text"),
-        (fails(ValueError(CANARY)), r"it failed with ValueError at test_secrets.py:\d+"),
-        (fails(SystemExit(CANARY)), r"it failed with SystemExit at test_secrets.py:\d+"),
+        (fails(ValueError(CANARY)), r"it failed with ValueError at test_private_files.py:\d+"),
+        (fails(SystemExit(CANARY)), r"it failed with SystemExit at test_private_files.py:\d+"),
         (fails(ConfigError("run `vault login`")), "run `vault login`"),
     ],
 )

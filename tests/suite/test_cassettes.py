@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from personakit import RateLimited, UsageError
 from personakit.codec import diffable, pretty, read_response, write_response
-from personakit.messages import Message, Request, Response, ToolCall, Usage
+from personakit.messages import Message, Request, Response, ToolCall
 from personakit.suite.cassettes import Cassette, Recording, Recordings, ReplayBackend, Unrecorded
 from personakit.testing import Upstream
+from personakit.usage import Usage
 
 TEXT = st.text(st.characters(exclude_categories=())) | st.text('a \n\r\t\0\u2028\ud83d\ude00"\\')
 COUNT = st.integers(0, 10**6)
