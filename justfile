@@ -1,51 +1,51 @@
 # Everything that CI runs.
 default: format lint types contracts test openai2 aiohttp
 
-# What meets the openai client, with the oldest version of it that is allowed.
+# Run the tests of the openai client with the oldest supported version.
 openai2:
     uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/test_faults.py
 
-# The same with the extra, which sends through another HTTP library.
+# Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
     uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/test_faults.py
 
-# Rewrite nothing; fail when a file is not formatted.
+# Fail if a file is not formatted; change nothing.
 format:
     uv run ruff format --check .
 
 lint:
     uv run ruff check .
 
-# Each plugin by itself: their test modules share names with ours.
+# Check each plugin separately: its test modules have the same names as those of the package.
 types:
     uv run mypy
     for plugin in plugins/*/; do uv run mypy "$plugin"personakit_* "$plugin"tests || exit 1; done
 
-# The layers and doors of pyproject.toml.
+# Check the import contracts in pyproject.toml.
 contracts:
     uv run lint-imports --no-cache
 
-# Tests of the package and of every plugin, README and docs examples among them.
+# Run the tests of the package and all plugins, including the README and docs examples.
 test *args:
     uv run pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92 {{args}}
 
-# What takes too long for every change: more examples of what must hold for any input.
+# Everything, with the property tests that are too slow for every change.
 full: default properties
 
 # Compare 20,000 random templates with plain Jinja2.
 properties:
     PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py
 
-# Format and mend what can be mended.
+# Format, and apply automatic fixes.
 fix:
     uv run ruff format .
     uv run ruff check --fix .
 
-# Build the wheel and the sdist, and use the wheel in an empty environment.
+# Build the wheel and the sdist, and test the wheel in an empty environment.
 package:
     uv run pytest tests/test_packaging.py -v
 
-# Measure personakit beside its peers: `just bench`, `just bench render`, `just bench --quick`; or beside
-# another checkout of itself: `just bench --checkout . --checkout ../before`.
+# Examples: `just bench render`, `just bench --quick`, `just bench --checkout . --checkout ../before`.
+# Compare personakit with other packages, or with another checkout of itself.
 bench *args:
     uv run python -m benchmarks {{args}}

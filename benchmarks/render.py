@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jinja2
+
 from benchmarks.harness import ratios, sample
 from benchmarks.harness.bench import Bench, Cell, Table
 from benchmarks.harness.contest import Effort, Side, contest
@@ -29,6 +31,10 @@ can be made once is made once. Jinja2 is a compiled template and nothing else. p
 the variables' types, ranges and names and makes both messages. llm's templates have neither loop \
 nor condition, which Python does here."""
 
+CONSTRUCTS = """\
+A persona with one template and values that differ each time, beside the compiled template alone, \
+which is 1. personakit checks and copies the values, measures what the template does, and makes \
+both messages."""
 OURS = ("ours:render", "personakit", ("personakit",))
 GROWTH = (1, 10, 100)
 GROWN = """\
@@ -49,8 +55,33 @@ def ask(bench: Bench) -> list[Table]:
     found = contest(bench, SIDES, job, effort)
     return [
         ratios.by_cost("Render: one persona", found, "Jinja2", note=NOTE),
+        _constructs(bench),
         _growth(bench),
     ]
+
+
+def _constructs(bench: Bench) -> Table:
+    """Return what a render with each construct costs, beside plain Jinja2."""
+    rows: list[list[Cell]] = []
+    missing: dict[str, str] = {}
+    for name in sample.CONSTRUCTS:
+        template, values, persona = sample.construct(name)
+        job = {
+            "template": template,
+            "values": values,
+            "prompt": sample.PROMPT,
+            "persona": persona,
+            "expect": jinja2.Environment().from_string(template).render(values),
+            "varies": "v",
+        }
+        sides = [SIDES[0], Side("**personakit**", *OURS)]
+        found = contest(bench, sides, job, Effort(bench.pick(15, 5), bench.pick(500, 100)))
+        plain, ours = (found[side.name] for side in sides)
+        cost = ratios.ratio(ours.cpu, plain.cpu)
+        rows.append([name, cost, plain.cpu * ratios.MICRO, ours.cpu * ratios.MICRO])
+        missing |= ratios.missing(found)
+    columns = ["Construct", "CPU", "Jinja2 µs", "personakit µs"]
+    return Table("Render: constructs", columns, rows, CONSTRUCTS, missing=missing)
 
 
 def _growth(bench: Bench) -> Table:

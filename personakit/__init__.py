@@ -7,7 +7,7 @@
     response = personakit.run("chef", "A quick vegan dinner for two", variables={"guests": 2})
     print(response.text)
 
-Everything here is loaded when it is first used.
+Every name is imported on first use.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def render(
     output: Any = None,
     attachments: Iterable[Source] = (),
 ) -> Request:
-    """Return the request as it is rendered, with the shared runner; see `Runner.render`."""
+    """Return the request as rendered, with the shared runner; see `Runner.render`."""
     return _default().render(
         persona,
         prompt,
@@ -156,7 +156,7 @@ def render(
 def prepare(
     persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Request:
-    """Return the request as it would leave, with the shared runner; see `Runner.prepare`."""
+    """Return the request as it would be sent, with the shared runner; see `Runner.prepare`."""
     return _default().prepare(persona, prompt, **options)
 
 
@@ -170,7 +170,7 @@ def run(
 async def arun(
     persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Response:
-    """Run a persona with the shared runner, awaited; see `Runner.arun`."""
+    """Run a persona with the shared runner, in the event loop; see `Runner.arun`."""
     return await _default().arun(persona, prompt, **options)
 
 
@@ -184,5 +184,5 @@ def stream(
 def astream(
     persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
 ) -> Stream[Response]:
-    """Stream a persona's answer for `async for`; see `Runner.astream`."""
+    """Stream a persona's answer with the shared runner, asynchronously; see `Runner.astream`."""
     return _default().astream(persona, prompt, **options)

@@ -1,4 +1,4 @@
-"""`python -m personakit`."""
+"""The command line as `python -m personakit`."""
 
 from personakit.cli import main
 

@@ -1,7 +1,7 @@
-"""Attachments: images, PDFs and sound that go along with what the user says.
+"""Attachments: images, PDFs and audio sent with the user's message.
 
-The limits are those that OpenAI documents for its API ("Images and vision", "File inputs"): other
-providers have their own, and their error is passed on.
+The limits are those that OpenAI documents for its API ("Images and vision", "File inputs"). Other
+providers have their own limits; their errors are passed on.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_IMAGE = 20 * MEGABYTE
 MAX_TOTAL = 50 * MEGABYTE
 """Bytes of all attachments of a request together, and of one PDF."""
 
-TAKEN = "a PNG, JPEG, GIF or WebP image, a PDF, or WAV or MP3 sound"
+TAKEN = "a PNG, JPEG, GIF or WebP image, a PDF, or WAV or MP3 audio"
 _SOUND = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _ELSEWHERE = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]+://")
-_NOT_BY_ADDRESS = {".pdf": "a PDF", ".wav": "sound", ".mp3": "sound"}
+_NOT_BY_ADDRESS = {".pdf": "a PDF", ".wav": "audio", ".mp3": "audio"}
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -37,32 +37,32 @@ _MAGIC = (
     (b"%PDF-", "application/pdf"),
     (b"ID3", "audio/mpeg"),
 )
-# What people try as well, by the name that they know it under.
+# Unsupported types, recognized for the error message.
 _REFUSED = (
     (b"BM", "a BMP image"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
     (b"PK\3\4", "an archive or an Office document"),
-    (b"OggS", "Ogg sound"),
-    (b"fLaC", "FLAC sound"),
+    (b"OggS", "Ogg audio"),
+    (b"fLaC", "FLAC audio"),
 )
 
 Source: TypeAlias = "Attachment | str | Path | bytes"
-"""A file's path, an address (http or https) of an image, the bytes themselves, or an attachment."""
+"""A path, an http(s) URL of an image, bytes, or an `Attachment`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """An image, a PDF or sound that goes along with what the user says.
+    """An image, a PDF or audio sent with the user's message.
 
     Attributes:
-        type: The media type, such as ``image/png``; found by content when it is left out.
-        data: The bytes; empty when there is an address.
-        url: The address of an image, http or https, which the upstream fetches.
-        name: The file's name, which the model gets to see with a PDF.
+        type: The media type, such as ``image/png``; detected from the content if empty.
+        data: The bytes; empty if `url` is set.
+        url: The http(s) URL of an image, which the upstream fetches.
+        name: The name of the file; sent to the model with a PDF.
 
     Raises:
-        UsageError: It is empty, too large, or of a type that cannot be sent.
+        UsageError: The content is empty, too large or of an unsupported type.
     """
 
     type: str = ""
@@ -72,18 +72,19 @@ class Attachment:
 
     def __post_init__(self) -> None:
         if self.url and self.data:
-            raise UsageError(f"cannot attach {self.url}: it has data as well; give one of the two")
+            raise UsageError(f"cannot attach {self.url}: both url and data are set; set only one")
         if self.url:
             _check_address(self.url)
             return
         shown = self.name or "the attachment"
         if not isinstance(self.data, bytes):
-            raise UsageError(f"cannot attach {shown}: its data is no bytes")
+            kind = type(self.data).__name__
+            raise UsageError(f"cannot attach {shown}: data must be bytes, found {kind}")
         if not self.data:
             raise UsageError(f"cannot attach {shown}: it is empty")
         object.__setattr__(self, "type", self.type or _type_of(self.data, shown))
         if not (self.type in {*_SOUND, "application/pdf"} or self.type.startswith("image/")):
-            raise UsageError(f"cannot attach {shown}: {self.type} is not {TAKEN}")
+            raise UsageError(f"cannot attach {shown}: expected {TAKEN}, found {self.type}")
         limit = MAX_IMAGE if self.type.startswith("image/") else MAX_TOTAL
         if len(self.data) > limit:
             raise UsageError(
@@ -93,10 +94,10 @@ class Attachment:
 
     @classmethod
     def of(cls, source: Source) -> Attachment:
-        """Return the attachment of a path, an address or bytes.
+        """Return an attachment for a path, a URL or bytes.
 
         Raises:
-            UsageError: It cannot be read, is empty, too large, or of a type that cannot be sent.
+            UsageError: The source cannot be read, or is empty, too large or of an unsupported type.
         """
         if isinstance(source, cls):
             return source
@@ -106,25 +107,25 @@ class Attachment:
             return cls(url=source)
         if isinstance(source, str) and _ELSEWHERE.match(source):
             raise UsageError(
-                f"cannot attach {source[:60]!r}: addresses begin with http:// or https://; give "
-                f"anything else as a file or as bytes"
+                f"cannot attach {source[:60]!r}: a URL must begin with http:// or https://; pass "
+                f"other content as a file or as bytes"
             )
         if source == "":
-            raise UsageError("cannot attach '': name a file or give an address")
+            raise UsageError("cannot attach '': expected a path or a URL")
         if isinstance(source, str | Path):
             return cls(data=_read(Path(source)), name=Path(source).name)
         raise UsageError(
-            f"cannot attach {type(source).__name__}; give a path, an http(s) address, bytes or an "
+            f"cannot attach {type(source).__name__}: expected a path, an http(s) URL, bytes or an "
             f"Attachment"
         )
 
     @classmethod
     def from_stream(cls, stream: IO[bytes], name: str) -> Attachment:
-        """Return the attachment that a stream holds, such as standard input."""
+        """Return an attachment with the content of a stream, such as standard input."""
         return cls(data=stream.read(MAX_TOTAL + 1), name=name)
 
     def part(self) -> dict[str, Any]:
-        """Return the content part, as chat.completions.create() takes it."""
+        """Return the content part as chat.completions.create() accepts it."""
         if self.url:
             return {"type": "image_url", "image_url": {"url": self.url}}
         coded = base64.b64encode(self.data).decode("ascii")
@@ -139,42 +140,45 @@ class Attachment:
 
 
 def attach(request: Request, sources: Iterable[Source]) -> Request:
-    """Return a request whose last user's message carries attachments, after its text.
+    """Return a request with attachments appended to the last user message.
 
-    Without a user's message at the end they are one of their own.
+    If the last message is not a user message, a new one is added.
 
     Raises:
-        UsageError: One of them cannot be sent, or together they are too large.
+        UsageError: An attachment cannot be sent, or all together are too large.
     """
     if isinstance(sources, str | bytes | Path | Attachment):
-        raise UsageError("attachments is a list: write attachments=[…]")
-    found = [Attachment.of(source) for source in sources]
-    if not found:
+        raise UsageError("attachments must be a list: write attachments=[…]")
+    attachments = [Attachment.of(source) for source in sources]
+    if not attachments:
         return request
-    total = sum(len(one.data) for one in found)
+    total = sum(len(attachment.data) for attachment in attachments)
     if total > MAX_TOTAL:
         raise UsageError(
-            f"the attachments have {size(total)} together; the limit is {size(MAX_TOTAL)} a request"
+            f"the attachments have {size(total)} in total; the limit is {size(MAX_TOTAL)}"
         )
-    parts = [one.part() for one in found]
+    parts = [attachment.part() for attachment in attachments]
     last = request.messages[-1] if request.messages else None
     if last is None or last.role != "user":
         return request.with_messages(Message("user", freeze(parts)))
-    said = last.content
-    if isinstance(said, str):
-        parts = [{"type": "text", "text": said}, *parts] if said else parts
+    content = last.content
+    if isinstance(content, str):
+        parts = [{"type": "text", "text": content}, *parts] if content else parts
     else:
-        parts = [*(said or ()), *parts]
+        parts = [*(content or ()), *parts]
     return request.replace(messages=(*request.messages[:-1], last.replace(content=freeze(parts))))
 
 
 def describe(part: Mapping[str, Any]) -> str:
-    """Return a content part other than text in a few words; it may have been written by hand."""
+    """Return a short description of a content part other than text.
+
+    Parts written by hand may lack fields.
+    """
     kind = str(part.get("type"))
-    held = part.get(kind)
-    inner = held if isinstance(held, Mapping) else {}
+    fields = part.get(kind)
+    inner = fields if isinstance(fields, Mapping) else {}
     if kind == "input_audio" and inner:
-        return f"{inner.get('format', 'unknown')} sound, {_coded(str(inner.get('data', '')))}"
+        return f"{inner.get('format', 'unknown')} audio, {_coded(str(inner.get('data', '')))}"
     if kind == "file" and inner:
         coded = str(inner.get("file_data", "")).rpartition(",")[2]
         size_or_id = inner.get("file_id") or _coded(coded)
@@ -187,12 +191,12 @@ def describe(part: Mapping[str, Any]) -> str:
 
 
 def _coded(text: str) -> str:
-    """Return for people how many bytes a text in base64 holds."""
+    """Return the size of base64 text in bytes, formatted for people."""
     return size(len(text) * 3 // 4 - text[-2:].count("="))
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes, formatted for people."""
     if count < 1000:
         return f"{count} bytes"
     return f"{count / 1000:.1f} kB" if count < MEGABYTE else f"{count / MEGABYTE:.1f} MB"
@@ -200,33 +204,32 @@ def size(count: int) -> str:
 
 def _check_address(url: str) -> None:
     try:
-        found = urlsplit(url)
-        good = found.scheme in ("http", "https") and bool(found.hostname) and len(url.split()) == 1
+        parsed = urlsplit(url)
+        good = parsed.scheme in ("http", "https") and bool(parsed.hostname)
+        good = good and len(url.split()) == 1
     except ValueError:
         good = False
     if not good:
-        raise UsageError(
-            f"cannot attach {url!r}: it is no address such as https://example.com/a.png"
-        )
+        raise UsageError(f"cannot attach {url!r}: expected a URL such as https://example.com/a.png")
     for ending, kind in _NOT_BY_ADDRESS.items():
-        if found.path.lower().endswith(ending):
+        if parsed.path.lower().endswith(ending):
             raise UsageError(
-                f"cannot attach {url}: {kind} cannot be sent by its address; download it and "
+                f"cannot attach {url}: {kind} cannot be sent as a URL; download it and "
                 f"attach the file"
             )
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file; of one that is too large, a little more than may be sent."""
+    """Return the content of a file, or one byte more than the limit of a larger file."""
     try:
         with path.expanduser().open("rb") as file:
             return file.read(MAX_TOTAL + 1)
-    # The last two are for a user and a character that no path can have.
+    # RuntimeError: an unknown user (~nobody); ValueError: a NUL character in the path.
     except (OSError, RuntimeError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, OSError) and path.is_dir():
-            said = "it is a folder; name a file in it"
-        raise UsageError(f"cannot attach {path}: {said}{_near(path)}") from None
+            reason = "it is a folder; name a file in it"
+        raise UsageError(f"cannot attach {path}: {reason}{_near(path)}") from None
 
 
 def _near(path: Path) -> str:
@@ -239,16 +242,16 @@ def _near(path: Path) -> str:
 
 
 def _type_of(data: bytes, shown: str) -> str:
-    """Return the media type of a content; a name can say anything."""
+    """Return the media type, detected from the content: a file's name can be wrong."""
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
     if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"WAVE"):
         return "image/webp" if data[8:12] == b"WEBP" else "audio/wav"
-    # The first frame of MPEG sound, layer III.
+    # The first frame of MPEG audio, layer III.
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2:
         return "audio/mpeg"
-    raise UsageError(f"cannot attach {shown}: it is {_found(data)}; what can be sent is {TAKEN}")
+    raise UsageError(f"cannot attach {shown}: it is {_found(data)}; expected {TAKEN}")
 
 
 def _found(data: bytes) -> str:
@@ -256,12 +259,12 @@ def _found(data: bytes) -> str:
         if data.startswith(magic):
             return kind
     if data[4:8] == b"ftyp":
-        return "a HEIC image, a film or MP4 sound"
+        return "a HEIC image, or MP4 video or audio"
     try:
-        # A decoder of pieces: a character that the cut divides does not make it binary.
+        # An incremental decoder accepts a character that is cut at the end.
         text = codecs.getincrementaldecoder("utf-8")().decode(data[:4096])
     except UnicodeDecodeError:
         text = "\0"
     if "\0" not in text:
-        return "text, which goes into the prompt (pipe it in, or -v NAME=@FILE)"
+        return "text, which belongs in the prompt (pipe it in, or use -v NAME=@FILE)"
     return f"of an unknown type (it begins with {data[:8].hex(' ')})"

@@ -1,4 +1,4 @@
-"""Catalog: the personas that can be run, each found, compiled and bound to its plugins once."""
+"""The catalog: personas loaded, compiled and bound to their plugins, each once."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Reader = Callable[[Response], Response]
 
 
 class CatalogEntry:
-    """What is made of a persona once.
+    """What is built once per persona.
 
     Attributes:
-        declared: Its variables, ready to take values.
-        model: Its own, or the config's; empty where nobody chose one.
-        parameters: Those of every request, the config's and its own.
-        bound: Its plugins, once they are bound.
-        compiled: Its templates, once they are compiled.
-        reader: What reads the value of its `output:` out of an answer, once it is made.
+        declared: Its variables, ready to validate values.
+        model: Its own model, or the config's; empty if neither sets one.
+        parameters: The parameters of every request, from the config and the persona.
+        bound: Its plugins; None until they are bound.
+        compiled: Its templates; None until they are compiled.
+        reader: The parser for its `output:`; None until it is first needed.
     """
 
     __slots__ = ("bound", "compiled", "declared", "model", "parameters", "reader")
@@ -52,18 +52,18 @@ class CatalogEntry:
 
 
 class Catalog:
-    """Everything of a runner that does not depend on a request.
+    """The parts of a runner that do not depend on a request.
 
     Args:
-        config: The user's set-up.
+        config: The user's settings.
         path: Folders of personas to search before all others.
         outer: Plugins around those of the config and of every persona: names or objects.
 
     Attributes:
-        config: The user's set-up.
-        library: Where personas come from.
-        plugins: The plugins that are installed.
-        router: Where models are.
+        config: The user's settings.
+        library: Finds personas.
+        plugins: The installed plugins.
+        router: Finds the endpoints of models.
     """
 
     def __init__(self, config: Config, path: tuple[Path, ...], outer: tuple[Any, ...]) -> None:
@@ -81,19 +81,19 @@ class Catalog:
         self._lock = threading.RLock()
 
     def load(self, persona: Reference) -> Persona:
-        """Return a persona by name or path; one that is given is returned as it is.
+        """Return a persona by name or path; return a `Persona` unchanged.
 
-        A name or path may end in a pin, ``@`` and its version or hash: ``chef@1.0`` or
+        A name or path may end in a pin, ``@`` and a version or hash: ``chef@1.0`` or
         ``chef@sha256:…`` (the first 8 digits are enough).
 
         Raises:
-            PersonaNotFound: There is none of that name, or it is not the pinned one.
-            PersonaError: Its file is wrong.
+            PersonaNotFound: No persona has that name, or it does not match the pin.
+            PersonaError: The file is invalid.
         """
         if isinstance(persona, Persona):
             return persona
         reference, at, pin = str(persona).rpartition("@")
-        # Not Path.exists, which raises for a name that is too long.
+        # Path.exists raises for a name that is too long.
         if not at or not reference or "/" in pin or os.path.exists(persona):  # noqa: PTH110
             return self.library.load(persona)
         found = self.library.load(reference)
@@ -104,20 +104,20 @@ class Catalog:
             actual, good = found.version, pin == found.version
         if not good:
             raise PersonaNotFound(
-                f"{found.path} is not {pin}: it is {actual or 'of no version'}; "
+                f"{found.path} does not match the pin {pin!r}: found {actual or 'no version'}; "
                 f"load {reference!r} without the pin, or restore the file"
             )
         return found
 
     def hash(self, persona: Reference) -> str:
-        """Return ``sha256:…`` over everything of a persona that can change a request."""
+        """Return ``sha256:…`` over everything in a persona that can change a request."""
         return self.compiled(self.load(persona)).hash
 
     def compiled(self, persona: Persona) -> CompiledPersona:
         """Return a persona's compiled templates.
 
         Raises:
-            TemplateError: With every problem of every text.
+            TemplateError: A text is invalid; the error lists every problem of every text.
         """
         entry = self.entry(persona)
         made = entry.compiled
@@ -131,7 +131,7 @@ class Catalog:
         return made
 
     def entry(self, persona: Persona) -> CatalogEntry:
-        """Return what is made of a persona once."""
+        """Return the entry of a persona, created on first use."""
         found = self._entries.get(persona)
         if found is None:
             with self._lock:
@@ -141,7 +141,7 @@ class Catalog:
         return found
 
     def templates(self) -> TemplateCompiler:
-        """Return what compiles templates."""
+        """Return the template compiler, created on first use."""
         if self._templates is None:
             from personakit.templates import TemplateCompiler  # noqa: PLC0415
 
@@ -154,7 +154,7 @@ class Catalog:
         return self._templates
 
     def bind(self, persona: Persona) -> Bound:
-        """Return a persona's plugins, made with their options."""
+        """Return a persona's plugins, instantiated with their options, once."""
         entry = self.entry(persona)
         if entry.bound is None:
             with self._lock:
@@ -163,14 +163,14 @@ class Catalog:
         return entry.bound
 
     def reader(self, persona: Persona, output: Output | None) -> Reader | None:
-        """Return what reads the value out of an answer; None for an answer that is any text.
+        """Return the function that parses a structured answer; None for plain text.
 
         Args:
-            persona: Who answers.
-            output: What the caller asks for; None for the persona's `output:`, if it has one.
+            persona: The persona that answers.
+            output: The output that the caller asks for; None for the persona's `output:`, if any.
 
         Raises:
-            ConfigError: The schema is none.
+            ConfigError: The schema is invalid.
         """
         if output is not None:
             return output.reader()
@@ -184,10 +184,10 @@ class Catalog:
         return entry.reader
 
     def sendable(self, persona: Persona, request: Request) -> Request:
-        """Return a request that has been through all plugins, in the form that its model takes.
+        """Return a request, after all plugins, in the form that its model accepts.
 
         Raises:
-            ConfigError: A tool that the persona lists is not there.
+            ConfigError: A tool that the persona lists is missing.
         """
         if persona.tools:
             _check_tools(persona, request)
@@ -204,10 +204,10 @@ class Catalog:
 
 
 def wanted(persona: Persona, output: Any = None) -> Output | None:
-    """Return what a run must answer: what the caller gave, else the persona's; None for any text.
+    """Return the output of a run: the caller's, else the persona's; None for plain text.
 
     Raises:
-        ConfigError: What the caller gave is neither a type nor a JSON Schema.
+        ConfigError: The caller's output is neither a type nor a JSON Schema.
     """
     chosen = persona.output if output is None else output
     if chosen is None:
@@ -218,20 +218,22 @@ def wanted(persona: Persona, output: Any = None) -> Output | None:
 
 
 def response_format(output: Output | None) -> Mapping[str, Any]:
-    """Return the parameter that asks for an output."""
+    """Return the `response_format` parameter for an output."""
     return {} if output is None else {"response_format": output.response_format}
 
 
 def _check_tools(persona: Persona, request: Request) -> None:
-    """Check that every tool that a persona lists is there, now that all plugins had their turn.
+    """Check that a request that all plugins have seen has every tool that the persona lists.
 
     Raises:
-        ConfigError: One is missing.
+        ConfigError: A tool is missing.
     """
     missing = set(persona.tools) - {tool.name for tool in request.tools}
     if missing:
         names = ", ".join(repr(name) for name in persona.tools if name in missing)
+        tools = "tool" if len(missing) == 1 else "tools"
         raise ConfigError(
-            f"{persona.path}: no plugin brings the tools {names}; install one that does, or list "
-            f"the plugin that offers them under `plugins:` (see `personakit plugins`)"
+            f"{persona.path}: no installed plugin provides {tools} {names}; install one that does, "
+            f"or list the plugin that adds {'it' if len(missing) == 1 else 'them'} under "
+            f"`plugins:` (see `personakit plugins`)"
         )

@@ -1,8 +1,8 @@
-"""Requests, responses and messages as JSON, and back: for the log, recordings and transcripts.
+"""Conversion of requests, responses and messages to JSON and back.
 
-Two forms are written. The stored form holds everything, and what it came from can be read from it.
-The diffable form is for people: what the body of the request says, with each text of several lines
-as a list of its lines.
+The log, recordings and transcripts use it. There are two forms: the stored form is complete and
+can be read back; the diffable form is for people: the body of the request, with each multi-line
+text as a list of lines.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.tools import Tool
 from personakit.usage import Usage
 
-# What a plugin may have put among the parameters and a file that is shared must not hold.
+# A plugin may set these parameters; a shared file must not contain them.
 SECRET = frozenset({"api_key", "base_url", "extra_headers", "extra_query"})
 
-# What JSON leaves as it is, and an editor, a terminal or UTF-8 does not.
+# JSON does not escape these, but editors, terminals or UTF-8 cannot show them.
 _HIDDEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _DIFF_LINES = 80
 
 
 def write_request(request: Request) -> dict[str, Any]:
-    """Return the stored form of a request, without what may be a secret."""
+    """Return the stored form of a request, without the parameters in `SECRET`."""
     kept: dict[str, Any] = {
         "model": request.model,
         "messages": [message.to_api() for message in request.messages],
@@ -45,7 +45,7 @@ def write_request(request: Request) -> dict[str, Any]:
 
 
 def read_request(text: str, persona: str, variables: Mapping[str, Any]) -> Request:
-    """Return the request of which `write_request` gave the data, as JSON text."""
+    """Parse a request from the JSON text of `write_request`'s result."""
     data = json.loads(text)
     return Request(
         model=data["model"],
@@ -60,7 +60,7 @@ def read_request(text: str, persona: str, variables: Mapping[str, Any]) -> Reque
 
 
 def read_message(data: Mapping[str, Any]) -> Message:
-    """Return the message of which `Message.to_api` gave the data."""
+    """Parse a message from the result of `Message.to_api`."""
     calls = (
         ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
         for call in data.get("tool_calls", ())
@@ -69,11 +69,11 @@ def read_message(data: Mapping[str, Any]) -> Message:
 
 
 def _read_tool(data: Mapping[str, Any]) -> Tool:
-    """Return a tool as it was described to the model; what it did is not in the log."""
+    """Return a tool with its description for the model; the log does not store its function."""
     described = data["function"]
 
     def gone(**_: Any) -> Any:
-        raise LookupError(f"the log describes the tool {described['name']!r}, it cannot call it")
+        raise LookupError(f"cannot call tool {described['name']!r}: the log has only its schema")
 
     return Tool(
         described["name"],
@@ -84,21 +84,21 @@ def _read_tool(data: Mapping[str, Any]) -> Tool:
 
 
 def diffable(value: Request | Response | ToolCall | ToolResult) -> Any:
-    """Return the diffable form of what a layer is given or gives."""
+    """Return the diffable form of the input or the result of a layer."""
     if isinstance(value, Request):
         written = write_request(value)
         written = {k: thaw(v) for k, v in written.items() if k not in ("timeout", "max_retries")}
-        # What is compared later has been through JSON, so this has to be as well.
+        # Recordings that this is compared with have been through JSON.
         return json.loads(pretty(_folded(written)))
     if isinstance(value, Response):
         more = {"metadata": dict(value.metadata), "parsed": value.parsed}
-        return write_response(value) | {key: given for key, given in more.items() if given}
+        return write_response(value) | {key: item for key, item in more.items() if item}
     names = ("id", "name", "arguments") if isinstance(value, ToolCall) else ("content", "is_error")
     return {name: getattr(value, name) for name in names}
 
 
 def write_response(response: Response) -> Any:
-    """Return what is recorded of a response, in the diffable form."""
+    """Return the diffable form of a response, as recordings store it."""
     written: dict[str, Any] = {
         "finish_reason": response.finish_reason,
         "model": response.model,
@@ -119,7 +119,7 @@ def write_response(response: Response) -> Any:
 
 
 def read_response(written: dict[str, Any]) -> Response:
-    """Return the response that was recorded."""
+    """Parse a recorded response."""
     calls, reason = written.get("tool_calls", ()), written.get("finish_reason")
     return Response(
         text=_text(written["text"]),
@@ -134,21 +134,21 @@ def read_response(written: dict[str, Any]) -> Response:
 
 
 def read_error(written: dict[str, Any]) -> BackendError:
-    """Return the error that was recorded."""
+    """Parse a recorded error."""
     kind = getattr(errors, written["type"], None)
     if not isinstance(kind, type) or not issubclass(kind, BackendError):
-        raise ValueError(f"no error is called {written['type']!r}")
-    message = f"{written['type']}, when this was recorded"
+        raise ValueError(f"unknown error type {written['type']!r}")
+    message = f"{written['type']} (recorded error)"
     return kind(message, status=written.get("status"))
 
 
 def difference(old: Any, new: Any, names: tuple[str, str] = ("recorded", "now")) -> str:
-    """Return how two values in the diffable form differ, as a diff; empty if they do not."""
+    """Return the diff of two values in the diffable form; empty if they are equal."""
     return diff(pretty(old).splitlines(), pretty(new).splitlines(), names)
 
 
 def diff(old: Sequence[str], new: Sequence[str], names: tuple[str, str]) -> str:
-    """Return the difference of two lists of lines, shortened where it is long."""
+    """Return the unified diff of two lists of lines, cut after 80 lines."""
     lines = list(difflib.unified_diff(old, new, *names, n=2, lineterm=""))
     if len(lines) > _DIFF_LINES:
         lines[_DIFF_LINES:] = [f"… and {len(lines) - _DIFF_LINES} more lines"]
@@ -156,13 +156,13 @@ def diff(old: Sequence[str], new: Sequence[str], names: tuple[str, str]) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Return a value as JSON that people can read and compare."""
+    """Return a value as indented JSON with sorted keys."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, default=str)
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def compact(value: Any) -> str:
-    """Return a value as JSON on one line; what JSON cannot hold goes in as text."""
+    """Return a value as JSON on one line; other types are converted to strings."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_shown)
     except ValueError:
@@ -170,18 +170,18 @@ def compact(value: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair, which JSON can write and a database cannot hold.
+        # A lone surrogate: JSON can escape it, a database cannot store it.
         text = json.dumps(json.loads(text), ensure_ascii=True)
     return text
 
 
 def storable(text: str) -> str:
-    """Return a text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
+    """Return a text that UTF-8 can encode: a lone surrogate becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _folded(value: Any) -> Any:
-    """Return a value with each text of several lines as a list of its lines, for the diffs."""
+    """Return a value with each multi-line text as a list of lines, for diffs."""
     if isinstance(value, str) and "\n" in value:
         return value.split("\n")
     if isinstance(value, dict):
@@ -192,10 +192,10 @@ def _folded(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return a text out of its lines."""
+    """Return a text from its lines."""
     text = "\n".join(value) if isinstance(value, list) else value
     if not isinstance(text, str):
-        raise TypeError(f"expected a text, found {text!r}"[:80])
+        raise TypeError(f"expected a string, found {text!r}"[:80])
     return text
 
 
@@ -207,7 +207,7 @@ def _shown(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with infinity and NaN, which are no JSON, as texts."""
+    """Return a value with infinity and NaN, which JSON lacks, as strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):

@@ -1,25 +1,25 @@
-"""Config: the user's config file and the environment, read once, at the edge.
+"""Config: the user's config file and the environment, read once.
 
-The file is ``config.yaml`` in the user's config folder, or the one that PERSONAKIT_CONFIG names.
-No file of the current folder is read: a folder may be somebody else's, and a config says where
-keys go.
+The file is ``config.yaml`` in the user's config folder, or the file that PERSONAKIT_CONFIG names.
+No config file is read from the current folder: the folder may come from somebody else, and a
+config decides where keys are sent.
 
 ::
 
-    model: openai/gpt-5-mini            # used when neither the caller nor the persona names one
-    path: [~/prompts]                   # further folders of personas
+    model: openai/gpt-5-mini            # used when neither the caller nor the persona sets one
+    path: [~/prompts]                   # additional folders of personas
     parameters: {temperature: 0.3}      # used when neither the caller nor the persona sets them
-    plugins: [redact]                   # around every persona's own
-    allow_plugins: [redact, cache]      # the only ones that a persona may list; default: all
+    plugins: [redact]                   # around every persona's own plugins
+    allow_plugins: [redact, cache]      # the only plugins a persona may list; default: all
     timeout: 60                         # seconds that an upstream may stay silent; default 600
     deadline: 300                       # seconds that a whole run may take; default 1800
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
     log: {max_age: 90d, max_size: 500MB, python: true}    # the run log; `off` for none
 
-Environment: PERSONAKIT_MODEL, PERSONAKIT_PATH (folders, separated as in PATH), PERSONAKIT_PLUGINS
-(the only plugins that may be loaded, separated by commas), PERSONAKIT_LOG (the file of the run log,
-or ``off``) and PERSONAKIT_CONFIG.
+Environment variables: PERSONAKIT_MODEL, PERSONAKIT_PATH (folders, separated as in PATH),
+PERSONAKIT_PLUGINS (the only plugins that may be loaded, separated by commas), PERSONAKIT_LOG (the
+file of the run log, or ``off``) and PERSONAKIT_CONFIG.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?([A-Za-z]{1,3})\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How the run log is kept.
+    """The settings of the run log.
 
     Attributes:
-        on: False for no log at all, whatever else asks for one.
-        python: Whether runs from Python are logged, too.
-        max_age: Seconds after which a run is forgotten; None for never.
-        max_size: Bytes that the log may take, about; the oldest runs go first. None for no limit.
+        on: False to disable the log, whatever else asks for it.
+        python: Whether runs from Python are logged as well.
+        max_age: Seconds after which a run is deleted; None for never.
+        max_size: Approximate limit in bytes; the oldest runs are deleted first. None for no limit.
     """
 
     on: bool = True
@@ -72,8 +72,8 @@ class LogSettings:
 
 
 def read_log(checker: Checker, value: Any) -> LogSettings:
-    """Return what ``log:`` of a config says, noting what is wrong with it."""
-    # YAML 1.2 has no `off`: it is a text.
+    """Parse ``log:`` of a config; mistakes are added to the checker's problems."""
+    # In YAML 1.2, `off` is a string.
     if value in (False, "off", True, "on"):
         return LogSettings(on=value in (True, "on"))
     if not isinstance(value, Mapping):
@@ -81,25 +81,25 @@ def read_log(checker: Checker, value: Any) -> LogSettings:
         checker.fail(f"log: expected off or a mapping, found {describe(value)}; {example}", "log")
         return LogSettings()
     checker.unknown(value, LOG_KEYS, "log")
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if "python" in value:
-        found["python"] = checker.boolean(value["python"], "log", "python")
+        settings["python"] = checker.boolean(value["python"], "log", "python")
     for key, read in (("max_age", parse_age), ("max_size", parse_size)):
         if value.get(key) == NONE:
-            found[key] = None
+            settings[key] = None
         elif value.get(key) is not None:
             try:
-                found[key] = read(value[key])
+                settings[key] = read(value[key])
             except ValueError as error:
                 checker.fail(f"{key}: {error}", "log", key)
-    return LogSettings(**found)
+    return LogSettings(**settings)
 
 
 def parse_age(text: Any) -> float:
     """Return an age such as ``90d`` in seconds.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not an age.
     """
     return _amount(text, _SECONDS, "an age such as 90d, 12h or 2w")
 
@@ -108,39 +108,39 @@ def parse_size(text: Any) -> int:
     """Return a size such as ``500MB`` in bytes.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a size.
     """
     return int(_amount(text, _BYTES, "a size such as 500MB or 2GB"))
 
 
 def _amount(text: Any, units: Mapping[str, int], wanted: str) -> float:
-    found = _AMOUNT.match(text) if isinstance(text, str) else None
+    match = _AMOUNT.match(text) if isinstance(text, str) else None
     unit = None
-    if found is not None:
-        unit = units.get(found[2]) or units.get(found[2].upper()) or units.get(found[2].lower())
-    if found is None or unit is None or float(found[1]) == 0:
+    if match is not None:
+        unit = units.get(match[2]) or units.get(match[2].upper()) or units.get(match[2].lower())
+    if match is None or unit is None or float(match[1]) == 0:
         raise ValueError(f"expected {wanted}, found {describe(text)}")
-    return float(found[1]) * unit
+    return float(match[1]) * unit
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the user has set up.
+    """The user's settings.
 
     Attributes:
-        model: The model when neither the caller nor the persona names one.
-        path: Folders of personas, before those of installed packages.
-        parameters: Parameters that the caller and the persona leave open.
-        plugins: Plugins around every persona's own, as in a persona's `plugins:`.
+        model: The model used when neither the caller nor the persona sets one.
+        path: Folders of personas, searched before those of installed packages.
+        parameters: Parameters used when neither the caller nor the persona sets them.
+        plugins: Plugins around every persona's own plugins, as in a persona's `plugins:`.
         allow_plugins: The only plugins that personas may list; None for all.
-        timeout: Seconds that an upstream may stay silent; None for the client's own (600).
-        deadline: Seconds that a whole run may take; None for as long as it likes.
+        timeout: Seconds that an upstream may stay silent; None for the client's default (600).
+        deadline: Seconds that a whole run may take; None for no limit.
         providers: Providers by name: the built-in ones and the user's own.
-        log: How the run log is kept.
+        log: The settings of the run log.
         select: The names of the plugins that may be loaded; None for all.
-        environ: The environment that keys and addresses are taken from.
-        file: The file it was read from; empty for none.
-        keys_file: The file with the user's keys; None to look into none.
+        environ: The environment, for keys and base URLs.
+        file: The file that was read; empty if there is none.
+        keys_file: The file with the user's keys; None to read no such file.
         keyring: Whether to look for keys in the keyring of the operating system.
     """
 
@@ -164,11 +164,11 @@ class Config:
         """Read the user's config file and the environment.
 
         Args:
-            environ: The environment; None for the process's own, followed as it changes. With one
-                that is given, the keyring of the operating system is not looked into.
+            environ: The environment; None for that of the process, including later changes. With
+                any other environment the keyring of the operating system is not used.
 
         Raises:
-            ConfigError: The file is wrong, or the one that PERSONAKIT_CONFIG names is missing.
+            ConfigError: The file is invalid, or PERSONAKIT_CONFIG names a missing file.
         """
         keyring = environ is None
         env = environ = Hidden(os.environ if environ is None else environ)
@@ -202,19 +202,19 @@ class Config:
 
 
 def user_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of the user's config file, by the rules of the platform."""
+    """Return the user's config folder, as the platform defines it."""
     return _folder(environ, "XDG_CONFIG_HOME", ".config", "user_config_path")
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of what is kept for the user, by the rules of the platform."""
+    """Return the user's data folder, as the platform defines it."""
     return _folder(environ, "XDG_DATA_HOME", ".local/share", "user_data_path")
 
 
 def user_cache(environ: Mapping[str, str]) -> Path | None:
-    """Return the folder of what can be made again, by the rules of the platform.
+    """Return the user's cache folder, as the platform defines it.
 
-    None for a user without a home, such as a container's.
+    None for a user without a home folder, such as in a container.
     """
     try:
         return _folder(environ, "XDG_CACHE_HOME", ".cache", "user_cache_path")
@@ -223,13 +223,13 @@ def user_cache(environ: Mapping[str, str]) -> Path | None:
 
 
 def _folder(environ: Mapping[str, str], variable: str, default: str, kind: str) -> Path:
-    """Return the user's folder of a kind; `kind` is what platformdirs calls it."""
+    """Return a folder of the user; `kind` is its name in platformdirs."""
     # platformdirs takes 20 ms to import; on Linux its rule is one line.
     if os.name != "posix" or Path("/System/Library").exists():
         import platformdirs  # noqa: PLC0415
 
-        found: Path = getattr(platformdirs, kind)(APP, appauthor=False)
-        return found
+        folder: Path = getattr(platformdirs, kind)(APP, appauthor=False)
+        return folder
     base = environ.get(variable, "")
     home = environ.get("HOME") or Path.home()
     return Path(base) / APP if base.strip() else Path(home) / default / APP
@@ -243,9 +243,9 @@ def _expanded(path: str) -> Path:
 
 
 def _data(file: Path, *, named: bool) -> tuple[dict[str, Any], str]:
-    """Return what a config file says, and what is wrong with it.
+    """Return the values of a config file, and an error message that is empty on success.
 
-    It raises nothing: the frames that an error comes from hold the keys that the file may have.
+    It does not raise: the frames of a traceback would hold the keys in the file.
     """
     try:
         return _Reader(file, named=named).read(), ""
@@ -260,13 +260,13 @@ class _Reader(Checker):
         try:
             super().__init__(yaml.parse(file.read_bytes(), str(file)))
         except OSError as error:
-            hint = "; PERSONAKIT_CONFIG names it" if named else ""
+            hint = "; PERSONAKIT_CONFIG names this file" if named else ""
             raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None
 
     def read(self) -> dict[str, Any]:
         data = {} if self.document.data is None else self.document.data
         if not isinstance(data, dict):
-            self.fail("a config file is a mapping", code="PK011")
+            self.fail("a config file must be a mapping", code="PK011")
             data = {}
         self.unknown(data, KEYS)
         readers: dict[str, Callable[[Any], Any]] = {
@@ -280,28 +280,28 @@ class _Reader(Checker):
             "providers": self.providers,
             "log": lambda value: read_log(self, value),
         }
-        found = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
+        values = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
         if self.problems:
             self.problems.sort(key=lambda problem: (problem.line, problem.column))
             raise ConfigError("\n".join(map(str, self.problems)))
-        return found
+        return values
 
     def path(self, value: Any) -> list[Path]:
-        found = []
+        folders = []
         for index, entry in enumerate(self.list(value, "path")):
             try:
-                found.append(_expanded(self.text(entry, "path", index)))
+                folders.append(_expanded(self.text(entry, "path", index)))
             except ConfigError as error:
                 self.fail(f"path: {error}", "path", index)
-        return found
+        return folders
 
     def parameters(self, value: Any) -> dict[str, Any]:
-        found = self.mapping(value, "parameters")
-        for name, given in found.items():
-            fault = parameters.fault(name, given)
+        values = self.mapping(value, "parameters")
+        for name, setting in values.items():
+            fault = parameters.fault(name, setting)
             if fault:
                 self.fail(fault, "parameters", name, key=name not in parameters.ALLOWED)
-        return found
+        return values
 
     def seconds(self, value: Any, key: str) -> float | None:
         if is_type(value, "number") and value > 0:
@@ -318,7 +318,7 @@ class _Reader(Checker):
         base = BUILT_IN.get(name, Provider(name, key_required=False))
         if not NAME.match(name):
             self.fail(
-                f"provider {name[:80]!r} is no name: use a-z, 0-9, '_' and '-'", *at, key=True
+                f"invalid provider name {name[:80]!r}: use a-z, 0-9, '_' and '-'", *at, key=True
             )
         if not isinstance(given, dict):
             self.fail(f"provider {name!r}: expected a mapping with `base_url`", *at)
@@ -327,17 +327,17 @@ class _Reader(Checker):
         kept = {key: self.value(base, key, given[key]) for key in PROVIDER_KEYS if key in given}
         if not (kept.get("base_url") or base.base_url or kept.get("base_url_env")):
             self.fail(f"provider {name!r} has no `base_url`", *at)
-        # An own provider that names a key needs it.
+        # A user's provider that names a key requires it.
         kept.setdefault("key_required", base.key_required or bool(kept.get("key_env")))
         return dataclasses.replace(base, **kept)
 
     def value(self, base: Provider, key: str, value: Any) -> Any:
-        """Return the value of one key; no error shows it, for it may be a secret."""
+        """Return the value of one key; errors do not show it, because it may be a secret."""
         at = ("providers", base.name, key)
         if key == "headers":
             pairs = self.mapping(value, *at) if isinstance(value, dict) else {}
             if not isinstance(value, dict) or not all(isinstance(v, str) for v in pairs.values()):
-                self.fail("headers: expected a mapping of texts; quote a number", *at)
+                self.fail("headers: expected a mapping of strings; quote numbers", *at)
             return tuple((header, str(given)) for header, given in pairs.items())
         wanted = str if key == "api_key" else type(getattr(base, key))
         if not isinstance(value, wanted):
@@ -345,5 +345,5 @@ class _Reader(Checker):
             self.fail(f"{key}: expected {kind}", *at)
             return getattr(base, key)
         if key == "base_url" and not value.startswith(("http://", "https://")):
-            self.fail("base_url: expected an address such as https://example.com/v1", *at)
+            self.fail("base_url: expected a URL such as https://example.com/v1", *at)
         return value

@@ -1,24 +1,24 @@
-"""Every error that personakit raises on purpose.
+"""The exceptions that personakit raises.
 
 ::
 
     PersonakitError
-    ├── UsageError               what the caller asked for cannot be done as asked      exit code 2
+    ├── UsageError               the call or its input is wrong; nothing was sent      exit code 2
     │   ├── ConfigError          the config file, the environment, a provider, a key
-    │   ├── PersonaError         a persona file is wrong: `.problems`, each with its place
+    │   ├── PersonaError         a persona file is invalid: `.problems`, each with its place
     │   │   └── TemplateError    one of its templates cannot be rendered
-    │   ├── PersonaNotFound      no persona of that name or path
-    │   └── VariableError        the values given for a persona's variables are wrong
-    └── RunError                 the run was started and failed                          exit code 1
-        ├── Blocked              a plugin refused on purpose: `.reason`
-        ├── PluginError          a plugin broke: `.plugin`, `.response` (what was paid for)
-        ├── StreamStarted        a plugin sent again after text had gone out
-        ├── TooManyRounds        the model called tools without end: `.response`
-        └── BackendError         the other side: `.partial` (the text that had arrived)
+    │   ├── PersonaNotFound      no persona has that name or path
+    │   └── VariableError        the values for a persona's variables are invalid
+    └── RunError                 the run started and failed                              exit code 1
+        ├── Blocked              a plugin refused the run: `.reason`
+        ├── PluginError          a plugin failed: `.plugin`, `.response` (already paid for)
+        ├── StreamStarted        a plugin sent again after text had been streamed
+        ├── TooManyRounds        the model kept calling tools: `.response`
+        └── BackendError         the upstream failed: `.partial` (the text received so far)
             ├── AuthenticationFailed
             ├── BadRequest
-            ├── InvalidAnswer    it answered, but not with a chat completion
-            ├── IncompleteAnswer the answer broke off
+            ├── InvalidAnswer    the answer is not a chat completion
+            ├── IncompleteAnswer the answer ended early
             ├── ModelNotFound
             ├── QuotaExhausted
             ├── RateLimited
@@ -38,32 +38,32 @@ MAX_MESSAGE = 1000
 
 
 class ResponseLike(Protocol):
-    """The `Response` that an error keeps; the module of that class imports this one."""
+    """The part of `Response` that errors need; messages.py imports this module."""
 
     @property
     def text(self) -> str:
-        """As of a `Response`."""
+        """See `Response`."""
 
     @property
     def usage(self) -> Any:
-        """As of a `Response`."""
+        """See `Response`."""
 
     @property
     def cost(self) -> float | None:
-        """As of a `Response`."""
+        """See `Response`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a file, and where.
+    """A mistake in a file and its place.
 
     Attributes:
-        message: What was found and what would be right.
-        path: The file, as the user would name it.
-        line: The line, counted from 1; 0 when no line is to blame.
-        column: The column, counted from 1; 0 when no column is to blame.
+        message: What was found and what is expected.
+        path: The file, as the user names it.
+        line: The line, counted from 1; 0 if unknown.
+        column: The column, counted from 1; 0 if unknown.
         code: The kind of problem, such as ``PK010``; `personakit lint` documents them.
-        subject: The word on the line that is to blame, where only the line is known.
+        subject: The wrong word on the line; set when only the line is known.
     """
 
     message: str
@@ -74,7 +74,7 @@ class Problem:
     subject: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        # What was found, a key or a name, can be as long as the file.
+        # A quoted key or name can be as long as the file.
         if len(self.message) > MAX_MESSAGE:
             object.__setattr__(self, "message", f"{self.message[:MAX_MESSAGE]}…")
 
@@ -84,7 +84,7 @@ class Problem:
 
 
 class PersonakitError(Exception):
-    """The root of the tree: catch it to catch everything that personakit raises on purpose."""
+    """The base class of all errors that personakit raises."""
 
     exit_code: ClassVar[int] = 1
 
@@ -97,13 +97,13 @@ class PersonakitError(Exception):
 
 
 class UsageError(PersonakitError):
-    """What was asked for cannot be done as it was asked; nothing was sent."""
+    """The call or its input is wrong; nothing was sent."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """The config file, the environment, a provider, a model or a key is wrong or missing."""
+    """The config file, the environment, a provider, a model or a key is invalid or missing."""
 
 
 class PersonaNotFound(UsageError):
@@ -111,14 +111,14 @@ class PersonaNotFound(UsageError):
 
 
 class VariableError(UsageError):
-    """The values given for a persona's variables do not fit what it declares."""
+    """The values for a persona's variables do not match their declarations."""
 
 
 class PersonaError(UsageError):
-    """A persona file is wrong.
+    """A persona file is invalid.
 
     Attributes:
-        problems: Everything that is wrong, in the order of the file.
+        problems: Every mistake, in the order of the file.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -130,18 +130,18 @@ class PersonaError(UsageError):
 
 
 class TemplateError(PersonaError):
-    """A template of a persona has a mistake, or asks for more than a render may use."""
+    """A template of a persona is invalid, or exceeds the budget of a render."""
 
 
 class RunError(PersonakitError):
-    """A run was started and did not end in an answer."""
+    """A run started and failed."""
 
 
 class Blocked(RunError):
-    """A plugin refuses to go on. Raise it from a hook; it is never wrapped nor retried.
+    """A plugin refused the run. Raise it from a hook; it is never wrapped or retried.
 
     Attributes:
-        reason: Why, in words for the person who asked.
+        reason: The reason, for the user to read.
     """
 
     def __init__(self, reason: str) -> None:
@@ -150,11 +150,11 @@ class Blocked(RunError):
 
 
 class PluginError(RunError):
-    """A plugin broke, or broke a rule of its hook.
+    """A plugin failed, or broke the contract of its hook.
 
     Attributes:
         plugin: The plugin's name.
-        response: The last answer that the plugin had received, so that nothing paid for is lost.
+        response: The last answer that the plugin received, so that nothing paid for is lost.
     """
 
     def __init__(
@@ -169,14 +169,14 @@ class PluginError(RunError):
 
 
 class StreamStarted(RunError):
-    """A plugin called `send` again although text of a first answer had already gone out."""
+    """A plugin called `send` again after text of an earlier answer had been streamed."""
 
 
 class TooManyRounds(RunError):
-    """The model called tools again and again, and never answered.
+    """The model kept calling tools and did not answer.
 
     Attributes:
-        response: What it had said so far.
+        response: The answer so far.
     """
 
     def __init__(self, message: str, *, response: ResponseLike | None = None) -> None:
@@ -188,14 +188,14 @@ class TooManyRounds(RunError):
 
 
 class BackendError(RunError):
-    """The model's side failed.
+    """The upstream failed.
 
     Attributes:
-        partial: The text that had arrived before it did.
-        status: The HTTP status, where there was one.
-        request_id: The upstream's name for the request, where it gave one.
-        retry_after: Seconds that the upstream asks to wait, where it does.
-        attempts: How often the request was sent.
+        partial: The text received before the failure.
+        status: The HTTP status; None if there was no response.
+        request_id: The upstream's id of the request; empty if it sent none.
+        retry_after: Seconds that the upstream asks to wait; None if it does not.
+        attempts: The number of times the request was sent.
     """
 
     def __init__(
@@ -221,31 +221,31 @@ class BackendError(RunError):
 
 
 class AuthenticationFailed(BackendError):
-    """The key is missing, wrong, or not allowed to do this."""
+    """The key is missing or invalid, or lacks a permission."""
 
 
 class BadRequest(BackendError):
-    """The upstream refuses the request as it is; sending it again will not help."""
+    """The upstream rejected the request; sending it again does not help."""
 
 
 class InvalidAnswer(BackendError):
-    """The upstream answered with something that is not a chat completion."""
+    """The upstream's answer is not a chat completion."""
 
 
 class IncompleteAnswer(BackendError):
-    """The answer broke off: no finish reason ever came."""
+    """The answer ended early: it has no finish reason."""
 
 
 class ModelNotFound(BackendError):
-    """The upstream has no such model, or no such address."""
+    """The upstream does not know the model or the address."""
 
 
 class QuotaExhausted(BackendError):
-    """The account has no credit left; waiting will not help."""
+    """The account has no credit left; waiting does not help."""
 
 
 class RateLimited(BackendError):
-    """Too many requests; waiting will help."""
+    """Too many requests were sent; waiting helps."""
 
 
 class Timeout(BackendError):
@@ -253,12 +253,12 @@ class Timeout(BackendError):
 
 
 class UpstreamUnavailable(BackendError):
-    """The upstream cannot be reached or is out of order."""
+    """The upstream cannot be reached or is failing."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``."""
-    # Comparing takes a while: what is longer or further down the list is no slip of a finger.
+    # Comparing is slow, and a typo is neither this long nor needs more candidates.
     names = list(itertools.islice(known, 1000))
     close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Plain data that cannot be changed: what a plugin holds is nobody else's."""
+"""Immutable plain data: a plugin cannot change what others hold."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class FrozenDict(dict[str, Any]):
-    """A mapping that refuses changes: a `dict` to json and to `==`, read-only to everyone else."""
+    """A read-only `dict`, which json and `==` accept as a `dict`."""
 
     __slots__ = ()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("this mapping is read-only: build a new one, as in {**old, 'key': value}")
+        raise TypeError("this mapping is read-only: create a new one, as in {**old, 'key': value}")
 
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = _refuse
     __ior__ = _refuse
@@ -36,7 +36,7 @@ def freeze(value: Any) -> Any:
     kind = type(value)
     if kind in ATOMS or isinstance(value, FrozenDict):
         return value
-    # Item by item is ten times slower, and most lists and mappings hold only texts and numbers.
+    # Freezing each item is ten times slower, and most lists hold only strings and numbers.
     if kind is list or kind is tuple:
         atoms = {*map(type, value)} <= ATOMS
         return tuple(value) if atoms else tuple([freeze(item) for item in value])
@@ -48,7 +48,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Return a copy of frozen data that its receiver may change."""
+    """Return a mutable copy of frozen data."""
     if type(value) in ATOMS:
         return value
     if isinstance(value, Mapping):
@@ -59,9 +59,9 @@ def thaw(value: Any) -> Any:
 
 
 def replaced(value: T, changes: dict[str, Any]) -> T:
-    """Return a copy of a dataclass with slots in which some fields are changed.
+    """Return a copy of a dataclass with slots, with some fields changed.
 
-    As `dataclasses.replace`, which looks at every field's definition and takes twice as long.
+    Like `dataclasses.replace`, which inspects every field and takes twice as long.
     """
     names: tuple[str, ...] = value.__slots__  # type: ignore[attr-defined]
     kept = zip(names, operator.attrgetter(*names)(value), strict=True)

@@ -1,22 +1,24 @@
 """The plugin manual: four hooks and their contract.
 
-A plugin is a class (the usual case), a module or an object with functions marked `@hookimpl`. Its
-distribution names it with an entry point::
+A plugin is a class (the usual case), a module or an object with functions marked `@hookimpl`. An
+entry point of its distribution makes it known::
 
     [project.entry-points.personakit]
     shout = "personakit_shout:Shout"
 
-and a persona that wants it lists it::
+A persona lists the plugins that it uses::
 
     plugins:
       - shout: {marks: 3}
 
-A class is made once for each place that lists it; the names, types and defaults of its
-`__init__` parameters (of a dataclass: its fields) are its options. An instance serves many
-runs, at the same time too: what belongs to one run lives in local variables.
+A class is instantiated once for each place that lists it. The names, types and defaults of its
+`__init__` parameters (for a dataclass, its fields) are its options. An instance serves many runs,
+also concurrently: keep the state of a run in local variables.
 
-A hook takes only the arguments it names, in any order. Which of them, and what it may return, is
-said below. pluggy finds, names and validates the functions; personakit itself calls them.
+A hook declares only the arguments that it needs, in any order. `Specs` documents the arguments and
+results of each hook; below it, the Protocols `Send` and `SendTool` document the `send` argument,
+and `Filter` the filters of `Send.live`. pluggy finds and validates the functions; personakit
+calls them.
 """
 
 from __future__ import annotations
@@ -36,163 +38,163 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@runtime_checkable
-class Filter(Protocol):
-    """Changes text while it flows. The same filter serves streamed and whole answers.
-
-    For every way of cutting a text into pieces, what `feed` returns for each of them and then
-    `flush` must be, put together, the same. Hold back no more than you must.
-    """
-
-    def feed(self, text: str) -> str:
-        """Take a piece of the answer; return what may go out now."""
-        ...
-
-    def flush(self) -> str:
-        """Return what is left, at the end of the answer."""
-        ...
-
-
-class Send(Protocol):
-    """Passes a request on to the next plugin, and at the end to the model."""
-
-    def __call__(self, request: Request) -> Awaitable[Response]:
-        """Wait for the whole answer, also when the caller streams; what you return goes out.
-
-        Raises:
-            StreamStarted: Text of an earlier answer has gone out through `live` already.
-        """
-        ...
-
-    def live(self, request: Request, filter: Filter | None = None) -> Awaitable[Response]:  # noqa: A002
-        """Let the answer flow on while it arrives, through `filter` if one is given.
-
-        The response's text is what went out. You may return it with more text at its end, or with
-        other fields changed, but not with other text.
-
-        Raises:
-            StreamStarted: Text of an earlier answer has gone out already.
-        """
-        ...
-
-    @property
-    def started(self) -> bool:
-        """Whether text of this layer has gone out already: from then on nothing can be sent again.
-
-        Always False when the caller wants the whole answer.
-        """
-        ...
-
-    def emit(self, text: str) -> Awaitable[None]:
-        """Let text of your own go out now, where the caller streams; for an answer you have.
-
-        The response that you return must begin with all that went out.
-        """
-        ...
-
-    def run(
-        self, persona: str | Persona, prompt: str | None = None, **options: Any
-    ) -> Awaitable[Response]:
-        """Run another persona with the same runner and wait for its whole answer.
-
-        Its plugins and those of the config stand around it, without the one that asks.
-
-        Args:
-            persona: A name, a path or a persona.
-            prompt: What is said to it.
-            options: As in `Runner.run`: variables, model (default: its own, else that of the run
-                that asks), parameters.
-
-        Raises:
-            UsageError: The persona or its variables are wrong.
-            RunError: Its run failed.
-        """
-        ...
-
-
-class SendTool(Protocol):
-    """Passes a tool call on to the next plugin, and at the end to the tool."""
-
-    def __call__(self, call: ToolCall) -> Awaitable[ToolResult]:
-        """Wait for the result."""
-        ...
-
-    def run(
-        self, persona: str | Persona, prompt: str | None = None, **options: Any
-    ) -> Awaitable[Response]:
-        """Run another persona, as in `Send.run`: one that judges the call, say."""
-        ...
-
-
 class Specs:
     """The four hooks."""
 
     @hookspec
     def setup(self, registry: Registry) -> None:
-        """Contribute things: once, when the plugin is loaded.
+        """Contribute providers, commands, tools and more; called once, when the plugin is loaded.
 
         This hook is active as soon as the package is installed. A plugin is loaded when a persona
-        lists it, or when a name is asked for that no loaded plugin provides: a provider, a command,
-        a tool, a template filter and so on. In a class, write it as a `@staticmethod` above
-        `@hookimpl`; it runs before any options are known.
+        lists it, or when a name is needed that no loaded plugin provides, such as a provider, a
+        command, a tool or a template filter. In a class, write it as a `@staticmethod` above
+        `@hookimpl`: it runs before the options are known.
 
         Args:
-            registry: Takes the contributions; see `personakit.Registry`.
+            registry: Accepts the contributions; see `personakit.Registry`.
         """
 
     @hookspec
     def chat(self, request: Request, send: Send, persona: Persona) -> Any:
-        """Stand around every model call of the personas that list the plugin.
+        """Wrap every model call of the personas that list the plugin.
 
         `def` or `async def`. The first plugin of a list is the outermost: it sees the request first
         and the response last. Return
 
-        - None to go on with the request as it is,
-        - a `Request` to go on with that one,
+        - None to continue with the request unchanged,
+        - a `Request` to continue with that one,
         - a `Response` to answer.
 
-        With `send` you wrap the rest: never called, the answer is yours (a cache); once is normal;
-        several times is a retry or a fallback. A forgotten `return` after `await send(request)`
-        returns its response.
+        `send` calls the rest of the chain: call it once in the normal case, never to answer by
+        yourself (a cache), several times to retry or fall back. A hook that returns None after
+        `await send(request)` returns the response of `send`.
 
-        `await send(request)` waits for the whole answer, also when the caller streams, so a guard
-        cannot be bypassed by streaming. `await send.live(request, filter=...)` lets text
-        flow while it arrives. A hook without `send` is never in the way of a stream.
+        `await send(request)` waits for the whole answer, even if the caller streams, so streaming
+        cannot bypass a guard. `await send.live(request, filter=...)` emits the text as it arrives.
+        A hook without `send` never delays a stream.
 
-        For I/O that works in all modes use `await personakit.io(sync_fn, async_fn)(...)` and
+        For I/O in all modes use `await personakit.io(sync_fn, async_fn)(...)` and
         `await personakit.sleep(seconds)`.
 
         Args:
-            request: The request as the plugin before left it; frozen: `request.replace(...)`.
-            send: Passes a request on.
+            request: The request from the previous plugin; read-only, see `request.replace(...)`.
+            send: Passes a request on; see `Send`.
             persona: The persona of the run.
 
         Raises:
-            Blocked: Raise it to refuse, with a reason; it reaches the caller unchanged.
-            Exception: Anything else becomes a `PluginError` that names the plugin and carries the
-                last response. What `send` raises passes through unchanged.
+            Blocked: Raise it with a reason to refuse; it reaches the caller unchanged.
+            Exception: Any other exception becomes a `PluginError` that names the plugin and has the
+                last response. Exceptions from `send` pass through unchanged.
         """
 
     @hookspec
     def tool(self, call: ToolCall, send: SendTool, persona: Persona) -> Any:
-        """Stand around every tool call of the personas that list the plugin.
+        """Wrap every tool call of the personas that list the plugin.
 
-        Like `chat`, with a `ToolCall` for the request and a `ToolResult` for the response; there is
-        no stream.
+        As for `chat`, with a `ToolCall` as the request and a `ToolResult` as the response, and
+        without streaming.
 
         Args:
-            call: The call, as the plugin before left it.
-            send: Passes a call on.
+            call: The call from the previous plugin.
+            send: Passes a call on; see `SendTool`.
             persona: The persona of the run.
         """
 
     @hookspec
     def observe(self, event: Event) -> None:
-        """See what happened in a run of the personas that list the plugin.
+        """Observe the events of every run of the personas that list the plugin.
 
-        Nothing it returns counts, and what it raises is logged (logger ``personakit``) and dropped.
-        `def` or `async def`.
+        `def` or `async def`. The return value is ignored; exceptions are logged (logger
+        ``personakit``) and dropped.
 
         Args:
-            event: What happened; see `personakit.Event` for the names.
+            event: The event; see `personakit.Event` for the names.
         """
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Changes text as it arrives, in streamed and in whole answers.
+
+    The results of `feed` for all pieces and then of `flush`, joined, must be the same for every way
+    to cut the text into pieces. Hold back no more text than necessary.
+    """
+
+    def feed(self, text: str) -> str:
+        """Accept a piece of the answer; return the text to emit now."""
+        ...
+
+    def flush(self) -> str:
+        """Return the remaining text, at the end of the answer."""
+        ...
+
+
+class Send(Protocol):
+    """Passes a request to the next plugin, and finally to the model."""
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """Return the whole answer, even if the caller streams; the text that you return is emitted.
+
+        Raises:
+            StreamStarted: Text of an earlier answer has already been emitted.
+        """
+        ...
+
+    def live(self, request: Request, filter: Filter | None = None) -> Awaitable[Response]:  # noqa: A002
+        """Emit the answer's text as it arrives, through `filter` if there is one.
+
+        The text of the response is the emitted text. You may append text to it or change other
+        fields, but not change the text.
+
+        Raises:
+            StreamStarted: Text of an earlier answer has already been emitted.
+        """
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether text of this layer has been emitted: if so, no request can be sent again.
+
+        Always False if the caller does not stream.
+        """
+        ...
+
+    def emit(self, text: str) -> Awaitable[None]:
+        """Emit your own text now if the caller streams, for example from a cached answer.
+
+        The text of the response that you return must begin with all emitted text.
+        """
+        ...
+
+    def run(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Response]:
+        """Run another persona with the same runner and return its whole answer.
+
+        Its own plugins and those of the config are applied, except the calling plugin.
+
+        Args:
+            persona: A name, a path or a persona.
+            prompt: The user's message.
+            options: Options of `Runner.run`, such as variables, model (default: the persona's,
+                else that of the calling run) and parameters.
+
+        Raises:
+            UsageError: The persona or its variables are invalid.
+            RunError: The run failed.
+        """
+        ...
+
+
+class SendTool(Protocol):
+    """Passes a tool call to the next plugin, and finally to the tool."""
+
+    def __call__(self, call: ToolCall) -> Awaitable[ToolResult]:
+        """Return the result of the call."""
+        ...
+
+    def run(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Response]:
+        """Run another persona, for example to judge the call; see `Send.run`."""
+        ...

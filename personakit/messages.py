@@ -1,4 +1,4 @@
-"""What travels through a run: values that cannot be changed, only replaced."""
+"""Immutable values of a run: messages, requests, responses, tool calls and events."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a tool that the model asks for.
+    """A tool call that the model requests.
 
     Attributes:
-        id: The upstream's name for the call; the result carries it back.
+        id: The upstream's id of the call; the result refers to it.
         name: The tool's name.
-        arguments: The arguments as the model wrote them: JSON text, not yet checked.
+        arguments: The arguments as the model wrote them: JSON text, not validated.
     """
 
     id: str
@@ -38,12 +38,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool call gave.
+    """The result of a tool call.
 
     Attributes:
-        call_id: The `id` of the call it answers.
-        content: The text that the model gets to read.
-        is_error: True when the tool failed and `content` says how.
+        call_id: The `id` of the call.
+        content: The text for the model.
+        is_error: True if the tool failed; `content` then describes the error.
     """
 
     call_id: str
@@ -60,10 +60,10 @@ class Message:
     """One message of a conversation.
 
     Attributes:
-        role: Who speaks.
-        content: The text, or the content parts as the API takes them, or None beside tool calls.
-        tool_calls: What an assistant's message asks for.
-        tool_call_id: Which call a tool's message answers.
+        role: The role of the author.
+        content: The text, or the content parts as the API accepts them; None with tool calls only.
+        tool_calls: The tool calls of an assistant message.
+        tool_call_id: The id of the call that a tool message answers.
     """
 
     role: Role
@@ -79,7 +79,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of the message; of content parts, that of the text parts."""
+        """The text of the message: the content, or the text parts joined."""
         if isinstance(self.content, str):
             return self.content
         return "".join(part.get("text", "") for part in self.content or ())
@@ -90,12 +90,12 @@ class Message:
 
     @property
     def parts(self) -> tuple[FrozenDict, ...]:
-        """The content parts that are no text: images, files, sound."""
+        """The content parts other than text: images, files, sound."""
         parts = self.content if isinstance(self.content, tuple) else ()
         return tuple(part for part in parts if part.get("type") != "text")
 
     def map_text(self, change: Callable[[str], str]) -> Message:
-        """Return a copy in which every text went through `change`."""
+        """Return a copy with `change` applied to every text."""
         if isinstance(self.content, str):
             return self.replace(content=change(self.content))
         if self.content is None:
@@ -104,7 +104,7 @@ class Message:
         return self.replace(content=parts)
 
     def to_api(self) -> dict[str, Any]:
-        """Return the message as chat.completions.create() takes it."""
+        """Return the message as chat.completions.create() accepts it."""
         body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
         if self.tool_calls:
             body["tool_calls"] = [
@@ -122,17 +122,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is about to be sent.
+    """A chat completion request.
 
     Attributes:
         model: ``provider/model``.
         messages: The conversation, in order.
         parameters: Keyword arguments of chat.completions.create(), such as temperature.
-        persona: The name of the persona it was made from.
-        variables: The values that its templates were rendered with.
-        max_retries: How often the HTTP client may try again; None leaves it its own default (2).
-        timeout: Seconds that the upstream may stay silent; None leaves the client's default (600).
-        tools: What the model may call.
+        persona: The name of the persona.
+        variables: The values that the templates were rendered with.
+        max_retries: The number of retries of the HTTP client; None for its default (2).
+        timeout: Seconds that the upstream may stay silent; None for the client's default (600).
+        tools: The tools that the model may call.
     """
 
     model: str
@@ -159,20 +159,20 @@ class Request:
         return replaced(self, changes)
 
     def map_text(self, change: Callable[[str], str]) -> Request:
-        """Return a copy in which the text of every message went through `change`.
+        """Return a copy with `change` applied to the text of every message.
 
-        Arguments of tool calls in earlier messages are JSON, not text, and stay as they are.
+        The arguments of tool calls in earlier messages are JSON, not text, and stay unchanged.
         """
         return self.replace(messages=tuple(m.map_text(change) for m in self.messages))
 
     @property
     def system(self) -> str:
-        """The system text: that of the first message, if it is a system message."""
+        """The text of the first message if it is a system message, else an empty string."""
         first = self.messages[0] if self.messages else None
         return first.text if first is not None and first.role == "system" else ""
 
     def with_system(self, text: str) -> Request:
-        """Return a copy whose system message ends with `text`, as a paragraph of its own."""
+        """Return a copy with `text` appended to the system message as a separate paragraph."""
         first = self.messages[0] if self.messages else None
         if first is None or first.role != "system":
             return self.replace(messages=(Message("system", text), *self.messages))
@@ -189,7 +189,7 @@ class Request:
         return self.replace(messages=(*self.messages, *messages))
 
     def with_tools(self, *tools: Tool) -> Request:
-        """Return a copy with `tools` added; one of the same name as another takes its place."""
+        """Return a copy with `tools` added; a tool replaces an earlier one of the same name."""
         if not tools:
             return self
         named = {tool.name: tool for tool in (*self.tools, *tools)}
@@ -198,12 +198,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """When and how long, in seconds.
+    """The times of a run, in seconds.
 
     Attributes:
         started: The start of the run, as Unix time.
         total: From the start to the whole answer.
-        first_text: From the start to the first text that went out; None when it did not stream.
+        first_text: From the start to the first streamed text; None if the run did not stream.
     """
 
     started: float
@@ -213,25 +213,25 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer.
+    """The answer to a request.
 
     Attributes:
-        text: What the model said.
-        tool_calls: What the model asks for, beside or instead of text.
-        finish_reason: Why it stopped: stop, length, tool_calls, content_filter or another.
+        text: The text of the answer.
+        tool_calls: The tool calls that the model requests, with or without text.
+        finish_reason: Why the model stopped: stop, length, tool_calls, content_filter or another.
         model: The model that answered, as the upstream names it.
-        id: The upstream's name for the answer.
-        usage: The tokens it took; None when the upstream did not say.
-        cost: US dollars; None when unknown. What a plugin did not set is worked out from `usage`
-            when it is first asked for, which takes a quarter of a second once.
+        id: The upstream's id of the answer.
+        usage: The tokens used; None if the upstream did not report them.
+        cost: US dollars; None if unknown. Unless a plugin sets it, it is calculated from `usage`
+            on first access, which takes a quarter of a second once per process.
         request: The request as it was sent.
-        raw: The upstream's JSON; of a stream, put together in the shape of a whole answer.
-        parsed: The value of a structured answer; a copy with another text has none.
-        timings: When and how long.
-        metadata: What plugins wish to hand to the caller.
-        messages: What the run added to the conversation: the answer, and before it the calls of
-            tools and their results.
-        attempts: How often the last request was sent: more than once when the HTTP client had to.
+        raw: The upstream's JSON; a stream is assembled into the shape of a whole answer.
+        parsed: The value of a structured answer; None in a copy with another text.
+        timings: The times of the run.
+        metadata: Data from plugins for the caller.
+        messages: The messages that the run added to the conversation: tool calls, their results
+            and the answer.
+        attempts: How often the last request was sent: more than once if the HTTP client retried.
     """
 
     text: str
@@ -258,7 +258,7 @@ class Response:
         if type(self.metadata) is not FrozenDict:
             object.__setattr__(self, "metadata", freeze(self.metadata))
         if self.cost is None:
-            # An empty slot is filled by `__getattr__`: looking up prices takes 240 ms to import.
+            # `__getattr__` fills the empty slot: importing the prices takes 240 ms.
             object.__delattr__(self, "cost")
 
     if not TYPE_CHECKING:
@@ -268,13 +268,13 @@ class Response:
                 raise AttributeError(f"'Response' object has no attribute {name!r}")
             costs = [spent.cost() for spent in self._rounds or (self._spent(),)]
             known = [cost for cost in costs if cost is not None]
-            # What is known of one round alone is not what the run cost.
+            # The known costs of some rounds are not the cost of the run.
             cost = sum(known) if len(known) == len(costs) else None
             object.__setattr__(self, "cost", cost)
             return cost
 
     def _given_cost(self) -> float | None:
-        """The cost, if it was set or has been worked out."""
+        """Return the cost if it is set or already calculated, else None."""
         try:
             cost: float | None = object.__getattribute__(self, "cost")
         except AttributeError:
@@ -282,19 +282,19 @@ class Response:
         return cost
 
     def _spent(self) -> Spent:
-        """What this answer took, for the sum of several rounds."""
+        """Return what this answer used, for the sum over several rounds."""
         asked = self.request.model if self.request is not None else ""
         return Spent(asked, self.model, self.usage, self._given_cost())
 
     @property
     def message(self) -> Message:
-        """The answer as a message that a conversation can go on from."""
+        """The answer as an assistant message."""
         return Message("assistant", self.text or None, self.tool_calls)
 
     def replace(self, **changes: Any) -> Response:
         """Return a copy with some fields changed.
 
-        A new text takes `parsed` with it, unless that is given too.
+        A new text resets `parsed` unless `changes` contains it.
         """
         if "cost" not in changes:
             changes["cost"] = self._given_cost()
@@ -303,24 +303,24 @@ class Response:
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
 
 
-# As in `frozen.replaced`, but for the cost, which is worked out when it is read.
+# Like `frozen.replaced`, without the cost: reading it would calculate it.
 _KEPT = tuple(field.name for field in dataclasses.fields(Response) if field.name != "cost")
 _kept = operator.attrgetter(*_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run, for the `observe` hook.
+    """An event of a run, for the `observe` hook.
 
     Attributes:
-        name: started (the request as rendered), sent (the request as it left), answered (what the
-            upstream said), tool (a tool call ended), skipped (a plugin failed and was passed over),
-            finished (the response as the caller gets it) or failed.
-        run: One value for all the events of a run.
+        name: started (the request as rendered), sent (the request as sent), answered (the
+            upstream's response), tool (a tool call ended), skipped (a plugin failed and was
+            skipped), finished (the response for the caller) or failed.
+        run: The id of the run, the same in all its events.
         persona: The persona's name.
-        request: The request, where the event has one.
-        response: The response, where the event has one.
-        error: What was raised, for skipped and failed.
+        request: The request, if the event has one.
+        response: The response, if the event has one.
+        error: The exception, for skipped and failed.
         plugin: The plugin's name, for skipped.
         call: The tool call, for tool.
         result: The tool's result, for tool.

@@ -1,7 +1,7 @@
-"""Providers: who runs the models, as data.
+"""The providers of models, as data.
 
-A provider is an address that speaks the OpenAI protocol and the environment variable that holds
-its key. The addresses are those that each documents for its OpenAI-compatible API.
+A provider is the base URL of an OpenAI-compatible API and the environment variable that holds its
+key. The URLs are those in the documentation of each provider.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _KEY_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a request goes.
+    """The destination of a request.
 
     Attributes:
-        base_url: The address of an OpenAI-compatible API, such as ``http://127.0.0.1:8080/v1``.
-        api_key: Its key, a `Secret` or a text that becomes one; None when it takes none.
-        model: The model's name there.
-        max_tokens: The most that an answer may have, whatever the request says; None for no limit.
+        base_url: The URL of an OpenAI-compatible API, such as ``http://127.0.0.1:8080/v1``.
+        api_key: The key; a string is converted to a `Secret`. None if no key is needed.
+        model: The upstream's name of the model.
+        max_tokens: An upper limit for max_tokens of every request; None for no limit.
     """
 
     base_url: str
@@ -52,35 +52,35 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """The address without what may be secret in it: user, password, query and fragment."""
+        """The URL without parts that may be secret: user, password, query and fragment."""
         return re.sub(r"^(\w+://)[^/]*@", r"\1", re.split("[?#]", self.base_url)[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who runs a model: what stands before the slash in ``provider/model``.
+    """A provider of models: the part before the slash in ``provider/model``.
 
     Attributes:
-        name: What stands before the slash.
-        base_url: The address of its API.
+        name: The part before the slash.
+        base_url: The URL of its API.
         base_url_env: An environment variable that overrides `base_url`.
-        path: Appended to what `base_url_env` gives.
-        key_env: The environment variable that holds the key; empty when it takes none.
-        key_required: False when it also works without a key.
+        path: Appended to the value of `base_url_env`.
+        key_env: The environment variable that holds the key; empty if no key is needed.
+        key_required: False if it also works without a key.
         api_key: ``scheme:rest`` for a scheme that a plugin contributes, ``literal:key``, or a key
-            with nothing like a scheme before a colon; a text becomes a `Secret`.
-        connect: Called before each request instead, with the model's name.
-        default_model: The model of the bare provider name.
-        tools: Whether its models take tools.
-        stream_usage: Whether it takes `stream_options`, to report the tokens of a stream.
+            without a scheme-like prefix; a string is converted to a `Secret`.
+        connect: Called with the model's name before each request; replaces `base_url` and the key.
+        default_model: The model used when only the provider's name is given.
+        tools: Whether its models support tools.
+        stream_usage: Whether it accepts `stream_options`, to report the tokens of a stream.
         finish_reason: Whether its answers always end with a finish reason.
-        json_schema: Whether it takes a JSON Schema as `response_format`; where it does not, the
-            schema is written into the system message.
-        headers: Headers to send along, as name and value pairs; a value becomes a `Secret`.
+        json_schema: Whether it accepts a JSON Schema as `response_format`; if not, the schema is
+            written into the system message.
+        headers: Additional headers as (name, value) pairs; values are converted to `Secret`.
     """
 
     name: str
-    base_url: str = field(default="", repr=False)  # it can hold a password
+    base_url: str = field(default="", repr=False)  # may contain a password
     base_url_env: str = ""
     path: str = ""
     key_env: str = ""
@@ -100,9 +100,9 @@ class Provider:
         object.__setattr__(self, "headers", headers)
 
     def secrets(self, endpoint: Endpoint | None = None) -> list[Secret]:
-        """Return what may stand in nothing that is shown: the key, and headers that hold one."""
+        """Return the secrets to redact from all output: the key, and headers that contain one."""
         values = [Secret(value) for name, value in self.headers if _KEY_HEADER.search(name)]
-        # What follows "Bearer" is the secret of it.
+        # The token after "Bearer" is a secret by itself.
         values += [Secret(value.reveal().rpartition(" ")[2]) for value in values]
         key = endpoint.api_key if endpoint is not None else None
         return [key, *values] if key else values
@@ -130,17 +130,17 @@ _ALL = (
         path="/openai/v1/",
         key_env="AZURE_OPENAI_API_KEY",
     ),
-    # Its page on OpenAI SDK compatibility says that response_format is ignored.
+    # Its documentation of OpenAI SDK compatibility: response_format is ignored.
     _remote("anthropic", "https://api.anthropic.com/v1/", "ANTHROPIC_API_KEY", json_schema=False),
     _remote("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
-    # Its guide on JSON output knows json_object alone.
+    # Its guide to JSON output documents only json_object.
     _remote("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", json_schema=False),
     _remote("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
     _remote("gemini", "https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
     _remote("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     _remote("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _remote("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    # Its language models document a parameter of their own, guided_json.
+    # Its language models document a different parameter, guided_json.
     _remote("nvidia", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY", json_schema=False),
     _remote("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     _remote("perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY"),

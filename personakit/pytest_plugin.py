@@ -1,11 +1,11 @@
-"""The pytest plugin: `pytest personas/` runs the tests of each persona, one item a test.
+"""The pytest plugin: `pytest personas/` runs the tests of each persona, one item per test.
 
-Collected are YAML files with `tests:` and `system:` or `extends:` at their top level, and of those
-the ones below a folder called ``personas``, the ones that the ini option ``personakit_personas``
-names, and the ones that the command line names. Until there is one, nothing of personakit is
-imported: pytest loads this module in every project that has personakit installed.
+It collects YAML files that contain `tests:` and either `system:` or `extends:` at the top level, if
+they are below a folder called ``personas``, or are named by the ini option ``personakit_personas``
+or on the command line. Until such a file is found, nothing else of personakit is imported: pytest
+loads this module in every environment with personakit installed.
 
-For the tests of plugins there is the fixture `personakit_runner`.
+The fixture `personakit_runner` is for the tests of plugins.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--personakit-record",
         choices=("new", "all", "none"),
-        help="ask the model for the answers that have no recording, for all, or for none; "
+        help="record answers from the model: those without a recording (new), all, or none; "
         "default: new, in CI none",
     )
-    group.addoption("--personakit-model", metavar="MODEL", help="provider/model to ask")
+    group.addoption("--personakit-model", metavar="MODEL", help="use this model (provider/model)")
     parser.addini(
         "personakit_personas",
-        "folders and files of personas with tests, besides folders called personas",
+        "folders and files of personas with tests, in addition to folders called personas",
         type="paths",
         default=[],
     )
@@ -52,27 +52,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def personakit_runner() -> Iterator[Callable[..., tuple[Runner, Upstream]]]:
-    """A function that makes an isolated runner and its fake upstream; see `testing.runner`.
+    """Return a function that creates an isolated runner and its fake upstream.
 
-    The runner sees no config, no environment and no network, and loads no installed plugin but
-    those that `select=` names. Its connections are closed when the test ends.
+    See `testing.runner`. The runner uses no config, environment or network, and loads only the
+    installed plugins that `select=` names. Its connections are closed when the test ends.
     """
     from personakit import testing  # noqa: PLC0415
 
-    made = []
+    runners = []
 
     def make(*args: Any, **options: Any) -> tuple[Runner, Upstream]:
         running, upstream = testing.runner(*args, **{"select": (), **options})
-        made.append(running)
+        runners.append(running)
         return running, upstream
 
     yield make
-    for running in made:
+    for running in runners:
         running.close()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PersonaFile | None:
-    """Collect a persona that has tests."""
+    """Collect a persona file with tests."""
     if file_path.suffix != ".yaml" or not _is_ours(file_path, parent):
         return None
     try:
@@ -81,8 +81,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PersonaFil
         return None
     if not _TESTS.search(source) or not _PERSONA.search(source):
         return None
-    made: PersonaFile = PersonaFile.from_parent(parent, path=file_path)
-    return made
+    collector: PersonaFile = PersonaFile.from_parent(parent, path=file_path)
+    return collector
 
 
 def _is_ours(file: Path, parent: pytest.Collector) -> bool:
@@ -95,7 +95,7 @@ def _is_ours(file: Path, parent: pytest.Collector) -> bool:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close the connections."""
+    """Close the suite's connections."""
     suite = config.stash.get(_suite, None)
     if suite is not None:
         suite.close()
@@ -105,15 +105,15 @@ class PersonaFile(pytest.File):
     """A persona with tests."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield its tests."""
+        """Yield the tests of the persona."""
         from personakit.errors import PersonakitError  # noqa: PLC0415
         from personakit.suite import Broken  # noqa: PLC0415
 
         try:
-            found = _suite_of(self.config).collect([_shown(self.path)])
+            cases = _suite_of(self.config).collect([_shown(self.path)])
         except PersonakitError as error:
             raise self.CollectError(str(error)) from None
-        for case in found:
+        for case in cases:
             if isinstance(case, Broken):
                 raise self.CollectError(case.message)
             yield PersonaItem.from_parent(self, name=case.test.name, case=case)
@@ -133,18 +133,18 @@ class PersonaItem(pytest.Item):
             raise Failed(outcome)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return what failed, without a traceback of personakit's own code."""
+        """Return the report of a failure, without a traceback of personakit's code."""
         if isinstance(excinfo.value, Failed):
             return Shown(excinfo.value.outcome)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return where the test stands and what it is called."""
+        """Return the file, the line (counted from 0) and the name of the test."""
         return self.path, self.case.line() - 1, self.case.name
 
 
 class Failed(Exception):
-    """A test of a persona that did not pass."""
+    """The failure of a persona's test."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.fault())
@@ -153,7 +153,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What pytest's short summary and its JUnit XML show of a failure."""
+    """The place and message of a failure, for pytest's short summary and JUnit XML."""
 
     path: str
     lineno: int
@@ -171,13 +171,13 @@ class Shown:
         return self.text
 
     def toterminal(self, tw: Any) -> None:
-        """Print it."""
+        """Print the report."""
         for line in self.text.splitlines():
             tw.line(line)
 
 
 def _suite_of(config: pytest.Config) -> Suite:
-    """Return the suite of a session, made when the first persona is collected."""
+    """Return the suite of a session, created when the first persona is collected."""
     suite = config.stash.get(_suite, None)
     if suite is None:
         from personakit.suite import Suite, default_mode  # noqa: PLC0415
@@ -189,6 +189,6 @@ def _suite_of(config: pytest.Config) -> Suite:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as the user would name it."""
+    """Return a path relative to the current folder, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""What plugins contribute: providers, tools, commands, filters and the like, each under a name."""
+"""The registry of what plugins contribute: providers, tools, commands, filters and more."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One thing that a plugin contributed.
+    """A contribution of a plugin.
 
     Attributes:
         kind: One of `KINDS`.
-        name: The name that personas, users or templates call it by.
+        name: The name that personas, users or templates use.
         value: The class, function or description.
-        plugin: The plugin that brought it.
+        plugin: The plugin that contributed it.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A tool whose schema is made when a run needs it: that takes a while."""
+    """A tool whose schema, slow to create, is created when a run needs it."""
 
     function: Callable[..., Any] | Tool
     name: str
@@ -62,9 +62,9 @@ class Pending:
 
 @dataclass(slots=True)
 class Registry:
-    """Takes what one plugin contributes; `setup` gets it.
+    """Collects the contributions of one plugin; passed to `setup`.
 
-    A name can be contributed once: a second one is an error that names both plugins.
+    A name can be contributed once per kind; a second time is an error that names both plugins.
 
     Attributes:
         owner: The plugin that is being set up.
@@ -79,16 +79,16 @@ class Registry:
         if other is not None:
             raise PluginError(
                 f"plugin {self.owner!r} contributes the {kind} {name!r}, and so does plugin "
-                f"{other.plugin!r}; uninstall one, or choose with PERSONAKIT_PLUGINS",
+                f"{other.plugin!r}; uninstall one, or select plugins with PERSONAKIT_PLUGINS",
                 plugin=self.owner,
             )
         self.contributions[kind, name] = Contribution(kind, name, value, self.owner)
 
     def plugin(self, name: str, cls: Any) -> None:
-        """Contribute a further plugin that personas can list.
+        """Contribute another plugin that personas can list.
 
         Args:
-            name: What personas call it: lower-case letters, digits, ``-`` and ``_``.
+            name: The name in personas: lower-case letters, digits, ``-`` and ``_``.
             cls: A class, module or object with hooks.
         """
         self._add("plugin", _named(name), cls)
@@ -102,20 +102,20 @@ class Registry:
         connect: Callable[[str], Endpoint] | None = None,
         **features: Any,
     ) -> None:
-        """Contribute a provider: models are then called ``name/model``.
+        """Contribute a provider: its models are called ``name/model``.
 
         Args:
-            name: What stands before the slash.
-            base_url: The address of an OpenAI-compatible API.
+            name: The part before the slash.
+            base_url: The URL of an OpenAI-compatible API.
             key_env: The environment variable that holds its key; empty for none.
-            connect: Called with the model's name before each request, instead of `base_url` and
-                `key_env`; in a worker thread under the async API. It may start what it needs.
-            features: Further fields of `personakit.Provider`: `tools`, `default_model` and so on.
+            connect: Called with the model's name before each request; replaces `base_url` and
+                `key_env`. The async API calls it in a worker thread. It may start a server.
+            features: Other fields of `personakit.Provider`, such as `tools` or `default_model`.
         """
-        made = Provider(
+        provider = Provider(
             name=_named(name), base_url=base_url, key_env=key_env, connect=connect, **features
         )
-        self._add("provider", name, made)
+        self._add("provider", name, provider)
 
     def tool(
         self,
@@ -125,42 +125,42 @@ class Registry:
         description: str = "",
         timeout: float | None = 60,
     ) -> Callable[..., Any] | Tool:
-        """Contribute a tool, which personas list under `tools:`; return it as it was given.
+        """Contribute a tool, which personas list under `tools:`; return `function` unchanged.
 
         Args:
             function: A function with type hints, `def` or `async def`; or a `personakit.Tool`.
-            name: What the model calls it; none for the function's own name.
-            description: What it does, for the model; none for the function's docstring.
-            timeout: Seconds that a call may take; None for as long as it likes.
+            name: The name for the model; default: the function's name.
+            description: What the tool does, for the model; default: the function's docstring.
+            timeout: Seconds that a call may take; None for no limit.
         """
         named = name or (function.name if isinstance(function, Tool) else function.__name__)
         self._add("tool", named, Pending(function, name, description, timeout))
         return function
 
     def loader(self, scheme: str, function: Callable[[str], str | bytes]) -> None:
-        """Contribute a place that personas come from: ``personakit run scheme:rest``.
+        """Contribute a source of personas: ``personakit run scheme:rest``.
 
         Args:
             scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
-            function: Called with what stands after the colon; returns the YAML.
+            function: Called with the part after the colon; returns the YAML.
         """
         self._add("loader", _scheme(scheme), function)
 
     def secret(self, scheme: str, function: Callable[[str], str | Secret]) -> None:
-        """Contribute a place that keys come from: ``api_key: scheme:rest`` in the config file.
+        """Contribute a source of keys: ``api_key: scheme:rest`` in the config file.
 
         Args:
             scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
-            function: Called with what stands after the colon; returns the key, a text or a
-                `Secret`. It is called again after five minutes, or when the key was refused. The
-                message of a `ConfigError` that it raises is shown; of other errors, their type.
+            function: Called with the part after the colon; returns the key, a string or a
+                `Secret`. It is called again after five minutes, or when the key was rejected. If
+                it raises a `ConfigError`, the message is shown; for other errors only the type.
         """
         if scheme == "literal":
-            raise ValueError("'literal' is the scheme of keys that stand in the config file itself")
+            raise ValueError("scheme 'literal' is reserved for keys in the config file itself")
         self._add("secret", _scheme(scheme), function)
 
     def command(self, command: Any) -> None:
-        """Contribute a command of the command line: a `click.Command`."""
+        """Contribute a command for the command line, a `click.Command`."""
         self._add("command", command.name, command)
 
     def template_filter(self, name: str, function: Callable[..., Any]) -> None:
@@ -168,28 +168,28 @@ class Registry:
         self._add("template_filter", name, function)
 
     def template_global(self, name: str, value: Any) -> None:
-        """Contribute a name that every template may use."""
+        """Contribute a value that every template can use by name."""
         self._add("template_global", name, value)
 
     def format(self, name: str, function: Callable[[Request], str]) -> None:
-        """Contribute a way to write a rendered request: ``personakit render --format name``."""
+        """Contribute an output format of ``personakit render --format name``."""
         self._add("format", _named(name), function)
 
 
 def of_kind(contributions: Mapping[tuple[str, str], Contribution], kind: str) -> dict[str, Any]:
-    """Return the values of one kind by name."""
+    """Return the contributed values of one kind by name."""
     return {name: c.value for (found, name), c in contributions.items() if found == kind}
 
 
 def by_plugin(contributions: Mapping[tuple[str, str], Contribution], plugin: str) -> Iterator[str]:
-    """Yield ``kind:name`` for what a plugin contributed."""
+    """Yield ``kind:name`` of every contribution of a plugin."""
     return (f"{c.kind}:{c.name}" for c in contributions.values() if c.plugin == plugin)
 
 
 def _named(name: str) -> str:
     if not NAME.match(name):
         raise ValueError(
-            f"{name!r} is no name: use lower-case letters, digits, '-' and '_', "
+            f"invalid name {name!r}: use lower-case letters, digits, '-' and '_', "
             f"beginning with a letter or digit"
         )
     return name
@@ -198,7 +198,7 @@ def _named(name: str) -> str:
 def _scheme(name: str) -> str:
     if not SCHEME.match(name):
         raise ValueError(
-            f"{name!r} is no scheme: use two or more lower-case letters, digits and '-', "
+            f"invalid scheme {name!r}: use two or more lower-case letters, digits and '-', "
             f"beginning with a letter"
         )
     return name

@@ -1,4 +1,4 @@
-"""Runner: from a persona and a prompt to an answer. The whole way of the data is in this file."""
+"""The runner: from a persona and a prompt to an answer. This file shows the whole data flow."""
 
 from __future__ import annotations
 
@@ -47,29 +47,29 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Finds, renders and runs personas. Safe to share between threads and tasks.
+    """Loads, renders and runs personas. Threads and tasks can share a runner.
 
-    What it holds open is closed by `close`, for the async API by `aclose`, or at the end of its
-    ``with`` or ``async with`` block; one that lives as long as its program needs neither.
+    Close its connections with `close`, in the async API with `aclose`, or use it in a ``with`` or
+    ``async with`` block. A runner that lives as long as the program need not be closed.
 
     Args:
-        config: The user's set-up; None reads the config file and the environment.
+        config: The user's settings; None reads the config file and the environment.
         path: Folders of personas to search before all others.
         plugins: Plugins around those of the config and of every persona: names or objects.
-        backend: What sends the requests; None for the openai client.
-        log: True to log runs in the user's run log, or a log of your own; None for what the config
-            says, by default not to. With ``log: off`` in the config nothing is logged.
+        backend: Sends the requests; None for the openai client.
+        log: True for the user's run log, or a log to use; None for the config's setting, which is
+            off by default. With ``log: off`` in the config nothing is logged.
 
     Attributes:
-        config: The user's set-up.
+        config: The user's settings.
         catalog: The personas, each loaded, compiled and bound once.
-        library: Where personas come from.
-        plugins: The plugins that are installed.
-        router: Where models are.
+        library: Finds personas.
+        plugins: The installed plugins.
+        router: Finds the endpoints of models.
 
     Raises:
-        ConfigError: The config is wrong, or a plugin cannot be used.
-        UsageError: `path` or `plugins` is no list, or `backend` cannot send.
+        ConfigError: The config is invalid, or a plugin cannot be used.
+        UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class Runner:
         backend: Backend | None = None,
         log: RunLog | Recorder | bool | None = None,
     ) -> None:
-        for name, given in (("path", path), ("plugins", plugins)):
-            if isinstance(given, str | Path):
-                raise UsageError(f"{name} is a list, found {str(given)!r}; write {name}=[…]")
+        for name, value in (("path", path), ("plugins", plugins)):
+            if isinstance(value, str | Path):
+                raise UsageError(f"{name} must be a list, found {str(value)!r}; write {name}=[…]")
         if backend is not None and not callable(getattr(backend, "send", None)):
             raise UsageError(
-                f"a backend has `async def send(request, emit)`, found {type(backend).__name__}; "
-                f"leave it out for the openai client"
+                f"a backend must define `async def send(request, emit)`, found "
+                f"{type(backend).__name__}; omit it to use the openai client"
             )
         self.config = config or Config.read()
         self.catalog = Catalog(self.config, tuple(map(Path, path)), tuple(plugins))
@@ -102,7 +102,7 @@ class Runner:
 
             self._recorder = Recorder.of(log, self.config, self.router.keys.known)
 
-    # --- the way of the data -------------------------------------------------------------------
+    # --- the data flow -------------------------------------------------------------------------
 
     def render(
         self,
@@ -115,25 +115,25 @@ class Runner:
         output: Any = None,
         attachments: Iterable[Source] = (),
     ) -> Request:
-        """Return the request as it is rendered, before any plugin; nothing is sent.
+        """Return the request as rendered, before any plugin; nothing is sent.
 
         Args:
-            persona: A name, a file's path, or a persona.
-            prompt: What the user says; None for a request without a user's message.
+            persona: A name, the path of a file, or a persona.
+            prompt: The user's message; None for a request without one.
             variables: Values for the persona's variables.
             model: ``provider/model``; None for the persona's or the config's.
-            parameters: Parameters of chat.completions.create() over those of the persona.
-            output: As in `Options`.
-            attachments: As in `Options`.
+            parameters: Parameters of chat.completions.create(); they override the persona's.
+            output: See `Options`.
+            attachments: See `Options`.
 
         Raises:
             UsageError: The persona, the prompt, the variables, the parameters, the output or an
-                attachment is wrong.
+                attachment is invalid.
         """
         if prompt is not None and not isinstance(prompt, str):
             raise UsageError(
-                f"a prompt is a text, found {type(prompt).__name__}; earlier messages go into a "
-                f"conversation (`Runner.conversation`) or a Request"
+                f"the prompt must be a string, found {type(prompt).__name__}; for earlier messages "
+                f"use a conversation (`Runner.conversation`) or a Request"
             )
         found = persona if isinstance(persona, Persona) else self.load(persona)
         entry = self.catalog.entry(found)
@@ -156,21 +156,21 @@ class Runner:
         return attached(request, attachments) if attachments else request
 
     def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
-        """Return a run, when everything that can be checked before it has been."""
+        """Return a run, after checking everything that can be checked before it starts."""
         found = persona if isinstance(persona, Persona) else self.load(persona)
         asked = self._options(found, options)
         request = self._request(found, prompt, asked)
         return self._layers(found, request, asked, self._backend or self._connect(), self._recorder)
 
     def _options(self, persona: Persona, options: Options) -> RunOptions:
-        """Return options, checked, with an output made of its type, which takes a moment, once."""
+        """Return the checked options, with the output's schema created once: that is slow."""
         asked = RunOptions.of(options, self.config)
         if asked.output is None:
             return asked
         return asked.replace(output=wanted(persona, asked.output))
 
     def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
-        """Return the request of a run: rendered, with its tools and its model."""
+        """Return the request of a run, rendered, with its tools and its model."""
         if isinstance(prompt, Request):
             form = response_format(options.output)
             request = prompt.replace(parameters={**prompt.parameters, **form}) if form else prompt
@@ -193,7 +193,7 @@ class Runner:
             request = request.with_tools(*self.catalog.bind(persona).tools, *offered)
         if request.model:
             return request
-        # Before the embedded model is announced: a plugin that is wrong ends the run here.
+        # A broken plugin must fail before the embedded model is announced.
         self.catalog.bind(persona)
         return request.replace(model=self.router.default_model())
 
@@ -206,13 +206,13 @@ class Runner:
         recorder: Recorder | None = None,
         without: frozenset[str] = frozenset(),
     ) -> Start:
-        """Return a run: its layers around the backend, the innermost first."""
+        """Return a run, built from the backend outwards."""
         entry = self.catalog.entry(persona)
         bound = entry.bound or self.catalog.bind(persona)
         bound = bound.without(without) if without else bound
         structured = options.output is not None or persona.output is not None
         reader = self.catalog.reader(persona, options.output) if structured else None
-        # Where nothing is sent there is nothing to observe.
+        # A dry run has nothing to observe.
         watch = Watch(() if isinstance(backend, DryRun) else bound.observers, persona.name)
         tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
         around = functools.partial(
@@ -243,7 +243,7 @@ class Runner:
         request: Request,
         emit: Emit | None,
     ) -> Response:
-        """Send a request that has been through all plugins."""
+        """Send a request after all plugins."""
         if persona.tools or "response_format" in request.parameters:
             request = self.catalog.sendable(persona, request)
         if not watch.wanted:
@@ -263,7 +263,7 @@ class Runner:
         prompt: Prompt,
         options: Options,
     ) -> Response:
-        """Run another persona for a layer, without the layer's own plugin."""
+        """Run another persona for a layer, without the plugin of the layer."""
         if isinstance(backend, DryRun):
             raise Leaving(request)
         other = self.load(persona)
@@ -274,43 +274,43 @@ class Runner:
         without |= {layer.plugin}
         return await self._layers(other, ready, asked, backend, without=without)(None)
 
-    # --- the four drivers, and the one that sends nothing ---------------------------------------
+    # --- the four drivers, and prepare, which sends nothing --------------------------------------
 
     def run(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Response:
-        """Run a persona and return the whole answer. Arguments and errors as in `render`.
+        """Run a persona and return the whole answer. Arguments and errors are those of `render`.
 
         Raises:
-            RunError: The run was started and failed.
+            RunError: The run started and failed.
         """
         return run_sync(self._start(persona, prompt, options))
 
     async def arun(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Response:
-        """As `run`, awaited."""
+        """Run a persona as `run` does, in the running event loop."""
         return await run_async(self._start(persona, prompt, options))
 
     def stream(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Stream[Response]:
-        """Run a persona and return an iterator of the answer's text. As `run` otherwise."""
+        """Run a persona as `run` does and return an iterator of the answer's text."""
         return Stream(Run(self._start(persona, prompt, options)), is_async=False)
 
     def astream(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Stream[Response]:
-        """As `stream`, for `async for`."""
+        """Run a persona as `run` does and return an async iterator of the answer's text."""
         return Stream(Run(self._start(persona, prompt, options)), is_async=True)
 
     def prepare(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Request:
-        """Return the request as it would leave, after the plugins; nothing is sent.
+        """Return the request as `run` would send it, after the plugins; nothing is sent.
 
-        When a plugin answers by itself, the request that would have been sent is unknown, and the
-        rendered one is returned. Arguments as in `render`.
+        If a plugin answers by itself, no request would be sent, and the rendered request is
+        returned. Arguments are those of `render`.
         """
         found = self.load(persona)
         asked = self._options(found, options)
@@ -324,10 +324,10 @@ class Runner:
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
         """Run one tool call through the `tool` hooks of a persona's plugins.
 
-        A call that goes wrong is a result with `is_error`, which the model would get to read.
+        A failed call returns a result with `is_error`, as the model would read it.
 
         Raises:
-            Blocked: A plugin or the tool refuses.
+            Blocked: A plugin or the tool raised it.
             PluginError: A plugin failed.
         """
         found = self.load(persona)
@@ -340,7 +340,7 @@ class Runner:
             return await call_tool(call, tools)
 
         async def nested(*_: Any) -> Response:
-            raise ConfigError("another persona can be run for a tool call only within a run")
+            raise ConfigError("a tool call outside a run cannot run another persona")
 
         async def run(emit: None) -> ToolResult:
             chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, nested)
@@ -350,32 +350,32 @@ class Runner:
 
         return run_sync(run)
 
-    # --- what a runner finds, and holds open -----------------------------------------------------
+    # --- personas, conversations and connections -------------------------------------------------
 
     def load(self, persona: Reference) -> Persona:
         """Return a persona by name or path; see `Catalog.load`."""
         return self.catalog.load(persona)
 
     def hash(self, persona: Reference) -> str:
-        """Return ``sha256:…`` over everything of a persona that can change a request."""
+        """Return ``sha256:…`` over everything in a persona that can change a request."""
         return self.catalog.hash(persona)
 
     def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
-        """Return a conversation with a persona, which keeps what is said; see `Conversation`.
+        """Return a conversation with a persona, which keeps the messages; see `Conversation`.
 
         Args:
-            persona: A name, a file's path, or a persona.
-            setup: As in `render`, and `id`, `messages` and `notify`; see `conversation.Setup`.
+            persona: A name, the path of a file, or a persona.
+            setup: See `conversation.Setup`.
         """
         from personakit.conversation import Conversation  # noqa: PLC0415
 
         return Conversation(self, self._start, persona, **setup)
 
     def _connect(self) -> Backend:
-        """Return the backend, made when there is none."""
+        """Return the backend, created on first use."""
         from personakit.backend import Clients, OpenAIBackend  # noqa: PLC0415
 
-        # A second one would keep its connections to itself, and nobody would close them.
+        # Nobody would close the connections of a second backend.
         with self._lock:
             if self._backend is None:
                 self._backend = OpenAIBackend(self.router, Clients())
@@ -412,14 +412,14 @@ class Runner:
 
 @functools.cache
 def default_runner() -> Runner:
-    """Return the runner behind `personakit.run` and its like, made on first use."""
+    """Return the shared runner of `personakit.run` and the other functions."""
     return Runner()
 
 
 def _parameters(
     persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
 ) -> FrozenDict:
-    """Return the parameters of a request: the caller's, over those of the persona and config."""
+    """Return the parameters of a request; the caller's override the persona's and config's."""
     asked = response_format(wanted(persona, output)) if output is not None else {}
     if given:
         parameters.check(given)

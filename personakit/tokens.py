@@ -1,7 +1,7 @@
-"""How many tokens a text has: counted by the model's own vocabulary, or estimated.
+"""Token counts: exact with the model's vocabulary, else estimated.
 
-`pip install 'personakit[tokens]'` brings the vocabularies; nothing is ever downloaded. What a chat
-format adds around each message is not counted: providers do not publish it.
+`pip install 'personakit[tokens]'` installs the vocabularies; nothing is ever downloaded. The tokens
+that a chat format adds around each message are not counted: providers do not publish them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import functools
 import re
 from collections.abc import Callable
 
-# Which vocabulary of splintr a model reads with, by its name without the provider. A fine-tuned or
-# distilled model may read with another one than its name says, so those are not here.
+# The vocabulary in splintr by the model's name, without the provider. Fine-tuned and distilled
+# models are left out: they may use another vocabulary than their name suggests.
 _VOCABULARIES = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
@@ -29,8 +29,8 @@ _VOCABULARIES = tuple(
 )
 _OTHERWISE = "o200k_base"
 
-# Pieces of a text, each with the tokens that it has by itself and those of each character: fitted
-# to o200k_base, within a tenth for English, code and YAML, a third for most other languages.
+# The estimate adds a weight per piece of text, fitted to o200k_base: within 10 % for English, code
+# and YAML, and within a third for most other languages.
 _WORD, _SPACE = 7, 1
 _PIECE = re.compile(
     r"(?P<word>[A-Za-z]+)|(?P<number>[0-9]{1,3})|(?P<space>\s+)|(?P<mark>[!-/:-@\[-`{-~]+)|"
@@ -40,14 +40,14 @@ _PIECE = re.compile(
 
 
 def count_tokens(text: str, model: str = "") -> tuple[int, bool]:
-    """Return how many tokens a text has, and whether that is exact.
+    """Return the number of tokens of a text, and whether it is exact.
 
     Args:
         text: The text.
-        model: ``provider/model``; without one, or with one whose vocabulary is not known, the
-            count is an estimate.
+        model: ``provider/model``; if it is empty or its vocabulary is unknown, the count is an
+            estimate.
     """
-    # Half a surrogate pair cannot be sent; what goes out is a question mark.
+    # A lone surrogate cannot be sent: a question mark is sent instead.
     text = text.encode("utf-8", "replace").decode("utf-8")
     name = vocabulary(model)
     encode = _encoder(name or _OTHERWISE)
@@ -57,20 +57,20 @@ def count_tokens(text: str, model: str = "") -> tuple[int, bool]:
 
 
 def why_estimated(model: str) -> str:
-    """Return why a count for a model is an estimate, and what would mend it; empty when it is not.
+    """Return why the count for a model is an estimate and what to do; empty if it is exact.
 
     Args:
-        model: ``provider/model``, or nothing.
+        model: ``provider/model``; may be empty.
     """
     if _encoder(vocabulary(model) or _OTHERWISE) is None:
-        return "pip install 'personakit[tokens]' brings the vocabularies to count with"
+        return "the vocabularies are not installed; run: pip install 'personakit[tokens]'"
     if not model:
-        return "no model is chosen, and each has a vocabulary of its own"
-    return "" if vocabulary(model) else f"the vocabulary of {model} is not known"
+        return "no model is chosen, and the vocabulary depends on the model"
+    return "" if vocabulary(model) else f"the vocabulary of {model} is unknown"
 
 
 def vocabulary(model: str) -> str | None:
-    """Return the name of the vocabulary that a model reads with, or None when it is not known."""
+    """Return the name of a model's vocabulary; None if it is unknown."""
     name = model.rpartition("/")[2].lower()
     if "distill" in name:
         return None
@@ -79,7 +79,7 @@ def vocabulary(model: str) -> str | None:
 
 @functools.cache
 def _encoder(name: str) -> Callable[[str], list[int]] | None:
-    """Return what turns text into tokens; None when the extra is not installed."""
+    """Return the encoder of a vocabulary; None if the extra is not installed."""
     try:
         from splintr import Tokenizer  # noqa: PLC0415
 
@@ -90,8 +90,8 @@ def _encoder(name: str) -> Callable[[str], list[int]] | None:
 
 
 def _estimate(text: str) -> int:
-    """Return about how many tokens a text has."""
-    return round(sum(_weight(found.lastgroup, found[0]) for found in _PIECE.finditer(text)))
+    """Return an estimate of the number of tokens of a text."""
+    return round(sum(_weight(piece.lastgroup, piece[0]) for piece in _PIECE.finditer(text)))
 
 
 def _weight(kind: str | None, piece: str) -> float:

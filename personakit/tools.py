@@ -1,4 +1,4 @@
-"""Tools: functions that a model may call, each with the JSON Schema of its arguments."""
+"""Tools: functions that a model may call, with a JSON Schema of their arguments."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": Fal
 
 
 class ToolFailed(Exception):
-    """A tool call that failed; the message is for the model."""
+    """A tool call failed; the message is for the model."""
 
 
 class _Late(Exception):
-    """A call took too long; a TimeoutError would be one of the function's own, too."""
+    """A call timed out. Not a TimeoutError: the function itself may raise that."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -39,14 +39,14 @@ class Tool:
     """A function that a model may call.
 
     Attributes:
-        name: What the model calls it: letters, digits, ``_`` and ``-``, at most 64.
-        function: Called with the arguments by name; `def`, or `async def`. What it returns is the
-            result: a text, or anything that JSON can hold or pydantic can make JSON of.
-        description: What it does, for the model.
-        parameters: The JSON Schema of its arguments, an object.
-        timeout: Seconds that a call may take; None for as long as it likes.
-        check: Called with the arguments that the model gave; returns them converted, or raises
-            ValueError with what is wrong.
+        name: The name for the model: at most 64 letters, digits, ``_`` and ``-``.
+        function: Called with the arguments by name; `def` or `async def`. It returns the result: a
+            string, or a value that JSON or pydantic can serialize.
+        description: What the tool does, for the model.
+        parameters: The JSON Schema of the arguments, of type object.
+        timeout: Seconds that a call may take; None for no limit.
+        check: Called with the model's arguments; returns them converted, or raises ValueError if
+            they are invalid.
     """
 
     name: str
@@ -59,12 +59,13 @@ class Tool:
     def __post_init__(self) -> None:
         if not TOOL.match(self.name):
             raise ConfigError(
-                f"{self.name!r} is no name of a tool: use at most 64 letters, digits, '_' and '-'"
+                f"invalid tool name {self.name!r}: use 1 to 64 letters, digits, '_' and '-', "
+                f"beginning with a letter or '_'"
             )
         if self.timeout is not None and not (is_type(self.timeout, "number") and self.timeout > 0):
             raise ConfigError(
-                f"tool {self.name!r}: timeout is {self.timeout!r}; give a number of seconds "
-                f"greater than 0, or None for as long as it likes"
+                f"tool {self.name!r}: timeout must be a number of seconds above 0 or None, found "
+                f"{self.timeout!r}"
             )
         object.__setattr__(self, "parameters", freeze(self.parameters))
 
@@ -77,45 +78,45 @@ class Tool:
         description: str = "",
         timeout: float | None = TIMEOUT,
     ) -> Tool:
-        """Return the tool of a function, described by its signature and its docstring.
+        """Return a tool for a function, described by its signature and its docstring.
 
         Args:
-            function: With type hints. Parameters are described in the docstring's ``Args:``.
-            name: None of the function's own.
-            description: Instead of the docstring's first part.
-            timeout: Seconds that a call may take.
+            function: A function with type hints; ``Args:`` of its docstring describes parameters.
+            name: The name for the model; default: the function's name.
+            description: Default: the docstring up to ``Args:``.
+            timeout: Seconds that a call may take; None for no limit.
 
         Raises:
-            ConfigError: It is no function, a parameter cannot be given by name, or its type has no
-                JSON Schema.
+            ConfigError: The function has no name, a parameter cannot be passed by name, or a type
+                has no JSON Schema.
         """
         if not hasattr(function, "__name__"):
             raise ConfigError(
-                f"{function!r:.60} cannot be described: write a function with type hints around it"
+                f"{function!r:.60} cannot be a tool: wrap it in a function with type hints"
             )
         named = name or function.__name__
         schema, check = arguments(function, f"tool {named!r}")
-        said = inspect.getdoc(function) or ""
-        said = description or said.partition("\nArgs:")[0].strip()
-        return cls(named, function, said, schema, timeout, check)
+        docstring = inspect.getdoc(function) or ""
+        description = description or docstring.partition("\nArgs:")[0].strip()
+        return cls(named, function, description, schema, timeout, check)
 
     def to_api(self) -> dict[str, Any]:
-        """Return the tool as chat.completions.create() takes it."""
+        """Return the tool as chat.completions.create() accepts it."""
         function = {"name": self.name, "parameters": thaw(self.parameters)}
         if self.description:
             function["description"] = self.description
         return {"type": "function", "function": function}
 
     async def call(self, arguments: str) -> str:
-        """Call the function with arguments as the model wrote them, and return the result's text.
+        """Call the function with the model's JSON arguments and return the result as text.
 
         Raises:
-            ToolFailed: The arguments are wrong, the function raised, or it took too long.
-            Blocked: The function refuses.
+            ToolFailed: The arguments are invalid, or the function raised or timed out.
+            Blocked: The function raised it.
         """
-        given = _object(arguments)
+        values = _object(arguments)
         try:
-            checked = given if self.check is None else self.check(given)
+            checked = values if self.check is None else self.check(values)
         except ValueError as error:
             raise ToolFailed(f"the arguments are wrong: {error}") from error
         seconds, begun = deadline.shorter(self.timeout), time.monotonic()
@@ -129,14 +130,14 @@ class Tool:
         except Blocked:
             raise
         except (Exception, SystemExit) as error:
-            # One that keeps the same time itself may be a moment earlier.
+            # A function with its own timeout of the same length may raise slightly earlier.
             own = isinstance(error, TimeoutError)
             if own and seconds is not None and time.monotonic() - begun > 0.99 * seconds:
                 raise ToolFailed(f"it did not end within {round(seconds, 3):g} s") from error
             raise ToolFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A function is of its process; what is stored or sent elsewhere is the description.
+        # A function cannot leave its process: only the description is pickled.
         return _described, (self.name, self.description, dict(self.parameters), self.timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
@@ -144,25 +145,25 @@ class Tool:
 
 
 def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
-    """Return the tools of functions.
+    """Return tools for functions; `Tool` values are kept.
 
     Raises:
-        ConfigError: One is no function, or cannot be described.
+        ConfigError: An item is not a function, or two tools have the same name.
     """
     if callable(given) or isinstance(given, str | Tool):
-        raise ConfigError("tools is a list of functions: write tools=[…]")
-    found: dict[str, Tool] = {}
-    for one in given:
-        if not isinstance(one, Tool) and not callable(one):
-            raise ConfigError(f"tools takes functions, found {one!r:.60}")
-        tool = one if isinstance(one, Tool) else Tool.of(one)
-        known = found.setdefault(tool.name, tool)
-        if known.function != tool.function:
+        raise ConfigError("tools must be a list of functions: write tools=[…]")
+    tools: dict[str, Tool] = {}
+    for item in given:
+        if not isinstance(item, Tool) and not callable(item):
+            raise ConfigError(f"tools must contain functions or Tool values, found {item!r:.60}")
+        tool = item if isinstance(item, Tool) else Tool.of(item)
+        first = tools.setdefault(tool.name, tool)
+        if first.function != tool.function:
             raise ConfigError(
-                f"tools has two that are called {tool.name!r}; give one another name: "
+                f"tools contains two functions named {tool.name!r}; rename one: "
                 f"Tool.of(function, name=…)"
             )
-    return list(found.values())
+    return list(tools.values())
 
 
 def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:
@@ -174,18 +175,18 @@ def _described(name: str, description: str, parameters: Any, timeout: float | No
 
 def _object(arguments: str) -> dict[str, Any]:
     try:
-        given = json.loads(arguments or "{}")
+        values = json.loads(arguments or "{}")
     except (ValueError, RecursionError) as error:
-        raise ToolFailed(f"the arguments are no JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise ToolFailed("the arguments are no JSON object")
-    return given
+        raise ToolFailed(f"the arguments are not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ToolFailed("the arguments are not a JSON object")
+    return values
 
 
 async def _within(
     seconds: float | None, function: Callable[..., Any], arguments: dict[str, Any]
 ) -> Any:
-    """Call a function, sync or async, in any mode; a late result is dropped."""
+    """Call a sync or async function in any mode; a late result is discarded."""
     if in_sync():
         run = contextvars.copy_context().run
         if seconds is None and not inspect.iscoroutinefunction(function):
@@ -214,7 +215,7 @@ async def _within(
 
 
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Call a function and wait for what it returns, in a thread without an event loop."""
+    """Call a function in a thread without an event loop; await an awaitable result."""
     result = function(**arguments)
     import asyncio  # noqa: PLC0415
 
@@ -226,7 +227,7 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 
 def _in_thread(function: Callable[[], Any]) -> concurrent.futures.Future[Any]:
-    """Run a function in a thread of its own, which does not keep the process from ending."""
+    """Run a function in a new daemon thread, which does not block the end of the process."""
     import concurrent.futures  # noqa: PLC0415
 
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()

@@ -1,4 +1,4 @@
-"""Usage: the tokens that calls of models took, and what they cost by the data of genai-prices."""
+"""Usage: the tokens of model calls, and their cost with the prices of genai-prices."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from personakit.providers import split_model
 
 _NAMES = {"gemini": "google", "xai": "x-ai"}
-"""Providers that genai-prices calls by another name."""
+"""Providers that have another name in genai-prices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the upstream counted them; of several calls, ``+`` gives the sum.
+    """Tokens, as the upstream counted them; ``+`` adds the tokens of several calls.
 
     Attributes:
-        prompt_tokens: Those that the model read.
-        completion_tokens: Those that it wrote.
-        total_tokens: Both.
-        cached_tokens: Those of the prompt that the upstream took from its cache.
-        reasoning_tokens: Those of the answer that the model thought with and did not show.
+        prompt_tokens: The tokens of the prompt.
+        completion_tokens: The tokens of the answer.
+        total_tokens: The sum of both.
+        cached_tokens: The prompt tokens that the upstream read from its cache.
+        reasoning_tokens: The answer tokens of hidden reasoning.
     """
 
     prompt_tokens: int = 0
@@ -40,13 +40,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one call of a model took.
+    """The tokens and cost of one model call.
 
     Attributes:
-        asked: The model as ``provider/model``; empty when nothing was sent.
+        asked: The model as ``provider/model``; empty if nothing was sent.
         model: The model that answered, as the upstream names it.
-        usage: The tokens; None when the upstream did not say.
-        given: US dollars, if somebody knows; None to look them up.
+        usage: The tokens; None if the upstream did not report them.
+        given: US dollars, if known already; None to look up the price.
     """
 
     asked: str
@@ -55,29 +55,28 @@ class Spent:
     given: float | None
 
     def cost(self) -> float | None:
-        """Return US dollars; None when unknown."""
+        """Return the cost in US dollars; None if unknown."""
         if self.given is not None or self.usage is None or not self.asked:
             return self.given
-        found = price(self.asked, self.usage)
-        if found is None and self.model:
-            # What was asked for can be a name that only the account knows, as with azure.
-            found = price(f"{split_model(self.asked)[0]}/{self.model}", self.usage)
-        return found
+        cost = price(self.asked, self.usage)
+        if cost is None and self.model:
+            # The requested name can be a private one of the account, as with azure.
+            cost = price(f"{split_model(self.asked)[0]}/{self.model}", self.usage)
+        return cost
 
 
 def price(model: str, usage: Usage | None) -> float | None:
-    """Return what a call costs, in US dollars.
+    """Return the cost of a call in US dollars.
 
-    The prices are those packaged with genai-prices; newer ones are never fetched. Tokens that the
-    upstream took from its cache are counted at their own price.
+    The prices are those packaged with genai-prices; newer ones are never fetched. Cached tokens
+    have their own price.
 
     Args:
         model: ``provider/model``; a bare name is a model of openai.
-        usage: The tokens of the call; None when the upstream did not count.
+        usage: The tokens of the call; None if the upstream did not report them.
 
     Returns:
-        None when the provider, the model or the tokens are unknown: it may cost something or
-        nothing.
+        None if the provider, the model or the tokens are unknown, which does not mean free.
     """
     if usage is None:
         return None
@@ -86,7 +85,7 @@ def price(model: str, usage: Usage | None) -> float | None:
 
     provider, name = split_model(model)
     if provider == "huggingface":
-        # Its router takes model:provider, and each of those has its own prices.
+        # Its router accepts model:provider, and each provider has its own prices.
         name, _, runs = name.partition(":")
         provider = f"huggingface_{runs}"
     try:
@@ -95,7 +94,7 @@ def price(model: str, usage: Usage | None) -> float | None:
             output_tokens=usage.completion_tokens,
             cache_read_tokens=min(usage.cached_tokens, usage.prompt_tokens),
         )
-        found = calc_price(tokens, name, provider_id=_NAMES.get(provider, provider))
+        cost = calc_price(tokens, name, provider_id=_NAMES.get(provider, provider))
     except (LookupError, ValueError):
         return None
-    return float(found.total_price)
+    return float(cost.total_price)

@@ -71,8 +71,8 @@ def test_the_parts_are_those_of_the_api(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert request.messages[-1].text == "Look!"
     shown = [describe(part) for part in request.messages[-1].parts]
-    assert shown == ["image/png, 28 bytes", url, "letter.pdf, 30 bytes", "wav sound, 36 bytes",
-                     "mp3 sound, 24 bytes"]  # fmt: skip
+    assert shown == ["image/png, 28 bytes", url, "letter.pdf, 30 bytes", "wav audio, 36 bytes",
+                     "mp3 audio, 24 bytes"]  # fmt: skip
 
 
 def test_without_a_prompt_the_parts_stand_alone() -> None:
@@ -140,10 +140,10 @@ def test_what_is_recorded_of_them_is_what_was_sent() -> None:
     ("data", "said"),
     [
         (b"", "it is empty"),
-        (b"Hello!\n", "it is text, which goes into the prompt"),
+        (b"Hello!\n", "it is text, which belongs in the prompt"),
         ("é".encode() * 4096, "it is text"),
         (b"<svg></svg>", "it is text"),
-        (b"BM" + bytes(9), "it is a BMP image; what can be sent is a PNG, JPEG, GIF or WebP"),
+        (b"BM" + bytes(9), "it is a BMP image; expected a PNG, JPEG, GIF or WebP"),
         (b"\0\0\0\x18ftypheic" + bytes(9), "a HEIC image"),
         (b"PK\3\4", "an archive or an Office document"),
         (b"\0\1\2", r"of an unknown type \(it begins with 00 01 02\)"),
@@ -173,10 +173,10 @@ def test_what_cannot_be_sent(data: bytes, said: str, tmp_path: Path) -> None:
         ("cat.pgn", "No such file or directory; did you mean 'cat.png'?"),
         ("a\0b", "null"),
         ("~nonesuch/cat.png", "home directory|No such file"),
-        ("http://", "no address such as"),
-        ("https://[", "no address such as"),
-        ("https://example.com/a.PDF?x=1", "a PDF cannot be sent by its address; download it"),
-        ("https://example.com/a.mp3", "sound cannot be sent by its address"),
+        ("http://", "expected a URL such as"),
+        ("https://[", "expected a URL such as"),
+        ("https://example.com/a.PDF?x=1", "a PDF cannot be sent as a URL; download it"),
+        ("https://example.com/a.mp3", "audio cannot be sent as a URL"),
     ],
 )
 def test_a_source_that_is_none(name: str, said: str, tmp_path: Path) -> None:
@@ -188,24 +188,24 @@ def test_a_source_that_is_none(name: str, said: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [5, None, ["a.png"]])
 def test_something_that_is_no_source(wrong: Any) -> None:
-    with pytest.raises(UsageError, match="give a path, an http"):
+    with pytest.raises(UsageError, match="expected a path, an http"):
         Attachment.of(wrong)
 
 
 def test_one_source_is_no_list() -> None:
     running, _ = runner()
-    with pytest.raises(UsageError, match="attachments is a list"):
+    with pytest.raises(UsageError, match="attachments must be a list"):
         running.render(persona(), "Hi", attachments="cat.png")
 
 
 def test_a_type_that_is_given_has_to_be_one_that_can_be_sent() -> None:
     assert Attachment("image/png", b"anything").part()["type"] == "image_url"
-    with pytest.raises(UsageError, match="text/html is not a PNG"):
+    with pytest.raises(UsageError, match=r"expected a PNG, .*, found text/html"):
         Attachment("text/html", b"<p>")
 
 
 def test_data_is_bytes() -> None:
-    with pytest.raises(UsageError, match="its data is no bytes"):
+    with pytest.raises(UsageError, match="data must be bytes, found str"):
         Attachment(data="text")  # type: ignore[arg-type]
 
 
@@ -214,7 +214,7 @@ def test_together_they_have_a_limit() -> None:
     assert len(image) <= MAX_IMAGE
     request = Request("m")
     attach(request, [image, image])
-    with pytest.raises(UsageError, match=r"the attachments have 60\.0 MB together; the limit is"):
+    with pytest.raises(UsageError, match=r"the attachments have 60\.0 MB in total; the limit is"):
         attach(request, [image, image, image])
 
 
@@ -263,7 +263,7 @@ def test_a_run_without_attachments_does_not_load_them(tmp_path: Path) -> None:
         ({"type": "image_url"}, "image_url"),
         ({"type": "image_url", "image_url": "x"}, "image_url"),
         ({"type": "input_audio"}, "input_audio"),
-        ({"type": "input_audio", "input_audio": {"data": "AAAA"}}, "unknown sound, 3 bytes"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA"}}, "unknown audio, 3 bytes"),
         ({"type": "file"}, "file"),
         ({"type": "file", "file": {"file_id": "file-1"}}, "a file, file-1"),
         ({"type": "video"}, "video"),
@@ -278,10 +278,10 @@ def test_a_part_that_somebody_wrote_by_hand_is_described(part: dict[str, Any], s
     [
         ("ftp://example.com/a.png", "begin with http:// or https://"),
         ("file:///a.png", "begin with http:// or https://"),
-        ("data:image/png;base64,AAAA", "give anything else as a file or as bytes"),
-        ("https://exa mple.com/a.png", "it is no address"),
-        ("https://example.com/a.png\nb", "it is no address"),
-        ("", "name a file"),
+        ("data:image/png;base64,AAAA", "pass other content as a file or as bytes"),
+        ("https://exa mple.com/a.png", "expected a URL such as"),
+        ("https://example.com/a.png\nb", "expected a URL such as"),
+        ("", "expected a path or a URL"),
     ],
 )
 def test_an_address_that_no_upstream_fetches_is_refused(source: str, said: str) -> None:
@@ -290,7 +290,7 @@ def test_an_address_that_no_upstream_fetches_is_refused(source: str, said: str) 
 
 
 def test_an_attachment_is_bytes_or_an_address() -> None:
-    with pytest.raises(UsageError, match="one of the two"):
+    with pytest.raises(UsageError, match="set only one"):
         Attachment(data=PNG, url="https://example.com/a.png")
 
 
@@ -322,7 +322,7 @@ def test_a_turn_with_no_attachments_says_nothing_by_itself(none: Any) -> None:
     talk = running.conversation(persona())
     talk.run(attachments=none)
     assert [message.role for message in talk.messages] == ["assistant"]
-    with pytest.raises(UsageError, match="nothing to say"):
+    with pytest.raises(UsageError, match="the prompt is missing"):
         talk.run(attachments=none)
     assert len(upstream.requests) == 1
 

@@ -103,7 +103,7 @@ def test_pins_that_do_not_fit_fail_loudly(library: Runner, pin: str) -> None:
 
 
 def test_a_pin_says_what_was_found(library: Runner) -> None:
-    with pytest.raises(PersonaNotFound, match=r"is not 2\.0: it is 1\.0"):
+    with pytest.raises(PersonaNotFound, match=r"does not match the pin '2\.0': found 1\.0"):
         library.load("p@2.0")
 
 

@@ -95,7 +95,7 @@ def test_the_file_is_known_whatever_it_says(tmp_path: Path, content: str) -> Non
 WRONG = [
     ("modle: x", "1:1: unknown key 'modle'; did you mean 'model'?"),
     ("zzz: x", "1:1: unknown key 'zzz' (known: model, path, parameters, plugins, allow_plugins, "),
-    ("- a", "1:1: a config file is a mapping"),
+    ("- a", "1:1: a config file must be a mapping"),
     ("model: 5", "1:8: model: expected a string, found an integer 5; quote it"),
     ("model: [a]", "1:8: model: expected a string, found a list ['a']"),
     ("path: x", "1:7: path: expected a list, found a string 'x'"),
@@ -103,25 +103,28 @@ WRONG = [
     ("path: [~nobody-at-all/x]", "1:8: path: ~nobody-at-all/x: there is no such user"),
     ("parameters: [1]", "1:13: parameters: expected a mapping, found a list [1]"),
     ("parameters:\n  tempreature: 1", "2:3: unknown parameter 'tempreature'; did you mean 'temp"),
-    ("parameters: {temperature: 3}", "1:27: parameter 'temperature': 3 is not from 0 to 2"),
+    (
+        "parameters: {temperature: 3}",
+        "1:27: parameter 'temperature': expected a number from 0 to 2, found 3",
+    ),
     ("parameters: {api_key: x}", "1:14: parameter 'api_key' is not allowed in a persona"),
     ("plugins: x", "1:10: plugins: expected a list, found a string 'x'"),
     ("providers: [a]", "1:12: providers: expected a mapping, found a list ['a']"),
     ("providers: {work: x}", "1:19: provider 'work': expected a mapping with `base_url`"),
     ("providers: {work: {}}", "1:19: provider 'work' has no `base_url`"),
-    ("providers: {Work: {base_url: https://x.y}}", "1:13: provider 'Work' is no name: use a-z,"),
-    ("providers: {a/b: {base_url: https://x.y}}", "1:13: provider 'a/b' is no name"),
+    ("providers: {Work: {base_url: https://x.y}}", "1:13: invalid provider name 'Work': use a-z,"),
+    ("providers: {a/b: {base_url: https://x.y}}", "1:13: invalid provider name 'a/b'"),
     ("providers: {w: {base_urls: x, base_url: https://x.y}}", "1:17: unknown key 'base_urls'; did"),
-    ("providers: {w: {base_url: x.y/v1}}", "1:27: base_url: expected an address such as https:"),
+    ("providers: {w: {base_url: x.y/v1}}", "1:27: base_url: expected a URL such as https:"),
     ("providers: {openai: {base_url: }}", "1:32: base_url: expected a string"),
     ("providers: {openai: {tools: no}}", "1:29: tools: expected true or false"),
     ("providers: {openai: {key_required: 1}}", "1:36: key_required: expected true or false"),
-    ("providers: {openai: {headers: [a]}}", "1:31: headers: expected a mapping of texts"),
-    ("providers: {openai: {headers: {a: 1}}}", "1:31: headers: expected a mapping of texts"),
+    ("providers: {openai: {headers: [a]}}", "1:31: headers: expected a mapping of strings"),
+    ("providers: {openai: {headers: {a: 1}}}", "1:31: headers: expected a mapping of strings"),
     ("providers: {openai: {name: x}}", "1:22: unknown key 'name'"),
     ("providers: {openai: {connect: x}}", "1:22: unknown key 'connect'"),
     ("model: a: b", '1:9: found a second ": " on this line'),
-    ("model: a\nmodel: b", "2:1: duplicate key 'model'; it stands on line 1 already"),
+    ("model: a\nmodel: b", "2:1: duplicate key 'model'; line 1 sets it first"),
     ("providers: &x {}", "1:12: found the anchor &x"),
 ]  # fmt: skip
 
@@ -180,7 +183,7 @@ def test_the_environment_names_another_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, PERSONAKIT_CONFIG=missing)
     assert str(caught.value) == (
-        f"{missing}: cannot be read: No such file or directory; PERSONAKIT_CONFIG names it"
+        f"{missing}: cannot be read: No such file or directory; PERSONAKIT_CONFIG names this file"
     )
     with pytest.raises(ConfigError, match="there is no such user"):
         read(tmp_path, PERSONAKIT_CONFIG="~nobody-at-all/x.yaml")

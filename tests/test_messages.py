@@ -75,7 +75,7 @@ def test_values_are_frozen_and_can_be_copied_pickled_and_compared(value: Any) ->
 def test_a_mapping_of_a_value_refuses_every_change(change: Callable[[Any], Any]) -> None:
     before = json.dumps(REQUEST.parameters)
     with pytest.raises(
-        TypeError, match=r"read-only: build a new one, as in {\*\*old, 'key': value}"
+        TypeError, match=r"read-only: create a new one, as in {\*\*old, 'key': value}"
     ):
         change(REQUEST.parameters)
     assert json.dumps(REQUEST.parameters) == before

@@ -303,8 +303,8 @@ def test_a_tool_is_called_with_its_arguments(install: Callable[..., None]) -> No
         ("greet", "{}", "error: the arguments are wrong: name: Field required"),
         ("greet", '{"name": 1}', "name: Input should be a valid string"),
         ("greet", '{"name": "x", "more": 1}', "more: Extra inputs are not permitted"),
-        ("greet", '{"nam', "error: the arguments are no JSON"),
-        ("greet", "[]", "error: the arguments are no JSON object"),
+        ("greet", '{"nam', "error: the arguments are not valid JSON"),
+        ("greet", "[]", "error: the arguments are not a JSON object"),
         ("nothing", "{}", "error: there is no tool 'nothing'"),
     ],
 )
@@ -352,16 +352,19 @@ def test_the_functions_of_the_package_use_one_runner(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"varialbes": {}}, "no option 'varialbes'; did you mean 'variables'?"),
-        ({"temperature": 1}, r"no option 'temperature'; there are: variables, model, .* go into "),
-        ({"max_rounds": 0}, "max_rounds is 0; give a whole number greater than 0"),
-        ({"max_rounds": 1.5}, "max_rounds is 1.5; give a whole number"),
-        ({"timeout": -1}, "timeout is -1; give a number of seconds greater than 0"),
-        ({"deadline": 0}, "deadline is 0; give a number of seconds greater than 0"),
-        ({"deadline": float("nan")}, "deadline is nan"),
-        ({"deadline": "5"}, "deadline is '5'"),
-        ({"deadline": True}, "deadline is True"),
-        ({"timeout": float("inf")}, "timeout is inf"),
+        ({"varialbes": {}}, "unknown option 'varialbes'; did you mean 'variables'?"),
+        (
+            {"temperature": 1},
+            r"unknown option 'temperature' \(known: variables, model, .* belong in parameters=",
+        ),
+        ({"max_rounds": 0}, "max_rounds must be an integer above 0, found 0"),
+        ({"max_rounds": 1.5}, "max_rounds must be an integer above 0, found 1.5"),
+        ({"timeout": -1}, "timeout must be a number of seconds above 0, found -1"),
+        ({"deadline": 0}, "deadline must be a number of seconds above 0, found 0"),
+        ({"deadline": float("nan")}, "deadline must be a number of seconds above 0, found nan"),
+        ({"deadline": "5"}, "deadline must be a number of seconds above 0, found '5'"),
+        ({"deadline": True}, "deadline must be a number of seconds above 0, found True"),
+        ({"timeout": float("inf")}, "timeout must be a number of seconds above 0, found inf"),
     ],
 )
 def test_an_option_that_is_wrong_is_told_before_anything_is_sent(
@@ -376,12 +379,13 @@ def test_an_option_that_is_wrong_is_told_before_anything_is_sent(
 
 def test_variables_are_a_mapping() -> None:
     running, _ = runner(["never"])
-    with pytest.raises(UsageError, match="variables are a mapping of names to values, found list"):
+    message = "variables must be a mapping of names to values, found list"
+    with pytest.raises(UsageError, match=message):
         running.run(persona("x"), "Hi", variables=["a"])  # type: ignore[arg-type]
 
 
 def test_a_backend_can_send() -> None:
-    with pytest.raises(UsageError, match=r"a backend has `async def send.*found int"):
+    with pytest.raises(UsageError, match=r"a backend must define `async def send.*found int"):
         Runner(Config(), backend=5)  # type: ignore[arg-type]
 
 
@@ -394,21 +398,23 @@ def test_an_option_that_is_none_is_left_to_the_default() -> None:
 def test_an_option_of_a_conversation_that_is_unknown_is_told() -> None:
     running, _ = runner([])
     setup: dict[str, Any] = {"variable": {}}
-    with pytest.raises(UsageError, match="no option 'variable'; did you mean 'variables'"):
+    with pytest.raises(UsageError, match="unknown option 'variable'; did you mean 'variables'"):
         running.conversation(persona("x"), **setup)
 
 
 @pytest.mark.parametrize("prompt", [["Hi"], [{"role": "user", "content": "Hi"}], 5, b"Hi"])
 def test_a_prompt_that_is_no_text_is_told(prompt: Any) -> None:
     running, _ = runner([])
-    with pytest.raises(UsageError, match=f"a prompt is a text, found {type(prompt).__name__};"):
+    message = f"the prompt must be a string, found {type(prompt).__name__};"
+    with pytest.raises(UsageError, match=message):
         running.run(persona("x"), prompt)
 
 
 def test_one_folder_or_plugin_that_is_no_list_is_told() -> None:
-    with pytest.raises(UsageError, match=r"path is a list, found 'personas'; write path=\[…\]"):
+    message = r"path must be a list, found 'personas'; write path=\[…\]"
+    with pytest.raises(UsageError, match=message):
         Runner(Config(), path="personas")
-    with pytest.raises(UsageError, match="plugins is a list, found 'cache'"):
+    with pytest.raises(UsageError, match="plugins must be a list, found 'cache'"):
         Runner(Config(), plugins="cache")
 
 

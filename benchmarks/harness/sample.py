@@ -62,6 +62,52 @@ def grown(variables: int) -> tuple[str, dict[str, Any], str]:
     return json.dumps(keys), dict.fromkeys(names, 7), "Mind " + ", ".join("7" for _ in names)
 
 
+ROWS = [{"name": f"row {n}", "count": n, "price": n * 1.5} for n in range(100)]
+CONSTRUCTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a loop over 100 mappings": (
+        "{{ v }}{% for row in rows %}- {{ row.name }}: {{ row.count }} at {{ row.price }}, "
+        "{% endfor %}",
+        {"v": 0, "rows": ROWS},
+    ),
+    "a loop with loop.index and loop.last": (
+        "{{ v }}{% for row in rows %}{{ loop.index }}. {{ row.name }}"
+        "{% if not loop.last %}, {% endif %}{% endfor %}",
+        {"v": 0, "rows": ROWS},
+    ),
+    "filters": (
+        "{{ v }}{{ a | upper }} {{ b | lower | title }} {{ c | trim }} {{ l | join(', ') }} "
+        "{{ a | replace('a', 'b') }} {{ l | length }} {{ d | default('x') }} {{ l | first }} "
+        "{% for k, w in m.items() %}{{ k | upper }}={{ w }} {% endfor %}",
+        {
+            "v": 0, "a": "Florent", "b": "HELLO", "c": "  x ", "l": ["a", "b", "c"], "d": "",
+            "m": {"a": 1, "b": 2, "c": 3},
+        },
+    ),
+    "a macro, called 50 times": (
+        "{{ v }}{% macro item(x, n=1) %}- {{ x }} ({{ n }}), {% endmacro %}"
+        "{% for row in rows %}{{ item(row.name, row.count) }}{% endfor %}",
+        {"v": 0, "rows": ROWS[:50]},
+    ),
+    "a namespace, set 50 times": (
+        "{{ v }}{% set ns = namespace(total=0) %}{% for row in rows %}"
+        "{% set ns.total = ns.total + row.count %}{% endfor %}{{ ns.total }}",
+        {"v": 0, "rows": ROWS[:50]},
+    ),
+}  # fmt: skip
+"""Templates for one construct each, with their values; `v` differs in each render."""
+
+
+def construct(name: str) -> tuple[str, dict[str, Any], str]:
+    """Return the template of a construct, its values, and the persona file that has it."""
+    template, values = CONSTRUCTS[name]
+    kinds: dict[type, str] = {int: "integer", list: "array", dict: "object"}
+    declared = {
+        key: {"type": kinds.get(type(value), "string"), "required": True}
+        for key, value in values.items()
+    }
+    return template, values, json.dumps({"variables": declared, "system": template})
+
+
 def persona(count: int = 2, name: str = "bench", **more: Any) -> str:
     """Return the persona file (JSON is YAML) that makes `messages(count)` out of `VALUES`."""
     keys: dict[str, Any] = {

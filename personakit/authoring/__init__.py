@@ -1,4 +1,4 @@
-"""Making persona files and plugin packages, and the schema for editors."""
+"""Create persona files, plugin packages, and the JSON Schema for editors."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DELIMITERS = ("{{", "{%", "{#")
 _COMMENT = "tests:                                # `personakit test` runs them"
 _NO_TESTS = f"""\
 # {_COMMENT}
-#   - name: says what it does
+#   - name: contains the task
 #     variables: {{…}}
 #     render: {{contains: [a word of the system message]}}
 """
@@ -25,20 +25,20 @@ _NO_TESTS = f"""\
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a new persona file says.
+    """The content of a new persona file.
 
     Attributes:
         name: The persona's name.
-        description: One sentence.
-        tags: Words to find it by.
-        starter: The name of the starter template that the rest comes from; empty without one.
-        system: The system message; empty where a starter or a parent has it.
-        literal: True when the system message is no template.
-        variables: The default of each variable; None for one that is required.
-        extends: What it extends; empty for nothing.
-        inherited: The variables of what it extends.
-        limit: How many tokens its test allows; 0 for no test.
-        prompted: True when its test needs a prompt.
+        description: A description of one sentence.
+        tags: Keywords of the persona.
+        starter: The name of the starter template for the rest of the file; empty for none.
+        system: The system message; empty if a starter or a parent provides it.
+        literal: True if the system message is not a template.
+        variables: The default of each variable; None for a required one.
+        extends: The parent persona; empty for none.
+        inherited: The variables of the parent.
+        limit: The maximum number of tokens in its test; 0 for no test.
+        prompted: True if its test needs a prompt.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Draft:
         """Return the content of the file.
 
         Raises:
-            UsageError: A text holds what no YAML can hold.
+            UsageError: YAML cannot represent a text.
         """
         lines = [f"name: {self.name}", f"description: {writer.sentence(self.description)}"]
         if self.tags:
@@ -72,9 +72,7 @@ class Draft:
     def _system(self) -> str:
         head = ""
         if self.literal and any(mark in self.system for mark in DELIMITERS):
-            head = (
-                "template: none                        # {{ and {% in the text stay as they are\n"
-            )
+            head = "template: none                        # {{ and {% in the text are literal\n"
         return f"{head}system: {writer.text(self.system)}"
 
     def _declared(self) -> str:
@@ -84,14 +82,14 @@ class Draft:
             f"  {name}: {'{required: true}' if default is None else inline(default)}\n"
             for name, default in self.variables.items()
         ]
-        note = "# what {{ }} in the texts takes, with defaults"
+        note = "# values for {{ }} in the texts, with defaults"
         return f"variables:                            {note}\n{''.join(rows)}"
 
     def _child(self) -> str:
         """Return the rest of a file that extends another."""
         parts = [f"extends: {self.extends}\n", self._declared()]
         if self.inherited and not self.variables:
-            parts += ["\n# What can be changed, with the value that it has now:\n# variables:\n"]
+            parts += ["\n# Variables of the parent; uncomment to change a default:\n# variables:\n"]
             parts += [f"#   {line}\n" for line in map(_described, self.inherited.values())]
         elif self.inherited:
             parts += [f"  # {line}\n" for line in map(_described, self.inherited.values())]
@@ -100,13 +98,13 @@ class Draft:
         else:
             parts += [
                 "\n# To add to the system message:\n",
-                "# system: |\n#   {{ parent.system }}\n#   What comes after it.\n",
+                "# system: |\n#   {{ parent.system }}\n#   Your text.\n",
             ]
         return "".join(parts)
 
     def _tested(self, source: str) -> str:
-        """Return a file's content with a test after it."""
-        # An empty line after a text that ends in several would belong to it.
+        """Return the content of a file with a test appended."""
+        # After a text that ends with empty lines, another one would become part of the text.
         gap = "" if source.endswith("\n\n") else "\n"
         if not self.limit:
             return source + gap + _NO_TESTS
@@ -116,7 +114,7 @@ class Draft:
 
 
 def starters() -> dict[str, str]:
-    """Return the starter templates by name; the first line of each says what it is."""
+    """Return the starter templates by name; the first line of each is a comment with its title."""
     folder = Path(__file__).parent / "starters"
     return {file.stem: file.read_text("utf-8") for file in sorted(folder.glob("*.yaml"))}
 
@@ -129,7 +127,7 @@ def inline(value: Any) -> str:
 
 
 def typed(text: str) -> Any:
-    """Return the value that an author means by a default: a number or a list, or else the text."""
+    """Return the value of a default: a number, list or mapping if it parses as one, else text."""
     try:
         value = yaml.parse(text).data
     except PersonaError:
@@ -140,7 +138,7 @@ def typed(text: str) -> Any:
 
 
 def _described(variable: Variable) -> str:
-    """Return a variable of a parent as an author would change it."""
+    """Return the line that overrides a variable of a parent."""
     key = "example" if variable.required else "default"
     value = variable.example if variable.required else variable.default
     start = f"{variable.name}: {{{key}: {inline(value)}}}"
@@ -149,6 +147,6 @@ def _described(variable: Variable) -> str:
         about.append("one of " + ", ".join(inline(choice) for choice in variable.enum))
     if variable.required:
         about.append("required")
-    # A description may hold line ends, which would end the comment.
+    # A line end in a description would end the comment.
     note = "".join(c if c.isprintable() else " " for c in " ".join("; ".join(about).split()))
     return f"{start:<36}# {note}" if note else start

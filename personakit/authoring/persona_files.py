@@ -1,4 +1,4 @@
-"""Making a persona file: its name, its variables, a check that it works, and the writing."""
+"""The steps to create a persona file: check its name, find its variables, render it, write it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ UNDEFINED = "PK023"
 
 
 def checked_name(name: str) -> str:
-    """Return a name for a new persona.
+    """Return the name of a new persona, unchanged.
 
     Raises:
-        UsageError: It is none; the message has the rule, and one that would do.
+        UsageError: The name is invalid; the message contains the rule and a valid name.
     """
     if NAME.match(name) and not RESERVED.match(name):
         return name
     raise UsageError(
-        f"{name[:80]!r} is no name: use 1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter "
-        f"or digit, and no device name of Windows; how about {proposed_name(name)}?"
+        f"invalid persona name {name[:80]!r}: use 1 to 64 of a-z, 0-9, '_' and '-', beginning with "
+        f"a letter or digit; device names of Windows are reserved; did you mean "
+        f"{proposed_name(name)!r}?"
     )
 
 
 def proposed_name(text: str) -> str:
-    """Return the name that comes nearest to a text."""
+    """Return the valid name that is closest to a text."""
     stem = re.sub(r"\.ya?ml\Z", "", re.split(r"[/\\]", text.strip().rstrip("/\\"))[-1])
     spelled = unicodedata.normalize("NFKD", stem.replace("ß", "ss"))
     ascii_only = spelled.encode("ascii", "ignore").decode().lower()
@@ -46,10 +47,10 @@ def proposed_name(text: str) -> str:
 
 
 def free(target: Path) -> Path:
-    """Return a path at which nothing is yet.
+    """Return a path, after checking that it does not exist.
 
     Raises:
-        UsageError: Something is; it stays as it is.
+        UsageError: The path exists; it is not changed.
     """
     if os.path.lexists(target):
         raise _taken(target)
@@ -57,50 +58,50 @@ def free(target: Path) -> Path:
 
 
 def _taken(target: Path) -> UsageError:
-    return UsageError(f"{target} is there already, and stays as it is; choose another name")
+    return UsageError(f"{target} already exists and was not changed; choose another name")
 
 
 def parent_of(runner: Runner, reference: str) -> Persona:
     """Return the persona that a new one extends.
 
     Raises:
-        UsageError: There is none; the message says what comes near.
+        UsageError: The persona is not found; the message contains similar names.
     """
     if not REFERENCE.match(reference):
         raise UsageError(
-            f"--extends: {reference[:80]!r} is no name of a persona; write its name, or a path "
-            f"inside the library such as partials/professional, without an ending"
+            f"--extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
+            f"the library such as partials/professional, without a file extension"
         )
     return runner.library.parents()(reference)
 
 
 def exact_text(data: bytes, name: str) -> str:
-    """Return the text of a prompt file, with each of its characters.
+    """Return the text of a prompt file, unchanged.
 
     Raises:
-        UsageError: It is not UTF-8, or larger than a persona file may be.
+        UsageError: The file is not UTF-8, or exceeds the size limit of a persona file.
     """
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{name} has more than {MAX_BYTES:,} bytes, the limit of a persona file")
+        raise UsageError(f"{name} exceeds {MAX_BYTES:,} bytes, the limit of a persona file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        found = f"byte {data[error.start]:#04x} is not UTF-8; save the file with that encoding"
-        raise PersonaError([Problem(found, name, line)]) from None
+        message = f"byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        raise PersonaError([Problem(message, name, line)]) from None
 
 
 def undeclared(runner: Runner, draft: Draft, target: Path, name: str) -> list[str]:
-    """Return the names that the system message of a draft takes and that nothing declares.
+    """Return the undeclared variables in the system message of a draft, in order of appearance.
 
     Args:
-        runner: What the draft is compiled with.
+        runner: The runner that compiles the draft.
         draft: The draft.
-        target: The file that it will be.
-        name: What to call the text in errors.
+        target: The path of the future file.
+        name: The name of the text in errors.
 
     Raises:
-        PersonaError: The text is no template.
+        PersonaError: The text is not a valid template.
     """
     persona = _parsed(runner, draft.source(), target)
     try:
@@ -108,10 +109,10 @@ def undeclared(runner: Runner, draft: Draft, target: Path, name: str) -> list[st
     except PersonaError as error:
         problems = error.problems
     first = persona.document.marks["system",].text_line
-    found, wrong = set(), []
+    names, wrong = set(), []
     for problem in problems:
         if problem.code == UNDEFINED and problem.subject not in ("input", "parent"):
-            found.add(problem.subject)
+            names.add(problem.subject)
         elif problem.path == str(target):
             message = problem.message.removeprefix("system: ")
             line = max(problem.line - first + 1, 1)
@@ -120,35 +121,35 @@ def undeclared(runner: Runner, draft: Draft, target: Path, name: str) -> list[st
             wrong.append(problem)
     if wrong:
         raise PersonaError(wrong)
-    return sorted(found, key=lambda it: _first(draft.system, it))
+    return sorted(names, key=lambda it: _first(draft.system, it))
 
 
 def _first(text: str, name: str) -> int:
-    found = re.search(rf"\b{name}\b", text)
-    return found.start() if found else len(text)
+    match = re.search(rf"\b{name}\b", text)
+    return match.start() if match else len(text)
 
 
 def checked(runner: Runner, source: str, target: Path) -> Persona:
-    """Return the persona that a new file will be, after rendering it once.
+    """Return the persona of a new file, after rendering it once.
 
     Raises:
-        UsageError: It would be wrong.
+        UsageError: The persona is invalid.
     """
     persona = _parsed(runner, source, target)
     runner.catalog.compiled(persona)
-    # A required variable has no value before somebody gives one.
+    # A required variable has no value yet.
     with contextlib.suppress(VariableError):
         runner.render(persona, "Hello")
     return persona
 
 
 def with_test(runner: Runner, draft: Draft, persona: Persona) -> Draft:
-    """Return a draft with a test that its messages stay about as short as they are."""
+    """Return a draft with a test that limits its messages to about twice their length."""
     prompt = "Hello" if persona.prompt else None
     try:
         messages = runner.render(persona, prompt).messages
     except VariableError:
-        return draft  # only its author knows the value of a required variable
+        return draft  # only the author knows a value for a required variable
     count = sum(tokens.count_tokens(message.text)[0] for message in messages)
     limit = max(2 * count, 1)
     return dataclasses.replace(draft, limit=-(-limit // 100) * 100, prompted=prompt is not None)
@@ -159,10 +160,10 @@ def _parsed(runner: Runner, source: str, target: Path) -> Persona:
 
 
 def save(target: Path, source: str) -> None:
-    """Write a new file, whole or not at all; never over one that is there.
+    """Write a new file atomically; never replace an existing one.
 
     Raises:
-        UsageError: Something is there, or it cannot be written.
+        UsageError: The path exists, or the file cannot be written.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -180,12 +181,12 @@ def save(target: Path, source: str) -> None:
 
 
 def _put(part: Path, target: Path) -> None:
-    """Give a file its name, which must be free: a link never replaces, as a renaming would."""
+    """Move a file to a new path with a hard link, which unlike a rename never replaces a file."""
     try:
         target.hardlink_to(part)
     except FileExistsError:
         raise
     except OSError:
-        # A file system without links.
+        # The file system has no hard links.
         with target.open("xb") as opened:
             opened.write(part.read_bytes())

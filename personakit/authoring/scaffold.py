@@ -1,4 +1,4 @@
-"""A new plugin package: the files, and where they go."""
+"""The files of a new plugin package."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def write_plugin(name: str, folder: Path | None = None) -> Path:
     """Write the package of a new plugin whose tests pass as they are; return its folder.
 
     Args:
-        name: What personas will call it: lower-case letters, digits, ``-`` and ``_``.
-        folder: Where it goes; None for ``personakit-NAME`` here.
+        name: The name of the plugin: lower-case letters, digits, ``-`` and ``_``.
+        folder: The folder to create; None for ``personakit-NAME`` in the current folder.
 
     Raises:
-        UsageError: It is no name, or something is there already, which stays as it is.
+        UsageError: The name is invalid, or the folder exists; it is not changed.
     """
     if not NAME.match(name) or not name[0].isalpha():
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789") or "my-plugin"
         raise UsageError(
-            f"{name[:80]!r} is no name of a plugin: use 1 to 64 of a-z, 0-9, '_' and '-', "
-            f"beginning with a letter; how about {likely[:64]}?"
+            f"invalid plugin name {name[:80]!r}: use 1 to 64 of a-z, 0-9, '_' and '-', "
+            f"beginning with a letter; did you mean {likely[:64]!r}?"
         )
     target = folder or Path(f"personakit-{name}")
     if os.path.lexists(target):
         raise UsageError(
-            f"{target} is there already and stays as it is; name another folder with --folder, "
-            f"or choose another name"
+            f"{target} already exists and was not changed; choose another folder with --folder, "
+            f"or another name"
         )
     words = re.split(r"[-_]+", name)
     names = {

@@ -1,6 +1,6 @@
-"""The JSON Schema of persona files, for editors: built from the tables that the parser reads by.
+"""The JSON Schema of persona files, for editors, built from the tables of the parser.
 
-A key, parameter or check that `descriptions` has no words for is a KeyError: none is forgotten.
+A key, parameter or check without a text in `descriptions` raises KeyError, so none is forgotten.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Schema = dict[str, Any]
 
 
 def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema, list[str]]:
-    """Return the schema, and why plugins are left out of it.
+    """Return the schema, and a note for each plugin that is left out of it.
 
     Args:
-        plugins: Those whose options are in it.
-        abstract: True for files that are only extended, and need no `system`.
+        plugins: The plugins whose options the schema contains.
+        abstract: True for files that are only extended and need no `system`.
     """
     uses, shared, notes = _plugins(plugins)
     body = {**_head(), **_body(), "plugins": uses}
     properties = {key: {"description": descriptions.KEYS[key], **body[key]} for key in KEYS}
-    made: Schema = {
+    schema: Schema = {
         "$schema": DIALECT,
         "$id": ID,
         "title": "personakit persona",
         "description": "A persona: a system message, its variables, parameters and plugins.",
         "type": "object",
         "properties": properties,
-        "patternProperties": {"^x-": {"description": "Yours; nothing reads it."}},
+        "patternProperties": {"^x-": {"description": "For your own use; personakit ignores it."}},
         "additionalProperties": False,
         "$defs": {
             "variable": _variable(),
@@ -52,8 +52,8 @@ def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema,
             "required": ["extends"],
             "properties": {"extends": {"minLength": 1, "minItems": 1, "type": ["string", "array"]}},
         }
-        made["anyOf"] = [has_system, has_parent]
-    return made, notes
+        schema["anyOf"] = [has_system, has_parent]
+    return schema, notes
 
 
 def _head() -> dict[str, Schema]:
@@ -135,7 +135,7 @@ def _variable() -> Schema:
         key: {"description": descriptions.VARIABLE[key], **types[key]} for key in variables.KEYS
     }
     value = {name: {"type": [name, "null"]} for name in TYPES}
-    # One schema for both forms, without an anyOf: editors then name the key that is wrong.
+    # One schema for both forms: with anyOf, editors would not show which key is wrong.
     return {
         **_closed(keys),
         "description": "A default, whose type is inferred, or a mapping of the keys of a variable.",
@@ -150,7 +150,7 @@ def _variable() -> Schema:
 
 
 def _typed(name: str, value: Schema) -> Schema:
-    """Return that the values of a variable are of its type."""
+    """Return the rule that the values of a variable have its type."""
     return {
         "if": {"required": ["type"], "properties": {"type": {"const": name}}},
         "then": {
@@ -193,16 +193,16 @@ def _checks(names: Iterable[str]) -> Schema:
 
 
 def _plugins(plugins: Plugins) -> tuple[Schema, Schema, list[str]]:
-    """Return the schema of `plugins:`, its definitions, and why plugins are left out."""
+    """Return the schema of `plugins:`, its definitions, and notes on plugins left out."""
     forms: dict[str, Schema] = {}
     shared: Schema = {}
     notes = []
     for plugin in _usable(plugins):
         if plugin.error:
-            notes.append(f"{plugin.origin} is left out, since it is broken: {plugin.error}")
+            notes.append(f"{plugin.origin} is left out because it is broken: {plugin.error}")
             continue
-        forms[plugin.name], found = _options(plugin)
-        shared |= found
+        forms[plugin.name], definitions = _options(plugin)
+        shared |= definitions
     name = _ecma(NAME)
     anything = {"description": "The options of a plugin.", **_nullable("object")}
     short = {
@@ -237,7 +237,7 @@ def _plugins(plugins: Plugins) -> tuple[Schema, Schema, list[str]]:
 
 
 def _usable(plugins: Plugins) -> Iterator[Plugin]:
-    """Yield the plugins that personas can list, those that another contributes included."""
+    """Yield the plugins that personas can list, including those that other plugins provide."""
     for plugin in plugins.all():
         if plugin.error or {"chat", "tool", "observe"} & set(plugin.hooks):
             yield plugin
@@ -247,7 +247,7 @@ def _usable(plugins: Plugins) -> Iterator[Plugin]:
 
 
 def _named(forms: Mapping[str, Schema]) -> list[Schema]:
-    """Return the names of plugins: those that are installed, and any that could be."""
+    """Return the schemas of plugin names: the installed ones, and any valid name."""
     installed = [
         {"const": name, "description": form["description"]} for name, form in forms.items()
     ]
@@ -257,14 +257,14 @@ def _named(forms: Mapping[str, Schema]) -> list[Schema]:
 def _options(plugin: Plugin) -> tuple[Schema, Schema]:
     """Return the schema of a plugin's options, and its definitions."""
     if not isinstance(plugin.target, type):
-        about = f"The plugin {plugin.name}; it takes no options."
+        about = f"The plugin {plugin.name}, which has no options."
         return {"description": about, **_closed({}, nullable=True)}, {}
-    found, shared = options.schema(plugin.target, plugin.name)
+    properties, shared = options.schema(plugin.target, plugin.name)
     needed = [name for name, p in options.parameters(plugin.target).items() if p.default is p.empty]
     doc = (plugin.target.__doc__ or "").strip().partition("\n")[0]
     about = doc or f"The plugin {plugin.name}."
-    made = {"description": about, **_closed(found, nullable=not needed)}
-    return {**made, "required": needed} if needed else made, shared
+    form = {"description": about, **_closed(properties, nullable=not needed)}
+    return {**form, "required": needed} if needed else form, shared
 
 
 def _closed(properties: Mapping[str, Schema], *, nullable: bool = False) -> Schema:
@@ -277,5 +277,5 @@ def _nullable(kind: str) -> Schema:
 
 
 def _ecma(pattern: re.Pattern[str]) -> str:
-    """Return a pattern that `match` is called with in the syntax of JSON Schema."""
+    """Return a pattern for `re.match` in the syntax of JSON Schema."""
     return "^" + pattern.pattern.replace(r"\Z", "$")

@@ -1,8 +1,8 @@
-"""Text as YAML that reads back as the same text, in the form that reads best.
+"""Write text as YAML that parses to the same text, in the most readable form.
 
-A text of several lines becomes a block scalar wherever that is exact, and a double-quoted scalar
-otherwise: a parser takes CR, U+0085, U+2028 and U+2029 for line ends, and refuses most control
-characters. Any text that UTF-8 can hold has a form.
+A text of several lines becomes a block scalar if that is exact, else a double-quoted scalar: a
+parser treats CR, U+0085, U+2028 and U+2029 as line ends, and rejects most control characters. Any
+text that UTF-8 can encode can be written.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 
 from personakit.errors import UsageError
 
-# What stands as it is in a block scalar of libyaml, whose reader knows YAML 1.1.
+# Texts that a block scalar can contain unescaped; libyaml reads YAML 1.1.
 _BLOCK = re.compile(
     r"[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*\Z"
 )
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ,.;!?()'\u2019/-]*[\w.;!?()'\u2019/-])?\Z")
-# What YAML 1.1 or 1.2 reads as something else than text.
+# Words that YAML 1.1 or 1.2 does not read as text.
 _TAKEN = "null true false yes no on off y n".split()
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\0": "\\0", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -25,10 +25,10 @@ _WIDTH = 88
 
 
 def word(value: str) -> str:
-    """Return a text as a value on one line, also within ``[a, b]`` and ``{a: b}``.
+    """Return a text as a value on one line, valid also within ``[a, b]`` and ``{a: b}``.
 
     Raises:
-        UsageError: No YAML can hold it.
+        UsageError: YAML cannot represent the text.
     """
     _check(value)
     plain = _PLAIN.match(value) and value.lower() not in _TAKEN and "," not in value
@@ -39,7 +39,7 @@ def sentence(value: str) -> str:
     """Return a text as a value on one line of its own, such as a description.
 
     Raises:
-        UsageError: No YAML can hold it.
+        UsageError: YAML cannot represent the text.
     """
     _check(value)
     plain = _PLAIN.match(value) and value.lower() not in _TAKEN
@@ -47,14 +47,14 @@ def sentence(value: str) -> str:
 
 
 def text(value: str, column: int = 0) -> str:
-    r"""Return a text of any length as what stands after ``key: ``, up to the end of its last line.
+    r"""Return a text of any length as the YAML after ``key: ``, up to the end of its last line.
 
     Args:
         value: The text.
         column: The column of the key, counted from 0.
 
     Raises:
-        UsageError: No YAML can hold it.
+        UsageError: YAML cannot represent the text.
     """
     _check(value)
     margin = " " * (column + 2)
@@ -65,18 +65,18 @@ def text(value: str, column: int = 0) -> str:
     body = value.rstrip("\n")
     ending = len(value) - len(body)
     lines = [margin + line if line else "" for line in value.split("\n")]
-    # Without the digit, the first line's own white space would count as indentation.
+    # Without the digit, white space at the start of the text would count as indentation.
     digit = "2" if value.lstrip("\n")[0] in " \t" else ""
     sign = ("-", "")[ending] if ending < 2 else "+"
     return f"|{digit}{sign}\n" + "\n".join(lines) + ("" if ending else "\n")
 
 
 def _check(value: str) -> None:
-    found = _SURROGATE.search(value)
-    if found:
+    match = _SURROGATE.search(value)
+    if match:
         raise UsageError(
-            f"character {found.start() + 1} is half a surrogate pair (U+{ord(found[0]):04X}), "
-            f"which no YAML file can hold; take it away"
+            f"character {match.start() + 1} is half a surrogate pair (U+{ord(match[0]):04X}), "
+            f"which a YAML file cannot contain; remove it"
         )
 
 
@@ -93,15 +93,15 @@ def _quoted(value: str) -> str:
 
 
 def _inner(line: str) -> str:
-    """Return a line of a folded scalar; a space at its beginning would be left out."""
+    """Return a line of a folded scalar; a space at its start is escaped, or it would be lost."""
     escaped = "".join(map(_escape, line))
     return "\\" + escaped if escaped.startswith(" ") else escaped
 
 
 def _escape(character: str) -> str:
-    known = _ESCAPES.get(character)
-    if known or character == " " or (character.isprintable() and character < "\ufffe"):
-        return known or character
+    escape = _ESCAPES.get(character)
+    if escape or character == " " or (character.isprintable() and character < "\ufffe"):
+        return escape or character
     code = ord(character)
     if code > 0xFFFF and character.isprintable():
         return character

@@ -1,4 +1,4 @@
-"""The backend: a request goes out as bytes, an answer comes back checked."""
+"""The backend: sends requests to providers and validates their answers."""
 
 from __future__ import annotations
 

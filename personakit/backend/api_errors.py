@@ -1,4 +1,4 @@
-"""What goes wrong on the model's side, as personakit's own family of errors."""
+"""Translate the errors of an upstream, and of the HTTP client, into `BackendError`s."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ BY_STATUS: dict[int, type[BackendError]] = {
     422: BadRequest,
     429: RateLimited,
 }
-# What an error object says beside, or instead of, a status: OpenAI's, and those of servers alike.
+# The codes and types in the error objects of OpenAI and of compatible servers. Some servers send
+# them without a status.
 _BY_CODE: dict[str, type[BackendError]] = {
     "authentication_error": AuthenticationFailed,
     "context_length_exceeded": BadRequest,
@@ -49,78 +50,78 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "tokens": RateLimited,
 }
 _ADVICE: dict[type[BackendError], str] = {
-    AuthenticationFailed: "check the provider's key; `personakit keys list` says where it is from",
-    BadRequest: "change what it names; `--dry-run` shows the request",
-    IncompleteAnswer: "what had arrived is kept; run it again",
-    InvalidAnswer: "check that the address is that of an OpenAI-compatible API",
-    ModelNotFound: "check the model's name, given as provider/model",
-    QuotaExhausted: "the account has no credit left: add some, or choose another model",
+    AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
+    BadRequest: "correct what the message names; `--dry-run` shows the request",
+    IncompleteAnswer: "the partial answer is kept; run it again",
+    InvalidAnswer: "check that the address belongs to an OpenAI-compatible API",
+    ModelNotFound: "check the model's name; write it as provider/model",
+    QuotaExhausted: "the account has no credit left; add credit or choose another model",
     RateLimited: "wait and try again",
-    Timeout: "try again, or give it more time with `timeout` and `deadline`",
-    UpstreamUnavailable: "check that the address is right and the server runs",
+    Timeout: "try again, or increase `timeout` or `deadline`",
+    UpstreamUnavailable: "check that the address is correct and the server is running",
 }
 
 
 def translate(
     error: Exception, endpoint: Endpoint, call: Attempt, partial: str = "", request_id: str = ""
 ) -> BackendError:
-    """Return an error of personakit's family for whatever ended a call.
+    """Return the `BackendError` for an exception that ended a call.
 
-    It says what the upstream said; who calls this takes the secrets out of it.
+    The message quotes the upstream; the caller must remove the secrets from it.
 
     Args:
-        error: What was raised; one of the family is completed and returned.
-        endpoint: Where the request went.
+        error: The exception; a `BackendError` is completed and returned.
+        endpoint: The address and model of the request.
         call: The attempts.
-        partial: The text that had arrived.
-        request_id: The upstream's name for the request, where it has answered.
+        partial: The text received so far.
+        request_id: The upstream's id of the request; empty if it did not answer.
     """
-    found = error if isinstance(error, BackendError) else _of_client(error, partial)
-    found.message = f"{endpoint.model} at {endpoint.shown}: {found.message}; {_advice(found)}"
-    found.args = (found.message,)
-    found.partial = found.partial or partial
-    found.request_id = found.request_id or request_id
-    found.attempts = call.attempts
-    return found
+    result = error if isinstance(error, BackendError) else _of_client(error, partial)
+    result.message = f"{endpoint.model} at {endpoint.shown}: {result.message}; {_advice(result)}"
+    result.args = (result.message,)
+    result.partial = result.partial or partial
+    result.request_id = result.request_id or request_id
+    result.attempts = call.attempts
+    return result
 
 
 def reported(error: Any) -> BackendError:
-    """Return what an error object in a body or an event says."""
-    found = error if isinstance(error, dict) else {"message": error}
-    codes = [found.get(key) for key in ("code", "status", "type")]
+    """Return the error that an error object in a body or an event describes."""
+    details = error if isinstance(error, dict) else {"message": error}
+    codes = [details.get(key) for key in ("code", "status", "type")]
     kinds = [
         BY_STATUS.get(code) if isinstance(code, int) else _BY_CODE.get(str(code)) for code in codes
     ]
     kind = next(filter(None, kinds), UpstreamUnavailable)
-    if is_exhausted(None, found):
+    if is_exhausted(None, details):
         kind = QuotaExhausted
     status = next((code for code in codes if isinstance(code, int)), None)
-    return kind(f"the upstream reports an error: {_line(_message(found))}", status=status)
+    return kind(f"the upstream reports an error: {_line(_message(details))}", status=status)
 
 
 def _of_client(error: Exception, partial: str) -> BackendError:
-    """Return the error for one of the openai client's or of the HTTP library under it."""
+    """Return the error for an exception of the openai client or of its HTTP library."""
     status = getattr(error, "status_code", None)
     if status is not None:
         return _of_status(error, status)
     causes = list(_causes(error))
     if any(isinstance(cause, UnicodeEncodeError) for cause in causes):
-        return BadRequest("the request holds half a surrogate pair, which is no character")
+        return BadRequest("the request contains half a surrogate pair, which is not a character")
     limit = deadline.current()
     if limit is not None and limit.left <= _NEAR:
         return Timeout(f"no answer within {limit}")
-    # The client on aiohttp calls a refused or broken connection a timeout, too.
+    # The client on aiohttp reports a refused or broken connection as a timeout, too.
     late = ["Timeout" in type(cause).__name__ for cause in causes]
     broken = [isinstance(c, ConnectionError) or "Disconnected" in type(c).__name__ for c in causes]
     if any(late) and not any(broken):
-        return Timeout("it stayed silent for too long")
+        return Timeout("timed out waiting for data")
     cause = next((cause for cause in reversed(causes) if str(cause)), error)
-    said = f"{type(cause).__name__}: {_line(cause)}"
-    return (IncompleteAnswer if partial else UpstreamUnavailable)(said)
+    message = f"{type(cause).__name__}: {_line(cause)}"
+    return (IncompleteAnswer if partial else UpstreamUnavailable)(message)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what led to it."""
+    """Yield an error and up to nine errors that caused it."""
     for _ in range(10):
         if error is not None:
             yield error
@@ -128,22 +129,23 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 _NEAR = 0.01
-"""What is left of a deadline, in seconds, when what waited for it was given up."""
+"""Seconds before the deadline from which on a failure counts as a timeout."""
 
 
 def _of_status(error: Any, status: int) -> BackendError:
-    """Return the error for a reply that has a status of failure."""
+    """Return the error for a reply with an error status."""
     family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
     body = getattr(error, "body", None)
     text = getattr(getattr(error, "response", None), "text", "")
-    said = f"status {status}: {_line(_message(body) or text or getattr(error, 'message', error))}"
+    reason = _line(_message(body) or text or getattr(error, "message", error))
+    message = f"status {status}: {reason}"
     if is_exhausted(status, body):
         family = QuotaExhausted
     if status < 400:
-        family, said = UpstreamUnavailable, f"status {status}: it redirects, which is not followed"
+        family, message = UpstreamUnavailable, f"status {status}: redirects are not followed"
     headers = getattr(getattr(error, "response", None), "headers", {})
     return family(
-        said,
+        message,
         status=status,
         request_id=getattr(error, "request_id", None) or "",
         retry_after=retry_after(headers),
@@ -157,13 +159,13 @@ def _advice(error: BackendError) -> str:
 
 
 def _message(body: Any) -> Any:
-    """Return what the upstream said in an error's body, wherever it says it."""
+    """Return the message in the body of an error; None if it has none."""
     if not isinstance(body, dict):
         return body if isinstance(body, str) else None
     return next(filter(None, (body.get(key) for key in ("message", "error", "detail"))), None)
 
 
-def _line(said: Any) -> str:
-    """Return what somebody said as one line that can be printed and stored."""
-    text = " ".join(str(said).split())[:500]
+def _line(message: Any) -> str:
+    """Return a message as one printable line of at most 500 characters."""
+    text = " ".join(str(message).split())[:500]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

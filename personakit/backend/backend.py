@@ -1,8 +1,8 @@
-"""The backend: a request goes out through the openai client, an answer comes back checked.
+"""Send requests through the openai client and validate the answers.
 
-The client does the HTTP: connections, keys, retries. Its `post` is used instead of
-`chat.completions.create` because the latter transforms each message and lets wrong answers
-through; the body is the same. One code path serves whole and streamed, sync and async.
+The client handles HTTP: connections, keys, retries. Its `post` is used instead of
+`chat.completions.create` because the latter transforms each message and does not reject invalid
+answers; the body is the same. One code path serves whole and streamed, sync and async.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class OpenAIBackend:
         """Send a request and return the answer; with `emit`, stream it.
 
         Raises:
-            BackendError: One of its family; `partial` holds the text that had arrived.
+            BackendError: The call failed; `partial` is the text received before.
         """
         outer = sys.exception()
         provider, model = self.router.find_model(request.model)
@@ -65,19 +65,19 @@ class OpenAIBackend:
         token = retries.current.set(call)
         try:
             await self._exchange(endpoint, body, answer, emit)
-        # The client's own errors and those of the HTTP library under it, which has two names.
+        # The client raises its own errors and those of its HTTP library, which has two names.
         except Exception as error:
-            # The frames of an HTTP library hold the headers that it writes, and an upstream may
-            # repeat the key that it refuses.
+            # The frames of the HTTP library contain the headers, and an upstream may repeat the
+            # key that it rejects.
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            found = api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
-            scrub(found, secrets, outer)
-            if isinstance(found, AuthenticationFailed):
+            failure = api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
+            scrub(failure, secrets, outer)
+            if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)
-            if found is error:
+            if failure is error:
                 raise
-            raise found from getattr(error, "original", error)
+            raise failure from getattr(error, "original", error)
         except BaseException as error:
             scrub(error, (), outer)
             raise
@@ -89,22 +89,22 @@ class OpenAIBackend:
         if provider.connect is None:
             if in_sync() or self.router.keys.at_hand(provider):
                 return self.router.endpoint(provider, model)
-            # A keyring or a plugin's function may take seconds, which an event loop does not have.
+            # A keyring or a plugin's function may take seconds and would block the event loop.
             return await io(self.router.endpoint)(provider, model)
         try:
             return await io(provider.connect)(model)
         except PersonakitError:
             raise
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             raise UpstreamUnavailable(
-                f"provider {provider.name!r} cannot be reached: {said}"
+                f"provider {provider.name!r} cannot be reached: {reason}"
             ) from error
 
     async def _exchange(
         self, endpoint: Endpoint, body: dict[str, Any], answer: ResponseParser, emit: Emit | None
     ) -> None:
-        """Send a body and take in the reply."""
+        """Send a body and read the reply."""
         request = answer.request
         options: RequestOptions = {}
         if request.max_retries is not None:
@@ -123,7 +123,7 @@ class OpenAIBackend:
                 response = await client.post(body, **options)
                 try:
                     if emit is not None:
-                        # The time that the caller takes for a text is not to end in its task.
+                        # The timeout must not cancel the caller's task while it processes a text.
                         limit.reschedule(None)
                     await _take(response, answer, emit)
                 finally:
@@ -143,8 +143,8 @@ def body_of(
         if not provider.tools:
             names = ", ".join(tool.name for tool in request.tools)
             raise ConfigError(
-                f"models of provider {provider.name!r} take no tools ({names}); choose another "
-                f"with `-m provider/model`, or take `tools:` out of the persona"
+                f"provider {provider.name!r} does not support tools ({names}); choose another "
+                f"model with `-m provider/model`, or remove `tools:` from the persona"
             )
         body["tools"] = [tool.to_api() for tool in request.tools]
     if endpoint.max_tokens is not None:
@@ -158,7 +158,7 @@ def body_of(
 
 
 async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
-    """Take in a reply of which the headers have come."""
+    """Read the body of a reply whose headers have arrived."""
     answer.headers = response.headers
     reply = _Reply(response, is_timed=emit is not None)
     if emit is not None:
@@ -173,19 +173,19 @@ async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> Non
 class _Reply:
     """The body of a reply, piece by piece.
 
-    Both iterators are read by hand, so that one loop serves the sync and the async API.
+    Calls `next` or `anext` itself, so that one loop serves the sync and the async API.
     """
 
     def __init__(self, response: Any, *, is_timed: bool) -> None:
         self.body = BodyReader(_header(response, b"content-encoding"))
         self.kind = _header(response, b"content-type")
         self._in_sync = in_sync()
-        # A connection that is known keeps the deadline itself.
+        # A guarded connection enforces the deadline itself.
         self._is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
         self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
-        """Return what comes next; nothing at the end."""
+        """Return the next piece; empty bytes at the end."""
         part = b""
         while not part:
             if self._in_sync:
@@ -202,17 +202,17 @@ class _Reply:
         return part
 
     async def rest(self) -> None:
-        """Read on after the last event.
+        """Read the rest of the body after the last event.
 
-        A connection can be used again when its reply has been read to the end, which follows the
-        last event at once. The answer is whole, so nothing that goes wrong here matters.
+        A connection can be reused only if its reply was read to the end, which usually follows the
+        last event at once. The answer is already complete, so errors here are ignored.
         """
         with contextlib.suppress(Exception), deadline.within(_REST):
             await self.part()
 
 
 async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
-    """Feed the events of a reply to an answer, letting its text out."""
+    """Parse the events of a reply and emit their text."""
     part = await reply.part()
     if _is_whole(part.lstrip(), reply.kind):
         parts = [part]
@@ -245,15 +245,16 @@ async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
 
 
 def _is_whole(start: bytes, content_type: str) -> bool:
-    """Tell whether a body is no stream of events, be it an answer, an error or a page."""
+    """Return whether a body is an answer, an error or a page rather than a stream of events."""
     if start[:1] in (b"{", b"[", b"<"):
         return True
-    # The fields of events are data, event, id, retry, and a colon begins a comment.
+    # An event field is data, event, id or retry; a colon begins a comment.
     is_field = start[:1] in (b"d", b"e", b"i", b"r", b":")
     return not content_type.startswith("text/event-stream") and not is_field
 
 
 def _header(response: Any, name: bytes) -> str:
-    """Return a header of a reply; to look it up by text, its library looks at all of them first."""
-    found = (value for key, value in response.headers.raw if key.lower() == name)
-    return next(found, b"").decode("latin-1")
+    """Return a header of a reply; empty if it is missing."""
+    # A lookup by str decodes all headers first.
+    values = (value for key, value in response.headers.raw if key.lower() == name)
+    return next(values, b"").decode("latin-1")

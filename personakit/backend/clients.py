@@ -1,6 +1,6 @@
-"""The openai clients: made once for each address, key, process and event loop, reused and closed.
+"""The openai clients, one for each address, key, process and event loop.
 
-This is the only module that imports openai, and it does so when the first request leaves.
+This is the only module that imports openai, and it does so when the first request is sent.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 NO_KEY = "none"
-# What machine and Python this is, nobody asked; to send it takes 30 µs a request besides.
+# These headers describe the machine and its Python; they also cost 30 µs a request.
 _TELEMETRY = tuple(
     f"X-Stainless-{name}"
     for name in "Lang Package-Version OS Arch Runtime Runtime-Version Async".split()
 )
-# The same, of each attempt.
+# The same for each attempt.
 _PROGRESS = ("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout")
 
 
@@ -40,11 +40,11 @@ _PROGRESS = ("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout")
 def openai() -> Any:
     """Return the openai package.
 
-    Where the async API will not be used it is imported as if aiohttp were not installed, which
-    takes a fifth of the time.
+    If only the sync API is used, openai is imported as if aiohttp were not installed, which takes
+    a fifth of the time.
     """
-    # Its thousand modules make objects that stay: looking through them for garbage while they are
-    # made takes an eighth of the import.
+    # The objects of its thousand modules live on: garbage collection meanwhile takes an eighth of
+    # the import.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -58,9 +58,10 @@ def openai() -> Any:
 
 @contextlib.contextmanager
 def _hidden(package: str) -> Iterator[None]:
-    """Let a package be imported by nobody, unless it has been: None among the modules says so.
+    """Make imports of a package fail, unless it is already imported.
 
-    (https://docs.python.org/3/reference/import.html#the-module-cache)
+    A None in `sys.modules` does so:
+    https://docs.python.org/3/reference/import.html#the-module-cache
     """
     is_new = package not in sys.modules
     if is_new:
@@ -73,17 +74,17 @@ def _hidden(package: str) -> Iterator[None]:
 
 
 _SHARE = 16
-"""Requests that one async client serves at once. Its pool looks at every connection for each
-request: 256 at once took three times as long in one pool as in sixteen (benchmarks, `many`)."""
+"""Concurrent requests per async client. Its pool checks every connection for each request: 256
+concurrent requests took three times as long in one pool as in sixteen (benchmarks, `many`)."""
 
 
 @functools.cache
 def _http_clients() -> tuple[Any, Any]:
-    """Return the HTTP clients that the openai clients send through, sync and async."""
+    """Return the classes of the HTTP clients under the openai clients, sync and async."""
     package = openai()
 
     class Overdue(package.OpenAIError):  # type: ignore[misc,name-defined]
-        """Ends the attempts: the client passes its own errors on."""
+        """An error that ends the attempts: the client does not retry after its own errors."""
 
         def __init__(self, original: Exception) -> None:
             super().__init__(str(original))
@@ -93,15 +94,15 @@ def _http_clients() -> tuple[Any, Any]:
 
 
 def _async_base(package: Any) -> Any:
-    """Return the HTTP client on aiohttp where the extra is installed: it is the faster one."""
+    """Return the HTTP client on aiohttp, the faster one, if that extra is installed."""
     try:
         package.DefaultAioHttpClient(verify=False)
     except RuntimeError:
         return package.DefaultAsyncHttpxClient
 
     class Guarded(package.DefaultAioHttpClient):  # type: ignore[misc]
-        def __init__(self, **given: Any) -> None:
-            super().__init__(**given)
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
             guard(self)
 
     return Guarded
@@ -109,7 +110,7 @@ def _async_base(package: Any) -> Any:
 
 @functools.cache
 def _http_library() -> Any:
-    """Return the HTTP library under openai: httpx or its successor."""
+    """Return the HTTP library that openai uses: httpx or its successor."""
     homes = [base.__module__.partition(".")[0] for base in openai().DefaultHttpxClient.__mro__]
     return next(
         sys.modules[home] for home in homes if hasattr(sys.modules[home], "create_ssl_context")
@@ -118,21 +119,21 @@ def _http_library() -> Any:
 
 @functools.cache
 def response_class() -> Any:
-    """Return the class of a reply: a client that is asked for it gives the reply as it is."""
+    """Return the class of a reply; an openai client returns it unparsed."""
     return _http_library().Response
 
 
 @functools.cache
 def _certificates() -> Any:
-    """Return what checks the other side's certificate: made for each client, it takes 20 ms."""
+    """Return the TLS context, which is shared because one takes 20 ms to create."""
     return _http_library().create_ssl_context()
 
 
 class Client:
-    """A client, and what each of its requests is made with.
+    """An openai client with the URL and options of its requests.
 
-    The address is whole and every option is given: the openai client would put the one together and
-    copy what the others are by default for each request, a sixth of its time (benchmarks, `call`).
+    The URL is complete and every option is set: otherwise the openai client would build the URL and
+    copy the defaults for each request, a sixth of its time (benchmarks, `call`).
     """
 
     def __init__(self, client: OpenAI | AsyncOpenAI) -> None:
@@ -150,11 +151,11 @@ class Client:
         }
 
     def post(self, body: dict[str, Any], **options: Unpack[RequestOptions]) -> Any:
-        """Ask for a chat completion; return the reply, of which the headers have come.
+        """Request a chat completion; return the reply as soon as its headers have arrived.
 
         Args:
             body: The body, as chat.completions.create() would send it.
-            options: What is otherwise than for other requests.
+            options: Options that differ from those of other requests.
         """
         all_options = {**self._options, **options} if options else self._options
         return self._post(
@@ -163,7 +164,7 @@ class Client:
 
 
 class Shared(Client):
-    """An async client; within `with` it serves a request."""
+    """An async client; each `with` block counts as one request that it serves."""
 
     def __init__(self, client: AsyncOpenAI) -> None:
         super().__init__(client)
@@ -187,30 +188,30 @@ class Clients:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sync(self, provider: Provider, endpoint: Endpoint) -> Client:
-        """Return the client of an address, made on first use."""
+        """Return the client of an address; it is created on first use."""
         key = (os.getpid(), endpoint.base_url, endpoint.api_key, provider.headers)
         with self._lock:
             client = self._sync.get(key)
             if client is None:
-                given = _arguments(provider, endpoint, _http_clients()[0])
-                client = self._sync[key] = Client(openai().OpenAI(**given))
+                arguments = _arguments(provider, endpoint, _http_clients()[0])
+                client = self._sync[key] = Client(openai().OpenAI(**arguments))
             return client
 
     async def asynchronous(self, provider: Provider, endpoint: Endpoint) -> Shared:
-        """Return a client of an address for the running event loop, made on first use."""
+        """Return a client of an address for the running event loop; it is created on first use."""
         loop = asyncio.get_running_loop()
         key = (loop, os.getpid(), endpoint.base_url, endpoint.api_key, provider.headers)
-        known = self._async.get(key)
-        if known is None:
+        pool = self._async.get(key)
+        if pool is None:
             self._forget_closed_loops()
-            known = self._async[key] = []
-        for shared in known:
+            pool = self._async[key] = []
+        for shared in pool:
             if shared.busy < _SHARE:
                 return shared
         shared = Shared(openai().AsyncOpenAI(**_arguments(provider, endpoint, _http_clients()[1])))
-        known.append(shared)
-        # An event loop closes its asynchronous generators when it ends, and with this one the
-        # client: one left to the garbage collector would break connections of other clients.
+        pool.append(shared)
+        # An event loop closes its async generators when it ends, and this one closes the client:
+        # left to the garbage collector, it would break connections of other clients.
         await anext(shared.owner)
         return shared
 
@@ -243,11 +244,11 @@ async def _owner(client: Client) -> AsyncGenerator[None]:
 
 def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict[str, Any]:
     headers: dict[str, Any] = {name: Secret(value).reveal() for name, value in provider.headers}
-    # An answer is small, and one that is compressed can be a gigabyte.
+    # An answer is small; a compressed one could expand to a gigabyte.
     headers = {"Accept-Encoding": "identity", **headers}
     headers = {**dict.fromkeys(_TELEMETRY, openai().omit), **headers}
     if provider.name != "openai":
-        # The client reads these from the environment; they are nobody else's business.
+        # The client reads these from the environment; only OpenAI may see them.
         nothing = openai().omit
         custom = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
         own = [
@@ -262,23 +263,23 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
         "base_url": endpoint.base_url,
         "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
-        # A proxy of the environment would look for a loopback address on its own machine.
+        # A proxy from the environment would resolve a loopback address to its own machine.
         "http_client": http_client(trust_env=not here, verify=False if plain else _certificates()),
     }
 
 
 def _is_loopback(url: str) -> bool:
-    """Tell whether an address is on this machine."""
+    """Return whether a URL has a loopback address."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def guard(client: Any) -> None:
-    """Guard the sessions of an HTTP client that sends through aiohttp, before it sends anything.
+    """Guard the sessions of an HTTP client on aiohttp; call this before the first request.
 
     Args:
-        client: An ``openai.DefaultAioHttpClient``. That it has transports which make sessions is
-            known and not promised; one that has none is left as it is.
+        client: An ``openai.DefaultAioHttpClient``. Its transports create sessions, which is not
+            documented; a client without such transports stays unchanged.
     """
     for transport in (
         getattr(client, "_transport", None),
@@ -289,7 +290,7 @@ def guard(client: Any) -> None:
 
 
 def _session(transport: Any) -> Any:
-    """Return the session that a transport would make, with another class of responses."""
+    """Return the session that a transport would create, with a guarded class of responses."""
     transport.client = None
     plain = transport.get_client()
     library = sys.modules[type(plain).__module__.partition(".")[0]]
@@ -302,10 +303,10 @@ def _session(transport: Any) -> Any:
 def _guarded(library: Any) -> Any:
     class Guarded(library.ClientResponse):  # type: ignore[misc]
         async def start(self, connection: Any) -> Any:
-            """Begin to read, unless there is something to read already."""
+            """Begin to read, unless data arrived before the request was sent."""
             protocol = connection.protocol
             if protocol is not None and protocol.should_close:
-                raise library.ServerDisconnectedError("something came unasked before the answer")
+                raise library.ServerDisconnectedError("received data before the request was sent")
             return await super().start(connection)
 
     return Guarded

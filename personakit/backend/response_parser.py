@@ -1,4 +1,4 @@
-"""An answer put together out of a body or out of events, refusing what is none."""
+"""Parse a chat completion, whole or streamed; reject anything else."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from personakit.providers import Provider
 from personakit.usage import Usage
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# NaN is no JSON, but servers of numbers that nobody here reads (logprobs) write it.
+# NaN is not valid JSON, but some servers send it among logprobs, which are not used here.
 _decoded = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call that grows."""
+    """A tool call that arrives in pieces."""
 
     id: str = ""
     name: TextBuffer = field(default_factory=TextBuffer)
@@ -32,7 +32,7 @@ class _Call:
 
 
 class ResponseParser:
-    """Puts an answer together out of a body or out of events, refusing what is none."""
+    """The parser of one chat completion, whole or streamed."""
 
     def __init__(self, request: Request, provider: Provider) -> None:
         self.request = request
@@ -49,11 +49,11 @@ class ResponseParser:
 
     @property
     def text(self) -> str:
-        """What has come so far."""
+        """The text received so far."""
         return self._pieces.text
 
     def whole(self, body: bytes) -> None:
-        """Take the body of a whole answer."""
+        """Parse the body of a whole answer."""
         data = _object(body)
         message = _mapping(_choice(data).get("message"))
         self.raw = data
@@ -67,7 +67,7 @@ class ResponseParser:
         self._check()
 
     def event(self, body: bytes, name: bytes = b"") -> str:
-        """Take one event of a stream and its name; return the text in it."""
+        """Parse one event of a stream and its name; return the text in it."""
         data = _object(body)
         if name == b"error":
             raise reported(data)
@@ -82,21 +82,22 @@ class ResponseParser:
         for call in _list(delta.get("tool_calls")):
             index = _mapping(call).get("index") or 0
             if not isinstance(index, int):
-                raise InvalidAnswer(f"a tool call has the index {str(index)[:40]!r}")
+                shown = str(index)[:40]
+                raise InvalidAnswer(f"a tool call has the index {shown!r}, not an integer")
             self._call(index, call)
         self.finish_reason = _optional_text(choice.get("finish_reason")) or self.finish_reason
         self._said = self._said or delta.get("content") is not None
         return self._add(_text(delta))
 
     def ended(self, *, cut: bool = False) -> str:
-        """Check that a stream has come to its end; `cut` says that its last event has not.
+        """Check that a stream is complete; `cut` means that its last event is not.
 
         Returns:
-            What is left of the text.
+            The rest of the text.
         """
         rest = self._add("", last=True)
         if self.finish_reason is None and (cut or self.provider.finish_reason):
-            raise IncompleteAnswer("the stream ended before the answer did (no finish reason came)")
+            raise IncompleteAnswer("the stream ended before the answer did (no finish reason)")
         self._check()
         return rest
 
@@ -105,10 +106,10 @@ class ResponseParser:
             raise InvalidAnswer("the answer has neither content nor tool calls")
 
     def _add(self, text: str, *, last: bool = False) -> str:
-        """Take a text; return what can be passed on of it.
+        """Add a text; return the part that can be passed on.
 
-        JSON can hold half of a surrogate pair, which no encoding of a text can. A stream can be cut
-        between the two, so the first waits for the second.
+        JSON can contain half a surrogate pair, which UTF-8 cannot encode. A stream can be split
+        inside a pair, so a first half is held back until the second one arrives.
         """
         if self._half or not text.isascii():
             text, self._half = self._half + text, ""
@@ -121,10 +122,10 @@ class ResponseParser:
         return text
 
     def _call(self, index: int, call: Mapping[str, Any]) -> None:
-        known = self.calls.setdefault(index, _Call())
+        grown = self.calls.setdefault(index, _Call())
         function = _mapping(call.get("function") or {})
-        known.id = _string(call.get("id")) or known.id
-        for pieces, key in ((known.name, "name"), (known.arguments, "arguments")):
+        grown.id = _string(call.get("id")) or grown.id
+        for pieces, key in ((grown.name, "name"), (grown.arguments, "arguments")):
             text = _string(function.get(key))
             self._grow(text)
             pieces.add(text)
@@ -136,14 +137,14 @@ class ResponseParser:
 
     @property
     def request_id(self) -> str:
-        """The upstream's name for the request, where it has answered."""
+        """The upstream's id of the request; empty if it did not answer."""
         return str(self.headers.get("x-request-id", ""))
 
     def response(self, attempts: int = 1) -> Response:
-        """Return what has come, after so many attempts."""
-        made = (self.calls[index] for index in sorted(self.calls))
-        texts = ((call.id, call.name.text, call.arguments.text) for call in made)
-        calls = tuple(ToolCall(*map(_clean, said)) for said in texts)
+        """Return the response; `attempts` is how often the request was sent."""
+        ordered = (self.calls[index] for index in sorted(self.calls))
+        texts = ((call.id, call.name.text, call.arguments.text) for call in ordered)
+        calls = tuple(ToolCall(*map(_clean, fields)) for fields in texts)
         return Response(
             text=self.text,
             tool_calls=calls,
@@ -164,21 +165,21 @@ class ResponseParser:
         try:
             return freeze(self.raw)  # type: ignore[no-any-return]
         except RecursionError:
-            # The text is not to blame for what is nested beside it.
+            # Deep nesting beside the text does not make the answer invalid.
             return FrozenDict()
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body or an event, raising what an error object says."""
+    """Return the JSON object of a body or an event; raise the error that it reports, if any."""
     try:
-        # As json.loads() reads bytes; that makes a decoder for each of them.
+        # As json.loads() decodes bytes, which creates a decoder for each call.
         data = _decoded(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
-        found = f"it begins with {start!r}" if start else "it is empty"
-        raise InvalidAnswer(f"the answer is no JSON: {found}") from error
+        reason = f"it begins with {start!r}" if start else "it is empty"
+        raise InvalidAnswer(f"the answer is not valid JSON: {reason}") from error
     if not isinstance(data, dict):
-        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not an object")
+        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not a JSON object")
     if data.get("error"):
         raise reported(data["error"])
     return data
@@ -188,44 +189,44 @@ def _choice(data: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
         keys = f"its keys are {', '.join(data)[:200]}"
-        found = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
-        raise InvalidAnswer(f"the answer has no choices; {found}")
+        reason = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
+        raise InvalidAnswer(f"the answer has no choices; {reason}")
     return _mapping(choices[0])
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where an object belongs")
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where an object is expected")
     return value
 
 
 def _list(value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
-        raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a list belongs")
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a list is expected")
     return value or []
 
 
 def _string(value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise InvalidAnswer(f"the answer holds {str(value)[:40]!r} where a text belongs")
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a string is expected")
     return value or ""
 
 
 def _clean(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    """Return a text without unpaired surrogates, which JSON allows and UTF-8 does not."""
     if text.isascii() or not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _text(message: Mapping[str, Any]) -> str:
-    """Return the text of a message or delta; a refusal is the answer's text, too."""
+    """Return the text of a message or delta; a refusal also counts as text."""
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(str(_mapping(part).get("text") or "") for part in content)
     if content is not None and not isinstance(content, str):
-        raise InvalidAnswer(f"the content is {str(content)[:40]!r}, not a text")
-    # A half of a pair is kept: the other may come with the next piece.
+        raise InvalidAnswer(f"the content is {str(content)[:40]!r}, not a string")
+    # Half a surrogate pair stays: the other half may come with the next piece.
     return content or _optional_text(message.get("refusal")) or ""
 
 
@@ -247,5 +248,5 @@ def _usage(value: Any) -> Usage | None:
 
 
 def _count(value: Any, name: str) -> int:
-    found = value.get(name) if isinstance(value, Mapping) else 0
-    return found if isinstance(found, int) and found > 0 else 0
+    count = value.get(name) if isinstance(value, Mapping) else 0
+    return count if isinstance(count, int) and count > 0 else 0

@@ -1,9 +1,9 @@
-"""Attempts: what the openai client sends, and sends again, held to the deadline of its run.
+"""Keep the attempts of the openai client within the deadline of a run.
 
-The client decides when to try again and how long to wait before. It knows nothing of a deadline, it
-reads an error's body however large it is, and it takes what comes on a connection for the answer to
-what it sent. Its own HTTP client, which it lets anyone extend, is where this is mended: `send` is
-called once for each attempt.
+The openai client decides when to retry and how long to wait. It does not know the deadline, reads
+the body of an error whatever its size, and treats unsolicited data on a connection as the answer to
+its request. Its HTTP client can be replaced, so a subclass fixes these: `send` is called once for
+each attempt.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from personakit.base import Secret, deadline, hide, in_sync
 T = TypeVar("T")
 MAX_ERROR_BODY = 64 * 1024
 _ERROR_SECONDS = 2.0
-# The client's own, the same in both of its major versions: it waits as long as the server asks if
-# that is no longer than this, and if it does not ask half a second, doubled each time up to eight.
+# The openai client's own values, the same in both of its major versions: it waits as long as the
+# server asks, up to this; otherwise half a second, doubled each time up to eight.
 _MAX_RETRY_AFTER = 120.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -38,18 +38,18 @@ _NO_CREDIT = frozenset(
 
 @dataclass(slots=True)
 class Attempt:
-    """One call of the client: what its attempts have in common.
+    """One call of the client, with all its attempts.
 
     Attributes:
-        secrets: Returns what an upstream may repeat and nobody is to see.
-        attempts: How often it was sent.
+        secrets: Returns the secrets that an upstream may repeat and that must be hidden.
+        attempts: How often the request was sent.
     """
 
     secrets: Callable[[], Iterable[Secret]] = tuple
     attempts: int = 0
 
     def begin(self, request: Any) -> None:
-        """Count an attempt, and let no step of it wait beyond the deadline."""
+        """Count an attempt, and limit the timeouts of its steps to the deadline."""
         self.attempts += 1
         left = deadline.shorter(None)
         if left is not None:
@@ -60,16 +60,16 @@ class Attempt:
             }
 
     def has_time(self, headers: Mapping[str, str] | None = None) -> bool:
-        """Tell whether the client's wait before the next attempt ends before the deadline."""
+        """Return whether the client's wait before the next attempt ends before the deadline."""
         wait = min(_FIRST_WAIT * 2 ** (self.attempts - 1), _LONGEST_WAIT)
         wait = (headers is not None and retry_after(headers)) or wait
         limit = deadline.current()
         return wait <= _MAX_RETRY_AFTER and (limit is None or wait < limit.left)
 
     def refused(self, response: Any, body: bytes) -> Any:
-        """Return an error reply as one that has been read, so that the client reads no further."""
+        """Return a copy of an error reply with its body, so that the client reads no further."""
         headers = {k: v for k, v in response.headers.items() if k.lower() not in _FRAMING}
-        body = hide(body, self.secrets())  # some upstreams repeat the key they refuse
+        body = hide(body, self.secrets())  # some upstreams repeat the key that they reject
         if not self.has_time(headers) or is_exhausted(response.status_code, _error(body)):
             headers["x-should-retry"] = "false"
         return type(response)(
@@ -81,10 +81,10 @@ current: ContextVar[Attempt | None] = ContextVar("personakit_call", default=None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that an upstream asks to wait; None when it does not, or not clearly.
+    """Return the seconds that an upstream asks to wait; None if that is missing or invalid.
 
     ``Retry-After`` is a number of seconds or a date (RFC 9110, section 10.2.3); OpenAI's API
-    has ``retry-after-ms`` beside it.
+    also sends ``retry-after-ms``.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(KeyError, ValueError):
@@ -97,9 +97,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def is_exhausted(status: int | None, error: Any) -> bool:
-    """Tell whether an error says that the account has no credit left."""
-    said = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return status == 402 or any(isinstance(s, str) and s in _NO_CREDIT for s in said)
+    """Return whether an error means that the account has no credit left."""
+    codes = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    return status == 402 or any(isinstance(c, str) and c in _NO_CREDIT for c in codes)
 
 
 def _error(body: bytes) -> Any:
@@ -109,10 +109,10 @@ def _error(body: bytes) -> Any:
 
 
 class ConnectionGuard:
-    """A connection: it keeps the deadline of whoever reads, and knows what was asked for.
+    """A connection that enforces the deadline and detects unsolicited data.
 
-    It takes the place of two methods of httpcore's `NetworkStream`. Read by read is the only way to
-    hold a sync read to a moment: the timeout of a socket starts anew with each byte.
+    Replaces two methods of httpcore's `NetworkStream`. Only a check before each read can limit a
+    sync read to a deadline: the timeout of a socket restarts with each byte.
     """
 
     __slots__ = ("_read", "_reads", "_write")
@@ -122,51 +122,50 @@ class ConnectionGuard:
         stream.read, stream.write = self.read, self.write
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
-        """Read, or return what awaits it."""
+        """Read; on an async stream, return the awaitable."""
         self._reads += 1
         left = deadline.left()
         shorter = left is not None and (timeout is None or left < timeout)
         return self._read(max_bytes, left if shorter else timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> Any:
-        """Write, or return what awaits it."""
+        """Write; on an async stream, return the awaitable."""
         self._reads = 0
         return self._write(buffer, deadline.shorter(timeout))
 
     def is_asked_for(self) -> bool:
-        """Tell whether the headers that have just come can be the answer to what was just sent.
+        """Return whether the headers just parsed can belong to the request just sent.
 
-        They cannot when nothing was read since: they came behind the answer before, unasked.
+        If nothing was read since, they were already in the buffer, behind the previous answer.
         """
         return self._reads > 0
 
 
 def guard_of(response: Any) -> ConnectionGuard | None:
-    """Return the connection that a response comes from, where it can be told."""
+    """Return the connection of a response; None if it is unknown."""
     stream = response.extensions.get("network_stream")
     wire = getattr(getattr(stream, "read", None), "__self__", None)
     return wire if isinstance(wire, ConnectionGuard) else None
 
 
 def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tuple[Any, Any]:
-    """Return subclasses of openai's HTTP clients whose attempts keep the deadline.
+    """Return subclasses of openai's HTTP clients that keep each attempt within the deadline.
 
     Args:
         library: The HTTP library, httpx or its successor.
         sync: ``openai.DefaultHttpxClient``.
         asynchronous: ``openai.DefaultAsyncHttpxClient``.
-        overdue: Makes an exception of another one, which the openai client passes on and does not
-            try again after.
+        overdue: Wraps an exception in one after which the openai client does not retry.
     """
     failures = (overdue, library.ReadError)
-    # It takes 20 µs to read one, and few are ever asked for.
+    # Parsing a URL takes 20 µs, and there are few different ones.
     address = functools.lru_cache(library.URL)
 
     class Builds:
-        def build_request(self, method: str, url: Any, **given: Any) -> Any:
-            if not _is_ready(self, given):
-                return super().build_request(method, url, **given)  # type: ignore[misc]
-            return _built(library.Request, method, address(url), given)
+        def build_request(self, method: str, url: Any, **options: Any) -> Any:
+            if not _is_ready(self, options):
+                return super().build_request(method, url, **options)  # type: ignore[misc]
+            return _built(library.Request, method, address(url), options)
 
     class Http(Builds, sync):  # type: ignore[misc]
         def send(self, request: Any, **kwargs: Any) -> Any:
@@ -177,11 +176,11 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
             request.extensions["trace"] = _watch
             attempt = _attempt(call, request, send, failures)
             try:
-                # Nothing in it waits, so that its first step is its last.
+                # A sync attempt never suspends, so it ends with its first step.
                 attempt.send(None)
             except StopIteration as stop:
                 return stop.value
-            raise RuntimeError("a sync attempt waits")
+            raise RuntimeError("a sync attempt must not suspend")
 
     class AsyncHttp(Builds, asynchronous):  # type: ignore[misc]
         async def send(self, request: Any, **kwargs: Any) -> Any:
@@ -195,30 +194,30 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
     return Http, AsyncHttp
 
 
-def _is_ready(client: Any, given: Mapping[str, Any]) -> bool:
-    """Tell whether what the openai client gives is all that a request is made of.
+def _is_ready(client: Any, options: Mapping[str, Any]) -> bool:
+    """Return whether a request can be built from the options of the openai client alone.
 
-    httpx merges it with an address, headers, cookies and a query of its own. There are none of
-    these, and to find that out takes 50 µs of the 650 of a call (benchmarks, `call`).
+    httpx would merge them with its own base URL, headers, cookies and query. These are empty here,
+    and the merge takes 50 µs of the 650 µs of a call (benchmarks, `call`).
     """
-    others = given.keys() - {"content", "files", "headers", "params", "timeout"}
-    empty = not given.get("files") and not given.get("params") and not len(client.cookies)
-    return empty and not others and hasattr(given.get("timeout"), "as_dict")
+    others = options.keys() - {"content", "files", "headers", "params", "timeout"}
+    empty = not options.get("files") and not options.get("params") and not len(client.cookies)
+    return empty and not others and hasattr(options.get("timeout"), "as_dict")
 
 
-def _built(request: Any, method: str, url: Any, given: Mapping[str, Any]) -> Any:
-    extensions = {"timeout": given["timeout"].as_dict()}
-    headers, content = given.get("headers"), given.get("content")
-    made = request(method, url, headers=headers, content=content, extensions=extensions)
-    # As they were encoded; who reads them would find it out by trying.
-    made.headers.encoding = "ascii"
-    return made
+def _built(request: Any, method: str, url: Any, options: Mapping[str, Any]) -> Any:
+    extensions = {"timeout": options["timeout"].as_dict()}
+    headers, content = options.get("headers"), options.get("content")
+    result = request(method, url, headers=headers, content=content, extensions=extensions)
+    # The encoding is known; otherwise each reader of the headers would guess it.
+    result.headers.encoding = "ascii"
+    return result
 
 
 async def _attempt(
     call: Attempt, request: Any, send: Callable[[], Any], failures: tuple[Any, Any]
 ) -> Any:
-    """Send a request once; return the reply, if it is an error as one that has been read."""
+    """Send a request once; return the reply, with its body if it is an error."""
     overdue, broken = failures
     call.begin(request)
     try:
@@ -234,7 +233,7 @@ async def _attempt(
         if not call.has_time():
             raise overdue(error) from error
         if type(error).__module__.startswith("aiohttp"):
-            # Its transport does not translate it, and the client would not try again after it.
+            # The transport does not translate this error, and the client would not retry after it.
             raise broken(str(error)) from error
         raise
 
@@ -244,11 +243,11 @@ async def _result(value: Any) -> Any:
 
 
 async def _start(response: Any) -> bytes:
-    """Return the beginning of an error's body, which is all that its message needs."""
+    """Return the beginning of an error's body, which is enough for its message."""
     start = b""
     left = deadline.shorter(None)
     seconds = _ERROR_SECONDS if left is None else min(_ERROR_SECONDS, left / 2)
-    # However the body goes on, its status has been said.
+    # The status is already known, so a broken body is ignored.
     with contextlib.suppress(Exception), deadline.within(seconds):
         body = BodyReader(response.headers.get("content-encoding", ""), 4 * MAX_ERROR_BODY)
         source = response.iter_raw() if in_sync() else response.aiter_raw()
@@ -268,10 +267,10 @@ async def _soon(result: Awaitable[T]) -> T:
 
 
 def _watch(name: str, info: Mapping[str, Any]) -> None:
-    """Take hold of each connection that is made: httpx's `trace` extension calls this."""
-    made = info.get("return_value")
-    if name.endswith(("connect_tcp.complete", "start_tls.complete")) and hasattr(made, "read"):
-        ConnectionGuard(made)
+    """Guard each new connection; httpx's `trace` extension calls this."""
+    stream = info.get("return_value")
+    if name.endswith(("connect_tcp.complete", "start_tls.complete")) and hasattr(stream, "read"):
+        ConnectionGuard(stream)
 
 
 async def _awatch(name: str, info: Mapping[str, Any]) -> None:

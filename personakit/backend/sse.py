@@ -1,8 +1,8 @@
-"""Server-sent events, of which a chat stream uses the data, and the name where it is an error.
+"""Decode server-sent events: their data, and their names, which mark errors.
 
-The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html. Bytes are
-decoded, not text, because a line ends at CR, LF or both and at nothing else: a text decoder that
-splits at U+2028 too would cut an event in two.
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html. The decoder works on bytes
+because a line ends only at CR, LF or both: `str.splitlines` also splits at U+2028, which would cut
+an event in two.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 
 MAX_BYTES = 16 * 1024 * 1024
-"""The largest answer that is taken: far more than a model writes."""
+"""The largest accepted answer: far more than a model writes."""
 MAX_STREAM = 16 * MAX_BYTES
-"""The same for a stream, whose events say much beside the text."""
+"""The same for a stream, whose events contain much besides the text."""
 _GZIP_OR_ZLIB = 47
 
 
 class BodyReader:
-    """Takes the pieces of a body.
+    """A decoder for the pieces of a body, with a limit on its size.
 
     Args:
         encoding: The reply's Content-Encoding.
-        limit: Bytes that the body may have.
+        limit: The largest size of the decoded body, in bytes.
     """
 
     __slots__ = ("_decoder", "_left", "_limit")
@@ -37,13 +37,13 @@ class BodyReader:
         if kind in ("gzip", "x-gzip", "deflate"):
             self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
         elif kind not in ("", "identity"):
-            raise InvalidAnswer(f"the answer is encoded as {kind[:40]!r}, which was not asked for")
+            raise InvalidAnswer(f"the answer is encoded as {kind[:40]!r}, which was not requested")
 
     def feed(self, part: bytes) -> bytes:
-        """Take a piece; return what it holds.
+        """Return a piece, decompressed.
 
         Raises:
-            InvalidAnswer: The body is too large, or not encoded as it says.
+            InvalidAnswer: The body is too large, or does not match its Content-Encoding.
         """
         if self._decoder is not None:
             try:
@@ -56,25 +56,25 @@ class BodyReader:
         return part
 
     def widen(self, limit: int) -> None:
-        """Let the body be larger."""
+        """Raise the limit."""
         self._left += limit - self._limit
         self._limit = limit
 
     def end(self) -> None:
-        """Check that nothing is missing.
+        """Check that the body is complete.
 
         Raises:
-            IncompleteAnswer: The compressed data broke off.
+            IncompleteAnswer: The compressed data is truncated.
         """
         if self._decoder is not None and not self._decoder.eof:
-            raise IncompleteAnswer("the answer broke off inside its compressed data")
+            raise IncompleteAnswer("the compressed answer is truncated")
 
 
 DONE = b"[DONE]"
 
 
 class Decoder:
-    """Turns pieces of a body into the data of its events.
+    """A decoder from the pieces of a body to the data of its events.
 
     Attributes:
         done: True after the ``[DONE]`` that ends a chat stream.
@@ -92,7 +92,7 @@ class Decoder:
         self._size = 0
 
     def feed(self, part: bytes) -> Iterator[bytes]:
-        """Take a piece, cut anywhere; yield the data of each event that it completes.
+        """Add a piece of the body; yield the data of each event that it completes.
 
         Raises:
             InvalidAnswer: An event is too large.
@@ -105,17 +105,17 @@ class Decoder:
             return
         lines = b"".join(self._rest).splitlines(keepends=True)
         self._rest.clear()
-        # A last line may go on in the next piece; a CR may be the first half of CR LF.
+        # The last line may continue in the next piece; a CR may be the first half of CR LF.
         if lines and not lines[-1].endswith(b"\n"):
             self._rest.append(lines.pop())
         for line in lines:
             yield from self._line(line.rstrip(b"\r\n"))
 
     def flush(self) -> Iterator[bytes]:
-        """Yield what is left at the end of the body.
+        """Yield the data of an unfinished event at the end of the body.
 
-        The specification drops an event that no blank line ends; a chat server that forgets it has
-        sent a whole event all the same, and a cut one is no JSON.
+        The specification drops an event without a blank line after it. Here it is kept: some
+        servers omit the line after a complete event, and a truncated event is not valid JSON.
         """
         for line in (b"".join(self._rest).rstrip(b"\r\n"), b""):
             yield from self._line(line)

@@ -1,4 +1,4 @@
-"""What every room needs: waiting, secrets, private files, names and types of values."""
+"""Shared utilities: waiting, deadlines, secrets, private files, names and types of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deadline of a run: the moment by which everything that it waits for has to have come."""
+"""The deadline of a run, which bounds everything that the run waits for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 DEFAULT_DEADLINE = 1800.0
-"""How long a run may take when nobody says otherwise."""
+"""The default time limit of a run, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment that a run has to keep.
+    """The time limit of a run.
 
     Attributes:
-        seconds: How long the run may take, for messages.
-        when: The moment, by `time.monotonic`.
+        seconds: How long the run may take; error messages show it.
+        when: The end, by `time.monotonic`.
     """
 
     seconds: float
@@ -26,7 +26,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """The seconds that are left; negative when it has passed."""
+        """The remaining seconds; negative after the deadline."""
         return self.when - time.monotonic()
 
     def __str__(self) -> str:
@@ -37,48 +37,50 @@ _current: ContextVar[Deadline | None] = ContextVar("personakit_deadline", defaul
 
 
 def current() -> Deadline | None:
-    """Return the deadline of the run that the code belongs to."""
+    """Return the deadline of the current run; None if it has none."""
     return _current.get()
 
 
 def left() -> float | None:
-    """Return the seconds that are left of the run's time; None for no limit.
+    """Return the remaining seconds of the run; None if it has no limit.
 
     Raises:
-        TimeoutError: None are: who only shortened the waits would go on as long as nothing waits.
+        TimeoutError: The deadline has passed. Shortened waits alone would not stop a run that
+            never waits.
     """
-    known = _current.get()
-    if known is None:
+    deadline = _current.get()
+    if deadline is None:
         return None
-    if (found := known.left) <= 0:
-        raise TimeoutError(f"{known} has passed")
-    return found
+    if (seconds := deadline.left) <= 0:
+        raise TimeoutError(f"{deadline} has passed")
+    return seconds
 
 
 def shorter(seconds: float | None) -> float | None:
-    """Return a time to wait, or what is left of the run's if that is less; None for no limit."""
-    known = _current.get()
-    if known is None:
+    """Return a time to wait, capped at the remaining time of the run; None for no limit."""
+    deadline = _current.get()
+    if deadline is None:
         return seconds
-    left = max(known.left, 0.001)
+    left = max(deadline.left, 0.001)
     return left if seconds is None else min(seconds, left)
 
 
 def begin(seconds: float | None) -> Token[Deadline | None]:
-    """Set the deadline of what follows, and return what takes it back: `token.var.reset(token)`.
+    """Set the deadline, and return the token that restores the previous one.
 
-    One that is set already and earlier stays.
+    An earlier deadline that is already set stays in force. To restore, call
+    `token.var.reset(token)`.
     """
-    known = _current.get()
-    made = None if seconds is None else Deadline(seconds, time.monotonic() + seconds)
-    if known is not None and (made is None or known.when < made.when):
-        made = known
-    return _current.set(made)
+    outer = _current.get()
+    deadline = None if seconds is None else Deadline(seconds, time.monotonic() + seconds)
+    if outer is not None and (deadline is None or outer.when < deadline.when):
+        deadline = outer
+    return _current.set(deadline)
 
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Set the deadline of what is done inside, as `begin` does."""
+    """Set the deadline of the block, as `begin` does."""
     token = begin(seconds)
     try:
         yield

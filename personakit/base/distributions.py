@@ -1,7 +1,7 @@
-"""Entry points of the installed packages, without importlib.metadata where there are none.
+"""Entry points of the installed packages, read without importlib.metadata if no package has any.
 
-importlib.metadata takes 15 ms to import, as much as Python takes to start, and most often it finds
-nothing. So the files that it would read are searched for the group's name first.
+importlib.metadata takes 15 ms to import, as long as Python takes to start, and usually finds
+nothing. So this module first searches the files that it would read for the name of the group.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def entry_points(group: str) -> Iterable[EntryPoint]:
-    """Return the entry points of a group, of all installed packages."""
+    """Return the entry points of a group from all installed packages."""
     if not _may_be_named(group.encode()):
         return ()
     from importlib import metadata  # noqa: PLC0415
@@ -25,9 +25,9 @@ def entry_points(group: str) -> Iterable[EntryPoint]:
 
 
 def _may_be_named(group: bytes) -> bool:
-    """Tell whether an installed package may have the group; False only when none has."""
+    """Return whether an installed package may have the group; False is certain."""
     for finder in sys.meta_path:
-        # Python's own looks into the folders of sys.path; of any other nothing is known.
+        # Python's own finders search the folders of sys.path; others may search anywhere.
         own = getattr(finder, "__module__", "").startswith("_frozen_importlib")
         if not own and hasattr(finder, "find_distributions"):
             return True
@@ -35,16 +35,16 @@ def _may_be_named(group: bytes) -> bool:
 
 
 def _names(folder: str, group: bytes) -> bool:
-    """Tell whether a folder of sys.path may hold a package that has the group."""
+    """Return whether a folder of sys.path may contain a package that has the group."""
     try:
         with os.scandir(folder or ".") as entries:
-            found = [e.path for e in entries if e.name.lower().endswith("-info")]
+            paths = [e.path for e in entries if e.name.lower().endswith("-info")]
     except FileNotFoundError:
         return False
     except (OSError, ValueError, TypeError):
-        # A zip file, or what only importlib.metadata can make something of.
+        # A zip file, or another entry that only importlib.metadata can read.
         return True
-    return any(_holds(os.path.join(path, "entry_points.txt"), group) for path in found)  # noqa: PTH118
+    return any(_holds(os.path.join(path, "entry_points.txt"), group) for path in paths)  # noqa: PTH118
 
 
 def _holds(file: str, text: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The door of a room: its names, each loaded from its module when it is first used (PEP 562)."""
+"""Lazy exports of a package: each name is loaded from its module on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def door(
 
     Args:
         room: The package.
-        names: The public names of each of its modules, separated by spaces.
-        modules: The modules that are used whole, such as ``deadline`` in ``deadline.left()``.
+        names: For each module of the package, its public names, separated by spaces.
+        modules: The modules that are exported themselves, such as ``deadline`` for
+            ``deadline.left()``.
     """
     homes = {name: module for module, listed in names.items() for name in listed.split()}
     whole = modules.split()

@@ -1,4 +1,4 @@
-"""Files: when one has changed, which there are in a folder, and where a word stands in one."""
+"""Files: detecting changes, listing a folder, and locating a word in a file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ State = tuple[int, int, int] | None
 
 
 def state_of(file: Path) -> State:
-    """Return what changes when a file does; None when there is no such file.
+    """Return a value that changes with the file; None if the file does not exist.
 
     Raises:
-        PersonaError: The file cannot be looked at.
+        PersonaError: The status of the file cannot be read.
     """
     try:
         stat = file.stat()
@@ -36,12 +36,12 @@ def state_of(file: Path) -> State:
 
 
 def walk(folder: Path, endings: tuple[str, ...], left_out: Collection[str]) -> Iterator[Path]:
-    """Yield the files of a folder and those below it, but for hidden ones, in order.
+    """Yield the files of a folder and its subfolders in sorted order, except hidden ones.
 
     Args:
         folder: The folder.
-        endings: How their names end.
-        left_out: The names of folders to leave out.
+        endings: The file extensions to include.
+        left_out: The names of folders to skip.
     """
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[0] != "." and name not in left_out)
@@ -51,15 +51,15 @@ def walk(folder: Path, endings: tuple[str, ...], left_out: Collection[str]) -> I
 
 
 def locate(lines: Sequence[str], first: int, subject: str) -> tuple[int, int] | None:
-    """Return where a word stands in a text of a file; None when it does not.
+    """Return the position of a word in a text of a file; None if the text does not contain it.
 
-    Jinja knows the lines of a template, no columns; and in a text that YAML folds, a line of the
-    template is several of the file.
+    Jinja reports the line of a template but no column; and where YAML folds lines, one line of the
+    template is several lines of the file.
 
     Args:
         lines: The lines of the file.
-        first: The line on which to begin, counted from 1; the text ends where its indent does.
-        subject: The word. One that begins with a dot is a field, also as ``["field"]``.
+        first: The first line of the text, counted from 1; the text ends where its indentation does.
+        subject: The word. A leading dot stands for a field, also written as ``["field"]``.
 
     Returns:
         Line and column, both counted from 1.
@@ -72,15 +72,15 @@ def locate(lines: Sequence[str], first: int, subject: str) -> tuple[int, int] | 
     for number in _block(lines, first):
         line = lines[number - 1]
         for expression in _EXPRESSION.finditer(line):
-            if found := word.search(line, expression.start(), expression.end()):
-                return number, found.start(1) + 1
-        if found := word.search(line):
-            return number, found.start(1) + 1
+            if match := word.search(line, expression.start(), expression.end()):
+                return number, match.start(1) + 1
+        if match := word.search(line):
+            return number, match.start(1) + 1
     return None
 
 
 def _block(lines: Sequence[str], first: int) -> Iterator[int]:
-    """Yield the numbers of the lines of a text from one of them on."""
+    """Yield the line numbers of a text, beginning with its first line."""
     if first > len(lines):
         return
     yield first

@@ -1,4 +1,4 @@
-"""Files that nobody but the user may read, in folders that nobody else may look into."""
+"""Files and folders that only the user can read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDER = 0o700
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, each with mode 0700; one that exists stays as it is.
+    """Create a folder and its parents with mode 0700; existing folders stay as they are.
 
     Raises:
-        OSError: It cannot be made, or something else has its name.
+        OSError: It cannot be created, or a file has its name.
     """
     if path.is_dir():
         return
@@ -31,38 +31,38 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise
     else:
-        path.chmod(FOLDER)  # a umask may have taken the user's own rights
+        path.chmod(FOLDER)  # a umask may remove the user's own permissions
 
 
 def create(path: Path) -> None:
-    """Make an empty file of mode 0600 where there is none; one that exists is not even opened.
+    """Create an empty file with mode 0600 if it does not exist; an existing file is not opened.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     make_folder(path.parent)
     with contextlib.suppress(FileExistsError):
-        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE)
         try:
             if os.name == "posix":
-                os.fchmod(made, FILE)  # whatever the umask
+                os.fchmod(handle, FILE)  # whatever the umask
         finally:
-            os.close(made)
+            os.close(handle)
 
 
 def replace(path: Path, data: Iterable[bytes], *, mode: int | None = FILE) -> None:
-    """Write a file as a whole: it is never seen half written.
+    """Replace a file atomically: readers never see a partly written file.
 
-    A symbolic link stays one, and the file that it leads to is replaced. What is no file, such as
-    a pipe or ``/dev/null``, is written to as it is.
+    A symbolic link is followed and stays a link. A special file, such as a pipe or ``/dev/null``,
+    is written to directly.
 
     Args:
-        path: The file; its folder is made where it is missing.
-        data: What it is to hold, in pieces.
-        mode: Its mode, whatever the umask; None for what the umask leaves of 0666.
+        path: The file; a missing folder is created.
+        data: The content, in chunks.
+        mode: The mode, independent of the umask; None for 0666 reduced by the umask.
 
     Raises:
-        OSError: It cannot be written; the file is what it was.
+        OSError: It cannot be written; the file is unchanged.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         with path.open("wb") as stream:
@@ -71,7 +71,7 @@ def replace(path: Path, data: Iterable[bytes], *, mode: int | None = FILE) -> No
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
     beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
-    # Never through a file or a link that somebody else has put there.
+    # O_EXCL: never write through a file or link that somebody else created.
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         with open(handle, "wb") as stream:  # noqa: PTH123 - Path.open takes no handle
@@ -89,7 +89,7 @@ def replace(path: Path, data: Iterable[bytes], *, mode: int | None = FILE) -> No
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder's files for as long as they ask this way as well."""
+    """Hold an advisory lock on a folder: other processes that call `locked` wait."""
     make_folder(folder)
     if os.name != "posix":
         yield
@@ -106,9 +106,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def fault(path: Path, handle: int) -> str:
-    """Return what is wrong with the mode of an open file, and the command that mends it.
+    """Return an error message about the mode of an open file, with the command that fixes it.
 
-    Empty when nobody but the user can read or write it, or where files have no such modes.
+    Empty if only the user can read and write it, or if the platform has no such modes.
     """
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if os.name != "posix" or not mode & 0o077:

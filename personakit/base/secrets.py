@@ -1,8 +1,8 @@
-"""Secrets: a key as a value that is used and never shown.
+"""Secrets: values such as API keys that are used but never shown.
 
-What prints, formats, logs or dumps a `Secret` gets ``***``, also where a traceback prints the local
-variables of its frames; only `Secret.reveal` gives the text. Nothing here keeps the text in a
-variable of its own while something can fail.
+Printing, formatting, logging or dumping a `Secret` gives ``***``, even in a traceback that shows
+the local variables of its frames; only `Secret.reveal` returns the text. For the same reason, no
+code in this module keeps the text in a local variable while an exception can occur.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, NoReturn
 
 MASK = "***"
 SHORTEST = 4
-"""Characters that a secret needs to be looked for in a text: a shorter one is in many a word."""
+"""The shortest secret, in characters, that `hide` replaces: a shorter one occurs in many words."""
 _PART = 16
-"""Characters of a long secret that are hidden without the rest: a message may have been cut."""
+"""The length of the prefix of a long secret that is hidden on its own: messages get truncated."""
 LONGEST = 8192
-"""Characters that a key may have: servers refuse longer headers."""
+"""The longest key, in characters: servers reject longer headers."""
 
 
 class Secret:
-    """A text that is never shown: a key, a token, the value of a header.
+    """A string that is never shown: a key, a token, the value of a header.
 
-    Two of the same text are equal and have the same hash; an empty one is false. It can be copied,
-    but neither pickled nor written as JSON.
+    Secrets with the same text are equal and have the same hash; an empty secret is false. A secret
+    can be copied, but not pickled or serialized as JSON.
 
     Args:
-        value: The text; or a secret, of which this is another one.
+        value: The text, or another secret to copy.
     """
 
     __slots__ = ("__value",)
@@ -40,7 +40,7 @@ class Secret:
         if not isinstance(value, str):
             kind = type(value).__name__
             del value  # a traceback with local variables would show it
-            raise TypeError(f"a secret is a str, found {kind}")
+            raise TypeError(f"a secret must be a str, found {kind}")
         object.__setattr__(self, "_Secret__value", value)
 
     def reveal(self) -> str:
@@ -64,7 +64,7 @@ class Secret:
             return NotImplemented
         if self is other:
             return True
-        # It takes the same time wherever two texts differ.
+        # Constant time: the duration must not reveal where two texts differ.
         from hmac import compare_digest  # noqa: PLC0415
 
         return compare_digest(
@@ -76,10 +76,10 @@ class Secret:
         return hash((Secret, self.__value))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a secret does not change")
+        raise AttributeError("a Secret is immutable")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a secret does not change")
+        raise AttributeError("a Secret is immutable")
 
     def __copy__(self) -> Secret:
         return self
@@ -89,29 +89,30 @@ class Secret:
 
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise TypeError(
-            "a Secret is not pickled, for its text would stand in what is written; pass "
-            "secret.reveal() where the text is to go, or let the other process look the key up"
+            "a Secret cannot be pickled: the output would contain its text; pass "
+            "secret.reveal() explicitly, or let the other process look up the key"
         )
 
     def fault(self) -> str:
-        """Return what is wrong with it as a key, without saying it; empty when nothing is.
+        """Return why this is not a valid key, without the text; an empty string if it is valid.
 
-        A key goes into an HTTP header: printable ASCII (RFC 9110, 5.5), and no key has a space.
+        A key is sent in an HTTP header: printable ASCII (RFC 9110, 5.5) without spaces.
         """
         if not self.__value:
             return "is empty"
         if not (self.__value.isascii() and self.__value.isprintable() and " " not in self.__value):
-            return "holds a space or a character that no key has; copy it again"
+            return "contains a space or a character that is invalid in a key; copy it again"
         if len(self.__value) > LONGEST:
-            return f"has more than {LONGEST} characters, which no server takes"
+            return f"has more than {LONGEST} characters, the most that servers accept"
         return ""
 
     def hide(self, text: str) -> str:
-        """Return a text with ``***`` in place of this secret, however it is written there.
+        """Return a text with ``***`` in place of this secret in any of its encodings.
 
-        Found are the secret as it is, escaped as in JSON or a Python literal, percent-encoded, and
-        base64 of anything that holds it; and of a long one its beginning, where a text was cut. One
-        of fewer than `SHORTEST` characters is not looked for.
+        Replaced are the plain secret, its escaped forms in JSON and Python literals, its
+        percent-encoded forms, and the base64 of any text that contains it; for a long secret also
+        its beginning, where a message was truncated. A secret of fewer than `SHORTEST` characters
+        is not replaced.
         """
         if len(self.__value) < SHORTEST:
             return text
@@ -124,11 +125,11 @@ class Secret:
 
     def __beginnings(self, text: str) -> str:
         first, *rest = text.split(self.__value[:_PART])
-        found = [first]
+        parts = [first]
         for part in rest:
             same = map(operator.eq, part, self.__value[_PART:])
-            found += [MASK, part[len(list(itertools.takewhile(bool, same))) :]]
-        return "".join(found)
+            parts += [MASK, part[len(list(itertools.takewhile(bool, same))) :]]
+        return "".join(parts)
 
     def __forms(self) -> Iterator[str]:
         import base64  # noqa: PLC0415
@@ -140,8 +141,8 @@ class Secret:
         yield from {json.dumps(raw)[1:-1], json.dumps(raw, ensure_ascii=False)[1:-1]} - {raw}
         yield repr(raw)[1:-1]
         yield from {quote(raw, safe=""), quote(raw), quote_plus(raw)} - {raw}
-        # What base64 makes of a part depends on where in three bytes it begins; the characters at
-        # both ends also hold bits of the neighbours.
+        # The base64 of a substring depends on its offset modulo three bytes; the characters at
+        # both ends also encode bits of the neighbouring bytes.
         data = raw.encode("utf-8", "surrogatepass")
         for offset in range(3):
             encoded = base64.b64encode(b"\0" * offset + data).decode()
@@ -153,10 +154,10 @@ class Secret:
 
 
 class Hidden(Mapping[str, str]):
-    """A mapping of texts, such as an environment, whose values no `repr` shows.
+    """A read-only view of a mapping of strings, such as an environment, whose repr has no values.
 
     Args:
-        values: The mapping, followed as it changes.
+        values: The mapping; the view follows its changes.
     """
 
     __slots__ = ("__values",)
@@ -181,9 +182,9 @@ class Hidden(Mapping[str, str]):
 
 
 def hide(value: Any, secrets: Iterable[Secret]) -> Any:
-    """Return a value with ``***`` in place of secrets: in a text, or in the texts of plain data."""
-    known = [secret for secret in secrets if secret]
-    return _hidden(value, known) if known else value
+    """Return a string, or plain data with strings, with ``***`` in place of secrets."""
+    nonempty = [secret for secret in secrets if secret]
+    return _hidden(value, nonempty) if nonempty else value
 
 
 def _hidden(value: Any, secrets: list[Secret]) -> Any:
@@ -205,33 +206,33 @@ def _hidden(value: Any, secrets: list[Secret]) -> Any:
 def scrub(
     error: BaseException, secrets: Iterable[Secret], outer: BaseException | None = None
 ) -> None:
-    """Take secrets out of an error and of all that led to it, in place.
+    """Remove secrets from an error and from its causes and contexts, in place.
 
-    In their messages and attributes secrets become ``***``. The frames of their tracebacks keep
-    files and lines and lose their local variables: those of an HTTP library hold the headers that
-    it was writing.
+    In messages and attributes, secrets become ``***``. The frames of the tracebacks keep their
+    files and lines but lose their local variables: those of an HTTP library contain the headers
+    that it was writing.
 
     Args:
-        error: An error that was caught; frames that still run keep their variables.
-        secrets: What to look for.
-        outer: What was being handled before, ``sys.exception()``; that is left as it is.
+        error: A caught error; frames that still run keep their variables.
+        secrets: The secrets to remove.
+        outer: The exception that was being handled before, ``sys.exception()``; it is not changed.
     """
     import traceback  # noqa: PLC0415
 
-    known = [secret for secret in secrets if secret]
+    nonempty = [secret for secret in secrets if secret]
     waiting: list[BaseException | None] = [error]
     seen = {id(None), id(outer)}
     while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(found))
-        waiting += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions
+        seen.add(id(current))
+        waiting += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            waiting += current.exceptions
         else:
-            found.args = _hidden(found.args, known)
-        for name, value in list(vars(found).items()):
+            current.args = _hidden(current.args, nonempty)
+        for name, value in list(vars(current).items()):
             if isinstance(value, str | bytes | list | tuple | dict):
-                setattr(found, name, _hidden(value, known))
-        traceback.clear_frames(found.__traceback__)
+                setattr(current, name, _hidden(value, nonempty))
+        traceback.clear_frames(current.__traceback__)

@@ -1,4 +1,4 @@
-"""Signatures of functions and types, as the JSON Schema that a model or an API is given."""
+"""JSON Schemas of functions and types, as sent to a model or an API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personakit.errors import ConfigError
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of a function's parameters; its result's may not be there at run time."""
+    """Return the types of a function's parameters; the return type may not exist at run time."""
     names = getattr(inspect.unwrap(function), "__globals__", None)
     if names is None:
         return typing.get_type_hints(function, include_extras=True)
@@ -24,30 +24,30 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can hold for a value of another type: a model, a dataclass, a date.
+    """Convert a value to JSON types: a pydantic model, a dataclass, a date.
 
     Raises:
-        TypeError: There is nothing of that kind.
+        TypeError: The value cannot be converted to JSON.
     """
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     try:
         return TypeAdapter(Any).dump_python(value, mode="json")
     except ValueError:
-        raise TypeError(f"{type(value).__name__} is nothing that JSON can hold") from None
+        raise TypeError(f"{type(value).__name__} cannot be converted to JSON") from None
 
 
 def arguments(
     function: Callable[..., Any], origin: str
 ) -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
-    """Return the JSON Schema of a function's arguments, and what checks and converts them.
+    """Return the JSON Schema of a function's arguments, and a function that validates them.
 
     Args:
         function: A function with type hints.
-        origin: The function as an error message names it.
+        origin: The name of the function in error messages.
 
     Raises:
-        ConfigError: A parameter cannot be given by name, or its type has no JSON Schema.
+        ConfigError: A parameter cannot be passed by name, or its type has no JSON Schema.
     """
     from pydantic import (  # noqa: PLC0415
         ConfigDict,
@@ -62,8 +62,8 @@ def arguments(
         schema = model.model_json_schema()
     except (NameError, TypeError, PydanticUserError) as error:
         raise ConfigError(
-            f"{origin}: {str(error).partition(chr(10))[0]}; give its parameters types that JSON "
-            f"can hold"
+            f"{origin}: {str(error).partition(chr(10))[0]}; annotate its parameters with types "
+            f"that JSON can represent"
         ) from None
     schema.pop("title", None)
     for property_ in schema.get("properties", {}).values():
@@ -71,18 +71,18 @@ def arguments(
 
     def check(given: dict[str, Any]) -> dict[str, Any]:
         try:
-            made = model.model_validate_json(json.dumps(given))
+            values = model.model_validate_json(json.dumps(given))
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-            said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
-            raise ValueError("; ".join(said)) from None
-        return {name.removeprefix("of_"): getattr(made, name) for name in fields}
+            errors = error.errors(include_url=False, include_input=False)
+            messages = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
+            raise ValueError("; ".join(messages)) from None
+        return {name.removeprefix("of_"): getattr(values, name) for name in fields}
 
     return schema, check
 
 
 def _fields(function: Callable[..., Any], origin: str) -> dict[str, Any]:
-    """Return the fields of a pydantic model that stands for a function's arguments."""
+    """Return the fields of a pydantic model of a function's arguments."""
     from pydantic import Field  # noqa: PLC0415
 
     fields: dict[str, Any] = {}
@@ -90,15 +90,15 @@ def _fields(function: Callable[..., Any], origin: str) -> dict[str, Any]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ConfigError(
-                f"{origin}: parameter {str(parameter)!r} cannot be given by name; a tool's "
-                f"parameters have names of their own"
+                f"{origin}: parameter {str(parameter)!r} cannot be passed by name; "
+                f"replace it with named parameters"
             )
         default = ... if parameter.default is parameter.empty else parameter.default
         hint = hints.get(name, Any)
         description = described(function, name) or _noted(hint)
-        # A description of None would take the place of one that the type brings.
+        # A description of None would override the one that the type provides.
         more: dict[str, Any] = {"description": description} if description else {}
-        # As fields of a model, `_x` is refused and `schema` is in the way of the model's own.
+        # pydantic rejects a field `_x`, and `schema` would shadow an attribute of the model.
         fields[f"of_{name}"] = (hint, Field(default, alias=name, **more))
     return fields
 
@@ -109,13 +109,13 @@ def _noted(hint: Any) -> str:
 
 
 def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
-    """Return the JSON Schema of a type, and what makes a value of it out of a JSON text.
+    """Return the JSON Schema of a type, and a function that parses a JSON text into it.
 
     Args:
-        kind: A pydantic model, a dataclass, a TypedDict or any other type that pydantic takes.
+        kind: A pydantic model, a dataclass, a TypedDict or any other type that pydantic supports.
 
     Raises:
-        ConfigError: It is no type, or JSON has no word for it.
+        ConfigError: The argument is not a type, or the type has no JSON Schema.
     """
     from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
 
@@ -125,38 +125,38 @@ def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
     except (NameError, PydanticUserError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"output: {kind!r:.80} cannot be read from JSON: {str(error).partition(chr(10))[0]}; "
-            f"give a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a JSON "
-            f"Schema as a mapping"
+            f"use a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a "
+            f"mapping with a JSON Schema"
         ) from None
 
     def make(text: str) -> Any:
         try:
             return adapter.validate_json(text)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False)[:5]
-            raise ValueError("\n".join(map(_fault, found))) from None
+            errors = error.errors(include_url=False, include_context=False)[:5]
+            raise ValueError("\n".join(map(_fault, errors))) from None
 
     return schema, make
 
 
-def _fault(found: Any) -> str:
+def _fault(error: Any) -> str:
     """Return one of pydantic's errors as a line with its JSON path."""
-    path = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in found["loc"])
-    shown = json.dumps(found["input"], ensure_ascii=False, default=str)
-    return f"- ${path}: {found['msg']}, found {shown:.60}"
+    path = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in error["loc"])
+    shown = json.dumps(error["input"], ensure_ascii=False, default=str)
+    return f"- ${path}: {error['msg']}, found {shown:.60}"
 
 
 def described(target: Any, name: str) -> str:
-    """Return what the docstring of a class or function says of a parameter, in Google's style."""
+    """Return the description of a parameter from the Google-style docstring of `target`."""
     lines = inspect.cleandoc(target.__doc__ or "").split("\n")
     heads = [i for i, line in enumerate(lines) if re.match(rf"\s+{name}(?: \(.*\))?: ", line)]
     if not heads:
         return ""
     first = lines[heads[0]]
     indent = len(first) - len(first.lstrip())
-    said = [first.partition(": ")[2]]
+    parts = [first.partition(": ")[2]]
     for line in lines[heads[0] + 1 :]:
         if len(line) - len(line.lstrip()) <= indent:
             break
-        said.append(line.strip())
-    return " ".join(said)
+        parts.append(line.strip())
+    return " ".join(parts)

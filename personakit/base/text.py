@@ -1,4 +1,4 @@
-"""Text that grows piece by piece, and text on its way out."""
+"""Text that accumulates in pieces, and text on its way to the caller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from personakit.base.waiting import Emit
 
 
 class TextBuffer:
-    """Takes pieces of a text; adding each to a str would copy the whole every time."""
+    """A text that grows by pieces; appending each to a str would copy all of it every time."""
 
     __slots__ = ("_pieces", "add")
 
@@ -22,19 +22,19 @@ class TextBuffer:
 
     @property
     def text(self) -> str:
-        """What has come so far."""
+        """The text so far."""
         if len(self._pieces) > 1:
             self._pieces[:] = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
 
 
 class TextTap:
-    """Notes the text of a run on its way out, and when the run began and its first text left.
+    """A recorder of the text that a run emits, with the times of its start and first text.
 
     Attributes:
         started: The start, as Unix time in seconds.
         clock: The start, by `time.perf_counter`.
-        first_text: Seconds from the start to the first text; None before there is any.
+        first_text: Seconds from the start to the first text; None before the first text.
     """
 
     __slots__ = ("_buffer", "clock", "first_text", "started")
@@ -46,11 +46,11 @@ class TextTap:
 
     @property
     def text(self) -> str:
-        """What has gone out."""
+        """The emitted text."""
         return "" if self._buffer is None else self._buffer.text
 
     def through(self, emit: Emit | None) -> Emit | None:
-        """Start the clock, and return an `emit` that notes what it lets out; None for none."""
+        """Start the clock, and return an `emit` that also records its text; None for None."""
         self.started, self.clock = time.time(), time.perf_counter()
         if emit is None:
             return None

@@ -1,4 +1,4 @@
-"""What a value is, in the words of YAML and JSON Schema."""
+"""The types of values, in the terms of YAML and JSON Schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from personakit.frozen import thaw
 
-# The types of JSON Schema, each with the Python types that stand for it.
+# The types of JSON Schema, each with its Python types.
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -21,7 +21,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def is_type(value: Any, name: str) -> bool:
-    """Tell whether a value is of a type; a boolean is no number, NaN and infinity are none."""
+    """Return whether a value is of a type; booleans, NaN and infinity are not numbers."""
     if isinstance(value, bool):
         return name == "boolean"
     if isinstance(value, float) and not math.isfinite(value):
@@ -38,18 +38,18 @@ def infer_type(value: Any) -> str | None:
 
 
 def given(data: Mapping[str, Any], key: str, default: Any) -> Any:
-    """Return the value of a key; of a key without a value the default."""
+    """Return the value of a key; the default if it is missing or null."""
     value = data.get(key)
     return default if value is None else value
 
 
 def article(type_name: str) -> str:
-    """Return ``an integer``, ``a string``."""
+    """Return a type name with its article: ``an integer``, ``a string``."""
     return f"{'an' if type_name[0] in 'aeiou' else 'a'} {type_name}"
 
 
 def describe(value: Any) -> str:
-    """Return what a value is, short enough for an error message."""
+    """Return the type and a short repr of a value, for error messages."""
     if value is None:
         return "nothing (null)"
     name = infer_type(value)
@@ -60,15 +60,16 @@ def describe(value: Any) -> str:
 
 
 def brief(text: str, most: int = 200) -> str:
-    """Return a text, or its beginning when it is long."""
+    """Return a text, truncated to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 3]}…"
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text; of a key that stands twice the last one counts.
+    """Parse a JSON text; for a duplicate key, the last value counts.
 
     Raises:
-        ValueError: It is no JSON, which has no NaN or Infinity, or it is nested too deep.
+        ValueError: The text is not valid JSON (which has no NaN or Infinity), or it is nested too
+            deep.
     """
     try:
         return json.loads(text, parse_constant=_no_constant, parse_float=_number)
@@ -77,10 +78,10 @@ def read_json(text: str) -> Any:
 
 
 def _number(text: str) -> float:
-    """Return a number; one that is too large for a float would become an infinity."""
+    """Parse a number; reject one that is too large for a float, which would become infinity."""
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:40]} is too large a number")
+        raise ValueError(f"the number {text[:40]} is too large")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Waiting, in every mode: a plugin or a backend awaits these under the sync API, too."""
+"""Waiting under the sync and the async API: plugins and backends await these in both."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ T = TypeVar("T")
 Emit = Callable[[str], Awaitable[None]]
 sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
 only_sync: ContextVar[bool] = ContextVar("personakit_only_sync", default=False)
-"""True where the async API will not be used: what only that needs is not imported."""
+"""True if the async API will not be used, so that its imports can be skipped."""
 
 
 def in_sync() -> bool:
-    """Tell whether the code runs under the sync API, where nothing may really wait."""
+    """Return whether the code runs under the sync API, where no await may really suspend."""
     return sync_mode.get()
 
 
 def io(
     sync: Callable[P, T], async_: Callable[P, Awaitable[T]] | None = None
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return one awaitable function out of a blocking and an async one.
+    """Combine a blocking and an async function into one awaitable function.
 
     Args:
         sync: Called under the sync API.
@@ -47,14 +47,14 @@ def io(
 
 
 async def sleep(seconds: float) -> None:
-    """Wait, in every mode.
+    """Wait for a number of seconds, under the sync or the async API.
 
     Raises:
-        Timeout: At once, when the run's deadline comes before the end of the wait.
+        Timeout: The wait would exceed the run's deadline; raised before waiting.
     """
     limit = deadline.current()
     if limit is not None and limit.left < seconds:
-        raise Timeout(f"a wait of {seconds:.3g} s would go beyond {limit}; give it more time")
+        raise Timeout(f"a wait of {seconds:.3g} s would exceed {limit}; raise `deadline`")
     if in_sync():
         time.sleep(seconds)
     else:

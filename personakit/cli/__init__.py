@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of this package, loaded when it is called."""
+"""The command line. Each command is a module of this package, imported when it is called."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from personakit.cli.shared.groups import Group
 
 COMMANDS = {
     "chat": "Talk with a persona.",
-    "keys": "Keep the keys of providers, show where they come from, or remove them.",
-    "lint": "Check persona files and say everything that is wrong with them.",
+    "keys": "Store, list and remove the API keys of providers.",
+    "lint": "Check persona files and report all problems.",
     "list": "List the personas that can be run.",
-    "log": "Find runs again: list, show, search, replay, export, remove.",
+    "log": "List, show, search, replay, export and remove logged runs.",
     "new": "Write a new persona file.",
     "plugins": "List the installed plugins, show one, or write a new one.",
-    "render": "Show the messages that a persona makes, without sending anything.",
+    "render": "Show the messages of a persona without sending them.",
     "run": "Run a persona and print the answer.",
     "schema": "Print the JSON Schema of persona files, for editors.",
     "show": "Show a persona: its variables, parameters and texts.",
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 class _Group(Group):
-    """Commands by name: the modules of this package, then those that plugins contribute."""
+    """A group of the commands of this package and those of plugins, which are imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *self._contributed()})
@@ -45,7 +45,7 @@ class _Group(Group):
         return self._contributed().get(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # The modules need not be imported to list what they do.
+        # Listing the commands must not import their modules.
         rows = list(COMMANDS.items())
         rows += [(n, c.get_short_help_str()) for n, c in self._contributed().items()]
         with formatter.section("Commands"):
@@ -69,13 +69,13 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0, 1 for a run that failed, 2 for wrong usage or files."""
-    # A command makes much that stays until its end. Looking through it for garbage, at the usual
-    # pace and once more at the exit, took a quarter of the time of a first answer.
+    """Run the command line and exit: 0, 1 for a failed run, 2 for wrong usage or invalid files."""
+    # Most objects of a command live until it exits. Collecting garbage at the default rate and
+    # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
-        # A model may say what the terminal's encoding lacks, or half a surrogate pair.
+        # An answer may contain characters that the terminal's encoding lacks, or a lone surrogate.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     sys.exit(_outcome())
@@ -95,11 +95,11 @@ def _outcome() -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
-        # The reader of a pipe has gone (`| head`); Python would complain again when it exits.
+        # The reader of the pipe has exited (`| head`); Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except RecursionError:
-        _say("the input is nested too deep")
+        _say("the input is nested too deeply")
         return 2
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")

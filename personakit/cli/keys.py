@@ -19,7 +19,7 @@ from personakit.providers import Provider
 
 
 class Row(NamedTuple):
-    """One place that has a key of a provider."""
+    """A place that stores a key of a provider."""
 
     provider: str
     source: str
@@ -28,34 +28,34 @@ class Row(NamedTuple):
 
 
 class Keys(Group):
-    """A group that does not repeat what it does not know: it may be a key."""
+    """A group that never prints an unknown argument, because it may be a key."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the arguments name."""
-        known = self.list_commands(ctx)
-        if args[0] not in known and not did_you_mean(args[0], known):
-            raise click.UsageError(f"write one of {', '.join(known)} after {ctx.command_path}", ctx)
+        names = self.list_commands(ctx)
+        if args[0] not in names and not did_you_mean(args[0], names):
+            raise click.UsageError(f"expected one of {', '.join(names)} after {ctx.command_path}", ctx)
         return super().resolve_command(ctx, args)
 
 
 @click.group("keys", cls=Keys)
 def command() -> None:
-    """Keep the keys of providers, show where they come from, or remove them."""
+    """Store, list and remove the API keys of providers."""
 
 
 @command.command("set")
 @click.argument("provider")
 @click.argument("refused", nargs=-1, metavar="")
-@click.option("--key-file", metavar="FILE", default="-", help="Take the key from FILE. Default: "
-              "ask on a terminal, else standard input.")  # fmt: skip
-@click.option("--keyring", "place", flag_value="keyring", help="Keep it in the keyring of the "
-              "operating system. Default, where there is one.")  # fmt: skip
-@click.option("--file", "place", flag_value="file", help="Keep it in keys.json, which nobody but "
+@click.option("--key-file", metavar="FILE", default="-", help="Read the key from FILE. Default: "
+              "ask on a terminal, otherwise read standard input.")  # fmt: skip
+@click.option("--keyring", "place", flag_value="keyring", help="Store the key in the keyring "
+              "of the operating system; the default if there is a keyring.")  # fmt: skip
+@click.option("--file", "place", flag_value="file", help="Store the key in keys.json, which only "
               "you can read.")  # fmt: skip
 def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | None) -> None:
-    """Keep the key of PROVIDER, typed without an echo or piped in.
+    """Store the key of PROVIDER, typed at a hidden prompt or piped in.
 
     \b
       personakit keys set openai
@@ -63,32 +63,32 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
     """  # noqa: D301
     if refused:
         raise UsageError(
-            "a key is not taken as an argument, where the list of processes and the shell's "
-            "history show it; leave it out, and type it when you are asked, or pipe it in. "
-            "Better take one that was typed there for a new one"
+            "a key is not accepted as an argument: the process list and the shell history show "
+            "it; omit it, and type it when asked or pipe it in. If this was a real key, replace it "
+            "at the provider"
         )
     router = make_runner().router
     found, file = _provider(router, provider), _file(router)
-    keyfile.read(file)  # one that is broken stops it here, before anything is changed
+    keyfile.read(file)  # fail for an invalid file before anything is changed
     key = read_key(key_file, found.name)
     problem = "" if place == "file" else keyring.put(found.name, key)
     if place == "keyring" and problem:
         raise ConfigError(
-            f"the keyring cannot keep the key: {problem}; without --keyring, {file} keeps it"
+            f"the keyring cannot store the key: {problem}; omit --keyring to store it in {file}"
         )
     if place == "file" or problem:
         keyfile.put(file, found.name, key)
         note = f" ({problem})" if problem else ""
-        click.echo(f"{found.name}: key kept in {file}, which only you can read{note}")
+        click.echo(f"{found.name}: key stored in {file}, which only you can read{note}")
         _leave_keyring(found)
     else:
         _mark(file, found)
-        click.echo(f"{found.name}: key kept in the keyring ({keyring.backend()})")
+        click.echo(f"{found.name}: key stored in the keyring ({keyring.backend()})")
     _note_first(router, found)
 
 
 def _mark(file: Path, provider: Provider) -> None:
-    """Leave no older key in the file, and a note where the keyring would not be asked."""
+    """Drop an older key from the file, and add a marker if the keyring would not be read."""
     if not needs_key(provider):
         keyfile.put(file, provider.name, None)
     elif provider.name in keyfile.read(file):
@@ -96,7 +96,7 @@ def _mark(file: Path, provider: Provider) -> None:
 
 
 def _leave_keyring(provider: Provider) -> None:
-    """Leave no older key in the keyring, which goes before the file."""
+    """Remove an older key from the keyring, which takes precedence over the file."""
     if keyring.installed():
         keyring.remove(provider.name)
 
@@ -106,13 +106,13 @@ def _note_first(router: Router, provider: Provider) -> None:
     if not first and environment(router.config, provider):
         first = f"{provider.key_env} is set and"
     if first:
-        click.echo(f"note: {first} goes first", err=True)
+        click.echo(f"note: {first} takes precedence", err=True)
 
 
-@command.command("list", short_help="List who has a key, and from where.")
+@command.command("list", short_help="List the providers that have a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(as_json: bool) -> None:
-    """List the providers that have a key, and where it comes from; no key is shown."""
+    """List the providers that have a key, and its source. No key is shown."""
     router = make_runner().router
     fault = ""
     try:
@@ -131,13 +131,13 @@ def show(as_json: bool) -> None:
         cells = [(r.provider, r.source, r.place, "yes" if r.used else "no") for r in rows]
         output.table(("provider", "from", "place", "used"), cells)
         if not rows and not fault:
-            click.echo("no provider has a key; `personakit keys set PROVIDER` keeps one", err=True)
+            click.echo("no provider has a key; `personakit keys set PROVIDER` stores one", err=True)
     if fault:
         raise ConfigError(fault)
 
 
 def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, bool]]:
-    """Yield the providers, each with whether the keyring has a key of it."""
+    """Yield each provider, and whether the keyring has its key."""
     asks = keyring.installed()
     for name in sorted({*_names(), *entries}):
         kept = None
@@ -145,15 +145,15 @@ def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, boo
             kept, problem = keyring.get(name)
             if problem:
                 asks = False
-                click.echo(f"the keyring is not looked into: {problem}", err=True)
-        known = router.find_provider(name) or Provider(name, key_required=False)
-        yield known, bool(kept)
+                click.echo(f"the keyring cannot be read: {problem}", err=True)
+        provider = router.find_provider(name) or Provider(name, key_required=False)
+        yield provider, bool(kept)
 
 
 def _places(
     router: Router, provider: Provider, kept: bool, entries: keyfile.Keys
 ) -> Iterator[tuple[str, str]]:
-    """Yield the places that have a key of a provider, that which is used first."""
+    """Yield the source and place of each key of a provider; the first one is used."""
     if provider.api_key:
         scheme = scheme_of(provider)
         yield "config", f"{scheme}:" if scheme else "api_key"
@@ -183,8 +183,8 @@ def remove(provider: str) -> None:
         return
     note = f"; the keyring: {problem}" if problem else ""
     if environment(router.config, found):
-        note += f"; {found.key_env} is set: unset it where you set it"
-    raise UsageError(f"no key of {found.name} is kept{note}; `personakit keys list` lists them")
+        note += f"; {found.key_env} is set in the environment: unset it there"
+    raise UsageError(f"no key of {found.name} is stored{note}; `personakit keys list` lists them")
 
 
 def _file(router: Router) -> Path:
@@ -193,18 +193,18 @@ def _file(router: Router) -> Path:
 
 
 def _names() -> list[str]:
-    """Return the names of all providers: built in, the config's and those that plugins bring."""
+    """Return the names of all providers: built-in, from the config and from plugins."""
     runner = make_runner()
     return sorted({*runner.config.providers, *runner.plugins.every("provider")})
 
 
 def _provider(router: Router, name: str) -> Provider:
-    """Return a provider that takes a key; an error does not repeat the name: it may be the key."""
+    """Return a provider that uses a key. Errors omit an unknown name, which may be a key."""
     found = router.find_provider(name)
     if found is None:
-        known = _names()
-        hint = did_you_mean(name, known) or f" (known: {', '.join(known)})"
+        names = _names()
+        hint = did_you_mean(name, names) or f" (known: {', '.join(names)})"
         raise UsageError(f"no provider has that name{hint}")
     if found.connect is not None:
-        raise UsageError(f"models of provider {found.name!r} take no key")
+        raise UsageError(f"models of provider {found.name!r} do not use a key")
     return found

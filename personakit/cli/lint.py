@@ -22,7 +22,7 @@ FORMATS = ("text", "json", "github")
 
 @click.command("lint")
 @click.argument("paths", nargs=-1, type=click.Path())
-@click.option("--strict", is_flag=True, help="Make errors of warnings.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--format",
     "form",
@@ -31,27 +31,27 @@ FORMATS = ("text", "json", "github")
     show_default=True,
     help="github writes annotations for GitHub Actions.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> int:
-    """Check persona files and say everything that is wrong with them.
+    """Check persona files and report all problems.
 
-    PATHS are files, folders or names of personas; without any, the folder personas, or else every
-    folder of the library. Nothing is run or sent. Exits with 1 when there are errors.
+    PATHS are files, folders or names of personas. Default: the folder personas or, if it does not
+    exist, every folder of the library. Nothing is run or sent. Exits with 1 if there are errors.
     """
     from personakit.linting import Linter  # noqa: PLC0415
 
-    given = [Path(path) for path in paths] or _default()
-    files = list(dict.fromkeys(file for path in given for file in _files(path)))
-    found = Linter(_runner(given, files), strict=strict).check(files)
+    targets = [Path(path) for path in paths] or _default()
+    files = list(dict.fromkeys(file for path in targets for file in _files(path)))
+    findings = Linter(_runner(targets, files), strict=strict).check(files)
     form = "json" if as_json else form
     if form == "json":
-        output.print_json([dataclasses.asdict(finding) for finding in found])
+        output.print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         write = _annotation if form == "github" else _line
-        for finding in found:
+        for finding in findings:
             click.echo(output.printable(write(finding)))
-        click.echo(_summary(found, len(files)), err=True)
-    return int(any(finding.severity == "error" for finding in found))
+        click.echo(_summary(findings, len(files)), err=True)
+    return int(any(finding.severity == "error" for finding in findings))
 
 
 def _default() -> list[Path]:
@@ -62,10 +62,10 @@ def _default() -> list[Path]:
 
 
 def _files(path: Path) -> Iterable[Path]:
-    """Return the files that a path names.
+    """Return the files at a path, or the file of a persona.
 
     Raises:
-        UsageError: It does not exist, or is no persona file.
+        UsageError: The path does not exist or is not a persona file.
     """
     from personakit.linting import ENDINGS, files_in  # noqa: PLC0415
 
@@ -74,8 +74,8 @@ def _files(path: Path) -> Iterable[Path]:
     if path.is_file():
         if path.suffix not in (*ENDINGS, ".json"):
             raise UsageError(
-                f"{path} is no persona file ({' or '.join(ENDINGS)}); what personas include is "
-                f"checked with them"
+                f"{path} is not a persona file: expected {' or '.join(ENDINGS)}; included files "
+                f"are checked with the personas that include them"
             )
         return [path]
     library = make_runner().library
@@ -94,19 +94,19 @@ def _neighbours(path: Path) -> list[str]:
 
 
 def _runner(given: Iterable[Path], files: Iterable[Path]) -> Runner:
-    """Return a runner that finds what the files extend and include."""
+    """Return a runner that resolves the references of the files to other personas and files."""
     from personakit.linting import PARTIALS  # noqa: PLC0415
     from personakit.runner import Runner  # noqa: PLC0415
 
     roots = [path for path in given if path.is_dir()]
     for file in files:
-        # What stands in partials/ is called partials/… from the folder around it.
+        # Personas refer to a partial as partials/…, relative to the parent of that folder.
         roots += [folder.parent for folder in file.parents if folder.name == PARTIALS]
     return Runner(path=dict.fromkeys(roots))
 
 
 def _line(finding: Finding) -> str:
-    """Return a finding as compilers write them, and editors read them."""
+    """Return a finding in the format of compilers, which editors parse."""
     place = f"{finding.path}:{finding.line}:{finding.column}"
     return f"{place}: {finding.severity}: {finding.message} [{finding.code}]"
 
@@ -131,8 +131,8 @@ def _summary(found: list[Finding], files: int) -> str:
         return f"{checked}, nothing found"
     errors = sum(finding.severity == "error" for finding in found)
     counts = [(errors, "error"), (len(found) - errors, "warning")]
-    said = ", ".join(_count(number, word) for number, word in counts if number)
-    return f"{said} in {_count(len({finding.path for finding in found}), 'file')}; {checked}"
+    counted = ", ".join(_count(number, word) for number, word in counts if number)
+    return f"{counted} in {_count(len({finding.path for finding in found}), 'file')}; {checked}"
 
 
 def _count(number: int, word: str) -> str:

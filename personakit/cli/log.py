@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class RunId(click.ParamType[str]):
-    """The id of a run, completed by the shell."""
+    """The id of a run, with shell completion."""
 
     name = "run"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the last runs whose ids begin with what is typed."""
+        """Return the latest runs whose ids start with the typed text."""
         from personakit.cli.shared.log_view import SHORT, said  # noqa: PLC0415
 
         rows = [row for row in _log().find(limit=100) if row.id.startswith(incomplete)]
@@ -42,18 +42,17 @@ class RunId(click.ParamType[str]):
 
 
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose runs."""
+    """Add the options that filter runs."""
     return decorated(
         function,
-        click.option("--persona", metavar="NAME", help="Those of a persona."),
-        click.option("-m", "--model", metavar="MODEL", help="Those of a model, with or without "
-                     "its provider."),
-        click.option("--conversation", metavar="ID", help="Those of a conversation."),
-        click.option("--since", metavar="WHEN", help="Those of the last 7d, 12h, … or since a "
+        click.option("--persona", metavar="NAME", help="Only runs of this persona."),
+        click.option("-m", "--model", metavar="MODEL", help="Only runs of this model, with or "
+                     "without its provider."),
+        click.option("--conversation", metavar="ID", help="Only runs of this conversation."),
+        click.option("--since", metavar="WHEN", help="Only runs of the last 7d, 12h, … or since a "
                      "date such as 2026-01-31."),
-        click.option("--before", metavar="WHEN", help="Those older than 30d, … or than a date."),
-        click.option("--failed/--ok", default=None, help="Those that failed, or those that did "
-                     "not."),
+        click.option("--before", metavar="WHEN", help="Only runs older than 30d, … or a date."),
+        click.option("--failed/--ok", default=None, help="Only failed or only successful runs."),
     )  # fmt: skip
 
 
@@ -62,19 +61,19 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group("log", cls=Group)
 def command() -> None:
-    """Find runs again: what was asked, what was answered, and what it took.
+    """List, show, search, replay, export and remove logged runs.
 
-    A run is named by its id, the beginning of it, or `last`.
+    RUN is the id of a run, the beginning of an id, or `last`.
     """
 
 
 @command.command("list")
 @filters
 @click.option("-n", "number", type=click.IntRange(0), default=20, show_default=True,
-              help="How many; 0 for all.")  # fmt: skip
+              help="Number of runs; 0 for all.")  # fmt: skip
 @as_json
 def list_(number: int, as_json: bool, **chosen: Any) -> None:
-    """List runs, the newest first."""
+    """List runs, newest first."""
     from personakit.cli.shared.log_view import show_rows  # noqa: PLC0415
 
     log = _log()
@@ -90,25 +89,25 @@ def list_(number: int, as_json: bool, **chosen: Any) -> None:
 @click.option("--trace", "traced", is_flag=True, help="Show what each plugin changed.")
 @as_json
 def show(run: str, traced: bool, as_json: bool) -> None:
-    """Show a run: the request, the answer, and what each layer did. Default: the last one."""
+    """Show a run: the request, the answer, and what each layer did. Default: the last run."""
     from personakit.cli.shared.log_view import show_row  # noqa: PLC0415
 
     row = _log().get(run)
     output.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
 
 
-@command.command("search", short_help="Find the runs in which words stand.")
+@command.command("search", short_help="Find the runs that contain words.")
 @click.argument("words", nargs=-1, required=True)
 @filters
 @click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True,
-              help="How many.")  # fmt: skip
+              help="Number of runs.")  # fmt: skip
 @as_json
 def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) -> None:
-    """Find the runs in which all WORDS stand.
+    """Find the runs that contain all WORDS.
 
-    They may stand in the prompt, the answer, a variable, a tool's call or result, or the error.
+    Searches the prompt, the answer, the variables, the tool calls and results, and the error.
 
-    A word that ends in `*` stands for all that begin so.
+    WORD* matches every word that begins with WORD.
     """
     from personakit.cli.shared.log_view import plain_excerpt, show_found  # noqa: PLC0415
 
@@ -123,13 +122,13 @@ def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) ->
         _nothing(log)
 
 
-@command.command("stats", short_help="Show figures: runs, failures, tokens, cost.")
+@command.command("stats", short_help="Show totals: runs, failures, tokens, cost.")
 @click.option("--by", type=click.Choice(("persona", "model", "day")), default="persona",
-              show_default=True, help="What the figures are for.")  # fmt: skip
+              show_default=True, help="Group the runs by this.")  # fmt: skip
 @filters
 @as_json
 def stats(by: str, as_json: bool, **chosen: Any) -> None:
-    """Show how many runs there were, how many failed, and what they took."""
+    """Show the number of runs and failures, the tokens, the cost and the time."""
     import dataclasses  # noqa: PLC0415
 
     from personakit.cli.shared.log_view import show_sums  # noqa: PLC0415
@@ -147,36 +146,36 @@ def stats(by: str, as_json: bool, **chosen: Any) -> None:
         _nothing(log)
 
 
-@command.command("rm", short_help="Remove runs for good.")
+@command.command("rm", short_help="Remove runs permanently.")
 @click.argument("runs", nargs=-1, type=RunId())
 @filters
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--all", "everything", is_flag=True, help="Remove all runs.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(runs: tuple[str, ...], everything: bool, yes: bool, **chosen: Any) -> None:
-    """Remove runs for good: those of the ids, or those that the options choose."""
+    """Remove runs permanently: by their ids, or those that the options select."""
     log = _log()
-    given = any(value is not None for value in chosen.values())
-    if sum((bool(runs), everything, given)) != 1:
-        raise UsageError("name runs by their ids, or choose them with --before 30d or --all")
+    filtered = any(value is not None for value in chosen.values())
+    if sum((bool(runs), everything, filtered)) != 1:
+        raise UsageError("specify either ids of runs, options such as --before 30d, or --all")
     ids = sorted({log.get(run).id for run in runs})
     where = _where(chosen)
-    count = len(ids) or sum(found.runs for found in log.sums("", where))
+    count = len(ids) or sum(total.runs for total in log.sums("", where))
     if not count:
         _nothing(log)
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"{_runs(count)} would be removed; say so with -y")
+            raise UsageError(f"{_runs(count)} would be removed; confirm with -y")
         click.confirm(f"Remove {_runs(count)} from {log.path}?", abort=True, err=True)
     click.echo(f"{_runs(log.remove(where, ids))} removed", err=True)
 
 
 @command.command("export")
 @filters
-@click.option("-o", "--output", metavar="FILE", default="-", help="Where to. Default: standard "
-              "output.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", default="-", help="The file to write. Default: "
+              "standard output.")  # fmt: skip
 def export(output: str, **chosen: Any) -> None:
-    """Write runs as JSON, one on each line, the oldest first."""
+    """Write runs as JSON Lines, oldest first."""
     rows = _log().find(_where(chosen), oldest_first=True)
     lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in rows)
     if output == "-":
@@ -188,14 +187,14 @@ def export(output: str, **chosen: Any) -> None:
 
 @command.command("replay")
 @click.argument("run", type=RunId(), default="last")
-@click.option("-m", "--model", metavar="MODEL", help="Ask another model.")
+@click.option("-m", "--model", metavar="MODEL", help="Send it to another model.")
 @key_option
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @as_json
 def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_json: bool) -> int:
     """Send the request of a run again, and show how the answer differs.
 
-    The plugins are those that the persona lists now. Exits with 1 when the answers differ.
+    The plugins that the persona lists now are used. Exits with 1 if the answers differ.
     """
     from personakit.cli.shared.log_view import show_replay  # noqa: PLC0415
 
@@ -207,7 +206,7 @@ def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_j
 
 @command.command("repair")
 def repair() -> None:
-    """Check the log, and mend it where it is damaged. The damaged file is kept."""
+    """Check the log and repair it if it is damaged. The damaged file is kept."""
     from personakit.log import repair as mend  # noqa: PLC0415
 
     log = _log()
@@ -216,20 +215,20 @@ def repair() -> None:
         return
     done = mend.repair(log)
     if done.aside is None:
-        click.echo(f"{log.path} is in order: {_runs(done.runs)}")
+        click.echo(f"{log.path} is not damaged: {_runs(done.runs)}")
     else:
-        click.echo(f"{log.path} was damaged; {_runs(done.runs)} could be read and are in a new one")
-        click.echo(f"the damaged file is {done.aside}")
+        click.echo(f"{log.path} was damaged; recovered {_runs(done.runs)} into a new file")
+        click.echo(f"the damaged file is kept as {done.aside}")
 
 
 def _log() -> RunLog:
     from personakit.log import RunLog  # noqa: PLC0415
 
-    made = RunLog.of(Config.read())
+    log = RunLog.of(Config.read())
     context = click.get_current_context(silent=True)
     if context is not None:
-        context.call_on_close(made.close)
-    return made
+        context.call_on_close(log.close)
+    return log
 
 
 def _where(chosen: dict[str, Any]) -> Where:
@@ -246,7 +245,7 @@ def moment(text: str, option: str) -> float:
     """Return the Unix time of an age such as ``7d``, or of a date.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text is neither an age nor a date.
     """
     from personakit.config import parse_age  # noqa: PLC0415
 
@@ -258,15 +257,15 @@ def moment(text: str, option: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(
-            f"{option} takes an age such as 7d, 12h or 2w, or a date such as 2026-01-31 or "
+            f"{option}: expected an age such as 7d, 12h or 2w, or a date such as 2026-01-31 or "
             f"2026-01-31T18:00; found {text!r}"
         ) from None
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:
-    """Write a file as a whole, readable by the user alone."""
+    """Write a file atomically, readable only by its owner."""
     if not path.parent.is_dir():
-        raise UsageError(f"--output: cannot write {path}: there is no folder {path.parent}")
+        raise UsageError(f"--output: cannot write {path}: folder {path.parent} does not exist")
     try:
         private_files.replace(path, (line.encode("utf-8", "surrogatepass") for line in lines))
     except OSError as error:
@@ -274,8 +273,8 @@ def _write(path: Path, lines: Iterator[str]) -> None:
 
 
 def _nothing(log: RunLog) -> None:
-    found = "no such runs" if log.path.exists() else "no runs are logged yet"
-    click.echo(f"{found} ({log.path})", err=True)
+    message = "no matching runs" if log.path.exists() else "no runs are logged yet"
+    click.echo(f"{message} ({log.path})", err=True)
 
 
 def _runs(count: int) -> str:

@@ -23,7 +23,7 @@ CHOICES = "; ".join(f"{name} ({about[0].lower()}{about[1:]})" for name, about in
 
 
 class _Origin(NamedTuple):
-    """Where the content comes from, as the options say."""
+    """The options that specify the source of the content."""
 
     template: str | None
     extends: str | None
@@ -32,15 +32,15 @@ class _Origin(NamedTuple):
     as_template: bool
 
     def check(self) -> None:
-        """Refuse what does not go together."""
-        given = {"--template": self.template, "--extends": self.extends, "--from-file": self.file}
-        used = [option for option, value in given.items() if value is not None]
+        """Raise UsageError for options that cannot be combined."""
+        sources = {"--template": self.template, "--extends": self.extends, "--from-file": self.file}
+        used = [option for option, value in sources.items() if value is not None]
         if self.system is not None and self.extends is None:
             used.append("--system")
         if len(used) > 1:
-            raise UsageError(f"{' and '.join(used)} do not go together; choose one")
+            raise UsageError(f"{' and '.join(used)} cannot be combined; choose one")
         if self.as_template and self.file is None:
-            raise UsageError("--template-text goes with --from-file")
+            raise UsageError("--template-text requires --from-file")
 
 
 @click.command("new")
@@ -52,7 +52,7 @@ class _Origin(NamedTuple):
     "--extends",
     metavar="PARENT",
     type=PersonaName(),
-    help="Start from another persona, and follow its changes.",
+    help="Inherit from another persona, including its later changes.",
 )
 @click.option(
     "--system", metavar="TEXT", help="The system message; {{ name }} in it is a variable."
@@ -61,13 +61,13 @@ class _Origin(NamedTuple):
     "--from-file",
     "file",
     metavar="FILE",
-    help="The system message, character by character, from a text file; - is stdin.",
+    help="Read the system message verbatim from a text file; - is stdin.",
 )
 @click.option(
     "--template-text",
     "as_template",
     is_flag=True,
-    help="The text of --from-file is a template: {{ name }} in it is a variable.",
+    help="Read --from-file as a template: {{ name }} in it is a variable.",
 )
 @click.option(
     "-v",
@@ -75,7 +75,7 @@ class _Origin(NamedTuple):
     "pairs",
     multiple=True,
     metavar="NAME=DEFAULT",
-    help="The default of a variable of the text. Repeatable.",
+    help="Set the default of a variable in the text. Repeatable.",
 )
 @click.option(
     "--path",
@@ -83,9 +83,9 @@ class _Origin(NamedTuple):
     metavar="DIR",
     default="personas",
     show_default=True,
-    help="The folder to write into; made if it is not there.",
+    help="The folder to write into; created if it is missing.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing, take the defaults.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing and use the defaults.")  # fmt: skip
 def command(
     name: str | None,
     description: str | None,
@@ -97,8 +97,8 @@ def command(
 ) -> None:
     """Write a new persona file, NAME.yaml.
 
-    In a terminal it asks for what the options do not say; elsewhere it takes the defaults. A file
-    that is there already is never touched.
+    On a terminal, it asks for everything that the options do not set; otherwise it uses the
+    defaults. An existing file is never overwritten.
 
     \b
       personakit new greeter
@@ -115,7 +115,7 @@ def command(
     runner = Runner(make_runner().config, path=[target.parent])
     draft = _draft(runner, Draft(name, description or "", tags), origin)
     if asks:
-        draft = _ask(draft, origin, lambda made: _undeclared(runner, made, target, origin))
+        draft = _ask(draft, origin, lambda draft: _undeclared(runner, draft, target, origin))
     draft = dataclasses.replace(draft, description=draft.description or f"{_words(name)}.")
     names = _undeclared(runner, draft, target, origin)
     values = _values(names, _defaults(pairs), asks)
@@ -129,7 +129,7 @@ def command(
 
 
 def _draft(runner: Runner, draft: Draft, origin: _Origin) -> Draft:
-    """Return a draft with what the options give."""
+    """Return the draft with the content that the options specify."""
     if origin.file is not None:
         text = _exact(origin.file)
         return dataclasses.replace(draft, system=text, literal=not origin.as_template)
@@ -142,7 +142,7 @@ def _draft(runner: Runner, draft: Draft, origin: _Origin) -> Draft:
 
 
 def _system(text: str, draft: Draft) -> str:
-    """Return what somebody typed as a system message."""
+    """Return typed text as a system message, after that of the parent, if any."""
     if not text:
         return ""
     ended = text if text.endswith("\n") else f"{text}\n"
@@ -165,7 +165,7 @@ def _defaults(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _reasked(check: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a check after whose error a question is asked again."""
+    """Wrap a check so that click asks again after a UsageError."""
 
     def checked(text: str) -> str:
         try:
@@ -177,7 +177,7 @@ def _reasked(check: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def _prompt(question: str, **options: Any) -> Any:
-    """Ask; after Ctrl-C the shell's prompt begins a line of its own."""
+    """Ask; after Ctrl-C, end the line so that the shell's prompt starts on a new one."""
     try:
         return click.prompt(question, **options)
     except click.Abort:
@@ -191,11 +191,11 @@ def _ask_name() -> str:
 
 
 def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Draft:
-    """Ask for what the options do not say."""
+    """Ask for the description and the content that the options do not set."""
     template = origin == _Origin(None, None, None, None, False)
     adds = origin.extends is not None and origin.system is None
     if not draft.description or template or adds:
-        click.secho("Enter takes what stands in [brackets]. Ctrl-C writes nothing.", dim=True)
+        click.secho("Enter accepts the default in [brackets]. Ctrl-C writes nothing.", dim=True)
     if not draft.description:
         about = _prompt("Description", default=f"{_words(draft.name)}.")
         draft = dataclasses.replace(draft, description=about)
@@ -206,8 +206,8 @@ def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Dra
         check(dataclasses.replace(draft, starter="", system=_system(text, draft)))
         return text
 
-    click.secho("The system message says what it is and does; {{ name }} is a variable.", dim=True)
-    question = f"System message [{'as that of ' + draft.extends if adds else 'from a template'}]"
+    click.secho("The system message sets role and task; {{ name }} is a variable.", dim=True)
+    question = f"System message [{'same as ' + draft.extends if adds else 'from a template'}]"
     text = _prompt(question, default="", show_default=False, value_proc=_reasked(checked))
     if text.strip() or adds:
         return dataclasses.replace(draft, starter="", system=_system(text.strip(), draft))
@@ -219,25 +219,25 @@ def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Dra
 
 def _starter(text: str) -> str:
     if text not in STARTERS:
-        hint = did_you_mean(text, STARTERS) or f"; there are {', '.join(STARTERS)}"
-        raise UsageError(f"no template {text!r}{hint}")
+        hint = did_you_mean(text, STARTERS) or f"; expected {', '.join(STARTERS)}"
+        raise UsageError(f"unknown template {text!r}{hint}")
     return text
 
 
 def _undeclared(runner: Runner, draft: Draft, target: Path, origin: _Origin) -> list[str]:
-    """Return the variables of the text of a draft."""
+    """Return the names of the variables in the text of a draft."""
     if not draft.system or draft.literal:
         return []
     return persona_files.undeclared(runner, draft, target, origin.file or "the system message")
 
 
 def _values(names: list[str], defaults: Mapping[str, str], asks: bool) -> dict[str, Any]:
-    """Return a default for each variable."""
+    """Return the default of each variable; ask for those that `-v` does not set."""
     for name in defaults:
         if name not in names:
-            known = f"; it takes {', '.join(names)}" if names else "; it takes none"
+            used = f"; it uses {', '.join(names)}" if names else "; it has no variables"
             raise UsageError(
-                f"-v: the text takes no variable {name!r}{did_you_mean(name, names) or known}"
+                f"-v: the text does not use variable {name!r}{did_you_mean(name, names) or used}"
             )
     values = {name: defaults.get(name, "") for name in names}
     for name in names if asks else ():
@@ -247,16 +247,16 @@ def _values(names: list[str], defaults: Mapping[str, str], asks: bool) -> dict[s
 
 
 def _declaring(runner: Runner, draft: Draft, target: Path, values: Mapping[str, Any]) -> Draft:
-    """Return a draft that declares variables, each with its default."""
-    made = dataclasses.replace(draft, variables=values)
+    """Return the draft with variables declared, each with its default."""
+    declared = dataclasses.replace(draft, variables=values)
     if values:
         try:
-            persona_files.checked(runner, made.source(), target)
+            persona_files.checked(runner, declared.source(), target)
         except TemplateError:
-            # The text does more with a variable than write it: an empty text is no value for that.
+            # The text does more than insert a variable and fails for an empty default: require it.
             required = {name: None if it == "" else it for name, it in values.items()}
             return dataclasses.replace(draft, variables=required)
-    return made
+    return declared
 
 
 def _words(name: str) -> str:
@@ -264,24 +264,24 @@ def _words(name: str) -> str:
 
 
 def _report(persona: Persona, target: Path) -> None:
-    """Say what was written, what it changes, and what comes next."""
+    """Print the path of the new file, its effect on other personas, and the next commands."""
     click.echo(f"Wrote {target}")
-    known = [folder / target.name for folder in make_runner().library.folders()]
-    found = [file for file in known if file.is_file()]
-    reached = bool(found) and found[0].samefile(target)
-    hidden = next((file for file in found if not file.samefile(target)), None)
+    candidates = [folder / target.name for folder in make_runner().library.folders()]
+    files = [file for file in candidates if file.is_file()]
+    reached = bool(files) and files[0].samefile(target)
+    hidden = next((file for file in files if not file.samefile(target)), None)
     if reached and hidden is not None and persona.name not in persona.extends:
         click.echo(f"It hides {hidden}.")
-        click.echo(f"To change that one instead, write `extends: {persona.name}` into the new one.")
+        click.echo(f"To change that persona instead, add `extends: {persona.name}` to the file.")
     elif hidden is not None and not reached:
-        click.echo(f"By its name {hidden} is found; this one by its path.")
+        click.echo(f"The name {persona.name} finds {hidden}; use the path for the new file.")
     elif not reached:
         click.echo(f"{target.parent} is not on the search path: use the path, not the name,")
         click.echo(f"or set PERSONAKIT_PATH={shlex.quote(str(target.parent))}.")
     name = persona.name if reached else shlex.quote(str(target))
-    given = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
+    required = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
     prompt = ['"Hello"'] if persona.prompt else []
     click.echo("Next:")
-    click.echo(f"  personakit render {' '.join([name, *prompt, *given])}")
+    click.echo(f"  personakit render {' '.join([name, *prompt, *required])}")
     for verb in ("lint", "test") if persona.tests else ("lint",):
         click.echo(f"  personakit {verb} {shlex.quote(str(target))}")

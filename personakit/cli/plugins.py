@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List the installed plugins: what each brings, and what is wrong with a broken one."""
+    """List the installed plugins, what each provides, and the errors of broken ones."""
     if context.invoked_subcommand is not None:
         return
     plugins = make_runner().plugins
@@ -40,7 +40,7 @@ def command(context: click.Context, as_json: bool) -> None:
         )
         for plugin in found
     ]
-    output.table(("name", "package", "hooks", "options", "brings"), cells)
+    output.table(("name", "package", "hooks", "options", "provides"), cells)
     if not found:
         click.echo("no plugins are installed", err=True)
 
@@ -54,7 +54,7 @@ def show(name: str, as_json: bool) -> int:
     if name not in plugins.installed() and plugins.find("plugin", name) is None:
         hint = did_you_mean(name, plugins.installed()) or "; `personakit plugins` lists them"
         raise UsageError(f"no plugin {name!r} is installed{hint}")
-    # One that another plugin contributes is not in the list of the installed.
+    # A plugin that another plugin contributes is not among the installed ones.
     plugin = plugins.load(name) if name in plugins.installed() else plugins.usable(name)
     if as_json:
         output.print_json(_row(plugins, plugin))
@@ -67,30 +67,30 @@ def show(name: str, as_json: bool) -> int:
     if about:
         click.echo(f"\n{output.printable(about)}")
     click.echo(f"\nhooks: {', '.join(plugin.hooks)}")
-    brings = plugins.provides(plugin.name)
-    if brings:
-        click.echo(f"brings: {', '.join(brings)}")
-    taken = _options(plugin)
-    if taken:
+    provided = plugins.provides(plugin.name)
+    if provided:
+        click.echo(f"provides: {', '.join(provided)}")
+    options = _options(plugin)
+    if options:
         click.echo()
-        rows = [row for name, schema in taken.items() for row in _rows(name, schema)]
+        rows = [row for name, schema in options.items() for row in _rows(name, schema)]
         output.table(("option", "type", "default", "meaning"), rows)
     if {"chat", "tool", "observe"} & set(plugin.hooks):
-        click.echo(f"\nIn a persona:\n\n{_example(plugin, taken)}")
+        click.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
     return 0
 
 
 @command.command("new")
 @click.argument("name")
-@click.option("--folder", metavar="FOLDER", help="Where it goes. Default: personakit-NAME")
+@click.option("--folder", metavar="FOLDER", help="The folder to create. Default: personakit-NAME.")
 def new(name: str, folder: str | None) -> None:
     """Write the package of a new plugin: a module, its tests and a README."""
     from personakit.authoring import write_plugin  # noqa: PLC0415
 
-    made = write_plugin(name, Path(folder) if folder else None)
-    click.echo(f"{made}: written; next:")
-    click.echo(f'  pip install -e "{made}[test]"')
-    click.echo(f"  pytest {made}")
+    target = write_plugin(name, Path(folder) if folder else None)
+    click.echo(f"Wrote {target}. Next:")
+    click.echo(f'  pip install -e "{target}[test]"')
+    click.echo(f"  pytest {target}")
     click.echo(f"  personakit plugins show {name}")
 
 
@@ -128,7 +128,7 @@ def _options(plugin: Plugin) -> dict[str, Any]:
 
 
 def _short(plugin: Plugin) -> str:
-    """Return the options of a plugin with their defaults on one line."""
+    """Return the options of a plugin and their defaults on one line."""
     return ", ".join(
         f"{name}={_default(schema)}" if "default" in schema else name
         for name, schema in _options(plugin).items()
@@ -142,7 +142,7 @@ def _default(schema: dict[str, Any]) -> str:
 
 
 def _rows(name: str, schema: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the row of an option, and those of the keys of a nested one."""
+    """Return the table row of an option, followed by those of its nested keys."""
     about = schema.get("description", "").partition("Attributes:")[0].strip()
     rows = [(name, _kind(schema), _default({"required": False, **schema}), about)]
     for key, inner in _nested(schema).items():
@@ -151,14 +151,14 @@ def _rows(name: str, schema: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _nested(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of an option that is a mapping, each with its schema."""
-    of = schema.get("$ref", "").rpartition("/")[2]
-    found: dict[str, Any] = schema.get("$defs", {}).get(of, schema).get("properties", {})
-    return found
+    """Return the keys of a mapping option, each with its schema."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    keys: dict[str, Any] = schema.get("$defs", {}).get(name, schema).get("properties", {})
+    return keys
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """Return the type that a schema says, in a word or two."""
+    """Return a short description of the type in a schema."""
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     if "const" in schema:
@@ -171,20 +171,20 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _example(plugin: Plugin, options: dict[str, Any]) -> str:
-    """Return the lines of a persona that list a plugin."""
-    given = {
+    """Return the lines that list a plugin in a persona."""
+    values = {
         name: schema.get("default", "…")
         for name, schema in options.items()
         if schema["required"] or schema.get("default") is not None
     }
-    # A mapping without a default that can be written is shown by one of its lists of texts.
-    given |= {
+    # For a mapping without a default, show one of its lists of strings.
+    values |= {
         name: {key: ["…"]}
         for name, schema in options.items()
         for key, inner in reversed(_nested(schema).items())
-        if name not in given and _kind(inner) == "list of string"
+        if name not in values and _kind(inner) == "list of string"
     }
-    if not given:
+    if not values:
         return f"plugins:\n  - {plugin.name}"
-    lines = (f"      {name}: {json.dumps(v, ensure_ascii=False)}" for name, v in given.items())
+    lines = (f"      {name}: {json.dumps(v, ensure_ascii=False)}" for name, v in values.items())
     return "\n".join(["plugins:", f"  - {plugin.name}:", *lines])

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 @click.command("render")
 @request_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--format", "form", metavar="NAME", help="A format that a plugin brings.")
+@click.option("--format", "form", metavar="NAME", help="Print a format that a plugin provides.")
 @click.option("--tokens", is_flag=True, help="Count the tokens of each message.")
 @click.option("--explain", is_flag=True, help="Show which file each part comes from.")
 @click.option(
     "--diff",
     metavar="OTHER",
-    help="Show what changes with NAME=VALUE, the variables in "
-    "@FILE, or another persona; - reads one from stdin. Exits with 1 when something does.",
+    help="Show the differences with NAME=VALUE, with the variables in @FILE, or to another "
+    "persona; - reads one from stdin. Exits with 1 if there are any.",
 )
-@click.option("--watch", is_flag=True, help="Show it again at every change of a file.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Render again whenever a file changes.")  # fmt: skip
 def command(
     persona: str, prompt: tuple[str, ...], as_json: bool, form: str | None, **options: Any
 ) -> int:
-    """Show the messages that PERSONA makes; nothing is sent, and no key is needed.
+    """Show the messages of PERSONA. Nothing is sent, and no key is needed.
 
     \b
       personakit render chef "Something with leeks" --tokens -m openai/gpt-5-mini
@@ -50,7 +50,7 @@ def command(
         write = runner.plugins.find("format", form)
         if write is None:
             hint = did_you_mean(form, runner.plugins.every("format"))
-            raise UsageError(f"no plugin brings a format {form!r}{hint}")
+            raise UsageError(f"no installed plugin provides format {form!r}{hint}")
         click.echo(write(request), nl=False)
     elif as_json:
         output.print_json(request_json(request))
@@ -66,12 +66,12 @@ def _view(
     views: dict[str, Any],
     options: dict[str, Any],
 ) -> int:
-    """Show one of the views for people."""
+    """Show a view: tokens, explain, diff or watch."""
     from personakit.cli.shared.preview import Preview, Views, Wanted  # noqa: PLC0415
 
     if machine:
         names = ", ".join(f"--{name}" for name, value in views.items() if value)
-        raise UsageError(f"{names}: not together with --json or --format, whose form is fixed")
+        raise UsageError(f"{names} cannot be combined with --json or --format")
     text = None if views["diff"] == "-" and not prompt else prompt_text(prompt)
     wanted = Wanted(persona, text, options.pop("model"), **options)
     return Preview(make_runner(), wanted, Views(**views)).run()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Shown(NamedTuple):
-    """How an answer is shown; the names are those of the options."""
+    """The options that control how an answer is printed, by their parameter names."""
 
     as_json: bool
     only_output: bool
@@ -35,20 +35,20 @@ class Shown(NamedTuple):
 @continuing.options
 @click.argument("prompt", nargs=-1)
 @choices
-@click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Send an "
-              "image, a PDF or sound along; - is standard input. Repeatable.")  # fmt: skip
+@click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Attach an "
+              "image, a PDF or an audio file; - is standard input. Repeatable.")  # fmt: skip
 @key_option
-@click.option("--stream/--no-stream", default=None, help="Print text while it arrives, or at the "
+@click.option("--stream/--no-stream", default=None, help="Print text as it arrives, or at the "
               "end. Default: stream to a terminal.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what would be sent, after the plugins.")
+@click.option("--dry-run", is_flag=True, help="Show the request after the plugins; send nothing.")
 @click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
-              "whether it held the answer, and the time it took.")  # fmt: skip
+              "whether it held the answer back, and the time it took.")  # fmt: skip
 @limits.options
 @click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr.")
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-@click.option("--json-output", "only_output", is_flag=True, help="Print the value that the "
-              "persona's `output:` asks for, as JSON, and nothing else.")  # fmt: skip
+@click.option("--json-output", "only_output", is_flag=True, help="Print only the value "
+              "that the persona's `output:` specifies, as JSON.")  # fmt: skip
 def command(
     persona: str | None,
     prompt: tuple[str, ...],
@@ -61,36 +61,37 @@ def command(
 ) -> int:
     """Run PERSONA and print the answer.
 
-    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is what you say to it;
-    without one, text piped in is used. A `-` among the words stands for text piped in:
+    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is the user
+    message; the default is standard input, if it is piped. A `-` in PROMPT is replaced by standard
+    input:
 
     \b
       cat notes.txt | personakit run summarizer
       git diff | personakit run code-reviewer "Look for races." -
       personakit run chef "What can I cook?" -a fridge.jpg
 
-    With -c the last conversation goes on, and every word is said; only a first word that is the
-    name of a persona lets that one answer:
+    -c continues the last conversation. All words are then the prompt, unless the first word is the
+    name of a persona, which then answers:
 
     \b
       personakit run -c "And for three?"
     """  # noqa: D301
-    gc.disable()  # what one answer leaves behind is gone with the process, in a twentieth less time
-    runner: Runner | continuing.Next = (made := make_runner(log=not no_log))
+    gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
+    runner: Runner | continuing.Next = (base := make_runner(log=not no_log))
     shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
     request: dict[str, Any] = {**limits.taken(options)}
     values = (pair.partition("=")[2] for pair in options["pairs"])
     texts = [*prompt, *attach, options["file"] or "", *values]
     if continuing.asked(options):
-        if persona is not None and not continuing.is_persona(made, persona):
+        if persona is not None and not continuing.is_persona(base, persona):
             prompt, persona = (persona, *prompt), None
-        talk = continuing.resumed(made, persona, options)
+        talk = continuing.resumed(base, persona, options)
         runner, found, model = continuing.Next(talk), talk.persona, talk.model
     else:
-        found, model = made.load(continuing.needed(persona)), options.pop("model")
+        found, model = base.load(continuing.needed(persona)), options.pop("model")
         request |= {"model": model, **chosen_values(found, **options)}
     _check(found, shown)
-    use_key(made, key_file, model or found.model or made.config.model, texts)
+    use_key(base, key_file, model or found.model or base.config.model, texts)
     attachments, text = attached(attach, prompt)
     if attachments:
         request["attachments"] = attachments
@@ -108,7 +109,7 @@ def _run_traced(
     request: dict[str, Any],
     shown: Shown,
 ) -> int:
-    """As `_run`, and show what each layer did, also when it fails."""
+    """Run and print the answer, then show the trace, even if the run fails."""
     from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
     from personakit.pipeline import Trace  # noqa: PLC0415
 
@@ -120,16 +121,16 @@ def _run_traced(
 
 
 def _check(persona: Persona, shown: Shown) -> None:
-    """Refuse options that do not go together."""
+    """Raise UsageError for options that cannot be combined."""
     if not shown.only_output:
         return
     if shown.as_json or shown.stream:
         other = "--json" if shown.as_json else "--stream"
-        raise UsageError(f"--json-output: not together with {other}; it prints the value alone")
+        raise UsageError(f"--json-output cannot be combined with {other}")
     if persona.output is None:
         raise UsageError(
-            f"--json-output: persona {persona.name!r} has no `output:`; add one, with the JSON "
-            f"Schema of the answer, or use --json for the text and its details"
+            f"--json-output: persona {persona.name!r} has no `output:`; add the JSON Schema of the "
+            f"answer as `output:`, or use --json for the text and its metadata"
         )
 
 
@@ -152,7 +153,7 @@ def _run(
         _keep(error, streamed=live, machine=machine)
         raise
     if response.finish_reason == "length":
-        continuing.note("the answer ends at its limit of tokens, not at its end")
+        continuing.note("the answer is cut off at the token limit")
     if shown.usage:
         click.echo(f"personakit: {usage_line(response)}", err=True)
     return 0
@@ -170,7 +171,7 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
 def _stream(
     runner: Runner | continuing.Next, persona: Any, text: str | None, request: dict[str, Any]
 ) -> Response:
-    """Print text as it arrives; what was printed always ends with a line end."""
+    """Print text as it arrives; end it with a newline, even if the run fails."""
     last, nothing = "", False
     try:
         with runner.stream(persona, text, **request) as pieces:
@@ -187,20 +188,20 @@ def _stream(
 
 
 def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
-    """Print what had been received when a run failed: it was paid for."""
+    """Print the text received before a run failed, because it was paid for."""
     received = error.partial if isinstance(error, BackendError) else ""
     if isinstance(error, PluginError) and error.response is not None:
         received = error.response.text
     if not received or streamed:
         return
-    if machine:  # whatever reads JSON from standard output gets no other text
+    if machine:  # a program that parses standard output as JSON must not get other text
         click.echo(output.printable(received), err=True)
     else:
         output.print_answer(received)
 
 
 def usage_line(response: Response) -> str:
-    """Return what an answer took, in one line."""
+    """Return the tokens, cost, model and time of an answer on one line."""
     timings = response.timings
     tokens = "tokens unknown" if response.usage is None else tokens_line(response.usage)
     cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
@@ -210,7 +211,7 @@ def usage_line(response: Response) -> str:
 
 
 def tokens_line(usage: Usage) -> str:
-    """Return tokens in words."""
+    """Return a description of the tokens used, such as "12 tokens in, 34 out"."""
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     return f"{usage.prompt_tokens:,} tokens in{cached}, {usage.completion_tokens:,} out{thought}"

@@ -9,9 +9,9 @@ from personakit.cli.shared.options import make_runner
 
 
 @click.command("schema")
-@click.option("--partial", is_flag=True, help="For files in partials/, which need no `system`.")
+@click.option("--partial", is_flag=True, help="For files in partials/, where `system` is optional.")
 def command(partial: bool) -> None:
-    """Print the JSON Schema of persona files, the options of the installed plugins included.
+    """Print the JSON Schema of persona files, including the options of installed plugins.
 
     \b
     personakit schema > .persona.schema.json
@@ -19,7 +19,7 @@ def command(partial: bool) -> None:
     """  # noqa: D301
     from personakit.authoring import persona_schema  # noqa: PLC0415
 
-    made, notes = persona_schema(make_runner().plugins, abstract=partial)
-    output.print_json(made)
+    schema, notes = persona_schema(make_runner().plugins, abstract=partial)
+    output.print_json(schema)
     for note in notes:
         click.echo(output.printable(note), err=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("persona", type=PersonaName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(persona: str, as_json: bool) -> None:
-    """Show what PERSONA takes and says: its variables, parameters, plugins and texts."""
+    """Show the variables, parameters, plugins and texts of PERSONA."""
     runner = make_runner()
     found = runner.load(persona)
     if as_json:

@@ -23,17 +23,17 @@ from personakit.suite import MODES, Broken, Case, Outcome, Suite, default_mode
 FOLDER = "personas"
 WIDTH = 80
 MARKS = {"passed": ".", "broken": "E", "failed": "F"}
-# What XML 1.0 cannot hold, escaped or not.
+# Characters that XML 1.0 excludes, even escaped: https://www.w3.org/TR/xml/#charsets
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(slots=True)
 class Report:
-    """What is printed while the tests run and at the end.
+    """The output of the tests: progress, failures and a summary.
 
     Attributes:
-        verbose: A line for each test, in place of a character.
-        results: How the tests ended so far, and the files that are broken.
+        verbose: Print a line for each test instead of a character.
+        results: The outcomes so far, and the broken files.
     """
 
     verbose: bool
@@ -41,7 +41,7 @@ class Report:
     started: float = field(default_factory=time.perf_counter)
 
     def add(self, result: Outcome | Broken) -> None:
-        """Note and show a result."""
+        """Record and show a result."""
         self.results.append(result)
         state = _state(result)
         colour = "green" if state == "passed" else "red"
@@ -53,7 +53,7 @@ class Report:
             click.secho(MARKS[state], fg=colour, nl=len(self.results) % WIDTH == 0)
 
     def finish(self) -> None:
-        """Print what failed, and the summary."""
+        """Print the failures and the summary."""
         if not self.verbose and len(self.results) % WIDTH:
             click.echo()
         wrong = [result for result in self.results if _state(result) != "passed"]
@@ -73,11 +73,11 @@ class Report:
         }
         about = ", ".join(f"{n} {what}" for what, n in answers.items() if n)
         seconds = time.perf_counter() - self.started
-        ran = ", ".join(shown) or "nothing was run"
+        ran = ", ".join(shown) or "no tests ran"
         return f"{ran} in {seconds:.2f} s{about and f' (answers: {about})'}"
 
     def exit_code(self) -> int:
-        """Return 1 when a test failed, 2 when only a file is broken, else 0."""
+        """Return 1 if a test failed, 2 if only files are broken, otherwise 0."""
         states = set(map(_state, self.results))
         return 1 if "failed" in states else 2 if "broken" in states else 0
 
@@ -87,15 +87,15 @@ class Report:
 @click.option(
     "--record",
     type=click.Choice(MODES),
-    help="Ask the model for the answers that have "
-    "no recording, for all, or for none. Default: new; in CI none.",
+    help="Request and record the answers without a recording (new), all answers, or none. "
+    "Default: new; in CI none.",
 )
 @click.option("-m", "--model", metavar="MODEL", help="provider/model, such as openai/gpt-5-mini.")
 @click.option(
     "-k",
     "word",
     metavar="WORD",
-    help="Only tests with this in the name of their persona or their own.",
+    help="Only tests whose name or persona contains WORD.",
 )
 @click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the name of each test.")
@@ -111,9 +111,9 @@ def command(
 ) -> int:
     """Run the `tests:` of personas.
 
-    PATHS are files, folders or names of personas; without any, the folder personas. A test with
-    `expect:` asks a model once; its answer is recorded in recordings/ beside the persona and
-    replayed after that.
+    PATHS are files, folders or names of personas. Default: the folder personas. A test with
+    `expect:` calls the model once; its answer is recorded in recordings/ next to the persona and
+    replayed from then on.
 
     \b
       personakit test
@@ -121,7 +121,9 @@ def command(
     """  # noqa: D301
     config = Config.read()
     if not paths and not Path(FOLDER).is_dir():
-        raise UsageError(f"there is no folder {FOLDER!r} here; name files, folders or personas")
+        raise UsageError(
+            f"folder {FOLDER!r} does not exist here; specify files, folders or personas"
+        )
     mode = record or default_mode(config.environ)
     report = Report(options["verbose"])
     with Suite(config, record=mode, model=model) as suite:
@@ -142,9 +144,9 @@ def command(
 def _chosen(
     found: Sequence[Case | Broken], word: str | None, paths: Sequence[str]
 ) -> list[Case | Broken]:
-    """Return the tests whose names hold a word; a broken file always counts."""
+    """Return the tests whose names contain a word, and all broken files."""
     if not found:
-        raise UsageError(f"no tests in {', '.join(paths)}; a persona has them under `tests:`")
+        raise UsageError(f"no tests in {', '.join(paths)}; add them to a persona under `tests:`")
     if word is None:
         return list(found)
     names = [item.name for item in found if isinstance(item, Case)]
@@ -196,14 +198,14 @@ def _add(suite: ET.Element, result: Outcome | Broken) -> None:
         case, kind = result.case, "failure"
         about = {"classname": case.persona.name, "name": case.test.name, "file": case.path}
         about |= {"line": str(case.line()), "time": f"{result.seconds:.3f}"}
-    made = ET.SubElement(suite, "testcase", {key: _xml(value) for key, value in about.items()})
+    element = ET.SubElement(suite, "testcase", {key: _xml(value) for key, value in about.items()})
     if isinstance(result, Outcome) and not result.failures:
         return
     text = _text(result)
     first = text.partition("\n")[0] if isinstance(result, Broken) else result.fault()
-    ET.SubElement(made, kind, {"message": _xml(first)}).text = _xml(text)
+    ET.SubElement(element, kind, {"message": _xml(first)}).text = _xml(text)
 
 
 def _xml(text: str) -> str:
-    """Return a text with only the characters that XML 1.0 has."""
+    """Replace the characters that XML 1.0 excludes."""
     return _NO_XML.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""Conversations: turns, what is kept of them, and going on with one."""
+"""Conversations: turns, their history, and how to save and resume it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Conversation: a persona, and what was said so far.
+"""Conversation: a persona and its message history.
 
-A turn is a run like any other: its request is what the persona renders, with the history put in
-before what the user says.
+A turn is a run like any other: its request is the rendered persona, with the history inserted
+before the user's message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from personakit.pipeline import Prompt
 
 Said = str | Message | None
-"""What the user says: a text, which goes through the persona's `prompt:`, or a message as it is."""
+"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged."""
 
 Turn = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 Start = Callable[[Reference, Request, Any], Turn]
@@ -37,12 +37,12 @@ _log = logging.getLogger("personakit")
 
 
 class PersonaRunner(Protocol):
-    """What a conversation needs of a `Runner`, whose module imports this one."""
+    """The part of `Runner` that a conversation uses; the module of `Runner` imports this one."""
 
     config: Config
 
     def load(self, persona: Reference) -> Persona:
-        """As `Runner.load`."""
+        """See `Runner.load`."""
         ...
 
     def render(
@@ -55,30 +55,30 @@ class PersonaRunner(Protocol):
         parameters: Mapping[str, Any] | None = None,
         output: Any = None,
     ) -> Request:
-        """As `Runner.render`."""
+        """See `Runner.render`."""
         ...
 
     def prepare(
         self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
     ) -> Request:
-        """As `Runner.prepare`."""
+        """See `Runner.prepare`."""
         ...
 
     def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
-        """As `Runner.conversation`."""
+        """See `Runner.conversation`."""
         ...
 
 
 class Setup(TypedDict, total=False):
-    """What a conversation is made with, by name.
+    """The keyword arguments of a conversation.
 
     Attributes:
-        model: ``provider/model``; None for what `Runner.render` would choose.
+        model: ``provider/model``; None for the model that `Runner.render` would choose.
         variables: Values for the persona's variables.
-        parameters: Parameters of chat.completions.create() over those of the persona.
-        id: What the log calls the conversation; None for a new one.
-        messages: What was said before.
-        notify: Told in one line whenever messages are left out; None writes it to the log.
+        parameters: Parameters of chat.completions.create(); they override the persona's.
+        id: The ID of the conversation in the run log; None for a new one.
+        messages: The earlier messages.
+        notify: Called with a one-line notice whenever messages are left out; None logs the notice.
     """
 
     model: str | None
@@ -90,21 +90,21 @@ class Setup(TypedDict, total=False):
 
 
 class Conversation:
-    """A persona and what was said so far; made by `Runner.conversation`.
+    """A persona and its message history; created by `Runner.conversation`.
 
-    It takes one turn at a time. When a turn ends, the history grows by what the user said, as it
-    was rendered, and by `Response.messages`. A turn that fails leaves the history as it was. Of a
-    turn that is stopped (Ctrl-C, a closed stream, a cancelled task), what had been said is kept, so
-    that the next turn can go on from it; without any text it counts as failed. `undo` returns what
-    the user said, so ``conversation.run(conversation.undo())`` tries a turn again.
+    A conversation runs one turn at a time. When a turn ends, its rendered user message and
+    `Response.messages` are appended to the history. A turn that fails leaves the history unchanged.
+    If a turn is stopped (Ctrl-C, a closed stream, a cancelled task), the text received so far is
+    kept and the next turn continues from it; a turn stopped before any text counts as failed.
+    `undo` returns the user's message, so ``conversation.run(conversation.undo())`` repeats a turn.
 
     Attributes:
-        model: The model that was chosen; None leaves it to the persona and the config.
+        model: The chosen model; None leaves the choice to the persona and the config.
         variables: Values for the persona's variables.
-        parameters: Parameters over those of the persona.
-        id: What the log calls the conversation.
-        notify: Told in one line whenever messages are left out.
-        left_out: How many of the oldest messages are no longer sent.
+        parameters: Parameters that override the persona's.
+        id: The ID of the conversation in the run log.
+        notify: Called with a one-line notice whenever messages are left out.
+        left_out: The number of the oldest messages that are no longer sent.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Conversation:
 
     @property
     def persona(self) -> Persona:
-        """Who answers; set it to a name, a path or a persona."""
+        """The persona that answers; set it to a name, a path or a persona."""
         return self._persona
 
     @persona.setter
@@ -134,39 +134,42 @@ class Conversation:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What was said: the history, without the persona's own messages."""
+        """The history, without the persona's own messages."""
         return self._messages
 
     # --- a turn, in four ways --------------------------------------------------------------------
 
     def run(self, prompt: Said = None, **options: Unpack[Options]) -> Response:
-        """Say something and return the whole answer.
+        """Run a turn and return the whole response.
 
         Args:
-            prompt: What the user says: a text, or a message that is sent as it is. None lets the
-                persona begin, or say its `prompt:` if that takes no input.
-            options: Those of `Runner.run`; variables and parameters go over the conversation's.
+            prompt: The user's message: a text, or a message that is sent unchanged. None sends no
+                user message, or the persona's `prompt:` if that needs no input.
+            options: The options of `Runner.run`; variables and parameters override those of the
+                conversation.
 
         Raises:
-            UsageError: A turn is under way, there is nothing to say, or as in `Runner.render`.
-            RunError: The turn failed. An upstream's refusal for length says what to do.
+            UsageError: Another turn is running, the prompt is missing, or `Runner.render` raised
+                it.
+            RunError: The turn failed. If the upstream rejected its length, the message contains
+                remedies.
         """
         return run_sync(self._turn(prompt, options))
 
     async def arun(self, prompt: Said = None, **options: Unpack[Options]) -> Response:
-        """As `run`, awaited."""
+        """Run a turn like `run`, awaited."""
         return await run_async(self._turn(prompt, options))
 
     def stream(self, prompt: Said = None, **options: Unpack[Options]) -> Stream[Response]:
-        """As `run`, but return an iterator of the answer's text; the turn begins with its first."""
+        """Run a turn like `run`, but return an iterator of the text; iterating starts the turn."""
         return Stream(Run(self._turn(prompt, options)), is_async=False)
 
     def astream(self, prompt: Said = None, **options: Unpack[Options]) -> Stream[Response]:
-        """As `stream`, for `async for`."""
+        """Run a turn like `stream`, for `async for`."""
         return Stream(Run(self._turn(prompt, options)), is_async=True)
 
     def prepare(self, prompt: Said = None, **options: Unpack[Options]) -> Request:
-        """Return the request of a turn as it would leave, after the plugins; nothing is sent."""
+        """Return the request of a turn after the plugins changed it; nothing is sent."""
         head, said = self._rendered(prompt, options)
         policy, history = self._persona.history, self._messages[self.left_out :]
         history = newest(history, policy.keep) if policy is not None else history
@@ -194,7 +197,7 @@ class Conversation:
         return turn
 
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
-        """Return the request without what the user says, and with nothing but that."""
+        """Return the request without the user's message, and the request with only that message."""
         persona, text = self._persona, prompt
         if isinstance(prompt, Message):
             persona, text = dataclasses.replace(persona, prompt=None), prompt.text
@@ -212,13 +215,13 @@ class Conversation:
             said = (prompt,)
         spoken = attached(request.replace(messages=said), options.get("attachments", ()))
         if not spoken.messages and self._messages:
-            raise UsageError("there is nothing to say: a turn of a conversation needs a prompt")
+            raise UsageError("the prompt is missing: a turn of a conversation needs one")
         return request.replace(messages=head), spoken
 
     async def _send(
         self, head: Request, said: Request, options: Options, tap: TextTap, emit: Emit | None
     ) -> Response:
-        """Return the answer, sending less of the history when the persona or the upstream asks."""
+        """Return the response; send less of the history if the persona or upstream requires it."""
         persona, history = self._persona, self._messages
         if head.model != self._asked:  # more may fit this one
             self._asked, self.left_out = head.model, 0
@@ -236,15 +239,16 @@ class Conversation:
                     raise
                 if persona.history is None or not sent:
                     raise with_remedies(error, len(sent)) from error
-                why = f"the whole no longer fits {request.model or 'the model'}"
+                why = f"the history no longer fits {request.model or 'the model'}"
                 self._leave_out(newest(sent, len(sent) // 2), why)
 
     def _leave_out(self, kept: tuple[Message, ...], why: str) -> None:
         count = len(self._messages) - len(kept)
         if count > self.left_out:
             self.left_out = count
-            oldest = "oldest message is" if count == 1 else f"{count} oldest messages are"
-            self.notify(f"the {oldest} no longer sent, of {len(self._messages)} ({why})")
+            oldest, verb = ("oldest", "is") if count == 1 else (f"{count} oldest", "are")
+            total = len(self._messages)
+            self.notify(f"the {oldest} of {total} messages {verb} no longer sent ({why})")
 
     def _grow(self, said: Iterable[Message], answer: Iterable[Message]) -> None:
         self._messages = (*self._messages, *said, *closed(answer))
@@ -253,28 +257,28 @@ class Conversation:
     # --- going back ------------------------------------------------------------------------------
 
     def undo(self) -> Said:
-        """Take back the last turn, answered or not, and return what the user said in it.
+        """Remove the last turn, answered or not, and return its user message.
 
         Raises:
-            UsageError: There is none, or a turn is under way.
+            UsageError: There is no turn, or a turn is running.
         """
         with self._alone():
             if self._unanswered:
                 return self._unanswered.pop()
             if not self._messages:
-                raise UsageError("there is nothing to take back: nothing was said yet")
+                raise UsageError("cannot undo: the conversation has no turns yet")
             at = len(self._messages) - 1
             while at > 0 and self._messages[at].role != "user":
                 at -= 1
-            taken, self._messages = self._messages[at], self._messages[:at]
+            removed, self._messages = self._messages[at], self._messages[:at]
             self.left_out = 0  # more may fit now
-            return taken if taken.role == "user" else None
+            return removed if removed.role == "user" else None
 
     def reset(self) -> None:
-        """Forget what was said and begin a new conversation, which the log calls by another id.
+        """Clear the history and start a new conversation, with a new ID in the run log.
 
         Raises:
-            UsageError: A turn is under way.
+            UsageError: A turn is running.
         """
         with self._alone():
             self._messages, self._unanswered, self.left_out = (), [], 0
@@ -284,7 +288,7 @@ class Conversation:
     def _alone(self) -> Iterator[None]:
         if not self._busy.acquire(blocking=False):
             raise UsageError(
-                "a turn of this conversation is under way; let it end, or close its stream, first"
+                "another turn of this conversation is running; let it end or close its stream"
             )
         try:
             yield
@@ -295,7 +299,7 @@ class Conversation:
         """Write the conversation to a JSON file that only its owner can read; `load` reads it.
 
         Raises:
-            UsageError: It cannot be written.
+            UsageError: The file cannot be written.
         """
         reference = self._persona.name if isinstance(self._reference, Persona) else self._reference
         written = transcript.Written(
@@ -313,7 +317,7 @@ class Conversation:
         """Return the conversation that `save` wrote.
 
         Raises:
-            UsageError: The file cannot be read or is none, or its persona is not found.
+            UsageError: The file cannot be read or is invalid, or its persona is not found.
         """
         written = transcript.read(Path(path))
         return runner.conversation(
@@ -327,5 +331,5 @@ class Conversation:
 
 
 def new_id() -> str:
-    """Return a name for a new conversation."""
+    """Return a random ID for a new conversation."""
     return os.urandom(8).hex()

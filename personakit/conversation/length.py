@@ -1,4 +1,4 @@
-"""The length of a conversation: what is sent of it, and what to do when it is too long."""
+"""The length of a conversation: which messages are sent, and the remedies if it is too long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=BackendError)
 
 
-# How servers say that a request is longer than the model's context, each where it is found.
+# Error texts for a request that is longer than the model's context, with the servers that send
+# them.
 _TOO_LONG = re.compile(
     r"context_length_exceeded|context length exceeded"  # OpenAI and Azure; Fireworks
     r"|maximum context length"  # OpenAI, vLLM, DeepSeek, Mistral, OpenRouter
@@ -36,9 +37,9 @@ _TOO_LONG = re.compile(
 
 
 def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
-    """Return at most `keep` of the newest messages, beginning with a user's.
+    """Return at most `keep` of the newest messages, starting with a user message.
 
-    An answer or a tool's result without what it answers would be refused by the upstream.
+    An upstream rejects an answer without its question, or a tool result without its call.
     """
     start = max(len(messages) - keep, 0)
     while 0 < start < len(messages) and messages[start].role != "user":
@@ -47,37 +48,37 @@ def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
 
 
 def closed(answer: Iterable[Message]) -> tuple[Message, ...]:
-    """Return the messages of an answer as a next turn can follow them.
+    """Return the messages of an answer, changed so that another turn can follow.
 
-    A call that nothing answered, or an answer of nothing, would have the upstream refuse it.
+    An upstream rejects a tool call without a result, and an answer without content.
     """
     *before, last = answer
     return (*before, last.replace(content=last.content or "", tool_calls=()))
 
 
 def too_long(error: BackendError) -> bool:
-    """Tell whether an upstream refused a request for its length."""
+    """Check whether an upstream rejected a request for its length."""
     if isinstance(error, RateLimited):
-        return False  # a limit of tokens a minute is none of the context
-    # The code or type of the upstream's own error, which says it more often than its words.
-    told = [getattr(e, name, None) for e in (error, error.__cause__) for name in ("code", "type")]
-    return error.status == 413 or any(_TOO_LONG.search(str(text)) for text in (error, *told))
+        return False  # a limit of tokens per minute is not the context length
+    # The code or type of the upstream's own error names the cause more often than its message.
+    codes = [getattr(e, name, None) for e in (error, error.__cause__) for name in ("code", "type")]
+    return error.status == 413 or any(_TOO_LONG.search(str(text)) for text in (error, *codes))
 
 
 def with_remedies(error: E, messages: int) -> E:
-    """Return a refusal for length that says what to do.
+    """Return a copy of a length error whose message starts with remedies.
 
     Args:
-        error: The upstream's refusal.
-        messages: How many messages of the history had been sent.
+        error: The upstream's error.
+        messages: The number of messages of the history that were sent.
     """
     changed = copy.copy(error)
     ways = (
-        f"this conversation of {messages} messages no longer fits the model: take turns back "
-        f"(undo), begin anew (reset), choose a model with a larger context, or give the persona "
-        f"`history: {{keep: 20}}`, which sends the newest messages only"
+        f"this conversation of {messages} messages no longer fits the model: remove turns (undo), "
+        f"start over (reset), choose a model with a larger context, or set "
+        f"`history: {{keep: 20}}` in the persona to send only the newest messages"
         if messages
-        else "what was said last is too long for the model on its own: say less, or choose a "
+        else "the last message is too long for the model on its own: shorten it, or choose a "
         "model with a larger context"
     )
     changed.message = f"{ways}\n  {error}"

@@ -1,4 +1,4 @@
-"""Conversations in files: what was said, as JSON that people can read."""
+"""Conversations in files, as readable JSON."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROLES = ("user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A conversation as a file holds it; the attributes are those of `Conversation`.
+    """The content of a file; the attributes are those of `Conversation`.
 
-    `persona` is the name or path that it was found by.
+    `persona` is the name or path that the persona was loaded by.
     """
 
     persona: str
@@ -34,10 +34,10 @@ class Written:
 
 
 def write(path: Path, written: Written) -> None:
-    """Write a conversation to a file that only its owner can read, replacing it as a whole.
+    """Write a conversation to a file that only its owner can read; replace it atomically.
 
     Raises:
-        UsageError: It cannot be written.
+        UsageError: The file cannot be written.
     """
     data = {
         "format": FORMAT,
@@ -49,7 +49,7 @@ def write(path: Path, written: Written) -> None:
         "messages": [message.to_api() for message in written.messages],
     }
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
+        raise UsageError(f"{path}: cannot be written: folder {path.parent} does not exist")
     try:
         private_files.replace(path, [f"{pretty(data)}\n".encode()])
     except OSError as error:
@@ -57,15 +57,15 @@ def write(path: Path, written: Written) -> None:
 
 
 def read(path: Path) -> Written:
-    """Return the conversation that a file holds.
+    """Read a conversation from a file.
 
     Raises:
-        UsageError: It cannot be read, or holds none.
+        UsageError: The file cannot be read or is invalid.
     """
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != FORMAT:
-            raise ValueError(f"its format is {data['format']!r}, not {FORMAT}")
+            raise ValueError(f"expected format {FORMAT}, found {data['format']!r}")
         return Written(
             persona=str(data["persona"]),
             id=str(data["id"]),
@@ -77,11 +77,11 @@ def read(path: Path) -> Written:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except KeyError as error:
-        fault = f"it has no {error}"
+        fault = f"key {error} is missing"
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         fault = str(error)[:200] or "nested too deep"
     raise UsageError(
-        f"{path}: no saved conversation: {fault}; /save and Conversation.save make one"
+        f"{path}: not a saved conversation: {fault}; /save and Conversation.save write one"
     )
 
 
@@ -89,14 +89,14 @@ def _message(data: Mapping[str, Any]) -> Message:
     """Return a message, checked as far as a turn needs it.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none.
+        KeyError, TypeError, ValueError: The message is invalid.
     """
     role = data["role"]
     if role not in ROLES:
         raise ValueError(
-            f"a message has the role {str(role)[:40]!r}, not one of {', '.join(ROLES)}"
+            f"a message has the role {str(role)[:40]!r}; expected one of {', '.join(ROLES)}"
         )
     message = read_message(data)
     if not isinstance(message.content, str | tuple | None):
-        raise TypeError(f"a message has the content {str(message.content)[:40]!r}")
+        raise TypeError(f"a message has the invalid content {str(message.content)[:40]!r}")
     return message

@@ -1,4 +1,4 @@
-"""Where the key of a provider comes from."""
+"""Find and store the keys of providers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The file of keys: JSON, a mapping of providers to keys, which nobody but the user may read.
+"""The key file: a JSON object that maps providers to keys and that only the user may read.
 
 ::
 
     {"openai": "sk-…", "work": null}
 
-It is ``keys.json`` beside the config file, of mode 0600. A null says that the key of a provider
-that also works without one is in the keyring of the operating system, which is asked for it then
-alone.
+The file is ``keys.json`` beside the config file, with mode 0600. A null means that the key is in
+the keyring of the operating system. For a provider that also works without a key, the keyring is
+searched only then.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from personakit.base import Secret, private_files
 from personakit.errors import ConfigError
 
 LARGEST = 1 << 20
-"""The bytes that a file of keys may have."""
+"""The largest size of the file, in bytes."""
 
 Keys = dict[str, Secret | None]
 
 
 def read(path: Path) -> Keys:
-    """Return what the file holds; nothing when it does not exist.
+    """Return the keys in the file; an empty dict if it does not exist.
 
     Raises:
-        ConfigError: It cannot be read, others can read it, or it is no file of keys.
+        ConfigError: The file cannot be read, is readable by others, or is not a key file.
     """
-    found = _read(path)
-    if isinstance(found, str):
-        raise ConfigError(found)
-    return found
+    result = _read(path)
+    if isinstance(result, str):
+        raise ConfigError(result)
+    return result
 
 
 def put(path: Path, name: str, key: Secret | None) -> None:
-    """Set the entry of one provider; what else the file holds stays.
+    """Set the entry of one provider; the other entries stay.
 
     Args:
-        path: The file; it is made where it is missing.
+        path: The file; it is created if it is missing.
         name: The provider.
-        key: Its key; None for one that is in the keyring.
+        key: Its key; None if the key is in the keyring.
 
     Raises:
-        ConfigError: The file cannot be written, or is no file of keys: it stays as it was.
+        ConfigError: The file cannot be written or is not a key file; it stays unchanged.
     """
     _change(path, lambda keys: {**keys, name: key})
 
 
 def drop(path: Path, name: str) -> None:
-    """Drop the entry of one provider. Raises as `put` does."""
+    """Remove the entry of one provider. Raises the same errors as `put`."""
     _change(path, lambda keys: {other: key for other, key in keys.items() if other != name})
 
 
@@ -72,9 +72,9 @@ def _written(keys: Mapping[str, Secret | None]) -> bytes:
 
 
 def _read(path: Path) -> Keys | str:
-    """Return what the file holds, or what is wrong with it.
+    """Return the keys in the file, or a message that describes its fault.
 
-    It raises nothing: an error of the JSON module carries the text that it failed at.
+    Nothing is raised, because an error of the JSON module contains the text of the file.
     """
     try:
         with path.open("rb") as stream:
@@ -85,15 +85,15 @@ def _read(path: Path) -> Keys | str:
         return {}
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}"
-    wrong = f"{path}: no JSON mapping of providers to keys; mend it, or move it away"
+    wrong = f"{path}: expected a JSON object that maps providers to keys; correct or move it"
     if len(data) > LARGEST:
         return wrong
     try:
-        found = json.loads(data.decode("utf-8-sig") or "{}")
+        entries = json.loads(data.decode("utf-8-sig") or "{}")
     except (ValueError, RecursionError):
         return wrong
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         return wrong
-    if not all(key is None or isinstance(key, str) for key in found.values()):
+    if not all(key is None or isinstance(key, str) for key in entries.values()):
         return wrong
-    return {name: None if key is None else Secret(key) for name, key in found.items()}
+    return {name: None if key is None else Secret(key) for name, key in entries.items()}

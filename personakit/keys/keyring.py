@@ -1,8 +1,8 @@
 """The keyring of the operating system. This is the only module that imports keyring.
 
-It is an extra, ``pip install 'personakit[keyring]'``, and slow to ask: it is imported when a key is
-in no faster place. The service is ``personakit`` and the user the provider's name, so that other
-programs for the keyring find the entries.
+The package is an extra, ``pip install 'personakit[keyring]'``, and slow: it is imported only when
+no faster place has the key. The service is ``personakit`` and the user is the provider's name, so
+that other keyring programs find the entries.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ MISSING = "keyring is not installed; run: pip install 'personakit[keyring]'"
 
 
 def get(name: str) -> tuple[Secret | None, str]:
-    """Return a provider's key, and why there is none when the keyring could not be asked."""
-    found, problem = _ask(lambda ring: _secret(ring.get_password(SERVICE, name)))
-    return (found if isinstance(found, Secret) else None), problem
+    """Return a provider's key, if any, and the problem if the keyring could not be read."""
+    key, problem = _ask(lambda ring: _secret(ring.get_password(SERVICE, name)))
+    return (key if isinstance(key, Secret) else None), problem
 
 
 def put(name: str, key: Secret) -> str:
-    """Keep a provider's key; return what is wrong, empty when it is kept."""
+    """Store a provider's key; return the problem, or an empty string on success."""
     _, problem = _ask(lambda ring: ring.set_password(SERVICE, name, key.reveal()))
     if problem:
         return problem
-    # Some backends take everything and keep nothing.
-    found, problem = get(name)
-    return "" if found == key else problem or f"its backend ({backend()}) keeps nothing"
+    # Some backends accept a key without storing it.
+    stored, problem = get(name)
+    return "" if stored == key else problem or f"its backend ({backend()}) does not store keys"
 
 
 def remove(name: str) -> tuple[bool, str]:
-    """Remove a provider's key; return whether there was one, and what is wrong."""
-    found, problem = get(name)
-    if found is None:
+    """Remove a provider's key; return whether it was removed, and the problem if any."""
+    key, problem = get(name)
+    if key is None:
         return False, problem
     _, problem = _ask(lambda ring: ring.delete_password(SERVICE, name))
     return not problem, problem
 
 
 def backend() -> str:
-    """Return the name of the keyring, such as ``SecretService Keyring``; empty for none."""
-    found, _ = _ask(lambda ring: ring.get_keyring().name)
-    return str(found or "")
+    """Return the name of the keyring, such as ``SecretService Keyring``; empty if there is none."""
+    name, _ = _ask(lambda ring: ring.get_keyring().name)
+    return str(name or "")
 
 
 def installed() -> bool:
-    """Tell whether there is a keyring package at all, without importing it."""
+    """Return whether the keyring package is installed, without importing it."""
     import importlib.util  # noqa: PLC0415
 
     return importlib.util.find_spec("keyring") is not None
 
 
-def _secret(found: str | None) -> Secret | None:
-    return Secret(found) if found else None
+def _secret(password: str | None) -> Secret | None:
+    return Secret(password) if password else None
 
 
 def _ask(question: Callable[[Any], Any]) -> tuple[Any, str]:
-    """Return the answer of the keyring, and what went wrong.
+    """Return the answer of the keyring, and the problem if any.
 
-    No error leaves here: its frames belong to backends, which hold keys in variables.
+    Nothing is raised, because the frames of backends contain keys in variables.
     """
     try:
         import keyring  # noqa: PLC0415

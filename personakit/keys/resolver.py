@@ -1,15 +1,15 @@
-"""Keys: where the key of a provider comes from.
+"""Find the key of a provider.
 
-The first of these that has one gives it:
+The first of these places that has a key is used:
 
-1. what the caller gave for this run (``--key-file``);
-2. the provider's ``api_key`` in the config file, ``scheme:rest`` for a scheme that a plugin brings;
+1. the key that the caller passes for this run (``--key-file``);
+2. the provider's ``api_key`` in the config file; ``scheme:rest`` uses the scheme of a plugin;
 3. the environment variable that the provider names;
 4. the keyring of the operating system;
-5. the file of keys, ``keys.json`` beside the config file.
+5. the key file, ``keys.json`` beside the config file.
 
-The slow places, the plugins' schemes and the last two, are asked when none before them has a key;
-what they say is kept for five minutes, or until the provider refuses it.
+The slow places are the schemes of plugins and the last two. They are searched only when no earlier
+place has a key; the result is cached for five minutes, or until the provider rejects the key.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from personakit.keys import keyfile, keyring
 from personakit.providers import Provider
 
 LITERAL = "literal"
-"""The scheme of a key that stands in the config file itself and has a colon."""
+"""The scheme of a key with a colon that is written in the config file itself."""
 _KEEP = 300.0
-"""Seconds that a key from a slow place is used before the place is asked again."""
+"""Seconds for which the result of a slow place is cached."""
 
 
 class Found(NamedTuple):
-    """A key and the place it comes from, in words."""
+    """A key and a description of the place it comes from."""
 
     key: Secret
     place: str
@@ -42,13 +42,13 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Keys:
-    """Finds keys.
+    """The keys of providers, searched in the order of the places above.
 
     Attributes:
-        config: The user's set-up.
+        config: The user's configuration.
         contributed: Returns what a plugin contributes, by kind and name; None for nothing.
         owner: Returns the name of the plugin that contributes it.
-        given: Keys that the caller gives, by provider.
+        given: Keys that the caller passes, by provider.
     """
 
     config: Config
@@ -61,16 +61,16 @@ class Keys:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def find(self, provider: Provider) -> Secret | None:
-        """Return the key of a provider; None when there is none and it needs none.
+        """Return the key of a provider; None if it has no key and does not require one.
 
         Raises:
-            ConfigError: There is no key, it cannot be sent, or its place cannot be read.
+            ConfigError: The key is missing or cannot be sent, or a place cannot be read.
         """
-        known = self._environment.get(provider.name)
-        # No variable here holds the text of the key: a traceback may show them all.
-        same = known is not None and known[0] == self.config.environ.get(provider.key_env)
-        if known is not None and same and provider.name not in self.given:
-            return known[1]
+        cached = self._environment.get(provider.name)
+        # No variable here contains the plain key: a traceback may show all of them.
+        same = cached is not None and cached[0] == self.config.environ.get(provider.key_env)
+        if cached is not None and same and provider.name not in self.given:
+            return cached[1]
         self._used.update(provider.secrets())
         found = self._at_hand(provider) or self._asked(provider)
         if found is None:
@@ -84,21 +84,21 @@ class Keys:
         return found.key
 
     def at_hand(self, provider: Provider) -> bool:
-        """Tell whether `find` answers at once: without a process, a file or the keyring."""
+        """Return whether `find` needs neither a process nor a file nor the keyring."""
         return self._at_hand(provider) is not None or self._fresh(provider) is not None
 
     def known(self) -> set[Secret]:
-        """Return every key that was or may be in use, without asking a slow place."""
-        # Copied at once: other threads may be finding keys.
-        found = self._used.copy() | {*self.given.values()}
+        """Return every key that was or may be in use, without searching a slow place."""
+        # A copy, because other threads may add keys.
+        keys = self._used.copy() | {*self.given.values()}
         for provider in self.config.providers.values():
-            found |= set(provider.secrets())
+            keys |= set(provider.secrets())
             if hand := self._at_hand(provider):
-                found.add(hand.key)
-        return found
+                keys.add(hand.key)
+        return keys
 
     def forget(self, provider: Provider) -> None:
-        """Ask the slow places again next time: the provider refused the key."""
+        """Drop the cached key of a provider, which rejected it."""
         self._kept.pop(provider.name, None)
 
     def _at_hand(self, provider: Provider) -> Found | None:
@@ -111,7 +111,7 @@ class Keys:
         return environment(self.config, provider)
 
     def _asked(self, provider: Provider) -> Found | None:
-        """Return the key from a slow place, asked once by all threads."""
+        """Return the key from a slow place; only one thread searches at a time."""
         if kept := self._fresh(provider):
             return kept[1]
         with self._lock:
@@ -131,24 +131,24 @@ class Keys:
         if function is None:
             where = f"{self.config.file}: " if self.config.file else ""
             raise ConfigError(
-                f"{where}the `api_key` of provider {provider.name!r} names the scheme {scheme!r}, "
-                f"which no plugin brings (`personakit plugins` lists them); install one that does. "
-                f"If this is the key itself, write {LITERAL}: before it, or keep it with "
-                f"`personakit keys set {provider.name}`"
+                f"{where}the `api_key` of provider {provider.name!r} uses the scheme {scheme!r}, "
+                f"which no installed plugin provides (`personakit plugins` lists them); install "
+                f"a plugin for it. If this is the key itself, write {LITERAL}: before it, or "
+                f"store it with `personakit keys set {provider.name}`"
             )
-        found = _called(function, provider)
-        if isinstance(found, str):
+        result = _called(function, provider)
+        if isinstance(result, str):
             raise ConfigError(
                 f"no key for provider {provider.name!r}: scheme {scheme!r} of plugin "
-                f"{self.owner('secret', scheme)!r}: {found}"
+                f"{self.owner('secret', scheme)!r}: {result}"
             )
-        return Found(found, f"{scheme}:")
+        return Found(result, f"{scheme}:")
 
     def _stored(self, provider: Provider) -> Found | None:
         """Return the key from the keyring or the file.
 
-        A provider that also works without a key has one in the keyring only if the file says so:
-        to ask takes longer than many an answer of a model on this machine.
+        For a provider that also works without a key, the keyring is searched only if the file has
+        an entry: a search can take longer than a local model takes to answer.
         """
         looked: list[str] = []
         needed = needs_key(provider)
@@ -179,7 +179,7 @@ class Keys:
 
 
 def needs_key(provider: Provider) -> bool:
-    """Tell whether a provider answers nothing without a key."""
+    """Return whether a provider requires a key and names a variable for it."""
     return provider.key_required and bool(provider.key_env)
 
 
@@ -192,7 +192,7 @@ def environment(config: Config, provider: Provider) -> Found | None:
 
 
 def scheme_of(provider: Provider) -> str:
-    """Return the scheme that a provider's `api_key` names; empty for a key as it stands."""
+    """Return the scheme of a provider's `api_key`; empty for a plain key."""
     return _scheme(Secret(provider.api_key).reveal())
 
 
@@ -206,21 +206,21 @@ def _after_colon(provider: Provider) -> Secret:
 
 
 def _called(function: Callable[[str], Any], provider: Provider) -> Secret | str:
-    """Return the key that a plugin's function gives, or what is wrong.
+    """Return the key that a plugin's function returns, or a message that describes its fault.
 
-    It raises nothing: the frames of such an error hold keys, and its message may.
+    Nothing is raised, because the frames of such an error contain keys, and its message may.
     """
     try:
-        found = function(_after_colon(provider).reveal())
+        result = function(_after_colon(provider).reveal())
     except PersonakitError as error:  # written for the user
         return str(error)
     except (Exception, SystemExit) as error:
         return f"it failed with {_where(error)}"
-    if hasattr(found, "close") and hasattr(found, "cr_await"):
-        found.close()  # nobody awaits it
-    if not isinstance(found, str | Secret):
-        return f"it returned {type(found).__name__}, not a text"
-    return Secret(Secret(found).reveal().strip()) or "it returned an empty text"
+    if hasattr(result, "close") and hasattr(result, "cr_await"):
+        result.close()  # avoids the warning that it was never awaited
+    if not isinstance(result, str | Secret):
+        return f"it returned {type(result).__name__}, not a string"
+    return Secret(Secret(result).reveal().strip()) or "it returned an empty string"
 
 
 def _where(error: BaseException) -> str:
@@ -235,11 +235,11 @@ def _where(error: BaseException) -> str:
 
 
 def _about(file: Path, provider: Provider) -> str:
-    return f"no {provider.name!r}" if file.exists() else "no such file"
+    return f"no entry {provider.name!r}" if file.exists() else "no such file"
 
 
 def _missing(provider: Provider, looked: list[str]) -> str:
-    ways = [f"run `personakit keys set {provider.name}`", "or choose a model that needs none"]
+    ways = [f"run `personakit keys set {provider.name}`", "or choose a model that needs no key"]
     if provider.key_env:
         ways.insert(0, f"set {provider.key_env}")
         looked = [f"{provider.key_env} (not set)", *looked]

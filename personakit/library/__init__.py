@@ -1,4 +1,4 @@
-"""The library: from a name to a persona."""
+"""The library: finding and loading personas by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The library: where personas come from, by name along a search path or by file path."""
+"""The library: loading personas by name along a search path, or by file path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shipped() -> Path:
 
 
 def packaged() -> Iterator[Path]:
-    """Yield the folders that installed packages bring.
+    """Yield the persona folders of installed packages.
 
     A package names its folder with an entry point of the group ``personakit.personas`` whose value
     is a package, such as ``acme = "acme_personas"``; the package is found, not imported.
@@ -43,7 +43,7 @@ def packaged() -> Iterator[Path]:
         try:
             spec = util.find_spec(point.value.partition(".")[0])
         except (ImportError, ValueError):
-            # A broken package is no reason to lose the personas of the others.
+            # A broken package must not hide the personas of other packages.
             continue
         for folder in (spec and spec.submodule_search_locations) or ():
             yield Path(folder, *point.value.split(".")[1:])
@@ -54,9 +54,10 @@ class Library:
     """Personas along a search path.
 
     Attributes:
-        path: Folders, searched in order before those of installed packages and the one that ships.
-        loader: Returns the function of a ``scheme:``, or None; plugins contribute them.
-        cache: The user's cache, where the indexes of folders are kept; None to do without.
+        path: Folders, searched in order before those of installed packages and of personakit.
+        loader: Returns the function that loads personas of a ``scheme:``, or None; plugins provide
+            these functions.
+        cache: The user's cache folder, for the indexes of folders; None for no indexes.
     """
 
     path: tuple[Path, ...] = ()
@@ -69,7 +70,7 @@ class Library:
         """Yield the folders of the search path, in order; some may not exist."""
         yield from self.path
         if self._packaged is None:
-            # Looking through the installed distributions takes 2 ms.
+            # Searching the installed distributions takes 2 ms.
             self._packaged = (*packaged(), shipped())
         yield from self._packaged
 
@@ -77,11 +78,11 @@ class Library:
         """Return a persona.
 
         Args:
-            reference: A name, a file's path (it has a slash or an ending), or ``scheme:rest``.
+            reference: A name, a file path (with a slash or an extension), or ``scheme:rest``.
 
         Raises:
-            PersonaNotFound: There is none; the message says what comes near.
-            PersonaError: Its file is wrong.
+            PersonaNotFound: The persona does not exist; the message suggests similar names.
+            PersonaError: Its file is invalid.
         """
         from personakit.base import RESERVED  # noqa: PLC0415
 
@@ -95,73 +96,77 @@ class Library:
         if isinstance(reference, Path) or _PATH.search(text):
             return self._by_path(text)
         raise PersonaNotFound(
-            f"{text[:80]!r} is no persona's name (a-z, 0-9, '_', '-') and no path of a file"
+            f"{text[:80]!r} is neither a persona name (a-z, 0-9, '_', '-') nor a file path"
             f"{self._hint(text.lower())}; `personakit list` shows the names"
         )
 
     def _by_name(self, name: str) -> Persona:
         for folder in self.folders():
-            found = self._cached(folder / (name + ENDING))
-            if found is None:
+            persona = self._cached(folder / (name + ENDING))
+            if persona is None:
                 continue
-            return _named(found, name)
+            return _named(persona, name)
         for folder in self.folders():
             if (folder / f"{name}.yml").is_file():
                 raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
         where = _shown(self.folders())
-        hint = self._hint(name) or "; `personakit list` shows what there is"
+        hint = self._hint(name) or "; `personakit list` shows the personas"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
     def _by_path(self, text: str) -> Persona:
         try:
             file = Path(text).expanduser()
         except RuntimeError:
-            raise PersonaNotFound(f"no file {text}; there is no such user") from None
-        found = self._cached(file)
-        if found is not None:
-            return found
+            raise PersonaNotFound(f"no file {text}: the user in this path does not exist") from None
+        persona = self._cached(file)
+        if persona is not None:
+            return persona
         near = did_you_mean(
             file.name, [name + ENDING for name in nearest(file.stem, names_in(file.parent))]
         )
         if file.name == text and file.stem in self.names():
-            near = f"; the persona {file.stem!r} of the library is loaded without an ending"
-        hint = near or ("" if file.parent.is_dir() else f"; there is no folder {file.parent}")
+            near = f"; load the persona {file.stem!r} of the library without a file extension"
+        hint = near or (
+            "" if file.parent.is_dir() else f"; the folder {file.parent} does not exist"
+        )
         raise PersonaNotFound(f"no file {text}{hint}")
 
     def _by_scheme(self, text: str, scheme: str, rest: str) -> Persona:
         function = self.loader(scheme)
         if function is None:
-            raise PersonaNotFound(f"no file {text}, and no plugin loads {scheme}: personas")
-        # What comes from elsewhere may extend what is here, but reads no file beside itself.
+            raise PersonaNotFound(
+                f"no file {text}, and no installed plugin provides the scheme '{scheme}:'"
+            )
+        # A persona from a scheme may extend those of the library, but read no files beside itself.
         from personakit.persona import Persona  # noqa: PLC0415
 
         return Persona.parse(function(rest), text, parents=Loader(self.roots).parent)
 
     def _cached(self, file: Path) -> Persona | None:
-        """Return the persona of a file, read again when it or a parent has changed."""
-        known = self._read.get(file)
-        if known is not None and all(state_of(f) == state for f, state in known[0].items()):
-            return known[1]
+        """Return the persona of a file; read it again if it or a parent has changed."""
+        cached = self._read.get(file)
+        if cached is not None and all(state_of(f) == state for f, state in cached[0].items()):
+            return cached[1]
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
         reading = Loader(self.roots)
-        made = reading.read(file)
-        self._read[file] = (reading.states, made)
-        return made
+        persona = reading.read(file)
+        self._read[file] = (reading.states, persona)
+        return persona
 
     def parents(self, *files: Path) -> Callable[[str], Persona]:
-        """Return what finds the personas that a file extends.
+        """Return a function that finds the personas that a file extends.
 
         Args:
-            files: The file, after those that extend it; none for one that is not there yet.
+            files: The file, preceded by those that extend it; empty for a new file.
         """
         reading = Loader(self.roots)
         reading.stack += files
         return reading.parent
 
     def roots(self, path: str) -> Iterator[Path]:
-        """Yield the folders that a file's `extends` and includes are looked for in."""
+        """Yield the folders in which a file's `extends` and includes are searched."""
         if Path(path).is_file():
             yield Path(path).parent
         yield from self.folders()
@@ -170,11 +175,11 @@ class Library:
         """Return the file that a template includes.
 
         Args:
-            name: What the template says, such as ``partials/tone.md``.
+            name: The name in the template, such as ``partials/tone.md``.
             path: The file of the template.
 
         Raises:
-            UsageError: There is no such file in the library, or it is outside.
+            UsageError: The library does not contain the file, or it is outside the library.
         """
         parts = name.split("/")
         if not all(parts) or "\\" in name or ".." in parts or ":" in name or "\0" in name:
@@ -183,9 +188,9 @@ class Library:
                 f"such as partials/tone.md"
             )
         for root in self.roots(path):
-            found = inside(root, name)
-            if found is not None:
-                return found
+            file = inside(root, name)
+            if file is not None:
+                return file
         where = _shown(self.roots(path))
         raise UsageError(f"no file {name!r} to include in {where}")
 
@@ -194,16 +199,16 @@ class Library:
         return sorted({name for folder in self.folders() for name in names_in(folder)})
 
     def personas(self) -> Iterator[Persona | PersonaError]:
-        """Yield every persona by name, the first of each; for a wrong file its error."""
+        """Yield the first persona of each name, in order; for an invalid file its error."""
         first: dict[str, Path] = {}
         for folder in self.folders():
             for name in names_in(folder):
                 first.setdefault(name, folder / (name + ENDING))
         for name, file in sorted(first.items()):
             try:
-                found = self._cached(file)
-                if found is not None:
-                    yield _named(found, name)
+                persona = self._cached(file)
+                if persona is not None:
+                    yield _named(persona, name)
             except PersonaError as error:
                 yield error
 
@@ -213,47 +218,49 @@ class Library:
     def summaries(
         self, progress: Progress = lambda done, total: None
     ) -> Iterator[Summary | PersonaError]:
-        """Yield what a list shows of every persona; of a file that is wrong, its error.
+        """Yield the summary of every persona; for an invalid file its error.
 
-        Only files that have changed since the last time are read, whoever listed them then; the
-        order is that of `personas`.
+        Only files that have changed since they were last listed are read. The order is that of
+        `personas`.
 
         Args:
-            progress: Told how many files of how many have been read, folder by folder.
+            progress: Called with the numbers of read files and of files to read, per folder.
         """
         folders = list(self.folders())
         path = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100
         cache = None if self.cache is None else self.cache / CACHE
         shelf = Shelf(cache, path, self._entry, progress)
-        found = {row[0]: row for folder in reversed(folders) for row in shelf.rows(folder)}
-        for name in sorted(found):
-            yield summary_of(found[name])
+        rows = {row[0]: row for folder in reversed(folders) for row in shelf.rows(folder)}
+        for name in sorted(rows):
+            yield summary_of(rows[name])
 
     def _entry(self, file: Path) -> Entry | None:
-        """Return what a list shows of a file; None when it has gone."""
+        """Return the index entry of a file; None if it no longer exists."""
         reading = Loader(self.roots)
         try:
-            found = _named(reading.read(file), file.stem)
+            persona = _named(reading.read(file), file.stem)
         except PersonaError as error:
             if mark_of(file) is None:
                 return None
-            # What no line is to blame for may be the disk's fault, and what a parent has part in
-            # may go away with a file that nobody has looked for yet.
+            # A problem without a line may be a disk error, and one that involves a parent may be
+            # fixed by a new file that is not tracked.
             own = not reading.looked and all(problem.line for problem in error.problems)
             return Entry(error, lasts=own)
         parents = Parents(reading.beyond, tuple(reading.looked.items()))
-        summary = Summary(found.name, found.description, found.version, found.tags, folder_of(file))
+        summary = Summary(
+            persona.name, persona.description, persona.version, persona.tags, folder_of(file)
+        )
         return Entry(summary, parents if parents.marks else None)
 
 
 def _shown(folders: Iterable[Path]) -> str:
-    """Return the folders that exist, each once, as an error message names them."""
+    """Return the existing folders, each once, for an error message."""
     return ", ".join(dict.fromkeys(str(folder) for folder in folders if folder.is_dir()))
 
 
-def _named(found: Persona, name: str) -> Persona:
-    """Return a persona, checked to have the name of its file."""
-    if found.name != name:
-        fault = f"name: found {found.name!r} in a file called {name!r}; use one name"
-        raise PersonaError([found.document.problem(fault, ("name",))])
-    return found
+def _named(persona: Persona, name: str) -> Persona:
+    """Check that a persona has the name of its file; return it."""
+    if persona.name != name:
+        message = f"name: found {persona.name!r} in a file called {name!r}; use one name"
+        raise PersonaError([persona.document.problem(message, ("name",))])
+    return persona

@@ -1,4 +1,4 @@
-"""Reading a persona file and those that it extends, which may be in any folder of a library."""
+"""Reading a persona file and the files that it extends, from any folder of a library."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ MAX_DEPTH = 16
 
 
 def inside(root: Path, relative: str) -> Path | None:
-    """Return a file below a folder, or None when there is none.
+    """Return a file below a folder; None if it does not exist.
 
     Raises:
-        UsageError: The path, or a link on it, leads out of the folder.
+        UsageError: The path, or a link in it, points outside the folder.
     """
     file = root / relative
     if not file.is_file():
         return None
     if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
-        raise UsageError(f"{relative!r} leads out of the library folder {root}")
+        raise UsageError(f"{relative!r} is outside the library folder {root}")
     return file
 
 
 class Loader:
-    """Reads a file and those that it extends.
+    """A reader of a persona file and the files that it extends.
 
     Attributes:
-        roots: Returns the folders that what a file extends is looked for in.
+        roots: Returns the folders in which the parents of a file are searched.
         states: The state of each file that was read.
-        looked: The mark of each file that was looked for because one extends it.
-        beyond: Whether one was looked for on the search path.
+        looked: The mark of each file that was searched for as a parent; None if it did not exist.
+        beyond: Whether the search path was searched for a parent.
     """
 
     def __init__(self, roots: Callable[[str], Iterator[Path]]) -> None:
@@ -51,11 +51,13 @@ class Loader:
         self.beyond = False
 
     def read(self, file: Path) -> Persona:
-        """Read a file; one that another extends needs no `system`."""
+        """Read a file; a parent does not need `system`."""
         from personakit.persona import Persona  # noqa: PLC0415
 
         if file.is_dir():
-            raise PersonaError([Problem("is a folder; name a file in it", str(file))])
+            raise PersonaError(
+                [Problem("expected a file, found a folder; name a file in it", str(file))]
+            )
         self.states[file] = state_of(file)
         self.stack.append(file)
         try:
@@ -64,25 +66,25 @@ class Loader:
             self.stack.pop()
 
     def _once(self, file: Path) -> Persona:
-        """Read a file that several others may extend."""
-        made = self.made.get(file)
-        if made is None:
+        """Read a parent, once even if several files extend it."""
+        result = self.made.get(file)
+        if result is None:
             try:
-                made = self.read(file)
+                result = self.read(file)
             except PersonaError as error:
-                made = error
-            self.made[file] = made
-        if isinstance(made, PersonaError):
-            raise made
-        return made
+                result = error
+            self.made[file] = result
+        if isinstance(result, PersonaError):
+            raise result
+        return result
 
     def parent(self, reference: str) -> Persona:
-        """Return the persona that the file being read extends.
+        """Return the persona that the current file extends.
 
-        A file may extend one of its own name further along the search path.
+        A file may extend a file of the same name later in the search path.
         """
         if len(self.stack) > MAX_DEPTH:
-            raise UsageError(f"more than {MAX_DEPTH} files extend one another; that is the limit")
+            raise UsageError(f"the limit is {MAX_DEPTH} files that extend one another")
         reading = str(self.stack[-1]) if self.stack else ""
         around = False
         for place, root in enumerate(self.roots(reading)):
@@ -92,20 +94,20 @@ class Loader:
             found = inside(root, reference + ENDING)
             if found is None:
                 continue
-            # One file may be reached by several paths: relative, absolute, through a link.
+            # Not ==: a file can have several paths, relative, absolute or through a link.
             if not any(found.samefile(file) for file in self.stack):
                 return self._once(found)
             around = True
         if around:
             files = " -> ".join(file.stem for file in self.stack)
-            raise UsageError(f"a cycle: {files} -> {reference}")
-        known = {name for root in self.roots(reading) for name in names_in(root)}
-        hint = did_you_mean(reference, nearest(reference, known))
-        raise PersonaNotFound(f"no persona {reference!r} in the library (not found){hint}")
+            raise UsageError(f"found a cycle: {files} -> {reference}")
+        names = {name for root in self.roots(reading) for name in names_in(root)}
+        hint = did_you_mean(reference, nearest(reference, names))
+        raise PersonaNotFound(f"no persona {reference!r} in the library{hint}")
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names of the persona files of a folder, in no order."""
+    """Return the names of the persona files of a folder, unsorted."""
     try:
         with os.scandir(folder) as entries:
             names = [e.name[: -len(ENDING)] for e in entries if _is_yaml(e)]
@@ -119,9 +121,9 @@ def _is_yaml(entry: os.DirEntry[str]) -> bool:
 
 
 def nearest(word: str, names: Iterable[str]) -> Iterable[str]:
-    """Return the names that a hint is looked for in; of very many, those of the same letters.
+    """Return at most 1,000 names, those whose letters are most similar to those of a word.
 
-    Comparing with each of 100,000 takes seconds.
+    Searching 100,000 names for a hint takes seconds.
     """
     listed = list(names)
     letters = set(word)

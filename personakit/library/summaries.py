@@ -1,4 +1,4 @@
-"""Summaries: what a list shows of each persona, read where a file has changed since the last."""
+"""Summaries of personas for a list, cached in indexes of their folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Summary(NamedTuple):
-    """What a list shows of a persona; the attributes are those of `Persona`."""
+    """A summary of a persona; the attributes are those of `Persona`."""
 
     name: str
     description: str
@@ -39,17 +39,17 @@ class Summary(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The file it was read from, as the user would name it."""
+        """The path of its file, as the user wrote it."""
         return f"{self.folder}{self.name}{ENDING}"
 
 
 class Entry(NamedTuple):
-    """What was found in a file.
+    """The result of reading a file.
 
     Attributes:
-        found: The summary, or what is wrong with the file.
-        parents: What it depends on besides the file.
-        lasts: Whether the same is found as long as none of these changes.
+        found: The summary, or the error of the file.
+        parents: The other files on which the result depends.
+        lasts: Whether the result stays the same until one of these files changes.
     """
 
     found: Summary | PersonaError
@@ -59,13 +59,13 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Shelf:
-    """Reads folders of personas with the help of their indexes.
+    """A reader of folders of personas, which uses and updates their indexes.
 
     Attributes:
-        cache: The folder of the indexes; None to do without.
+        cache: The folder of the indexes; None for no indexes.
         path: The search path, as absolute paths.
-        read: Reads a file; None when it has gone.
-        progress: Told how many files of how many have been read.
+        read: Reads a file; returns None if it no longer exists.
+        progress: Called with the numbers of read files and of files to read.
     """
 
     cache: Path | None
@@ -75,7 +75,7 @@ class Shelf:
     _marks: dict[str, Mark | None] = field(default_factory=dict)
 
     def rows(self, folder: Path) -> list[Row]:
-        """Return what there is in a folder, by name; `summary_of` makes it out."""
+        """Return the rows of a folder, sorted by name; `summary_of` converts them."""
         rows = self._fresh(folder)
         begin = folder_of(folder / "x")
         for row in rows:
@@ -83,65 +83,65 @@ class Shelf:
         return rows
 
     def _fresh(self, folder: Path) -> list[Row]:
-        found = scan(folder)
-        if not found.names:
+        now = scan(folder)
+        if not now.names:
             return []
-        cached = Cached(self.cache, os.path.abspath(folder)) if self.cache else None  # noqa: PTH100
-        known = (cached and cached.load()) or Index()
-        stale = self._stale(known)
-        if not stale and known.names == found.names and known.marks == found.marks:
-            return known.rows
-        made = Index(path=self.path)
+        cache = Cached(self.cache, os.path.abspath(folder)) if self.cache else None  # noqa: PTH100
+        old = (cache and cache.load()) or Index()
+        stale = self._stale(old)
+        if not stale and old.names == now.names and old.marks == now.marks:
+            return old.rows
+        new = Index(path=self.path)
         try:
-            fresh = self._kept(found, known, stale)
-            self._fill(folder, found, made, known, fresh)
+            fresh = self._kept(now, old, stale)
+            self._fill(folder, now, new, old, fresh)
         finally:
-            # Also when it is broken off: the next time goes on from here.
-            made.rows.sort(key=operator.itemgetter(0))
-            if cached is not None and made != known:
-                cached.save(made)
-        return made.rows
+            # After an interruption, too: the next call continues from here.
+            new.rows.sort(key=operator.itemgetter(0))
+            if cache is not None and new != old:
+                cache.save(new)
+        return new.rows
 
-    def _stale(self, known: Index) -> set[int]:
-        """Return the places of the parents that are not what they were."""
-        same = known.path == self.path
+    def _stale(self, old: Index) -> set[int]:
+        """Return the positions of the parents that have changed, counted from 1."""
+        same = old.path == self.path
         return {
             place
-            for place, parents in enumerate(known.parents, 1)
+            for place, parents in enumerate(old.parents, 1)
             if (parents.beyond and not same) or any(map(self._is_changed, parents.marks))
         }
 
-    def _is_changed(self, noted: tuple[str, Mark | None]) -> bool:
-        file, mark = noted
+    def _is_changed(self, marked: tuple[str, Mark | None]) -> bool:
+        file, mark = marked
         if file not in self._marks:
             self._marks[file] = mark_of(file)
         return self._marks[file] != mark
 
     @staticmethod
-    def _kept(found: Index, known: Index, stale: set[int]) -> dict[str, Row]:
-        """Return the rows that are still right, by name."""
-        noted, now = dict(known.marked()), dict(found.marked())
+    def _kept(now: Index, old: Index, stale: set[int]) -> dict[str, Row]:
+        """Return the rows that are still valid, by name."""
+        before, marks = dict(old.marked()), dict(now.marked())
         return {
             row[0]: row
-            for row in known.rows
-            if row[-1] not in stale and now.get(row[0]) == noted.get(row[0], NEVER)
+            for row in old.rows
+            if row[-1] not in stale and marks.get(row[0]) == before.get(row[0], NEVER)
         }
 
     def _fill(
-        self, folder: Path, found: Index, made: Index, known: Index, fresh: dict[str, Row]
+        self, folder: Path, now: Index, new: Index, old: Index, fresh: dict[str, Row]
     ) -> None:
-        """Fill an index, reading the files whose rows are not fresh."""
-        todo = sum(NAME.match(name) is not None for name in found.names) - len(fresh)
+        """Fill the new index, reading the files without a fresh row."""
+        todo = sum(NAME.match(name) is not None for name in now.names) - len(fresh)
         done = 0
         ended: BaseException | None = None
-        for name, mark in found.marked():
+        for name, mark in now.marked():
             row = fresh.get(name)
             if row is not None or not NAME.match(name):
-                made.add(name, mark, row, known.parents_of(row) if row else None)
+                new.add(name, mark, row, old.parents_of(row) if row else None)
             elif ended is None:
                 try:
                     self.progress(done, todo)
-                    self._read(folder, name, mark, made)
+                    self._read(folder, name, mark, new)
                     done += 1
                 except BaseException as error:
                     ended = error
@@ -150,8 +150,8 @@ class Shelf:
         if ended is not None:
             raise ended
 
-    def _read(self, folder: Path, name: str, mark: Mark, made: Index) -> None:
-        """Read a file into an index."""
+    def _read(self, folder: Path, name: str, mark: Mark, index: Index) -> None:
+        """Read a file and add it to an index."""
         now = time.time_ns()
         entry = self.read(folder / (name + ENDING))
         if entry is None:
@@ -159,29 +159,30 @@ class Shelf:
         others = entry.parents.marks if entry.parents else ()
         settled = all(has_settled(each, now) for each in (mark, *(m for _, m in others)))
         kept = mark if entry.lasts and settled else NEVER
-        made.add(name, kept, _row(name, entry.found, str(folder / (name + ENDING))), entry.parents)
+        row = _row(name, entry.found, str(folder / (name + ENDING)))
+        index.add(name, kept, row, entry.parents)
 
 
 def summary_of(row: Row) -> Summary | PersonaError:
-    """Return what a row says, with the path that the user would name."""
+    """Return the summary or the error of a row, with the path as the user wrote it."""
     if row[1] is None:
         path = f"{row[-1]}{row[0]}{ENDING}"
         return PersonaError([Problem(p[0], p[1] or path, *p[2:]) for p in row[2]])
-    # Half a microsecond less than Summary(*row), 100,000 times.
+    # Saves 0.5 µs over Summary(*row), for up to 100,000 rows.
     return tuple.__new__(Summary, row)
 
 
 def folder_of(file: Path) -> str:
-    """Return the folder of a file as it stands before the file's name in its path."""
+    """Return the part of a path before the file's name."""
     return str(file)[: -len(file.name)]
 
 
 def _row(name: str, found: Summary | PersonaError, path: str) -> Row:
-    """Return a row as JSON has it, without the place of its parents."""
+    """Return a row for the index, without the position of its parents."""
     if isinstance(found, Summary):
         return [*found[:-1], 0]
     problems = [
-        # The folder may be called otherwise the next time: by a relative path, or through a link.
+        # The folder may have another path next time: a relative one, or one through a link.
         [p.message, "" if p.path == path else p.path, p.line, p.column, p.code]
         for p in found.problems
     ]

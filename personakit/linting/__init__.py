@@ -1,4 +1,4 @@
-"""`personakit lint`: everything wrong in persona files at once, without running anything."""
+"""`personakit lint`: find all problems in persona files without running anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linting: from files to everything that is wrong in them."""
+"""The linter: collects the problems of persona files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from personakit.runner import Runner
 
 ENDINGS = (".yaml", ".yml")
 PARTIALS = "partials"
-# The folders in which `personakit test` keeps what models answered.
+# `personakit test` stores the answers of models in `recordings`.
 _LEFT_OUT = ("recordings", "__pycache__", "node_modules")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One problem, ready to print.
+    """A problem, ready to print.
 
     Attributes:
-        path: The file, as the user would name it.
+        path: The file, as the user wrote it.
         line: The line, counted from 1.
         column: The column, counted from 1.
         severity: ``error`` or ``warning``.
         code: One of `codes.CODES`.
-        message: What was found and what would be right, in one line.
+        message: What was found and what would be right, on one line.
     """
 
     path: str
@@ -44,17 +44,17 @@ class Finding:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Yield the YAML files of a folder and those below it, but for hidden ones."""
+    """Yield the YAML files in a folder and its subfolders, except hidden ones and recordings."""
     return walk(folder, ENDINGS, _LEFT_OUT)
 
 
 @dataclass(slots=True)
 class Linter:
-    """Checks persona files.
+    """A checker of persona files.
 
     Attributes:
-        runner: Knows the library and the plugins; nothing is run or sent.
-        strict: True to make errors of warnings.
+        runner: Provides the library and the plugins; nothing is run or sent.
+        strict: True to report warnings as errors.
     """
 
     runner: Runner
@@ -63,17 +63,17 @@ class Linter:
     _named: dict[tuple[Path, str], Path] = field(default_factory=dict)
 
     def check(self, files: Sequence[Path]) -> list[Finding]:
-        """Return everything that is wrong in files, sorted by place."""
-        found: dict[tuple[object, ...], Finding] = {}
+        """Return all problems in files, sorted by path, line and column."""
+        findings: dict[tuple[object, ...], Finding] = {}
         for file in files:
             for problem in self._file(file):
-                self._add(found, problem)
+                self._add(findings, problem)
             for problem in self._source(str(file)).faults:
-                self._add(found, problem)
-        return sorted(found.values())
+                self._add(findings, problem)
+        return sorted(findings.values())
 
     def _add(self, found: dict[tuple[object, ...], Finding], problem: Problem) -> None:
-        """Take in a problem, unless a comment silences it or another file led to it before."""
+        """Add a problem, unless a comment silences it or another file reported it before."""
         source = self._source(problem.path)
         line, column = source.place(problem)
         if source.silences(problem.code, line):
@@ -108,7 +108,7 @@ class Linter:
     def _persona(
         self, file: Path, persona: Persona, problems: Iterable[Problem], *, abstract: bool
     ) -> Iterator[Problem]:
-        """Yield what is wrong with a persona beyond what keeps it from being loaded."""
+        """Yield the problems of a persona that was parsed."""
         compiler = self.runner.catalog.templates()
         broken = any(problem.code == "PK002" for problem in problems)
         data = persona.document.data
@@ -129,26 +129,26 @@ class Linter:
         yield from _output(persona)
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
-            message = f"name: {first.name} in this folder has the name {persona.name!r}, too"
+            message = f"name: {first.name} is named {persona.name!r}, too; rename one of them"
             yield persona.document.problem(message, ("name",), code="PK041")
         if not persona.description and data.get("description") is None:
-            message = "no description; one sentence for `personakit list` says what it is for"
+            message = "`description` is missing; add one sentence for `personakit list`"
             yield persona.document.problem(message, code="PK060")
 
 
 def _output(persona: Persona) -> Iterator[Problem]:
-    """Yield what is wrong with the schema of a persona's answer."""
+    """Yield the problem of an invalid `output:` schema."""
     if persona.output is None:
         return
     try:
         validator(persona.output)
     except ValueError as error:
-        message = f"output: this is no JSON Schema: {error}"
+        message = f"output: not a valid JSON Schema: {error}"
         yield persona.document.problem(message, ("output",), code="PK012")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:
-    """Return the variables that a problem points into."""
+    """Return the variables whose declaration has a problem."""
     places = {(p.line, p.column) for p in problems if p.path == persona.path}
     return {
         str(at[1])
@@ -158,7 +158,7 @@ def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:
 
 
 def _coded(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield problems with a code; those of the YAML itself have none."""
+    """Yield problems with a code; problems of the YAML itself come without one."""
     for problem in problems:
         if problem.code:
             yield problem

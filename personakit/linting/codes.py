@@ -1,7 +1,7 @@
-"""The codes of `personakit lint`: stable, each with its severity and what it stands for.
+"""The codes of `personakit lint`: stable, each with its severity and meaning.
 
-The problems that a persona cannot be loaded with get their code where they are found, in the
-modules that read persona files; the others in this package. docs/lint.md explains each.
+Problems that keep a persona from being loaded get their code in the modules that parse persona
+files; the others get it in this package. docs/lint.md explains each code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 
 
 class Code(NamedTuple):
-    """What a code stands for."""
+    """The severity and meaning of a code."""
 
     severity: Severity
     title: str
@@ -20,8 +20,8 @@ class Code(NamedTuple):
 
 CODES: dict[str, Code] = {
     "PK001": Code("error", "the file cannot be read, or is not YAML"),
-    "PK002": Code("error", "`extends` names a persona that cannot be taken over"),
-    "PK003": Code("error", "there is no `system`"),
+    "PK002": Code("error", "`extends` names a persona that cannot be extended"),
+    "PK003": Code("error", "`system` is missing"),
     "PK010": Code("error", "unknown key"),
     "PK011": Code("error", "a value of the wrong type"),
     "PK012": Code("error", "a value that is not allowed"),
@@ -33,21 +33,21 @@ CODES: dict[str, Code] = {
     "PK023": Code("error", "a template uses a variable that is not declared"),
     "PK024": Code("warning", "a variable that no template uses"),
     "PK025": Code("error", "a comparison whose outcome is always the same"),
-    "PK026": Code("warning", "a test for a variable that is always there"),
-    "PK027": Code("warning", "a variable that may be null is written untested"),
+    "PK026": Code("warning", "a test for a variable that is always defined"),
+    "PK027": Code("warning", "a variable that may be null is written without a test"),
     "PK030": Code("error", "a plugin that is not installed"),
-    "PK031": Code("error", "a plugin with wrong options"),
+    "PK031": Code("error", "a plugin with invalid options"),
     "PK032": Code("error", "a plugin that is broken"),
-    "PK033": Code("warning", "a tool that no plugin brings"),
-    "PK040": Code("error", "the name is not that of the file"),
-    "PK041": Code("error", "two files of one folder have one name"),
-    "PK042": Code("warning", "hides a persona that ships"),
-    "PK043": Code("warning", "a file that is never found by name"),
-    "PK044": Code("warning", "the name is not that of the file, outside of the library"),
-    "PK050": Code("error", "a test whose variables are wrong or missing"),
+    "PK033": Code("warning", "a tool that no installed plugin provides"),
+    "PK040": Code("error", "the name differs from the file name"),
+    "PK041": Code("error", "two files in one folder have the same name"),
+    "PK042": Code("warning", "the file hides a packaged persona"),
+    "PK043": Code("warning", "a file that cannot be found by name"),
+    "PK044": Code("warning", "the name differs from the file name, outside the library"),
+    "PK050": Code("error", "a test with invalid or missing variables"),
     "PK051": Code("error", "a test that contradicts itself"),
     "PK052": Code("error", "a test without the prompt that the persona needs"),
     "PK053": Code("error", "a judge that does not exist"),
-    "PK060": Code("warning", "no description"),
+    "PK060": Code("warning", "`description` is missing"),
     "PK090": Code("warning", "a comment that ignores nothing"),
 }

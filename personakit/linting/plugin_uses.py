@@ -1,4 +1,4 @@
-"""Whether what a persona names is installed and takes the options that it is given."""
+"""Checks that a persona's plugins and tools are installed and that plugin options are valid."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from personakit.plugins import Plugins, options
 
 
 def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
-    """Yield what is wrong with the plugins and tools that a persona's own file lists.
+    """Yield the problems of the plugins and tools that a persona's own file lists.
 
-    A plugin's class is made with its options, as it would be for a run; no hook is called.
+    A plugin's class is instantiated with its options, as for a run; no hook is called.
     """
     for use in persona.plugins:
         if use.document is persona.document and NAME.match(use.name):
@@ -24,7 +24,9 @@ def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in persona.tools and name and plugins.find("tool", name) is None:
             at = ("tools", index) if isinstance(listed, list) else ("tools",)
-            message = f"no installed plugin brings a tool {name!r}; `personakit plugins` lists them"
+            message = (
+                f"no installed plugin provides a tool {name!r}; `personakit plugins` lists plugins"
+            )
             yield persona.document.problem(message, at, code="PK033")
 
 
@@ -56,7 +58,7 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
 
 
 def _option(use: PluginUse, name: str) -> tuple[str | int, ...]:
-    """Return where an option stands; of one that is missing, where the plugin does."""
+    """Return the position of an option, or of its plugin if the option is missing."""
     assert use.document is not None
     for key in (use.name, "options"):
         at = (*use.at, key, name)

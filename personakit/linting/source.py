@@ -1,4 +1,4 @@
-"""The lines of a file: where in them a problem stands, and which problems its comments silence."""
+"""The lines of a file: the positions of problems, and the comments that silence them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Source:
 
     Attributes:
         path: The file.
-        lines: Its lines; empty when it cannot be read.
-        ignored: Codes that comments silence, by line; those of the whole file under 0.
-        faults: What is wrong with those comments.
+        lines: Its lines; one empty line if it cannot be read.
+        ignored: Codes that comments silence, by line; codes for the whole file are under 0.
+        faults: The problems of those comments.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Source:
 
     @classmethod
     def read(cls, path: str) -> Source:
-        """Read a file; whatever is wrong with that is somebody else's to report."""
+        """Read a file; `Linter` reports a file that cannot be read."""
         try:
             text = Path(path).read_bytes().decode("utf-8-sig", "replace")
         except (OSError, ValueError):
@@ -45,11 +45,11 @@ class Source:
         return source
 
     def _comments(self, number: int, line: str) -> None:
-        """Take in the comments of a line; one that stands alone speaks of the next line, too."""
-        for found in _COMMENT.finditer(line):
-            codes = set(self._codes(found, number))
-            alone = not line[: found.start()].strip(" {")
-            lines = [0] if found["file"] else [number, number + 1] if alone else [number]
+        """Add the comments of a line; a comment alone on a line also covers the next line."""
+        for match in _COMMENT.finditer(line):
+            codes = set(self._codes(match, number))
+            alone = not line[: match.start()].strip(" {")
+            lines = [0] if match["file"] else [number, number + 1] if alone else [number]
             for at in lines:
                 self.ignored.setdefault(at, set()).update(codes)
 
@@ -57,7 +57,7 @@ class Source:
         named = re.finditer(r"[^\s,]+", found["codes"] or "")
         words = [(word[0], found.start("codes") + word.start() + 1) for word in named]
         if not words:
-            message = f"the comment ignores nothing; name the codes, as in {_EXAMPLE}"
+            message = f"the comment ignores nothing; add codes, as in {_EXAMPLE}"
             self.faults.append(Problem(message, self.path, number, found.start() + 1, code="PK090"))
         for word, column in words:
             if word in CODES:
@@ -76,8 +76,8 @@ class Source:
         first = problem.line or 1
         if problem.column:
             return first, problem.column
-        found = locate(self.lines, first, problem.subject) if problem.subject else None
-        if found is not None:
-            return found
+        position = locate(self.lines, first, problem.subject) if problem.subject else None
+        if position is not None:
+            return position
         line = self.lines[first - 1] if first <= len(self.lines) else ""
         return first, len(line) - len(line.lstrip()) + 1 if line.strip() else 1

@@ -1,4 +1,4 @@
-"""What the templates of a persona say about its variables."""
+"""Checks of how the templates of a persona use its variables."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def check(
     doubtful: Set[str],
     abstract: bool,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the texts of a persona and the variables in them.
+    """Yield the problems of the texts of a persona and of the variables in them.
 
     Args:
-        templates: Compiles them.
-        persona: As far as it could be read.
-        broken: True when its variables, or those of a parent, could not all be read.
-        doubtful: Variables whose declaration is wrong: nothing more is said about those.
+        templates: Compiles the texts.
+        persona: The persona, as far as it could be parsed.
+        broken: True if not all of its variables, or those of a parent, could be parsed.
+        doubtful: Variables with an invalid declaration; their uses are not checked.
         abstract: True for a file that is only extended: its children may declare what it uses.
     """
     compiled = CompiledPersona(templates, persona)
@@ -40,15 +40,15 @@ def check(
     for text in _own_texts(persona):
         tree = templates.parse(text.source)
         if tree is not None:
-            known = {n: v for n, v in persona.variables.items() if n not in doubtful}
-            found = _Text(tree, known, Place.of(text))
-            yield from found.comparisons()
-            yield from found.always_there()
-            yield from found.maybe_null()
+            variables = {n: v for n, v in persona.variables.items() if n not in doubtful}
+            checks = _Text(tree, variables, Place.of(text))
+            yield from checks.comparisons()
+            yield from checks.always_there()
+            yield from checks.maybe_null()
 
 
 def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
-    """Tell whether a persona's `prompt:` cannot be rendered without what the user types."""
+    """Check whether a persona's `prompt:` cannot be rendered without the user's input."""
     text = persona.prompt
     tree = templates.parse(text.source) if text is not None and not text.literal else None
     if tree is None:
@@ -66,7 +66,7 @@ def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
 
 
 def _own_texts(persona: Persona) -> Iterator[Text]:
-    """Yield the templates that stand in the persona's own file."""
+    """Yield the templates in the persona's own file."""
     texts = [persona.system, *(text for _, text in persona.messages)]
     texts += [persona.prompt] if persona.prompt else []
     for text in texts:
@@ -80,18 +80,18 @@ def _unused(persona: Persona, used: set[str]) -> Iterator[Problem]:
     for name in declared if isinstance(declared, dict) else ():
         if name not in used and name in persona.variables:
             why = "`template: none` makes every text literal" if literal else "no template uses it"
-            message = f"variable {name!r} is declared, and {why}; use it or take it away"
+            message = f"variable {name!r} is declared, but {why}; use or remove it"
             at = ("variables", name)
             yield persona.document.problem(message, at, key=True, code="PK024")
 
 
 class _Text:
-    """One text of a persona.
+    """A text of a persona.
 
     Attributes:
         tree: Its syntax tree.
-        variables: The variables that it takes from outside: not those that it sets itself.
-        place: Where it stands.
+        variables: The declared variables, except those that the text sets itself.
+        place: Its position.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class _Text:
         self.place = place
 
     def variable(self, node: nodes.Node) -> Variable | None:
-        """Return the variable that a node stands for, if it is one."""
+        """Return the variable that a node refers to, or None."""
         return self.variables.get(node.name) if isinstance(node, nodes.Name) else None
 
     def comparisons(self) -> Iterator[Problem]:
-        """Yield comparisons of a variable with values that it never has."""
+        """Yield comparisons of a variable with values that it cannot have."""
         for node in self.tree.find_all(nodes.Compare):
             if len(node.ops) != 1:
                 continue
@@ -131,7 +131,7 @@ class _Text:
                         yield self.place.problem(message, line, "PK025", subject)
 
     def always_there(self) -> Iterator[Problem]:
-        """Yield tests and defaults for the absence of a variable that is declared."""
+        """Yield `is defined` tests and `default` filters of declared variables."""
         for node in self.tree.find_all((nodes.Test, nodes.Filter)):
             assert isinstance(node, nodes.Test | nodes.Filter)
             variable = self.variable(node.node) if node.node is not None else None
@@ -141,13 +141,13 @@ class _Text:
             if isinstance(node, nodes.Test) and node.name in ("defined", "undefined"):
                 outcome = "always" if node.name == "defined" else "never"
                 message = (
-                    f"{name!r} is declared, so that `{name} is {node.name}` is {outcome} true; "
+                    f"{name!r} is declared, so `{name} is {node.name}` is {outcome} true; "
                     f"write {{% if {name} %}}"
                 )
             elif node.name in ("default", "d") and len(node.args) < 2 and not node.kwargs:
                 message = (
-                    f"{name!r} is declared, so that its `{node.name}` is never taken; write "
-                    f"`default:` under `variables:`, or `|default(…, true)` for empty values"
+                    f"{name!r} is declared, so `{name}|{node.name}` never applies; set "
+                    f"`default:` under `variables:`, or use `|default(…, true)` for empty values"
                 )
             else:
                 continue
@@ -155,7 +155,7 @@ class _Text:
             yield self.place.problem(message, node.lineno, "PK026", subject)
 
     def maybe_null(self) -> Iterator[Problem]:
-        """Yield variables that may be null, written where nothing tests them first."""
+        """Yield variables that may be null and are written without a test."""
         tested = set(self._tested())
         for output in self.tree.find_all(nodes.Output):
             for node in output.nodes:
@@ -165,31 +165,31 @@ class _Text:
                 name = variable.name
                 if name not in tested:
                     message = (
-                        f"{name!r} has no value unless one is given, and null cannot be written; "
-                        f"give it a default, or write {{% if {name} %}} around it"
+                        f"{name!r} is null unless a value is set, and null cannot be written; "
+                        f"add a default, or write {{% if {name} %}} around it"
                     )
                     yield self.place.problem(message, node.lineno, "PK027", name)
 
     def _tested(self) -> Iterator[str]:
-        """Yield the names that stand in conditions."""
+        """Yield the names in conditions."""
         for node in self.tree.find_all((nodes.If, nodes.CondExpr, nodes.For, nodes.And, nodes.Or)):
             has_test = isinstance(node, nodes.If | nodes.CondExpr | nodes.For)
             condition: nodes.Node | None = node.test if has_test else node  # type: ignore[attr-defined]
             if condition is not None:
-                found = [condition, *condition.find_all(nodes.Name)]
-                yield from (name.name for name in found if isinstance(name, nodes.Name))
+                uses = [condition, *condition.find_all(nodes.Name)]
+                yield from (use.name for use in uses if isinstance(use, nodes.Name))
 
 
 def _never(variable: Variable, value: Any) -> str:
-    """Return why a variable never has a value; empty when it may."""
+    """Return why a variable cannot have a value; empty if it can."""
     numbers = ("integer", "number")
     number = variable.type in numbers and is_type(value, "number")
     if not number and not is_type(value, variable.type):
         if variable.type == "boolean" and isinstance(value, int):
             return ""  # 1 == True
-        return f"{variable.name!r} is {article(variable.type)}, and never {value!r}"
+        return f"{variable.name!r} is {article(variable.type)}, never {value!r}"
     if variable.enum and value not in variable.enum:
         words = [str(word) for word in variable.enum]
-        hint = did_you_mean(str(value), words) or f" (it is one of {', '.join(words)})"
+        hint = did_you_mean(str(value), words) or f" (allowed: {', '.join(words)})"
         return f"{variable.name!r} is never {value!r}{hint}"
     return ""

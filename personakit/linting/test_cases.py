@@ -1,4 +1,4 @@
-"""Whether the `tests:` of a persona can pass at all. None is run."""
+"""Checks that the `tests:` of a persona can pass; no test is run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def check(
     """Yield the tests that cannot pass.
 
     Args:
-        persona: As far as it could be read.
-        broken: True when its variables, or those of a parent, could not all be read.
-        doubtful: Variables whose declaration is wrong: any value of those will do.
-        needs_prompt: True when its `prompt:` cannot be rendered without what the user types.
-        load: Finds the persona of a judge.
+        persona: The persona, as far as it could be parsed.
+        broken: True if not all of its variables, or those of a parent, could be parsed.
+        doubtful: Variables with an invalid declaration; their values are not checked.
+        needs_prompt: True if its `prompt:` cannot be rendered without the user's input.
+        load: Loads the persona of a judge.
     """
     for test in persona.tests:
         if not broken:
@@ -48,8 +48,8 @@ def _name(test: PersonaTest) -> str:
 
 
 def _entry(test: PersonaTest) -> dict[str, Any]:
-    found = test.document.data["tests"][test.at[1]]
-    return found if isinstance(found, dict) else {}
+    entry = test.document.data["tests"][test.at[1]]
+    return entry if isinstance(entry, dict) else {}
 
 
 def _variables(persona: Persona, test: PersonaTest, doubtful: Set[str]) -> Iterator[Problem]:
@@ -57,8 +57,8 @@ def _variables(persona: Persona, test: PersonaTest, doubtful: Set[str]) -> Itera
     for name, value in test.variables.items():
         variable = persona.variables.get(name)
         if variable is None:
-            known = did_you_mean(name, persona.variables)
-            message = f"{_name(test)}: unknown variable {name!r}{known or _listed(persona)}"
+            hint = did_you_mean(name, persona.variables) or _listed(persona)
+            message = f"{_name(test)}: unknown variable {name!r}{hint}"
             yield test.document.problem(message, (*at, name), key=True, code="PK050")
         elif name not in doubtful and (fault := variable.fault(thaw(value))):
             message = f"{_name(test)}: variable {name!r}: {fault}"
@@ -66,7 +66,7 @@ def _variables(persona: Persona, test: PersonaTest, doubtful: Set[str]) -> Itera
     for name, variable in persona.variables.items():
         if variable.required and name not in test.variables and name not in doubtful:
             message = (
-                f"{_name(test)} gives no value for {name!r}, which is required; "
+                f"{_name(test)} sets no value for the required variable {name!r}; "
                 f"add it under `variables:`"
             )
             yield test.document.problem(message, test.at, code="PK050")
@@ -85,25 +85,25 @@ def _judge(test: PersonaTest, load: Callable[[str], Persona]) -> Iterator[Proble
     try:
         load(name)
     except UsageError as error:
-        message = f"{_name(test)}: the judge: {str(error).splitlines()[0]}"
+        message = f"{_name(test)}: judge: {str(error).splitlines()[0]}"
         at = (*test.at, "expect", "judge", "persona")
         yield test.document.problem(message, at, code="PK053")
 
 
 def _contradictions(checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a check and why it cannot hold, given the others."""
+    """Yield pairs of a check and the reason why it contradicts the others."""
     contains, any_of = _texts(checks, "contains"), _texts(checks, "contains_any")
     barred = _texts(checks, "not_contains")
     if "" in barred:
-        yield "not_contains", "every text contains the empty text; take it out of `not_contains`"
+        yield "not_contains", "every text contains the empty text; remove it from `not_contains`"
         barred = [text for text in barred if text]
     for text in contains:
         for bar in barred:
             if bar in text:
-                held = repr(text) if bar == text else f"{text!r}, which holds it"
-                yield "not_contains", f"it bars {bar!r}, and `contains` wants {held}"
+                required = repr(text) if bar == text else f"{text!r}, which contains it"
+                yield "not_contains", f"it forbids {bar!r}, but `contains` requires {required}"
     if any_of and all(any(bar in text for bar in barred) for text in any_of):
-        yield "contains_any", "`not_contains` bars every text of `contains_any`"
+        yield "contains_any", "`not_contains` forbids every text of `contains_any`"
     yield from _equals(checks.get("equals"), contains, any_of, barred)
     yield from _too_short(checks, contains, any_of)
 
@@ -119,18 +119,18 @@ def _equals(
         return
     for text in contains:
         if text.strip() not in wanted:
-            yield "contains", f"the text of `equals` does not hold {text!r}"
+            yield "contains", f"the text of `equals` does not contain {text!r}"
     for text in barred:
         if text in wanted.strip():
-            yield "not_contains", f"the text of `equals` holds {text!r}"
+            yield "not_contains", f"the text of `equals` contains {text!r}"
     if any_of and not any(text.strip() in wanted for text in any_of):
-        yield "contains_any", "the text of `equals` holds none of `contains_any`"
+        yield "contains_any", "the text of `equals` contains no text of `contains_any`"
 
 
 def _too_short(
     checks: Mapping[str, Any], contains: list[str], any_of: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield limits that what is wanted exceeds; a text has at least the words of its parts."""
+    """Yield limits that the expected texts exceed; a text has at least the words of its parts."""
     equals = checks.get("equals")
     least = [(len(text.split()), f"the text {text!r} of `contains`") for text in contains]
     if any_of:
@@ -141,6 +141,6 @@ def _too_short(
     count, what = max(least, default=(0, ""))
     words, tokens = checks.get("max_words"), checks.get("max_tokens")
     if isinstance(words, int) and count > words:
-        yield "max_words", f"the limit is {words}, and {what} has {count}"
+        yield "max_words", f"the limit is {words} words, but {what} has {count}"
     if tokens == 0 and count:
-        yield "max_tokens", f"the limit is 0, and {what} has more"
+        yield "max_tokens", f"the limit is 0 tokens, but {what} has more"

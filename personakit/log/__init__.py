@@ -1,4 +1,4 @@
-"""The run log: one row a run."""
+"""The run log: one row for each run."""
 
 from __future__ import annotations
 

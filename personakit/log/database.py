@@ -1,7 +1,7 @@
-"""One SQLite file that many processes write: opened with care, and no row that was taken is lost.
+"""A SQLite file that many processes write without losing a committed row.
 
-The recipe: the write-ahead log, every writing transaction begun with ``BEGIN IMMEDIATE``, and
-patience. A transaction that begins with reading cannot wait for the lock that it needs later
+It uses the write-ahead log, ``BEGIN IMMEDIATE`` for every writing transaction, and retries. A
+transaction that begins with a read cannot wait for the lock that it needs later
 (https://sqlite.org/lang_transaction.html#immediate).
 """
 
@@ -28,21 +28,21 @@ T = TypeVar("T")
 WAIT = 30.0
 """Seconds to wait for other processes that write."""
 
-# The result codes of SQLite that differ in what to do about them: https://sqlite.org/rescode.html
+# The result codes of SQLite that are handled: https://sqlite.org/rescode.html
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _PROTOCOL, _NOTADB = (
     5, 6, 8, 10, 11, 13, 14, 15, 26,
 )  # fmt: skip
 _WAITING = (_BUSY, _LOCKED, _PROTOCOL)
-# What comes of a file system that cannot share memory, and of one that cannot be written.
+# The codes of a file system without shared memory, and of a read-only one.
 _NO_SHARING = (_READONLY, _IOERR, _CANTOPEN)
 
 
 class LogError(UsageError):
-    """The run log cannot be read or written as it is.
+    """The run log cannot be read or written.
 
     Attributes:
-        locked: Whether waiting would help: another process holds it.
-        damaged: Whether the file itself is wrong.
+        locked: Whether another process or thread holds a lock, so that waiting may help.
+        damaged: Whether the file is damaged.
     """
 
     def __init__(self, message: str, *, locked: bool = False, damaged: bool = False) -> None:
@@ -52,13 +52,13 @@ class LogError(UsageError):
 
 
 class Database:
-    """A SQLite file; it is made, private to the user, when something is first written.
+    """A SQLite file; the first write creates it, private to the user.
 
     Args:
         path: The file.
-        migrations: The statements that lead from each version of the schema to the next one.
-        mark: The application id that tells the file from other programs' databases; the next number
-            is that of a file which must do without the write-ahead log.
+        migrations: The statements that migrate each version of the schema to the next one.
+        mark: The application id that identifies the file. The next number is the id of a file
+            that cannot use the write-ahead log.
     """
 
     def __init__(self, path: Path, migrations: Sequence[Sequence[str]], mark: int) -> None:
@@ -70,27 +70,27 @@ class Database:
         self._forget()
 
     def _forget(self) -> None:
-        """Start anew, as a process does that was forked: what it inherited is its parent's."""
+        """Reset the state: at first, and in a forked process, whose parent owns the connection."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        # Kept, and never touched: to close it here would harm the parent's.
+        # Kept and never used: closing it here would harm the parent's connection.
         self._inherited, self._connection = self._connection, None
         self._file: tuple[int, int] | None = None
         self._timeout = 0
 
     def write(self, action: Callable[[sqlite3.Connection], T], wait: float = WAIT) -> T:
-        """Return what an action gives that runs in a transaction of its own.
+        """Return the result of an action that runs in a transaction of its own.
 
         Raises:
-            LogError: It could not be done within `wait` seconds, or not at all.
+            LogError: The transaction failed, or could not begin within `wait` seconds.
         """
         return self._patiently(lambda: self._transaction("IMMEDIATE", action), wait)
 
     def read(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what an action gives that only reads, and sees one state.
+        """Return the result of an action that only reads, from one snapshot.
 
         Raises:
-            LogError: It cannot be read.
+            LogError: The file cannot be read.
         """
         try:
             return self._patiently(lambda: self._transaction("DEFERRED", action), WAIT)
@@ -100,7 +100,7 @@ class Database:
             return self._unchanging(action, error)
 
     def _unchanging(self, action: Callable[[sqlite3.Connection], T], before: LogError) -> T:
-        """Read a file on a disk that cannot be written, where SQLite can keep no locks."""
+        """Read a file on a read-only file system, where SQLite cannot use locks."""
         import sqlite3  # noqa: PLC0415
 
         name = f"{self.path.absolute().as_uri()}?immutable=1"
@@ -111,7 +111,7 @@ class Database:
             raise before from None
 
     def compact(self) -> None:
-        """Give back the space of what was removed, so that nothing of it stays in the file."""
+        """Free the space of removed rows, so that none of their text stays in the file."""
 
         def vacuum() -> None:
             connection = self._opened()
@@ -121,13 +121,13 @@ class Database:
         self._patiently(vacuum, WAIT)
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; the next access opens it again."""
         if self._pid == os.getpid():
             with self._lock:
                 self._drop()
 
     def __del__(self) -> None:
-        # A connection that is left to the garbage collector is a ResourceWarning.
+        # An open connection causes a ResourceWarning when it is garbage collected.
         with contextlib.suppress(Exception):
             if self._pid == os.getpid():
                 self._drop()
@@ -154,13 +154,13 @@ class Database:
                             locked=code in _WAITING,
                             damaged=code in (_CORRUPT, _NOTADB),
                         ) from error
-                    # Some of SQLite's locks are refused at once, whatever the busy timeout is.
+                    # SQLite refuses some locks at once, whatever the busy timeout is.
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
         finally:
             self._lock.release()
 
     def _until(self, deadline: float) -> None:
-        """Let SQLite wait for other processes until then."""
+        """Set the busy timeout of SQLite to the time left."""
         left = max(0, int((deadline - time.monotonic()) * 1000))
         self._timeout = left
         if self._connection is not None:
@@ -181,16 +181,16 @@ class Database:
     # --- opening --------------------------------------------------------------------------------
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the connection; a new one when the file is not the one that was opened."""
+        """Return the connection; reconnect if the file was replaced."""
         if self._connection is not None and identity(self.path) == self._file:
             return self._connection
         self._drop()
-        # Where it exists it stays closed: closing it would drop the locks that SQLite holds on it.
+        # An existing file is not opened here: closing it would drop the locks of SQLite on it.
         private_files.create(self.path)
         try:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:
-            # The shared memory of the write-ahead log is what some file systems cannot give.
+            # Some file systems lack the shared memory that the write-ahead log needs.
             if _code(error) not in _NO_SHARING:
                 raise
             try:
@@ -201,19 +201,19 @@ class Database:
         return self._connection
 
     def _ready(self, *, remote: bool) -> sqlite3.Connection:
-        """Return a connection to a file that is of the newest version."""
+        """Return a connection to the file, migrated to the newest version."""
         import sqlite3  # noqa: PLC0415
 
         connection = sqlite3.connect(
             self.path, timeout=self._timeout / 1000, isolation_level=None, check_same_thread=False
         )
         try:
-            # A file that had to do without the write-ahead log once stays so for everybody.
+            # A file that once could not use the write-ahead log never uses it again.
             remote = remote or self._version(connection)[1] == self._mark + 1
             if not remote:
                 self._log_ahead(connection)
             else:
-                # In this mode a write-ahead log needs no shared memory, so that it can be left.
+                # In this mode, leaving the write-ahead log does not need shared memory.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("PRAGMA locking_mode = NORMAL")
@@ -227,10 +227,10 @@ class Database:
     def _log_ahead(connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
-            # Only now it shows whether the file system can do it.
+            # Only a transaction shows whether the file system supports it.
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        # Safe against the end of the process, and never corrupt; see
+        # A row survives the end of the process, and the file is never corrupted:
         # https://sqlite.org/pragma.html#pragma_synchronous
         connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -240,7 +240,7 @@ class Database:
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Another process may have been faster.
+            # Another process may have migrated the file meanwhile.
             for statements in self._migrations[self._version(connection)[0] :]:
                 for statement in statements:
                     connection.execute(statement)
@@ -256,22 +256,22 @@ class Database:
         """Return the version of the schema, and the mark.
 
         Raises:
-            LogError: It is a newer one, or the file is somebody else's.
+            LogError: The version is newer, or the file belongs to another program.
         """
-        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        anything = found or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        anything = version or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         if anything and mark not in (self._mark, self._mark + 1):
             raise LogError(
-                f"{self.path} is another program's database; name another file with PERSONAKIT_LOG"
+                f"{self.path} is another program's database; set PERSONAKIT_LOG to another file"
             )
-        if found > len(self._migrations):
+        if version > len(self._migrations):
             raise LogError(
-                f"{self.path} was written by a newer personakit (its version is {found}, the "
-                f"newest known here is {len(self._migrations)}); install that one, or name another "
-                f"file with PERSONAKIT_LOG"
+                f"{self.path} was written by a newer personakit (its version is {version}, the "
+                f"newest supported one is {len(self._migrations)}); upgrade personakit, or set "
+                f"PERSONAKIT_LOG to another file"
             )
-        return found, mark
+        return version, mark
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -281,28 +281,26 @@ class Database:
 
 
 def _code(error: BaseException) -> int:
-    """Return the primary result code of an error of SQLite; 0 for another one."""
+    """Return the primary result code of a SQLite error; 0 for any other error."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _explained(path: Path, error: Exception) -> str:
-    """Return what is wrong with a file, and what to do."""
+    """Return a message with the fault of a file, and what to do."""
     code = _code(error)
     if code in _WAITING:
         return f"{path} is locked by another process"
     if code in (_CORRUPT, _NOTADB):
-        return f"{path} is damaged ({error}); `personakit log repair` keeps what can be read"
+        return f"{path} is damaged ({error}); `personakit log repair` recovers the readable runs"
     if code == _FULL:
-        return (
-            f"{path}: there is no room left ({error}); `personakit log rm --before 30d` makes some"
-        )
-    other = "PERSONAKIT_LOG names another file, and `log: off` in the config turns it off"
+        return f"{path}: no space left ({error}); free some with `personakit log rm --before 30d`"
+    other = "set PERSONAKIT_LOG to another file, or turn the log off with `log: off` in the config"
     if isinstance(error, OSError):
         return f"{path}: {error.strerror or error}; {other}"
     if path.is_dir():
         return f"{path} is a folder: {error}; {other}"
     if not os.access(path.parent, os.W_OK):
-        return f"{path}: its folder cannot be written: {error}; {other}"
+        return f"{path}: its folder is not writable: {error}; {other}"
     return f"{path}: {error}; {other}"
 
 
@@ -312,20 +310,21 @@ _REMOTE = frozenset(
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from one that was put in its place."""
+    """Return the device and inode of a file, which change when it is replaced; None if missing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def networked(path: Path, mounts: str | None = None) -> bool:
-    """Tell whether a file is on a network file system, where a write-ahead log is not safe.
+    """Return whether a file is on a network file system, where a write-ahead log is not safe.
 
     Args:
         path: The file.
-        mounts: The content of /proc/self/mounts; None reads it. Without one nothing is known.
+        mounts: The content of /proc/self/mounts; None reads it. The result is False if that file
+            cannot be read.
     """
     if mounts is None:
         try:

@@ -1,4 +1,4 @@
-"""The run log's file: its tables, version by version, and conditions on its rows."""
+"""The tables of the run log, version by version, and conditions on its rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from personakit.log.row import first_id
 
 MARK = 0x504B4C47  # "PKLG"
 SEARCHED = ("persona", "variables", "asked", "text", "tools", "error")
-# What leads from each version of the file to the next: append, and never change what is here.
+# The statements from each version of the file to the next. Append only; existing files depend on
+# the present ones.
 MIGRATIONS = (
     (
-        # With a primary key of its own the numbers, which the search refers to, stay as they are.
+        # VACUUM keeps the values of an explicit primary key, which the search index refers to.
         "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, "
         "time REAL NOT NULL, persona TEXT NOT NULL, version TEXT, hash TEXT, path TEXT, "
         "model TEXT NOT NULL, answered_by TEXT, conversation TEXT, variables TEXT NOT NULL, "
@@ -41,15 +42,15 @@ MIGRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which runs are meant; what is None does not matter.
+    """A condition on runs; an attribute that is None matches all.
 
     Attributes:
         persona: The persona's name.
         model: The model that was asked for or that answered, with or without its provider.
-        conversation: A conversation's id, or that of the run which it began with.
-        since: Unix time; that moment and later.
-        before: Unix time; earlier than that.
-        failed: True for those that failed, False for the others.
+        conversation: The id of a conversation, or of its first run.
+        since: Unix time; matches this moment and later.
+        before: Unix time; matches earlier moments.
+        failed: True for failed runs, False for the others.
     """
 
     persona: str | None = None
@@ -60,7 +61,7 @@ class Where:
     failed: bool | None = None
 
     def sql(self) -> tuple[str, dict[str, Any]]:
-        """Return the condition and its values."""
+        """Return the SQL condition and its values."""
         model = "substr(runs.model, instr(runs.model, '/') + 1)"
         conditions = {
             "persona": "runs.persona = :persona",
@@ -70,12 +71,12 @@ class Where:
             "before": "runs.id < :before",
             "failed": "(runs.error IS NOT NULL) = :failed",
         }
-        given = {name: getattr(self, name) for name in conditions}
+        attributes = {name: getattr(self, name) for name in conditions}
         values: dict[str, Any] = {
             name: storable(value) if isinstance(value, str) else value
-            for name, value in given.items()
+            for name, value in attributes.items()
         }
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
-        meant = [text for name, text in conditions.items() if values[name] is not None]
-        return " AND ".join(("1", *meant)), values
+        used = [text for name, text in conditions.items() if values[name] is not None]
+        return " AND ".join(("1", *used)), values

@@ -1,7 +1,7 @@
-"""Recorder: puts every run of a runner into the run log, at its end, however it ends.
+"""Write every run of a runner to the run log when it ends, whether it succeeds or fails.
 
-A log that cannot be written costs one warning, and never an answer. Rows are written in a thread,
-so that a log which is locked, or on a disk that does not answer, holds nobody up.
+If the log cannot be written, one warning is logged and the answer is still returned. A thread
+writes the rows, so that a locked log or a disk that hangs does not block a run.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ from personakit.pipeline import RunLayer, Step, Trace
 from personakit.usage import Usage
 
 ABANDONED = "Abandoned"
-"""The type of the error of a run that nobody waited for: a stream that was closed, a task that was
-cancelled."""
+"""The error type of an abandoned run: a stream that was closed or a task that was cancelled."""
 
 
 class RunRecord:
-    """One run, for its row.
+    """The data of one run, from which its row is made.
 
     Args:
-        persona: Who runs.
-        request: The request as rendered.
-        trace: What its layers do.
-        tap: Notes what goes out: all there is of a run that breaks off.
-        conversation: The conversation that it is part of.
+        persona: The persona of the run.
+        request: The rendered request.
+        trace: The trace of the run's layers.
+        tap: Records the emitted text, the only text of a run that fails while it streams.
+        conversation: The id of the conversation; None for a single run.
         hash_of: Returns the hash of the persona.
     """
 
@@ -67,14 +66,14 @@ class RunRecord:
         self._error: BaseException | None = None
 
     def answered(self, response: Response) -> RunRecord:
-        """Note how the run ended: with an answer."""
+        """Record that the run ended with an answer."""
         self._response = response
         return self._ended()
 
     def failed(self, error: BaseException) -> RunRecord:
-        """Note how the run ended: with an error."""
+        """Record that the run ended with an error."""
         self._error = error
-        # What was paid for, where a plugin broke or the model called tools without end.
+        # The usage that was paid for if a plugin failed or the model exceeded the tool calls.
         paid = getattr(error, "response", None)
         self._response = paid if isinstance(paid, Response) else None
         return self._ended()
@@ -84,7 +83,7 @@ class RunRecord:
         return self
 
     def row(self) -> Row:
-        """Return the row of the run, once it has ended."""
+        """Return the row of the run, which must have ended."""
         response = self._response or Response(self._text())
         models = [s for s in self._trace.steps if not s.plugin and s.hook == "chat"]
         good = self._error is None
@@ -111,53 +110,53 @@ class RunRecord:
         )
 
     def _text(self) -> str:
-        """Return what had arrived of an answer that broke off."""
+        """Return the partial text of a failed run."""
         return getattr(self._error, "partial", "") or self._tap.text
 
     def _sent(self, models: list[Step], response: Response | None) -> Request | None:
-        """Return the request that went out last, where it is not the rendered one."""
+        """Return the last request sent; None if it equals the rendered one."""
         if not models:
             return None
         last = models[-1].request
-        # What tools said in between is in the row already.
+        # The messages of tool calls in between are already in the row.
         between = response.messages[:-1] if response is not None else ()
         expected = self._request.with_messages(*between) if between else self._request
         return last if isinstance(last, Request) and last != expected else None
 
 
 def _whole(path: str) -> str:
-    """Return the path of a persona's file as it is meant in every folder."""
-    # Not Path.is_file, which raises for what is too long.
+    """Return the absolute path of a persona's file; another name stays as it is."""
+    # Path.is_file raises an error for a path that is too long.
     return os.path.abspath(path) if os.path.isfile(path) else path  # noqa: PTH100, PTH113
 
 
 def _described(error: BaseException) -> dict[str, Any]:
-    """Return what is kept of an error."""
+    """Return the stored form of an error."""
     kind = type(error).__name__
     if kind in ("GeneratorExit", "CancelledError"):
-        return {"type": ABANDONED, "message": "it was ended before its answer was whole"}
-    kept: dict[str, Any] = {"type": kind, "message": str(error)}
+        return {"type": ABANDONED, "message": "the run was stopped before its answer was complete"}
+    stored: dict[str, Any] = {"type": kind, "message": str(error)}
     for name in ("plugin", "status", "request_id"):
         if getattr(error, name, None):
-            kept[name] = getattr(error, name)
-    return kept
+            stored[name] = getattr(error, name)
+    return stored
 
 
 def _usage(models: list[Step]) -> Usage | None:
-    """Return what the calls of a run that failed used: they were paid for."""
-    known = [s.response.usage for s in models if isinstance(s.response, Response)]
-    counted = [usage for usage in known if usage is not None]
+    """Return the usage of all calls of a failed run, which were paid for."""
+    usages = [s.response.usage for s in models if isinstance(s.response, Response)]
+    counted = [usage for usage in usages if usage is not None]
     return functools.reduce(operator.add, counted) if counted else None
 
 
 def _cost(models: list[Step]) -> float | None:
-    known = [s.response.cost for s in models if isinstance(s.response, Response)]
-    counted = [cost for cost in known if cost is not None]
+    costs = [s.response.cost for s in models if isinstance(s.response, Response)]
+    counted = [cost for cost in costs if cost is not None]
     return sum(counted) if counted else None
 
 
 PATIENCE = 3.0
-"""Seconds that a run in Python waits for its row; after that the thread goes on alone."""
+"""Seconds that a run in Python waits for its row; after that the thread continues alone."""
 _AGAIN = 0.1
 _MOST = 1000
 
@@ -167,13 +166,13 @@ _log = logging.getLogger("personakit")
 
 
 class Recorder:
-    """Writes the runs of a runner into a log.
+    """The writer of a runner's runs to a log.
 
     Args:
         log: The log.
-        secrets: Returns what is left out of every row, wherever it stands; a runner that is given
-            a recorder without says which keys it knows.
-        patience: Seconds that a run waits for its row before it gives its answer back.
+        secrets: Returns the secrets to hide in every row; None lets the runner set it to the keys
+            that it knows.
+        patience: Seconds that a run waits for its row before it returns its answer.
     """
 
     def __init__(
@@ -190,11 +189,11 @@ class Recorder:
         self._warned = False
         self._wait = WAIT
         self._begin_anew()
-        # A row that is still being written when the process ends is waited for.
+        # At exit, wait for the row that is being written.
         weakref.finalize(self, _join, self._threads)
 
     def _begin_anew(self) -> None:
-        """Start without a thread, as a process does that was forked."""
+        """Reset the state: at first, and in a forked process, which has no thread."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[RunRecord, Done]] = deque()
@@ -209,10 +208,10 @@ class Recorder:
         config: Config,
         secrets: Callable[[], Iterable[Secret]],
     ) -> Recorder:
-        """Return what writes into a log, or into the user's.
+        """Return the recorder for a log, by default for the user's log.
 
         Raises:
-            UsageError: It is something else, such as a path.
+            UsageError: `log` has another type, such as a path.
         """
         if isinstance(log, Recorder):
             log.secrets = log.secrets or secrets
@@ -230,14 +229,14 @@ class Recorder:
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> RunLayer:
-        """Return a run that is logged.
+        """Return a run layer that logs a run.
 
         Args:
-            run: The run.
-            persona: Who runs.
-            trace: What its layers do.
-            tap: Notes what goes out.
-            conversation: The conversation that it is part of.
+            run: The layer to log.
+            persona: The persona of the run.
+            trace: The trace of the run's layers.
+            tap: Records the emitted text.
+            conversation: The id of the conversation; None for a single run.
             hash_of: Returns the hash of a persona.
         """
 
@@ -246,7 +245,7 @@ class Recorder:
             try:
                 response = await run(request, emit)
             except GeneratorExit as error:
-                # The run is closed, and nothing can be awaited any more.
+                # A closed generator cannot await anything.
                 self._begin(record.failed(error))
                 raise
             except BaseException as error:
@@ -258,11 +257,11 @@ class Recorder:
         return logged
 
     def flush(self) -> None:
-        """Wait until every row is written, or could not be."""
+        """Wait until every row has been written or has failed."""
         _join(self._threads)
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
+        """Write the remaining rows and close the file."""
         self.flush()
         self.log.close()
 
@@ -276,13 +275,13 @@ class Recorder:
             else:
                 await asyncio.wait_for(asyncio.wrap_future(done), self.patience)
         except TimeoutError:
-            # The rows that come after it would wait as long.
+            # The next rows would wait as long.
             self._stuck = True
 
     def _begin(self, record: RunRecord) -> Done:
-        """Begin to write a row; return what ends when it is written, or could not be."""
+        """Queue a row; return a future that is done when it has been written or has failed."""
         done: Done = concurrent.futures.Future()
-        # From here on it cannot be cancelled.
+        # A running future cannot be cancelled.
         done.set_running_or_notify_cancel()
         if self._pid != os.getpid():
             self._begin_anew()
@@ -304,12 +303,12 @@ class Recorder:
         try:
             thread.start()
         except RuntimeError:
-            # The process is ending, or has as many threads as it may.
+            # The process is exiting or has reached its limit of threads.
             self._threads.clear()
             self._drain()
 
     def _drain(self) -> None:
-        """Write the rows that wait; the thread ends with the last one."""
+        """Write the queued rows; the thread ends after the last one."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -337,7 +336,7 @@ class Recorder:
         with self._lock:
             warned, self._warned = self._warned, True
         if not warned:
-            _log.warning("personakit: not in the run log: %s", message)
+            _log.warning("personakit: the run was not logged: %s", message)
 
 
 def _join(threads: list[threading.Thread]) -> None:

@@ -1,4 +1,4 @@
-"""Mending a run log that is damaged: it is set aside, and what can be read of it goes on."""
+"""Repair a damaged run log: move it aside and copy its readable rows to a new one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SIDES = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What became of a log.
+    """The result of a repair.
 
     Attributes:
-        runs: The runs that are in it now.
-        aside: Where the damaged file is; None when it was not damaged.
+        runs: The number of runs in the log afterwards.
+        aside: The path of the damaged file; None if the log was not damaged.
     """
 
     runs: int
@@ -33,10 +33,10 @@ class Repaired:
 
 
 def repair(log: RunLog) -> Repaired:
-    """Check a log, and mend it where it is damaged. Nothing is deleted.
+    """Check a log and repair it if it is damaged. Nothing is deleted.
 
     Raises:
-        LogError: It is locked, is another program's, or cannot be moved.
+        LogError: The log is locked, belongs to another program, or cannot be moved.
     """
     try:
         log.database.write(_check)
@@ -59,32 +59,32 @@ def repair(log: RunLog) -> Repaired:
     except OSError as error:
         raise LogError(f"{log.path}: cannot be moved: {error.strerror}") from None
     for values in _readable(aside):
-        # A row that is there twice, or half, is none to stop for.
+        # Skip duplicate and truncated rows.
         with contextlib.suppress(LogError):
             log.add(values)
     return Repaired(_count(log), aside)
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """Check the rows and the words of the search, which are made again where they are wrong."""
+    """Check the rows and the search index, which is rebuilt if it is damaged."""
     import sqlite3  # noqa: PLC0415
 
-    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     try:
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError:
         connection.execute("INSERT INTO texts(texts) VALUES ('rebuild')")
-        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise LogError(f"it is damaged: {found}", damaged=True)
+        result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if result != "ok":
+        raise LogError(f"it is damaged: {result}", damaged=True)
 
 
 def _count(log: RunLog) -> int:
-    return sum(found.runs for found in log.sums())
+    return sum(group.runs for group in log.sums())
 
 
 def _readable(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a damaged file from its beginning, and what is left from its end."""
+    """Yield the rows of a damaged file from its beginning, then the rest from its end."""
     import sqlite3  # noqa: PLC0415
 
     query = "SELECT * FROM runs WHERE number > ? ORDER BY number"

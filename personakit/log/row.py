@@ -1,4 +1,4 @@
-"""One row of the run log: what is kept of a run, out of the run and out of the database."""
+"""A row of the run log, and its conversion from and to the database."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Row:
 
     Attributes:
         id: 32 hex digits that sort by time; the first 14 of them are usually enough.
-        rendered: The request as it was rendered: the history and the prompt, before any plugin.
+        rendered: The rendered request: the history and the prompt, before any plugin.
         persona: The persona's name.
-        version: The persona's own version; empty for none.
-        hash: ``sha256:…`` over everything of the persona that can change a request.
-        path: The persona's file, as an absolute path; what it was called where it has none.
-        conversation: What the runs of one conversation have in common; None for a single run.
-        sent: The request as it left, where plugins had changed it; None where not.
-        text: The answer; of a run that failed what had arrived of it.
+        version: The persona's own version; empty if it has none.
+        hash: ``sha256:…`` of everything in the persona that can change a request.
+        path: The absolute path of the persona's file; its name if it has no file.
+        conversation: The id that the runs of a conversation share; None for a single run.
+        sent: The request as sent, if plugins changed it; otherwise None.
+        text: The answer; the partial text if the run failed.
         finish_reason: Why the model stopped.
-        messages: What the run added to the conversation; empty when it failed.
+        messages: The messages that the run added to the conversation; empty if it failed.
         answered_by: The model that answered, as the upstream names it.
-        response_id: The upstream's name for the answer.
-        usage: The tokens; None when unknown.
-        cost: US dollars; None when unknown.
-        timings: When and how long.
+        response_id: The upstream's id of the answer.
+        usage: The tokens; None if unknown.
+        cost: US dollars; None if unknown.
+        timings: The start and the durations.
         calls: How often the model was called.
-        trace: What each layer did: plugin, hook, depth, way and seconds, and what it changed.
-        error: What ended the run: type and message; None when it succeeded.
+        trace: For each layer, its plugin, hook, depth, way and seconds, and what it changed.
+        error: The type and message of the error; None if the run succeeded.
     """
 
     id: str
@@ -80,17 +80,17 @@ class Row:
 
     @property
     def asked(self) -> str:
-        """What the user said last."""
-        said = (m.text for m in reversed(self.rendered.messages) if m.role == "user")
-        return next(said, "")
+        """The text of the last user message."""
+        texts = (m.text for m in reversed(self.rendered.messages) if m.role == "user")
+        return next(texts, "")
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """What the model asked for in all its answers."""
+        """The tool calls in all answers of the model."""
         return tuple(call for message in self.messages for call in message.tool_calls)
 
     def values(self) -> dict[str, Any]:
-        """Return what stands in the columns of the database."""
+        """Return the values of the columns of the database."""
         usage = self.usage
         error = self.error or {}
         return {
@@ -124,7 +124,7 @@ class Row:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Row:
-        """Return the row that the columns of the database hold."""
+        """Return the row for the values of the columns of the database."""
         variables = json.loads(values["variables"])
         rendered = read_request(values["request"], values["persona"], variables)
         sent = values["sent"]
@@ -168,7 +168,7 @@ class Row:
 
 
 def new_id(started: float) -> str:
-    """Return the id of a run: the microseconds of its start, and enough that is random.
+    """Return the id of a run: the microseconds of its start and random digits.
 
     Args:
         started: Unix time in seconds.
@@ -177,29 +177,29 @@ def new_id(started: float) -> str:
 
 
 def first_id(moment: float) -> str:
-    """Return what the ids of the runs of a moment begin with."""
+    """Return the prefix of the ids of runs that start at a Unix time."""
     return f"{max(0, int(moment * 1_000_000)):014x}"
 
 
 def _exchanged(messages: Sequence[Message]) -> str:
-    """Return what tools were asked and what they said, for the search."""
-    asked = (f"{c.name} {c.arguments}" for message in messages for c in message.tool_calls)
-    said = (message.text for message in messages if message.role == "tool")
-    return "\n".join((*asked, *said))
+    """Return the tool calls and their results as text for the search."""
+    calls = (f"{c.name} {c.arguments}" for message in messages for c in message.tool_calls)
+    results = (message.text for message in messages if message.role == "tool")
+    return "\n".join((*calls, *results))
 
 
 def _integer(value: Any) -> int | None:
-    """Return a count that SQLite can hold; an upstream can report any."""
+    """Return a count if SQLite can store it, otherwise None; an upstream can report any number."""
     return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 MAX_DIFF = 100_000
-"""Characters of a request beyond which what a plugin changed in it is not kept as a diff."""
+"""The longest request, in characters, for which the changes of a plugin are stored as a diff."""
 
 
 def step_data(step: Step) -> dict[str, Any]:
-    """Return what is kept of a layer of a trace."""
-    kept: dict[str, Any] = {
+    """Return the stored form of a step of a trace."""
+    stored: dict[str, Any] = {
         "plugin": step.plugin,
         "hook": step.hook,
         "depth": step.depth,
@@ -207,17 +207,17 @@ def step_data(step: Step) -> dict[str, Any]:
         "seconds": round(step.seconds, 6),
     }
     if isinstance(step.request, ToolCall):
-        kept["tool"] = step.request.name
+        stored["tool"] = step.request.name
     if len(step.sent) > 1:
-        kept["sent"] = len(step.sent)
+        stored["sent"] = len(step.sent)
     if step.attempts > 1:
-        kept["attempts"] = step.attempts
+        stored["attempts"] = step.attempts
     if step.plugin and _size(step.request) <= MAX_DIFF:
         diffs = {"request": step.request_diff(), "response": step.response_diff()}
-        kept |= {name: diff for name, diff in diffs.items() if diff}
+        stored |= {name: diff for name, diff in diffs.items() if diff}
     if step.error is not None:
-        kept["error"] = f"{type(step.error).__name__}: {step.error}"
-    return kept
+        stored["error"] = f"{type(step.error).__name__}: {step.error}"
+    return stored
 
 
 def _size(request: Request | ToolCall) -> int:

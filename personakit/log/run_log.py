@@ -1,4 +1,4 @@
-"""The run log: one row a run, in a SQLite file of the user's."""
+"""The run log: one row for each run, in a SQLite file of the user."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _INSERT = f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' f
 _SELECT = f"SELECT {', '.join(f'runs.{column}' for column in COLUMNS)} FROM runs"  # noqa: S608
 _BATCH = 200
 _NEWEST = ("id < :last", "DESC", "g")
-# Rows that are forgotten at once: whoever writes waits for it.
+# Rows that one write may remove, because the writer waits for it.
 _AT_ONCE = 1000
 MARKS = ("\x02", "\x03")
-"""What stands around the words that a search found."""
+"""The characters around the matches in an excerpt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run that a search found, and the words around what it found, between `MARKS`."""
+    """A run that a search found, and an excerpt with the matches between `MARKS`."""
 
     row: Row
     excerpt: str
@@ -37,17 +37,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """Figures of several runs.
+    """Totals of a group of runs.
 
     Attributes:
-        name: What they have in common: a persona, a model, a day; empty for all.
-        runs: How many there are.
-        failed: How many of them failed.
-        prompt_tokens: The tokens of the requests, as far as they are known.
-        completion_tokens: The tokens of the answers, as far as they are known.
-        cost: US dollars, as far as they are known.
-        unknown: How many runs have no known cost.
-        seconds: How long a run took on average.
+        name: The persona, model or day of the group; empty for all runs.
+        runs: The number of runs.
+        failed: The number of failed runs.
+        prompt_tokens: The known tokens of the requests.
+        completion_tokens: The known tokens of the answers.
+        cost: The known cost in US dollars.
+        unknown: The number of runs whose cost is unknown.
+        seconds: The average duration of a run.
     """
 
     name: str
@@ -69,12 +69,13 @@ _GROUPS = {
 
 
 class RunLog:
-    """The log of runs. Safe to share between threads, and to write from many processes.
+    """The log of runs. Threads can share it, and many processes can write to its file.
 
     Args:
-        path: The file; it and its folder are made when the first row is written.
-        max_age: Seconds after which a run is forgotten; None for never.
-        max_size: Bytes that the runs may take, about; the oldest go first. None for no limit.
+        path: The file; the first write creates it and its folder.
+        max_age: Seconds after which a run is removed; None for never.
+        max_size: The approximate limit of the runs in bytes, beyond which the oldest runs are
+            removed; None for no limit.
     """
 
     def __init__(
@@ -87,26 +88,26 @@ class RunLog:
 
     @classmethod
     def of(cls, config: Config) -> RunLog:
-        """Return the user's log: the file that PERSONAKIT_LOG names, or that of the data folder."""
+        """Return the user's log: the file in PERSONAKIT_LOG, or ``runs.db`` in the data folder."""
         named = config.environ.get("PERSONAKIT_LOG", "")
         chosen = bool(named) and named != "off"
         path = Path(named).expanduser() if chosen else data_folder(config.environ) / "runs.db"
         return cls(path, max_age=config.log.max_age, max_size=config.log.max_size)
 
     def write(self, row: Row, wait: float = WAIT) -> None:
-        """Add a row. When this returns, it is there, whatever happens to the process.
+        """Add a row. After this returns, the row survives the end of the process.
 
         Args:
             row: The row.
             wait: Seconds to wait for other processes.
 
         Raises:
-            LogError: It cannot be written; the log is as before.
+            LogError: The row cannot be written; the log is unchanged.
         """
         self.add(row.values(), wait)
 
     def add(self, values: dict[str, Any], wait: float = WAIT) -> None:
-        """Add a row out of the values of its columns; as `write`."""
+        """Add a row, as `write` does, from the values of its columns."""
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, values)
@@ -135,9 +136,9 @@ class RunLog:
     # --- reading --------------------------------------------------------------------------------
 
     def last_conversation(self) -> str | None:
-        """Return the conversation to go on with: that of the last run, or its own id.
+        """Return the id of the conversation to continue: the last run's, or the run's own id.
 
-        A run that failed and is part of no conversation is passed over. None when there is none.
+        A failed run outside a conversation is skipped. The result is None if no run is left.
         """
         query = (
             "SELECT coalesce(conversation, id) FROM runs WHERE conversation IS NOT NULL "
@@ -147,31 +148,31 @@ class RunLog:
         return rows[0][0] if rows else None
 
     def conversation(self, conversation: str) -> list[Row]:
-        """Return the runs of a conversation, the oldest first, those that failed as well.
+        """Return the runs of a conversation, the oldest first, including failed runs.
 
-        A run that is part of no conversation is one by itself, under its own id.
+        A run outside a conversation is found under its own id.
         """
         query = f"{_SELECT} WHERE conversation = ? UNION {_SELECT} WHERE id = ? ORDER BY id"
         return [_row(values) for values in self._rows(query, (storable(conversation),) * 2)]
 
     def conversations(self, beginning: str) -> list[str]:
-        """Return the ids of conversations that begin with a text; no more than three."""
+        """Return at most three ids of conversations that begin with a text."""
         query = (
             "SELECT DISTINCT conversation FROM runs WHERE conversation >= :name "
             "AND conversation < :name || char(1114111) ORDER BY conversation LIMIT 3"
         )
-        return [found for (found,) in self._rows(query, {"name": storable(beginning)})]
+        return [name for (name,) in self._rows(query, {"name": storable(beginning)})]
 
     def get(self, name: str) -> Row:
-        """Return a run by its id, the beginning of it, or ``last``.
+        """Return a run by its id, the beginning of its id, or ``last``.
 
         Raises:
-            LogError: There is none, or there are several.
+            LogError: No run matches, or several do.
         """
         if name == "last":
             rows = self._rows(f"{_SELECT} ORDER BY id DESC LIMIT 1")
         else:
-            # What is no hex digit would be a wildcard.
+            # A range, because LIKE would treat % and _ as wildcards.
             query = f"{_SELECT} WHERE id >= :name AND id < :name || 'g' ORDER BY id DESC LIMIT 3"
             rows = self._rows(query, {"name": storable(name.lower())}) if name else []
         if len(rows) == 1:
@@ -180,15 +181,15 @@ class RunLog:
             names = ", ".join(values[0] for values in rows)
             raise LogError(f"the ids of several runs begin with {name!r}, such as {names}")
         if name == "last":
-            raise LogError(f"{self.path}: no run is there yet; `personakit run` makes one")
+            raise LogError(f"{self.path}: the run log is empty; `personakit run` adds a run")
         raise LogError(
-            f"{self.path}: no run begins with {name[:80]!r}; `personakit log list` shows them"
+            f"{self.path}: no run id begins with {name[:80]!r}; `personakit log list` shows them"
         )
 
     def find(
         self, where: Where | None = None, limit: int | None = None, *, oldest_first: bool = False
     ) -> Iterator[Row]:
-        """Yield runs, the newest first; each is read when it is asked for."""
+        """Yield runs, the newest first, and read them in batches as needed."""
         condition, values = (where or Where()).sql()
         beyond, order, last = ("id > :last", "ASC", "") if oldest_first else _NEWEST
         query = f"{_SELECT} WHERE {condition} AND {beyond} ORDER BY id {order} LIMIT :many"
@@ -202,15 +203,15 @@ class RunLog:
             left, last = left and left - many, rows[-1][0]
 
     def search(self, words: str, where: Where | None = None, limit: int = 20) -> list[Found]:
-        """Return the runs in which all of the words stand, the newest first.
+        """Return the runs that contain all of the words, the newest first.
 
-        What is searched: the persona's name, variables, what the user said, the answer, calls of
-        tools and their results, and errors. A word that ends in ``*`` stands for all that begin so.
-        Where no whole words are found, the text is searched as it is.
+        The search covers the persona's name, variables, the user's message, the answer, tool calls
+        and their results, and errors. A word that ends in ``*`` matches every word that begins so.
+        If no run contains the whole words, the runs that contain the text as a substring match.
         """
         condition, values = (where or Where()).sql()
         quoted = []
-        # What a text of SQL and of UTF-8 cannot hold is in no column.
+        # No column contains the characters that SQL text and UTF-8 cannot represent.
         words = storable(words.replace("\0", " "))
         for word in words.split():
             whole = word.rstrip("*")
@@ -225,19 +226,19 @@ class RunLog:
             self._rows(matching, {**values, **marks, "words": " ".join(quoted)}) if quoted else []
         )
         if rows or not quoted:
-            return [Found(_row(found), found[-1]) for found in rows]
+            return [Found(_row(match), match[-1]) for match in rows]
         text = (
             words.strip().strip("*").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         )
         anywhere = " OR ".join(f"runs.{name} LIKE :text ESCAPE '\\'" for name in SEARCHED)
         query = f"{_SELECT} WHERE ({anywhere}) AND {condition} ORDER BY id DESC LIMIT :many"
         rows = self._rows(query, {**values, "text": f"%{text}%", "many": limit})
-        return [Found(row := _row(found), row.asked) for found in rows]
+        return [Found(row := _row(match), row.asked) for match in rows]
 
     def sums(self, by: str = "", where: Where | None = None) -> list[Sum]:
-        """Return figures by ``persona``, ``model`` or ``day``, or of all runs together.
+        """Return totals by ``persona``, ``model`` or ``day``, or of all runs together.
 
-        The most runs come first; days in their order.
+        Groups are sorted by their number of runs, the largest first; days by date.
         """
         condition, values = (where or Where()).sql()
         query = (
@@ -247,7 +248,7 @@ class RunLog:
             f"FROM runs WHERE {condition} GROUP BY name "
             f"ORDER BY {'name' if by == 'day' else 'count(*) DESC, name'}"
         )
-        return [Sum(*found) for found in self._rows(query, values)]
+        return [Sum(*totals) for totals in self._rows(query, values)]
 
     def _rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         if not self.path.exists():
@@ -259,10 +260,10 @@ class RunLog:
     # --- removing -------------------------------------------------------------------------------
 
     def remove(self, where: Where | None = None, ids: Sequence[str] = ()) -> int:
-        """Remove runs for good, and return how many: those of the ids, or those that are meant.
+        """Remove the runs with some ids, or else those that match; return their number.
 
         Raises:
-            LogError: They could not be removed, or are, and the file could not be tidied up.
+            LogError: The runs could not be removed, or the file could not be compacted afterwards.
         """
         if not self.path.exists():
             return 0
@@ -275,7 +276,7 @@ class RunLog:
                 count = connection.executemany("DELETE FROM runs WHERE id = ?", each).rowcount
             else:
                 count = connection.execute(query, values).rowcount
-            # The search keeps the words of what was removed until it is tidied up.
+            # The search index keeps the words of removed runs until it is optimized.
             connection.execute("INSERT INTO texts(texts) VALUES ('optimize')")
             return count
 
@@ -284,13 +285,13 @@ class RunLog:
             self.database.compact()
         except LogError as error:
             raise LogError(
-                f"{count} removed, but their texts may still be in the file: {error}; "
-                f"`personakit log repair` tidies it up"
+                f"removed {count} runs, but their text may still be in the file: {error}; "
+                f"run `personakit log repair` to compact it"
             ) from error
         return count
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; the next access opens it again."""
         self.database.close()
 
 

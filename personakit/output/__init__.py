@@ -1,4 +1,4 @@
-"""What an answer must be: a JSON Schema in, a checked value out."""
+"""Structured output: request an answer by JSON Schema and validate it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structured output: what an answer must be, how that is asked for, and what is made of it."""
+"""Structured output: the schema of an answer, its request parameter and its parsed value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from personakit.output.json_schema import validator
 from personakit.output.strict_schema import qualifies, rooted, strictened
 
 WRAPPED = "value"
-"""The key that holds a value other than an object: APIs take schemas of objects alone."""
+"""The key of a value that is not an object: APIs accept only schemas of objects."""
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
 _SHOWN = 5
@@ -28,14 +28,14 @@ Faults = Callable[[Any], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What an answer must be.
+    """The required form of an answer.
 
     Attributes:
-        name: What the API calls it: at most 64 letters, digits, ``_`` and ``-``.
-        schema: Its JSON Schema.
+        name: The name in the API: at most 64 letters, digits, ``_`` and ``-``.
+        schema: The JSON Schema.
         make: Called with a JSON text; returns the value of a Python type, or raises ValueError
-            with what is wrong, a line for each fault. None for a JSON Schema.
-        wrapped: Whether the value stands in an object under `WRAPPED`.
+            with one line for each fault. None for a JSON Schema.
+        wrapped: Whether the value is in an object under `WRAPPED`.
     """
 
     name: str
@@ -45,68 +45,68 @@ class Output:
 
     @classmethod
     def of(cls, wanted: Any, name: str) -> Output:
-        """Return the output for a JSON Schema, or for a type that pydantic takes.
+        """Return the output for a JSON Schema, or for a type that pydantic supports.
 
         Args:
-            wanted: A mapping is a JSON Schema; anything else a type: a pydantic model, a
-                dataclass, a TypedDict, ``list[int]``.
-            name: What to call a schema.
+            wanted: A JSON Schema as a mapping, or a type: a pydantic model, a dataclass, a
+                TypedDict, ``list[int]``.
+            name: The name of a schema.
 
         Raises:
-            ConfigError: It is neither.
+            ConfigError: `wanted` is neither.
         """
         if isinstance(wanted, Output):
             return wanted
         if isinstance(wanted, Mapping):
             return cls(_NAME.sub("_", name)[:64] or "output", freeze(wanted))
-        # pydantic would take a function for its arguments.
+        # pydantic would accept a function as a model of its arguments.
         if isinstance(wanted, str | list | tuple) or inspect.isroutine(wanted):
             raise ConfigError(
-                f"output takes a type or a JSON Schema as a mapping, found {wanted!r:.60}"
+                f"output: expected a type or a JSON Schema as a mapping, found {wanted!r:.60}"
             )
         plain, make = typed(wanted)
-        made = rooted(plain)
+        schema = rooted(plain)
         named = _NAME.sub("_", getattr(wanted, "__name__", "")) or "output"
-        wrapped = made.get("type") != "object"
+        wrapped = schema.get("type") != "object"
         if wrapped:
-            shared = {"$defs": made.pop("$defs")} if "$defs" in made else {}
-            made = {
+            shared = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+            schema = {
                 "type": "object",
-                "properties": {WRAPPED: made},
+                "properties": {WRAPPED: schema},
                 "required": [WRAPPED],
                 "additionalProperties": False,
                 **shared,
             }
-        return cls(named[:64], freeze(strictened(made)), make, wrapped)
+        return cls(named[:64], freeze(strictened(schema)), make, wrapped)
 
     def reader(self) -> Callable[[Response], Response]:
-        """Return what puts the value of an answer into its response; see `_read`.
+        """Return the function that parses the structured answer; see `_read`.
 
         Raises:
-            ConfigError: The schema is none, which is told before anything is sent.
+            ConfigError: The schema is invalid. This is checked before anything is sent.
         """
         if self.make is not None:
             return functools.partial(self._read, None)
         try:
             return functools.partial(self._read, validator(self.schema))
         except ValueError as error:
-            raise ConfigError(f"`output` is no JSON Schema: {error}") from None
+            raise ConfigError(f"`output` is not a valid JSON Schema: {error}") from None
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """The parameter that asks for it; strict where OpenAI's rules for that are kept."""
-        said: dict[str, Any] = {"name": self.name, "schema": self.schema}
+        """The request parameter; strict if the schema follows OpenAI's rules for that."""
+        form: dict[str, Any] = {"name": self.name, "schema": self.schema}
         if qualifies(self.schema):
-            said["strict"] = True
-        return {"type": "json_schema", "json_schema": said}
+            form["strict"] = True
+        return {"type": "json_schema", "json_schema": form}
 
     def _read(self, faults: Faults | None, response: Response) -> Response:
         """Return a response with the value of its answer as `parsed`.
 
-        A value that a plugin has put there stays, unless a Python type is wanted.
+        A value that a plugin has set stays, unless a Python type is wanted.
 
         Raises:
-            InvalidAnswer: It is cut off, no JSON, or not what the schema says.
+            InvalidAnswer: The answer is cut off, is not valid JSON, or does not match the schema.
         """
         if self.make is None and response.parsed is not None:
             return response
@@ -116,19 +116,19 @@ class Output:
             if response.tool_calls:
                 names = ", ".join(call.name for call in response.tool_calls)
                 raise ValueError(f"it calls tools that the run does not have: {names[:100]}")
-            found, value = _value(text, whole=cut)
-            # What ends with a bracket or a quote has come to its end, a number may not have.
+            source, value = _value(text, whole=cut)
+            # A closing bracket or quote marks the end of a value; a number may be truncated.
             if cut and not isinstance(value, dict | list | str):
                 raise ValueError("its end is missing")
-            return response.replace(parsed=self._checked(found, value, faults))
+            return response.replace(parsed=self._checked(source, value, faults))
         except ValueError as error:
-            told = "schema" not in response.metadata
-            raise self._invalid(str(error), text, cut=cut, advised=told) from None
+            advised = "schema" not in response.metadata
+            raise self._invalid(str(error), text, cut=cut, advised=advised) from None
 
     def _checked(self, text: str, value: Any, faults: Faults | None) -> Any:
         if faults is not None:
-            if found := faults(value):
-                raise ValueError("\n".join(f"- {fault}" for fault in found[:_SHOWN]))
+            if messages := faults(value):
+                raise ValueError("\n".join(f"- {fault}" for fault in messages[:_SHOWN]))
             return value
         assert self.make is not None
         if self.wrapped and isinstance(value, dict) and value.keys() == {WRAPPED}:
@@ -137,20 +137,20 @@ class Output:
 
     def _invalid(self, fault: str, text: str, *, cut: bool, advised: bool) -> InvalidAnswer:
         if cut:
-            advice = "it was cut off at the limit of tokens: raise max_tokens"
+            advice = "it was cut off at the token limit; increase max_tokens"
         elif advised:
-            advice = "the plugin `schema` asks the model again with what is wrong"
+            advice = "the plugin `schema` sends the faults to the model and asks again"
         else:
-            advice = "it keeps the schema that was sent, so that the plugin `schema` let it pass"
+            advice = "it matches the schema that was sent, so the plugin `schema` accepted it"
         apart = "\n" if fault.startswith("- ") else " "
         return InvalidAnswer(
-            f"the answer is not the output {self.name!r}:{apart}{fault}{apart}({advice})",
+            f"the answer does not match the output {self.name!r}:{apart}{fault}{apart}({advice})",
             partial=text,
         )
 
 
 def instructed(request: Request) -> Request:
-    """Return a request that says its schema in words, for a model that takes no schema."""
+    """Return a request with its schema in the system prompt, for models without schema support."""
     form = request.parameters["response_format"]
     schema = (form.get("json_schema") or {}).get("schema") or {}
     rest = {k: v for k, v in request.parameters.items() if k != "response_format"}
@@ -163,15 +163,15 @@ def instructed(request: Request) -> Request:
 def _value(text: str, *, whole: bool) -> tuple[str, Any]:
     """Return the JSON text in an answer, and its value.
 
-    That is the whole text, else what stands in its only code fence, else what stands from the
-    first opening bracket to the last closing one. It is checked in any case.
+    The JSON text is the whole answer, else the content of its only code fence, else the text from
+    the first opening bracket to the last closing one.
 
     Args:
         text: The answer.
-        whole: Whether brackets within it do not count: what was cut off has none at its end.
+        whole: Do not search for brackets: the last one in a truncated answer is not its end.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The answer contains no valid JSON.
     """
     if not text.strip():
         raise ValueError("it is empty")
@@ -179,7 +179,7 @@ def _value(text: str, *, whole: bool) -> tuple[str, Any]:
         return text, read_json(text)
     except ValueError as error:
         first = error
-    # No line within JSON begins with a fence, since its strings hold no line break.
+    # No line inside JSON begins with a fence, since JSON strings contain no line breaks.
     parts = _FENCE.split(text)
     inner = parts[2] if len(parts) == 5 and not parts[3] else ""
     if not inner and not whole:
@@ -192,4 +192,4 @@ def _value(text: str, *, whole: bool) -> tuple[str, Any]:
         except ValueError:
             pass
     shown = text.strip()[:60]
-    raise ValueError(f"it is not JSON: {first}; it begins with {shown!r}") from None
+    raise ValueError(f"it is not valid JSON: {first}; it begins with {shown!r}") from None

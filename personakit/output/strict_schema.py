@@ -1,4 +1,4 @@
-"""OpenAI's rules for a strict JSON Schema, which its models then cannot but follow.
+"""OpenAI's rules for a strict JSON Schema, which guarantees that the model follows it.
 
 Source: OpenAI's guide "Structured model outputs", section "Supported schemas".
 """
@@ -20,7 +20,7 @@ _ENUM = 1000
 
 
 def qualifies(schema: Mapping[str, Any]) -> bool:
-    """Tell whether a schema keeps the rules, so that it can be sent with ``strict: true``.
+    """Return whether a schema follows the rules and can be sent with ``strict: true``.
 
     The root is an object; every object lists all its properties as required and allows no
     others; only known keywords are used; at most 5,000 properties, 1,000 values of an enum and 10
@@ -37,7 +37,7 @@ def qualifies(schema: Mapping[str, Any]) -> bool:
 
 
 def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Tell whether one schema within a schema keeps the rules that concern it alone."""
+    """Return whether one subschema follows the rules, its own subschemas aside."""
     kind = part.get("type")
     if "$ref" in part:
         return len(part) == 1
@@ -52,7 +52,7 @@ def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
 
 
 def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Yield a schema and all schemas in it, each with the number of objects and arrays around."""
+    """Yield a schema and all its subschemas, each with its nesting depth in objects and arrays."""
     waiting: list[tuple[Any, int]] = [(schema, 1)]
     while waiting:
         part, depth = waiting.pop()
@@ -68,17 +68,17 @@ def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]
 
 
 def strictened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that was made from a type so that it qualifies, where that is possible.
+    """Return the schema of a type, changed to follow the strict rules if possible.
 
-    Every property becomes required, defaults go, and no other properties are allowed. A schema
-    that does not qualify even so is returned as it was.
+    Every property becomes required, defaults are removed, and no other properties are allowed. A
+    schema that then still does not qualify is returned unchanged.
     """
     changed = _changed(schema, schema.get("$defs") or {}, 0)
     return changed if qualifies(changed) else schema
 
 
 def rooted(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema whose root is no reference, as that of a type that holds itself is."""
+    """Return a schema with its root reference resolved; the schema of a recursive type has one."""
     shared = schema.get("$defs") or {}
     name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
     return {**shared[name], "$defs": shared} if name in shared else schema
@@ -88,25 +88,25 @@ def _changed(part: Any, shared: Mapping[str, Any], depth: int) -> Any:
     if not isinstance(part, dict):
         return part
     name = str(part.get("$ref", "")).removeprefix("#/$defs/")
-    # Nothing may stand beside a reference: what it names is written out, a few levels deep.
+    # The rules allow no keyword beside `$ref`, so its target is inlined, at most `_DEPTH` levels.
     if len(part) > 1 and name in shared and depth < _DEPTH:
         beside = {key: value for key, value in part.items() if key != "$ref"}
         return _changed({**shared[name], **beside}, shared, depth + 1)
-    made = {key: value for key, value in part.items() if key != "default"}
-    if "oneOf" in made and "anyOf" not in made:
-        # Of a tagged union only one can match anyway.
-        made["anyOf"] = made.pop("oneOf")
-        made.pop("discriminator", None)
+    result = {key: value for key, value in part.items() if key != "default"}
+    if "oneOf" in result and "anyOf" not in result:
+        # In a tagged union, only one branch can match anyway.
+        result["anyOf"] = result.pop("oneOf")
+        result.pop("discriminator", None)
     for key in ("properties", "$defs"):
-        if key in made:
-            inner = made[key].items()
-            made[key] = {one: _changed(value, shared, depth + 1) for one, value in inner}
-    if "items" in made:
-        made["items"] = _changed(made["items"], shared, depth + 1)
-    if "anyOf" in made:
-        made["anyOf"] = [_changed(one, shared, depth + 1) for one in made["anyOf"]]
-    if made.get("type") == "object" and "additionalProperties" not in made:
-        made["additionalProperties"] = False
-    if "properties" in made:
-        made["required"] = list(made["properties"])
-    return made
+        if key in result:
+            inner = result[key].items()
+            result[key] = {one: _changed(value, shared, depth + 1) for one, value in inner}
+    if "items" in result:
+        result["items"] = _changed(result["items"], shared, depth + 1)
+    if "anyOf" in result:
+        result["anyOf"] = [_changed(one, shared, depth + 1) for one in result["anyOf"]]
+    if result.get("type") == "object" and "additionalProperties" not in result:
+        result["additionalProperties"] = False
+    if "properties" in result:
+        result["required"] = list(result["properties"])
+    return result

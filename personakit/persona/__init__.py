@@ -1,4 +1,4 @@
-"""A persona: one YAML file, read and checked."""
+"""Personas: YAML files, parsed and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conversation keeps: the `history:` of a persona, cuts, and refusals for length."""
+"""The `history:` of a persona, which limits the messages that a conversation sends."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class History:
     """The `history:` of a persona.
 
     Attributes:
-        keep: How many of the newest messages of a conversation are sent, at most.
+        keep: The maximum number of messages of a conversation to send; the newest are kept.
     """
 
     keep: int
 
 
 def read_history(checker: Checker, value: Any) -> History | None:
-    """Read a persona's `history:`, noting what is wrong."""
+    """Read a persona's `history:`; report problems to `checker`."""
     at = "history"
     if not isinstance(value, dict):
         hint = f"; write `history: {{keep: {value}}}`" if is_type(value, "integer") else ""
-        found = f"history: expected a mapping, found {describe(value)}{hint}"
-        checker.fail(found, at, code="PK011")
+        message = f"history: expected a mapping, found {describe(value)}{hint}"
+        checker.fail(message, at, code="PK011")
         return None
     checker.unknown(value, KEYS, at)
     if value.get("keep") is None:
-        checker.fail("history: no `keep:`; it says how many messages are sent", at)
+        checker.fail("history: `keep:` is missing; it sets how many messages are sent", at)
         return None
     keep = value["keep"]
     if not is_type(keep, "integer") or keep < 0:
-        found = f"keep: expected a number of messages, 0 or more, found {describe(keep)}"
-        checker.fail(found, at, "keep")
+        message = f"keep: expected a number of messages, 0 or more, found {describe(keep)}"
+        checker.fail(message, at, "keep")
         return None
     return History(keep)

@@ -1,8 +1,8 @@
 """The parameters that a persona may set: sampling and output keys of chat.completions.create().
 
-An allow-list, because a persona file travels: a key that names another address, another key or
-another request must not be in it. The ranges are those of OpenAI's API reference
-(https://platform.openai.com/docs/api-reference/chat/create).
+This is an allow-list, because persona files are shared: they must not contain a parameter that
+sets another address, another API key or another request. The ranges are those of
+OpenAI's API reference (https://platform.openai.com/docs/api-reference/chat/create).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from personakit.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a parameter accepts.
+    """The rule for the value of a parameter.
 
     Attributes:
         check: Returns what is wrong with a value and what would be right, or None.
-        schema: The same as a JSON Schema.
+        schema: The same rule as a JSON Schema.
     """
 
     check: Callable[[Any], str | None]
@@ -33,7 +33,9 @@ def _number(low: float, high: float) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "number"):
             return f"expected a number from {low:g} to {high:g}, found {describe(value)}"
-        return None if low <= value <= high else f"{value} is not from {low:g} to {high:g}"
+        if low <= value <= high:
+            return None
+        return f"expected a number from {low:g} to {high:g}, found {value}"
 
     return Rule(check, {"type": "number", "minimum": low, "maximum": high})
 
@@ -42,7 +44,9 @@ def _integer(low: int, high: int) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "integer"):
             return f"expected an integer, found {describe(value)}"
-        return None if low <= value <= high else f"{value} is not from {low} to {high}"
+        if low <= value <= high:
+            return None
+        return f"expected an integer from {low} to {high}, found {value}"
 
     return Rule(check, {"type": "integer", "minimum": low, "maximum": high})
 
@@ -63,8 +67,8 @@ def _choice(*choices: str) -> Rule:
 def _stop(value: Any) -> str | None:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not all(isinstance(t, str) and t for t in texts):
-        return f"expected a text or a list of texts, found {describe(value)}"
-    return None if len(texts) <= 16 else f"{len(texts)} texts; 16 is the limit"
+        return f"expected a non-empty string or a list of them, found {describe(value)}"
+    return None if len(texts) <= 16 else f"found {len(texts)} strings; the limit is 16"
 
 
 def _logit_bias(value: Any) -> str | None:
@@ -116,7 +120,7 @@ ALLOWED: dict[str, Rule] = {
     "verbosity": _choice("low", "medium", "high"),
 }
 
-# Keys of create() that are refused, each with the way to get what its author wanted.
+# Rejected keys of create(), each with the alternative.
 REFUSED: dict[str, str] = {
     "api_key": "keys belong in the environment or the config file",
     "base_url": "addresses belong in the config file, under `providers`",
@@ -126,10 +130,10 @@ REFUSED: dict[str, str] = {
     "messages": "write `system`, `messages` and `prompt` beside `parameters`",
     "model": "write `model` beside `parameters`",
     "n": "a run has one answer",
-    "stream": "the caller chooses: --stream or --no-stream",
-    "stream_options": "the caller chooses: --stream or --no-stream",
-    "timeout": "the caller chooses",
-    "tool_choice": "it goes with `tools`, and a plugin's chat hook sets it",
+    "stream": "the caller sets it with --stream or --no-stream",
+    "stream_options": "the caller sets it with --stream or --no-stream",
+    "timeout": "the caller sets it",
+    "tool_choice": "a plugin's chat hook sets it, together with `tools`",
     "tools": "write `tools` beside `parameters`",
 }
 
@@ -142,20 +146,24 @@ def fault(name: str, value: Any) -> str | None:
         hint = did_you_mean(name, ALLOWED) or f" (known: {', '.join(ALLOWED)})"
         return f"unknown parameter {name!r}{hint}"
     if value is None:
-        return f"parameter {name!r} has no value: give one, or leave the line out"
-    found = ALLOWED[name].check(value)
-    return f"parameter {name!r}: {found}" if found else None
+        return f"parameter {name!r} has no value: set one or remove the line"
+    problem = ALLOWED[name].check(value)
+    return f"parameter {name!r}: {problem}" if problem else None
 
 
 def check(parameters: Mapping[str, Any]) -> None:
-    """Raise a ConfigError that names everything wrong with parameters given by a caller."""
-    faults = [found for name, value in parameters.items() if (found := fault(name, value))]
+    """Check parameters from a caller.
+
+    Raises:
+        ConfigError: A parameter is unknown or invalid; the message lists all problems.
+    """
+    faults = [problem for name, value in parameters.items() if (problem := fault(name, value))]
     if faults:
         raise ConfigError("\n".join(faults))
 
 
 def convert(name: str, text: str) -> Any:
-    """Return the value of a parameter from a command line: JSON where it is JSON, else the text."""
+    """Parse the value of a parameter from a command line: as JSON if it is valid, else as text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

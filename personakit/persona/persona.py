@@ -1,4 +1,4 @@
-"""Persona: one YAML file, read and checked."""
+"""Parsing a persona file into a `Persona`."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ Parents = Callable[[str], "Persona"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of a persona: a template, unless its file says `template: none`.
+    """A text of a persona: a template, unless its file sets `template: none`.
 
     Attributes:
-        source: The text as it stands in the file.
-        at: Where it stands in the document, such as ``("messages", 0, "user")``; empty for a text
-            that no file has.
-        document: The file that it stands in: the persona's own or a parent's.
-        literal: True when it is no template.
-        parent: What `{{ parent.system }}` means in it.
+        source: The text as written in the file.
+        at: The path in the document, such as ``("messages", 0, "user")``; empty for a text that is
+            not in a file.
+        document: The file that contains it: the persona's own or a parent's.
+        literal: True if it is not a template.
+        parent: The persona that `{{ parent.system }}` refers to.
     """
 
     source: str
@@ -57,10 +57,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Persona:
-    """A persona, as its file describes it, with what it takes over from its parents.
+    """A persona as its file describes it, with what it inherits from its parents.
 
-    Make one with `personakit.load`, `Persona.parse` or `Persona.read`. The attributes are the keys
-    of the file; the texts are not rendered yet.
+    Create one with `personakit.load`, `Persona.parse` or `Persona.read`. The attributes are the
+    keys of the file; the texts are not rendered.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Persona:
 
     @property
     def path(self) -> str:
-        """The file it was read from, as the user would name it."""
+        """The path of its file, as the user wrote it."""
         return self.document.path
 
     @classmethod
@@ -99,22 +99,22 @@ class Persona:
         parents: Parents | None = None,
         abstract: bool = False,
     ) -> Persona:
-        """Read a persona from the content of its file.
+        """Parse a persona from the content of its file.
 
         Args:
             source: The YAML text; bytes must be UTF-8.
-            path: What to call the file in errors; its stem is the default of `name`, which without
-                a path is ``persona``.
-            parents: Returns the persona that `extends` names; a library has one.
-            abstract: True for a file that is only extended, and needs no `system`.
+            path: The name of the file in errors. Its stem is the default of `name`; without a
+                path, the default is ``persona``.
+            parents: Returns the persona for a name in `extends`; see `Library.parents`.
+            abstract: True for a file that is only extended and does not need `system`.
 
         Raises:
-            PersonaError: With every problem of the file, each with its line and column.
+            PersonaError: The file is invalid; the error has every problem with line and column.
         """
-        found, problems = examine(yaml.parse(source, path), parents=parents, abstract=abstract)
-        if problems or found is None:
+        persona, problems = examine(yaml.parse(source, path), parents=parents, abstract=abstract)
+        if problems or persona is None:
             raise PersonaError(problems)
-        return found
+        return persona
 
     @classmethod
     def read(
@@ -123,11 +123,11 @@ class Persona:
         """Read a persona file; the arguments are those of `parse`.
 
         Raises:
-            PersonaError: The file cannot be read, or is wrong.
+            PersonaError: The file cannot be read, or it is invalid.
         """
         try:
             with Path(path).open("rb") as file:
-                # In one piece it takes 0.1 ms, for Python makes room for all of it first.
+                # Reading MAX_BYTES at once takes 0.1 ms: Python allocates that much first.
                 source = file.read(_PIECE)
                 if len(source) == _PIECE:
                     source += file.read(yaml.MAX_BYTES)
@@ -137,28 +137,28 @@ class Persona:
 
 
 Reference = str | Path | Persona
-"""A persona, or its name or its file's path."""
+"""A persona, its name, or the path of its file."""
 
 
 def examine(
     source: Document, *, parents: Parents | None = None, abstract: bool = False
 ) -> tuple[Persona | None, list[Problem]]:
-    """Return the persona of a document as far as it can be read, and everything wrong with it.
+    """Return the persona of a document as far as it can be parsed, and all its problems.
 
-    The persona is None when the document is no mapping, or has too many problems to go on; the
-    arguments are those of `Persona.parse`.
+    The persona is None if the document is not a mapping or has too many problems. The arguments
+    are those of `Persona.parse`.
     """
     reader = _Reader(source, parents, abstract)
     try:
-        found = reader.read()
+        persona = reader.read()
     except PersonaError as error:
         return None, list(error.problems)
     reader.problems.sort(key=lambda p: (p.path != source.path, p.line, p.column))
-    return found, reader.problems
+    return persona, reader.problems
 
 
 def merged(first: Persona | None, then: Persona) -> Persona:
-    """Return two parents as one; the later wins, and lists append."""
+    """Merge two parents: the later one wins, and lists are appended."""
     if first is None:
         return then
     return Persona(
@@ -181,13 +181,13 @@ def merged(first: Persona | None, then: Persona) -> Persona:
 
 
 def _united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return both, without repeating what stands in the first."""
+    """Return both tuples joined, without the items of `then` that `first` contains."""
     seen = set(map(repr, first))
     return (*first, *(item for item in then if repr(item) not in seen))
 
 
 class _Reader(Checker):
-    """Reads a document key by key."""
+    """A reader of persona documents."""
 
     def __init__(self, source: Document, parents: Parents | None, abstract: bool) -> None:
         super().__init__(source)
@@ -199,49 +199,49 @@ class _Reader(Checker):
     def read(self) -> Persona | None:
         data = self.document.data
         if not isinstance(data, dict):
-            # Not what it holds: it may be any file.
-            kinds = {str: "found a text", list: "found a list", type(None): "the file is empty"}
-            found = kinds.get(type(data), "found a value")
-            self.fail(f"a persona is a mapping with at least `system:`; {found}", code="PK011")
+            # The message must not show the content: it may be any file.
+            kinds = {str: "a string", list: "a list", type(None): "an empty file"}
+            kind = kinds.get(type(data), "a value")
+            self.fail(f"expected a mapping with at least `system:`, found {kind}", code="PK011")
             return None
         self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)
         if data.get("template") is not None:
             self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
         extends = self.texts(data["extends"], "extends") if data.get("extends") is not None else ()
         if len(extends) > MAX_PARENTS:
-            self.fail(f"extends: {len(extends)} personas; {MAX_PARENTS} is the limit", "extends")
+            message = f"extends: found {len(extends)} personas; the limit is {MAX_PARENTS}"
+            self.fail(message, "extends")
         for index, reference in enumerate(extends[:MAX_PARENTS]):
             self.extend(reference, index if isinstance(data["extends"], list) else None)
         values = {"extends": extends, **self.head(data), **self.body(data)}
         if not values["system"].at and not self.abstract and not self.problems:
-            self.fail("no `system:`; it holds the system message", code="PK003")
+            self.fail("`system:` is missing; it sets the system message", code="PK003")
         return Persona(**values, document=self.document)
 
     def extend(self, reference: str, index: int | None) -> None:
-        """Take over a parent."""
+        """Merge a parent that `extends` names."""
         at: tuple[str | int, ...] = ("extends",) if index is None else ("extends", index)
         if not REFERENCE.match(reference):
             self.fail(
-                f"extends: {reference[:80]!r} is no name of a persona; write its name, or a path "
-                f"inside the library such as partials/professional, without an ending",
+                f"extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
+                f"the library such as partials/professional, without a file extension",
                 *at,
                 code="PK002",
             )
         elif self.parents is None:
-            found = "extends: a persona that is not in a library cannot extend another"
-            self.fail(found, *at, code="PK002")
+            message = "extends: a persona that is not in a library cannot extend another"
+            self.fail(message, *at, code="PK002")
         else:
             try:
                 self.parent = merged(self.parent, self.parents(reference))
             except PersonaError as error:
-                self.fail(f"extends: {reference} is wrong", *at, code="PK002")
+                self.fail(f"extends: {reference} has errors", *at, code="PK002")
                 self.problems += [p for p in error.problems if p not in self.problems]
             except UsageError as error:
                 self.fail(f"extends: {error}", *at, code="PK002")
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Read what describes the persona."""
-        # A text that is no file's has no stem to be called by.
+        """Read the keys that describe the persona."""
         stem = "persona" if self.document.path == UNNAMED else Path(self.document.path).stem
         base = self.parent
         values: dict[str, Any] = {"name": self.name(data.get("name", stem))}
@@ -262,7 +262,7 @@ class _Reader(Checker):
         return values
 
     def body(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Read what makes the request."""
+        """Read the keys that determine the request."""
         base = self.parent
         empty = Text("", (), self.document)
         values: dict[str, Any] = {
@@ -295,8 +295,8 @@ class _Reader(Checker):
         text = self.text(value, "name")
         if isinstance(value, str) and (not NAME.match(text) or RESERVED.match(text)):
             self.fail(
-                f"name: {text[:80]!r} is no name: write `name:` with 1 to 64 of a-z, 0-9, '_' and "
-                f"'-', beginning with a letter or digit, and no device name of Windows",
+                f"name: invalid name {text[:80]!r}: set `name:` to 1 to 64 of a-z, 0-9, '_' and "
+                f"'-', beginning with a letter or digit; device names of Windows are reserved",
                 "name",
             )
         return text
@@ -305,52 +305,52 @@ class _Reader(Checker):
         text = self.text(value, "model")
         if isinstance(value, str) and not MODEL.match(text):
             self.fail(
-                f"model: {text[:80]!r} is no model: write provider/model, such as "
-                f"openai/gpt-5-mini; it is not a template",
+                f"model: invalid model {text[:80]!r}: write provider/model, such as "
+                f"openai/gpt-5-mini; templates are not supported here",
                 "model",
             )
         return text
 
     def parameters(self, value: Any) -> Mapping[str, Any]:
-        found = self.mapping(value, "parameters")
-        for name, item in found.items():
+        own = self.mapping(value, "parameters")
+        for name, item in own.items():
             fault = parameters.fault(name, item)
             if fault:
-                known = name in parameters.ALLOWED
-                code = "PK014" if known else "PK013"
-                self.fail(fault, "parameters", name, key=not known, code=code)
+                allowed = name in parameters.ALLOWED
+                code = "PK014" if allowed else "PK013"
+                self.fail(fault, "parameters", name, key=not allowed, code=code)
         inherited = self.parent.parameters if self.parent else {}
-        return FrozenDict(freeze({**inherited, **found}))
+        return FrozenDict(freeze({**inherited, **own}))
 
     def variables(self, value: Any) -> Mapping[str, Variable]:
-        found = dict(self.parent.variables) if self.parent else {}
+        merged = dict(self.parent.variables) if self.parent else {}
         declared = self.mapping(value, "variables")
         if len(declared) > MAX_VARIABLES:
-            self.fail(f"{len(declared)} variables; {MAX_VARIABLES} is the limit", "variables")
-            return FrozenDict(found)
+            self.fail(f"found {len(declared)} variables; the limit is {MAX_VARIABLES}", "variables")
+            return FrozenDict(merged)
         for name, item in declared.items():
-            found[name] = variables.declare(self, name, item, found.get(name))
-        return FrozenDict(found)
+            merged[name] = variables.declare(self, name, item, merged.get(name))
+        return FrozenDict(merged)
 
     def template(self, value: Any, *at: str | int) -> Text:
         return Text(self.text(value, *at), at, self.document, self.literal, self.parent)
 
     def messages(self, value: Any) -> tuple[tuple[Role, Text], ...]:
-        found = [self.message(item, i) for i, item in enumerate(self.list(value, "messages"))]
-        return tuple(pair for pair in found if pair is not None)
+        pairs = [self.message(item, i) for i, item in enumerate(self.list(value, "messages"))]
+        return tuple(pair for pair in pairs if pair is not None)
 
     def message(self, item: Any, index: int) -> tuple[Role, Text] | None:
         at = ("messages", index)
-        form = "a message is its role and its content, as in `- user: What is in season?`"
+        form = "expected a role and its content, as in `- user: What is in season?`"
         if not isinstance(item, dict) or len(item) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)
-            self.fail(f"{form}; found {found}", *at, code="PK011")
+            self.fail(f"{form}, found {found}", *at, code="PK011")
             return None
         role, content = next(iter(item.items()))
         if role not in ROLES:
             hint = did_you_mean(role, ROLES)
-            found = f"{form}; found {role!r}, not one of {', '.join(ROLES)}{hint}"
-            self.fail(found, *at, role, key=True, code="PK010")
+            message = f"unknown role {role!r}: use one of {', '.join(ROLES)}{hint}"
+            self.fail(message, *at, role, key=True, code="PK010")
             return None
         return cast("Role", role), self.template(content, *at, role)
 
@@ -359,5 +359,10 @@ class _Reader(Checker):
         for index, name in enumerate(names):
             given_text = isinstance(value, str) or isinstance(value[index], str)
             if given_text and not TOOL.match(name):
-                self.fail(f"tools: {name[:80]!r} is no name of a tool", "tools", index)
+                self.fail(
+                    f"tools: invalid tool name {name[:80]!r}: use 1 to 64 letters, digits, '_' "
+                    f"and '-', beginning with a letter or '_'",
+                    "tools",
+                    index,
+                )
         return names

@@ -1,4 +1,4 @@
-"""What a `plugins:` list says: which plugins, with which options."""
+"""The `plugins:` list of a persona or of the config: plugins and their options."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class PluginUse:
     """One entry of a persona's `plugins:` list.
 
     Attributes:
-        name: The name that the plugin is installed under.
+        name: The name under which the plugin is installed.
         options: Its options.
-        on_error: ``fail``, or ``skip`` to go on without it when it fails before anything was sent.
-        at: Where the entry stands in the document.
-        document: The file that it stands in; None when it is not of a file.
+        on_error: ``fail``, or ``skip`` to continue without it if it fails before anything is sent.
+        at: The path of the entry in the document.
+        document: The file that contains it; None if it is not in a file.
     """
 
     name: str
@@ -32,7 +32,7 @@ class PluginUse:
 
 
 def read_plugins(checker: Checker, value: Any) -> tuple[PluginUse, ...]:
-    """Read a `plugins:` list, of a persona or of the config, noting what is wrong."""
+    """Read a `plugins:` list of a persona or of the config; report problems to `checker`."""
     uses = [_read(checker, item, i) for i, item in enumerate(checker.list(value, "plugins"))]
     return tuple(use for use in uses if use is not None)
 
@@ -53,10 +53,14 @@ def _read(checker: Checker, item: Any, index: int) -> PluginUse | None:
         options = checker.mapping(given(item, name, {}), *at, name)
     else:
         form = "`- name`, `- name: {option: value}` or `- use: name` with `options:`"
-        checker.fail(f"a plugin is {form}; found {describe(item)}", *at, code="PK011")
+        checker.fail(f"expected {form}, found {describe(item)}", *at, code="PK011")
         return None
     named = item.get("use", name) if isinstance(item, dict) else item
     if isinstance(named, str) and not NAME.match(name):
-        checker.fail(f"plugin {name[:80]!r} is no name of an installed plugin", *at)
+        checker.fail(
+            f"invalid plugin name {name[:80]!r}: use 1 to 64 of a-z, 0-9, '_' and '-', beginning "
+            f"with a letter or digit",
+            *at,
+        )
     skip = cast('Literal["fail", "skip"]', on_error)
     return PluginUse(name, freeze(options), skip, at, checker.document)

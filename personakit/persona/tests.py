@@ -1,4 +1,4 @@
-"""The `tests:` of a persona: what its messages or its answer must be like."""
+"""The `tests:` of a persona: checks of its messages and its answers."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class PersonaTest:
     """One entry of a persona's `tests:`.
 
     Attributes:
-        name: What the test is called; ``test 1`` and so on where the file gives no name.
+        name: The name of the test; by default ``test 1`` and so on.
         variables: Values for the persona's variables.
-        prompt: What the user says.
-        model: The model to ask; None for the one that the run would use.
-        render: Checks of the rendered messages, which need no model.
+        prompt: The prompt of the user.
+        model: The model to use; None for the model that a run would use.
+        render: Checks of the rendered messages; they need no model.
         expect: Checks of the model's answer.
-        at: Where the entry stands in the document.
-        document: The file that it stands in.
+        at: The path of the entry in the document.
+        document: The file that contains it.
     """
 
-    # Not a test of pytest's, whatever its name.
+    # pytest would collect a class whose name begins or ends with Test.
     __test__ = False
 
     name: str
@@ -49,14 +49,14 @@ class PersonaTest:
 
 
 def read_tests(checker: Checker, value: Any) -> tuple[PersonaTest, ...]:
-    """Read a persona's `tests:`, noting what is wrong."""
-    found: dict[str, PersonaTest] = {}
+    """Read a persona's `tests:`; report problems to `checker`."""
+    tests: dict[str, PersonaTest] = {}
     for index, item in enumerate(checker.list(value, "tests")):
         test = _read(checker, item, index)
-        if test.name in found:
-            checker.fail(f"two tests are called {test.name!r}", *test.at, "name")
-        found[test.name] = test
-    return tuple(found.values())
+        if test.name in tests:
+            checker.fail(f"duplicate test name {test.name!r}", *test.at, "name")
+        tests[test.name] = test
+    return tuple(tests.values())
 
 
 def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
@@ -64,7 +64,7 @@ def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
     data = checker.mapping(item, *at)
     checker.unknown(data, KEYS, *at)
     if isinstance(item, dict) and not data.get("render") and not data.get("expect"):
-        checker.fail("a test has `render:`, `expect:` or both; found neither", *at)
+        checker.fail("expected `render:`, `expect:` or both, found neither", *at)
     texts = {
         key: checker.text(data[key], *at, key)
         for key in ("name", "prompt", "model")
@@ -85,9 +85,9 @@ def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
 def _checks(
     checker: Checker, data: Mapping[str, Any], known: tuple[str, ...], *at: str | int
 ) -> Mapping[str, Any]:
-    found = checker.mapping(given(data, str(at[-1]), {}), *at)
-    checker.unknown(found, known, *at)
-    checked = {key: _check(checker, key, found[key], *at, key) for key in known if key in found}
+    checks = checker.mapping(given(data, str(at[-1]), {}), *at)
+    checker.unknown(checks, known, *at)
+    checked = {key: _check(checker, key, checks[key], *at, key) for key in known if key in checks}
     return FrozenDict(freeze(checked))
 
 
@@ -115,15 +115,15 @@ def _pattern(checker: Checker, value: Any, *at: str | int) -> str:
     try:
         matcher(pattern)
     except ValueError as error:
-        checker.fail(f"matches: not a pattern: {error}", *at)
+        checker.fail(f"matches: invalid regular expression: {error}", *at)
     return pattern
 
 
 def _judge(checker: Checker, value: Any, *at: str | int) -> Mapping[str, Any]:
     if isinstance(value, str):
         return {"rubric": value}
-    found = checker.mapping(value, *at)
-    checker.unknown(found, JUDGE, *at)
-    if isinstance(value, dict) and "rubric" not in found:
-        checker.fail("judge: no `rubric:`; it says what a good answer is", *at)
-    return {key: checker.text(found[key], *at, key) for key in JUDGE if key in found}
+    judge = checker.mapping(value, *at)
+    checker.unknown(judge, JUDGE, *at)
+    if isinstance(value, dict) and "rubric" not in judge:
+        checker.fail("judge: `rubric:` is missing; it describes a good answer", *at)
+    return {key: checker.text(judge[key], *at, key) for key in JUDGE if key in judge}

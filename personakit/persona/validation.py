@@ -1,4 +1,4 @@
-"""What a value is, in the words of YAML, and a collector of everything wrong in a document."""
+"""Checking the values of a YAML document and collecting its problems."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ MAX_PROBLEMS = 100
 
 
 class Checker:
-    """Checks the values of a document, collecting every problem."""
+    """A checker for the values of a document, which collects every problem."""
 
     def __init__(self, source: Document) -> None:
         self.document = source
         self.problems: list[Problem] = []
 
     def fail(self, message: str, *at: str | int, key: bool = False, code: str = "PK012") -> None:
-        """Note a problem with the value of a path, or with its key."""
+        """Add a problem with the value at a path, or with its key.
+
+        Raises:
+            PersonaError: The document has more than `MAX_PROBLEMS` - 1 problems.
+        """
         self.problems.append(self.document.problem(message, at, key=key, code=code))
         if len(self.problems) >= MAX_PROBLEMS:
-            found = f"more than {MAX_PROBLEMS - 1} problems"
-            more = Problem(found, self.document.path, code=code)
+            message = f"more than {MAX_PROBLEMS - 1} problems"
+            more = Problem(message, self.document.path, code=code)
             raise PersonaError([*self.problems[:-1], more])
 
     def unknown(self, data: Mapping[str, Any], known: Iterable[str], *at: str | int) -> None:
-        """Note the keys of a mapping that are none of the known ones."""
+        """Add a problem for each unknown key of a mapping."""
         names = list(known)
         for key in data:
             if key not in names:
@@ -36,7 +40,7 @@ class Checker:
                 self.fail(f"unknown key {key!r}{hint}", *at, key, key=True, code="PK010")
 
     def text(self, value: Any, *at: str | int) -> str:
-        """Return a string; of anything else note that it is none."""
+        """Return a string; add a problem for any other value."""
         if isinstance(value, str):
             return value
         hint = "; quote it" if isinstance(value, int | float) else ""
@@ -46,40 +50,40 @@ class Checker:
         return ""
 
     def mapping(self, value: Any, *at: str | int) -> dict[str, Any]:
-        """Return a mapping; of anything else note that it is none."""
+        """Return a mapping; add a problem for any other value."""
         if isinstance(value, dict):
             return value
-        found = f"{_name(at)}: expected a mapping, found {describe(value)}"
-        self.fail(found, *at, code="PK011")
+        message = f"{_name(at)}: expected a mapping, found {describe(value)}"
+        self.fail(message, *at, code="PK011")
         return {}
 
     def list(self, value: Any, *at: str | int) -> list[Any]:
-        """Return a list; of anything else note that it is none."""
+        """Return a list; add a problem for any other value."""
         if isinstance(value, list):
             return value
         self.fail(f"{_name(at)}: expected a list, found {describe(value)}", *at, code="PK011")
         return []
 
     def texts(self, value: Any, *at: str | int) -> tuple[str, ...]:
-        """Return strings out of a list of them, or out of one."""
+        """Return strings from a list of strings or from a single string."""
         if isinstance(value, str):
             return (value,)
         return tuple(self.text(item, *at, i) for i, item in enumerate(self.list(value, *at)))
 
     def choice(self, value: Any, choices: Iterable[str], *at: str | int) -> Any:
-        """Return one of some words; of anything else note what they are."""
+        """Return the value; add a problem if it is not one of the choices."""
         words = list(choices)
         if value not in words:
             hint = did_you_mean(str(value), words)
-            wanted = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words)
-            self.fail(f"{_name(at)}: expected {wanted}, found {describe(value)}{hint}", *at)
+            expected = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words)
+            self.fail(f"{_name(at)}: expected {expected}, found {describe(value)}{hint}", *at)
         return value
 
     def boolean(self, value: Any, *at: str | int) -> bool:
-        """Return a boolean; of anything else note that it is none."""
+        """Return a boolean; add a problem for any other value."""
         if not isinstance(value, bool):
-            found = f"{_name(at)}: expected true or false, found {describe(value)}"
-            self.fail(found, *at, code="PK011")
+            message = f"{_name(at)}: expected true or false, found {describe(value)}"
+            self.fail(message, *at, code="PK011")
         return value is True
 
 

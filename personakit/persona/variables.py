@@ -1,4 +1,4 @@
-"""The variables of a persona: what they accept, and the values they end up with."""
+"""The variables of a persona: their declarations and the values for a render."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ KEYS = "type default required enum minimum maximum pattern description example".
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _SIZED = ("string", "integer", "number", "array")
 _RULES = {"minimum": _SIZED, "maximum": _SIZED, "pattern": ("string",)}
-# Words that mean something else in a template, whatever a variable says.
+# Names that Jinja itself defines in a template.
 _RESERVED = frozenset("true false none True False None not self loop".split())
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False}
@@ -32,15 +33,15 @@ class Variable:
     Attributes:
         name: A Python identifier without a leading double underscore.
         type: string, integer, number, boolean, array or object.
-        default: The value when none is given; meaningless if `required`.
-        required: True when a value must be given.
-        enum: The only values allowed; empty when any is.
-        minimum: The least number, array length or text length allowed.
-        maximum: The greatest number, array length or text length allowed.
-        pattern: A regular expression that a text must match somewhere, in the syntax of Rust's
-            `regex` crate: linear in time, so that a persona file cannot hang a process.
-        description: What it is for.
-        example: A value to show; it is never used at run time.
+        default: The value used if the caller gives none; ignored if `required`.
+        required: True if the caller must give a value.
+        enum: The allowed values; empty if every value is allowed.
+        minimum: The smallest allowed number, array length or string length.
+        maximum: The largest allowed number, array length or string length.
+        pattern: A regular expression that must match somewhere in a string, in the syntax of
+            Rust's `regex` crate: linear in time, so that a persona file cannot hang a process.
+        description: The purpose of the variable.
+        example: A value for documentation; never used at run time.
     """
 
     name: str
@@ -84,10 +85,10 @@ class Variable:
         return None
 
     def convert(self, text: str) -> Any:
-        """Return the value that a text from a command line stands for.
+        """Convert a text from a command line to the type of the variable.
 
         Raises:
-            VariableError: The text is no such value.
+            VariableError: The text is not a value of that type.
         """
         try:
             value = self._converted(text)
@@ -115,10 +116,10 @@ class Variable:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return a test for a pattern.
+    """Return a function that tests whether a string matches a pattern.
 
     Raises:
-        ValueError: The pattern is not one that the linear-time engine takes.
+        ValueError: The pattern is invalid, or the linear-time engine does not support it.
     """
     from pydantic_core import SchemaError, SchemaValidator, core_schema  # noqa: PLC0415
 
@@ -130,7 +131,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def missing(variable: Variable) -> str:
-    """Return what to say of a required variable that has no value."""
+    """Return the error message for a required variable without a value."""
     about = f" ({variable.description.rstrip('.')})" if variable.description else ""
     value = variable.example if variable.example is not None else "…"
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -142,10 +143,10 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
     """Read one entry of a persona's `variables:`.
 
     Args:
-        checker: Notes what is wrong.
+        checker: Collects the problems.
         name: The variable's name.
-        value: A default, or a mapping of the keys of `KEYS`.
-        base: The variable of that name in the parent; its keys hold where `value` has none.
+        value: A default, or a mapping with keys from `KEYS`.
+        base: The variable of that name in the parent; it provides the keys missing in `value`.
     """
     at = ("variables", name)
     _check_name(checker, name, at)
@@ -161,15 +162,16 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
 def _check_name(checker: Checker, name: str, at: tuple[str, ...]) -> None:
     if not NAME.match(name) or name.startswith("__"):
         checker.fail(
-            f"variable {name[:80]!r} is no name: use letters, digits and '_', "
-            f"beginning with a letter or '_'",
+            f"invalid variable name {name[:80]!r}: use at most 64 letters, digits and '_', "
+            f"beginning with a letter or a single '_'",
             *at,
             key=True,
         )
     if name in ("input", "parent"):
         checker.fail(f"variable {name!r} is set by personakit; choose another name", *at, key=True)
     if name in _RESERVED:
-        checker.fail(f"variable {name!r} is a word of Jinja's; choose another name", *at, key=True)
+        message = f"variable {name!r} is a reserved word in templates; choose another name"
+        checker.fail(message, *at, key=True)
 
 
 def _read(
@@ -180,10 +182,10 @@ def _read(
     *,
     inferred: bool,
 ) -> Variable:
-    """Return a variable with the keys that are given, each checked by itself."""
+    """Return a variable with the given keys, each checked on its own."""
     changes = _value_keys(checker, base, given, at, inferred=inferred)
     if changes["required"] and given.get("default") is not None:
-        checker.fail("a required variable has no default; use `example`", *at, "default")
+        checker.fail("a required variable cannot have a default; use `example`", *at, "default")
     for bound in ("minimum", "maximum"):
         if given.get(bound) is not None and not is_type(given[bound], "number"):
             checker.fail(f"expected a number, found {describe(given[bound])}", *at, bound)
@@ -206,7 +208,7 @@ def _value_keys(
     *,
     inferred: bool,
 ) -> dict[str, Any]:
-    """Return what says which values there are: enum, type, default, required."""
+    """Return the keys that determine the possible values: enum, type, default, required."""
     changes: dict[str, Any] = {"required": inferred or base.required}
     if "enum" in given:
         changes["enum"] = freeze(checker.list(given["enum"], *at, "enum"))
@@ -227,7 +229,7 @@ def _pattern(checker: Checker, value: Any, at: tuple[str, ...]) -> str | None:
     try:
         matcher(pattern)
     except ValueError as error:
-        checker.fail(f"not a pattern: {error}", *at, "pattern")
+        checker.fail(f"invalid regular expression: {error}", *at, "pattern")
         return None
     return pattern
 
@@ -235,21 +237,21 @@ def _pattern(checker: Checker, value: Any, at: tuple[str, ...]) -> str | None:
 def _consistent(
     checker: Checker, variable: Variable, given: Mapping[str, Any], at: tuple[str, ...]
 ) -> Variable:
-    """Note an enum, a default or an example that the variable itself would not accept."""
+    """Check the keys against each other; `default` and `example` must be valid values."""
     for i, choice in enumerate(variable.enum if "enum" in given else ()):
         if not is_type(choice, variable.type):
-            found = f"expected {article(variable.type)}, found {describe(choice)}"
-            checker.fail(found, *at, "enum", i)
+            message = f"expected {article(variable.type)}, found {describe(choice)}"
+            checker.fail(message, *at, "enum", i)
     if given.get("enum") == []:
-        checker.fail("enum: the list is empty; no value could be given", *at, "enum")
+        checker.fail("enum: the list is empty, so every value is invalid", *at, "enum")
     for key, types in _RULES.items():
         if given.get(key) is not None and variable.type not in types:
-            found = f"{key}: {article(variable.type)} variable has none"
-            checker.fail(found, *at, key, key=True)
+            message = f"{key}: not supported for {article(variable.type)} variable"
+            checker.fail(message, *at, key, key=True)
     low, high = variable.minimum, variable.maximum
     if low is not None and high is not None and low > high:
-        found = f"the minimum {low} is greater than the maximum {high}"
-        checker.fail(found, *at, "minimum" if "minimum" in given else "maximum")
+        message = f"the minimum {low} is greater than the maximum {high}"
+        checker.fail(message, *at, "minimum" if "minimum" in given else "maximum")
     for key in ("default", "example"):
         value = getattr(variable, key)
         fault = variable.fault(value) if value is not None else None
@@ -275,8 +277,8 @@ class Values(NamedTuple):
 
     Attributes:
         frozen: The values by name, read-only.
-        own: Copies of the values, of the types that templates see, and nobody else's.
-        size: The characters and items in them, all that they hold counted.
+        own: Private copies of the values, of the types that templates see.
+        size: The number of characters and items in them, nested ones included.
     """
 
     frozen: FrozenDict
@@ -285,19 +287,23 @@ class Values(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """What is known to be accepted without asking the variable.
+    """A fast check that accepts most values without `Variable.fault`.
 
     Attributes:
-        kinds: The types that are, exactly; none where there is more to look at.
-        enum: The only values; empty when any is.
+        kinds: The exact types that are accepted; empty if a value needs further checks.
+        enum: The allowed values; empty if every value is allowed.
+        low: The least number; None where there is none to compare.
+        high: The greatest number.
     """
 
     kinds: frozenset[type]
     enum: tuple[Any, ...]
+    low: float | None = None
+    high: float = math.inf
 
 
 class Declared:
-    """The variables that a persona declares, ready to take values.
+    """The variables that a persona declares, prepared for checking values.
 
     Args:
         variables: The variables by name.
@@ -308,50 +314,61 @@ class Declared:
         self._defaults = {name: variable.default for name, variable in variables.items()}
         self._required = {name for name, variable in variables.items() if variable.required}
         self._rules = {name: _rule(variable) for name, variable in variables.items()}
+        # The type of which any value is accepted, where there is one.
+        self._exact = {
+            name: next(iter(rule.kinds))
+            if len(rule.kinds) == 1 and not rule.enum and rule.low is None
+            else None
+            for name, rule in self._rules.items()
+        }
         taken = {name: _taken(value) for name, value in self._defaults.items()}
         self._plain = Values(
             FrozenDict({name: part[0] for name, part in taken.items()}),
             {name: part[1] for name, part in taken.items()},
             sum([part[2] for part in taken.values()]),
         )
-        # What a template might be able to change is copied for each render.
+        # A template could change containers, so they are copied for each render.
         self._containers = {n: v for n, v in self._defaults.items() if type(v) not in ATOMS}
 
-    def values(self, given: Mapping[str, Any]) -> Values:
+    def values(self, given: Mapping[str, Any]) -> Values:  # noqa: C901 - every value comes by
         """Return a value for every variable.
 
         Args:
-            given: The values that the caller gives.
+            given: The values from the caller.
 
         Raises:
-            VariableError: A value is unknown, missing or of the wrong kind; all of them are named.
+            VariableError: A value is unknown, missing or invalid; the message lists all of them.
         """
-        plain = self._plain
+        plain, rules, exact = self._plain, self._rules, self._exact
         if not given and not self._required and not self._containers:
             return plain
         if type(given) is not dict:
             _check_mapping(given)
-        # These are nobody else's yet.
-        frozen, own, size = FrozenDict(plain.frozen), {**plain.own, **given}, plain.size
-        dict.update(frozen, given)
-        if len(own) != len(self._rules) or not self._required <= given.keys():
+        own, size = {**plain.own, **given}, plain.size
+        if len(own) != len(rules) or not self._required <= given.keys():
             self._fail(given)
+        frozen = FrozenDict(own)
         for name, value in given.items():
-            kinds, enum = self._rules[name]
             kind = type(value)
-            known = kind in kinds and (not enum or value in enum)
-            known = known and (kind is not float or math.isfinite(value))
-            if not known and self._variables[name].fault(value):
-                self._fail(given)
+            if kind is not exact[name]:
+                kinds, enum, low, high = rules[name]
+                if not (
+                    kind in kinds
+                    and (not enum or value in enum)
+                    and (low is None or low <= value <= high)
+                ) and self._variables[name].fault(value):
+                    self._fail(given)
             if kind is str:
                 size += len(value)
             elif kind not in ATOMS:
                 item, own[name], more = _taken(value)
+                # It is nobody else's yet.
                 dict.__setitem__(frozen, name, item)
                 size += more
         for name, value in self._containers.items():
             if name not in given:
-                own[name] = _taken(value)[1]
+                item, own[name], _ = _taken(value)
+                dict.__setitem__(frozen, name, item)
         return Values(frozen, own, size)
 
     def _fail(self, given: Mapping[str, Any]) -> None:
@@ -372,20 +389,26 @@ class Declared:
 
 def _check_mapping(given: Mapping[str, Any]) -> None:
     if not isinstance(given, Mapping):
-        found = type(given).__name__
-        raise VariableError(f"variables are a mapping of names to values, found {found}")
+        kind = type(given).__name__
+        raise VariableError(f"variables must be a mapping of names to values, found {kind}")
 
 
 def _rule(variable: Variable) -> _Rule:
-    unbounded = variable.minimum is None and variable.maximum is None and not variable.pattern
-    kinds = _KINDS.get(variable.type, _ANY) if unbounded else _ANY
+    low, high = variable.minimum, variable.maximum
+    bounded = low is not None or high is not None
+    if variable.type == "number" or (variable.type == "integer" and bounded):
+        # Neither infinity nor NaN is within these.
+        low = -sys.float_info.max if low is None else low
+        high = sys.float_info.max if high is None else high
+        return _Rule(_KINDS[variable.type], variable.enum, low, high)
+    kinds = _ANY if bounded or variable.pattern else _KINDS.get(variable.type, _ANY)
     if variable.enum and variable.type in ("array", "object"):
         kinds = _ANY
     return _Rule(kinds, variable.enum)
 
 
 def _taken(value: Any) -> tuple[Any, Any, int]:
-    """Return a value read-only, a copy of it, and its size; written for speed, as all come by."""
+    """Return a frozen value, a copy of it, and its size; optimized, as every value passes it."""
     kind = type(value)
     if kind is str:
         return value, value, len(value)
@@ -419,4 +442,4 @@ def _taken(value: Any) -> tuple[Any, Any, int]:
 
 def _known(declared: Mapping[str, Variable]) -> str:
     names = ", ".join(declared)
-    return f" (it has: {names})" if names else " (it declares none)"
+    return f" (declared: {names})" if names else " (the persona declares no variables)"

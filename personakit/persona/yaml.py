@@ -1,9 +1,9 @@
-"""A YAML file read into plain data, with the place of every value.
+"""Parsing YAML into plain data, with the position of every value.
 
-PyYAML's own constructors are not used: they can be made to crash or to hang by a file of under a
-kilobyte, they let duplicate keys pass, and they read `no`, `12:30:00` and `2001-01-01` as YAML 1.1
-did. This module folds the events of PyYAML's C parser into dicts, lists and scalars by the rules of
-YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), within limits.
+PyYAML's own constructors are not used: a file of less than a kilobyte can make them crash or hang,
+they accept duplicate keys, and they interpret `no`, `12:30:00` and `2001-01-01` by YAML 1.1. This
+module builds dicts, lists and scalars from the events of PyYAML's C parser by the rules of YAML
+1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), within limits.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MAX_INTEGER = 2**63 - 1
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS |= {"true": True, "True": True, "TRUE": True}
 _CONSTANTS |= {"false": False, "False": False, "FALSE": False}
-# A leading zero (01234) is a postal code more often than a number, so it stays text.
+# A number with a leading zero (01234) is usually a postal code, so it stays a string.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|"
     r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
 )
-# libyaml compares each %TAG directive with all before it.
+# libyaml compares each %TAG directive with all earlier ones: quadratic time.
 _TAG = re.compile(r"(?:\A\ufeff?|[\r\n\x85\u2028\u2029])%TAG\b")
-# JSON writes a character beyond U+FFFF as two escapes, which YAML does not know.
+# JSON escapes a character beyond U+FFFF as a surrogate pair, which YAML does not support.
 _PAIR = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
@@ -39,11 +39,11 @@ Path = tuple[str | int, ...]
 
 
 class Mark(NamedTuple):
-    """Where a value stands: lines and columns count from 1.
+    """The position of a value; lines and columns count from 1.
 
-    `text_line` is the line on which the text of a scalar begins: for a block scalar the one after
-    its `|`. `literal` tells whether its lines are lines of the file: they are below a `|`, and not
-    where lines are folded into one.
+    `text_line` is the line on which the text of a scalar begins: for a block scalar the line after
+    its `|`. `literal` is True if the lines of the text are lines of the file, as below a `|`, and
+    False where YAML folds lines.
     """
 
     line: int
@@ -56,12 +56,13 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Plain data and where each of its values stood.
+    """Plain data with the position of each value.
 
     Attributes:
         data: The root: dict, list, str, int, float, bool or None.
-        marks: The place of each value by its path, such as ``("variables", "guests", "minimum")``.
-        path: The file, as the user would name it.
+        marks: The position of each value by its path, such as
+            ``("variables", "guests", "minimum")``.
+        path: The path of the file, as the user wrote it.
     """
 
     data: Any
@@ -69,9 +70,9 @@ class Document:
     path: str
 
     def problem(self, message: str, at: Path = (), *, key: bool = False, code: str = "") -> Problem:
-        """Return a problem that points at the value of a path, or at its key.
+        """Return a problem with the position of the value at a path, or of its key.
 
-        A path that is not in the file points at its nearest ancestor that is.
+        For a path that is not in the file, the position is that of its nearest ancestor.
         """
         while at and at not in self.marks:
             at, key = at[:-1], False
@@ -84,7 +85,7 @@ class Document:
 
 @dataclass(slots=True)
 class _Frame:
-    """A collection that is still open."""
+    """A collection whose end has not been parsed yet."""
 
     value: dict[str, Any] | list[Any]
     path: Path
@@ -95,14 +96,14 @@ class _Frame:
 
 
 def parse(source: str | bytes, path: str = "<string>") -> Document:
-    """Read one YAML document.
+    """Parse a YAML document.
 
     Args:
         source: The file's content; bytes must be UTF-8, with or without a byte order mark.
-        path: What to call the file in errors.
+        path: The name of the file in errors.
 
     Raises:
-        PersonaError: It is not YAML, not one document, or beyond the limits of this module.
+        PersonaError: The source is not valid YAML, is not a single document, or exceeds a limit.
     """
     text = _decode(source, path)
     if text.lstrip().startswith("{"):
@@ -113,30 +114,28 @@ def parse(source: str | bytes, path: str = "<string>") -> Document:
 def _decode(source: str | bytes, path: str) -> str:
     if len(source) > MAX_BYTES:
         raise PersonaError(
-            [Problem(f"the file has more than {MAX_BYTES:,} bytes; that is the limit", path)]
+            [Problem(f"the file is larger than the limit of {MAX_BYTES:,} bytes", path)]
         )
     if isinstance(source, str):
         return source
     if source.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise PersonaError(
-            [Problem("the encoding is UTF-16; save the file with the encoding UTF-8", path)]
-        )
+        raise PersonaError([Problem("the file is encoded as UTF-16; save it as UTF-8", path)])
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
         column = error.start - (source.rfind(b"\n", 0, error.start) + 1) + 1
-        found = f"byte {source[error.start]:#04x} is not UTF-8; save the file with that encoding"
-        raise PersonaError([Problem(found, path, line, column)]) from None
+        message = f"byte {source[error.start]:#04x} is not valid UTF-8; save the file as UTF-8"
+        raise PersonaError([Problem(message, path, line, column)]) from None
 
 
-def _pair(found: re.Match[str]) -> str:
-    code = 0x10000 + ((int(found[2], 16) - 0xD800) << 10) + int(found[3], 16) - 0xDC00
-    return f"{found[1]}\\U{code:08x}"
+def _pair(match: re.Match[str]) -> str:
+    code = 0x10000 + ((int(match[2], 16) - 0xD800) << 10) + int(match[3], 16) - 0xDC00
+    return f"{match[1]}\\U{code:08x}"
 
 
 class _Builder:
-    """Folds parser events into data; an explicit stack keeps the depth off Python's own."""
+    """A builder of data from parser events; its explicit stack avoids recursion."""
 
     def __init__(self, text: str, path: str) -> None:
         self.text = text
@@ -155,8 +154,9 @@ class _Builder:
         directive = _TAG.search(self.text) if "%TAG" in self.text else None
         if directive:
             line = len(self.text[: directive.end()].splitlines())
-            raise PersonaError([Problem("tags are never used: no %TAG", self.path, line, 1)])
-        # 9 ms, which a command that reads no file is not to pay for.
+            message = "found a %TAG directive; tags are not supported: remove it"
+            raise PersonaError([Problem(message, self.path, line, 1)])
+        # The import takes 9 ms, which a command that reads no file should not pay.
         import yaml  # noqa: PLC0415
 
         try:
@@ -164,19 +164,19 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             if mark and error.context_mark and mark.index >= len(self.text.rstrip()):
-                # What is open at the end of the file is not wrong there, but where it began.
+                # An unclosed collection is reported where it begins, not at the end of the file.
                 mark = error.context_mark
             self.fail(_syntax_error(error, self.text, mark), mark)
         except yaml.YAMLError as error:
-            self.fail(f"not YAML: {' '.join(str(error).split())}", None)
+            self.fail(f"invalid YAML: {' '.join(str(error).split())}", None)
         except UnicodeEncodeError:
-            self.fail("a lone surrogate character cannot be stored in UTF-8", None)
+            self.fail("a lone surrogate character cannot be encoded as UTF-8", None)
         return Document(self.root, self.marks, self.path)
 
     def fold(self) -> None:
         import yaml  # noqa: PLC0415
 
-        # PyYAML can be built without libyaml; its Python parser gives the same events, slower.
+        # PyYAML can be built without libyaml; its Python parser emits the same events, slower.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         handlers = {
             yaml.ScalarEvent: self.scalar,
@@ -195,32 +195,32 @@ class _Builder:
     def document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
-            self.fail("a second document begins here; a file holds one", event.start_mark)
+            self.fail("found a second document; a file must contain exactly one", event.start_mark)
 
     def alias(self, event: Any) -> None:
         self.fail(
             f"found the alias *{event.anchor}; anchors and aliases are not supported: "
-            f"write the value out, or quote a text that begins with '*'",
+            f"write the value out, or quote a string that begins with '*'",
             event.start_mark,
         )
 
     def check(self, event: Any) -> None:
-        """Refuse what no node may have, and count."""
+        """Reject anchors, tags and too many nodes."""
         if event.anchor is not None:
             self.fail(
                 f"found the anchor &{event.anchor}; anchors and aliases are not supported: "
-                f"write the value out, or quote a text that begins with '&'",
+                f"write the value out, or quote a string that begins with '&'",
                 event.start_mark,
             )
         if event.tag is not None:
             self.fail(
                 f"found the tag {event.tag!r}; tags are not supported: "
-                f"take it away, or quote a text that begins with '!'",
+                f"remove it, or quote a string that begins with '!'",
                 event.start_mark,
             )
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            self.fail(f"more than {MAX_NODES:,} values; that is the limit", event.start_mark)
+            self.fail(f"the file exceeds the limit of {MAX_NODES:,} values", event.start_mark)
 
     def scalar(self, event: Any) -> None:
         self.check(event)
@@ -237,10 +237,10 @@ class _Builder:
         if not event.style and key == "<<":
             self.fail("merge keys (<<) are not supported: write the keys out", mark)
         if not key:
-            self.fail("a key is empty; every line of a mapping is `key: value`", mark)
+            self.fail("found an empty key; write `key: value`", mark)
         if key in frame.value:
             first = self.marks[(*frame.path, key)]
-            self.fail(f"duplicate key {key!r}; it stands on line {first.key_line} already", mark)
+            self.fail(f"duplicate key {key!r}; line {first.key_line} sets it first", mark)
         frame.key, frame.key_mark = key, mark
 
     def resolve(self, event: Any) -> Any:
@@ -254,8 +254,7 @@ class _Builder:
             number = int(text, 0) if len(text) <= 20 else MAX_INTEGER + 1
             if not -MAX_INTEGER - 1 <= number <= MAX_INTEGER:
                 self.fail(
-                    f"the integer {text[:24]}… has too many digits: at most 64 bits; "
-                    f"quote it if it is text",
+                    f"the integer {text[:24]}… does not fit in 64 bits; quote it if it is text",
                     event.start_mark,
                 )
             return number
@@ -285,7 +284,7 @@ class _Builder:
         )
 
     def complex_key(self, event: Any) -> NoReturn:
-        self.fail("found a collection as a key; keys are text", event.start_mark)
+        self.fail("found a collection as a key; keys must be strings", event.start_mark)
 
     def open(self, value: dict[str, Any] | list[Any], event: Any) -> None:
         self.check(event)
@@ -298,7 +297,7 @@ class _Builder:
         self.stack.pop()
 
     def add(self, value: Any, mark: Any, style: str = "") -> Path:
-        """Put a value where it belongs and remember its place."""
+        """Add a value to the open collection, record its position and return its path."""
         line, column = mark.line + 1, mark.column + 1
         begin, literal = (line + 1, style == "|") if style in ("|", ">") else (line, False)
         if not self.stack:
@@ -322,28 +321,28 @@ class _Builder:
 
 
 def _syntax_error(error: Any, text: str, mark: Any) -> str:
-    """Turn the parser's message into what an author can act on."""
+    """Return the parser's message with advice for the author of the file."""
     problem = error.problem or "cannot be read"
     lines = text.split("\n")
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
     if "{{" in line.split("#")[0] and ("expected" in problem or "did not find" in problem):
         return (
-            'an unquoted value holds "{{" at its start, which YAML reads as a mapping; '
+            'an unquoted value begins with "{{", which YAML reads as a mapping; '
             'quote it ("{{ name }}"), or write the text below a "|"'
         )
     if "mapping values are not allowed" in problem:
         if mark and ": " not in line[: mark.column]:
             return (
-                "found a key below a value that is complete already; check the indentation, "
-                'or write a text of several lines below a "|"'
+                "found a key below a complete value; check the indentation, "
+                'or write multi-line text below a "|"'
             )
         return (
-            'found a second ": " on this line; quote a value that holds ": ", '
+            'found a second ": " on this line; quote a value that contains ": ", '
             'or write the text below a "|"'
         )
     if "cannot start any token" in problem:
         if line[: mark.column + 1].strip(" ").startswith("\t") if mark else False:
-            return "found a tab; YAML indents with spaces"
+            return "found a tab; indent with spaces"
         return f"{problem}; quote a value that begins with it"
     if "escape" in problem or "hexdecimal" in problem:
         hint = 'in "double quotes" write \\\\ for a backslash, or use single quotes'
@@ -351,6 +350,6 @@ def _syntax_error(error: Any, text: str, mark: Any) -> str:
             hint = "a surrogate is half a character: write the character itself"
         return f"{problem}; {hint}"
     if error.context in ("while scanning an alias", "while scanning an anchor"):
-        return "anchors and aliases are not supported; quote a text that begins with '*' or '&'"
+        return "anchors and aliases are not supported; quote a string that begins with '*' or '&'"
     context = f" ({error.context})" if error.context else ""
-    return f"not YAML: {problem}{context}"
+    return f"invalid YAML: {problem}{context}"

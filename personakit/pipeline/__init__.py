@@ -1,4 +1,4 @@
-"""A run: layers around a call, in four modes."""
+"""The pipeline: layers of plugins around a model call, sync or async, whole or streamed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The chain: layers of coroutines around a call.
+"""The chain: layers of coroutines around a model or tool call.
 
-It is written once, as coroutines; `drivers` steps them in the sync and in the async API.
+The sync and the async API share these coroutines; `drivers` steps them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Out = TypeVar("Out", Response, ToolResult)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One plugin's hook in a chain.
+    """A plugin's hook in a chain.
 
     Attributes:
         plugin: The plugin's name.
         hook: ``chat`` or ``tool``.
         function: The bound function.
-        wants: The arguments that it names, of request or call, send and persona.
-        skip: True to go on without it when it fails before anything was sent.
-        origin: The plugin as an error message names it.
+        wants: The arguments it names: request or call, send, persona.
+        skip: True to skip the layer if it fails before it sends.
+        origin: The plugin's name in error messages.
     """
 
     plugin: str
@@ -46,10 +46,10 @@ class Layer:
 
 
 class StreamGate:
-    """Where the text of one layer goes out; it knows what has gone.
+    """The output of one layer, which records the emitted text.
 
-    Where the caller wants the whole answer nothing goes out, but what would have is held against
-    the layer's response all the same: a plugin that is wrong is wrong in every mode.
+    Without streaming nothing is emitted, but the text is recorded and compared with the layer's
+    response all the same, so that a plugin with a mistake fails in every mode.
     """
 
     __slots__ = ("_emit", "_out", "busy")
@@ -66,12 +66,12 @@ class StreamGate:
 
     @property
     def started(self) -> bool:
-        """Whether text has gone out."""
+        """Whether text has been emitted."""
         return self.live and bool(self.out)
 
     @property
     def out(self) -> str:
-        """What has gone out."""
+        """The text emitted so far."""
         return self._out.text
 
     @out.setter
@@ -80,7 +80,7 @@ class StreamGate:
         self._out.add(text)
 
     async def emit(self, text: str) -> None:
-        """Let text out."""
+        """Emit text."""
         if text:
             self._out.add(text)
             if self._emit is not None:
@@ -88,7 +88,7 @@ class StreamGate:
 
 
 class Send(Generic[In, Out]):
-    """What a layer calls to pass a request or a tool call on."""
+    """The `send` argument of a hook; see `hookspecs.Send`."""
 
     __slots__ = (
         "_chain", "_gate", "_next", "_request",
@@ -108,20 +108,20 @@ class Send(Generic[In, Out]):
         self.pending: list[Coroutine[Any, Any, Out]] = []
 
     def __call__(self, request: In) -> Awaitable[Out]:
-        """Pass on, waiting for the whole answer."""
+        """Pass the request on and wait for the whole answer."""
         return self._later(self._pass(request, None, live=False))
 
     @property
     def started(self) -> bool:
-        """Whether text of the layer has gone out."""
+        """Whether text of the layer has been emitted."""
         return self._gate.started
 
     async def emit(self, text: str) -> None:
-        """Let text of the layer's own go out."""
+        """Emit text that the layer wrote itself."""
         if not isinstance(text, str):
-            raise Misuse(f"it called send.emit() with {type(text).__name__}, not a text")
+            raise Misuse(f"it called send.emit() with {type(text).__name__}, expected str")
         if self._gate.busy:
-            raise Misuse("it called send.emit() while send.live() lets text flow")
+            raise Misuse("it called send.emit() while send.live() was streaming text")
         self.emitted = self.emitted or bool(text)
         await self._gate.emit(text)
 
@@ -138,12 +138,12 @@ class Send(Generic[In, Out]):
             raise
 
     def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
-        """Pass on, letting text flow."""
+        """Pass the request on and emit the answer's text as it arrives."""
         return self._later(self._flow(request, filter))
 
-    def _later(self, made: Coroutine[Any, Any, Out]) -> Awaitable[Out]:
-        self.pending.append(made)
-        return made
+    def _later(self, coroutine: Coroutine[Any, Any, Out]) -> Awaitable[Out]:
+        self.pending.append(coroutine)
+        return coroutine
 
     async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
         gate = self._gate
@@ -181,12 +181,13 @@ class Send(Generic[In, Out]):
         layer = self._chain.layers[self._next - 1]
         kind = self._chain.takes
         if not isinstance(request, kind):
-            raise Misuse(f"send() takes a {kind.__name__}, not {type(request).__name__}")
+            found = type(request).__name__
+            raise Misuse(f"it called send() with {found}, expected {kind.__name__}")
         if self._gate.started or self._gate.busy or self.emitted:
             started = StreamStarted(
-                f"{layer} sent again in its {layer.hook} hook after text had gone out; to be "
-                f"able to, wait for the whole answer: `await send(request)` instead of "
-                f"`send.live`, and no `send.emit` before it"
+                f"{layer} sent again in its {layer.hook} hook after text had been emitted; to "
+                f"send more than once, use `await send(request)` instead of `send.live`, and do "
+                f"not call `send.emit` before it"
             )
             self.errors.append(started)
             raise started
@@ -209,18 +210,18 @@ class Send(Generic[In, Out]):
         return self.last
 
     def close(self) -> bool:
-        """Drop what was made and never awaited; tell whether there was any."""
+        """Close coroutines that were never awaited; return whether there were any."""
         state = inspect.getcoroutinestate
-        waiting = [made for made in self.pending if state(made) == inspect.CORO_CREATED]
-        for made in waiting:
-            made.close()
-        return bool(waiting)
+        unawaited = [item for item in self.pending if state(item) == inspect.CORO_CREATED]
+        for coroutine in unawaited:
+            coroutine.close()
+        return bool(unawaited)
 
 
 class FilterFailed(BaseException):
-    """Carries a filter's failure out to its own layer.
+    """Carries the error of a filter to the layer that owns the filter.
 
-    It is no Exception, so nobody on the way takes it for a failure of the upstream.
+    It is not an Exception, so no layer in between handles it as an error of the upstream.
     """
 
     def __init__(self, send: object, error: Exception) -> None:
@@ -230,29 +231,29 @@ class FilterFailed(BaseException):
 
 
 class Misuse(TypeError):
-    """A hook broke its contract; the message begins with what it did."""
+    """A hook broke its contract; the message says how."""
 
 
 def _text(found: object) -> str:
     if not isinstance(found, str):
-        raise Misuse(f"its filter returned {type(found).__name__}, not a text")
+        raise Misuse(f"its filter returned {type(found).__name__}, expected str")
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Chain(Generic[In, Out]):
-    """Layers around an end.
+    """Layers around a call.
 
     Attributes:
-        layers: The plugins' hooks, first = outermost.
-        end: What the innermost layer sends to: the model or the tool.
-        persona: What hooks get as `persona`.
+        layers: The plugins' hooks, outermost first.
+        end: Calls the model or the tool, inside the innermost layer.
+        persona: The `persona` argument of the hooks.
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
-        skipped: Told of a layer that failed and was passed over.
-        run_nested: Runs another persona for a layer; called with the layer, the request that it was
-            given, and the arguments of its `send.run`.
-        trace: Collects what the layers do; None for nobody who asks.
+        skipped: Called with a layer that was skipped, and its error.
+        run_nested: Runs another persona for a layer; called with the layer, its request and the
+            arguments of its `send.run`.
+        trace: Records what the layers do; None to record nothing.
     """
 
     layers: tuple[Layer, ...]
@@ -265,7 +266,7 @@ class Chain(Generic[In, Out]):
     trace: Trace | None = None
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
-        """Run the layers from `index` on; text goes out through `emit` as it may."""
+        """Run the layers from `index` on; streamed text is passed to `emit`."""
         if index == len(self.layers):
             if emit is None and self.trace is None:
                 return await self.end(request, None)
@@ -277,11 +278,11 @@ class Chain(Generic[In, Out]):
         result: In | Out = request
         try:
             result = await self._hook(layer, request, send)
-        # What a hook does to end the process ends only its run.
+        # sys.exit() in a hook ends only its run.
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, Blocked | Timeout) or any(error is known for known in send.errors):
+            if isinstance(error, Blocked | Timeout) or any(error is own for own in send.errors):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
@@ -309,7 +310,7 @@ class Chain(Generic[In, Out]):
         skipped: bool = False,
         ended: bool = False,
     ) -> None:
-        """Note how a layer was left, where somebody asks."""
+        """Record in the trace, if there is one, how a layer ended."""
         step = send.step
         if step is None:
             return
@@ -357,25 +358,26 @@ class Chain(Generic[In, Out]):
         if result is None:
             if send.last is None and send.errors:
                 raise Misuse(
-                    "it returned nothing although send() had failed; return a response or raise"
+                    "it returned None after send() failed; return a response or raise an error"
                 ) from send.errors[-1]
             return request if send.last is None else send.last
         if isinstance(result, self.takes) and send.opened:
             name = self.takes.__name__
-            raise Misuse(f"it returned a {name} after it had sent one; return the response")
+            raise Misuse(f"it returned a {name} after calling send(); return the response")
         if not isinstance(result, self.takes | self.gives):
             raise Misuse(
-                f"it returned {type(result).__name__}; a {layer.hook} hook returns None, "
+                f"it returned {type(result).__name__}; a {layer.hook} hook must return None, "
                 f"a {self.takes.__name__} or a {self.gives.__name__}"
             )
         return result
 
     async def _rest(self, layer: Layer, response: Response, gate: StreamGate) -> None:
-        """Let out what has not gone out yet; the text is final from here on."""
+        """Emit the rest of a layer's text, which no inner layer can change any more."""
         if not response.text.startswith(gate.out):
             raise PluginError(
-                f"{layer} returned other text from its {layer.hook} hook than had gone out "
-                f"through send.live; change text with a filter, or wait with `await send(request)`",
+                f"{layer} returned text from its {layer.hook} hook that does not begin with the "
+                f"text already emitted; to change text, use a filter with `send.live`, or wait "
+                f"with `await send(request)`",
                 plugin=layer.plugin,
                 response=response,
             )
@@ -391,19 +393,19 @@ class Chain(Generic[In, Out]):
 
 
 def _explained(error: BaseException) -> str:
-    """Return what went wrong in somebody's function, in words for its author."""
+    """Return the message of an error in a hook, written for the author of the plugin."""
     if isinstance(error, Misuse):
         return str(error)
     if isinstance(error, FrozenInstanceError):
         return (
-            f"it tried to change what it was given ({error}); requests, responses and messages are "
+            f"it tried to change an argument ({error}); requests, responses and messages are "
             f"read-only: return a copy, as in `request.replace(model=…)`"
         )
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if in_sync() and _needs_loop(error):
         message += (
-            "; under the sync API nothing can be awaited but send, personakit.io and "
-            "personakit.sleep: use these, or call arun() or astream()"
+            "; in the sync API a hook can await only send, personakit.io and personakit.sleep: "
+            "use these, or call arun() or astream()"
         )
     return message
 

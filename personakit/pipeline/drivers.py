@@ -1,8 +1,8 @@
-"""The drivers: they step a coroutine to its end, in the sync and in the async API.
+"""The drivers, which step the coroutine of a run to its end in the sync and in the async API.
 
-The sync API steps it with `send(None)`, without an event loop or a thread; the async API hands what
-it awaits to the running loop. Text on its way out is put into the run's outbox, and a
-marker is awaited that gives control to the driver, which yields the text to the caller.
+The sync API steps it with `send(None)`, without an event loop or a thread; the async API passes
+what it awaits to the running loop. To stream text, a run puts it into its outbox and awaits a
+marker, which gives control to the driver; the driver yields the text to the caller.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 
 class BlockingAwait(RuntimeError):
-    """Thrown into a plugin that awaits something real under the sync API."""
+    """A plugin awaits something that needs an event loop, in the sync API."""
 
 
 class _Mark:
-    """Awaited to hand control to the driver, which empties the outbox."""
+    """Awaited to give control to the driver, which empties the outbox."""
 
     def __await__(self) -> Generator[_Mark, None, None]:
         yield self
 
 
 class Passed:
-    """Hands what an inner await yields to the loop that is running."""
+    """Passes the item that an inner await yields to the running event loop."""
 
     __slots__ = ("_item",)
 
@@ -44,7 +44,7 @@ class Passed:
 
 @dataclass(slots=True)
 class Run(Generic[T]):
-    """One call that is under way: a coroutine, its context, and the text waiting to go out."""
+    """A run in progress: its coroutine, its context and its outbox of text."""
 
     start: Callable[[Emit], Coroutine[Any, Any, T]]
     outbox: list[str] = field(default_factory=list)
@@ -53,10 +53,10 @@ class Run(Generic[T]):
     _stepping: bool = False
 
     async def emit(self, text: str) -> None:
-        """Put text into the outbox and let the driver have it.
+        """Put text into the outbox and give control to the driver.
 
-        From another task (asyncio.wait_for makes one before Python 3.12) the driver
-        cannot be reached; the text goes out when it is next in control.
+        In another task (asyncio.wait_for creates one before Python 3.12) the driver cannot be
+        reached; it yields the text when it has control again.
         """
         self.outbox.append(text)
         if self._stepping:
@@ -73,17 +73,17 @@ class Run(Generic[T]):
     def finished(self) -> T:
         """Return the result of a run that has ended."""
         if self.result is None:
-            raise PersonakitError("the stream has not ended; read it to its end first")
+            raise PersonakitError("the stream has not ended; read it to the end first")
         return self.result
 
     def drain(self) -> Iterator[str]:
-        """Yield and forget what waits to go out."""
+        """Yield and remove the text in the outbox."""
         while self.outbox:
             yield self.outbox.pop(0)
 
 
 def drive(run: Run[T]) -> Iterator[str]:
-    """Step a run to its end without an event loop, yielding the text that goes out."""
+    """Step a run to its end without an event loop, yielding its text."""
     run.context.run(sync_mode.set, True)
     coroutine = run.start(run.emit)
     action: Callable[..., Any] = coroutine.send
@@ -110,7 +110,7 @@ def drive(run: Run[T]) -> Iterator[str]:
 
 
 async def adrive(run: Run[T]) -> AsyncIterator[str]:
-    """Step a run to its end in the running event loop, yielding the text that goes out."""
+    """Step a run to its end in the running event loop, yielding its text."""
     run.context.run(sync_mode.set, False)
     coroutine = run.start(run.emit)
     action: Callable[..., Any] = coroutine.send
@@ -142,14 +142,14 @@ async def adrive(run: Run[T]) -> AsyncIterator[str]:
 
 
 async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
-    """End an abandoned run as if it were cancelled, which lets its `finally` blocks await.
+    """Cancel an abandoned run, so that its `finally` blocks can await.
 
-    A GeneratorExit would not: a coroutine closes the one it awaits when that is thrown in.
+    With GeneratorExit they cannot: a coroutine closes the coroutine that it awaits.
     """
     if inspect.getcoroutinestate(coroutine) in (inspect.CORO_CLOSED, inspect.CORO_CREATED):
         coroutine.close()
         return
-    # 16 ms, which no command but one that runs in an event loop is to pay for.
+    # Importing asyncio takes 16 ms, which commands without an event loop need not spend.
     import asyncio  # noqa: PLC0415
 
     action: Callable[..., Any] = coroutine.throw
@@ -174,7 +174,7 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
 
 
 class Stream(Generic[T]):
-    """The text of a run while it arrives: an iterator, or an async iterator if `astream` made it.
+    """The text of a run as it arrives: an iterator, or an async iterator from `astream`.
 
     Closing it, leaving its `with` block or dropping it ends the request.
     """
@@ -187,7 +187,7 @@ class Stream(Generic[T]):
 
     @property
     def text(self) -> str:
-        """What has gone out so far."""
+        """The text read so far."""
         return self._out.text
 
     @property
@@ -195,7 +195,7 @@ class Stream(Generic[T]):
         """The whole response, once the stream has ended.
 
         Raises:
-            PersonakitError: It has not.
+            PersonakitError: The stream has not ended.
         """
         return self._run.finished()
 
@@ -221,16 +221,16 @@ class Stream(Generic[T]):
 
     def _check(self, is_async: bool) -> None:
         if is_async != self._is_async:
-            made, way = ("astream", "async for") if self._is_async else ("stream", "for")
-            raise TypeError(f"this stream was made by {made}(): read it with `{way}`")
+            source, loop = ("astream", "async for") if self._is_async else ("stream", "for")
+            raise TypeError(f"this stream was returned by {source}(): read it with `{loop}`")
 
     def close(self) -> None:
-        """End a stream made by `stream`."""
+        """Close a stream from `stream` and end its request."""
         self._check(False)
         self._items.close()
 
     async def aclose(self) -> None:
-        """End a stream made by `astream`."""
+        """Close a stream from `astream` and end its request."""
         self._check(True)
         await self._items.aclose()
 
@@ -250,7 +250,7 @@ class Stream(Generic[T]):
 
 
 def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function that lets no text out to its end, without an event loop."""
+    """Run a coroutine function without streaming and without an event loop."""
     context = copy_context()
     context.run(sync_mode.set, True)
     coroutine = start(None)
@@ -269,7 +269,7 @@ def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
 
 
 async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
-    """As `run_sync`, in the running event loop."""
+    """Run a coroutine function without streaming in the running event loop."""
     context = copy_context()
     context.run(sync_mode.set, False)
     coroutine = start(None)

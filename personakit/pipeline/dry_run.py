@@ -1,4 +1,4 @@
-"""A backend that only looks at a request: `Runner.prepare` and `--dry-run` send nothing."""
+"""The backend of `Runner.prepare` and `--dry-run`, which sends nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from personakit.messages import Request, Response
 
 
 class Leaving(BaseException):
-    """Carries a request out through the plugins; no `except Exception` of theirs stops it."""
+    """Carries a request out through the plugins, past any `except Exception`."""
 
     def __init__(self, request: Request) -> None:
         super().__init__()
@@ -18,5 +18,5 @@ class DryRun:
     """A backend that sends nothing."""
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Leave with the request."""
+        """Raise `Leaving` with the request."""
         raise Leaving(request)

@@ -1,4 +1,4 @@
-"""The layers around a whole run: each takes a run and returns one, as functions of coroutines."""
+"""Layers around a whole run: functions that wrap one coroutine function in another."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from personakit.messages import Request, Response
 from personakit.pipeline.observers import Watch
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
-"""A run: given its request and where its text goes out, it returns the answer."""
+"""A run: called with a request and an `emit` for its text, it returns the answer."""
 
 Start = Callable[[Emit | None], Coroutine[Any, Any, Response]]
-"""A run that has its request."""
+"""A run with its request bound."""
 
 
 def within_deadline(run: RunLayer, seconds: float | None) -> RunLayer:
-    """Return a run that keeps a deadline; None for no limit of its own."""
+    """Return a run with a deadline; None for none besides that of an outer run."""
 
-    async def kept(request: Request, emit: Emit | None) -> Response:
+    async def limited(request: Request, emit: Emit | None) -> Response:
         token = deadline.begin(seconds)
         try:
             return await run(request, emit)
         finally:
             token.var.reset(token)
 
-    return kept
+    return limited
 
 
 def observed(run: RunLayer, watch: Watch) -> RunLayer:
-    """Return a run that tells its observers how it begins and ends."""
+    """Return a run that notifies its observers of its start and end."""
 
-    async def told(request: Request, emit: Emit | None) -> Response:
+    async def notifying(request: Request, emit: Emit | None) -> Response:
         await watch("started", request=request)
         try:
             response = await run(request, emit)
@@ -42,4 +42,4 @@ def observed(run: RunLayer, watch: Watch) -> RunLayer:
         await watch("finished", request=response.request, response=response)
         return response
 
-    return told
+    return notifying

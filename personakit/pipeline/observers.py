@@ -13,16 +13,16 @@ from personakit.messages import Event
 from personakit.pipeline.chain import Layer
 
 Observer = tuple[str, Callable[[Event], Any]]
-"""A plugin's name, and its observe hook."""
+"""A plugin's name and its `observe` hook."""
 
 _log = logging.getLogger("personakit")
 
 
 class Watch:
-    """Tells the observers of one run what happens; nothing that they do reaches the run.
+    """Notifies the observers of one run; their errors are logged and do not reach the run.
 
     Attributes:
-        wanted: Whether anybody observes: an event that nobody wants need not be told.
+        wanted: Whether there are observers; if not, events need not be created.
     """
 
     def __init__(self, observers: tuple[Observer, ...], persona: str) -> None:
@@ -32,12 +32,12 @@ class Watch:
         self._run = uuid.uuid4().hex if observers else ""
 
     async def skipped(self, layer: Layer, error: BaseException) -> None:
-        """Log a plugin that was passed over, and tell the observers."""
+        """Log a skipped plugin, and notify the observers."""
         _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
         await self("skipped", error=error, plugin=layer.plugin)
 
     async def __call__(self, name: Any, **fields: Any) -> None:
-        """Tell the observers of an event."""
+        """Notify the observers of an event."""
         if not self._observers:
             return
         event = Event(name, self._run, self._persona, time=time.time(), **fields)

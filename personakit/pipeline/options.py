@@ -1,4 +1,4 @@
-"""What a run is given: a prompt, options, and what sends its requests."""
+"""The arguments of a run: prompt, options and backend."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from personakit.tools import Tool
 
 MAX_ROUNDS = 10
-"""How often a run may call the model, when the caller does not say."""
+"""The default limit of model calls per run."""
 
 Prompt = str | Request | None
-"""What the user says; or a whole request, made by `render` and changed, to run as it is."""
+"""The user's message, or a whole request, such as a changed result of `render`."""
 
 
 class Options(TypedDict, total=False):
-    """What every way of running a persona takes by name.
+    """The keyword arguments of every function that runs a persona.
 
     Attributes:
-        variables: As in `Runner.render`.
-        model: As in `Runner.render`.
-        parameters: As in `Runner.render`.
-        trace: A new `Trace`, which is filled with what each layer does.
-        max_rounds: How often the model may be called when it calls tools; default 10.
+        variables: See `Runner.render`.
+        model: See `Runner.render`.
+        parameters: See `Runner.render`.
+        trace: A new `Trace`, to be filled with what each layer does.
+        max_rounds: The most model calls of a run that uses tools; default 10.
         timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
         deadline: Seconds that the whole run may take, tools, retries and waits included; default:
             the config's, or 1800.
-        output: What the answer must be, before the persona's `output:`: a pydantic model, a
-            dataclass, a TypedDict, another type that pydantic takes, or a JSON Schema as a
+        output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
             mapping. `Response.parsed` is the value.
-        attachments: What goes along with what the user says: paths and http(s) addresses of
-            images, PDFs and sound, bytes, or `Attachment` values.
-        tools: What the model may call, beside the persona's: functions or `Tool` values.
-        conversation: The conversation that the run is part of, for the run log.
+        attachments: Images, PDFs and audio for the user's message: paths, http(s) URLs of images,
+            bytes, or `Attachment` values.
+        tools: Tools in addition to the persona's: functions or `Tool` values.
+        conversation: The id of the conversation, for the run log.
     """
 
     variables: Mapping[str, Any] | None
@@ -61,7 +61,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`Options`, checked once, with the defaults where the caller gives none."""
+    """`Options` after validation, with defaults."""
 
     variables: Mapping[str, Any] | None = None
     model: str | None = None
@@ -80,13 +80,13 @@ class RunOptions:
         """Return the options of a run.
 
         Raises:
-            UsageError: One is unknown, or has a value that cannot be.
+            UsageError: An option is unknown or its value is invalid.
         """
         if not given.keys() <= _UNCHECKED:
             _check(given)
         settled: dict[str, Any] = {"deadline": config.deadline, "max_rounds": MAX_ROUNDS, **given}
         if None in given.values():
-            # None stands for the default.
+            # None means the default.
             for name in [name for name, value in given.items() if value is None]:
                 del settled[name]
             settled.setdefault("deadline", config.deadline)
@@ -101,26 +101,26 @@ _UNCHECKED = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "dea
 
 
 class Backend(Protocol):
-    """What a runner sends requests through: `personakit.testing` has one that needs no network."""
+    """Sends the requests of a runner; `personakit.testing` has one that needs no network."""
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Return the answer; with `emit`, let its text out on the way."""
+        """Send a request and return the answer; with `emit`, emit its text as it arrives."""
         ...
 
 
 def check_names(given: Iterable[str], known: type) -> None:
-    """Check that options are among those that a TypedDict declares.
+    """Check that a TypedDict declares all options.
 
     Raises:
-        UsageError: One is not.
+        UsageError: An option is unknown.
     """
     names = known.__annotations__
     for name in given:
         if name not in names:
-            hint = did_you_mean(name, names) or f"; there are: {', '.join(names)}"
+            hint = did_you_mean(name, names) or f" (known: {', '.join(names)})"
             raise UsageError(
-                f"no option {name!r}{hint} (those of the model, such as temperature, go into "
-                f"parameters={{…}})"
+                f"unknown option {name!r}{hint}; model parameters, such as temperature, belong in "
+                f"parameters={{…}}"
             )
 
 
@@ -128,16 +128,16 @@ def _check(options: Options) -> None:
     """Check the options of a run.
 
     Raises:
-        UsageError: One is unknown, or is no number that can be.
+        UsageError: An option is unknown, or its number is invalid.
     """
     check_names(options, Options)
     rounds: Any = options.get("max_rounds")
     if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
-        raise UsageError(f"max_rounds is {rounds!r}; give a whole number greater than 0")
+        raise UsageError(f"max_rounds must be an integer above 0, found {rounds!r}")
     for name in ("timeout", "deadline"):
         value: Any = options.get(name)
         if value is not None and not (is_type(value, "number") and 0 < value < math.inf):
-            raise UsageError(f"{name} is {value!r}; give a number of seconds greater than 0")
+            raise UsageError(f"{name} must be a number of seconds above 0, found {value!r}")
 
 
 def attached(request: Request, sources: Iterable[Source]) -> Request:

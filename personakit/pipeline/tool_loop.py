@@ -1,4 +1,4 @@
-"""The tool loop: the model is called, what it calls is called, until it answers."""
+"""The tool loop: call the model and the tools it requests, until it answers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BETWEEN = "\n\n"
 
 @dataclass(slots=True)
 class ToolLoop:
-    """The rounds of one run.
+    """The rounds of a run, each a model call and its tool calls.
 
     Attributes:
         chat: The layers around the model.
-        around_tool: Returns the layers around a tool, given what calls it.
-        limit: How often the model may be called.
-        called: Told of each tool call and its result.
-        tap: Knows when the run began and its first text left.
-        read: Reads the value out of the answer, where one is asked for.
+        around_tool: Returns the layers around a tool, given the function that calls it.
+        limit: The most model calls.
+        called: Called with each tool call and its result.
+        tap: Records the times of the start and of the first text.
+        read: Parses a structured answer; None for plain text.
     """
 
     chat: Chain[Request, Response]
@@ -42,10 +42,10 @@ class ToolLoop:
     _spent: list[Spent] = field(default_factory=list)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
-        """Return the answer; of several rounds, with the text of all of them.
+        """Return the answer, with the text of all rounds.
 
         Raises:
-            TooManyRounds: The model called tools again and again.
+            TooManyRounds: The last allowed model call requested tools again.
         """
         first, emit = request, self.tap.through(emit)
         for number in range(1, self.limit + 1):
@@ -60,20 +60,20 @@ class ToolLoop:
                 break
             tools = {tool.name: tool for tool in offered}
             results = await self._call(response.tool_calls, tools)
-            said = (
+            answers = (
                 Message("tool", result.content, tool_call_id=result.call_id) for result in results
             )
-            added = (response.message, *said)
+            added = (response.message, *answers)
             self._exchanged += added
             request = request.with_messages(*added)
         raise TooManyRounds(
-            f"the model still calls tools after {self.limit} rounds; give it more with "
-            f"max_rounds, or tell it in the system text when to stop",
+            f"the model still calls tools after {self.limit} rounds; raise max_rounds, or write in "
+            f"the system text when to stop",
             response=self._whole(response, first),
         )
 
     def _joined(self, emit: Emit | None) -> Emit | None:
-        """Return an `emit` that sets the text of a round apart from that of the rounds before."""
+        """Return an `emit` that separates the text of a round from earlier rounds."""
         if emit is None:
             return emit
         before = [_BETWEEN]
@@ -106,7 +106,7 @@ class ToolLoop:
         return response.replace(**changes)
 
     async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
-        """Return the results of a round's calls, which run at the same time in the async API."""
+        """Return the results of a round's calls, which run concurrently in the async API."""
 
         async def one(call: ToolCall) -> ToolResult:
             chain = self.around_tool(lambda call, emit: call_tool(call, tools))
@@ -122,17 +122,17 @@ class ToolLoop:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(call)) for call in calls]
         except ExceptionGroup as errors:
-            # The caller's error is the same in every mode; the others were cancelled for it.
+            # Raise one error, as in the sync modes; the other calls were cancelled.
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
 
 async def call_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
-    """Call a tool; what goes wrong is a result that tells the model so."""
+    """Call a tool; an error becomes a result for the model."""
     tool = tools.get(call.name)
     try:
         if tool is None:
-            hint = did_you_mean(call.name, tools) or f"; there are: {', '.join(tools) or 'none'}"
+            hint = did_you_mean(call.name, tools) or f" (available: {', '.join(tools) or 'none'})"
             raise ToolFailed(f"there is no tool {call.name!r}{hint}")
         return ToolResult(call.id, await tool.call(call.arguments))
     except ToolFailed as error:

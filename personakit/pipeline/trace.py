@@ -1,4 +1,4 @@
-"""What each layer of a run did, for `personakit run --trace` and for code that asks for it."""
+"""The trace of a run: what each layer did, for `personakit run --trace` and `trace=`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Way = Literal["passed", "live", "held", "answered", "failed", "skipped"]
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """What one layer did in one call: a plugin's hook, or at the end the model or a tool.
+    """The record of one layer in one call: a plugin's hook, the model or a tool.
 
     Attributes:
-        plugin: The plugin's name; empty for the model and for a tool itself.
+        plugin: The plugin's name; empty for the model or the tool.
         hook: ``chat`` or ``tool``.
-        depth: How many layers stand around it.
-        request: What it was given.
-        sent: What it passed on: one for each time that it sent.
-        received: What came back last; None when nothing did.
-        response: What it gave; None when it failed.
-        way: passed (it saw the request, and no response), live (text flowed through it), held (it
-            waited for the whole answer), answered (it answered by itself), failed, or skipped (it
-            failed and was passed over).
-        seconds: The time that it took itself, without the layers inside it.
-        error: What it, or something inside it, raised.
-        attempts: Of the model: how often the request was sent; more than once when the HTTP client
-            had to try again.
+        depth: The number of layers around it.
+        request: The request or tool call it received.
+        sent: The requests it passed on, one per `send`.
+        received: The last response it received; None if there is none.
+        response: The response it returned; None if it failed.
+        way: passed (it saw only the request), live (it streamed the text), held (it waited for the
+            whole answer), answered (it answered by itself), failed, or skipped (it failed and the
+            run went on without it).
+        seconds: Its own time, without that of the layers inside it.
+        error: The exception that it or an inner layer raised.
+        attempts: For the model, how often the request was sent: more than once if the HTTP client
+            retried.
     """
 
     plugin: str
@@ -46,24 +46,24 @@ class Step:
     _since: float = field(default_factory=time.perf_counter, repr=False)
 
     def leave(self) -> None:
-        """Stop the clock: what follows is not the layer's own time."""
+        """Stop the clock: control leaves the layer."""
         self.seconds += time.perf_counter() - self._since
 
     def enter(self) -> None:
-        """Start the clock again."""
+        """Restart the clock: control is back in the layer."""
         self._since = time.perf_counter()
 
     def sends(self, request: Request | ToolCall, *, live: bool) -> None:
-        """Note that the layer passed something on."""
+        """Record a request that the layer passed on."""
         self.sent.append(request)
         self.way = "live" if live else "held"
 
     def request_diff(self) -> str:
-        """Return how what it passed on last differs from what it was given; empty if not."""
+        """Return the diff between the received and the last sent request; empty if equal."""
         return _diff(self.request, self.sent[-1]) if self.sent else ""
 
     def response_diff(self) -> str:
-        """Return how what it gave differs from what it received; empty if not."""
+        """Return the diff between the received and the returned response; empty if equal."""
         if self.received is None or self.response is None:
             return ""
         return _diff(self.received, self.response)
@@ -71,18 +71,18 @@ class Step:
 
 @dataclass(slots=True, eq=False)
 class Trace:
-    """Collects what the layers of a run did: pass a new one as ``trace=`` and read it afterwards.
+    """A record of what the layers of a run did: pass a new one as ``trace=``.
 
-    It is filled when the run fails, too.
+    It is filled even if the run fails.
 
     Attributes:
-        steps: One for each layer and call, in the order in which they were entered.
+        steps: One step per layer and call, in the order of entry.
     """
 
     steps: list[Step] = field(default_factory=list)
 
     def begin(self, plugin: str, hook: str, depth: int, request: Request | ToolCall) -> Step:
-        """Note that a layer is entered."""
+        """Record the entry into a layer and return its step."""
         step = Step(plugin, hook, depth, request)
         self.steps.append(step)
         return step
@@ -91,7 +91,7 @@ class Trace:
 def _diff(old: Any, new: Any) -> str:
     if old == new:
         return ""
-    # What writes a diff is loaded where one is asked for: every run imports this module.
+    # Every run imports this module; few need a diff.
     from personakit.codec import diffable, difference  # noqa: PLC0415
 
     return difference(diffable(old), diffable(new), ("before", "after"))

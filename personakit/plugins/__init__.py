@@ -1,4 +1,4 @@
-"""Plugins: found, checked and bound to a persona's list."""
+"""Plugins: discovery, validation and binding to a persona's list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspecting a plugin: which hooks it has, and whether they are hooks."""
+"""Validation of plugins and their hooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARK = f"{PROJECT}_impl"
 
 
 def examine(name: str, target: Any) -> tuple[str, ...]:
-    """Return the hooks that a class, module or object has.
+    """Return the names of the hooks of a class, module or object.
 
     Raises:
         PluginError: A hook has a wrong name, wrong arguments or a wrong form.
@@ -41,20 +41,20 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
         if not hasattr(function, MARK):
             other = implementation.function.__name__
             raise PluginError(
-                f"its hook {other!r} has another name: call it {caller.name}", plugin=name
+                f"its hook {other!r} must be called {caller.name!r}: rename it", plugin=name
             )
         wrapper = implementation.wrapper or implementation.hookwrapper
         if wrapper or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise PluginError(
-                f"hook {caller.name!r} is a generator or wrapper; personakit runs plain functions: "
+                f"hook {caller.name!r} is a generator or wrapper, expected a plain function: "
                 f"write `async def {caller.name}(request, send)` and `await send(request)`",
                 plugin=name,
             )
         ordered = [key for key in ("tryfirst", "trylast") if getattr(implementation, key)]
         if ordered:
             raise PluginError(
-                f"hook {caller.name!r} asks for a place of its own, but the order is that of the "
-                f"persona's list; take {ordered[0]} out of its @hookimpl",
+                f"hook {caller.name!r} is marked {ordered[0]}, but the order is that of the "
+                f"persona's list; remove {ordered[0]} from its @hookimpl",
                 plugin=name,
             )
         found.append(caller.name)
@@ -71,20 +71,20 @@ def _explain(error: pluggy.PluginValidationError, target: Any) -> str:
         return f"unknown hook {name!r}{did_you_mean(name, HOOKS)} (hooks: {', '.join(HOOKS)})"
     for hook in HOOKS:
         if f"hook {hook!r}" in message:
-            wanted = inspect.signature(getattr(Specs, hook))
-            allowed = ", ".join(name for name in wanted.parameters if name != "self")
-            given = inspect.signature(getattr(target, hook))
-            return f"hook {hook}{given} names other arguments than {hook}({allowed})"
+            spec = inspect.signature(getattr(Specs, hook))
+            allowed = ", ".join(name for name in spec.parameters if name != "self")
+            actual = inspect.signature(getattr(target, hook))
+            return f"hook {hook}{actual} has unknown arguments; expected {hook}({allowed})"
     return message
 
 
 def setup_of(target: Any) -> Callable[[Registry], None]:
-    """Return the setup hook of a plugin, bound."""
+    """Return the setup hook of a plugin, ready to be called."""
     if not isinstance(target, type) or not _is_method(target, "setup"):
         return target.setup  # type: ignore[no-any-return]
     raise PluginError(
-        "its setup hook is a method, but setup runs before any options are known; "
-        "put @staticmethod above its @hookimpl and leave out `self`"
+        "its setup hook is a method, but setup runs before the options are known; "
+        "put @staticmethod above its @hookimpl and remove `self`"
     )
 
 

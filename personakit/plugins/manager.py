@@ -1,7 +1,7 @@
-"""Plugins: finding them, loading them when they are needed, and binding a persona's list.
+"""Plugins: finding them, loading them when needed, and binding those that a persona lists.
 
-Nothing is imported before a persona, a command or a name asks for it, and one that is broken fails
-only those who ask for it.
+A plugin is imported when a persona, a command or a name needs it; a broken plugin is an error only
+then.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _ARGUMENTS = frozenset(("request", "call", "send", "persona"))
 
 
 class Made(NamedTuple):
-    """A plugin that was made with its options.
+    """A plugin instance, created with its options.
 
     Attributes:
         name: The plugin's name.
         target: The object whose hooks are bound.
-        skip: Whether to go on when it fails before anything was sent.
-        origin: The plugin as an error message names it.
+        skip: Whether to skip the plugin if it fails before it sends.
+        origin: The plugin's name in error messages.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Plugin:
 
     Attributes:
         name: The name that personas list it under.
-        distribution: The package that brings it; empty for one given in code.
-        version: That package's version.
-        target: The class, module or object; None before it is loaded, or when it is broken.
-        hooks: The hooks that it has.
-        error: Why it cannot be used; empty when it can.
+        distribution: The package that provides it; empty for a plugin passed in code.
+        version: The version of the package.
+        target: The class, module or object; None if it is not loaded or is broken.
+        hooks: The names of its hooks.
+        error: Why it is broken; empty if it is not.
     """
 
     name: str
@@ -67,20 +67,20 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """The plugin as an error message names it."""
+        """The plugin's name in error messages."""
         package = f" (of {self.distribution} {self.version})" if self.distribution else ""
         return f"plugin {self.name!r}{package}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The plugins of one persona, made with their options.
+    """The plugins of one persona, created with their options.
 
     Attributes:
-        chat: Layers around a model call, first = outermost.
-        tool: Layers around a tool call.
-        observers: The observe hooks, each with its plugin's name.
-        tools: The tools that the persona lists and an installed plugin contributes.
+        chat: The layers around a model call, outermost first.
+        tool: The layers around a tool call, outermost first.
+        observers: The `observe` hooks, as (plugin name, hook) pairs.
+        tools: The tools that the persona lists and a plugin contributes.
     """
 
     chat: tuple[Layer, ...] = ()
@@ -89,7 +89,7 @@ class Bound:
     tools: tuple[Tool, ...] = ()
 
     def without(self, plugins: frozenset[str]) -> Bound:
-        """Return the same without some plugins."""
+        """Return a copy without some plugins."""
         if not plugins:
             return self
         return Bound(
@@ -102,12 +102,12 @@ class Bound:
 
 @dataclass(slots=True)
 class Plugins:
-    """The plugins that are installed.
+    """The installed plugins.
 
     Attributes:
-        select: The names that may be loaded; None for all. (PERSONAKIT_PLUGINS)
-        allowed: The names that personas may list; None for all. (`allow_plugins` of the config)
-        entry_points: Where to look; None for the installed distributions.
+        select: The names that may be loaded (PERSONAKIT_PLUGINS); None for all.
+        allowed: The names that personas may list (`allow_plugins` of the config); None for all.
+        entry_points: The entry points to use; None for those of the installed distributions.
     """
 
     select: frozenset[str] | None = None
@@ -118,7 +118,7 @@ class Plugins:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def installed(self) -> Mapping[str, Plugin]:
-        """Return what is installed and selected, by name; nothing is imported."""
+        """Return the installed and selected plugins by name, without importing them."""
         with self._lock:
             if self._found is None:
                 points = self.entry_points
@@ -128,7 +128,7 @@ class Plugins:
             return self._found
 
     def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
-        found: dict[str, Plugin] = {}
+        plugins: dict[str, Plugin] = {}
         for point in sorted(points, key=lambda point: point.name):
             if self.select is not None and point.name not in self.select:
                 continue
@@ -136,18 +136,18 @@ class Plugins:
             plugin = Plugin(
                 point.name, dist.name if dist else "", dist.version if dist else "", load=point.load
             )
-            twin = found.get(point.name)
+            twin = plugins.get(point.name)
             if twin is not None and twin.distribution != plugin.distribution:
                 twin.error = (
-                    f"two packages bring a plugin {point.name!r}: {twin.distribution} and "
+                    f"two packages provide plugin {point.name!r}: {twin.distribution} and "
                     f"{plugin.distribution}; uninstall one"
                 )
                 continue
-            found[point.name] = plugin
-        return found
+            plugins[point.name] = plugin
+        return plugins
 
     def load(self, name: str) -> Plugin:
-        """Import a plugin and set it up, once; its `error` says when that failed."""
+        """Import a plugin and call its `setup`, once; on failure set its `error`."""
         with self._lock:
             plugin = self.installed()[name]
             if plugin.target is None and not plugin.error:
@@ -162,7 +162,7 @@ class Plugins:
             plugin.hooks = examine(plugin.name, plugin.target)
             if "setup" in plugin.hooks:
                 setup_of(plugin.target)(Registry(plugin.name, self._contributions))
-        # A plugin is somebody else's code: nothing it does on import may stop the others.
+        # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
             plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
@@ -170,42 +170,42 @@ class Plugins:
             self._contributions.update(before)
 
     def all(self) -> list[Plugin]:
-        """Load every plugin and return them by name."""
+        """Load all plugins and return them, sorted by name."""
         return [self.load(name) for name in self.installed()]
 
     def provides(self, plugin: str) -> list[str]:
-        """Return ``kind:name`` for everything that a loaded plugin contributed."""
+        """Return ``kind:name`` of every contribution of a loaded plugin."""
         return list(by_plugin(self._contributions, plugin))
 
     def find(self, kind: str, name: str) -> Any:
-        """Return a contribution, loading plugins until one has it; None when none does.
+        """Return a contribution, loading plugins until one provides it; None if none does.
 
-        The plugin of the same name is asked first, so that most look-ups import one package.
+        The plugin of the same name is tried first, so that most look-ups import one package.
         """
         with self._lock:
-            names = [found for found in self.installed() if found != name]
-            for candidate in ([name] if name in self.installed() else []) + names:
-                found = self._contributions.get((kind, name))
-                if found is not None:
-                    return found.value
+            others = [other for other in self.installed() if other != name]
+            for candidate in ([name] if name in self.installed() else []) + others:
+                contribution = self._contributions.get((kind, name))
+                if contribution is not None:
+                    return contribution.value
                 self.load(candidate)
             last = self._contributions.get((kind, name))
             return last.value if last is not None else None
 
     def owner(self, kind: str, name: str) -> str:
-        """Return the plugin of a contribution that `find` has found."""
+        """Return the plugin of a contribution that `find` returned."""
         return self._contributions[kind, name].plugin
 
     def every(self, kind: str) -> dict[str, Any]:
-        """Return every contribution of a kind by name, loading every plugin."""
+        """Return all contributions of a kind by name; this loads all plugins."""
         self.all()
         return of_kind(self._contributions, kind)
 
     def contribute(self, items: Iterable[Any]) -> None:
-        """Set up plugins that are given as objects, not by name.
+        """Call `setup` of the plugins among `items` that are objects, not names.
 
         Raises:
-            PluginError: One contributes a name that another one has.
+            PluginError: Two plugins contribute the same name.
         """
         for item in items:
             if not isinstance(item, str | PluginUse) and hasattr(
@@ -215,26 +215,26 @@ class Plugins:
                 setup_of(item)(Registry(name, self._contributions))
 
     def make(self, items: Iterable[Any]) -> list[Made]:
-        """Make the plugins that stand outside every persona's own.
+        """Create the plugins around those of every persona.
 
         Args:
-            items: Names, entries as in a persona's list, or objects with hooks.
+            items: Names, entries of a persona's list, or objects with hooks.
 
         Raises:
-            ConfigError: One is not installed, or its options are wrong.
-            PluginError: One is broken.
+            ConfigError: A plugin is not installed, or its options are invalid.
+            PluginError: A plugin is broken.
         """
         return [self._made_outer(item) for item in items]
 
     def bind(self, persona: Persona, outer: Iterable[Made] = ()) -> Bound:
-        """Make the plugins of a persona.
+        """Create the plugins of a persona and bind their hooks.
 
         Args:
-            persona: Its `plugins:` are the inner layers.
-            outer: What stands outside them, as `make` made it.
+            persona: The persona; its `plugins:` are the inner layers.
+            outer: The outer plugins, from `make`.
 
         Raises:
-            PersonaError: A plugin is not installed, or its options are wrong.
+            PersonaError: A plugin is not installed, or its options are invalid.
             PluginError: A plugin is broken.
         """
         made = list(outer)
@@ -249,10 +249,10 @@ class Plugins:
         return _bound(made, tuple(tool.tool() for tool in tools if tool is not None))
 
     def check(self, persona: Persona) -> None:
-        """Check that what a persona lists is installed; a plugin of that name is not imported.
+        """Check that the plugins of a persona are installed, without importing them.
 
         Raises:
-            PersonaError: One is not.
+            PersonaError: A plugin is not installed or not allowed.
         """
         problems = []
         for use in persona.plugins:
@@ -276,11 +276,11 @@ class Plugins:
             )
 
     def _missing(self, name: str) -> str:
-        known = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
-        hint = did_you_mean(name, known)
-        listed = f" (installed: {', '.join(known)})" if known else " (none is installed)"
-        chosen = "" if self.select is None else "; PERSONAKIT_PLUGINS selects which may be used"
-        return f"no plugin {name!r} is installed{hint or listed}{chosen}"
+        names = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
+        hint = did_you_mean(name, names)
+        listed = f" (installed: {', '.join(names)})" if names else " (no plugins are installed)"
+        limit = "" if self.select is None else "; PERSONAKIT_PLUGINS limits which may be used"
+        return f"no plugin {name!r} is installed{hint or listed}{limit}"
 
     def _made_outer(self, item: Any) -> Made:
         if isinstance(item, str):
@@ -292,21 +292,21 @@ class Plugins:
             examine(plugin.name, item)
         except PluginError as error:
             raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
-        made = options.make(plugin.origin, item, {}, plugin=plugin.name)
-        return Made(plugin.name, made, False, plugin.origin)
+        instance = options.make(plugin.origin, item, {}, plugin=plugin.name)
+        return Made(plugin.name, instance, False, plugin.origin)
 
     def _made(self, use: PluginUse) -> Made:
-        """Return the object whose hooks a use of a plugin binds."""
+        """Create the plugin of an entry in a persona's list."""
         plugin = self.usable(use.name)
-        made = options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
-        return Made(use.name, made, use.on_error == "skip", plugin.origin)
+        instance = options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
+        return Made(use.name, instance, use.on_error == "skip", plugin.origin)
 
     def usable(self, name: str) -> Plugin:
-        """Return a plugin that can be bound, imported.
+        """Load a plugin and return it.
 
         Raises:
-            ConfigError: It is not installed.
-            PluginError: It is broken.
+            ConfigError: The plugin is not installed.
+            PluginError: The plugin is broken.
         """
         if name not in self.installed():
             target = self.find("plugin", name)

@@ -1,4 +1,4 @@
-"""The options of a plugin: the parameters of its class, checked by pydantic."""
+"""Plugin options: the parameters of a plugin's class, validated by pydantic."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from personakit.frozen import thaw
 
 
 def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = "") -> Any:
-    """Return an instance of a plugin's class made with its options; a module or object itself.
+    """Return an instance of a plugin's class with its options; return other targets unchanged.
 
     Args:
-        origin: The plugin as an error message names it.
-        target: What its entry point names.
-        given: The options that a persona or the config gives.
+        origin: The plugin's name in error messages.
+        target: The class, module or object that the entry point names.
+        given: The options from a persona or the config.
         plugin: The plugin's name.
 
     Raises:
-        ConfigError: An option is unknown, missing, or not of its type, or the class refuses it.
-        PluginError: The class failed in another way.
+        ConfigError: An option is unknown or missing, has a wrong type, or the class rejects it.
+        PluginError: The class raised another error.
     """
     if not isinstance(target, type):
         if given:
-            raise ConfigError(f"{origin} takes no options; found {', '.join(given)}")
+            raise ConfigError(f"{origin} accepts no options, found {', '.join(given)}")
         return target
     values, faults = read(origin, target, given)
     if faults:
@@ -42,14 +42,14 @@ def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = ""
     except (TypeError, ValueError, PersonakitError) as error:
         raise ConfigError(f"{origin}: {error}") from error
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise PluginError(f"{origin} cannot be made: {said}", plugin=plugin) from error
+        message = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{origin} cannot be created: {message}", plugin=plugin) from error
 
 
 def read(
     origin: str, target: type, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the options for a class, converted, and what is wrong: pairs of option and message."""
+    """Return the converted options of a class, and the faults as (option, message) pairs."""
     known = parameters(target)
     faults = [
         (
@@ -75,7 +75,7 @@ def read(
 
 
 def parameters(target: type) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a class that can be given by name."""
+    """Return the parameters of a class that can be passed by name."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {n: p for n, p in inspect.signature(target).parameters.items() if p.kind in by_name}
 
@@ -87,10 +87,10 @@ def _checked(target: type, name: str, value: Any) -> Any:
     try:
         wanted = TypeAdapter(_declared(target, name))
     except (NameError, PydanticUserError) as error:
-        said = str(error).partition("\n")[0]
-        raise ValueError(f"its type cannot be used at run time: {said}") from None
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"its type cannot be used at run time: {reason}") from None
     try:
-        # JSON mode: strict, yet a list becomes a tuple or set and a text an Enum or Path.
+        # Strict JSON mode still converts lists to tuples or sets, and strings to Enum or Path.
         return wanted.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -100,7 +100,7 @@ def _checked(target: type, name: str, value: Any) -> Any:
 
 
 def _declared(target: type, name: str) -> Any:
-    """Return the type that a class declares for an option; of its other types none is looked up."""
+    """Return the type that a class declares for an option; other types stay unresolved."""
     of_class = dataclasses.is_dataclass(target)
     for owner in target.__mro__ if of_class else (target.__init__, *target.__mro__):  # type: ignore[misc]
         written = inspect.get_annotations(owner)
@@ -112,34 +112,34 @@ def _declared(target: type, name: str) -> Any:
 
 
 def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the JSON Schema of each parameter of a class, and the definitions that they refer to.
+    """Return the JSON Schema of each parameter of a class, and the definitions they refer to.
 
     Args:
         target: A plugin's class.
-        prefix: What the names of the definitions begin with.
+        prefix: The prefix of the names of the definitions.
     """
     from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415
 
-    found: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     shared: dict[str, Any] = {}
     for name, parameter in parameters(target).items():
         template = f"#/$defs/{prefix}.{name}.{{model}}"
         try:
-            made = TypeAdapter(_declared(target, name)).json_schema(ref_template=template)
+            option = TypeAdapter(_declared(target, name)).json_schema(ref_template=template)
         except (NameError, PydanticUserError):
-            made = {}  # a type that JSON Schema has no word for
-        for model, definition in made.pop("$defs", {}).items():
+            option = {}  # the type has no JSON Schema
+        for model, definition in option.pop("$defs", {}).items():
             shared[f"{prefix}.{name}.{model}"] = definition
-        made.setdefault("description", described(target, name) or f"The option {name}.")
+        option.setdefault("description", described(target, name) or f"The option {name}.")
         default = _default(target, parameter)
         if default is not parameter.empty and _plain(default):
-            made["default"] = default
-        found[name] = made
-    return found, shared
+            option["default"] = default
+        schemas[name] = option
+    return schemas, shared
 
 
 def _default(target: type, parameter: inspect.Parameter) -> Any:
-    """Return the default of a parameter; of a dataclass, what a field's factory makes."""
+    """Return the default of a parameter, or the result of a dataclass field's factory."""
     if dataclasses.is_dataclass(target):
         for field in dataclasses.fields(target):
             if field.name == parameter.name and field.default_factory is not dataclasses.MISSING:
@@ -148,7 +148,7 @@ def _default(target: type, parameter: inspect.Parameter) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    """Tell whether a value can be written as JSON."""
+    """Return whether a value can be written as JSON."""
     try:
         return bool(json.dumps(value))
     except (TypeError, ValueError):

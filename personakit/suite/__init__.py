@@ -1,4 +1,4 @@
-"""The tests of personas, for pytest and for `personakit test`."""
+"""Run the tests of personas, for pytest and for `personakit test`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The checks of `tests:`: from a text and what it must be like to what is wrong with it.
+"""The checks of `tests:`, each a function of a text and the expected value.
 
-`judge` is not here: it asks a model, see `suite`.
+`judge` asks a model, so it is in `suite`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ EXCERPT_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One check that does not hold.
+    """A check that failed.
 
     Attributes:
         check: The check's name, such as ``contains``.
-        message: What was expected, in one line.
+        message: What was expected, on one line.
         detail: What was found: an excerpt of the text, or a diff.
     """
 
@@ -35,24 +35,24 @@ class Failure:
 
 
 def check(text: str, checks: Mapping[str, Any], model: str = "") -> list[Failure]:
-    """Return the checks that a text does not satisfy, in the order of the file format.
+    """Return the failures of the checks of a text, in the order of `checks`.
 
     Args:
         text: The rendered messages, or an answer.
         checks: A test's `render:` or `expect:`.
-        model: Whose tokens to count; without one they are estimated.
+        model: The model whose tokens to count; if empty, they are estimated.
     """
-    found: list[Failure] = []
+    failures: list[Failure] = []
     for name, wanted in checks.items():
         if name == "max_tokens":
-            found += _max_tokens(text, wanted, model)
+            failures += _max_tokens(text, wanted, model)
         elif name in _CHECKS:
-            found += _CHECKS[name](text, wanted)
-    return found
+            failures += _CHECKS[name](text, wanted)
+    return failures
 
 
 def excerpt(text: str, around: str = "") -> str:
-    """Return the beginning of a text, or what stands around a part of it, each line indented."""
+    """Return the beginning of a text, or the text around a part of it, each line indented."""
     if not text.strip():
         return "found: nothing (the text is empty)"
     at = max(text.find(around), 0) if around else 0
@@ -66,7 +66,7 @@ def excerpt(text: str, around: str = "") -> str:
 
 
 def indent(text: str) -> str:
-    """Return a text with every line moved to the right."""
+    """Return a text with every line indented by two spaces."""
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
 
 
@@ -88,16 +88,16 @@ def _not_contains(text: str, wanted: Iterable[str]) -> Iterator[Failure]:
     for part in wanted:
         if part in text:
             line = text.count("\n", 0, text.find(part)) + 1
-            message = f"expected no {part!r}; it stands in line {line} of the text"
+            message = f"expected no {part!r}; found it on line {line} of the text"
             yield Failure("not_contains", message, excerpt(text, part))
 
 
 def _other_case(text: str, part: str) -> str:
-    """Say so when a text holds a part in other letters."""
+    """Return a hint if a text contains a part in another case."""
     at = text.lower().find(part.lower())
     if at < 0 or len(text.lower()) != len(text):
         return ""
-    return f"; there is {text[at : at + len(part)]!r}, and upper and lower case differ"
+    return f"; found {text[at : at + len(part)]!r}, which differs in case"
 
 
 def _matches(text: str, pattern: str) -> Iterator[Failure]:
@@ -108,9 +108,9 @@ def _matches(text: str, pattern: str) -> Iterator[Failure]:
 def _equals(text: str, wanted: str) -> Iterator[Failure]:
     if text.strip() != wanted.strip():
         lines = wanted.strip().splitlines(), text.strip().splitlines()
-        found = diff(*lines, ("expected", "found"))
-        # Two texts can differ in what ends their lines alone.
-        yield Failure("equals", "expected another text", found or excerpt(text))
+        detail = diff(*lines, ("expected", "found"))
+        # The diff is empty if only the line endings differ.
+        yield Failure("equals", "expected a different text", detail or excerpt(text))
 
 
 def _max_words(text: str, limit: int) -> Iterator[Failure]:

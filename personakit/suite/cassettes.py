@@ -1,8 +1,8 @@
-"""Recordings: what the tests of a persona asked a model, and what it answered, kept for replay.
+"""Recordings: the requests and answers of a persona's tests, stored for replay.
 
-One JSON file a persona, in the folder ``recordings`` beside it. What is recorded is the request as
-it leaves the plugins and the answer as it comes back, so that plugins run for real on a replay.
-Headers, addresses and keys are in neither.
+Each persona has one JSON file, in the folder ``recordings`` beside it. It stores each request after
+the plugins changed it and each answer before they do, so plugins run for real on a replay. Headers,
+addresses and keys are not stored.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Exchange = dict[str, Any]
 
 
 class Unrecorded(BaseException):
-    """A request that may not be sent, and that no recording answers.
+    """A request without a recording that may not be sent.
 
-    No `except Exception` of a plugin stops it.
+    A BaseException, so that no `except Exception` of a plugin catches it.
 
     Attributes:
         message: What is missing.
@@ -51,10 +51,10 @@ class Cassette:
     """The exchanges of one test, in order.
 
     Attributes:
-        left: Those recorded earlier that have not been replayed yet.
-        may_ask: True when the model may be asked once none are left.
-        used: Those of this run, replayed and new.
-        new: How many of them are new.
+        left: The recorded exchanges that have not been replayed yet.
+        may_ask: True if the model may be asked when `left` is empty.
+        used: The exchanges of this run, replayed and new.
+        new: The number of new exchanges in `used`.
     """
 
     left: list[Exchange] = field(default_factory=list)
@@ -63,10 +63,11 @@ class Cassette:
     new: int = 0
 
     def replay(self, request: Any) -> Exchange | None:
-        """Return the recorded exchange of a request; None when the model is to be asked.
+        """Return the recorded exchange of a request; None if the model must be asked.
 
         Raises:
-            Unrecorded: The recording is of another request, or there is none.
+            Unrecorded: The recorded request differs, or there is no recording and the model may
+                not be asked.
         """
         for index, exchange in enumerate(self.left):
             if exchange["request"] == request:
@@ -74,18 +75,18 @@ class Cassette:
                 return exchange
         if self.left:
             detail = difference(self.left[0]["request"], request)
-            raise Unrecorded("the request is not the one that was recorded", detail)
+            raise Unrecorded("the request differs from the recorded one", detail)
         if not self.may_ask:
             raise Unrecorded("there is no recording")
         return None
 
     def add(self, exchange: Exchange) -> None:
-        """Keep a new exchange."""
+        """Add a new exchange."""
         self.used.append(exchange)
         self.new += 1
 
     def finished(self) -> list[Exchange]:
-        """Return what to keep: errors count only where an answer came after them."""
+        """Return the exchanges to store, without errors that no answer follows."""
         kept = list(self.used)
         while kept and "error" in kept[-1]:
             kept.pop()
@@ -94,11 +95,11 @@ class Cassette:
 
 @dataclass(slots=True)
 class ReplayBackend:
-    """A backend that answers from a cassette, and records on it what it has to ask.
+    """A backend that answers from a cassette and records new exchanges on it.
 
     Attributes:
-        backend: Returns what sends the requests.
-        cassette: The cassette of the test that runs.
+        backend: Returns the backend that sends requests to the model.
+        cassette: The cassette of the current test.
     """
 
     backend: Callable[[], Backend]
@@ -108,8 +109,8 @@ class ReplayBackend:
         """Answer a request.
 
         Raises:
-            Unrecorded: The model may not be asked.
-            BackendError: The model failed, now or when this was recorded.
+            Unrecorded: The request has no recording, and the model may not be asked.
+            BackendError: The request failed, now or when it was recorded.
         """
         written = diffable(request)
         exchange = self.cassette.replay(written)
@@ -117,7 +118,7 @@ class ReplayBackend:
             exchange = await self._ask(request, written)
         elif "error" in exchange:
             raise read_error(exchange["error"])
-        # A new answer is read back as well, so that a test sees the same now and later.
+        # A new answer is read back as well, so that a test sees the same on a replay.
         response = read_response(exchange["response"]).replace(request=request)
         if emit is not None and response.text:
             await emit(response.text)
@@ -127,7 +128,7 @@ class ReplayBackend:
         try:
             response = await self.backend().send(request)
         except BackendError as error:
-            # Its message may quote a key.
+            # The message may contain a key, so it is not stored.
             name = type(error).__name__
             self.cassette.add({"error": {"status": error.status, "type": name}, "request": written})
             raise
@@ -138,11 +139,11 @@ class ReplayBackend:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is recorded of one test.
+    """The recording of one test.
 
     Attributes:
         model: The model that the test was run with.
-        exchanges: What it asked and was answered, in order.
+        exchanges: The requests and their answers, in order.
     """
 
     model: str = ""
@@ -154,7 +155,7 @@ class Recordings:
     """The file with the recordings of one persona.
 
     Attributes:
-        path: Where it is; it need not exist.
+        path: The path of the file, which need not exist.
     """
 
     path: Path
@@ -170,7 +171,7 @@ class Recordings:
         """Return the recordings by the names of their tests.
 
         Raises:
-            UsageError: The file cannot be read, or is not what was written.
+            UsageError: The file cannot be read or is invalid.
         """
         try:
             text = self.path.read_text("utf-8")
@@ -181,32 +182,34 @@ class Recordings:
         try:
             data = json.loads(text)
             if data["format"] != FORMAT:
-                raise ValueError(f"its format is {data['format']!r}, not {FORMAT}")
+                raise ValueError(f"expected format {FORMAT}, found {data['format']!r}")
             return {name: _recording(entry) for name, entry in data["tests"].items()}
         except json.JSONDecodeError as error:
-            fault = f"{self.path}:{error.lineno}:{error.colno}: no JSON: {error.msg}"
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            fault = f"{self.path}: no recordings: {str(error) or 'nested too deep'}"
+            fault = f"{self.path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"
+        except KeyError as error:
+            fault = f"{self.path}: not a valid recordings file: key {error} is missing"
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            fault = f"{self.path}: not a valid recordings file: {str(error) or 'nested too deep'}"
         raise UsageError(f"{fault}; restore the file, or delete it and record again")
 
     def write(self, name: str, recording: Recording, tests: Iterable[str]) -> None:
-        """Put in the recording of a test, and drop those of tests that are no more.
+        """Write the recording of a test, and delete those of tests that no longer exist.
 
-        The file is replaced as a whole: it is never seen half written.
+        The file is replaced atomically.
 
         Args:
             name: The test's name.
-            recording: What is recorded of it.
-            tests: The names of all tests that the persona has.
+            recording: The recording of the test.
+            tests: The names of all tests of the persona.
 
         Raises:
             UsageError: The file cannot be written.
         """
-        known = {**self.read(), name: recording}
+        recordings = {**self.read(), name: recording}
         entries = {
-            test: {"exchanges": list(known[test].exchanges), "model": known[test].model}
+            test: {"exchanges": list(recordings[test].exchanges), "model": recordings[test].model}
             for test in tests
-            if test in known
+            if test in recordings
         }
         text = pretty({"format": FORMAT, "tests": entries}) + "\n"
         try:
@@ -217,14 +220,14 @@ class Recordings:
 
 
 def _recording(entry: dict[str, Any]) -> Recording:
-    """Return an entry of the file, checked by reading it once.
+    """Return the recording of an entry, after checking that each exchange can be read.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: It is none.
+        ValueError, KeyError, TypeError, AttributeError: The entry is invalid.
     """
     for exchange in entry["exchanges"]:
         if not isinstance(exchange["request"], dict):
-            raise TypeError("a request is no mapping")
+            raise TypeError("a request is not a mapping")
         if "error" in exchange:
             read_error(exchange["error"])
         else:

@@ -1,4 +1,4 @@
-"""Cases: the tests of personas, where they are found, and how they ended."""
+"""Collection of the tests of personas: cases, broken files and outcomes."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from personakit.suite.cassettes import FOLDER
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test of one persona."""
+    """A test of a persona."""
 
     persona: Persona
     test: PersonaTest
 
     @property
     def path(self) -> str:
-        """The file of the persona, as the user would name it."""
+        """The file of the persona, as the user wrote it."""
         return self.persona.path
 
     @property
     def name(self) -> str:
-        """What the test is called in a report."""
+        """The name of the test in a report."""
         return f"{self.persona.name} › {self.test.name}"  # noqa: RUF001
 
     def line(self, *at: str) -> int:
-        """Return the line of the test, or of a part of it."""
+        """Return the line of the test, or of one of its keys."""
         return self.test.document.problem("", (*self.test.at, *at)).line
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A file whose tests cannot be run: what is wrong with it."""
+    """A file whose tests cannot be run, with the error."""
 
     path: str
     message: str
@@ -47,15 +47,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a test ended: it passed if it has no failures.
+    """The outcome of a test; it passed if it has no failures.
 
     Attributes:
         case: The test.
-        failures: What did not hold.
-        seconds: How long it took.
-        recorded: How many answers were recorded.
-        replayed: How many were taken from the recordings.
-        note: What the author may do about a failure.
+        failures: The checks that failed.
+        seconds: The duration.
+        recorded: The number of answers that were recorded.
+        replayed: The number of answers that were replayed.
+        note: A remedy for a failure.
     """
 
     case: Case
@@ -66,13 +66,13 @@ class Outcome:
     note: str = ""
 
     def fault(self) -> str:
-        """Return the first failure in one line."""
+        """Return the first failure on one line."""
         first = self.failures[0]
         message = first.message.partition("\n")[0]
         return f"{first.check}: {message.rstrip(':')}"
 
     def report(self) -> str:
-        """Return what failed, in the form that editors understand."""
+        """Return the failures, with positions that editors recognize."""
         lines = [f"{self.case.path}:{self.case.line()}: {self.case.name}"]
         for failure in self.failures:
             line = self.case.line(*failure.check.split(" "))
@@ -85,23 +85,23 @@ class Outcome:
 def collect(
     references: Iterable[str], load: Callable[[str | Path], Persona]
 ) -> list[Case | Broken]:
-    """Return the tests of personas, each file's once.
+    """Return the tests of personas; a file that is named twice counts once.
 
     Args:
-        references: Files, folders (with the folders below them), and names of personas.
-        load: Returns the persona of a name or a path.
+        references: Files, folders (with their subfolders), and names of personas.
+        load: Returns the persona for a name or a path.
 
     Raises:
-        PersonaNotFound: There is nothing of that name.
+        PersonaNotFound: A name or path does not exist.
     """
-    found: dict[str, list[Case | Broken]] = {}
+    by_file: dict[str, list[Case | Broken]] = {}
     for reference in references:
         folder = Path(reference)
         for one in walk(folder, (ENDING,), (FOLDER,)) if folder.is_dir() else [reference]:
             cases = _cases(one, load)
             if cases:
-                found.setdefault(os.path.realpath(cases[0].path), cases)
-    return [case for cases in found.values() for case in cases]
+                by_file.setdefault(os.path.realpath(cases[0].path), cases)
+    return [case for cases in by_file.values() for case in cases]
 
 
 def _cases(reference: str | Path, load: Callable[[str | Path], Persona]) -> list[Case | Broken]:
@@ -115,10 +115,10 @@ def _cases(reference: str | Path, load: Callable[[str | Path], Persona]) -> list
 
 
 def _is_whole(file: Path) -> bool:
-    """Tell whether a file found in a folder is a persona, and not only a part of one.
+    """Check whether a file in a folder is a persona, not only a partial.
 
     Raises:
-        PersonaError: It cannot be read as YAML.
+        PersonaError: The file cannot be read as YAML.
     """
     try:
         data = yaml.parse(file.read_bytes(), str(file)).data

@@ -1,4 +1,4 @@
-"""Suite: runs the tests of personas, for the command line and for pytest."""
+"""The suite, which runs the tests of personas for the command line and for pytest."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ _VERDICT = re.compile(r"[\W_]*(pass|fail)\b[\W_]*(.*)", re.IGNORECASE | re.DOTAL
 
 
 def default_mode(environ: Mapping[str, str]) -> Mode:
-    """Return which recordings to make where nobody says: none in CI."""
+    """Return the default record mode: ``none`` in CI, where `CI` is set, else ``new``."""
     return "none" if environ.get("CI", "").lower() not in ("", "0", "false", "no") else "new"
 
 
 class Suite:
-    """Runs tests of personas. Its `with` block closes the connections.
+    """A runner of persona tests. Leaving its `with` block closes the connections.
 
-    The `parameters` of the user's config do not count, so that a test sends the same request
+    The `parameters` of the user's config are ignored, so that a test sends the same request
     everywhere.
 
     Args:
-        config: The user's set-up; None reads the config file and the environment.
-        record: Which answers to ask the model for: those that have no recording, all, or none.
-        model: The model to ask, over those of tests, personas and recordings.
-        backend: What sends the requests; None for the openai client.
+        config: The user's configuration; None reads the config file and the environment.
+        record: The answers to ask the model for: ``new`` for those without a recording, ``all``,
+            or ``none``.
+        model: The model to ask, before the models of tests, personas and recordings.
+        backend: The backend that sends the requests; None for the openai client.
     """
 
     def __init__(
@@ -85,14 +86,14 @@ class Suite:
         return self._backend
 
     def collect(self, references: Iterable[str]) -> list[Case | Broken]:
-        """Return the tests of files, of folders and of personas by name; see `cases.collect`."""
+        """Return the tests of files, folders and personas by name; see `collect.collect`."""
         return collect.collect(references, self.runner.load)
 
     def run(self, case: Case) -> Outcome:
-        """Run a test. Whatever is wrong with the persona or the run is a failure of the test.
+        """Run a test. An error of the persona or the run is a failure of the test.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; what had been recorded is kept.
+            KeyboardInterrupt: Ctrl-C was pressed; earlier recordings are kept.
         """
         started = time.perf_counter()
         cassette = self.recorder.cassette = Cassette()
@@ -101,7 +102,8 @@ class Suite:
         if not failures and case.test.expect:
             failures = _failing("expect", self._expect, case)
             if cassette.used and not cassette.new and _is_about_the_answer(failures):
-                note = f"the answer is a recording; to ask again:\n  {self._command(case, 'all')}"
+                command = self._command(case, "all")
+                note = f"the answer was recorded earlier; to ask the model again:\n  {command}"
         return Outcome(
             case=case,
             failures=tuple(failures),
@@ -124,15 +126,18 @@ class Suite:
 
     def _expect(self, case: Case) -> list[Failure]:
         if not Path(case.path).is_file():
-            raise UsageError("what is no file has no place for recordings; save the persona first")
+            raise UsageError(
+                f"recordings are stored beside the persona file, and {case.path!r} is not a file; "
+                f"save the persona first"
+            )
         recordings = Recordings.of(case.path)
-        known = recordings.read().get(case.test.name, Recording())
+        recording = recordings.read().get(case.test.name, Recording())
         cassette = self.recorder.cassette
         cassette.may_ask = self.record != "none"
-        cassette.left = [] if self.record == "all" else list(known.exchanges)
+        cassette.left = [] if self.record == "all" else list(recording.exchanges)
         if not cassette.left and not cassette.may_ask:
             return [self._unrecorded(case, Unrecorded("there is no recording"))]
-        model = self._model(case, known)
+        model = self._model(case, recording)
         try:
             return self._answer(case, model)
         except Unrecorded as error:
@@ -144,7 +149,7 @@ class Suite:
                 recordings.write(case.test.name, Recording(model, tuple(kept)), tests)
 
     def _model(self, case: Case, known: Recording) -> str:
-        """Return the model to ask; a recording's own, where neither test nor persona names one."""
+        """Return the model to ask; the recording's if neither test nor persona names one."""
         named = self.model or case.test.model or case.persona.model
         if not named and self.record != "all":
             named = known.model
@@ -153,7 +158,7 @@ class Suite:
     def _answer(self, case: Case, model: str) -> list[Failure]:
         test = case.test
         judged = test.expect.get(JUDGE)
-        # Before anything is asked: its name may be wrong.
+        # Loaded before the model is asked, since its name may be wrong.
         judge = self.runner.load(judged.get("persona", JUDGE)) if judged else None
         response = self.runner.run(
             case.persona, test.prompt, variables=thaw(test.variables), model=model
@@ -164,17 +169,17 @@ class Suite:
         return self._judge(judge, test, response.text, model)
 
     def _judge(self, judge: Persona, test: PersonaTest, answer: str, model: str) -> list[Failure]:
-        """Ask a persona whether an answer satisfies a rubric."""
+        """Ask the judge whether an answer satisfies the rubric."""
         wanted = test.expect[JUDGE]
         values = {"rubric": wanted["rubric"]}
         if "question" in judge.variables:
             values["question"] = test.prompt or ""
         chosen = wanted.get("model") or self.model or judge.model or model
-        said = self.runner.run(judge, answer, variables=values, model=chosen).text
-        verdict = _VERDICT.match(said)
+        reply = self.runner.run(judge, answer, variables=values, model=chosen).text
+        verdict = _VERDICT.match(reply)
         if verdict is None:
             message = f"the judge's first word is neither PASS nor FAIL; {judge.name} said:"
-            return [Failure(JUDGE, message, excerpt(said))]
+            return [Failure(JUDGE, message, excerpt(reply))]
         if verdict[1].lower() == "pass":
             return []
         reason = " ".join(verdict[2].split()) or "no reason given"
@@ -195,26 +200,26 @@ class Suite:
 
 
 def _failing(section: str, run: Callable[[Case], list[Failure]], case: Case) -> list[Failure]:
-    """Return the failures of a part of a test; an error is one of them."""
+    """Return the failures of a section of a test; an error is a failure, too."""
     try:
         return [
             dataclasses.replace(failure, check=f"{section} {failure.check}")
             for failure in run(case)
         ]
     except PersonakitError as error:
-        said = str(error) or type(error).__name__
-        return [Failure(section, f"{said}{_hint(case, error)}")]
+        message = str(error) or type(error).__name__
+        return [Failure(section, f"{message}{_hint(case, error)}")]
 
 
 def _is_about_the_answer(failures: list[Failure]) -> bool:
-    """Tell whether a check failed, in place of the run or its replay."""
+    """Check whether a check of the answer failed, not the run or its replay."""
     return bool(failures) and failures[0].check not in ("expect", f"expect {UNRECORDED}")
 
 
 def _hint(case: Case, error: PersonakitError) -> str:
-    """Return where a test says what a command line would give."""
+    """Return where a test sets the value that is missing."""
     if isinstance(error, VariableError):
-        return "\na test gives values under `variables:`"
+        return "\nset the variables of a test under `variables:`"
     if isinstance(error, TemplateError) and case.persona.prompt and case.test.prompt is None:
-        return "\na test gives what the user says under `prompt:`"
+        return "\nset the user's message of a test under `prompt:`"
     return ""

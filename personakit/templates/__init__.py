@@ -1,4 +1,4 @@
-"""Templates: from a persona and its values to messages, within a budget."""
+"""Templates: compiling and rendering personas to messages, within a budget."""
 
 from __future__ import annotations
 

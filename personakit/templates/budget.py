@@ -1,13 +1,14 @@
-"""What a render may use: a budget of steps, and a size that no result may have.
+"""The limits of a render: a budget of steps, and a maximum size of results.
 
 A step is the evaluation of one node of a template, one item that a filter handles, 32 characters
-that are copied or compared, or 6 items of a list. The count alone stops a template, so that it is
-stopped on every machine and in every rendering at the same place. `codegen` takes off what nodes
-cost, and what is here what depends on values.
+that are copied or compared, or 6 items of a list. Only the count stops a template, never the time,
+so that a template stops at the same place on every machine. `codegen` charges for nodes; this
+module charges for costs that depend on values.
 
-Two rules keep the count honest. Nothing is made that could be far larger than what it is made from:
-the size of a result is worked out first. And no list is larger, all that it holds counted, than a
-text may be: lists that hold a list twice, over and over, are small until they are written.
+Two rules keep the count reliable. The size of a result is computed before the result is built, if
+it could be much larger than its inputs. And the size limit of a text also applies to a list with
+all its nested items: lists that repeatedly contain another list twice stay small until they are
+written out.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from typing import Any
 MAX_STEPS = 400_000
 MAX_SIZE = 200_000
 MAX_NUMBER_BITS = 4_096
-# What a large value adds to the steps, for the texts and items in it that are handled.
+# The most steps that large values add to the budget, for handling their texts and items.
 _MOST_ALLOWED = 600_000
 _CHARACTERS_PER_STEP = 32
-# An item that is an object of its own takes up to 90 bytes.
+# A list item that is a separate object uses up to 90 bytes.
 _ITEMS_PER_STEP = 6
-# Comparing a text at each place of another.
+# Character comparisons of a search, which may compare a text at each position of another.
 PAIRS_PER_STEP = 4_096
-# CPython looks for a text in a time that is linear, from about this many pairs on.
+# From about this many pairs on, CPython's search runs in linear time.
 _MOST_PAIRS = 3_000_000
-# What follows a `%` or its `(key)`, up to a letter.
+# The part of a format specifier between `%` or its `(key)` and a letter.
 _SPEC = re.compile(r"[%)][^a-zA-Z%()]*")
 _CONTAINERS = (list, tuple, Mapping, Set, ValuesView)
 _WIDTHS = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
@@ -38,44 +39,48 @@ _FROM_THE_END = frozenset("strip lstrip rstrip rfind rindex rsplit rpartition".s
 
 
 class Refused(Exception):
-    """A template did what none may do."""
+    """A template uses an operation that is not allowed."""
 
 
 class LimitExceeded(Refused):
-    """A template asked for more than a render may use."""
+    """A template exceeds a limit of a render."""
 
 
 class Budget:
-    """What is left to one render.
+    """The remaining budget of one render.
 
     Args:
-        allowance: The size in characters of what the caller gave, which never counts as excess:
-            texts of up to `MAX_SIZE` + 4 * `allowance` characters may be made.
-        source: The size of the templates themselves, which does not count as excess either.
+        allowance: The size in characters of the values from the caller. It raises the limit: texts
+            of up to `MAX_SIZE` + 4 * `allowance` characters are allowed.
+        source: The size in characters of the templates, which also raises the limit.
 
     Attributes:
-        left: The steps that are left; below 0 the render is at its end.
-        size: The characters or items that a result may have.
+        left: The remaining steps; below 0 the render fails.
+        size: The maximum number of characters or items of a result.
     """
 
     __slots__ = ("left", "size")
 
     def __init__(self, allowance: int = 0, source: int = 0) -> None:
         self.size = MAX_SIZE + 4 * allowance + source
-        self.left = MAX_STEPS + min(allowance, _MOST_ALLOWED)
+        self.left = MAX_STEPS + (allowance if allowance < _MOST_ALLOWED else _MOST_ALLOWED)
 
     def charge(self, steps: int) -> None:
-        """Take steps off the budget."""
+        """Charge steps to the budget.
+
+        Raises:
+            LimitExceeded: The budget is used up.
+        """
         self.left -= steps
         if self.left < 0:
             self.exhausted()
 
     def exhausted(self) -> None:
-        """End a render that has used up its steps."""
+        """Raise the error for a render without remaining steps."""
         raise LimitExceeded(f"the template does too much: the limit is {MAX_STEPS:,} steps")
 
     def room(self, size: int, per_step: int = _CHARACTERS_PER_STEP) -> None:
-        """Refuse a result before it is made, if it would be larger than anything may be."""
+        """Charge for a result of a size before it is built; reject it if it is too large."""
         if size > self.size:
             raise LimitExceeded(
                 f"a result would be too large: the limit is {self.size:,} characters or items"
@@ -85,7 +90,7 @@ class Budget:
             self.exhausted()
 
     def made(self, value: Any) -> Any:
-        """Charge for a result; return it."""
+        """Charge for a result, and return it."""
         if isinstance(value, str):
             self.room(len(value))
         elif isinstance(value, int):
@@ -95,26 +100,26 @@ class Budget:
         return value
 
     def read(self, value: Any) -> None:
-        """Charge for a value that is looked at once, but not at what its items hold."""
+        """Charge for reading a value without the content of its items."""
         if isinstance(value, str):
             self.charge(len(value) // _CHARACTERS_PER_STEP)
         elif isinstance(value, _CONTAINERS):
             self.charge(len(value) // _ITEMS_PER_STEP)
 
     def whole(self, value: Any) -> int:
-        """Charge for a value that is looked at in all its parts; return its size."""
+        """Charge for reading a value with all nested items; return its size."""
         if isinstance(value, str):
             self.charge(1 + len(value) // _CHARACTERS_PER_STEP)
             return len(value)
         if not isinstance(value, _CONTAINERS):
             return 1
-        # The texts in it count by their characters, so what is looked at is worth a step for 6.
+        # Texts in a container count by their characters, at the same price as items: 6 per step.
         size = size_of(value, self.size)
         self.room(size, _ITEMS_PER_STEP)
         return size
 
     def steps(self, values: Iterable[Any], price: int = 1) -> Iterator[Any]:
-        """Yield values, charging for each."""
+        """Yield values, and charge for each."""
         for value in values:
             self.left -= price
             if self.left < 0:
@@ -122,7 +127,7 @@ class Budget:
             yield value
 
     def concat(self, parts: Iterable[str]) -> str:
-        """Join the parts of an output, refusing to build more than fits."""
+        """Join the parts of an output; reject a result that is too large."""
         kept = parts if isinstance(parts, list) else list(parts)
         size = sum(map(len, kept))
         self.left -= 1 + size // _CHARACTERS_PER_STEP
@@ -131,7 +136,7 @@ class Budget:
         return "".join(kept)
 
     def binop(self, operator: str, left: Any, right: Any) -> None:
-        """Charge for an operator; refuse one whose result would be too large."""
+        """Charge for an operator; reject it if its result would be too large."""
         if operator == "*":
             self._times(left, right)
         elif operator == "**":
@@ -168,17 +173,17 @@ class Budget:
             raise LimitExceeded(f"a number would be too large: the limit is {MAX_NUMBER_BITS} bits")
 
     def format(self, text: str, values: Any) -> None:
-        """Refuse a formatting with `%` whose result would be too large."""
+        """Charge for formatting with `%`; reject it if its result would be too large."""
         specs = _SPEC.findall(text)
         widths = sum(int(n[:20]) for spec in specs for n in re.findall(r"\d+", spec))
         given = values if isinstance(values, tuple | list) else (values,)
         stars = sum(n for n in integers(given) if n > 0) if "*" in text else 0
-        # A key can stand in the text many times.
+        # The text can refer to a key many times.
         times = max(text.count("%("), 1) if isinstance(values, Mapping) else 1
         self.room(len(text) + widths + stars + times * size_of(values, self.size))
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Charge for a call of a method of plain data, by what it looks at and may make."""
+        """Charge for calling a method of plain data, by its arguments and possible result."""
         for value in (*args, *kwargs.values()):
             self.whole(value)
         owner = getattr(function, "__self__", None)
@@ -190,7 +195,7 @@ class Budget:
     def _text_method(self, owner: str, name: str, values: tuple[Any, ...]) -> None:
         self.charge(1 + len(owner) // _CHARACTERS_PER_STEP)
         if type(owner) is not str:
-            # Of Markup: what it is joined or formatted with is escaped.
+            # Methods of Markup escape the values that they join or format.
             self.room(6 * (len(owner) + sum(size_of(value, self.size) for value in values)))
         if name in _WIDTHS:
             times = owner.count("\t") if name == "expandtabs" else 1
@@ -203,12 +208,12 @@ class Budget:
                 self.replacing(owner, values[0], values[1])
 
     def replacing(self, text: str, old: Any, new: Any) -> None:
-        """Refuse a replacement whose result would be too large."""
+        """Charge for a replacement; reject it if its result would be too large."""
         if isinstance(old, str) and isinstance(new, str):
             self.room(len(text) + text.count(old) * len(new))
 
     def searching(self, text: str, part: Any = None, *, from_the_end: bool = False) -> None:
-        """Charge for a search that may compare a text at each place of another."""
+        """Charge for a search, which may compare `part` at each position of `text`."""
         if isinstance(part, str):
             pairs = len(text) * len(part)
             if not from_the_end:
@@ -220,15 +225,15 @@ current_budget: ContextVar[Budget] = ContextVar("personakit_render_budget")
 
 
 def bounded_range(*args: int) -> range:
-    """`range`, for at most `MAX_SIZE` items."""
-    made = range(*args)
+    """Return a `range` of at most `MAX_SIZE` items."""
+    result = range(*args)
     try:
-        size = len(made)
+        size = len(result)
     except OverflowError:
         size = MAX_SIZE + 1
     if size > MAX_SIZE:
         raise LimitExceeded(f"the range is too large: the limit is {MAX_SIZE:,} items")
-    return made
+    return result
 
 
 def integers(values: Iterable[Any]) -> list[int]:
@@ -237,11 +242,11 @@ def integers(values: Iterable[Any]) -> list[int]:
 
 
 def size_of(value: Any, limit: int | None = None) -> int:
-    """Return the number of characters and items in a value, what is held twice counted twice.
+    """Return the number of characters and items in a value; repeated items count each time.
 
     Args:
-        value: Any value; of other than plain data it is 1.
-        limit: Stop counting beyond it.
+        value: Any value; the size of other than plain data is 1.
+        limit: Stop counting beyond this size.
     """
     total, waiting = 0, [value]
     while waiting and (limit is None or total <= limit):

@@ -1,12 +1,12 @@
-"""The code that a template is compiled to: Jinja's own, which pays for what it does.
+"""The code generator of templates: Jinja's own, extended to charge for each step.
 
-Each block of statements begins by paying for all the nodes that are evaluated when it runs once, as
-gas metering does for virtual machines. What takes longer than its nodes say pays more in the
-function that does it, see `environment` and `filters`. A few expressions that are cheap for values
-of exactly these types are written out: looking up a key of a dict, an attribute of ``loop``, and
+Each block of statements begins by charging for all nodes that are evaluated when it runs once, as
+gas metering does in virtual machines. An operation that costs more than its nodes is charged in the
+function that performs it; see `environment` and `filters`. A few expressions that are cheap for
+values of exact types are inlined: looking up a key of a dict, an attribute of ``loop``, and
 comparing short texts and numbers. All others call the environment, as in Jinja.
 
-This is the only way in which a template renders, so there is nothing that could differ.
+There is no second, unmetered code generator, so the results cannot differ.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jinja2.compiler import CodeGenerator
 from jinja2.compiler import operators as PYTHON  # noqa: N812
 
 SHORT = 4_096
-"""Characters up to which a text is compared or copied for the price of a node."""
+"""The length up to which comparing or copying a text is included in the price of its node."""
 
 _LOOP = frozenset("index index0 revindex revindex0 first last length depth depth0".split())
 _VIEWS = frozenset(("items", "keys", "values"))
-# Nodes whose work is a call of Python's, at least.
+# Nodes that cost at least one Python call.
 _PRICES: dict[type[nodes.Node], int] = {
     nodes.Call: 4,
     nodes.Filter: 3,
@@ -38,7 +38,7 @@ _PRICES: dict[type[nodes.Node], int] = {
     nodes.CallBlock: 4,
     nodes.For: 3,
 }
-# The statements inside them pay for themselves when they run.
+# Fields with nested statements, which charge for themselves when they run.
 _BODIES: dict[type[nodes.Node], tuple[str, ...]] = {
     nodes.For: ("body", "else_"),
     nodes.If: ("body", "else_"),
@@ -52,7 +52,7 @@ _BODIES: dict[type[nodes.Node], tuple[str, ...]] = {
 
 
 def price(node: nodes.Node) -> int:
-    """Return the steps of a statement that runs once, without those of the blocks inside it."""
+    """Return the steps of running a statement once, without its nested blocks."""
     total, waiting = 0, [node]
     while waiting:
         item = waiting.pop()
@@ -62,60 +62,60 @@ def price(node: nodes.Node) -> int:
 
 
 class MeteredCodeGenerator(CodeGenerator):
-    """Writes code that pays for itself."""
+    """A code generator whose output charges for each step."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # What is evaluated before the statements of a list, by the list's identity.
+        # The price of what runs before a list of statements, by the identity of the list.
         self._before: dict[int, int] = {}
 
     def write_commons(self) -> None:
-        """Give each function of a template the budget of the render."""
+        """Write the local variables of each function, such as the budget of the render."""
         super().write_commons()
         self.writeline("budget = environment.budget()")
         self.writeline("text, compared = environment.text, environment.compared")
 
     def pay(self, steps: int) -> None:
-        """Write the statement that takes steps off the budget."""
+        """Write the statement that charges steps."""
         self.writeline(f"budget.left -= {steps}")
         self.writeline("if budget.left < 0: budget.exhausted()")
 
     def blockvisit(self, nodes: Iterable[nodes.Node], frame: Any) -> None:
-        """Write statements, which run together, and what they cost."""
+        """Write a block of statements that begins by charging for all of them."""
         statements = list(nodes)
         self.pay(1 + sum(map(price, statements)) + self._before.pop(id(nodes), 0))
         super().blockvisit(statements, frame)
 
-    # --- what is written -------------------------------------------------------------------------
+    # --- output ----------------------------------------------------------------------------------
 
     def _output_child_to_const(self, node: Any, frame: Any, finalize: Any) -> str:
-        """Work nothing out while compiling: an expression may be a bomb."""
+        """Evaluate no expression while compiling: it could exceed every limit."""
         if not isinstance(node, nodes.TemplateData):
             raise nodes.Impossible
         return str(node.as_const(frame.eval_ctx))
 
     def _output_child_pre(self, node: Any, frame: Any, finalize: Any) -> None:
-        self.write("(_v if (_v := ")
+        self.write("(_v if (_c := (_v := ")
 
     def _output_child_post(self, node: Any, frame: Any, finalize: Any) -> None:
-        self.write(").__class__ is str else text(_v))")
+        self.write(").__class__) is str else str(_v) if _c is int else text(_v))")
 
-    # --- expressions that are written out --------------------------------------------------------
+    # --- inlined expressions ---------------------------------------------------------------------
 
     def visit_Const(self, node: nodes.Const, frame: Any) -> None:  # noqa: N802
-        """Write a constant; refuse a float that Python cannot write as a number."""
+        """Write a constant; reject a float without a literal in Python, such as infinity."""
         if isinstance(node.value, float) and not math.isfinite(node.value):
             self.fail("a number is too large: the largest is about 1.8e308", node.lineno)
         super().visit_Const(node, frame)
 
     def visit_Getattr(self, node: nodes.Getattr, frame: Any) -> None:  # noqa: N802
-        """Look a key up, or an attribute."""
+        """Write the lookup of a key or an attribute."""
         target = node.node
         if isinstance(target, nodes.Name) and target.name == "loop" and node.attr in _LOOP:
             slow = f"environment.getattr(_o, {node.attr!r})"
             self._inline(target, f"_o.{node.attr}", "is LoopContext", slow, frame)
         elif hasattr(dict, node.attr):
-            # Jinja takes the method, also where the mapping has a key of that name.
+            # Jinja prefers the method even if the mapping has a key of that name.
             self.write("environment.method(")
             self.visit(target, frame)
             self.write(f", {node.attr!r}, {_shown(target)!r})")
@@ -123,7 +123,7 @@ class MeteredCodeGenerator(CodeGenerator):
             self._key(target, node.attr, f"environment.getattr(_o, {node.attr!r})", frame)
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Any) -> None:  # noqa: N802
-        """Look an item up; a slice is a copy, and pays for its size."""
+        """Write the lookup of an item; a slice is a copy and is charged by its size."""
         if isinstance(node.arg, nodes.Slice):
             with self._around("environment.copied(", ")"):
                 super().visit_Getitem(node, frame)
@@ -135,7 +135,7 @@ class MeteredCodeGenerator(CodeGenerator):
             super().visit_Getitem(node, frame)
 
     def _key(self, target: nodes.Node, key: str, slow: str, frame: Any) -> None:
-        """Write the look-up of a key that a dict, and nothing but a dict, may have."""
+        """Write the lookup of a key, inlined for exact dicts."""
         self._inline(target, f"_o[{key!r}]", f"is dict and {key!r} in _o", slow, frame)
 
     def _inline(self, target: nodes.Node, fast: str, test: str, slow: str, frame: Any) -> None:
@@ -144,7 +144,7 @@ class MeteredCodeGenerator(CodeGenerator):
         self.write(f").__class__ {test} else {slow})")
 
     def visit_Compare(self, node: nodes.Compare, frame: Any) -> None:  # noqa: N802
-        """Compare; what is not a short text or a number pays for its size."""
+        """Write a comparison; all but short texts and numbers are charged by size."""
         operators = [operand.op for operand in node.ops]
         if operators in (["in"], ["notin"]):
             self.write("(not " if operators == ["notin"] else "(")
@@ -171,10 +171,10 @@ class MeteredCodeGenerator(CodeGenerator):
         short = f").__class__) is int or _c is str and len(_s) < {SHORT} else compared(_s))"
         self.write(")" if searched else short)
 
-    # --- expressions that pay for what they make -------------------------------------------------
+    # --- expressions charged by their result -----------------------------------------------------
 
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802
-        """Join texts with `~`."""
+        """Write a concatenation with `~`."""
         self.write("environment.concatenated((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -182,22 +182,22 @@ class MeteredCodeGenerator(CodeGenerator):
         self.write("))")
 
     def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: N802
-        """Make a list, which may hold large ones."""
+        """Write a list, which may contain large lists."""
         with self._held(node.items):
             super().visit_List(node, frame)
 
     def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: N802
-        """Make a tuple, or the target of an assignment."""
+        """Write a tuple, or the target of an assignment."""
         with self._held(node.items if node.ctx == "load" else []):
             super().visit_Tuple(node, frame)
 
     def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: N802
-        """Make a dict."""
+        """Write a dict."""
         with self._held([part for pair in node.items for part in (pair.key, pair.value)]):
             super().visit_Dict(node, frame)
 
     def _held(self, items: list[Any]) -> Any:
-        """Return the block that writes a display, which pays unless it holds constants alone."""
+        """Return a context that charges for a display, unless all its items are constants."""
         if all(isinstance(item, nodes.Const) for item in items):
             return self._around("", "")
         return self._around("environment.made(", ")")
@@ -211,7 +211,7 @@ class MeteredCodeGenerator(CodeGenerator):
     # --- statements ------------------------------------------------------------------------------
 
     def visit_For(self, node: nodes.For, frame: Any) -> None:  # noqa: N802
-        """Loop; a filter of the loop is evaluated for items that its body never sees."""
+        """Write a loop; its filter is charged for every item, also for those that it drops."""
         if node.test is not None:
             steps = nodes.Const(1 + price(node.test), lineno=node.lineno)
             attribute = nodes.EnvironmentAttribute("steps", lineno=node.lineno)
@@ -236,7 +236,7 @@ class MeteredCodeGenerator(CodeGenerator):
                 slow = f"environment.call(context, environment.getattr(_o, {called.attr!r}))"
                 self._inline(called.node, f"_o.{called.attr}()", "is dict", slow, frame)
                 return
-            # The method of a mapping is what is meant: it is called.
+            # In a call, the name means the method of a mapping, not a key.
             self.write("environment.call(context, environment.getattr(")
             self.visit(called.node, frame)
             self.write(f", {called.attr!r})")
@@ -253,21 +253,21 @@ class MeteredCodeGenerator(CodeGenerator):
         self.write(")")
 
     def macro_body(self, node: Any, frame: Any) -> Any:
-        """Write a macro, whose defaults are evaluated each time it is called."""
+        """Write a macro; its defaults are evaluated, and charged, at each call."""
         self._before[id(node.body)] = sum(map(price, node.defaults))
         return super().macro_body(node, frame)
 
     def visit_ScopedEvalContextModifier(self, node: Any, frame: Any) -> NoReturn:  # noqa: N802
-        """Refuse {% autoescape %}."""
-        self.fail("autoescape: a prompt is not HTML", node.lineno)
+        """Reject {% autoescape %}."""
+        self.fail("{% autoescape %} is not supported: a prompt is not HTML", node.lineno)
 
     def visit_Block(self, node: nodes.Block, frame: Any) -> NoReturn:  # noqa: N802
-        """Refuse {% block %}: its every turn in a loop copies all there is."""
-        message = "block: there is nothing to inherit; write {% macro %} or {% include %}"
+        """Reject {% block %}: in a loop, each iteration would copy all variables."""
+        message = "{% block %} is not supported; use {% macro %} or {% include %}"
         self.fail(message, node.lineno)
 
     def fail(self, msg: str, lineno: int) -> NoReturn:
-        """Refuse a template."""
+        """Raise a TemplateSyntaxError."""
         raise jinja2.TemplateSyntaxError(msg, lineno, self.name, self.filename)
 
 
@@ -276,7 +276,7 @@ def _is_long(value: Any) -> bool:
 
 
 def _shown(node: nodes.Node) -> str:
-    """Return an expression as the template has it, where it is a name with fields."""
+    """Return the source of a name with attributes; ``it`` for any other expression."""
     if isinstance(node, nodes.Name):
         return node.name
     if isinstance(node, nodes.Getattr):

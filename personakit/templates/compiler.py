@@ -1,4 +1,4 @@
-"""Compiling templates: the texts of personas and the partials that they include."""
+"""Compiling templates: the texts of personas and their partials."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MAX_PROBLEMS = 50
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a template stands.
+    """The location of a template.
 
     Attributes:
-        path: Its file.
-        first: The line of the file on which it begins.
-        label: The key that holds it, such as ``system``; empty for a file of its own.
-        literal: Whether its lines are lines of the file; they are not where YAML folds lines.
+        path: The path of its file.
+        first: The line of the file on which it begins; 0 if unknown.
+        label: The key that contains it, such as ``system``; empty for a partial.
+        literal: Whether its lines are lines of the file; False where YAML folds lines.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Place:
 
     @classmethod
     def of(cls, text: Text) -> Place:
-        """Return the place of a persona's text."""
+        """Return the location of a persona's text."""
         mark = text.document.marks.get(text.at)
         label = ".".join(str(part) for part in text.at)
         if mark is None:
@@ -52,7 +52,7 @@ class Place:
     def problem(
         self, message: str, line: int = 1, code: str = "PK020", subject: str = ""
     ) -> Problem:
-        """Return a problem on a line of the template."""
+        """Return a problem on a line of the template, counted from 1."""
         label = f"{self.label}: " if self.label else ""
         at = self.first + max(line, 1) - 1 if self.first and self.literal else self.first
         return Problem(f"{label}{message}", self.path, at, 0, code, subject)
@@ -67,12 +67,12 @@ class Unit:
     """A compiled template.
 
     Attributes:
-        template: What renders it; None when there are problems.
-        names: The names that it may take from outside, with the first line of each.
-        stored: The names that it sets itself, somewhere.
-        parts: Everything that it is made of: the place and source of itself and its partials.
-        files: The partials, each with the state it was read in.
-        problems: What is wrong with it and with its partials.
+        template: The Jinja template; None if there are problems.
+        names: The names that it may read from the context, with the first line of each.
+        stored: The names that it sets.
+        parts: The location and source of the template and of each partial.
+        files: The partials, each with its state when it was read.
+        problems: The problems of the template and its partials.
     """
 
     template: jinja2.Template | None
@@ -84,13 +84,13 @@ class Unit:
 
 
 class _Partials(jinja2.BaseLoader):
-    """Hands out partials that are compiled already."""
+    """A loader of compiled partials."""
 
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
 
     def load(self, environment: Any, name: str, globals: Any = None) -> jinja2.Template:  # noqa: A002
-        """Return a partial by its path."""
+        """Return the compiled partial with a path."""
         if name not in self.units:
             raise jinja2.TemplateNotFound(name)
         template = self.units[name].template
@@ -99,7 +99,7 @@ class _Partials(jinja2.BaseLoader):
 
 
 def _budget() -> Budget:
-    """Return the budget of the persona that is being compiled, or a new one."""
+    """Return the budget of the persona being compiled, or a new budget."""
     try:
         return current_budget.get()
     except LookupError:
@@ -107,18 +107,18 @@ def _budget() -> Budget:
 
 
 def _no_library(name: str, path: str) -> Path:
-    raise UsageError(f"no library to include {name!r} from")
+    raise UsageError(f"cannot include {name!r}: the persona is not in a library")
 
 
 @dataclass(slots=True)
 class TemplateCompiler:
-    """Compiles templates.
+    """A compiler of templates, which caches partials.
 
     Attributes:
-        filters: Further filters by name, asked for only when a template names one that Jinja
-            does not have.
-        globals: Further global names, likewise.
-        find: Returns the file of a partial, by the name in the template and the template's file.
+        filters: Returns further filters by name; called only if a template uses a filter that
+            Jinja does not have.
+        globals: Returns further global names; called only if a name is otherwise undefined.
+        find: Returns the file of a partial for its name and the path of the template's file.
     """
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
@@ -131,16 +131,16 @@ class TemplateCompiler:
         self._env.loader = self._partials
 
     def compile(self, source: str, place: Place) -> Unit:
-        """Compile a template; the `problems` of what is returned say what is wrong with it."""
+        """Compile a template; errors are in the `problems` of the result."""
         unit = self._compile(source, place, ())
         if unit.problems:
-            # A broken partial is kept only as long as it may be met again; it may be mended.
+            # A broken partial is cached only during one compilation: its file may be fixed later.
             units = self._partials.units
             self._partials.units = {name: u for name, u in units.items() if not u.problems}
         return unit
 
     def parse(self, source: str) -> nodes.Template | None:
-        """Return the syntax tree of a template; None when it is no template."""
+        """Return the syntax tree of a template; None if its syntax is invalid."""
         token = current_budget.set(_budget())
         try:
             return self._env.parse(source)
@@ -179,23 +179,23 @@ class TemplateCompiler:
         files: dict[Path, State] = {}
         for unit in included:
             files |= unit.files
-        # Each once: partials that include one another many times would come to more than fits.
+        # Each part once: partials that include each other often would multiply their size.
         parts = dict(part for unit in included for part in unit.parts)
         own = (place, source)
         return Unit(template, names, stored, (own, *parts.items()), files, tuple(problems))
 
     def _unknown(self, tree: nodes.Template, place: Place) -> Iterator[Problem]:
-        """Yield the filters and tests that nobody brings, and put known ones in their place.
+        """Yield a problem for each unknown filter and test, and replace it with a known one.
 
-        Jinja finds the names in a tree by compiling it, which an unknown filter would stop.
+        Jinja finds the names in a tree by compiling it, which fails for an unknown filter.
         """
         self._ask_for_filters(tree)
-        known = {"filter": set(self.known_filters()), "test": set(self._env.tests)}
+        choices = {"filter": set(self.known_filters()), "test": set(self._env.tests)}
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             assert isinstance(node, nodes.Filter | nodes.Test)
             kind = type(node).__name__.lower()
-            if node.name not in known[kind]:
-                hint = did_you_mean(node.name, sorted(known[kind]))
+            if node.name not in choices[kind]:
+                hint = did_you_mean(node.name, sorted(choices[kind]))
                 message = f"unknown {kind} {node.name!r}{hint}"
                 yield place.problem(message, node.lineno, "PK021", node.name)
                 node.name = "string"
@@ -203,17 +203,17 @@ class TemplateCompiler:
     def _included(
         self, tree: nodes.Template, place: Place, stack: tuple[Path, ...]
     ) -> Iterator[Unit | Problem]:
-        """Compile the partials of a template, and name each by its path in the tree."""
+        """Compile the partials of a template, and replace each name in the tree by its path."""
         for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Extends)):
             kind = {"FromImport": "from"}.get(type(node).__name__, type(node).__name__.lower())
-            found = f"{{% {kind} %}} is not supported; use {{% include %}}"
-            yield place.problem(found, node.lineno, "PK022", kind)
+            message = f"{{% {kind} %}} is not supported; use {{% include %}}"
+            yield place.problem(message, node.lineno, "PK022", kind)
         for include in tree.find_all(nodes.Include):
             name = include.template
             if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
-                wanted = '{% include "partials/tone.md" %}'
-                found = f"the name to include is written out, as in {wanted}"
-                yield place.problem(found, include.lineno, "PK022", "include")
+                example = '{% include "partials/tone.md" %}'
+                message = f"the path to include must be a literal string, as in {example}"
+                yield place.problem(message, include.lineno, "PK022", "include")
                 continue
             try:
                 file = self.find(name.value, place.path)
@@ -224,17 +224,18 @@ class TemplateCompiler:
                     yield place.problem(str(error), include.lineno, "PK022", name.value)
                 continue
             if file in stack or len(stack) >= MAX_INCLUDES:
-                what = "includes itself" if file in stack else f"is the {MAX_INCLUDES}th in a row"
-                found = f"include {name.value!r} {what}"
-                yield place.problem(found, include.lineno, "PK022", name.value)
+                limit = f"exceeds the limit of {MAX_INCLUDES} nested includes"
+                what = "includes itself" if file in stack else limit
+                message = f"include {name.value!r} {what}"
+                yield place.problem(message, include.lineno, "PK022", name.value)
                 continue
             include.template = nodes.Const(str(file), lineno=include.lineno)
             yield self._partial(file, (*stack, file))
 
     def _partial(self, file: Path, stack: tuple[Path, ...]) -> Unit | Problem:
-        known = self._partials.units.get(str(file))
-        if known is not None and fresh(known.files):
-            return known
+        cached = self._partials.units.get(str(file))
+        if cached is not None and fresh(cached.files):
+            return cached
         place, state = Place(str(file)), state_of(file)
         try:
             with file.open("rb") as opened:
@@ -242,27 +243,26 @@ class TemplateCompiler:
             source = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            return place.problem("is not UTF-8", line, "PK022")
+            return place.problem("not valid UTF-8; save the file as UTF-8", line, "PK022")
         except OSError as error:
             return place.problem(f"cannot be read: {error.strerror}", code="PK022")
         if len(data) > budget.MAX_SIZE:
-            found = f"is too large to include: the limit is {budget.MAX_SIZE:,} bytes"
-            return place.problem(found, code="PK022")
+            message = f"too large to include: the limit is {budget.MAX_SIZE:,} bytes"
+            return place.problem(message, code="PK022")
         unit = self._compile(source, place, stack)
         unit = dataclasses.replace(unit, files={**unit.files, file: state})
         self._partials.units[str(file)] = unit
         return unit
 
     def _ask_for_filters(self, tree: nodes.Template) -> None:
-        """Ask the plugins when a filter is unknown."""
-        used = {found.name for found in tree.find_all(nodes.Filter)}
+        """Add the filters of the plugins if the template uses an unknown filter."""
+        used = {node.name for node in tree.find_all(nodes.Filter)}
         if used - self._env.filters.keys():
             for name, function in self.filters().items():
-                made = measured(name, function)
-                self._env.filters.setdefault(name, made)
+                self._env.filters.setdefault(name, measured(name, function))
 
     def known_globals(self, names: set[str]) -> set[str]:
-        """Return which of the names are globals, asking the plugins if need be."""
+        """Return the global names among `names`; ask the plugins only for unknown names."""
         if names - self._env.globals.keys():
             for name, value in self.globals().items():
                 self._env.globals.setdefault(name, value)
@@ -274,16 +274,16 @@ class TemplateCompiler:
 
 
 def fresh(files: Mapping[Path, State]) -> bool:
-    """Tell whether files are still in the state they were read in."""
+    """Return whether files are unchanged since they were read."""
     return all(state_of(file) == state for file, state in files.items())
 
 
 def _names(
     tree: nodes.Template, place: Place, included: list[Unit]
 ) -> tuple[dict[str, tuple[Place, int]], frozenset[str]]:
-    """Return the names that a template and its partials take from outside, and those they set.
+    """Return the names that a template and its partials read from the context, and those they set.
 
-    A name that is set in a branch may be one of both.
+    A name that is set in a branch may be in both.
     """
     lines: dict[str, int] = {}
     stored = {node.name for node in tree.find_all(nodes.Macro)}
@@ -291,7 +291,7 @@ def _names(
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
             stored.add(node.name)
-    # As meta.find_undeclared_variables, which works constants out and fails where one of them does.
+    # As meta.find_undeclared_variables, which evaluates constants and fails if one of them fails.
     tracker = meta.TrackingCodeGenerator(tree.environment)  # type: ignore[arg-type]
     tracker.optimizer = None
     tracker.visit(tree)
@@ -306,13 +306,13 @@ def _names(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One text of a persona, ready to render.
+    """One text of a persona, compiled for rendering.
 
     Attributes:
-        role: Whose message it makes.
+        role: The role of its message.
         text: The text.
-        unit: Its template; None for a text that renders to itself.
-        parent: The system text of the parent, where the template uses `parent`.
+        unit: The compiled template; None for a text without template syntax.
+        parent: The system text of the parent, if the template uses `parent`.
     """
 
     role: Role
@@ -321,9 +321,9 @@ class Part:
     parent: Part | None = None
 
 
-# What authors write for what Jinja expects, by what its message holds; the first counts.
+# Advice for frequent mistakes, by a part of Jinja's message; the first match counts.
 _HINTS = {
-    "token ':', got '}'": "; between {{ and }} stands one expression, without further braces",
+    "token ':', got '}'": "; write one expression between {{ and }}, without further braces",
     "got '='": "; compare with ==",
     "got 'if'": "; write {% elif … %} for else if",
     "unexpected '}'": "; an expression ends in }}, a statement in %}",
@@ -341,13 +341,13 @@ _CURLED = "\u201c\u201d\u201e\u2018\u2019"
 
 
 def _syntax_error(message: str | None) -> str:
-    """Return Jinja's message with what would be right, where that is known."""
-    said = (message or "cannot be read").rstrip(".")
-    hint = next((hint for part, hint in _HINTS.items() if part in said), "")
-    if any(quote in said for quote in _CURLED):
+    """Return Jinja's message with advice for frequent mistakes."""
+    text = (message or "cannot be read").rstrip(".")
+    hint = next((hint for part, hint in _HINTS.items() if part in text), "")
+    if any(quote in text for quote in _CURLED):
         hint = "; write straight quotes"
-    elif said.startswith("Encountered unknown tag") and not hint:
-        tag = said.split("'")[1]
+    elif text.startswith("Encountered unknown tag") and not hint:
+        tag = text.split("'")[1]
         hint = did_you_mean(tag, _TAGS) or f" (tags: {', '.join(_TAGS)})"
-        hint = "; there is nothing open that it belongs to" if tag in _TAGS else hint
-    return f"template syntax: {said}{hint}"
+        hint = "; no open tag matches it" if tag in _TAGS else hint
+    return f"template syntax: {text}{hint}"

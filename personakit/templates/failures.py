@@ -1,4 +1,4 @@
-"""What went wrong while a template was rendered, in words for its author, and where."""
+"""Errors of rendering: messages for the author of a template, with their positions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def failure(error: Exception, place: Place, values: Mapping[str, Any]) -> Templa
     """Return the error for a template that could not be rendered.
 
     Args:
-        error: What it raised.
-        place: Where the template stands.
-        values: What it was rendered with.
+        error: The exception that the template raised.
+        place: The location of the template.
+        values: The values that it was rendered with.
     """
     message, subject = _explained(error, values)
     at, line = _origin(error, place)
@@ -35,20 +35,20 @@ def failure(error: Exception, place: Place, values: Mapping[str, Any]) -> Templa
 
 
 def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what to say, and the word of the template that it is about, if there is one."""
+    """Return the message, and the word of the template to point at; empty for none."""
     if isinstance(error, MissingField):
         return _missing(error, values)
     if isinstance(error, Refused | jinja2.UndefinedError):
         message = str(error)
         return _NO_PROMPT if message == "'input' is undefined" else message, ""
     if isinstance(error, RecursionError):
-        return "the template calls itself too deep (recursion)", ""
-    # A template is not this program's code: whatever it raises is a mistake in the file.
+        return "the template calls itself too deeply (recursion)", ""
+    # A template is user input, not program code: any exception is an error in the file.
     if isinstance(error, TypeError) and "'builtin_function_or_method' object" in str(error):
         methods = ", ".join(sorted(_METHODS & {"items", "keys", "values"}))
         return (
-            f"the template fails: {error}; a method such as {methods} is called with (), and a key "
-            f'of that name is written ["items"]'
+            f"the template fails: {error}; call a method such as {methods} with (), and write a "
+            f'key of that name as ["items"]'
         ), ""
     return f"the template fails: {str(error) or type(error).__name__}", ""
 
@@ -62,8 +62,8 @@ def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str]:
         return found, f".{name}"
     if isinstance(obj, list | tuple) and isinstance(name, int):
         items = "1 item" if len(obj) == 1 else f"{len(obj)} items"
-        hint = "; items are counted from 0" if name == len(obj) else ""
-        return f"{where or 'the list'} has {items}, and none at [{name}]{hint}", ""
+        hint = "; indexes begin at 0" if name == len(obj) else ""
+        return f"{where or 'the list'} has {items}, none at index {name}{hint}", ""
     if not isinstance(obj, str | int | float | list | tuple):
         return str(error), ""
     shown = where or describe(obj)
@@ -77,7 +77,7 @@ def _listed(obj: Mapping[Any, Any]) -> str:
 
 
 def _path_of(obj: Any, values: Mapping[str, Any]) -> str:
-    """Return how a value of the variables is reached: ``item 2 of 'order.lines'``."""
+    """Return the path of a value in the variables: ``item 2 of 'order.lines'``."""
     if not isinstance(obj, list | tuple | Mapping):
         return ""
     for path, value in _walk(values):
@@ -109,17 +109,17 @@ def _dotted(path: tuple[Any, ...] | list[Any]) -> str:
 
 
 def _located(problem: Problem) -> Problem:
-    """Return a problem with the column of the word that it is about, where its file has it."""
+    """Add the position of its subject to a problem, if the file contains the subject."""
     try:
         lines = Path(problem.path).read_bytes().decode("utf-8-sig", "replace").split("\n")
     except (OSError, ValueError):
         return problem
-    found = locate(lines, problem.line, problem.subject) if problem.line else None
-    return problem if found is None else replace(problem, line=found[0], column=found[1])
+    position = locate(lines, problem.line, problem.subject) if problem.line else None
+    return problem if position is None else replace(problem, line=position[0], column=position[1])
 
 
 def _origin(error: BaseException, place: Place) -> tuple[Place, int]:
-    """Return the template, the persona's own or a partial, and the line that raised an error."""
+    """Return the location of the template or partial that raised an error, and the line."""
     line, trace = 1, error.__traceback__
     while trace is not None:
         template = trace.tb_frame.f_globals.get("__jinja_template__")

@@ -1,4 +1,4 @@
-"""The filters and tests of templates, each within the budget of the current render."""
+"""The filters and tests of templates, which charge to the budget of the current render."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from personakit.templates.budget import (
     size_of,
 )
 
-# Left out: what is of use in HTML alone, `random`, which would make a render differ from itself,
-# and `pprint`, which writes memory addresses.
+# Filters that are removed: those for HTML; `random`, which would make renders differ; and `pprint`,
+# which writes memory addresses.
 _DROPPED = frozenset("filesizeformat pprint random striptags urlize xmlattr".split())
-# These turn whatever they are given into text.
+# Filters that convert any value to text.
 _TEXT = frozenset(
     "capitalize center e escape forceescape format indent lower replace safe string title trim "
     "truncate upper urlencode wordcount wordwrap".split()
 )
-# These hand on items one by one, as they are asked for, and look at some that they do not hand on.
+# Filters that yield items lazily, and may read items that they do not yield.
 _LAZY = frozenset("batch map reject rejectattr select selectattr".split())
-# These compare each item about log2(n) times, or keep them all.
+# Filters that compare each item about log2(n) times, or keep all items.
 _SORTING = frozenset("dictsort groupby max min sort sum unique".split())
-# Where they take the attribute that they compare, after the value.
+# The position of their `attribute` argument, counted after the value.
 _BY = {"groupby": 0, "max": 1, "min": 1, "sort": 2, "unique": 1}
 _ATTRIBUTE = _SORTING | _LAZY
-# What an item costs that goes through another filter or test, by its name.
+# The price of applying another filter or test, given by its name, to one item.
 _STEPS_PER_ITEM = 6
 _SHORT = 256
-"""Characters up to which a text goes through a filter for the price of its node."""
-# These look at no more than the kind of a value, or at its length.
+"""The length up to which filtering a text is included in the price of its node."""
+# Filters that read only the type or the length of a value.
 _FREE = frozenset("abs attr count d default first last length".split())
 _FREE_TESTS = frozenset(
     "boolean callable defined escaped false filter float integer iterable mapping none number "
@@ -52,11 +52,11 @@ _REMAINDER = frozenset("divisibleby even odd".split())
 
 
 class MissingField(jinja2.UndefinedError):
-    """A field or an item that a value does not have.
+    """An access to a missing field or item.
 
     Attributes:
         obj: The value.
-        name: The field, or the number of the item.
+        name: The name of the field, or the index of the item.
     """
 
     def __init__(self, obj: Any, name: Any, message: str | None = None) -> None:
@@ -65,7 +65,7 @@ class MissingField(jinja2.UndefinedError):
 
 
 class Undefined(jinja2.StrictUndefined):
-    """A name that has no value: an error wherever it is used, which knows what is missing."""
+    """An undefined value: using it raises an error that knows what is missing."""
 
     __slots__ = ()
 
@@ -82,12 +82,12 @@ class Undefined(jinja2.StrictUndefined):
 
 
 def writable(value: Any) -> Any:
-    """Return a value, or refuse what has no business in a prompt, such as a method's address."""
+    """Return a value that a prompt may contain; reject others, such as methods, with `Refused`."""
     if isinstance(value, str | int | float | jinja2.Undefined):
         return value
     if value is None:
         raise Refused(
-            "nothing (null) would be written; test it first, as in {% if x %}{{ x }}{% endif %}"
+            "cannot write nothing (null); test it first, as in {% if x %}{{ x }}{% endif %}"
         )
     current_budget.get().made(value)
     waiting: list[Any] = [value]
@@ -98,7 +98,7 @@ def writable(value: Any) -> Any:
         elif isinstance(item, list | tuple | set | frozenset):
             waiting.extend(item)
         elif isinstance(item, jinja2.Undefined):
-            str(item)  # says what is undefined
+            str(item)  # raises the error
         elif not isinstance(item, str | int | float | None):
             _refuse(item)
     return value
@@ -111,7 +111,7 @@ def _refuse(value: Any) -> NoReturn:
 
 
 def text(value: Any) -> str:
-    """Return a value as it is written into a prompt."""
+    """Return the text of a value in a prompt."""
     kind = value.__class__
     if kind is int or kind is float or kind is bool or kind is str:
         return str(value)
@@ -119,7 +119,7 @@ def text(value: Any) -> str:
 
 
 def joined(separator: str, values: Iterable[Any]) -> str:
-    """Join values, refusing to build more than fits."""
+    """Join values into a text; reject a result that is too large."""
     budget = current_budget.get()
     if not isinstance(values, list | tuple):
         values = list(budget.steps(values))
@@ -139,16 +139,16 @@ def _join(env: jinja2.Environment, value: Any, d: Any = "", attribute: Any = Non
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
-    """Jinja's tojson escapes for HTML, which a prompt is not."""
+    """Serialize as JSON without the HTML escapes of Jinja's tojson."""
     if indent is not None and indent not in range(17):
-        raise Refused("the indent of tojson is a number from 0 to 16")
+        raise Refused("the indent of tojson must be from 0 to 16")
     budget = current_budget.get()
     budget.made(value)
     return budget.concat(json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(value))
 
 
 def _of_short_texts(function: Callable[[str], str], general: Callable[..., Any]) -> Any:
-    """Return a filter that takes a short text, and nothing else, without looking at it first."""
+    """Return a filter with a fast path for a short text without further arguments."""
 
     @functools.wraps(general)
     def run(value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -198,14 +198,14 @@ def measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _taken(budget: Budget, name: str, value: Any, price: int) -> Any:
-    """Charge for what a filter takes in; return it."""
+    """Charge for the input of a filter; return it."""
     if isinstance(value, Iterator):
         value = budget.steps(value, price)
         if name not in _SORTING:
             return value
         value = list(value)
     if name in _SORTING:
-        # Each comparison looks at two values whole.
+        # Each comparison may read two values completely.
         size, items = budget.whole(value), len(value) if isinstance(value, Sized) else 1
         budget.charge(price * items + size * items.bit_length() // 64)
     elif name in _LAZY and isinstance(value, Iterable) and value:
@@ -216,7 +216,7 @@ def _taken(budget: Budget, name: str, value: Any, price: int) -> Any:
 
 
 def _keyed(budget: Budget, env: Any, values: Any, attribute: Any) -> Any:
-    """Charge for the attributes that values are sorted by; return the values."""
+    """Charge for the attributes by which values are sorted; return the values."""
     values = list(values)
     size = 0
     for name in attribute.split(",") if isinstance(attribute, str) else [attribute]:
@@ -227,12 +227,12 @@ def _keyed(budget: Budget, env: Any, values: Any, attribute: Any) -> Any:
 
 
 def _parts(attribute: Any) -> int:
-    """Return how many look-ups an attribute such as ``a.b`` takes."""
+    """Return the number of lookups of an attribute such as ``a.b``."""
     return 1 + attribute.count(".") + attribute.count(",") if isinstance(attribute, str) else 0
 
 
 def tested(name: str, function: Any) -> Callable[..., Any]:
-    """Return a test, as in `x is lower`, that charges for what it looks at."""
+    """Return a test, as in `x is lower`, that charges for its arguments."""
     passes = int(hasattr(function, "jinja_pass_arg"))
 
     @functools.wraps(function)
@@ -299,10 +299,10 @@ def _rounded(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 def _summed(budget: Budget, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     start = _argument(given, kwargs, 2, "start")
     if start is not None and not isinstance(start, int | float):
-        raise Refused("sum adds up numbers only; join texts with |join")
+        raise Refused("sum accepts numbers only; join strings with |join")
 
 
-# What the result of a filter may come to, checked before it runs.
+# Checks of the size of a result, which run before the filter.
 _BEFORE: dict[str, Check] = {
     "batch": _pieces,
     "center": _lines,

@@ -1,7 +1,7 @@
-"""Rendering: from a persona, its variables and a prompt to messages.
+"""Rendering a persona, its variables and a prompt to messages.
 
-Only a persona's own texts and the partials of the library are templates. Values never are, and what
-comes out is never read again. A persona file may come from anywhere, so a render is bounded: see
+Only a persona's own texts and the partials of the library are templates. Values are never parsed as
+templates, and neither is the output. Persona files are untrusted, so a render has limits: see
 `codegen` and `budget`.
 """
 
@@ -22,17 +22,18 @@ from personakit.messages import Message, Role
 from personakit.persona import Persona, Text, Values
 from personakit.templates.budget import Budget, current_budget
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
+from personakit.templates.environment import RenderContext
 from personakit.templates.failures import failure
 
 
 class CompiledPersona:
-    """The texts of one persona, ready to render.
+    """The compiled texts of one persona.
 
     Attributes:
-        persona: Whose they are.
-        used: The names that its templates take from outside.
-        parts: The texts, in the order of their messages; the prompt last.
-        files: The partials, each with the state that it was read in.
+        persona: The persona.
+        used: The names that its templates read from the context.
+        parts: The texts in the order of their messages, without the prompt.
+        files: The partials, each with its state when it was read.
     """
 
     def __init__(self, templates: TemplateCompiler, persona: Persona) -> None:
@@ -66,49 +67,49 @@ class CompiledPersona:
         unknown -= self._templates.known_globals(unknown) if unknown else set()
         for name in sorted(unknown)[:MAX_PROBLEMS]:
             place, line = unit.names[name]
-            found = f"{name!r} is undefined{self._hint(name, declared)}"
-            self._note([place.problem(found, line, "PK023", name)])
+            message = f"{name!r} is undefined{self._hint(name, declared)}"
+            self._note([place.problem(message, line, "PK023", name)])
         return Part(role, text, unit, parent)
 
     @property
     def problems(self) -> list[Problem]:
-        """What is wrong with the texts: with any, nothing can be rendered."""
+        """The problems of the texts; if there are any, the persona cannot be rendered."""
         return list(self._problems)
 
     def _note(self, problems: Iterable[Problem]) -> None:
-        """Take over problems, once each: a partial may stand in several texts."""
+        """Add problems, each once: several texts may include the same partial."""
         self._problems.update(dict.fromkeys(problems))
 
     @staticmethod
     def _hint(name: str, declared: set[str]) -> str:
         if name == "input":
-            return "; it is known in `prompt:` only"
+            return "; it is defined only in `prompt:`"
         if name == "parent":
-            return "; it is known in a persona that extends another"
+            return "; it is defined only in a persona that extends another"
         return did_you_mean(name, declared) or "; declare it under `variables:`"
 
     def everything(self) -> Iterator[Part]:
-        """Yield every text, those of parents that are used included."""
+        """Yield every text, including those of parents that are used."""
         for part in (*self.parts, *((self._prompt,) if self._prompt else ())):
-            found: Part | None = part
-            while found is not None:
-                yield found
-                found = found.parent
+            current: Part | None = part
+            while current is not None:
+                yield current
+                current = current.parent
 
     @cached_property
     def _source(self) -> int:
-        """The number of characters in every text."""
+        """The number of characters in all texts and partials."""
         units = (part.unit.parts if part.unit else () for part in self.everything())
         partials = sum(len(source) for parts in units for _, source in parts[1:])
         return partials + sum(len(part.text.source) for part in self.everything())
 
     def is_fresh(self) -> bool:
-        """Tell whether the partials are as they were when this was compiled."""
+        """Return whether the partials are unchanged since they were compiled."""
         return fresh(self.files)
 
     @cached_property
     def hash(self) -> str:
-        """The sha256 of everything that can change a request: the same however it is formatted."""
+        """The SHA-256 of everything that can change a request, independent of file formatting."""
         persona = self.persona
         texts = []
         for part in self.everything():
@@ -142,10 +143,10 @@ class CompiledPersona:
 
         Args:
             values: A value for every variable.
-            prompt: What the user typed; None when nothing was.
+            prompt: The prompt of the user; None for none.
 
         Raises:
-            TemplateError: A template fails, or asks for more than a render may use.
+            TemplateError: A template fails, or it exceeds a limit of a render.
         """
         given = values.own
         budget = Budget(values.size + len(prompt or ""), self._source)
@@ -159,7 +160,7 @@ class CompiledPersona:
                 messages.append(Message("user", _rendered(self._prompt, given, budget)))
             elif prompt is not None:
                 messages.append(Message("user", prompt))
-            # Each by itself is small enough.
+            # Each message is within the limit; check their sum.
             many = len(self.parts) > 1 or self._prompt is not None
             if many and sum(len(message.text) for message in messages) > budget.size:
                 found = f"the messages would be too large: the limit is {budget.size:,} characters"
@@ -170,7 +171,7 @@ class CompiledPersona:
 
 
 def _rendered(part: Part, values: dict[str, Any], budget: Budget) -> str:
-    """Return the text that a part makes."""
+    """Render a part to its text."""
     if part.unit is None:
         return part.text.source
     if part.parent is not None:
@@ -178,12 +179,12 @@ def _rendered(part: Part, values: dict[str, Any], budget: Budget) -> str:
     template = part.unit.template
     assert template is not None  # a persona with problems is never rendered
     try:
-        context = template.new_context(values)
+        context = RenderContext(template.environment, values)
         return budget.concat(template.root_render_func(context))
     except Exception as error:
         raise failure(error, Place.of(part.text), values) from None
 
 
 def _is_template(source: str) -> bool:
-    """Tell whether Jinja would change a text at all; most few-shot messages it would not."""
+    """Return whether a text has template syntax; most few-shot messages have none."""
     return "{{" in source or "{%" in source or "{#" in source

@@ -1,4 +1,4 @@
-"""What authors of plugins and personas test with: fakes, a real server, and checks.
+"""Test tools for authors of plugins and personas: fakes, a real server, and checks.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The checks: a plugin in every mode, a filter at every cut."""
+"""Checks of a plugin in every mode and of a filter at every cut."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_mode(
     """Run a persona in one of `MODES` and return the response.
 
     Raises:
-        AssertionError: What was streamed is not the text of the response.
+        AssertionError: The streamed text differs from the text of the response.
     """
     if mode == "run":
         return run_with.run(who, prompt, **options)
@@ -40,7 +40,7 @@ def in_mode(
 
         text = asyncio.run(read())
     assert text == stream.response.text, (
-        f"streamed {text!r}, but responded {stream.response.text!r}"
+        f"streamed {text!r}, but the text is {stream.response.text!r}"
     )
     return stream.response
 
@@ -55,32 +55,35 @@ def check_plugin(
 ) -> Response:
     """Run a plugin sync and async, whole and streamed in pieces of several sizes.
 
-    All runs must end alike: in the same text, tool calls, finish reason and parsed value, or in
-    the same error; and what is streamed must be the text of the response.
+    All runs must have the same outcome: the same text, tool calls, finish reason and parsed value,
+    or the same error. The streamed text must be the text of the response.
 
     Args:
-        plugin: An object with hooks, which serves all the runs; or a class or function without
-            required arguments, which makes a new one for each run.
-        request: What the user says, or a whole request; None for a run without a prompt.
-        answers: What the model says; see `Upstream`.
-        persona: Who runs; None for ``testing.persona()``.
-        sizes: Characters that a streamed piece has; 0 streams a text as one piece.
+        plugin: An object with hooks, used for all runs; or a class or function without required
+            arguments, called for a new object in each run.
+        request: The user's message, or a whole request; None for a run without a prompt.
+        answers: The answers of the model; see `Upstream`.
+        persona: The persona to run; None for ``testing.persona()``.
+        sizes: The numbers of characters in a streamed piece; 0 streams a text as one piece.
 
     Returns:
         The response of the first run.
 
     Raises:
-        AssertionError: Two runs ended differently.
-        Exception: What every run raised, so that ``pytest.raises`` can expect it.
+        AssertionError: Two runs had different outcomes.
+        Exception: Every run raised this error, so ``pytest.raises`` can expect it.
     """
     if isinstance(request, list | tuple):
-        raise TypeError("check_plugin(plugin, request, answers): the second is what the user says")
+        raise TypeError(
+            f"check_plugin(plugin, request, answers): `request` must be a str, a Request or None, "
+            f"found {type(request).__name__}"
+        )
     who = persona or test_persona()
     first: tuple[str, Response | Exception] | None = None
     for size in sizes:
         for mode in MODES:
-            made = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
-            running, _ = runner(answers, plugins=[made], size=size)
+            instance = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
+            running, _ = runner(answers, plugins=[instance], size=size)
             ended = _ended(mode, running, who, request)
             here = f"{mode} in pieces of {size}"
             first = first or (here, ended)
@@ -96,7 +99,7 @@ def check_plugin(
 def _ended(
     mode: str, running: Runner, who: Persona, request: str | Request | None
 ) -> Response | Exception:
-    """Return how a run ends: the response, or the error that it raises."""
+    """Return the response of a run, or the error that it raises."""
     try:
         return in_mode(mode, running, who, request)
     except AssertionError:
@@ -106,7 +109,7 @@ def _ended(
 
 
 def _outcome(ended: Response | Exception) -> tuple[Any, ...]:
-    """Return what must be the same in every mode."""
+    """Return the values that must be the same in every mode."""
     if isinstance(ended, Exception):
         return type(ended), str(ended)
     return ended.text, ended.tool_calls, ended.finish_reason, ended.parsed
@@ -120,19 +123,19 @@ def _shown(ended: Response | Exception) -> str:
 
 
 def check_filter(make: Callable[[], Filter], text: str, expected: str) -> None:
-    """Feed a text to a filter in pieces of every size and at every single cut.
+    """Feed a text to a filter in pieces of every size and cut in two at every position.
 
     Args:
         make: Returns a new filter.
-        text: What goes in.
-        expected: What must come out.
+        text: The input.
+        expected: The expected output.
 
     Raises:
-        AssertionError: Something else came out.
+        AssertionError: The output differs.
     """
     cuts = [list(pieces(text, size)) for size in range(len(text) + 1)]
     cuts += [[text[:at], text[at:]] for at in range(1, len(text))]
     for cut in cuts:
         one = make()
-        found = "".join([one.feed(piece) for piece in cut]) + one.flush()
-        assert found == expected, f"cut as {cut!r} gave {found!r}, expected {expected!r}"
+        output = "".join([one.feed(piece) for piece in cut]) + one.flush()
+        assert output == expected, f"cut as {cut!r}: expected {expected!r}, found {output!r}"

@@ -1,4 +1,4 @@
-"""The fake model, and runners that see nothing but it."""
+"""A fake model, and runners that use only it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
 
 @dataclass(slots=True)
 class Upstream:
-    """A model that answers from a list: pass it to ``Runner(backend=...)``.
+    """A fake model that answers from a list; pass it to ``Runner(backend=...)``.
 
     Attributes:
         answers: For each request in turn: a text, a `Response`, an exception to raise, or a
             function of the request. The last one answers all further requests.
-        size: Characters a streamed piece has; 0 streams the text as one piece.
-        fail_after: Raise ConnectionError after so many characters of a text; None never.
-        requests: The requests that arrived.
+        size: The number of characters in a streamed piece; 0 streams the text as one piece.
+        fail_after: Raise ConnectionError after this many characters of a text; None for never.
+        requests: The received requests.
     """
 
     answers: Sequence[Answer] = ("Hello!",)
@@ -56,7 +56,7 @@ class Upstream:
             for piece in pieces(text, self.size):
                 await emit(piece)
         if self.fail_after is not None:
-            raise ConnectionError(f"the fake upstream breaks off after {self.fail_after}")
+            raise ConnectionError(f"the fake upstream fails after {self.fail_after} characters")
         return answer.replace(request=request)
 
 
@@ -67,12 +67,12 @@ def runner(
     size: int = 3,
     select: Iterable[str] | None = None,
 ) -> tuple[Runner, Upstream]:
-    """Return a runner that sees no config, no environment and no network, and its upstream.
+    """Return a runner that uses no config, no environment and no network, and its upstream.
 
     Args:
-        answers: What the model says; see `Upstream`.
+        answers: The answers of the model; see `Upstream`.
         plugins: Plugins around every persona's own: objects or names.
-        size: Characters that a streamed piece has; 0 for the whole text at once.
+        size: The number of characters in a streamed piece; 0 streams a text as one piece.
         select: The names of the installed plugins that may be loaded; None for all.
     """
     upstream = Upstream(answers, size)
@@ -82,5 +82,5 @@ def runner(
 
 
 def persona(system: str = "You are a test.", **keys: Any) -> Persona:
-    """Return a persona made of keys of the file format."""
+    """Return a persona with the given keys of the file format."""
     return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")

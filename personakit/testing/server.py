@@ -1,4 +1,4 @@
-"""A real server on loopback for the openai client."""
+"""A real HTTP server on loopback for the openai client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from personakit.testing.fake_backend import pieces
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One HTTP request as the server got it; `port` is the client's, one for each connection."""
+    """An HTTP request that the server received; `port` is the client's and names its connection."""
 
     method: str
     path: str
@@ -29,8 +29,8 @@ class Received:
 class Reply:
     """An HTTP reply for `Server` to send: a whole body, or pieces to stream.
 
-    A generator serves one request. It is closed when the client leaves; one that raises
-    ConnectionError cuts it off.
+    A generator serves one request. It is closed when the client disconnects; if it raises
+    ConnectionError, the reply is cut off.
     """
 
     body: bytes | Generator[bytes] = b""
@@ -41,16 +41,16 @@ class Reply:
 class Server:
     """A server on loopback that speaks the chat part of the OpenAI protocol.
 
-    Use it as a context manager; it answers from a list as `Upstream` does.
+    Use it as a context manager. It answers from a list, as `Upstream` does.
 
     Args:
-        answers: Texts, dicts to send as JSON, bytes to send as they are, or `Reply` values.
-        size: Characters that a streamed event has.
-        cut: Bytes that leave in one write; 0 writes a body at once.
+        answers: Texts, dicts to send as JSON, bytes to send unchanged, or `Reply` values.
+        size: The number of characters in a streamed event.
+        cut: The number of bytes in one write; 0 writes a body at once.
 
     Attributes:
-        requests: What has arrived.
-        base_url: The address to give to a provider or to OPENAI_BASE_URL.
+        requests: The received requests.
+        base_url: The base URL for a provider or OPENAI_BASE_URL.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Server:
         self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     def environ(self) -> dict[str, str]:
-        """Return the environment that sends the openai provider here."""
+        """Return the environment variables that direct the openai provider to this server."""
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "test-key"}
 
     def config(self) -> Config:
-        """Return a config that reads nothing from outside and sends to this server."""
+        """Return a config that uses only this server."""
         return Config(model="openai/test-model", path=(), environ=self.environ())
 
     def __enter__(self) -> Self:
@@ -81,8 +81,8 @@ class Server:
     def events(self, text: str, *, usage: bool) -> Iterator[bytes]:
         """Yield the events of a streamed text."""
         head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "model": "test-model"}
-        said = [{"content": piece} for piece in pieces(text, self.size)]
-        for delta in ({"role": "assistant", "content": ""}, *said, {}):
+        deltas = [{"content": piece} for piece in pieces(text, self.size)]
+        for delta in ({"role": "assistant", "content": ""}, *deltas, {}):
             choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
             yield _event({**head, "choices": [choice]})
         if usage:
@@ -101,7 +101,7 @@ class Server:
         }
 
     def reply(self, answer: Any, body: Mapping[str, Any]) -> Reply:
-        """Return the reply that gives an answer to a request."""
+        """Return an answer as the reply to a request."""
         if isinstance(answer, str) and body.get("stream"):
             usage = bool((body.get("stream_options") or {}).get("include_usage"))
             events = b"".join(self.events(answer, usage=usage))
@@ -114,7 +114,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Headers and body leave in two writes; Nagle would wait 40 ms between them.
+            # Nagle's algorithm would delay the second write, the body, by 40 ms.
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:

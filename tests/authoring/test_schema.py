@@ -254,7 +254,7 @@ def test_the_options_of_installed_plugins_are_in_it(plugins: Plugins) -> None:
     made, notes = persona_schema(plugins)
     Draft202012Validator.check_schema(made)
     (note,) = notes
-    assert note.startswith("plugin 'broken' (of lame 1.0) is left out, since it is broken: ")
+    assert note.startswith("plugin 'broken' (of lame 1.0) is left out because it is broken: ")
     for name in ("loudly", "whisper"):
         forms = made["properties"]["plugins"]["items"]["anyOf"]
         form = next(f for f in forms if "properties" in f)["properties"][name]

@@ -67,23 +67,23 @@ in_two_modes = pytest.mark.parametrize("mode", ["arun", "stream"])
             "'<html>Sign in'",
         ),
         (b"", InvalidAnswer, "it is empty"),
-        (b"[]", InvalidAnswer, "the answer is '[]', not an object"),
-        (b"[" * 100_000, InvalidAnswer, "no JSON"),
+        (b"[]", InvalidAnswer, "the answer is '[]', not a JSON object"),
+        (b"[" * 100_000, InvalidAnswer, "not valid JSON"),
         ({}, InvalidAnswer, "no choices"),
         ({"object": "list", "data": []}, InvalidAnswer, "no choices; its keys are object, data"),
         ({"choices": []}, InvalidAnswer, "no choices; `choices` is []"),
         ({"choices": None}, InvalidAnswer, "no choices; `choices` is null"),
         ({"choices": {"a": 1}}, InvalidAnswer, "no choices"),
-        ({"choices": [1]}, InvalidAnswer, "'1' where an object belongs"),
-        ({"choices": [{}]}, InvalidAnswer, "where an object belongs"),
+        ({"choices": [1]}, InvalidAnswer, "'1' where an object is expected"),
+        ({"choices": [{}]}, InvalidAnswer, "where an object is expected"),
         (whole({"content": None}), InvalidAnswer, "neither content nor tool calls"),
-        (whole({"content": 3}), InvalidAnswer, "the content is '3', not a text"),
-        (whole({"content": "x", "tool_calls": 3}), InvalidAnswer, "'3' where a list belongs"),
-        (whole({"content": "x", "tool_calls": [3]}), InvalidAnswer, "where an object belongs"),
+        (whole({"content": 3}), InvalidAnswer, "the content is '3', not a string"),
+        (whole({"content": "x", "tool_calls": 3}), InvalidAnswer, "'3' where a list is expected"),
+        (whole({"content": "x", "tool_calls": [3]}), InvalidAnswer, "where an object is expected"),
         (
             whole({"content": "x", "tool_calls": [{"id": "a", "function": {"name": 4}}]}),
             InvalidAnswer,
-            "'4' where a text belongs",
+            "'4' where a string is expected",
         ),
         (whole({"content": "x"}, None), IncompleteAnswer, "no finish reason"),
         ({"error": {"message": "overloaded", "code": 429}}, RateLimited, "error: overloaded"),
@@ -107,13 +107,17 @@ def test_an_answer_that_is_none(
         (DONE, IncompleteAnswer, "ended before the answer did"),
         (b'data: {"cho', IncompleteAnswer, "ended before the answer did"),
         (b"data: nonsense\n\n" + STOP, InvalidAnswer, "begins with 'nonsense'"),
-        (b"data: 3\n\n" + STOP, InvalidAnswer, "'3', not an object"),
-        (b'data: {"choices": 3}\n\n' + STOP, InvalidAnswer, "'3' where a list belongs"),
-        (b'data: {"choices": {"a": 1}}\n\n' + STOP, InvalidAnswer, "where a list belongs"),
-        (b'data: {"choices": [3]}\n\n' + STOP, InvalidAnswer, "where an object belongs"),
-        (chunk({"content": 3}) + STOP, InvalidAnswer, "not a text"),
-        (chunk({"tool_calls": [{"index": "x"}]}) + STOP, InvalidAnswer, "has the index 'x'"),
-        (chunk({"tool_calls": 3}) + STOP, InvalidAnswer, "'3' where a list belongs"),
+        (b"data: 3\n\n" + STOP, InvalidAnswer, "'3', not a JSON object"),
+        (b'data: {"choices": 3}\n\n' + STOP, InvalidAnswer, "'3' where a list is expected"),
+        (b'data: {"choices": {"a": 1}}\n\n' + STOP, InvalidAnswer, "where a list is expected"),
+        (b'data: {"choices": [3]}\n\n' + STOP, InvalidAnswer, "where an object is expected"),
+        (chunk({"content": 3}) + STOP, InvalidAnswer, "not a string"),
+        (
+            chunk({"tool_calls": [{"index": "x"}]}) + STOP,
+            InvalidAnswer,
+            "has the index 'x', not an integer",
+        ),
+        (chunk({"tool_calls": 3}) + STOP, InvalidAnswer, "'3' where a list is expected"),
         (
             b'event: error\ndata: {"error": {"message": "full", "code": 503}}\n\n',
             UpstreamUnavailable,
@@ -227,7 +231,7 @@ def test_a_redirect_is_not_followed(mode: str) -> None:
     with Server() as elsewhere:
         to = {"location": f"{elsewhere.base_url}/chat/completions"}
         error, _ = fails(
-            mode, UpstreamUnavailable, Reply(b"", 307, to), match="redirects, which is not"
+            mode, UpstreamUnavailable, Reply(b"", 307, to), match="redirects are not followed"
         )
     assert elsewhere.requests == []
     assert error.status == 307
@@ -260,7 +264,7 @@ def test_nobody_listens(mode: str) -> None:
         config = server.config()
     error, _ = failure(mode, Runner(config, plugins=[once]))
     assert isinstance(error, UpstreamUnavailable)
-    assert "check that the address is right and the server runs" in str(error)
+    assert "check that the address is correct and the server is running" in str(error)
     assert error.__cause__ is not None
 
 

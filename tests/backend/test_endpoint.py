@@ -47,17 +47,17 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("opnai/x", "no provider 'opnai'; did you mean 'openai'"),
+        ("opnai/x", "unknown provider 'opnai'; did you mean 'openai'"),
         (
             "zzz/x",
-            r"no provider 'zzz' \(known: openai, azure, .*\); write a model as provider/model",
+            r"unknown provider 'zzz' \(known: openai, azure, .*\); write a model as provider/model",
         ),
-        ("/x", "no provider ''"),
-        ("openai/", "names no model; write openai/model"),
-        ("local", "no provider 'local'"),
+        ("/x", "unknown provider ''"),
+        ("openai/", "'openai/' has no model name after the provider; write openai/model"),
+        ("local", "unknown provider 'local'"),
         (
             "anthropic",
-            "'anthropic' is the name of a provider; write anthropic/ and the model's name",
+            "'anthropic' is the name of a provider, not a model; write anthropic/model",
         ),
     ],
 )
@@ -118,11 +118,11 @@ def test_the_address_and_the_key_come_from_the_environment(
         ("openai", {}, "no key for provider 'openai': set OPENAI_API_KEY, run `personakit keys "),
         ("openai", {"OPENAI_API_KEY": " "}, "set OPENAI_API_KEY"),
         ("mine", {"OPENAI_API_KEY": "k"}, "set MINE_KEY"),
-        ("azure", {"AZURE_OPENAI_API_KEY": "k"}, "its address in AZURE_OPENAI_ENDPOINT.*not set"),
+        ("azure", {"AZURE_OPENAI_API_KEY": "k"}, "ENDPOINT must be an address .*not set"),
         (
             "openai",
             {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "example.com/v1"},
-            "address in OPENAI_BASE_URL, such as https.*found 'example.com/v1'",
+            "OPENAI_BASE_URL must be an address such as https.*found 'example.com/v1'",
         ),
     ],
 )

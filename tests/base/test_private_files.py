@@ -169,10 +169,10 @@ def test_a_slow_scheme_does_not_hold_the_event_loop() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda rest: "", "it returned an empty text"),
-        (lambda rest: None, "it returned NoneType, not a text"),
-        (lambda rest: CANARY.encode(), "it returned bytes, not a text"),
-        (awaited, "it returned coroutine, not a text"),
+        (lambda rest: "", "it returned an empty string"),
+        (lambda rest: None, "it returned NoneType, not a string"),
+        (lambda rest: CANARY.encode(), "it returned bytes, not a string"),
+        (awaited, "it returned coroutine, not a string"),
         (fails(ValueError(CANARY)), r"it failed with ValueError at test_private_files.py:\d+"),
         (fails(SystemExit(CANARY)), r"it failed with SystemExit at test_private_files.py:\d+"),
         (fails(ConfigError("run `vault login`")), "run `vault login`"),
@@ -191,7 +191,7 @@ def test_what_a_scheme_does_wrong_is_said_without_the_key(
 
 
 def test_a_scheme_s_key_that_cannot_be_sent_is_not_shown() -> None:
-    with pytest.raises(ConfigError, match="provider 'mine', from vault:, holds a space") as got:
+    with pytest.raises(ConfigError, match="provider 'mine', from vault:, contains a space") as got:
         asking(lambda rest: f"{CANARY} {rest}")()
     _only_ours(got.value)
 

@@ -109,7 +109,7 @@ def test_a_chat_on_a_terminal(shell: Any) -> None:
         session.press("//help me\r")
         session.until("6 messages")
         session.press("/modle\r")
-        session.until("no command '/modle'; did you mean '/model'?")
+        session.until("unknown command '/modle'; did you mean '/model'?")
         session.press("/frobnicate\r")
         session.until("/help lists them")
         session.press("/help\r")
@@ -145,7 +145,7 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(shell: Any) -> None:
             slow.say("one")
             session.until("one")
             session.press("\x03")
-            session.until("stopped; what had arrived stays")
+            session.until("stopped; the partial answer is kept")
             session.until("2 messages")
             for _ in range(500):
                 slow.say("nobody listens " * 100)
@@ -215,7 +215,7 @@ def test_commands_and_their_arguments_are_completed(shell: Any) -> None:
 def test_a_turn_that_fails_is_one_line_and_can_be_said_again(shell: Any) -> None:
     with Server([REFUSED, "Fine.", TOO_LONG]) as server, chat(shell, server) as session:
         session.press("Hi\r")
-        line = session.until("/retry says it again").split("\n")[-1]
+        line = session.until("/retry sends the message again").split("\n")[-1]
         assert "no such thing" in line
         session.until("0 messages")
         session.press("/retry\r")
@@ -347,6 +347,6 @@ def test_what_is_left_out_is_said_above_the_answer(shell: Any) -> None:
         assert session.end() == 0
     window = Window()
     window.write(session.text[at:])
-    lines = [line for line in window.text.split("\n") if "no longer sent, of 2" in line]
-    assert lines == ["the 2 oldest messages are no longer sent, of 2 (history: {keep: 0})"]
+    lines = [line for line in window.text.split("\n") if "of 2 messages are no longer sent" in line]
+    assert lines == ["the 2 oldest of 2 messages are no longer sent (history: {keep: 0})"]
     assert "Two." in window.text

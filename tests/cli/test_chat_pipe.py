@@ -25,7 +25,7 @@ def test_text_as_it_comes_and_nothing_kept(shell: Any) -> None:
 def test_a_history_that_cannot_be_kept_is_said_and_the_chat_goes_on(shell: Any) -> None:
     shell.write("home/.local/share/personakit", "a file")
     with Server(["ok"]) as server, chat(shell, server) as session:
-        assert "what is typed is not kept" in session.text
+        assert "cannot save the input history" in session.text
         session.press("Hi\r")
         session.until("2 messages")
         session.press("\x04")
@@ -73,23 +73,23 @@ def test_commands_through_a_pipe(shell: Any) -> None:
 
 
 WRONG = {
-    "/personna x": "no command '/personna'; did you mean '/persona'?",
+    "/personna x": "unknown command '/personna'; did you mean '/persona'?",
     "/persona nobody-here": "no persona 'nobody-here'",
     "/model opnai/x": "did you mean 'openai'",
-    "/set cok=1": "no variable and no parameter 'cok'; did you mean 'cook'?",
-    "/set cook": "/set takes NAME=VALUE, found 'cook'",
-    "/set temperature=9": "9 is not from 0 to 2",
+    "/set cok=1": "no variable or parameter 'cok'; did you mean 'cook'?",
+    "/set cook": "/set: expected NAME=VALUE, found 'cook'",
+    "/set temperature=9": "expected a number from 0 to 2, found 9",
     "/set zzz=1": "there are: cook, frequency_penalty",
-    "/undo": "nothing to take back",
-    "/retry": "nothing to say again",
-    "/undo 2": "/undo takes nothing after it, found '2'",
-    "/reset all": "/reset takes nothing after it, found 'all'",
-    "/quit now": "/quit takes nothing after it, found 'now'",
-    "/save": "/save takes the name of a file",
-    "/save who.yaml": "who.yaml is there already",
+    "/undo": "cannot undo",
+    "/retry": "nothing to retry",
+    "/undo 2": "/undo accepts no argument, found '2'",
+    "/reset all": "/reset accepts no argument, found 'all'",
+    "/quit now": "/quit accepts no argument, found 'now'",
+    "/save": "/save requires a file name",
+    "/save who.yaml": "who.yaml already exists and is not a saved conversation",
     "/save no/x.json": "cannot be written",
     "/load nothing.json": "cannot be read",
-    "/load who.yaml": "no saved conversation",
+    "/load who.yaml": "not a saved conversation",
 }
 
 
@@ -125,7 +125,7 @@ def test_variables_that_another_persona_does_not_take_are_left_out_and_named(she
     with Server(["ok"]) as server:
         lines = ("/persona poet.yaml", "/persona", "/model", "/set", "Hi")
         done = pipe(shell, server, *lines, args=("-v", "cook=Zoë", "-p", "seed=1"))
-    assert "poet answers now (without cook, which it does not take)" in done.stderr
+    assert "poet answers now (without cook, which it does not declare)" in done.stderr
     assert "openai/test-model" in done.stderr
     assert "seed=1" in done.stderr
     assert (done.returncode, said(server)[0]) == (0, ("system", "You rhyme."))
@@ -136,7 +136,7 @@ def test_what_is_left_out_is_said_on_standard_error(shell: Any) -> None:
     with Server(["ok"]) as server:
         done = shell("chat", "short.yaml", *MODEL, stdin="a\nb\nc\n", **server.environ())
     assert done.stdout == "ok\nok\nok\n"
-    assert done.stderr == ("the 2 oldest messages are no longer sent, of 4 (history: {keep: 2})\n")
+    assert done.stderr == ("the 2 oldest of 4 messages are no longer sent (history: {keep: 2})\n")
     assert [text for _, text in said(server)] == ["x", "b", "ok", "c"]
 
 

@@ -201,7 +201,7 @@ WRONG = [
     (["run", "chef"], 2, "no model is chosen"),
     (["run", "chef", "-m", "openai/x"], 2, "OPENAI_API_KEY"),
     (["run", "chef", "-m", "opnai/x"], 2, "did you mean 'openai'"),
-    (["run", "chef", "-m", "openai/"], 2, "names no model"),
+    (["run", "chef", "-m", "openai/"], 2, "has no model name after the provider"),
     (["run", "summarizer"], 2, "needs a prompt"),
     (["render", "../chef"], 2, "no file"),
     (["render", "."], 2, "no persona"),
@@ -236,7 +236,7 @@ def test_a_failed_run_exits_with_1_and_keeps_what_had_arrived(cli: Cli) -> None:
     with Server([cut]) as server:
         result = cli("run", "chef", *MODEL, env=server.environ())
     assert result.code == 1
-    assert "no JSON" in result.err
+    assert "not valid JSON" in result.err
 
 
 @pytest.mark.parametrize("stdin", [b"\xff\xfe\x00", b"caf\xe9"])

@@ -197,7 +197,7 @@ def test_a_persona_that_was_run_by_its_path_is_found_again(logged: Logged) -> No
 
 def test_where_there_is_none(logged: Logged) -> None:
     running, _ = logged()
-    with pytest.raises(UsageError, match="holds none yet"):
+    with pytest.raises(UsageError, match="contains no conversation yet"):
         resume(running)
     running.run("cook", "a")
     running.close()
@@ -212,7 +212,7 @@ def test_the_beginning_of_a_conversation_s_id_is_enough(logged: Logged) -> None:
     running.close()
     found = resume(running, "oth")
     assert (found.id, found.messages[0].text) == ("other", "Guest: about other")
-    with pytest.raises(UsageError, match="no conversation 'talk': several begin so, such as talk-"):
+    with pytest.raises(UsageError, match="conversation 'talk': several IDs begin with it: talk-"):
         resume(running, "talk")
     with pytest.raises(UsageError, match="no conversation ''"):
         resume(running, "")
@@ -282,9 +282,9 @@ def test_chat_goes_on_and_run_goes_on_with_a_chat(shell: Any) -> None:
     ("args", "error"),
     [
         (["run"], "Missing argument 'PERSONA'"),
-        (["run", "-c", "Hi"], "holds none yet"),
-        (["chat", "-c"], "holds none yet"),
-        (["run", "--conversation", "abc", "Hi"], "no run begins with 'abc'"),
+        (["run", "-c", "Hi"], "contains no conversation yet"),
+        (["chat", "-c"], "contains no conversation yet"),
+        (["run", "--conversation", "abc", "Hi"], "no run id begins with 'abc'"),
     ],
 )
 def test_where_there_is_nothing_to_go_on_with(shell: Any, args: list[str], error: str) -> None:
@@ -300,7 +300,7 @@ def test_without_a_log_there_is_nothing_to_go_on_with(shell: Any) -> None:
         assert shell("run", "cook.yaml", "a", *MODEL, **env).returncode == 0
         done = shell("run", "-c", "b", **env)
     assert done.returncode == 2
-    assert "the log is off (`log: off`, or PERSONAKIT_LOG)" in done.stderr
+    assert "the run log is off (`log: off` or PERSONAKIT_LOG)" in done.stderr
 
 
 def test_no_log_leaves_nothing_behind(shell: Any) -> None:

@@ -176,12 +176,12 @@ NULL_RING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
 
 def test_a_key_goes_into_the_keyring_and_leaves_it(keys: Keys) -> None:
     said = keys("keys", "set", "openai", stdin=f"{CANARY}\n")
-    assert said == "openai: key kept in the keyring (ring Ring)\n"
+    assert said == "openai: key stored in the keyring (ring Ring)\n"
     assert keys.stored() == ({"personakit/openai": CANARY}, None)
     assert keys.rows() == [("openai", "keyring", True)]
     assert "removed from the keyring" in keys("keys", "rm", "openai")
     assert keys.stored() == ({}, None)
-    keys("keys", "rm", "openai", fails="no key of openai is kept; `personakit keys list`")
+    keys("keys", "rm", "openai", fails="no key of openai is stored; `personakit keys list`")
     assert "no provider has a key" in keys("keys", "list")
 
 
@@ -192,7 +192,7 @@ WITHOUT = [NO_RING, NULL_RING, {"RING_FAULT": "locked"}, {"RING_FAULT": "broken"
 @pytest.mark.parametrize("env", WITHOUT)
 def test_without_a_keyring_it_goes_into_a_private_file(keys: Keys, env: dict[str, str]) -> None:
     said = keys("keys", "set", "openai", stdin=CANARY, **env)
-    assert f"key kept in {keys.file}, which only you can read (" in said
+    assert f"key stored in {keys.file}, which only you can read (" in said
     assert stat.S_IMODE(keys.file.stat().st_mode) == 0o600
     assert stat.S_IMODE(keys.file.parent.stat().st_mode) == 0o700
     assert keys.stored() == (None, {"openai": CANARY})
@@ -234,21 +234,21 @@ def test_list_says_which_place_is_used(keys: Keys) -> None:
     ]
     assert "vault\tconfig\top:\tyes" in keys("keys", "list")
     assert "removed" in keys("keys", "rm", "gone")
-    assert "note: OPENAI_API_KEY is set and goes first" in keys(
+    assert "note: OPENAI_API_KEY is set and takes precedence" in keys(
         "keys", "set", "openai", stdin=CANARY, OPENAI_API_KEY="x"
     )
     assert "note: `api_key` of the config file" in keys("keys", "set", "vault", stdin=CANARY)
 
 
 def test_a_key_is_never_an_argument_and_nothing_is_repeated(keys: Keys) -> None:
-    keys("keys", "set", "openai", CANARY, fails="a key is not taken as an argument")
-    keys("keys", "set", CANARY, "openai", fails="a key is not taken as an argument")
+    keys("keys", "set", "openai", CANARY, fails="a key is not accepted as an argument")
+    keys("keys", "set", CANARY, "openai", fails="a key is not accepted as an argument")
     keys("keys", "set", CANARY, fails="no provider has that name (known: anthropic, azure")
-    keys("keys", CANARY, fails="write one of list, rm, set after personakit keys")
+    keys("keys", CANARY, fails="expected one of list, rm, set after personakit keys")
     keys("keys", "lst", fails="did you mean 'list'?")
     keys("keys", "rm", CANARY, fails="no provider has that name")
     keys("keys", "set", "opnai", fails="no provider has that name; did you mean 'openai'?")
-    keys("keys", "set", "openai", "--key-file", CANARY, fails="takes the path of a file, not the")
+    keys("keys", "set", "openai", "--key-file", CANARY, fails="expects the path of a file, not the")
     keys("run", "chef", "hi", "-m", "openai/x", "--key-file", CANARY, fails="not the key")
     assert keys.stored() == (None, None)
 
@@ -258,11 +258,11 @@ def test_a_key_is_never_an_argument_and_nothing_is_repeated(keys: Keys) -> None:
     [
         ("", "the key in standard input is empty"),
         (" \n\t", "is empty"),
-        (f"{CANARY} {CANARY}", "holds a space or a character that no key has"),
-        (f"{CANARY}\n{CANARY}", "holds a space or a character"),
-        (f"Bearer {CANARY}", "holds a space"),
-        (f"{CANARY}\x00", "holds a space or a character"),
-        (f"{CANARY}\u2026", "holds a space or a character"),
+        (f"{CANARY} {CANARY}", "contains a space or a character that is invalid in a key"),
+        (f"{CANARY}\n{CANARY}", "contains a space or a character"),
+        (f"Bearer {CANARY}", "contains a space"),
+        (f"{CANARY}\x00", "contains a space or a character"),
+        (f"{CANARY}\u2026", "contains a space or a character"),
         (CANARY * 1000, "has more than 8192 characters"),
     ],
 )
@@ -275,7 +275,7 @@ def test_what_is_no_key_is_not_kept(keys: Keys, stdin: str, message: str) -> Non
 def test_a_broken_file_loses_nothing(keys: Keys, content: str) -> None:
     keys.shell.write("home/.config/personakit/keys.json", content)
     keys.file.chmod(0o600)
-    broken = "keys.json: no JSON mapping of providers to keys; mend it, or move it away"
+    broken = "keys.json: expected a JSON object that maps providers to keys; correct or move it"
     for place in ("--file", "--keyring"):
         keys("keys", "set", "openai", place, stdin=CANARY, fails=broken)
     keys("keys", "rm", "openai", fails=broken)
@@ -311,7 +311,7 @@ def test_providers_of_plugins_and_of_the_config(keys: Keys, install: Callable[..
     assert keys.stored()[0] == {"personakit/acme": CANARY}
     assert keys.rows(**env) == [("acme", "keyring", True)]
     keys("keys", "set", "acmee", fails="did you mean 'acme'?", **env)
-    keys("keys", "set", "embedded", stdin=CANARY, fails="'embedded' take no key", **env)
+    keys("keys", "set", "embedded", stdin=CANARY, fails="'embedded' do not use a key", **env)
     keys("keys", "rm", "acme", **env)
 
 
@@ -325,7 +325,7 @@ def test_a_typed_key_is_not_echoed(keys: Keys) -> None:
         session.say(CANARY)
         assert session.end() == 0
         assert CANARY not in session.text
-        assert "key kept in the keyring" in session.text
+        assert "key stored in the keyring" in session.text
     assert keys.stored()[0] == {"personakit/openai": CANARY}
 
 
@@ -419,10 +419,10 @@ def test_the_key_of_a_file_is_for_one_provider_alone(keys: Keys, server: Server)
 
 def test_key_files_that_are_none(keys: Keys) -> None:
     run = ("run", "chef", "-m", "openai/x")
-    keys(*run, "hi", "--key-file", "nothing", fails="that file: No such file or directory")
-    keys(*run, "hi", "--key-file", ".", fails="that file: Is a directory")
-    keys(*run, "hi", "--key-file", "/dev/zero", fails="holds a space or a character")
-    keys(*run, "hi", "--key-file", "~nobody-of-that-name/k", fails="takes the path of a file")
+    keys(*run, "hi", "--key-file", "nothing", fails="cannot read it: No such file or directory")
+    keys(*run, "hi", "--key-file", ".", fails="cannot read it: Is a directory")
+    keys(*run, "hi", "--key-file", "/dev/zero", fails="contains a space or a character")
+    keys(*run, "hi", "--key-file", "~nobody-of-that-name/k", fails="expects the path of a file")
     keys(*run, "-", "--key-file", "-", fails="standard input is the key")
     keys(*run, "hi", "-v", "x=@-", "--key-file", "-", fails="standard input is the key")
     keys("run", "chef", "hi", "--key-file", "k", fails="choose one with -m")

@@ -80,7 +80,7 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
 def test_a_prompt_that_is_no_text_is_not_blamed_on_the_server(run: Any, server: Server) -> None:
     done = run("run", "ann", "Caf\udce9!")
     assert done.returncode == 1
-    assert "the request holds half a surrogate pair" in done.stderr
+    assert "the request contains half a surrogate pair" in done.stderr
     assert "server" not in done.stderr
     assert json.loads(run("log", "show", "--json").stdout)["error"]["type"] == "BadRequest"
     assert server.requests == []
@@ -152,8 +152,8 @@ def test_a_log_that_cannot_be_written_costs_one_warning(how: str, run: Any) -> N
     assert (done.returncode, done.stdout) == (0, "Hello from Lyon.\n")
     (line,) = done.stderr.splitlines()
     assert line == (
-        f"personakit: not in the run log: {path(run)} is damaged (file is not a database); "
-        f"`personakit log repair` keeps what can be read"
+        f"personakit: the run was not logged: {path(run)} is damaged (file is not a database); "
+        f"`personakit log repair` recovers the readable runs"
     )
 
 
@@ -162,7 +162,7 @@ def test_a_run_that_fails_has_its_own_exit_code_with_a_broken_log(run: Any, serv
     server.answers = [{"choices": []}]
     done = run("run", "ann", "Hi!")
     assert done.returncode == 1
-    assert done.stderr.count("not in the run log") == 1
+    assert done.stderr.count("the run was not logged") == 1
     assert done.stderr.count("Error: ") == 1
 
 
@@ -206,7 +206,7 @@ def test_removing(run: Any) -> None:
     assert left() == ["old", "bob", "bad", "new"]
     asked = run("log", "rm", "--before", "30d")
     assert (asked.returncode, len(left())) == (2, 4)
-    assert "1 run would be removed; say so with -y" in asked.stderr
+    assert "1 run would be removed; confirm with -y" in asked.stderr
     assert "1 run removed" in run("log", "rm", "--before", "30d", "-y").stderr
     assert left() == ["bob", "bad", "new"]
     run("log", "rm", "--persona", "bob", "-y")
@@ -215,7 +215,7 @@ def test_removing(run: Any) -> None:
     run("log", "rm", "last", "-y")
     assert left() == []
     nothing = run("log", "rm", "--all", "-y")
-    assert (nothing.returncode, "no such runs" in nothing.stderr) == (0, True)
+    assert (nothing.returncode, "no matching runs" in nothing.stderr) == (0, True)
     for args in ([], ["last", "--all"], ["--all", "--failed"]):
         wrong = run("log", "rm", *args, "-y")
         assert (wrong.returncode, "name runs by their ids" in wrong.stderr) == (2, True)
@@ -282,7 +282,7 @@ def test_replaying(run: Any, server: Server) -> None:
     run.write("personas/ann.yaml", "system: You are somebody else.\n")
     changed = run("log", "replay", "--no-log", "--json")
     assert json.loads(changed.stdout)["same"] is True
-    assert "ann has changed since" in changed.stderr
+    assert "ann has changed since this run" in changed.stderr
     assert server.requests[3].body == server.requests[2].body
     assert len(run("log", "list").stdout.splitlines()) == 3
 
@@ -319,7 +319,7 @@ def test_a_run_of_a_persona_that_is_gone_cannot_be_replayed(run: Any) -> None:
 def test_repairing_what_is_in_order(run: Any) -> None:
     assert "no runs are logged yet" in run("log", "repair").stderr
     filled(run, one={})
-    assert run("log", "repair").stdout == f"{path(run)} is in order: 1 run\n"
+    assert run("log", "repair").stdout == f"{path(run)} is not damaged: 1 run\n"
 
 
 def test_repairing_keeps_what_can_be_read(run: Any) -> None:
@@ -330,7 +330,7 @@ def test_repairing_keeps_what_can_be_read(run: Any) -> None:
     path(run).write_bytes(content)
     done = run("log", "repair")
     assert done.returncode == 0
-    found = re.search(r"was damaged; (\d+) runs could be read", done.stdout)
+    found = re.search(r"was damaged; recovered (\d+) runs into a new file", done.stdout)
     assert found is not None
     assert 100 < int(found[1]) < 200
     aside = path(run).with_name("runs.db.damaged-1")
@@ -353,10 +353,10 @@ def test_repairing_garbage(run: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["shwo"], "no command 'shwo'; did you mean 'show'?"),
-        (["show", "\udcff"], "no run begins with"),
-        (["show", "zzz"], "no run begins with 'zzz'; `personakit log list` shows them"),
-        (["list", "--since", "3 moons"], "--since takes an age such as 7d, 12h or 2w, or a date"),
+        (["shwo"], "unknown command 'shwo'; did you mean 'show'?"),
+        (["show", "\udcff"], "no run id begins with"),
+        (["show", "zzz"], "no run id begins with 'zzz'; `personakit log list` shows them"),
+        (["list", "--since", "3 moons"], "--since: expected an age such as 7d, 12h or 2w, or a date"),
         (["stats", "--by", "moon"], "'moon' is not one of"),
         (["search"], "Missing argument"),
     ],

@@ -130,7 +130,7 @@ def test_it_never_writes_over_a_file(shell: Any) -> None:
     for name in ("mine", "link"):
         result = shell("new", name)
         assert result.returncode == 2
-        assert f"personas/{name}.yaml is there already" in result.stderr
+        assert f"personas/{name}.yaml already exists" in result.stderr
     assert (shell.folder / "personas/mine.yaml").read_text() == "keep me"
     assert not (shell.folder / "personas/nowhere").exists()
 
@@ -138,7 +138,7 @@ def test_it_never_writes_over_a_file(shell: Any) -> None:
 def test_a_file_that_comes_up_while_it_asks_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "a.yaml"
     target.write_text("first")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         persona_files.save(target, "second")
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("a.yaml", "first")]
 
@@ -153,18 +153,18 @@ def test_a_folder_that_cannot_be_made_is_said(shell: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["My Chef"], "how about my-chef?"),
-        (["con"], "how about my-con?"),
+        (["My Chef"], "did you mean 'my-chef'?"),
+        (["con"], "did you mean 'my-con'?"),
         ([], "NAME"),
         (["a", "--extends", "cheff"], "did you mean 'chef'?"),
-        (["a", "--extends", "../chef"], "is no name of a persona"),
+        (["a", "--extends", "../chef"], "--extends: invalid persona name '../chef'"),
         (["a", "--template", "nope"], "'basic'"),
         (["a", "--from-file", "promt.txt"], "did you mean 'prompt.txt'?"),
         (["a", "--from-file", "latin.txt"], "latin.txt:2: byte 0xe9 is not UTF-8"),
         (["a", "--from-file", "large.txt"], "1,048,576"),
         (["a", "--from-file", "prompt.txt", "--template-text"], "prompt.txt:2: template syntax"),
-        (["a", "--from-file", "prompt.txt", "--template", "basic"], "do not go together"),
-        (["a", "--system", "x", "--template", "basic"], "do not go together"),
+        (["a", "--from-file", "prompt.txt", "--template", "basic"], "cannot be combined"),
+        (["a", "--system", "x", "--template", "basic"], "cannot be combined"),
         (["a", "--template-text"], "--from-file"),
         (["a", "--system", "Say {{ input }}"], "`prompt:` only"),
         (["a", "--system", "{{ who }}", "-v", "wo=x"], "did you mean 'who'?"),
@@ -230,7 +230,7 @@ def test_it_says_what_a_new_persona_hides(shell: Any) -> None:
     assert "away is not on the search path" in away
     assert "personakit render away/other.yaml" in away
     assert (
-        "By its name personas/chef.yaml is found" in shell("new", "chef", "--path", "away").stdout
+        "The name chef finds personas/chef.yaml" in shell("new", "chef", "--path", "away").stdout
     )
 
 
@@ -238,7 +238,7 @@ def test_in_a_terminal_it_asks_and_asks_again(shell: Any) -> None:
     with shell.terminal("new") as session:
         for question, answer in [
             ("Name: ", "My Pirate"),
-            ("how about my-pirate?", ""),
+            ("did you mean 'my-pirate'?", ""),
             ("Name: ", "my-pirate"),
             ("Description [My pirate.]: ", ""),
             ("System message [from a template]: ", "You are {{ who"),

@@ -55,8 +55,8 @@ def test_an_option_that_is_a_mapping(terminal: Terminal, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("shwo", "no command 'shwo'; did you mean 'show'?"),
-        ("zzz", "no command 'zzz'; `personakit plugins --help` lists them"),
+        ("shwo", "unknown command 'shwo'; did you mean 'show'?"),
+        ("zzz", "unknown command 'zzz'; `personakit plugins --help` lists them"),
     ],
 )
 def test_a_command_that_is_none(word: str, said: str, terminal: Terminal) -> None:
@@ -105,8 +105,8 @@ def test_a_new_plugin_passes_its_tests(name: str, terminal: Terminal, tmp_path: 
 def test_a_name_that_is_none(name: str, tmp_path: Path, terminal: Terminal) -> None:
     done = terminal("plugins", "new", "--", name)
     assert done.returncode == 2
-    assert "is no name of a plugin" in done.stderr
-    assert "how about" in done.stderr
+    assert "invalid plugin name " in done.stderr
+    assert "did you mean " in done.stderr
     assert [path for path in tmp_path.iterdir() if path.name.startswith("personakit-")] == []
 
 
@@ -114,7 +114,7 @@ def test_what_is_there_stays(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "personakit-shout").write_text("mine")
     done = terminal("plugins", "new", "shout")
     assert done.returncode == 2
-    assert "personakit-shout is there already and stays as it is" in done.stderr
+    assert "personakit-shout already exists and was not changed" in done.stderr
     assert (tmp_path / "personakit-shout").read_text() == "mine"
     assert write_plugin("shout", tmp_path / "other") == tmp_path / "other"
 

@@ -98,7 +98,7 @@ def test_explain_of_a_persona_that_changes_one_of_its_own_name(shell: Any) -> No
     assert re.search(r"extends chef +\S+/personas/chef.yaml", text)
     assert re.search(r'cook = "Zoë" +default, personas/chef.yaml:2', text)
     assert re.search(r"guests = 2 +default, /\S+/personas/chef.yaml:\d+", text)
-    assert re.search(r"user +what the user says", text)
+    assert re.search(r"user +the prompt", text)
 
 
 def test_a_difference_in_a_variable(shell: Any) -> None:
@@ -134,7 +134,7 @@ def test_a_difference_to_a_version_on_standard_input(shell: Any) -> None:
 
 def test_no_difference_exits_with_0(shell: Any) -> None:
     done = shell("render", "child", "soup", "-v", "guests=3", "--diff", "child")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No difference.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No differences.\n")
 
 
 def test_a_difference_with_its_tokens(shell: Any) -> None:
@@ -152,8 +152,8 @@ def test_a_difference_with_its_tokens(shell: Any) -> None:
         (["--diff", "guests=many"], "expected an integer"),
         (["--diff", "guest=4"], "did you mean 'guests'?"),
         (["--diff", "@none.yaml"], "none.yaml"),
-        (["--diff", "child", "--explain"], "do not go together"),
-        (["--json", "--tokens"], "--tokens: not together with --json"),
+        (["--diff", "child", "--explain"], "cannot be combined"),
+        (["--json", "--tokens"], "--tokens cannot be combined with --json"),
         (["--watch", "-v", "town=@-"], "standard input"),
         (["--watch", "--variables", "none.yaml"], "none.yaml"),
     ],

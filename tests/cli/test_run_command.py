@@ -103,12 +103,12 @@ def test_standard_input_is_the_prompt_or_an_attachment(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-", "-a", "-"], "standard input can be read once"),
-        (["-a", "-", "-a", "-"], "standard input can be read once"),
+        (["-", "-a", "-"], "standard input can be read only once"),
+        (["-a", "-", "-a", "-"], "standard input can be read only once"),
         (["-a", "cat.pgn"], "did you mean 'cat.png'?"),
-        (["-a", "who.yaml"], "it is text, which goes into the prompt"),
-        (["--json-output", "--json"], "not together with --json"),
-        (["--json-output", "--stream"], "not together with --stream"),
+        (["-a", "who.yaml"], "it is text, which belongs in the prompt"),
+        (["--json-output", "--json"], "cannot be combined with --json"),
+        (["--json-output", "--stream"], "cannot be combined with --stream"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_sent(
@@ -139,7 +139,7 @@ def test_json_output_keeps_what_is_no_value_out_of_standard_output(call: Called)
     with Server(['{"capital": 7}']) as server:
         done = call("./who.yaml", "France", "--json-output", server=server)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith('{"capital": 7}\nError: the answer is not the output')
+        assert done.stderr.startswith('{"capital": 7}\nError: the answer does not match the output')
         assert "- $.capital: 7 is not of type 'string'" in done.stderr
         # Without the option, the text is what was paid for.
         done = call("./who.yaml", "France", server=server)
@@ -206,4 +206,4 @@ def test_an_answer_that_was_cut_at_its_limit_is_told(call: Called, options: list
     with Server([cut]) as server:
         done = call("./plain.yaml", "Tell me.", "-m", "openai/x", *options, server=server)
     assert done.stdout == "Once upon a\n"
-    assert "personakit: the answer ends at its limit of tokens, not at its end" in done.stderr
+    assert "personakit: the answer is cut off at the token limit" in done.stderr

@@ -108,7 +108,7 @@ def test_failures_come_after_the_dots_with_their_place(cli: Cli) -> None:
     lines = out.splitlines()
     assert lines[0] == "F.."
     assert lines[2] == "personas/chef.yaml:5: chef › introduces himself"  # noqa: RUF001
-    assert lines[3].startswith("  line 6, render contains: expected 'florent'; there is 'Florent'")
+    assert lines[3].startswith("  line 6, render contains: expected 'florent'; found 'Florent'")
     assert lines[-1].startswith("1 failed, 2 passed in ")
 
 
@@ -137,7 +137,7 @@ def test_names_words_and_the_first_failure(cli: Cli) -> None:
         (["cheff"], "did you mean 'chef'"),
         (["-k", "introduce hisself"], "none of the 3 tests has 'introduce hisself' in its name"),
         (["-k", "helo"], "did you mean 'hello'"),
-        (["empty"], "no tests in empty; a persona has them under `tests:`"),
+        (["empty"], "no tests in empty; add them to a persona under `tests:`"),
         (["--record", "some"], "'some' is not one of"),
         (["--junit", "nowhere/x.xml", "-k", "himself"], "cannot write nowhere/x.xml"),
     ],
@@ -152,7 +152,7 @@ def test_wrong_usage_says_what_would_be_right(cli: Cli, args: list[str], message
 def test_without_a_folder_of_personas_it_says_so(cli: Cli) -> None:
     (cli.folder / "personas").rename(cli.folder / "people")
     code, _, err = cli()
-    assert (code, "there is no folder 'personas' here" in err) == (2, True)
+    assert (code, "folder 'personas' does not exist here" in err) == (2, True)
     assert cli("people", "-k", "himself")[0] == 0
 
 

@@ -103,7 +103,7 @@ def test_ctrl_c_before_any_text_leaves_the_history_and_the_prompt(mode: str) -> 
         say(conversation, mode, "a")
     assert conversation.messages == ()
     assert conversation.undo() == Message("user", "Guest: a")
-    with pytest.raises(UsageError, match="nothing to take back"):
+    with pytest.raises(UsageError, match="cannot undo"):
         conversation.undo()
 
 
@@ -133,7 +133,7 @@ def test_one_turn_at_a_time() -> None:
     with conversation.stream("a") as pieces:
         next(pieces)
         for other in (lambda: conversation.run("b"), conversation.undo, conversation.reset):
-            with pytest.raises(UsageError, match="under way"):
+            with pytest.raises(UsageError, match="another turn of this conversation is running"):
                 other()
     assert conversation.run("c").text == "A long answer."
     conversation.stream("never read")
@@ -178,7 +178,7 @@ def test_the_persona_may_begin_and_then_it_is_the_users_turn() -> None:
     conversation, upstream = talk(["Hello, I am Florent.", "Soup."], Persona.parse("system: x"))
     conversation.run()
     assert shown(conversation.messages) == [("assistant", "Hello, I am Florent.")]
-    with pytest.raises(UsageError, match="nothing to say"):
+    with pytest.raises(UsageError, match="the prompt is missing"):
         conversation.run()
     conversation.run("Dinner?")
     assert [m.role for m in upstream.requests[1].messages] == ["system", "assistant", "user"]
@@ -244,7 +244,7 @@ def test_a_persona_says_how_much_is_kept_and_it_is_told(mode: str) -> None:
         ("assistant", "x"),
         ("user", "b"),
     ]
-    assert notices == ["the 2 oldest messages are no longer sent, of 4 (history: {keep: 3})"]
+    assert notices == ["the 2 oldest of 4 messages are no longer sent (history: {keep: 3})"]
     assert (conversation.left_out, len(conversation.messages)) == (2, 6)
 
 

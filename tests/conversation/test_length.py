@@ -36,7 +36,7 @@ def test_without_someone_to_notify_the_log_is_told(caplog: pytest.LogCaptureFixt
     conversation, _ = talk(["x"], keeping(1), messages=past(2))
     with caplog.at_level(logging.WARNING, "personakit"):
         conversation.run("a")
-    assert "the 4 oldest messages are no longer sent" in caplog.text
+    assert "the 4 oldest of 4 messages are no longer sent" in caplog.text
 
 
 ROLES = st.sampled_from(["user", "assistant", "tool"])
@@ -68,7 +68,7 @@ def test_a_refusal_for_length_sends_half_until_it_fits(mode: str) -> None:
     assert say(conversation, mode, "a").text == "Fits."
     assert [len(r.messages) for r in upstream.requests] == [18, 10, 6, 4]
     assert notices[-1] == (
-        "the 14 oldest messages are no longer sent, of 16 (the whole no longer fits test/model)"
+        "the 14 oldest of 16 messages are no longer sent (the history no longer fits test/model)"
     )
     # What did not fit is not sent again the next time, unless another model is asked.
     fits = 6
@@ -179,13 +179,13 @@ def test_a_conversation_is_saved_and_loaded(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (None, "cannot be read"),
-        ("{", "no saved conversation"),
-        ("[]", "no saved conversation"),
-        ('{"format": 2}', "its format is 2, not 1"),
-        ('{"format": 1}', "it has no 'persona'"),
+        ("{", "not a saved conversation"),
+        ("[]", "not a saved conversation"),
+        ('{"format": 2}', "expected format 1, found 2"),
+        ('{"format": 1}', "key 'persona' is missing"),
         ('{"format": 1, "persona": "x", "id": "a", "messages": [{"role": "system"}]}', "the role"),
-        ('{"format": 1, "persona": "x", "id": "a", "messages": 5}', "no saved conversation"),
-        ("[" * 100_000, "no saved conversation"),
+        ('{"format": 1, "persona": "x", "id": "a", "messages": 5}', "not a saved conversation"),
+        ("[" * 100_000, "not a saved conversation"),
     ],
 )
 def test_a_file_that_holds_no_conversation(tmp_path: Path, text: str | None, said: str) -> None:
@@ -246,9 +246,9 @@ def test_an_empty_list_of_attachments_says_nothing() -> None:
     conversation, upstream = talk(["Hello.", "Again."], persona=Persona.parse("system: You begin."))
     conversation.run(attachments=[])
     assert [m.role for m in conversation.messages] == ["assistant"]
-    with pytest.raises(UsageError, match="nothing to say"):
+    with pytest.raises(UsageError, match="the prompt is missing"):
         conversation.run(attachments=iter([]))
-    with pytest.raises(UsageError, match="attachments is a list"):
+    with pytest.raises(UsageError, match="attachments must be a list"):
         conversation.run("Look!", attachments="cat.png")
     conversation.run(attachments=iter([PNG]))
     assert [m.role for m in upstream.requests[-1].messages] == ["system", "assistant", "user"]

@@ -16,4 +16,4 @@ def faults(source: str, path: str = "x.yaml") -> list[str]:
     return [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
 
 
-NO_NAME = "is no name: write `name:` with 1 to 64 of a-z, 0-9, '_' and '-'"
+NAME_RULE = "set `name:` to 1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter or digit"

@@ -89,36 +89,39 @@ def test_a_path_may_be_relative_or_begin_at_home(
     [
         ("cheff", "no persona 'cheff' in FOLDER"),
         ("cheff", "; did you mean 'chef'?"),
-        ("zzzzzz", "; `personakit list` shows what there is"),
+        ("zzzzzz", "; `personakit list` shows the personas"),
         (
             "Chef",
-            "'Chef' is no persona's name (a-z, 0-9, '_', '-') and no path of a file; did you m",
+            "'Chef' is neither a persona name (a-z, 0-9, '_', '-') nor a file path; did you m",
         ),
-        ("", "'' is no persona's name"),
-        (".", "'.' is no persona's name"),
-        ("..", "'..' is no persona's name"),
-        ("-x", "'-x' is no persona's name"),
-        ("a b", "'a b' is no persona's name"),
-        ("é", "'é' is no persona's name"),
-        ("CON", "'CON' is no persona's name"),
-        ("con", "'con' is no persona's name"),
-        ("lpt1", "'lpt1' is no persona's name"),
-        ("a\n", "is no persona's name"),
-        ("a\0", "is no persona's name"),
-        ("a" * 65, "is no persona's name"),
-        ("a" * 100_000, "is no persona's name"),
+        ("", "'' is neither a persona name"),
+        (".", "'.' is neither a persona name"),
+        ("..", "'..' is neither a persona name"),
+        ("-x", "'-x' is neither a persona name"),
+        ("a b", "'a b' is neither a persona name"),
+        ("é", "'é' is neither a persona name"),
+        ("CON", "'CON' is neither a persona name"),
+        ("con", "'con' is neither a persona name"),
+        ("lpt1", "'lpt1' is neither a persona name"),
+        ("a\n", "is neither a persona name"),
+        ("a\0", "is neither a persona name"),
+        ("a" * 65, "is neither a persona name"),
+        ("a" * 100_000, "is neither a persona name"),
         ("../x", "no file ../x"),
-        ("a/b", "no file a/b; there is no folder a"),
+        ("a/b", "no file a/b; the folder a does not exist"),
         ("a\\b", "no file a\\b"),
         ("/etc/none", "no file /etc/none"),
-        ("none/x.yaml", "no file none/x.yaml; there is no folder none"),
+        ("none/x.yaml", "no file none/x.yaml; the folder none does not exist"),
         ("FOLDER/cheff.yaml", "no file FOLDER/cheff.yaml; did you mean 'chef.yaml'?"),
-        ("chef.yaml", "no file chef.yaml; the persona 'chef' of the library is loaded without an"),
+        ("chef.yaml", "no file chef.yaml; load the persona 'chef' of the library without a"),
         ("~nobody-at-all/x.yaml", "no file ~nobody-at-all/x.yaml"),
-        ("http://x.y/z.yaml", "no file http://x.y/z.yaml, and no plugin loads http: personas"),
-        ("file:///etc/passwd", "no plugin loads file: personas"),
-        ("ab:" + "x" * 5000, "no plugin loads ab: personas"),
-        ("ab:\0", "no plugin loads ab: personas"),
+        (
+            "http://x.y/z.yaml",
+            "no file http://x.y/z.yaml, and no installed plugin provides the scheme 'http:'",
+        ),
+        ("file:///etc/passwd", "no installed plugin provides the scheme 'file:'"),
+        ("ab:" + "x" * 5000, "no installed plugin provides the scheme 'ab:'"),
+        ("ab:\0", "no installed plugin provides the scheme 'ab:'"),
         ("old", "no persona 'old'; rename FOLDER/old.yml to .yaml"),
     ],
 )
@@ -144,7 +147,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").mkdir()
     library = Library((tmp_path,))
     for reference in ("a", str(tmp_path), tmp_path / "a.yaml"):
-        with pytest.raises(PersonaError, match="is a folder; name a file in it"):
+        with pytest.raises(PersonaError, match="found a folder; name a file in it"):
             library.load(reference)
 
 
@@ -348,18 +351,21 @@ def test_a_changed_parent_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extends", "message"),
     [
-        ("nobody", "a.yaml:1:10: extends: no persona 'nobody' in the library (not found)"),
-        ("bse", "extends: no persona 'bse' in the library (not found); did you mean 'base'?"),
+        ("nobody", "a.yaml:1:10: extends: no persona 'nobody' in the library"),
+        ("bse", "extends: no persona 'bse' in the library; did you mean 'base'?"),
         ("[base, nobody]", "a.yaml:1:17: extends: no persona 'nobody'"),
-        ("a", "a.yaml:1:10: extends: a cycle: a -> a"),
-        ("round", "a cycle: a -> round -> a"),
-        ("broken", "a.yaml:1:10: extends: broken is wrong"),
+        ("a", "a.yaml:1:10: extends: found a cycle: a -> a"),
+        ("round", "found a cycle: a -> round -> a"),
+        ("broken", "a.yaml:1:10: extends: broken has errors"),
         ("broken", "broken.yaml:1:1: unknown key 'sistem'; did you mean 'system'?"),
-        ("../secret", "is no name of a persona; write its name, or a path inside the library"),
-        ("link", "'link.yaml' leads out of the library folder"),
-        ("headless", "a.yaml:1:1: no `system:`; it holds the system message"),
-        ("[" + "base, " * 17 + "]", "extends: 17 personas; 16 is the limit"),
-        ("p0", "more than 16 files extend one another; that is the limit"),
+        (
+            "../secret",
+            "invalid persona name '../secret': write a name, or a path inside the library",
+        ),
+        ("link", "'link.yaml' is outside the library folder"),
+        ("headless", "a.yaml:1:1: `system:` is missing; it sets the system message"),
+        ("[" + "base, " * 17 + "]", "extends: found 17 personas; the limit is 16"),
+        ("p0", "the limit is 16 files that extend one another"),
     ],
 )
 def test_what_cannot_be_extended(tmp_path: Path, extends: str, message: str) -> None:
@@ -417,7 +423,7 @@ def test_a_plugin_loads_personas(install: Callable[..., None]) -> None:
     assert (found.system.source, found.variables["cook"].default) == ("é", "Florent")
     with pytest.raises(PersonaError, match="bad:x:1:1: unknown key 'sistem'"):
         running.load("bad:x")
-    with pytest.raises(PersonaNotFound, match="no plugin loads acmee: personas"):
+    with pytest.raises(PersonaNotFound, match="no installed plugin provides the scheme 'acmee:'"):
         running.load("acmee:x")
 
 

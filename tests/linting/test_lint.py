@@ -248,7 +248,7 @@ def test_plugins(folder: Path, install: Callable[..., None]) -> None:
     )
     said = {f.line: f.message for f in found}
     assert said[4] == "no plugin 'maskr' is installed; did you mean 'masker'?" + (
-        "; PERSONAKIT_PLUGINS selects which may be used"
+        "; PERSONAKIT_PLUGINS limits which may be used"
     )
     assert said[7] == "plugin 'masker' (of acme 1.0) needs the option 'entities'"
     assert said[8] == "plugin 'masker' (of acme 1.0): there is no region XX"

@@ -107,7 +107,7 @@ def test_the_mend_of_a_template_is_named(folder: Path) -> None:
         "an expression ends in }}, a statement in %}",
         "write straight quotes",
         "did you mean 'for'?",
-        "there is nothing open that it belongs to",
+        "no open tag matches it",
     ]
 
 
@@ -134,11 +134,11 @@ def test_the_compiler_form(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "personas" / "q.yaml").write_text("system: x\n")
     result = terminal("lint")
     assert result.stdout.splitlines() == [
-        "personas/p.yaml:1:1: warning: no description; one sentence for `personakit list` says "
-        "what it is for [PK060]",
+        "personas/p.yaml:1:1: warning: `description` is missing; add one sentence for "
+        "`personakit list` [PK060]",
         "personas/p.yaml:2:1: error: unknown key 'tgas'; did you mean 'tags'? [PK010]",
-        "personas/q.yaml:1:1: warning: no description; one sentence for `personakit list` says "
-        "what it is for [PK060]",
+        "personas/q.yaml:1:1: warning: `description` is missing; add one sentence for "
+        "`personakit list` [PK060]",
     ]
     assert result.stderr == "1 error, 2 warnings in 2 files; 2 files checked\n"
     assert result.returncode == 1

@@ -166,11 +166,11 @@ def device(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (garbage, "is damaged (file is not a database); `personakit log repair` keeps"),
-        (folder, "is a folder: unable to open database file; PERSONAKIT_LOG names another file"),
-        (below_a_file, "PERSONAKIT_LOG names another file, and `log: off`"),
-        (newer, "was written by a newer personakit (its version is 99, the newest known here is"),
-        (somebody_elses, "is another program's database; name another file"),
+        (garbage, "is damaged (file is not a database); `personakit log repair` recovers"),
+        (folder, "is a folder: unable to open database file; set PERSONAKIT_LOG to another file"),
+        (below_a_file, "set PERSONAKIT_LOG to another file, or turn the log off with `log: off`"),
+        (newer, "written by a newer personakit (its version is 99, the newest supported one is"),
+        (somebody_elses, "is another program's database; set PERSONAKIT_LOG to another file"),
         (device, "PERSONAKIT_LOG"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_log_that_cannot_be_written_costs_one_warning(
             assert in_mode(mode, runner, persona(), "Hi!").text == "Hello!"
         runner.close()
     (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith("personakit: not in the run log: ")
+    assert said.startswith("personakit: the run was not logged: ")
     if spoil is not device:
         assert message in said
         assert not path.is_file() or path.read_bytes() == before

@@ -201,7 +201,8 @@ def test_a_run_is_found_by_the_beginning_of_its_id(log: RunLog) -> None:
     log.write(second)
     assert log.get(first.id[:14].upper()).text == "a"
     assert log.get("last").text == "b"
-    for name, message in [("00", "several runs"), ("zz", "no run begins"), ("", "no run begins")]:
+    none = "no run id begins"
+    for name, message in [("00", "several runs"), ("zz", none), ("", none)]:
         with pytest.raises(LogError, match=message):
             log.get(name)
 

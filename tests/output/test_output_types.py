@@ -305,8 +305,8 @@ def test_no_plugin_is_advised_that_was_there_and_let_the_answer_pass() -> None:
             return number
 
     for plugins, said in (
-        (["schema"], "let it pass"),
-        ([], "the plugin `schema` asks the model again"),
+        (["schema"], "accepted it"),
+        ([], "the plugin `schema` sends the faults to the model"),
     ):
         running, upstream = runner(['{"number": 1}'])
         with pytest.raises(InvalidAnswer, match=said) as raised:

@@ -12,19 +12,19 @@ from personakit.testing import persona, runner
 
 # A value that each parameter takes, one that it does not, and what the error says of it.
 ALLOWED: dict[str, tuple[Any, Any, str]] = {
-    "frequency_penalty": (-2, 2.1, "2.1 is not from -2 to 2"),
+    "frequency_penalty": (-2, 2.1, "expected a number from -2 to 2, found 2.1"),
     "logit_bias": ({"50256": -100}, {"a": 1}, "expected token ids with numbers from -100 to 100"),
     "logprobs": (True, 1, "expected true or false, found an integer 1"),
-    "max_completion_tokens": (1, 0, "0 is not from 1 to 10000000"),
+    "max_completion_tokens": (1, 0, "expected an integer from 1 to 10000000, found 0"),
     "max_tokens": (2084, 2084.0, "expected an integer, found a number 2084.0"),
     "presence_penalty": (2, "high", "expected a number from -2 to 2, found a string 'high'"),
     "reasoning_effort": ("low", "lots", "expected one of none, minimal, low, medium, high, xhigh"),
     "response_format": ({"type": "json_object"}, {"type": "xml"}, "whose `type` is one of text,"),
     "seed": (-(2**63), True, "expected an integer, found a boolean True"),
-    "stop": (["a", "b"], ["a", 1], "expected a text or a list of texts"),
-    "temperature": (0.9, 3, "3 is not from 0 to 2"),
-    "top_logprobs": (20, 21, "21 is not from 0 to 20"),
-    "top_p": (1, -0.1, "-0.1 is not from 0 to 1"),
+    "stop": (["a", "b"], ["a", 1], "expected a non-empty string or a list of them"),
+    "temperature": (0.9, 3, "expected a number from 0 to 2, found 3"),
+    "top_logprobs": (20, 21, "expected an integer from 0 to 20, found 21"),
+    "top_p": (1, -0.1, "expected a number from 0 to 1, found -0.1"),
     "verbosity": ("high", "loud", "expected one of low, medium, high, found a string 'loud'"),
 }
 
@@ -55,7 +55,7 @@ def test_a_bad_value_is_refused_in_a_file_and_from_a_caller(name: str) -> None:
 
 
 def test_a_parameter_without_a_value_says_so() -> None:
-    wanted = "parameter 'seed' has no value: give one, or leave the line out"
+    wanted = "parameter 'seed' has no value: set one or remove the line"
     assert parameters.fault("seed", None) == wanted
 
 
@@ -100,10 +100,10 @@ def test_beyond_a_range_is_beyond_it(name: str, value: Any) -> None:
         ("messages", "write `system`, `messages` and `prompt` beside `parameters`"),
         ("model", "write `model` beside `parameters`"),
         ("n", "a run has one answer"),
-        ("stream", "the caller chooses: --stream or --no-stream"),
-        ("stream_options", "the caller chooses: --stream or --no-stream"),
-        ("timeout", "the caller chooses"),
-        ("tool_choice", "it goes with `tools`, and a plugin's chat hook sets it"),
+        ("stream", "the caller sets it with --stream or --no-stream"),
+        ("stream_options", "the caller sets it with --stream or --no-stream"),
+        ("timeout", "the caller sets it"),
+        ("tool_choice", "a plugin's chat hook sets it, together with `tools`"),
         ("tools", "write `tools` beside `parameters`"),
     ],
 )

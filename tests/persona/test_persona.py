@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from helpers.persona import NO_NAME, S, faults
+from helpers.persona import NAME_RULE, S, faults
 
 from personakit import Persona
 
@@ -96,10 +96,10 @@ def test_a_key_without_a_value_is_as_if_it_were_not_there(empty: str) -> None:
     assert attribute == getattr(bare, empty, None)
 
 
-MESSAGE = "a message is its role and its content, as in `- user: What is in season?`; found "
+MESSAGE = "expected a role and its content, as in `- user: What is in season?`, found "
 
 
-PLUGIN = "a plugin is `- name`, `- name: {option: value}` or `- use: name` with `options:`; found "
+PLUGIN = "expected `- name`, `- name: {option: value}` or `- use: name` with `options:`, found "
 
 
 LONG = "a" * 65
@@ -113,17 +113,17 @@ WRONG = [
     ("name:", "2:6: name: expected a string, found nothing (null)"),
     ("name: 1", "2:7: name: expected a string, found an integer 1; quote it"),
     ("name: true", "2:7: name: expected a string, found a boolean True; quote it"),
-    ("name: ''", f"2:7: name: '' {NO_NAME}"),
-    ("name: Chef", f"2:7: name: 'Chef' {NO_NAME}"),
-    ("name: -x", f"2:7: name: '-x' {NO_NAME}"),
-    ("name: a b", f"2:7: name: 'a b' {NO_NAME}"),
-    ("name: ../x", f"2:7: name: '../x' {NO_NAME}"),
-    ("name: a.b", f"2:7: name: 'a.b' {NO_NAME}"),
-    ('name: "a\\n"', f"2:7: name: 'a\\n' {NO_NAME}"),
-    ("name: é", f"2:7: name: 'é' {NO_NAME}"),
-    ("name: con", f"2:7: name: 'con' {NO_NAME}"),
-    ("name: com1", f"2:7: name: 'com1' {NO_NAME}"),
-    (f"name: {LONG}", f"2:7: name: '{LONG}' {NO_NAME}"),
+    ("name: ''", f"2:7: name: invalid name '': {NAME_RULE}"),
+    ("name: Chef", f"2:7: name: invalid name 'Chef': {NAME_RULE}"),
+    ("name: -x", f"2:7: name: invalid name '-x': {NAME_RULE}"),
+    ("name: a b", f"2:7: name: invalid name 'a b': {NAME_RULE}"),
+    ("name: ../x", f"2:7: name: invalid name '../x': {NAME_RULE}"),
+    ("name: a.b", f"2:7: name: invalid name 'a.b': {NAME_RULE}"),
+    ('name: "a\\n"', f"2:7: name: invalid name 'a\\n': {NAME_RULE}"),
+    ("name: é", f"2:7: name: invalid name 'é': {NAME_RULE}"),
+    ("name: con", f"2:7: name: invalid name 'con': {NAME_RULE}"),
+    ("name: com1", f"2:7: name: invalid name 'com1': {NAME_RULE}"),
+    (f"name: {LONG}", f"2:7: name: invalid name '{LONG}': {NAME_RULE}"),
     ("description: 1", "2:14: description: expected a string, found an integer 1; quote it"),
     ("description: [a]", "2:14: description: expected a string, found a list ['a']"),
     ("version: 1.0", "2:10: version: expected a string, found a number 1.0; quote it"),
@@ -136,9 +136,9 @@ WRONG = [
     ("metadata: [1]", "2:11: metadata: expected a mapping, found a list [1]"),
     ("metadata: 0", "2:11: metadata: expected a mapping, found an integer 0"),
     ("model: 5", "2:8: model: expected a string, found an integer 5; quote it"),
-    ("model: ''", "2:8: model: '' is no model: write provider/model, such as openai/gpt-5-mini"),
-    ("model: '{{ x }}'", "2:8: model: '{{ x }}' is no model"),
-    ('model: "a\\nb"', "2:8: model: 'a\\nb' is no model"),
+    ("model: ''", "2:8: model: invalid model '': write provider/model, such as openai/gpt-5-mini"),
+    ("model: '{{ x }}'", "2:8: model: invalid model '{{ x }}'"),
+    ('model: "a\\nb"', "2:8: model: invalid model 'a\\nb'"),
     ("parameters: []", "2:13: parameters: expected a mapping, found a list []"),
     ("parameters: ''", "2:13: parameters: expected a mapping, found a string ''"),
     ("variables: [a]", "2:12: variables: expected a mapping, found a list ['a']"),
@@ -151,9 +151,10 @@ WRONG = [
     ("messages:\n  - {role: user, content: x}", f"3:5: {MESSAGE}the keys role, content"),
     (
         "messages:\n  - user: a\n  - usr: a",
-        f"4:5: {MESSAGE}'usr', not one of system, developer, user, assistant; did you mean 'user'?",
+        "4:5: unknown role 'usr': use one of system, developer, user, assistant; "
+        "did you mean 'user'?",
     ),
-    ("messages: [{tool: x}]", f"2:13: {MESSAGE}'tool', not one of system"),
+    ("messages: [{tool: x}]", "2:13: unknown role 'tool': use one of system"),
     ("messages: [{user: }]", "2:19: user: expected a string, found nothing (null)"),
     ("messages: [{user: [a]}]", "2:19: user: expected a string, found a list ['a']"),
     ("plugins: cache", "2:10: plugins: expected a list, found a string 'cache'"),
@@ -161,12 +162,12 @@ WRONG = [
     ("plugins: [1]", f"2:11: {PLUGIN}an integer 1"),
     ("plugins: [{}]", f"2:11: {PLUGIN}a mapping {{}}"),
     ("plugins: [{a: {}, b: {}}]", f"2:11: {PLUGIN}a mapping"),
-    ("plugins: ['']", "2:11: plugin '' is no name of an installed plugin"),
-    ("plugins: [os.system]", "2:11: plugin 'os.system' is no name of an installed plugin"),
-    ("plugins: ['a:b']", "2:11: plugin 'a:b' is no name of an installed plugin"),
+    ("plugins: ['']", "2:11: invalid plugin name '': use 1 to 64"),
+    ("plugins: [os.system]", "2:11: invalid plugin name 'os.system': use 1 to 64"),
+    ("plugins: ['a:b']", "2:11: invalid plugin name 'a:b': use 1 to 64"),
     ("plugins: [{a: 1}]", "2:15: a: expected a mapping, found an integer 1"),
     ("plugins: [{use: 1}]", "2:17: use: expected a string, found an integer 1; quote it"),
-    ("plugins: [{use: ../a}]", "2:11: plugin '../a' is no name of an installed plugin"),
+    ("plugins: [{use: ../a}]", "2:11: invalid plugin name '../a': use 1 to 64"),
     ("plugins: [{use: a, option: {}}]", "2:20: unknown key 'option'; did you mean 'options'?"),
     ("plugins: [{use: a, options: [1]}]", "2:29: options: expected a mapping, found a list [1]"),
     (
@@ -175,15 +176,15 @@ WRONG = [
     ),
     ("template: jinja2", "2:11: template: expected jinja or none, found a string 'jinja2'; did"),
     ("template: 1", "2:11: template: expected jinja or none, found an integer 1"),
-    ("tools: [web search]", "2:9: tools: 'web search' is no name of a tool"),
-    ("tools: ''", "2:8: tools: '' is no name of a tool"),
+    ("tools: [web search]", "2:9: tools: invalid tool name 'web search': use 1 to 64 letters"),
+    ("tools: ''", "2:8: tools: invalid tool name '': use 1 to 64 letters"),
     ("tools: [1]", "2:9: tools: expected a string, found an integer 1; quote it"),
     ("output: [1]", "2:9: output: expected a mapping, found a list [1]"),
     (
         "history: 20",
         "2:10: history: expected a mapping, found an integer 20; write `history: {keep: 20}`",
     ),
-    ("history: {}", "2:10: history: no `keep:`; it says how many messages are sent"),
+    ("history: {}", "2:10: history: `keep:` is missing; it sets how many messages are sent"),
     (
         "history: {keep: -1}",
         "2:17: keep: expected a number of messages, 0 or more, found an integer -1",
@@ -198,19 +199,25 @@ WRONG = [
     ),
     ("history: {kep: 1, keep: 2}", "2:11: unknown key 'kep'; did you mean 'keep'?"),
     ("tests: {}", "2:8: tests: expected a list, found a mapping {}"),
-    ("tests: [{}]", "2:9: a test has `render:`, `expect:` or both; found neither"),
+    ("tests: [{}]", "2:9: expected `render:`, `expect:` or both, found neither"),
     ("tests: [{render: {contain: x}}]", "2:19: unknown key 'contain'; did you mean 'contains'?"),
     ("tests: [{render: {contains: []}}]", "2:29: contains: the list is empty"),
     ("tests: [{render: {max_words: -1}}]", "2:30: max_words: expected an integer of 0 or more"),
-    ("tests: [{render: {matches: '('}}]", "2:28: matches: not a pattern: unclosed group"),
-    ("tests: [{expect: {judge: {}}}]", "2:26: judge: no `rubric:`; it says what a good answer is"),
+    (
+        "tests: [{render: {matches: '('}}]",
+        "2:28: matches: invalid regular expression: unclosed group",
+    ),
+    (
+        "tests: [{expect: {judge: {}}}]",
+        "2:26: judge: `rubric:` is missing; it describes a good answer",
+    ),
     ("extends: x", "2:10: extends: a persona that is not in a library cannot extend another"),
-    ("extends: ../x", "2:10: extends: '../x' is no name of a persona; write its name, or a path"),
-    ("extends: /x", "2:10: extends: '/x' is no name of a persona"),
-    ("extends: x.yaml", "2:10: extends: 'x.yaml' is no name of a persona"),
+    ("extends: ../x", "2:10: extends: invalid persona name '../x': write a name, or a path"),
+    ("extends: /x", "2:10: extends: invalid persona name '/x'"),
+    ("extends: x.yaml", "2:10: extends: invalid persona name 'x.yaml'"),
     (
         "extends: [file:///etc/passwd]",
-        "2:11: extends: 'file:///etc/passwd' is no name of a persona",
+        "2:11: extends: invalid persona name 'file:///etc/passwd'",
     ),
 ]
 
@@ -224,13 +231,13 @@ def test_a_mistake_is_named_with_its_place(source: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("", "a persona is a mapping with at least `system:`; the file is empty"),
-        ("# nothing", "a persona is a mapping with at least `system:`; the file is empty"),
-        ("hi", "1:1: a persona is a mapping with at least `system:`; found a text"),
-        ("- a", "1:1: a persona is a mapping with at least `system:`; found a list"),
-        ("7", "1:1: a persona is a mapping with at least `system:`; found a value"),
-        ("name: x", "1:1: no `system:`; it holds the system message"),
-        ("system:", "1:1: no `system:`; it holds the system message"),
+        ("", "expected a mapping with at least `system:`, found an empty file"),
+        ("# nothing", "expected a mapping with at least `system:`, found an empty file"),
+        ("hi", "1:1: expected a mapping with at least `system:`, found a string"),
+        ("- a", "1:1: expected a mapping with at least `system:`, found a list"),
+        ("7", "1:1: expected a mapping with at least `system:`, found a value"),
+        ("name: x", "1:1: `system:` is missing; it sets the system message"),
+        ("system:", "1:1: `system:` is missing; it sets the system message"),
         ("system: 1", "1:9: system: expected a string, found an integer 1; quote it"),
         ("system: no", None),
         ("system: ''", None),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.persona import NO_NAME, S, faults
+from helpers.persona import NAME_RULE, S, faults
 
 from personakit import Persona, PersonaError, Variable
 
@@ -52,7 +52,7 @@ def test_a_file_full_of_mistakes_names_the_first_of_them() -> None:
 def test_the_number_of_variables_is_limited() -> None:
     source = f"{S}variables:\n" + "".join(f"  v{n}: {n}\n" for n in range(1000))
     assert len(Persona.parse(source, "x.yaml").variables) == 1000
-    assert faults(source + "  more: 1\n") == ["3:3: 1001 variables; 1000 is the limit"]
+    assert faults(source + "  more: 1\n") == ["3:3: found 1001 variables; the limit is 1000"]
 
 
 def test_a_long_key_does_not_make_a_long_message() -> None:
@@ -72,7 +72,7 @@ def test_the_name_is_the_stem_of_the_file(path: str, name: str) -> None:
 def test_a_stem_that_is_no_name_asks_for_one(path: str) -> None:
     (found,) = faults(S, path)
     assert found.startswith("1:1: name: ")
-    assert NO_NAME in found
+    assert NAME_RULE in found
     assert Persona.parse(S + "name: fine", path).name == "fine"
 
 
@@ -155,7 +155,10 @@ WRONG_VARIABLES = [
     (".nan", "3:6: default: expected a string, found float nan"),
     ("{required: 1}", "3:17: required: expected true or false, found an integer 1"),
     ("{required: yes}", "3:17: required: expected true or false, found a string 'yes'"),
-    ("{required: true, default: a}", "3:32: a required variable has no default; use `example`"),
+    (
+        "{required: true, default: a}",
+        "3:32: a required variable cannot have a default; use `example`",
+    ),
     ("{minimum: x}", "3:16: expected a number, found a string 'x'"),
     ("{maximum: .inf}", "3:16: expected a number, found float inf"),
     ("{default: 1, minimum: 2}", "3:16: default: it is 1, the minimum is 2"),
@@ -164,16 +167,16 @@ WRONG_VARIABLES = [
     ("{default: é, minimum: 2}", "3:16: default: its length is 1, the minimum is 2"),
     ("{default: [a, b], maximum: 1}", "3:16: default: its length is 2, the maximum is 1"),
     ("{minimum: 3, maximum: 2}", "3:16: the minimum 3 is greater than the maximum 2"),
-    ("{type: boolean, minimum: 1}", "3:22: minimum: a boolean variable has none"),
-    ("{type: object, maximum: 1}", "3:21: maximum: an object variable has none"),
-    ("{type: integer, pattern: a}", "3:22: pattern: an integer variable has none"),
+    ("{type: boolean, minimum: 1}", "3:22: minimum: not supported for a boolean variable"),
+    ("{type: object, maximum: 1}", "3:21: maximum: not supported for an object variable"),
+    ("{type: integer, pattern: a}", "3:22: pattern: not supported for an integer variable"),
     ("{enum: a}", "3:13: enum: expected a list, found a string 'a'"),
-    ("{enum: []}", "3:13: enum: the list is empty; no value could be given"),
+    ("{enum: []}", "3:13: enum: the list is empty, so every value is invalid"),
     ("{enum: [a, 1]}", "3:17: expected a string, found an integer 1"),
     ("{enum: [vegan, any], default: vegn}", "'vegn' is not one of vegan, any; did you mean"),
-    ("{pattern: '('}", "3:16: not a pattern: unclosed group"),
-    ("{pattern: '(?=a)'}", "3:16: not a pattern: look-around, including look-ahead"),
-    ("{pattern: '(a)\\1'}", "3:16: not a pattern: backreferences are not supported"),
+    ("{pattern: '('}", "3:16: invalid regular expression: unclosed group"),
+    ("{pattern: '(?=a)'}", "3:16: invalid regular expression: look-around, including look-ahead"),
+    ("{pattern: '(a)\\1'}", "3:16: invalid regular expression: backreferences are not supported"),
     ("{pattern: 1}", "3:16: pattern: expected a string, found an integer 1; quote it"),
     ("{pattern: '^a+$', default: b}", "3:33: default: 'b' does not match the pattern ^a+$"),
     ("{description: 1}", "3:20: description: expected a string, found an integer 1; quote it"),
@@ -194,7 +197,8 @@ def test_names_of_variables(name: str) -> None:
 @pytest.mark.parametrize("name", ["1a", "a-b", "a.b", "a b", "é", "__a", "__class__", "a" * 65])
 def test_names_that_no_variable_has(name: str) -> None:
     (found,) = faults(f"{S}variables: {{{name}: 1}}")
-    assert found.startswith(f"2:13: variable '{name}' is no name: use letters, digits and '_'")
+    wanted = f"2:13: invalid variable name '{name}': use at most 64 letters, digits and '_'"
+    assert found.startswith(wanted)
 
 
 @pytest.mark.parametrize("name", ["input", "parent"])
@@ -207,7 +211,7 @@ def test_names_that_are_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["true", "False", "none", "None", "not", "self", "loop"])
 def test_names_that_mean_something_else_in_a_template(name: str) -> None:
     assert faults(f"{S}variables: {{{name}: 1}}") == [
-        f"2:13: variable {name!r} is a word of Jinja's; choose another name"
+        f"2:13: variable {name!r} is a reserved word in templates; choose another name"
     ]
 
 
@@ -271,7 +275,7 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
-    with pytest.raises(PersonaError, match="more than 1,048,576 bytes; that is the limit"):
+    with pytest.raises(PersonaError, match="larger than the limit of 1,048,576 bytes"):
         Persona.read("/dev/zero")
 
 

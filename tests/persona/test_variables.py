@@ -33,9 +33,9 @@ def refused(declared: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gests", "unknown variable 'gests'; did you mean 'guests'? (it has: guests, diet)"),
-        ("zzz", "unknown variable 'zzz' (it has: guests, diet)"),
-        ("", "unknown variable '' (it has: guests, diet)"),
+        ("gests", "unknown variable 'gests'; did you mean 'guests'? (declared: guests, diet)"),
+        ("zzz", "unknown variable 'zzz' (declared: guests, diet)"),
+        ("", "unknown variable '' (declared: guests, diet)"),
     ],
 )
 def test_an_unknown_variable(name: str, message: str) -> None:
@@ -43,7 +43,7 @@ def test_an_unknown_variable(name: str, message: str) -> None:
 
 
 def test_a_persona_without_variables_says_so() -> None:
-    assert refused({}, {"a": 1}) == ["unknown variable 'a' (it declares none)"]
+    assert refused({}, {"a": 1}) == ["unknown variable 'a' (the persona declares no variables)"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_several_faults_are_named_at_once() -> None:
         "d": 1,
     }
     assert refused(declared, {"b": "two", "c": "z", "e": 1}) == [
-        "unknown variable 'e' (it has: a, b, c, d)",
+        "unknown variable 'e' (declared: a, b, c, d)",
         "variable 'a' is required: give it as -v a=…",
         "variable 'b': expected an integer, found a string 'two'",
         "variable 'c': 'z' is not one of x, y",

@@ -140,17 +140,17 @@ def test_columns_count_characters() -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 QUOTE = 'quote it ("{{ name }}"), or write the text below a "|"'
-SECOND = 'found a second ": " on this line; quote a value that holds ": "'
+SECOND = 'found a second ": " on this line; quote a value that contains ": "'
 
 REFUSED: list[tuple[str, int, int, str]] = [
-    ("a: 1\nb: 2\na: 3", 3, 1, "duplicate key 'a'; it stands on line 1 already"),
-    ("x:\n  a: 1\n  'a': 2", 3, 3, "duplicate key 'a'; it stands on line 2 already"),
+    ("a: 1\nb: 2\na: 3", 3, 1, "duplicate key 'a'; line 1 sets it first"),
+    ("x:\n  a: 1\n  'a': 2", 3, 3, "duplicate key 'a'; line 2 sets it first"),
     ("{a: 1, a: 2}", 1, 8, "duplicate key 'a'"),
     ("1: a\n'1': b", 2, 1, "duplicate key '1'"),
     ("a: &x 1", 1, 4, "found the anchor &x; anchors and aliases are not supported"),
     ("a: &x 1\nb: *x", 1, 4, "anchor"),
     ("a: *x", 1, 4, "found the alias *x; anchors and aliases are not supported"),
-    ("a: *", 1, 4, "quote a text that begins with '*'"),
+    ("a: *", 1, 4, "quote a string that begins with '*'"),
     ("- &x [*x]", 1, 3, "anchor"),
     ("<<: {a: 1}", 1, 1, "merge keys (<<) are not supported: write the keys out"),
     ("a: !!str 1", 1, 4, "found the tag 'tag:yaml.org,2002:str'; tags are not supported"),
@@ -161,14 +161,14 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("# why\n%TAG ! tag:x,2000:\n---\na: 1", 2, 1, "%TAG"),
     ("%FOO bar\n---\na: 1", 1, 5, "unknown directive"),
     ("%YAML 2.0\n---\na: 1", 1, 1, "incompatible YAML document"),
-    ("a: 1\n---\nb: 2", 2, 1, "a second document begins here; a file holds one"),
-    ("? \n: 1", 1, 2, "a key is empty"),
-    ("'': 1", 1, 1, "a key is empty"),
-    ("? [a]\n: 1", 1, 3, "found a collection as a key; keys are text"),
+    ("a: 1\n---\nb: 2", 2, 1, "found a second document; a file must contain exactly one"),
+    ("? \n: 1", 1, 2, "found an empty key"),
+    ("'': 1", 1, 1, "found an empty key"),
+    ("? [a]\n: 1", 1, 3, "found a collection as a key; keys must be strings"),
     ("? {a: 1}\n: 1", 1, 3, "found a collection as a key"),
     ("{[a]: 1}", 1, 2, "found a collection as a key"),
-    ("a: 9223372036854775808", 1, 4, "the integer 9223372036854775808… has too many digits"),
-    ("a: 0x8000000000000000", 1, 4, "too many digits"),
+    ("a: 9223372036854775808", 1, 4, "the integer 9223372036854775808… does not fit in 64 bits"),
+    ("a: 0x8000000000000000", 1, 4, "does not fit in 64 bits"),
     (f"a: {'9' * 5000}", 1, 4, "quote it if it is text"),
     ("system: {{ x }}", 1, 9, QUOTE),
     ("system: {{ x }} is here", 1, 9, QUOTE),
@@ -180,17 +180,17 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("system: one\n  two: three", 2, 6, "check the indentation"),
     ("system: `x`", 1, 9, "quote a value that begins with it"),
     ("system: @x", 1, 9, "quote a value that begins with it"),
-    ("a:\n\tb: 1", 2, 1, "found a tab; YAML indents with spaces"),
+    ("a:\n\tb: 1", 2, 1, "found a tab; indent with spaces"),
     ('a: "\\d"', 1, 5, "write \\\\ for a backslash, or use single quotes"),
     ('a: "\\x4"', 1, 7, "write \\\\ for a backslash"),
     ('a: "\\ud83d"', 1, 7, "write the character itself"),
-    ('a: "x', 1, 4, "not YAML: found unexpected end of stream"),
-    ("a: [1, 2\n\n", 1, 4, "not YAML: did not find expected ',' or ']'"),
-    ("a: {b: 1\nc: 2\n", 2, 2, "not YAML: did not find expected ',' or '}'"),
+    ('a: "x', 1, 4, "invalid YAML: found unexpected end of stream"),
+    ("a: [1, 2\n\n", 1, 4, "invalid YAML: did not find expected ',' or ']'"),
+    ("a: {b: 1\nc: 2\n", 2, 2, "invalid YAML: did not find expected ',' or '}'"),
     ("a: 1\n b: 2", 2, 3, "check the indentation"),
     ("a: 1\nb", 2, 1, "could not find expected ':'"),
-    ("[1, 2]]", 1, 7, "not YAML"),
-    ("a: b\n- c", 2, 1, "not YAML"),
+    ("[1, 2]]", 1, 7, "invalid YAML"),
+    ("a: b\n- c", 2, 1, "invalid YAML"),
     ("[" * 33, 1, 33, "nested more than 32 levels deep"),
     ("- " * 33 + "a", 1, 65, "nested more than 32 levels deep"),
 ]  # fmt: skip
@@ -212,7 +212,7 @@ def test_the_depth_that_is_allowed(depth: int) -> None:
 
 def test_the_size_of_a_file_is_limited() -> None:
     yaml.parse("#" * yaml.MAX_BYTES)
-    wanted = (0, 0, "the file has more than 1,048,576 bytes; that is the limit")
+    wanted = (0, 0, "the file is larger than the limit of 1,048,576 bytes")
     assert fault("#" * (yaml.MAX_BYTES + 1)) == wanted
     assert fault(b"#" * (yaml.MAX_BYTES + 1)) == wanted
 
@@ -223,18 +223,18 @@ def test_the_number_of_values_is_limited() -> None:
     assert fault(f"[{'a,' * (most + 1)}]") == (
         1,
         2 * most + 2,
-        "more than 60,000 values; that is the limit",
+        "the file exceeds the limit of 60,000 values",
     )
 
 
 @pytest.mark.parametrize(
     ("source", "line", "column", "part"),
     [
-        (b"a: 1\nb: caf\xe9\n", 2, 7, "byte 0xe9 is not UTF-8"),
-        (b"\xff", 1, 1, "byte 0xff is not UTF-8"),
-        (b"a: \xc3", 1, 4, "byte 0xc3 is not UTF-8"),
-        (b"a: \xed\xa0\x80", 1, 4, "byte 0xed is not UTF-8"),
-        ("a: 1".encode("utf-16"), 0, 0, "is UTF-16; save the file with the encoding UTF-8"),
+        (b"a: 1\nb: caf\xe9\n", 2, 7, "byte 0xe9 is not valid UTF-8"),
+        (b"\xff", 1, 1, "byte 0xff is not valid UTF-8"),
+        (b"a: \xc3", 1, 4, "byte 0xc3 is not valid UTF-8"),
+        (b"a: \xed\xa0\x80", 1, 4, "byte 0xed is not valid UTF-8"),
+        ("a: 1".encode("utf-16"), 0, 0, "the file is encoded as UTF-16; save it as UTF-8"),
         (b"\xfe\xff\x00a", 0, 0, "UTF-16"),
     ],
 )  # fmt: skip

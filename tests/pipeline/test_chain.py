@@ -206,11 +206,11 @@ def forgets_await_and_breaks(request: Request, send: Send) -> None:
 @pytest.mark.parametrize(
     ("chat", "message"),
     [
-        (lambda: "text", "returned str; a chat hook returns None, a Request or a Response"),
-        (persona, "returned Persona; a chat hook returns"),
-        (request_after_send, "returned a Request after it had sent one"),
-        (sends_text, r"send\(\) takes a Request, not str"),
-        (sends_text_live, r"send\(\) takes a Request, not str"),
+        (lambda: "text", "returned str; a chat hook must return None, a Request or a Response"),
+        (persona, "returned Persona; a chat hook must return"),
+        (request_after_send, r"returned a Request after calling send\(\)"),
+        (sends_text, r"called send\(\) with str, expected Request"),
+        (sends_text_live, r"called send\(\) with str, expected Request"),
         (forgets_await, r"without awaiting it; write `await send\(...\)`"),
         (forgets_await_live, "without awaiting it"),
         (returns_unawaited, "without awaiting it"),
@@ -231,8 +231,8 @@ def test_a_broken_contract_is_an_error_that_names_plugin_and_mistake(
 @pytest.mark.parametrize(
     ("chat", "message"),
     [
-        (request_after_failed_send, "returned a Request after it had sent one"),
-        (nothing_after_failed_send, "returned nothing although send.. had failed"),
+        (request_after_failed_send, r"returned a Request after calling send\(\)"),
+        (nothing_after_failed_send, "returned None after send.. failed"),
     ],
 )
 @in_modes

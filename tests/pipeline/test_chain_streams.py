@@ -135,7 +135,7 @@ def test_sending_again_after_text_went_out(mode: str, chat: Callable[..., Any]) 
     text, error = read(mode, running)
     assert text == "one"
     assert isinstance(error, StreamStarted)
-    assert "plugin 'it' sent again in its chat hook after text had gone out" in str(error)
+    assert "plugin 'it' sent again in its chat hook after text had been emitted" in str(error)
     assert len(upstream.requests) == 1
 
 
@@ -166,7 +166,8 @@ def test_other_text_after_text_went_out(mode: str, text: str) -> None:
         went_out, error = read(mode, running)
         assert went_out == "Hello!"
     assert isinstance(error, PluginError)
-    assert "plugin 'culprit' returned other text from its chat hook than had gone out" in str(error)
+    message = "plugin 'culprit' returned text from its chat hook that does not begin with the text "
+    assert f"{message}already emitted" in str(error)
     assert error.plugin == "culprit"
     assert error.response is not None
 
@@ -198,7 +199,7 @@ async def retries(request: Request, send: Send) -> Response:
     [
         (BreaksInFeed, "ValueError: in the filter"),
         (BreaksInFlush, "ValueError: in the filter"),
-        (ReturnsNothing, "its filter returned NoneType, not a text"),
+        (ReturnsNothing, "its filter returned NoneType, expected str"),
     ],
 )
 @in_modes

@@ -215,7 +215,7 @@ def test_a_stream_that_nobody_reads_sends_nothing(recwarn: pytest.WarningsRecord
 def test_the_response_is_there_when_the_stream_has_ended_and_not_before() -> None:
     stream = runner(size=3)[0].stream(persona())
     for _ in stream:
-        with pytest.raises(PersonakitError, match="has not ended; read it to its end"):
+        with pytest.raises(PersonakitError, match="has not ended; read it to the end"):
             _ = stream.response
     assert stream.response.text == stream.text == "Hello!"
 
@@ -224,7 +224,7 @@ def test_a_stream_is_read_the_way_it_was_made() -> None:
     running, _ = runner()
     stream, astream = running.stream(persona()), running.astream(persona())
     for use in (iter, next, lambda s: s.close(), lambda s: s.__enter__()):
-        with pytest.raises(TypeError, match=r"made by astream\(\): read it with `async for`"):
+        with pytest.raises(TypeError, match=r"returned by astream\(\): read it with `async for`"):
             use(astream)
     for ause in (
         lambda s: s.__aiter__().__anext__(),
@@ -232,7 +232,7 @@ def test_a_stream_is_read_the_way_it_was_made() -> None:
         lambda s: s.aclose(),
         lambda s: s.__aenter__(),
     ):
-        with pytest.raises(TypeError, match=r"made by stream\(\): read it with `for`"):
+        with pytest.raises(TypeError, match=r"returned by stream\(\): read it with `for`"):
             asyncio.run(awaited(ause, stream))
 
 

@@ -93,13 +93,13 @@ class Ordered:
     ("plugin", "said"),
     [
         (WrongName, "unknown hook 'chatt'; did you mean 'chat'? (hooks: setup, chat, tool, obs"),
-        (WrongArgument, "names other arguments than chat(request, send, persona)"),
+        (WrongArgument, "has unknown arguments; expected chat(request, send, persona)"),
         (Generator, "write `async def chat(request, send)` and `await send(request)`"),
         (AsyncGenerator, "write `async def chat(request, send)` and `await send(request)`"),
         (Wrapper, "write `async def chat(request, send)` and `await send(request)`"),
         (SetupNeedsSelf, "put @staticmethod above its @hookimpl"),
         (NoHook, "it has no hook; mark one of setup, chat, tool, observe with @hookimpl"),
-        (Ordered, "the order is that of the persona's list; take tryfirst out of its @hookimpl"),
+        (Ordered, "the order is that of the persona's list; remove tryfirst from its @hookimpl"),
         ("no_such_module:It", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("personakit:NoSuchName", "AttributeError"),
     ],
@@ -135,7 +135,7 @@ def test_two_that_contribute_one_name(install: Install) -> None:
     install("zeta", worse=First)
     worse = {plugin.name: plugin.error for plugin in runner()[0].plugins.all()}["worse"]
     assert "plugin 'worse' contributes the tool 'count', and so does plugin 'bad'" in worse
-    assert "uninstall one, or choose with PERSONAKIT_PLUGINS" in worse
+    assert "uninstall one, or select plugins with PERSONAKIT_PLUGINS" in worse
 
 
 # --- what goes wrong in a run ------------------------------------------------------------------
@@ -227,14 +227,18 @@ class EmitsOther:
         (RaisesBefore, "KeyError: 'colour'", False),
         (RaisesAfter, "KeyError: 'colour'", True),
         (ExitsInRun, "SystemExit: enough", True),
-        (ReturnsText, "it returned str; a chat hook returns None, a Request or a Response", True),
-        (ReturnsRequestAfterSend, "after it had sent one; return the response", True),
+        (
+            ReturnsText,
+            "it returned str; a chat hook must return None, a Request or a Response",
+            True,
+        ),
+        (ReturnsRequestAfterSend, "after calling send(); return the response", True),
         (ForgetsAwait, "without awaiting it; write `await send(...)`", False),
-        (SendsText, "send() takes a Request, not str", False),
+        (SendsText, "it called send() with str, expected Request", False),
         (Mutates, "return a copy, as in `request.replace(model=…)`", False),
-        (MutatesParameters, "this mapping is read-only: build a new one", False),
-        (EmitsWhileLive, "its filter returned int, not a text", True),
-        (EmitsOther, "change text with a filter, or wait with `await send(request)`", None),
+        (MutatesParameters, "this mapping is read-only: create a new one", False),
+        (EmitsWhileLive, "its filter returned int, expected str", True),
+        (EmitsOther, "use a filter with `send.live`, or wait with `await send(request)`", None),
     ],
 )
 @in_modes
@@ -269,9 +273,8 @@ class ChangesWhatWentOut:
 @in_modes
 def test_text_changed_after_it_went_out(install: Install, mode: str) -> None:
     error = failure(install, mode, ChangesWhatWentOut)
-    assert "returned other text from its chat hook than had gone out through send.live" in str(
-        error
-    )
+    message = "returned text from its chat hook that does not begin with the text already emitted; "
+    assert message in str(error)
     assert error.response is not None
 
 
@@ -287,7 +290,7 @@ def test_sending_twice_after_text_went_out(install: Install, mode: str) -> None:
     with pytest.raises(StreamStarted) as caught:
         run(install, mode, SendsAgain)
     assert str(caught.value).startswith(
-        f"{WHO} sent again in its chat hook after text had gone out"
+        f"{WHO} sent again in its chat hook after text had been emitted"
     )
     assert "`await send(request)` instead of `send.live`" in str(caught.value)
 

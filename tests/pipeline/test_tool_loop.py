@@ -151,8 +151,8 @@ def test_through_the_openai_client(mode: str) -> None:
         (("add", {"a": "two"}), "a: Input should be a valid integer"),
         (("add", {"b": 1}), "a: Field required"),
         (("add", {"a": 1, "c": 2}), "c: Extra inputs are not permitted"),
-        (("add", "{"), "error: the arguments are no JSON"),
-        (("add", "[1]"), "error: the arguments are no JSON object"),
+        (("add", "{"), "error: the arguments are not valid JSON"),
+        (("add", "[1]"), "error: the arguments are not a JSON object"),
         (("later", {"word": "z"}), "word: Input should be 'x' or 'y'"),
         (("breaks", {}), "error: ValueError: no luck"),
         (("ends", {}), "error: SystemExit: 3"),
@@ -275,7 +275,8 @@ def test_a_plugin_given_in_code_contributes_as_one_that_is_installed(mode: str) 
 @in_modes
 def test_a_tool_that_nobody_brings(mode: str) -> None:
     running, upstream = runner(plugins=[Brings(add)])
-    with pytest.raises(ConfigError, match=r"test.yaml: no plugin brings the tools 'fly', 'swim'"):
+    message = r"test.yaml: no installed plugin provides tools 'fly', 'swim'"
+    with pytest.raises(ConfigError, match=message):
         in_mode(mode, running, persona(tools=["fly", "add", "swim"]), "?")
     assert upstream.requests == []
 
@@ -289,7 +290,7 @@ def test_calls_without_tools_are_left_to_the_caller() -> None:
 def test_a_provider_that_takes_no_tools() -> None:
     provider = Provider("plain", "http://127.0.0.1:9/v1", key_required=False, tools=False)
     running = Runner(Config(path=(), providers={"plain": provider}), plugins=[Brings(add)])
-    with pytest.raises(ConfigError, match=r"provider 'plain' take no tools \(add\)"):
+    with pytest.raises(ConfigError, match=r"provider 'plain' does not support tools \(add\)"):
         running.run(persona(), "?", model="plain/m")
 
 
@@ -313,13 +314,14 @@ def test_a_function_that_is_no_tool(function: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, "1st"])
 def test_a_name_that_no_upstream_takes(name: str) -> None:
-    with pytest.raises(ConfigError, match="is no name of a tool"):
+    with pytest.raises(ConfigError, match="invalid tool name .*: use 1 to 64 letters"):
         Tool(name, add)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), True, "5"])
 def test_the_time_of_a_tool_is_a_number_of_seconds(seconds: Any) -> None:
-    with pytest.raises(ConfigError, match=r"tool 'f': timeout is .*; give a number of seconds"):
+    message = "tool 'f': timeout must be a number of seconds above 0 or None, found "
+    with pytest.raises(ConfigError, match=message):
         Tool("f", print, timeout=seconds)
 
 
@@ -384,14 +386,14 @@ def test_a_tool_may_return_what_pydantic_makes_json_of() -> None:
     assert [message.text for message in upstream.requests[1].messages[-3:]] == [
         '{"place": {"city": "Orléans"}, "since": "2026-01-02"}',
         '[{"city": "Lyon"}, ["2026-01-02"]]',
-        "error: TypeError: object is nothing that JSON can hold",
+        "error: TypeError: object cannot be converted to JSON",
     ]
 
 
 def test_what_has_no_name_is_refused_as_a_tool() -> None:
     given = functools.partial(int, base=2)
     running, upstream = runner()
-    with pytest.raises(ConfigError, match="cannot be described: write a function"):
+    with pytest.raises(ConfigError, match="cannot be a tool: wrap it in a function"):
         running.run(persona(), "Hi", tools=[given])
     assert upstream.requests == []
 
@@ -417,7 +419,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
         return "one"
 
     running, upstream = runner()
-    with pytest.raises(ConfigError, match="two that are called 'look'"):
+    with pytest.raises(ConfigError, match="two functions named 'look'"):
         running.run(persona(), "Hi", tools=[look, Tool("look", lambda: "two")])
     assert upstream.requests == []
     assert len(running.prepare(persona(), "Hi", tools=[look, look]).tools) == 1

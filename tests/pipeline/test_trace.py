@@ -167,7 +167,7 @@ def test_nothing_can_be_sent_once_text_of_its_own_went_out(mode: str) -> None:
             return await send(request)
 
     running, upstream = runner(plugins=[Both()])
-    with pytest.raises(StreamStarted, match=r"no `send.emit` before it"):
+    with pytest.raises(StreamStarted, match=r"do not call `send.emit` before it"):
         in_mode(mode, running, persona(), "Hi!")
     assert upstream.requests == []
 

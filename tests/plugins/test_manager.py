@@ -189,14 +189,15 @@ BROKEN = [
     (Misspelt, r"unknown hook 'chta'; did you mean 'chat'\?"),
     (
         WrongArgument,
-        r"chat\(self, request.*client.*names other arguments.*chat\(request, send, persona\)",
+        r"chat\(self, request.*client.*has unknown arguments; "
+        r"expected chat\(request, send, persona\)",
     ),
-    (WrongArgumentOfTool, r"names other arguments than tool\(call, send, persona\)"),
+    (WrongArgumentOfTool, r"has unknown arguments; expected tool\(call, send, persona\)"),
     (NoHook, "has no hook; mark one of setup, chat, tool, observe with @hookimpl"),
-    (SetupAsMethod, "setup runs before any options are known; put @staticmethod above"),
+    (SetupAsMethod, "setup runs before the options are known; put @staticmethod above"),
     (SetupMarkedOutside, "put @staticmethod above its @hookimpl"),
     (SetupThatFails, "OSError: no disk"),
-    (OtherName, "my_chat.*call it chat"),
+    (OtherName, "my_chat' must be called 'chat': rename it"),
     ("no_such_module:Plugin", "ModuleNotFoundError: No module named 'no_such_module'"),
     ("personakit:NoSuchName", "AttributeError"),
     ("acme_exits", "SystemExit: 3"),
@@ -256,7 +257,7 @@ def test_two_packages_with_one_name(install: Install) -> None:
     install("acme", says=Says, other=Says)
     install("zeta", says=Says)
     running, _ = runner()
-    message = "two packages bring a plugin 'says': (acme and zeta|zeta and acme); uninstall one"
+    message = "two packages provide plugin 'says': (acme and zeta|zeta and acme); uninstall one"
     with pytest.raises(PluginError, match=message):
         running.run(persona(plugins=["says"]))
     running.run(persona(plugins=["other"]))
@@ -283,7 +284,7 @@ def test_personakit_plugins_selects(install: Install) -> None:
     running = Runner(Config.read(environ), backend=Upstream())
     assert list(running.plugins.installed()) == ["b"]
     running.run(persona(plugins=["b"]), model="test/x")
-    with pytest.raises(PersonaError, match=r"'a' is installed.*PERSONAKIT_PLUGINS selects"):
+    with pytest.raises(PersonaError, match=r"'a' is installed.*PERSONAKIT_PLUGINS limits"):
         running.run(persona(plugins=["a"]))
     assert not Plugins(select=frozenset()).installed()
 
@@ -487,6 +488,6 @@ def test_a_tool_hook_may_answer_or_break(install: Install) -> None:
     assert running.call_tool(persona(), call).is_error
     running, _ = runner(plugins=[SimpleNamespace(__name__="w", tool=hookimpl(wrong))])
     with pytest.raises(
-        PluginError, match=r"'w'.*a tool hook returns None, a ToolCall or a ToolResult"
+        PluginError, match=r"'w'.*a tool hook must return None, a ToolCall or a ToolResult"
     ):
         running.call_tool(persona(), call)

@@ -153,7 +153,7 @@ def test_a_plain_class() -> None:
 def test_a_plugin_without_options(target: Any) -> None:
     make("plugin 'p'", target, {})
     with pytest.raises(
-        ConfigError, match=r"(has no option 'x' \(it has: none\)|takes no options; found x)"
+        ConfigError, match=r"(has no option 'x' \(it has: none\)|accepts no options, found x)"
     ):
         make("plugin 'p'", target, {"x": 1})
 

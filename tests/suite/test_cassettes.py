@@ -189,24 +189,27 @@ def test_two_files_of_one_stem_have_two_recordings() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1:1: no JSON"),
-        ('{"format": 1,\n<<<<<<< ours', ":2:1: no JSON"),
-        ("[]", "no recordings"),
-        ('{"format": 2, "tests": {}}', "its format is 2, not 1"),
-        ('{"format": 1, "tests": []}', "no recordings"),
-        ('{"format": 1, "tests": {"a": {"model": "m", "exchanges": [{}]}}}', "no recordings"),
+        ("", ":1:1: not valid JSON"),
+        ('{"format": 1,\n<<<<<<< ours', ":2:1: not valid JSON"),
+        ("[]", "not a valid recordings file"),
+        ('{"format": 2, "tests": {}}', "expected format 1, found 2"),
+        ('{"format": 1, "tests": []}', "not a valid recordings file"),
+        (
+            '{"format": 1, "tests": {"a": {"model": "m", "exchanges": [{}]}}}',
+            "key 'request' is missing",
+        ),
         ('{"format": 1, "tests": {"a": {"model": "m", "exchanges": [{"request": 5}]}}}', "mapping"),
         (
             '{"format": 1, "tests": {"a": {"model": "m", "exchanges": '
             '[{"request": {}, "response": {"text": 5}}]}}}',
-            "expected a text, found 5",
+            "expected a string, found 5",
         ),
         (
             '{"format": 1, "tests": {"a": {"model": "m", "exchanges": '
             '[{"request": {}, "error": {"type": "SystemExit"}}]}}}',
-            "no error is called 'SystemExit'",
+            "unknown error type 'SystemExit'",
         ),
-        ("[" * 100_000, "no recordings"),
+        ("[" * 100_000, "not a valid recordings file"),
     ],
 )
 def test_a_file_that_holds_no_recordings_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -124,7 +124,7 @@ def test_render_checks_the_messages_joined_by_blank_lines_and_asks_nothing(perso
         ("render: {contains: Zoe}", "render contains: expected 'Zoe'"),
         ("variables: {cok: x}\n  render: {contains: x}", "did you mean 'cook'"),
         ("variables: {cok: x}\n  render: {contains: x}", "under `variables:`"),
-        ("render: {contains: x}", "a test gives what the user says under `prompt:`"),
+        ("render: {contains: x}", "set the user's message of a test under `prompt:`"),
     ],
 )
 def test_a_failure_says_where_what_and_what_would_be_right(
@@ -194,7 +194,7 @@ def test_another_request_fails_with_the_difference(
     file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
     made, upstream = suite(record=mode)
     report = one(made).report()
-    assert "the request is not the one that was recorded; to record it:" in report
+    assert "the request differs from the recorded one; to record it:" in report
     assert "--record all" in report
     assert shown in " ".join(report.split())
     assert upstream.requests == []
@@ -210,7 +210,7 @@ def test_a_recorded_answer_that_fails_says_that_it_is_a_recording(personas: Path
     report = one(suite(record="none")[0]).report()
     assert "expect contains: expected 'Hello'" in report
     command = "personakit test personas/chef.yaml -k greets --record all -m test/model"
-    assert f"the answer is a recording; to ask again:\n    {command}" in report
+    assert f"the answer was recorded earlier; to ask the model again:\n    {command}" in report
 
 
 def test_the_recording_has_the_model_where_nobody_names_one(personas: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_broken_recording_fails_the_test_and_is_left_alone(personas: Path) -> 
     file.write_text("<<<<<<< ours")
     for mode in ("new", "all", "none"):
         made, upstream = suite(record=mode)
-        assert "chef.json:1:1: no JSON" in one(made).report()
+        assert "chef.json:1:1: not valid JSON" in one(made).report()
         assert upstream.requests == []
     assert file.read_text() == "<<<<<<< ours"
 

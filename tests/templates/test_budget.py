@@ -244,7 +244,7 @@ BOMBS: dict[str, tuple[str, str]] = {
     "a deep chain of filters": ("{{ x" + " | upper" * 1500 + " }}", "nested too deep"),
     "blocks in a loop": (
         LOOP + "".join(f"{{% block b{n} scoped %}}{{% endblock %}}" for n in range(700)) + END,
-        "block: there is nothing to inherit"),
+        "{% block %} is not supported; use {% macro %}"),
     "a long number": ("{{ " + "9" * 100_000 + " }}", "cannot be compiled"),
 }  # fmt: skip
 

@@ -164,9 +164,9 @@ MISSING = {
         "item 1 of 'order.lines' has no field 'nme'; did you mean 'name'?"
     ),
     "{{ order.lines[2].name }}": (
-        "'order.lines' has 2 items, and none at [2]; items are counted from 0"
+        "'order.lines' has 2 items, none at index 2; indexes begin at 0"
     ),
-    "{{ order.lines[9] }}": "'order.lines' has 2 items, and none at [9]",
+    "{{ order.lines[9] }}": "'order.lines' has 2 items, none at index 9",
     "{% set x = order.lines | first %}{{ x.tgs }}": (
         "item 1 of 'order.lines' has no field 'tgs'; did you mean 'tags'?"
     ),
@@ -195,13 +195,14 @@ def test_a_missing_field_is_named_with_its_place(template: str, tmp_path: Path) 
 @pytest.mark.parametrize("use", ["{% for x in order.NAME %}{% endfor %}", "{{ order.NAME }}"])
 def test_a_key_that_is_a_method_of_mappings_is_told(name: str, use: str) -> None:
     told = render(use.replace("NAME", name), {"order": {name: ["tea", "milk"]}})
-    assert f"order.{name} is the method of that name" in told
+    assert f"order.{name} is a method that every mapping has" in told
     assert f'write order["{name}"]' in told
     assert render(f"{{{{ order['{name}'] | join }}}}", {"order": {name: ["tea"]}}) == "tea"
 
 
 def test_a_method_that_is_no_key_is_told_as_such() -> None:
-    assert "is called with ()" in render("{% for x in d.items %}{% endfor %}", {"d": {"a": 1}})
+    shown = render("{% for x in d.items %}{% endfor %}", {"d": {"a": 1}})
+    assert "call a method such as items, keys, values with ()" in shown
     assert (
         render("{% for k, v in d.items() %}{{ k }}{{ v }}{% endfor %}", {"d": {"items": 1}})
         == "items1"

@@ -28,10 +28,11 @@ START = (
 )
 # What is refused though Jinja gives a text for it: each has a reason of its own.
 REFUSED = re.compile(
-    r"nothing \(null\) would be written|is not allowed in a prompt|is undefined"
-    r"|has no (?:field|item)|the limit (?:is|of)|is the method of that name|sum adds up numbers"
+    r"cannot write nothing \(null\)|is not allowed in a prompt|is undefined"
+    r"|has no (?:field|item)|the limit (?:is|of)|is a method that every mapping"
+    r" has|sum accepts numbers"
     r"|attribute '.*' of"
-    r"|indent of tojson|calls itself too deep|is too large|a prompt is not HTML|is not safe"
+    r"|indent of tojson|calls itself too deeply|is too large|a prompt is not HTML|is not safe"
     r"|access to attribute|not JSON serializable|allowed range"
 )
 

@@ -71,7 +71,7 @@ def test_a_value_is_written(value: Any, text: str) -> None:
 
 def test_nothing_is_never_written() -> None:
     for template in ("{{ x }}", "{{ 'a' ~ x }}", "{{ x | upper }}", "{{ [x] | join }}"):
-        assert refused(template, {"x": None}).startswith("nothing (null) would be written; test it")
+        assert refused(template, {"x": None}).startswith("cannot write nothing (null); test it")
     assert system("{% if x %}{{ x }}{% endif %}{{ x | default('a', true) }}", {"x": None}) == "a"
 
 
@@ -203,10 +203,10 @@ MISTAKES = [
         "system: '{{ gests }}'\nvariables: {guests: 1}",
         "1: system: 'gests' is undefined; did you mean 'guests'?",
     ),
-    ("system: '{{ input }}'", "1: system: 'input' is undefined; it is known in `prompt:` only"),
+    ("system: '{{ input }}'", "1: system: 'input' is undefined; it is defined only in `prompt:`"),
     (
         "system: '{{ parent.system }}'",
-        "1: system: 'parent' is undefined; it is known in a persona that extends another",
+        "1: system: 'parent' is undefined; it is defined only in a persona that extends another",
     ),
     ("system: |\n  {{ loop.index }}", "2: system: 'loop' is undefined" + DECLARE),
     (
@@ -234,11 +234,11 @@ MISTAKES = [
     ("system: '{{ 1 + \"a\" }}'", "1: system: the template fails: unsupported operand type(s)"),
     (
         "system: '{% autoescape true %}{% endautoescape %}'",
-        "1: system: template syntax: autoescape",
+        "1: system: template syntax: {% autoescape %} is not supported",
     ),
     (
         "system: '{% block a %}{% endblock %}'",
-        "1: system: template syntax: block: there is nothing",
+        "1: system: template syntax: {% block %} is not supported",
     ),
     (
         "system: '{% import \"a\" as b %}'",

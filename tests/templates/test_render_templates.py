@@ -209,10 +209,10 @@ def test_a_partial_is_read_again_when_it_changes(library: Runner, tmp_path: Path
         ("'C:/x.md'", "is not allowed"),
         ("'http://x.y/z.md'", "is not allowed"),
         ("''", "is not allowed"),
-        ("'link.md'", "leads out of the library folder"),
+        ("'link.md'", "is outside the library folder"),
         ("'none.md'", "no file 'none.md' to include in"),
-        ("x", "the name to include is written out"),
-        ("['a.md', 'b.md']", "the name to include is written out"),
+        ("x", "the path to include must be a literal string"),
+        ("['a.md', 'b.md']", "the path to include must be a literal string"),
         ("'self.md'", "include 'self.md' includes itself"),
     ],
 )

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @choices
 @key_option
 @limits.options
-@click.option("--markdown/--no-markdown", default=True, help="Show answers as Markdown on a "
-              "terminal, which is the default.")  # fmt: skip
-@click.option("--no-log", is_flag=True, help="Log no turn, and keep nothing of what is typed.")
+@click.option("--markdown/--no-markdown", default=True, help="Render answers as Markdown "
+              "on a terminal (the default).")  # fmt: skip
+@click.option("--no-log", is_flag=True, help="Do not log turns or save the input history.")
 def command(
     persona: str | None,
     markdown: bool,
@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Talk with PERSONA.
 
-    On a terminal, /help lists the commands, Ctrl-C stops an answer and Ctrl-D leaves. Piped in,
-    each line is something that is said, and its answer is printed:
+    On a terminal, /help lists the commands, Ctrl-C stops an answer and Ctrl-D leaves. If input is
+    piped, each line is a message, and its answer is printed:
 
     \b
       printf 'What is in season?\\nAnd with fish?\\n' | personakit chat chef
@@ -52,7 +52,7 @@ def command(
     read += [f"-v {pair}" for pair in options["pairs"] if pair.endswith("=@-")]
     if piped and read:
         raise UsageError(
-            f"standard input is taken by {read[0]}, so nothing can be said through it; name a file"
+            f"standard input is used by {read[0]}, so it cannot contain messages; specify a file"
         )
     runner, bounds = make_runner(log=not no_log), limits.taken(options)
     if continuing.asked(options):
@@ -61,7 +61,7 @@ def command(
         talk = _new(runner, continuing.needed(persona), options)
     talk.notify = say
     chat = Chat(runner, talk, say, bounds)
-    # What is wrong from the start is said before anything is typed.
+    # Report errors in the persona and its values before the first message is typed.
     silent = dataclasses.replace(talk.persona, prompt=None)
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
     if not chat.model:
@@ -83,7 +83,7 @@ def _new(runner: Runner, persona: str, options: dict[str, Any]) -> Conversation:
 
 
 def _history(config: Config) -> Path | None:
-    """Return the file that keeps what is typed; None where nothing is logged."""
+    """Return the file of the input history; None if logging is off."""
     from personakit.config import data_folder  # noqa: PLC0415
 
     return data_folder(config.environ) / "chat-history" if config.log.on else None

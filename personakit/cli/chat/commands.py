@@ -1,4 +1,4 @@
-"""What begins with a slash."""
+"""The commands of a chat, which start with a slash."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Leave(Exception):
-    """The user wishes to leave."""
+    """Raised by `/quit`."""
 
 
 @dataclass(slots=True)
 class Chat:
-    """A chat that is under way.
+    """The state of a chat.
 
     Attributes:
-        runner: What runs the turns.
-        conversation: What was said so far.
-        say: Tells the user something in a line.
-        limits: How long a turn may take.
+        runner: Runs the turns.
+        conversation: The conversation so far.
+        say: Prints a notice of one line.
+        limits: The time limits of a turn.
     """
 
     runner: Runner
@@ -40,54 +40,54 @@ class Chat:
 
     @property
     def model(self) -> str:
-        """The model that answers next."""
+        """The model of the next turn."""
         mine = self.conversation
         return mine.model or mine.persona.model or self.runner.config.model or ""
 
     def status(self) -> str:
-        """Return who answers, and how much was said."""
+        """Return the persona, the model and the number of messages on one line."""
         mine = self.conversation
         count = len(mine.messages)
-        said = f"{count} message{'s' * (count != 1)}"
+        messages = f"{count} message{'s' * (count != 1)}"
         if mine.left_out:
-            said += f", {mine.left_out} no longer sent"
-        return f"{mine.persona.name} · {self.model} · {said}"
+            messages += f", {mine.left_out} no longer sent"
+        return f"{mine.persona.name} · {self.model} · {messages}"
 
 
 Command = Callable[[Chat, str], "Said | None"]
 
 
 def perform(chat: Chat, line: str) -> Said:
-    """Do what a line that begins with a slash says; return what is to be said next, if anything.
+    """Run the command in a line that starts with a slash; return the next message, if any.
 
     Raises:
-        UsageError: There is no such command, or it cannot be done.
-        Leave: The user wishes to leave.
+        UsageError: The command is unknown or cannot be run.
+        Leave: The command is `/quit`.
     """
     name, _, rest = line[1:].partition(" ")
     command = COMMANDS.get(ALIASES.get(name, name))
     if command is None:
         hint = did_you_mean(name, COMMANDS) or "; /help lists them"
-        # The names stand without their slash in the table.
+        # The keys of COMMANDS have no slash.
         hint = hint.replace("mean '", "mean '/")
         raise UsageError(
-            f"there is no command '/{name}'{hint}; to say something that begins with a slash, "
-            f"begin with two"
+            f"unknown command '/{name}'{hint}; to send a message that starts with a slash, start "
+            f"it with two"
         )
     if rest.strip() and not command.argument:
-        raise UsageError(f"/{name} takes nothing after it, found {rest.strip()!r}")
+        raise UsageError(f"/{name} accepts no argument, found {rest.strip()!r}")
     return command.run(chat, rest.strip())
 
 
 def complete(chat: Chat, text: str) -> Iterator[tuple[str, int, str]]:
-    """Yield what could complete a text: each with the length of what it replaces, and a remark."""
+    """Yield completions of a text: the new text, the length that it replaces, and a remark."""
     if not text.startswith("/") or text.startswith("//") or "\n" in text:
         return
     name, space, rest = text[1:].partition(" ")
     if not space:
-        for known, command in COMMANDS.items():
-            if known.startswith(name):
-                yield f"/{known}", len(text), command.help
+        for candidate, command in COMMANDS.items():
+            if candidate.startswith(name):
+                yield f"/{candidate}", len(text), command.help
         return
     values = ARGUMENTS.get(name)
     for value in values(chat) if values else _files(rest) if name in ("save", "load") else ():
@@ -102,13 +102,13 @@ def _help(chat: Chat, rest: str) -> None:
     width = max(len(f"/{name} {c.argument}") for name, c in COMMANDS.items())
     for name, command in COMMANDS.items():
         chat.say(f"{f'/{name} {command.argument}':{width}}  {command.help}")
-    chat.say("//…".ljust(width) + "  say something that begins with a slash")
-    chat.say("Alt-Enter begins a new line (or Esc, Enter). Ctrl-C stops an answer, Ctrl-D leaves.")
+    chat.say("//…".ljust(width) + "  send a message that starts with a slash")
+    chat.say("Alt-Enter (or Esc, Enter) starts a new line. Ctrl-C stops an answer, Ctrl-D leaves.")
 
 
 def _reset(chat: Chat, rest: str) -> None:
     chat.conversation.reset()
-    chat.say("a new conversation")
+    chat.say("started a new conversation")
 
 
 def _persona(chat: Chat, rest: str) -> None:
@@ -120,7 +120,7 @@ def _persona(chat: Chat, rest: str) -> None:
     unknown = [name for name in mine.variables if name not in mine.persona.variables]
     for name in unknown:
         del mine.variables[name]
-    left = f" (without {', '.join(unknown)}, which it does not take)" if unknown else ""
+    left = f" (without {', '.join(unknown)}, which it does not declare)" if unknown else ""
     chat.say(f"{mine.persona.name} answers now{left}")
 
 
@@ -150,19 +150,19 @@ def _set(chat: Chat, rest: str) -> None:
         parameters.check({name: setting})
         mine.parameters[name] = setting
     else:
-        known = [*mine.persona.variables, *parameters.ALLOWED]
-        hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
-        raise UsageError(f"{mine.persona.name} has no variable and no parameter {name!r}{hint}")
+        names = [*mine.persona.variables, *parameters.ALLOWED]
+        hint = did_you_mean(name, names) or f"; expected one of {', '.join(names)}"
+        raise UsageError(f"{mine.persona.name} has no variable or parameter {name!r}{hint}")
     chat.say(f"{name}={value}")
 
 
 def _values(chat: Chat) -> dict[str, object]:
     """Return every variable of the persona and every parameter that is set."""
     mine = chat.conversation
-    given = {
+    variables = {
         name: mine.variables.get(name, v.default) for name, v in mine.persona.variables.items()
     }
-    return {**given, **mine.persona.parameters, **mine.parameters}
+    return {**variables, **mine.persona.parameters, **mine.parameters}
 
 
 def _save(chat: Chat, rest: str) -> None:
@@ -172,31 +172,31 @@ def _save(chat: Chat, rest: str) -> None:
             transcript.read(path)
         except UsageError:
             raise UsageError(
-                f"{path} is there already, and no conversation; take another name"
+                f"{path} already exists and is not a saved conversation; choose another name"
             ) from None
     chat.conversation.save(path)
-    chat.say(f"saved to {path}; /load {rest} goes on from there")
+    chat.say(f"saved to {path}; continue it with /load {rest}")
 
 
 def _load(chat: Chat, rest: str) -> None:
     notify = chat.conversation.notify
     chat.conversation = Conversation.load(_path(rest, "/load"), chat.runner)
     chat.conversation.notify = notify
-    chat.say(f"goes on with {chat.status()}")
+    chat.say(f"continuing with {chat.status()}")
 
 
 def _undo(chat: Chat, rest: str) -> None:
-    said = chat.conversation.undo()
-    chat.say(f"took back {_short(said)}")
+    message = chat.conversation.undo()
+    chat.say(f"took back {_short(message)}")
 
 
 def _retry(chat: Chat, rest: str) -> Said:
     try:
-        said = chat.conversation.undo()
+        message = chat.conversation.undo()
     except UsageError:
-        raise UsageError("there is nothing to say again: nothing was said yet") from None
-    chat.say(f"again: {_short(said)}")
-    return said
+        raise UsageError("nothing to retry: no message was sent yet") from None
+    chat.say(f"again: {_short(message)}")
+    return message
 
 
 def _quit(chat: Chat, rest: str) -> None:
@@ -204,9 +204,9 @@ def _quit(chat: Chat, rest: str) -> None:
 
 
 def last(chat: Chat) -> str:
-    """Return what the user said last, shortened."""
-    said = (m for m in reversed(chat.conversation.messages) if m.role == "user")
-    return _short(next(said, None))
+    """Return the user's last message, shortened."""
+    messages = (m for m in reversed(chat.conversation.messages) if m.role == "user")
+    return _short(next(messages, None))
 
 
 def _short(said: Said) -> str:
@@ -216,41 +216,41 @@ def _short(said: Said) -> str:
 
 def _path(rest: str, command: str) -> Path:
     if not rest:
-        raise UsageError(f"{command} takes the name of a file, such as {command} dinner.json")
+        raise UsageError(f"{command} requires a file name, such as {command} dinner.json")
     try:
         return Path(rest).expanduser()
     except RuntimeError:
-        raise UsageError(f"{rest}: there is no such user") from None
+        raise UsageError(f"{rest}: the user does not exist") from None
 
 
 def _files(typed: str) -> Iterator[str]:
-    """Yield the files and folders that a path could go on to."""
+    """Yield completions of a path."""
     folder, slash, _ = typed.rpartition("/")
     try:
         place = Path(f"{folder}{slash}" or ".").expanduser()
-        found = sorted(place.iterdir())[:200]
+        entries = sorted(place.iterdir())[:200]
     except (OSError, RuntimeError):
         return
-    for entry in found:
+    for entry in entries:
         yield f"{folder}{slash}{entry.name}{'/' * entry.is_dir()}"
 
 
 def _models(chat: Chat) -> list[str]:
     config = chat.runner.config
-    known = [chat.model, chat.conversation.persona.model, config.model]
-    return [*dict.fromkeys(filter(None, known)), *(f"{name}/" for name in config.providers)]
+    models = [chat.model, chat.conversation.persona.model, config.model]
+    return [*dict.fromkeys(filter(None, models)), *(f"{name}/" for name in config.providers)]
 
 
 def _settings(chat: Chat) -> list[str]:
-    found = []
+    pairs = []
     for name, variable in chat.conversation.persona.variables.items():
-        found += [f"{name}={value}" for value in variable.enum or ()] or [f"{name}="]
-    return found + [f"{name}=" for name in parameters.ALLOWED]
+        pairs += [f"{name}={value}" for value in variable.enum or ()] or [f"{name}="]
+    return pairs + [f"{name}=" for name in parameters.ALLOWED]
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A command: what it takes, what it does in words, and what does it."""
+    """A command: the name of its argument, its help text and its function."""
 
     argument: str
     help: str
@@ -260,15 +260,15 @@ class _Entry:
 ALIASES = {"exit": "quit", "q": "quit", "?": "help"}
 COMMANDS: dict[str, _Entry] = {
     "help": _Entry("", "list the commands", _help),
-    "reset": _Entry("", "forget everything that was said", _reset),
-    "persona": _Entry("NAME", "let another persona answer from now on", _persona),
-    "model": _Entry("MODEL", "ask another model from now on", _model),
-    "set": _Entry("NAME=VALUE", "set a variable or a parameter; alone, show them", _set),
-    "undo": _Entry("", "take back the last thing you said, and its answer", _undo),
-    "retry": _Entry("", "say the last thing again", _retry),
-    "save": _Entry("FILE", "write the conversation to a file", _save),
-    "load": _Entry("FILE", "go on with a conversation that was saved", _load),
-    "quit": _Entry("", "leave", _quit),
+    "reset": _Entry("", "start a new conversation", _reset),
+    "persona": _Entry("NAME", "switch to another persona", _persona),
+    "model": _Entry("MODEL", "switch to another model", _model),
+    "set": _Entry("NAME=VALUE", "set a variable or a parameter; alone, list them", _set),
+    "undo": _Entry("", "take back your last message and its answer", _undo),
+    "retry": _Entry("", "send your last message again", _retry),
+    "save": _Entry("FILE", "save the conversation to a file", _save),
+    "load": _Entry("FILE", "continue a saved conversation", _load),
+    "quit": _Entry("", "leave the chat", _quit),
 }
 ARGUMENTS: dict[str, Callable[[Chat], list[str]]] = {
     "persona": lambda chat: list(chat.runner.library.names()),

@@ -1,4 +1,4 @@
-"""The line where one types: history, several lines, completion. The door to prompt_toolkit."""
+"""The input line of a chat, with history and completion; the only user of prompt_toolkit."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
 
 Completions = Callable[[str], Iterable[tuple[str, int, str]]]
-"""From the text before the cursor to completions: a text, how many characters it replaces, and what
-it is."""
+"""Returns the completions of the text before the cursor: a text, the number of characters that it
+replaces, and its description."""
 
 AGAIN = "Ctrl-C again or Ctrl-D leaves"
 
 
 class Prompting:
-    """Asks for messages on a terminal.
+    """Reads messages from a terminal.
 
     Args:
-        history: The file that keeps what was typed; None keeps nothing beyond the session.
-        completions: What could be meant.
-        status: Returns what stands below the line.
+        history: The file of the input history; None keeps it in memory.
+        completions: Returns the completions of a text.
+        status: Returns the text below the input line.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Prompting:
         )
 
     def ask(self) -> str:
-        """Return what is typed next.
+        """Return the next message.
 
         Raises:
-            EOFError: Ctrl-D, or Ctrl-C twice: the user leaves.
+            EOFError: The user leaves with Ctrl-D, or with Ctrl-C twice.
         """
         self._leaving = False
         return self._session.prompt()
@@ -80,7 +80,7 @@ class Prompting:
         def enter(event: Any) -> None:
             buffer = event.current_buffer
             if buffer.complete_state and buffer.complete_state.current_completion:
-                buffer.complete_state = None  # it is chosen; the next one sends
+                buffer.complete_state = None  # accept the completion; the next Enter sends
             else:
                 buffer.validate_and_handle()
 
@@ -108,7 +108,7 @@ class Prompting:
 
 
 def _history(path: Path | None) -> History:
-    """Return the history of a file that only its owner can read; without it, one in memory."""
+    """Return the history in a file that only its owner can read, or in memory without a file."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
 
     if path is None:
@@ -119,7 +119,7 @@ def _history(path: Path | None) -> History:
         path.chmod(private_files.FILE)
     except OSError as error:
         print(  # noqa: T201
-            f"personakit: {path}: what is typed is not kept: {error.strerror}", file=sys.stderr
+            f"personakit: {path}: cannot save the input history: {error.strerror}", file=sys.stderr
         )
         return InMemoryHistory()
 
@@ -134,7 +134,7 @@ def _history(path: Path | None) -> History:
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """Keep what is typed while an answer arrives from being shown in it; the next line has it."""
+    """Turn the echo off, so that typing does not mix with an answer; the next line shows it."""
     try:
         import termios  # noqa: PLC0415
 

@@ -1,8 +1,8 @@
 """An answer on a terminal, as Markdown while it arrives.
 
-What is finished, which is every block but the last, is printed once and stands. Only the last
-block is drawn anew as it grows, and never more of it than the terminal shows: nothing above is
-touched, so that nothing flickers, scrolls twice or is lost, whatever the length of the answer.
+Every block except the last one is complete; it is printed once. Only the last block is redrawn as
+it grows, and only as much of it as fits on the terminal. The lines above it stay untouched, so that
+nothing flickers, scrolls twice or is lost, whatever the length of the answer.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from personakit.cli.shared import output
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A terminal that knows them shows what comes between the two at once; others pass them over.
+# Synchronized output: a terminal that supports it shows the text between the two at once; others
+# ignore the sequences.
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _WAITING = "…"
 _REST = 0.03
 
 Line = tuple[str, int]
-"""A line as the terminal gets it, and the cells that it takes."""
+"""A line with escape sequences, and its width in cells."""
 
 
 class Plain:
-    """An answer as it comes; used as a context manager."""
+    """Prints an answer unchanged as it arrives; used as a context manager."""
 
     def __enter__(self) -> Plain:
         self._last = "\n"
         return self
 
     def tell(self, line: str) -> None:
-        """Print a line that is no part of the answer."""
+        """Print a line that is not part of the answer."""
         click.secho(output.printable(line), dim=True, err=True)
 
     def feed(self, text: str) -> None:
-        """Print what has arrived."""
+        """Print the next piece of the answer."""
         output.print_answer(text, end="")
         self._last = text[-1:] or self._last
 
@@ -54,10 +55,10 @@ class Plain:
 
 
 class Screen:
-    """An answer as Markdown; used as a context manager.
+    """Renders an answer as Markdown as it arrives; used as a context manager.
 
-    A thread draws: Ctrl-C, which reaches the main thread alone, never leaves half a drawing, and a
-    terminal that changes its size is drawn anew while the answer pauses.
+    A thread draws. Ctrl-C reaches only the main thread, so it never interrupts a drawing, and the
+    thread redraws after a change of the terminal's size even while the answer pauses.
     """
 
     def __init__(self) -> None:
@@ -79,12 +80,12 @@ class Screen:
         return self
 
     def feed(self, text: str) -> None:
-        """Take what has arrived."""
+        """Add the next piece of the answer."""
         self._arrived.append(text)
         self._news.set()
 
     def tell(self, line: str) -> None:
-        """Take a line that is no part of the answer; it is shown above what still grows."""
+        """Add a line that is not part of the answer, shown above the last block."""
         self._notes.append(line)
         self._news.set()
 
@@ -95,7 +96,7 @@ class Screen:
             try:
                 self._thread.join()
             except KeyboardInterrupt:
-                continue  # it is about to end
+                continue  # the thread is about to end
 
     def _drawing(self) -> None:
         try:
@@ -105,11 +106,11 @@ class Screen:
                     self._news.clear()
                     began = time.perf_counter()
                     self._draw()
-                    # A large block takes a while: then it is drawn less often.
+                    # A large block takes longer to draw and is drawn less often.
                     self._ended.wait(max(_REST, 5 * (time.perf_counter() - began)))
             self._draw(last=True)
         except OSError:
-            return  # the terminal has gone
+            return  # the terminal was closed
 
     def _draw(self, *, last: bool = False) -> None:
         while self._arrived:
@@ -130,12 +131,12 @@ class Screen:
         self._write(stands, drawn)
 
     def _lines(self, text: str, *, apart: bool) -> list[Line]:
-        """Return the lines that a Markdown text makes; `apart` puts an empty one before them."""
+        """Return the rendered lines of a Markdown text, after an empty line if `apart` is true."""
         from rich.segment import Segment, Segments  # noqa: PLC0415
 
-        console, made = self._console, []
+        console, rendered = self._console, []
         for line in self._rendered(text):
-            # What it cannot show it must not obey, whatever the Markdown made of it.
+            # Rendering may create control characters, such as from entities; escape them too.
             safe = [Segment(output.printable(part.text), part.style) for part in line]
             while safe and not safe[-1].text.strip() and not _filled(safe[-1]):
                 safe.pop()
@@ -143,12 +144,12 @@ class Screen:
                 safe[-1] = Segment(safe[-1].text.rstrip(), safe[-1].style)
             with console.capture() as shown:
                 console.print(Segments(safe), end="")
-            made.append((shown.get(), sum(part.cell_length for part in safe), safe))
-        while made and not _text(made[-1][2]):
-            made.pop()
-        while made and not _text(made[0][2]):
-            made.pop(0)
-        lines = [(ansi, cells) for ansi, cells, _ in made]
+            rendered.append((shown.get(), sum(part.cell_length for part in safe), safe))
+        while rendered and not _text(rendered[-1][2]):
+            rendered.pop()
+        while rendered and not _text(rendered[0][2]):
+            rendered.pop(0)
+        lines = [(ansi, cells) for ansi, cells, _ in rendered]
         return [("", 0), *lines] if lines and apart else lines
 
     def _rendered(self, text: str) -> list[list[Any]]:
@@ -158,16 +159,16 @@ class Screen:
         with suppress(Exception):
             lines = self._console.render_lines(markdown(text), pad=False)
         if text.strip() and not any(map(_text, lines)):
-            # Whatever a model says is shown, be it as it is: what is nested too deep has no form.
+            # Markdown that cannot be rendered, such as too deep nesting, is shown as plain text.
             lines = self._console.render_lines(Text(output.printable(text)), pad=False)
         return lines
 
     def _write(self, stands: list[Line], drawn: list[Line]) -> None:
-        """Put lines in the place of those that were drawn last."""
+        """Replace the lines of the last drawing."""
         width, height = self._console.size
         rows = min(sum(_height(cells, width) for cells in self._drawn), height)
         lines = [line for line, _ in (*stands, *drawn)] + ([] if drawn else [""])
-        # Line by line: tmux keeps what it erases at once from the top of the screen.
+        # Erase line by line: tmux saves a screen that is erased from its top to the scrollback.
         lines = [f"\x1b[K{line}" for line in lines]
         if rows > len(lines):
             lines[-1] = f"\x1b[J{lines[-1]}"
@@ -178,24 +179,24 @@ class Screen:
 
 
 def markdown(text: str) -> Any:
-    """Return a text as Markdown in which nothing of it is hidden: no HTML, no address of a link."""
+    """Return a text as Markdown that hides nothing: HTML and the addresses of links are shown."""
     from rich.markdown import Markdown  # noqa: PLC0415
 
-    made = Markdown(output.printable(text.replace("\r\n", "\n")), hyperlinks=False)
-    waiting = list(made.parsed)
+    document = Markdown(output.printable(text.replace("\r\n", "\n")), hyperlinks=False)
+    waiting = list(document.parsed)
     while waiting:
         token = waiting.pop()
         waiting += token.children or ()
         token.type = _SHOWN.get(token.type, token.type)
-    return made
+    return document
 
 
-# What rich would leave out, or join: a model's line ends are meant.
+# rich omits HTML and joins lines, but the line ends of an answer are intended.
 _SHOWN = {"html_inline": "text", "html_block": "code_block", "softbreak": "hardbreak"}
 
 
 def _blocks(text: str) -> list[str]:
-    """Return the blocks of a Markdown text; all but the last cannot change any more."""
+    """Return the blocks of a Markdown text; only the last one can still change."""
     text = text.replace("\r\n", "\n")
     try:
         parsed = markdown(text).parsed
@@ -208,7 +209,7 @@ def _blocks(text: str) -> list[str]:
 
 
 def _filled(part: Any) -> bool:
-    """Tell whether white space can be seen: that around a heading cannot."""
+    """Return whether white space is visible, which requires a background color."""
     return part.style is not None and part.style.bgcolor is not None
 
 
@@ -217,7 +218,7 @@ def _text(line: list[Any]) -> str:
 
 
 def _height(cells: int, width: int) -> int:
-    """Return the rows that a line takes now: most terminals wrap it anew when they get narrower."""
+    """Return the rows of a line: most terminals rewrap it when they get narrower."""
     if os.environ.get("XTERM_VERSION") or os.environ.get("TERM") == "linux":
         return 1
     return max(1, -(-cells // max(width, 1)))

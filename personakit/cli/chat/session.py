@@ -1,4 +1,4 @@
-"""A chat: what is typed, or comes line by line through a pipe, is answered until it ends."""
+"""The loop of a chat: read messages from a terminal or a pipe and answer them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
-    """Talk on a terminal until the user leaves.
+    """Chat on a terminal until the user leaves; return the exit code.
 
     Args:
-        chat: The chat, which may have begun.
-        history: The file that keeps what is typed; None for none.
+        chat: The chat; a conversation that already has messages is continued.
+        history: The file of the input history; None saves none.
         markdown: Whether answers are shown as Markdown.
     """
     asking = Prompting(history, lambda text: complete(chat, text), chat.status)
     chat.say(f"{chat.status()} · /help lists the commands, Ctrl-D leaves")
     if chat.conversation.messages:
-        chat.say(f"goes on after {last(chat)}")
+        chat.say(f"continuing after {last(chat)}")
     with unechoed():
         while True:
             try:
@@ -39,23 +39,25 @@ def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
             except EOFError:
                 return 0
             except KeyboardInterrupt:
-                continue  # it came just after an answer
+                continue  # pressed just after an answer ended
             try:
-                _turn(chat, line, lambda said: _show(chat, said, markdown=markdown))
+                _turn(chat, line, lambda message: _show(chat, message, markdown=markdown))
             except Leave:
                 return 0
             except KeyboardInterrupt:
-                chat.say("stopped; what had arrived stays. /retry asks again, /undo takes it back")
+                chat.say(
+                    "stopped; the partial answer is kept. /retry asks again, /undo takes it back"
+                )
             except (PersonakitError, OSError) as error:
                 _fail(error, chat)
 
 
 def through_pipe(chat: Chat) -> int:
-    """Answer each line of standard input; return 1 if one of them could not be."""
+    """Answer each line of standard input; return 1 if a line failed, otherwise 0."""
     failed = 0
     for line in _lines():
         try:
-            _turn(chat, line, lambda said: _print(chat, said))
+            _turn(chat, line, lambda message: _print(chat, message))
         except Leave:
             break
         except PersonakitError as error:
@@ -65,7 +67,7 @@ def through_pipe(chat: Chat) -> int:
 
 
 def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
-    """Do what a line says, or have it answered."""
+    """Run the command in a line, or answer the line."""
     if not line.strip():
         return
     if not line.startswith("/"):
@@ -73,18 +75,18 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
     elif line.startswith("//"):
         answer(line[1:])
     else:
-        said = perform(chat, line.rstrip())
-        if said is not None:
-            answer(said)
+        message = perform(chat, line.rstrip())
+        if message is not None:
+            answer(message)
 
 
 def _print(chat: Chat, said: Said) -> None:
-    """Print an answer once it is there."""
+    """Print an answer when it is complete."""
     output.print_answer(chat.conversation.run(said, **chat.limits).text)
 
 
 def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
-    """Show an answer while it arrives."""
+    """Show an answer as it arrives."""
     talk = chat.conversation
     with Screen() if markdown else Plain() as shown, talk.stream(said, **chat.limits) as pieces:
         talk.notify = shown.tell
@@ -93,18 +95,18 @@ def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
 
 
 def _fail(error: Exception, chat: Chat | None = None) -> None:
-    """Say in one line what went wrong; on a terminal also what to do next."""
-    said = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
+    """Print an error; on a terminal, add what to do next."""
+    message = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
     if chat is not None and not isinstance(error, UsageError):
-        said += "; /retry says it again, /model asks another model"
-    output.say_error(said)
+        message += "; /retry sends the message again, /model switches to another model"
+    output.say_error(message)
 
 
 def _lines() -> Iterator[str]:
-    """Yield the lines of standard input, each as soon as it is there.
+    """Yield the lines of standard input as they arrive.
 
     Raises:
-        UsageError: One is not UTF-8.
+        UsageError: A line is not UTF-8.
     """
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
         try:
@@ -115,5 +117,5 @@ def _lines() -> Iterator[str]:
 
 
 def say(line: str) -> None:
-    """Tell the user something that is no answer."""
+    """Print a notice on standard error."""
     click.secho(output.printable(line), dim=True, err=True)

@@ -1,1 +1,1 @@
-"""What the commands share: options, input and output."""
+"""Code shared by the commands: options, input and output."""

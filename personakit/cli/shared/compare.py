@@ -1,4 +1,4 @@
-"""`personakit render --diff`: what another persona, or other variables, do to the messages."""
+"""`personakit render --diff`: compare the messages with another persona or other variables."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """What a persona is compared with.
+    """The second side of a comparison.
 
     Attributes:
         persona: The other persona, or the same one.
-        label: What to call it.
-        pair: A variable of its own, as ``-v`` takes it.
-        file: A file of variables of its own.
+        label: Its name in the output.
+        pair: A variable only for this side, in the form of ``-v``.
+        file: A file of variables only for this side.
     """
 
     persona: Persona
@@ -39,23 +39,23 @@ class Other:
     file: str | None = None
 
     def variables(self, pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
-        """Return its variables: those given to the first side that it knows, and its own.
+        """Return the variables of this side: its own and those of the first side that it declares.
 
         Raises:
-            UsageError: A value is wrong.
+            UsageError: A value is invalid.
         """
-        given = chosen_values(self.persona, pairs, file, ())["variables"]
-        given = {n: value for n, value in given.items() if n in self.persona.variables}
+        shared = chosen_values(self.persona, pairs, file, ())["variables"]
+        shared = {n: value for n, value in shared.items() if n in self.persona.variables}
         own = (self.pair,) if self.pair else ()
-        return {**given, **chosen_values(self.persona, own, self.file, ())["variables"]}
+        return {**shared, **chosen_values(self.persona, own, self.file, ())["variables"]}
 
 
 def other(runner: Runner, first: Persona, wanted: str, stdin: str | None) -> Other:
-    """Return what ``--diff`` names.
+    """Return the other side that ``--diff`` specifies.
 
     Args:
-        runner: What loads personas.
-        first: What is compared with it.
+        runner: Loads personas.
+        first: The persona of the first side.
         wanted: ``NAME=VALUE``, ``@FILE`` of variables, a persona, or ``-`` for one on stdin.
         stdin: The text of standard input, for ``-``.
     """
@@ -70,7 +70,7 @@ def other(runner: Runner, first: Persona, wanted: str, stdin: str | None) -> Oth
 
 
 def show(first: Request, second: Request, label: str) -> int:
-    """Print what is different in the second request; return 1 when something is, as diff does."""
+    """Print the differences between two requests; return 1 if there are any, as diff does."""
     labels = (first.persona, label)
     lines = list(_differences(list(_parts(first)), list(_parts(second)), labels))
     terminal = sys.stdout.isatty()
@@ -79,12 +79,12 @@ def show(first: Request, second: Request, label: str) -> int:
         text = output.printable(line) if terminal else line
         click.secho(text, fg=colour, bold=line[:3] in ("---", "+++"))
     if not lines:
-        click.echo("No difference.", err=True)
+        click.echo("No differences.", err=True)
     return 1 if lines else 0
 
 
 def _parts(request: Request) -> Iterator[Part]:
-    """Yield each message, and at last the model and the parameters."""
+    """Yield each message, then the model and the parameters as one part."""
     for message in request.messages:
         yield message.role, message.text
     model = {"model": request.model} if request.model else {}
@@ -93,7 +93,7 @@ def _parts(request: Request) -> Iterator[Part]:
 
 
 def _differences(old: list[Part], new: list[Part], labels: tuple[str, str]) -> Iterator[str]:
-    """Yield the lines of a unified diff for each message that is not in both."""
+    """Yield the lines of a unified diff for each message that differs."""
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, i, i_end, j, j_end in matcher.get_opcodes():
         if kind == "equal":
@@ -118,6 +118,6 @@ def _diff(before: Part | None, after: Part | None, labels: tuple[str, str]) -> I
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text; a last one without a line end says so."""
+    """Return the lines of a text, with a marker if it does not end with a newline, as diff does."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}\n\\ No newline at end of message"] if last else lines

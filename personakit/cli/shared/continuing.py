@@ -1,4 +1,4 @@
-"""Going on with a conversation: what `run` and `chat` share."""
+"""Options of `run` and `chat` that continue a conversation."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add PERSONA, which these options make needless, and `-c` and `--conversation`."""
+    """Add PERSONA, `-c` and `--conversation`; with one of these two, PERSONA is optional."""
     return decorated(
         function,
         click.argument("persona", type=PersonaName(), required=False),
         click.option("-c", "--continue", "goes_on", is_flag=True,
-                     help="Go on with the last conversation; PERSONA may be left out."),
+                     help="Continue the last conversation; PERSONA is then optional."),
         click.option("--conversation", "conversation", metavar="ID",
-                     help="Go on with this conversation: its id, or that of one of its runs."),
+                     help="Continue this conversation: its id, or the id of one of its runs."),
     )  # fmt: skip
 
 
 def needed(persona: str | None) -> str:
-    """Return the persona that was named.
+    """Return the PERSONA argument.
 
     Raises:
-        UsageError: None was.
+        UsageError: PERSONA is missing.
     """
     if persona is None:
         raise click.UsageError(
-            "Missing argument 'PERSONA'; `personakit list` shows what there is, and -c goes on "
-            "with the last conversation"
+            "Missing argument 'PERSONA'; `personakit list` lists the personas, and -c continues "
+            "the last conversation"
         )
     return persona
 
 
 def is_persona(runner: Runner, word: str) -> bool:
-    """Tell whether a word names a persona, rather than being said."""
+    """Return whether the first word names a persona and is not part of the prompt."""
     if any(character.isspace() for character in word):
         return False
     try:
@@ -57,7 +57,7 @@ def is_persona(runner: Runner, word: str) -> bool:
 
 
 def asked(options: dict[str, Any]) -> bool:
-    """Tell whether a conversation is to go on; with none, take the options for it away."""
+    """Return whether to continue a conversation; if not, remove its options."""
     if options["goes_on"] or options["conversation"] is not None:
         return True
     del options["goes_on"], options["conversation"]
@@ -65,38 +65,38 @@ def asked(options: dict[str, Any]) -> bool:
 
 
 def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Conversation:
-    """Return a conversation of the log, with what the options of a command choose."""
+    """Return a conversation from the log, with the values that the options set."""
     from personakit.conversation import resume  # noqa: PLC0415
 
     del options["goes_on"]
     name = options.pop("conversation")
-    made = resume(runner, name, persona, model=options.pop("model"))
-    chosen = chosen_values(made.persona, **options)
-    made.variables |= chosen["variables"]
-    made.parameters |= chosen["parameters"]
-    made.notify = note
-    return made
+    conversation = resume(runner, name, persona, model=options.pop("model"))
+    chosen = chosen_values(conversation.persona, **options)
+    conversation.variables |= chosen["variables"]
+    conversation.parameters |= chosen["parameters"]
+    conversation.notify = note
+    return conversation
 
 
 def note(line: str) -> None:
-    """Tell the user something that is no answer."""
+    """Print a notice on standard error."""
     click.echo(f"personakit: {output.printable(line)}", err=True)
 
 
 class Next:
-    """The next turn of a conversation, for a command that would run a persona."""
+    """The next turn of a conversation, with the methods of a runner that `run` uses."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
 
     def run(self, persona: Any, prompt: str | None, **options: Any) -> Response:
-        """Take the turn; as `Runner.run`."""
+        """Run the turn, like `Runner.run`."""
         return self._conversation.run(prompt, **options)
 
     def stream(self, persona: Any, prompt: str | None, **options: Any) -> Stream[Response]:
-        """Take the turn; as `Runner.stream`."""
+        """Stream the turn, like `Runner.stream`."""
         return self._conversation.stream(prompt, **options)
 
     def prepare(self, persona: Any, prompt: str | None, **options: Any) -> Request:
-        """Return what would be sent; as `Runner.prepare`."""
+        """Return the request of the turn, like `Runner.prepare`."""
         return self._conversation.prepare(prompt, **options)

@@ -1,4 +1,4 @@
-"""`personakit render --explain`: where each part of a request comes from."""
+"""`personakit render --explain`: the origin of each part of a request."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SHOWN = 60
 def show(
     runner: Runner, persona: Persona, request: Request, given: dict[str, str], prompt: bool
 ) -> None:
-    """Print where the parts of a request come from.
+    """Print the origin of each part of a request.
 
     Args:
-        runner: What rendered it.
-        persona: Its persona.
+        runner: The runner that rendered the request.
+        persona: The persona of the request.
         request: The request.
-        given: The option that each variable, parameter (after a ``.``) or ``model`` came from.
-        prompt: True when the user said something.
+        given: The option that set each variable, parameter (after a ``.``) or ``model``.
+        prompt: Whether there is a prompt.
     """
     family = list(lineage(runner, persona))
     click.echo(f"{persona.name}: {output.printable(persona.path)}")
@@ -43,13 +43,13 @@ def show(
     ]
     _section("parameters", rows)
     origin = given.get("model") or _found(family, "model")
-    model = (request.model, origin or "config") if request.model else ("none is chosen yet", "")
+    model = (request.model, origin or "config") if request.model else ("not chosen yet", "")
     _section("model", [model])
     _section("plugins", [(use.name, _plugin(use.document, use.at)) for use in persona.plugins])
 
 
 def lineage(runner: Runner, persona: Persona, *stack: Path) -> Iterator[Persona]:
-    """Yield a persona and what it extends, the ones that win first."""
+    """Yield a persona and its ancestors, in order of precedence."""
     yield persona
     family = (*stack, Path(persona.path))
     for reference in reversed(persona.extends):
@@ -67,10 +67,10 @@ def _messages(runner: Runner, persona: Persona, prompt: bool) -> Iterator[Row]:
             for place, _ in part.unit.parts[1:]:
                 yield "  {% include %}", place.path
             if names:
-                yield "  takes", ", ".join(names)
+                yield "  uses", ", ".join(names)
         around = part
     if prompt and persona.prompt is None:
-        yield "user", "what the user says"
+        yield "user", "the prompt"
 
 
 def _variables(request: Request, given: dict[str, str], family: list[Persona]) -> Iterator[Row]:
@@ -80,7 +80,7 @@ def _variables(request: Request, given: dict[str, str], family: list[Persona]) -
 
 
 def _default(name: str, family: list[Persona]) -> str:
-    """Return the place of the file's default: the first that has one wins."""
+    """Return the place of a default in the first persona that sets one."""
     for persona in family:
         own = (persona.document.data.get("variables") or {}).get(name)
         if own is not None and (not isinstance(own, dict) or "default" in own):
@@ -96,7 +96,7 @@ def _parameter(name: str, family: list[Persona]) -> str:
 
 
 def _found(family: list[Persona], *at: str) -> str:
-    """Return the place of a key in the first file that has it; empty when none has."""
+    """Return the place of a key in the first file that contains it, or ""."""
     return next((_at(persona, *at) for persona in family if at in persona.document.marks), "")
 
 
@@ -120,10 +120,10 @@ def _value(value: Any) -> str:
 
 
 def _section(title: str, rows: Any) -> None:
-    found = list(rows)
-    if found:
+    lines = list(rows)
+    if lines:
         click.secho(f"\n{title}", bold=True)
-        _print(found)
+        _print(lines)
 
 
 def _print(rows: list[Row]) -> None:

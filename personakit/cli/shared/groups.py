@@ -1,4 +1,4 @@
-"""What commands are made with: options in one, and groups that know what was meant."""
+"""Helpers for commands: combined decorators, and groups that suggest the nearest command."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 
 
 def decorated(function: Callable[..., Any], *decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function with decorators, as if they stood above it in this order."""
+    """Apply decorators to a function as if they were written above it in this order."""
     return functools.reduce(lambda made, add: add(made), reversed(decorators), function)
 
 
 class Group(click.Group):
-    """Names the nearest command when there is none of the name that was given."""
+    """A group that suggests the nearest command for an unknown name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -27,5 +27,7 @@ class Group(click.Group):
             from personakit.errors import did_you_mean  # noqa: PLC0415
 
             hint = did_you_mean(args[0], self.list_commands(ctx))
-            message = f"no command {args[0]!r}{hint or f'; `{ctx.command_path} --help` lists them'}"
+            message = (
+                f"unknown command {args[0]!r}{hint or f'; `{ctx.command_path} --help` lists them'}"
+            )
             raise click.UsageError(message, ctx) from None

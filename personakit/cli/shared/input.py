@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def read_text(file: str, option: str) -> str:
-    """Return the text of a file that an option names; ``-`` is standard input.
+    """Return the text of the file that an option specifies; ``-`` is standard input.
 
     Raises:
-        UsageError: It cannot be read, or is not UTF-8.
+        UsageError: The file cannot be read or is not UTF-8.
     """
     if file == "-":
         return stdin_text()
@@ -30,7 +30,7 @@ def read_text(file: str, option: str) -> str:
 
 
 def unreadable(path: Path, option: str, error: OSError) -> UsageError:
-    """Return the error for a file that an option names and that cannot be read."""
+    """Return the error for a file that an option specifies and that cannot be read."""
     near = did_you_mean(path.name, _neighbours(path))
     return UsageError(f"{option}: cannot read {path}: {error.strerror}{near}")
 
@@ -46,22 +46,22 @@ def stdin_text() -> str:
     """Return standard input as text.
 
     Raises:
-        UsageError: It is not UTF-8.
+        UsageError: The input is not UTF-8.
     """
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"standard input is not UTF-8 (byte {error.start}); `-a -` attaches an image, a PDF or "
-            f"sound, where the command takes it"
+            f"standard input is not UTF-8 (byte {error.start}); use `-a -` to attach an image, a "
+            f"PDF or an audio file, if the command has -a"
         ) from None
 
 
 def prompt_text(words: tuple[str, ...]) -> str | None:
-    """Return the prompt: the words, in which ``-`` is standard input, or what is piped in.
+    """Return the prompt: the words, or standard input if it is piped; None without either.
 
-    With words, standard input is read for a ``-`` only: a loop that reads its lines from there
-    would lose them otherwise. None when there is neither.
+    A ``-`` among the words is replaced by standard input. Words without a ``-`` leave standard
+    input unread, so that a shell loop that reads its lines from there does not lose them.
     """
     if words:
         if "-" not in words:
@@ -75,21 +75,23 @@ def prompt_text(words: tuple[str, ...]) -> str | None:
 def attached(
     sources: tuple[str, ...], words: tuple[str, ...]
 ) -> tuple[list[Attachment], str | None]:
-    """Return the attachments that options name, and the prompt; one of them may be piped in.
+    """Return the attachments and the prompt; one of them may be standard input.
 
     Raises:
-        UsageError: An attachment cannot be sent, or standard input is wanted twice.
+        UsageError: An attachment cannot be sent, or standard input is used twice.
     """
     if not sources:
         return [], prompt_text(words)
     from personakit.attachments import Attachment  # noqa: PLC0415
 
     if (*sources, *words).count("-") > 1:
-        raise UsageError("standard input can be read once: only one `-`, in -a or in the prompt")
-    made = [
+        raise UsageError(
+            "standard input can be read only once: use one `-`, in -a or in the prompt"
+        )
+    attachments = [
         Attachment.from_stream(sys.stdin.buffer, "standard input")
         if source == "-"
         else Attachment.of(source)
         for source in sources
     ]
-    return made, (" ".join(words) or None) if "-" in sources else prompt_text(words)
+    return attachments, (" ".join(words) or None) if "-" in sources else prompt_text(words)

@@ -1,4 +1,4 @@
-"""Keys that come from a file, standard input or a terminal, and never from an argument."""
+"""Read keys from a file, standard input or a terminal, but never from an argument."""
 
 from __future__ import annotations
 
@@ -20,59 +20,62 @@ _LARGEST = 1 << 16
 
 
 def key_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option that names the file of a key."""
-    text = "Take the key of the model's provider from FILE; - is standard input."
+    """Add `--key-file`."""
+    text = "Read the key of the model's provider from FILE; - is standard input."
     return click.option(OPTION, "key_file", metavar="FILE", help=text)(function)
 
 
 def use_key(runner: Runner, file: str | None, model: str | None, texts: Iterable[str] = ()) -> None:
-    """Use the key in a file for the provider of a model, and for no other.
+    """Use the key in a file for the provider of a model, and for no other provider.
 
     Args:
         runner: The runner that will send the requests.
-        file: What the option gives; None changes nothing.
-        model: The model of the run; none for the embedded one.
-        texts: Whatever else may be read from standard input, where it is ``-``.
+        file: The value of the option; None changes nothing.
+        model: The model of the run.
+        texts: Other arguments; one that is ``-`` or ``@-`` reads standard input.
 
     Raises:
-        UsageError: The file holds no key, the model takes none, or standard input is to be both.
+        UsageError: The file does not contain a valid key, no model is chosen, the model does not
+            use a key, or standard input is used twice.
     """
     if file is None:
         return
     if not model:
-        raise UsageError(f"{OPTION} is for the provider of a model; choose one with -m")
+        raise UsageError(
+            f"{OPTION} requires a model, whose provider uses the key; choose one with -m"
+        )
     provider, _ = runner.router.find_model(model)
     if provider.connect is not None:
-        raise UsageError(f"{OPTION}: models of provider {provider.name!r} take no key")
+        raise UsageError(f"{OPTION}: models of provider {provider.name!r} do not use a key")
     if file == "-" and any(text in ("-", "@-") for text in texts):
-        raise UsageError(f"standard input is the key ({OPTION} -), so it cannot be a text as well")
+        raise UsageError(f"standard input is the key ({OPTION} -), so it cannot be text as well")
     runner.router.keys.given[provider.name] = read_key(file, provider.name)
 
 
 def read_key(file: str, name: str) -> Secret:
-    """Return the key in a file; ``-`` is standard input, on a terminal typed without an echo.
+    """Return the key in a file; ``-`` is standard input, or a hidden prompt on a terminal.
 
     Args:
         file: The path.
-        name: The provider, which a terminal is asked for.
+        name: The provider, which the prompt shows.
 
     Raises:
-        UsageError: There is no key in it.
-        click.Abort: Nothing was typed.
+        UsageError: The file cannot be read or does not contain a valid key.
+        click.Abort: The prompt was cancelled.
     """
     if file == "-" and sys.stdin is not None and sys.stdin.isatty():
         key = Secret(click.prompt(f"Key of {name} (not shown)", hide_input=True, err=True).strip())
-        where = "what was typed"
+        source = "the typed key"
     else:
         key = _in_file(file)
-        where = "standard input" if file == "-" else f"the file that {OPTION} names"
+        source = f"the key in {'standard input' if file == '-' else f'the file of {OPTION}'}"
     if fault := key.fault():
-        raise UsageError(f"the key in {where} {fault}")
+        raise UsageError(f"{source} {fault}")
     return key
 
 
 def _in_file(file: str) -> Secret:
-    """Return what a file holds, of which an error shows nothing."""
+    """Return the content of a file; errors show neither the content nor the path."""
     try:
         if file != "-":
             with Path(file).expanduser().open("rb") as stream:
@@ -81,9 +84,9 @@ def _in_file(file: str) -> Secret:
             return Secret("")
         return _key(sys.stdin.buffer.read(_LARGEST))
     except (OSError, RuntimeError, ValueError) as error:
-        said = getattr(error, "strerror", None) or "no such file"
-    # Not the path: the key itself is often given in its place.
-    raise UsageError(f"{OPTION} takes the path of a file, not the key; that file: {said}")
+        reason = getattr(error, "strerror", None) or "no such file"
+    # Do not show the path: the key itself is often passed in its place.
+    raise UsageError(f"{OPTION} expects the path of a file, not the key; cannot read it: {reason}")
 
 
 def _key(data: bytes) -> Secret:

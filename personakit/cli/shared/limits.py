@@ -1,4 +1,4 @@
-"""The options that say how long a run may take."""
+"""The options that limit the time of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from personakit.cli.shared.groups import decorated
 
 
 class Limits(TypedDict, total=False):
-    """What `Runner.run` takes of them."""
+    """The time limits, as keyword arguments of `Runner.run`."""
 
     timeout: float | None
     deadline: float | None
@@ -26,14 +26,14 @@ class Seconds(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number of seconds that a text says."""
+        """Parse a number of seconds."""
         try:
-            found = float(value)
+            seconds = float(value)
         except ValueError:
-            found = math.nan
-        if not 0 < found < math.inf:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
             self.fail(f"expected a number of seconds above 0, found {value!r}", param, ctx)
-        return found
+        return seconds
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,12 +41,12 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated(
         function,
         click.option("--timeout", type=Seconds(), metavar="SECONDS",
-                     help="How long the model's side may stay silent. Default: 600."),
+                     help="How long to wait for data from the server. Default: 600."),
         click.option("--deadline", type=Seconds(), metavar="SECONDS",
                      help="How long the whole run may take; in a chat, a turn. Default: 1800."),
     )  # fmt: skip
 
 
 def taken(given: dict[str, Any]) -> Limits:
-    """Take the two out of what a command was given."""
+    """Remove the time limits from the options of a command and return them."""
     return {"timeout": given.pop("timeout"), "deadline": given.pop("deadline")}

@@ -1,4 +1,4 @@
-"""Showing runs of the log: a list, one run, figures, and how a new answer differs."""
+"""Print runs of the log: a list, one run, totals, and the differences to a new answer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from personakit.runner import Runner
 
 SHORT = 14
-"""Digits of an id that are shown: the microsecond of the run's start."""
+"""Digits of an id that are shown: the start of the run in microseconds."""
 _WIDTH = 48
 
 
 def show_rows(rows: Iterable[Row]) -> bool:
-    """Print a line for each run; return whether there was one."""
+    """Print a line for each run; return whether there were any."""
     cells = [
         (
             row.id[:SHORT],
@@ -47,7 +47,7 @@ def show_rows(rows: Iterable[Row]) -> bool:
 
 
 def said(row: Row) -> str:
-    """Return the beginning of what the user said."""
+    """Return the beginning of the prompt."""
     return _brief(row.asked, _WIDTH)
 
 
@@ -74,7 +74,7 @@ def show_row(row: Row, *, traced: bool) -> None:
     for message in row.messages[:-1]:
         _show_message(message)
     if row.text or not row.error:
-        click.secho(f"--- answer{' (it broke off)' if row.error else ''}", dim=True)
+        click.secho(f"--- answer{' (incomplete)' if row.error else ''}", dim=True)
         output.print_answer(row.text.rstrip("\n"))
     for call in row.messages[-1].tool_calls if row.messages else ():
         click.echo(output.printable(f"calls {call.name} {call.arguments}"))
@@ -117,12 +117,12 @@ def _show_step(step: Any, *, traced: bool) -> None:
 
 
 def plain_excerpt(found: Found) -> str:
-    """Return the words around what a search found, without its marks."""
+    """Return the excerpt of a search result without its highlight marks."""
     return found.excerpt.replace(MARKS[0], "").replace(MARKS[1], "")
 
 
 def show_found(found: Iterable[Found]) -> None:
-    """Print what a search found: a line for each run, and the words around."""
+    """Print search results: a line for each run, and its excerpt."""
     for one in found:
         row = one.row
         line = f"{row.id[:SHORT]}  {_when(row.timings.started)}  {row.persona}  {row.model}"
@@ -136,7 +136,7 @@ def show_found(found: Iterable[Found]) -> None:
 
 
 def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
-    """Print figures; return whether there were any."""
+    """Print totals; return whether there were any."""
     if not groups:
         return False
     cells = [
@@ -157,25 +157,25 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
 
 
 def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
-    """Send the request of a run again; print how the answer differs."""
+    """Send the request of a run again; print the differences, and return 1 if there are any."""
     from personakit.codec import diff  # noqa: PLC0415
 
     persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
     if runner.hash(persona) != row.hash:
         click.echo(
-            f"personakit: {row.persona} has changed since; the request is that of the log, the "
-            f"plugins are those of today",
+            f"personakit: {row.persona} has changed since this run; the request is from the log, "
+            f"the plugins are the current ones",
             err=True,
         )
-    # A tool of the log is a description alone; those of today's plugins can be called.
+    # A logged tool is only a description; the tools of the current plugins can be called.
     request = row.rendered.replace(tools=(), model=model or row.model)
     response = runner.run(persona, request)
     names = (row.answered_by or row.model, response.model or request.model)
     if names[0] == names[1]:
         names = (f"{names[0]} ({_when(row.timings.started)})", f"{names[1]} (now)")
-    calls = [[(c.name, c.arguments) for c in found.tool_calls] for found in (row, response)]
+    calls = [[(c.name, c.arguments) for c in answer.tool_calls] for answer in (row, response)]
     before, after = (
-        [*text.splitlines(), *(f"calls {name} {given}" for name, given in asked)]
+        [*text.splitlines(), *(f"calls {name} {arguments}" for name, arguments in asked)]
         for text, asked in zip((row.text, response.text), calls, strict=True)
     )
     same = before == after
@@ -205,9 +205,9 @@ def _used(row: Row) -> str:
     if row.cost is not None:
         parts.append(f"${row.cost:.6f}")
     if row.calls > 1:
-        parts.append(f"{row.calls} calls of the model")
+        parts.append(f"{row.calls} model calls")
     if not row.calls and not row.error:
-        parts.append("the model was not asked")
+        parts.append("the model was not called")
     return ", ".join(parts)
 
 
@@ -223,5 +223,5 @@ def _brief(text: str, most: int) -> str:
 
 
 def _flat(text: str) -> str:
-    """Return a text on one line; only what will be shown of it is looked at."""
+    """Return the first 2,000 characters of a text on one line."""
     return output.printable(text[:2000].replace("\n", " "))

@@ -1,4 +1,4 @@
-"""What the commands share: the options that choose a request, and ways to print."""
+"""The options that several commands share, and their values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class PersonaName(click.ParamType[str]):
-    """A persona's name or path, completed by the shell."""
+    """The name or path of a persona, with shell completion."""
 
     name = "persona"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names that begin with what is typed."""
+        """Return the names that start with the typed text."""
         names = make_library().names()
         items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return items or [CompletionItem(incomplete, type="file")]
@@ -39,22 +39,22 @@ def make_runner(*, log: bool | None = None) -> Runner:
     """Return the runner that every command uses.
 
     Args:
-        log: For a command that runs personas: whether its runs are logged, unless the config has
-            ``log: off``. The row is written while the answer is printed already.
+        log: Whether a command that runs personas logs its runs, unless the config sets
+            ``log: off``. Printing does not wait for the row to be written.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
 
     only_sync.set(True)
     if log is None:
-        made = default_runner()
+        runner = default_runner()
     else:
         config = Config.read()
-        made = Runner(config, log=_recorder(config) if log and config.log.on else False)
+        runner = Runner(config, log=_recorder(config) if log and config.log.on else False)
     context = click.get_current_context(silent=True)
     if context is not None:
-        context.call_on_close(made.close)
-    return made
+        context.call_on_close(runner.close)
+    return runner
 
 
 def _recorder(config: Config) -> Recorder:
@@ -64,7 +64,7 @@ def _recorder(config: Config) -> Recorder:
 
 
 def make_library() -> Library:
-    """Return the personas of the runner, without what running them takes to import."""
+    """Return the library of the runner without importing the modules that run personas."""
     from personakit.config import user_cache  # noqa: PLC0415
     from personakit.library import Library  # noqa: PLC0415
 
@@ -73,17 +73,17 @@ def make_library() -> Library:
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add PERSONA, PROMPT and the options that choose variables, model and parameters."""
+    """Add PERSONA, PROMPT and the options that set variables, model and parameters."""
     function = click.argument("prompt", nargs=-1)(choices(function))
     return click.argument("persona", type=PersonaName())(function)
 
 
 def choices(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose variables, model and parameters."""
+    """Add the options that set variables, model and parameters."""
     return decorated(
         function,
         click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
-                     help="Set a variable; NAME=@FILE takes the text of a file. Repeatable."),
+                     help="Set a variable; NAME=@FILE reads its value from a file. Repeatable."),
         click.option("--variables", "file", metavar="FILE",
                      help="Set variables from a JSON or YAML file."),
         click.option("-m", "--model", metavar="MODEL",
@@ -96,10 +96,10 @@ def choices(function: Callable[..., Any]) -> Callable[..., Any]:
 def chosen_values(
     persona: Persona, pairs: tuple[str, ...], file: str | None, settings: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the variables and parameters that the options give, each by its type.
+    """Return the variables and parameters that the options set, converted to their types.
 
     Raises:
-        UsageError: An option has no ``=``, a file cannot be read, or a value is of no use.
+        UsageError: An option has no ``=``, a file cannot be read, or a value is invalid.
     """
     variables: dict[str, Any] = _mapping(file) if file is not None else {}
     for pair in pairs:
@@ -107,28 +107,28 @@ def chosen_values(
         declared = persona.variables.get(name)
         text = read_text(value[1:], "-v") if value.startswith("@") else value
         variables[name] = declared.convert(text) if declared is not None else text
-    given = {}
+    parsed = {}
     for pair in settings:
         name, value = split_pair(pair, "-p")
-        given[name] = parameters.convert(name, value)
-    return {"variables": variables, "parameters": given}
+        parsed[name] = parameters.convert(name, value)
+    return {"variables": variables, "parameters": parsed}
 
 
 def split_pair(pair: str, option: str) -> tuple[str, str]:
     """Return the two sides of a ``NAME=VALUE``.
 
     Raises:
-        UsageError: It is none.
+        UsageError: There is no ``=``, or the name is empty.
     """
     name, equals, value = pair.partition("=")
     if not equals or not name:
-        raise UsageError(f"{option} takes NAME=VALUE, found {pair!r}")
+        raise UsageError(f"{option}: expected NAME=VALUE, found {pair!r}")
     return name, value
 
 
 def _mapping(file: str) -> dict[str, Any]:
     """Return the mapping in a JSON or YAML file."""
-    found = yaml.parse(read_text(file, "--variables"), file).data
-    if not isinstance(found, dict):
+    values = yaml.parse(read_text(file, "--variables"), file).data
+    if not isinstance(values, dict):
         raise VariableError(f"{file}: expected a mapping of variables to values")
-    return found
+    return values

@@ -1,4 +1,4 @@
-"""Output: JSON, answers, errors and tables, harmless on a terminal."""
+"""Print JSON, answers, errors and tables, without control characters on a terminal."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(value: Any, *, compact: bool = False) -> None:
-    """Print a value as JSON on standard output; a compact one is one line."""
+    """Print a value as JSON on standard output, on one line if `compact` is true."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
 
 
 def print_answer(text: str, end: str = "\n") -> None:
-    """Print what a model said: as it is into a pipe, made harmless on a terminal."""
+    """Print an answer: unchanged into a pipe, with control characters escaped on a terminal."""
     sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
     sys.stdout.flush()
 
 
 def say_error(message: str) -> None:
-    """Print on standard error what went wrong."""
+    """Print an error message on standard error."""
     click.echo(f"Error: {printable(message)}", err=True)
 
 
 def printable(text: str) -> str:
-    """Return a text without the control characters that would steer a terminal."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Escape the control characters that would control a terminal."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows: as a table on a terminal, with tabs between the columns into a pipe."""
+    """Print rows as a table on a terminal, or as tab-separated lines into a pipe."""
     if not sys.stdout.isatty():
         rows = iter(rows)
         while piece := list(itertools.islice(rows, 1000)):
@@ -52,7 +52,7 @@ def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         return
     rows = list(rows)
     if len(rows) > MAX_TABLE:
-        # rich looks at each cell several times: 100,000 rows would take half a minute.
+        # rich measures each cell several times: 100,000 rows would take half a minute.
         width = max(len(row[0]) for row in rows)
         click.echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
         return
@@ -60,21 +60,21 @@ def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in title:
-        made.add_column(name, overflow="fold", no_wrap=name == title[0])
+        grid.add_column(name, overflow="fold", no_wrap=name == title[0])
     for row in rows:
         cells = [Text(printable(cell)) for cell in row]
         cells[0].stylize("cyan")
-        made.add_row(*cells)
-    Console().print(made)
+        grid.add_row(*cells)
+    Console().print(grid)
 
 
 def _lines(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows as lines with tabs between the cells, made harmless."""
+    """Return rows as tab-separated lines with control characters escaped."""
     text = "\n".join(map("\t".join, rows))
     ends = text.count("\n") == len(rows) - 1
-    # Looking at a thousand rows at once takes a tenth of the time of looking at each cell.
+    # Checking a thousand rows at once takes a tenth of the time of checking each cell.
     if ends and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     clean = (tuple(printable(cell).replace("\n", " ") for cell in row) for row in rows)
@@ -82,16 +82,17 @@ def _lines(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def progress(doing: str) -> Callable[[int, int], None]:
-    """Return what is told how much of a work is done; it shows that once a second has gone by.
+    """Return a callback that shows a progress bar once the work has taken a second.
 
-    Only on a terminal, on standard error; the line is gone when all is done.
+    The bar is shown only on a terminal, on standard error, and is erased at the end. The callback
+    accepts the number of steps done and the total.
     """
     if not sys.stderr.isatty():
         return lambda done, total: None
     begun: list[float] = []
     bars: list[tuple[Any, Any]] = []
 
-    def told(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         if not begun:
             begun.append(time.monotonic())
         if bars and done % 100 == 0:
@@ -107,18 +108,18 @@ def progress(doing: str) -> Callable[[int, int], None]:
             bars.pop()[0].stop()
             begun.clear()
 
-    return told
+    return show
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a frozen mapping as one that can be printed."""
+    """Return a frozen mapping as a dict that can be printed."""
     from personakit.frozen import thaw  # noqa: PLC0415
 
     return dict(thaw(value))
 
 
 def settings(parameters: Mapping[str, Any]) -> str:
-    """Return parameters as ``-p`` takes them: ``name=value, name=value``."""
+    """Return parameters in the form of ``-p``: ``name=value, name=value``."""
     shown = plain(parameters).items()
     return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in shown)
 
@@ -138,7 +139,7 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
 
     Args:
         request: The request.
-        notes: What to put after each role, and after the model at the end.
+        notes: Texts to print after each role, and after the model at the end.
     """
     from personakit.attachments import describe  # noqa: PLC0415
 

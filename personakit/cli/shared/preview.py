@@ -1,4 +1,4 @@
-"""The views of `personakit render`: token counts, differences, origins, and watching."""
+"""The views of `personakit render`: tokens, differences, origins and watching."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 12
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What to show instead of, or beside, the messages."""
+    """The options that select the views, by their names."""
 
     watch: bool = False
     diff: str | None = None
@@ -37,7 +37,7 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is rendered, as the command line says it."""
+    """The arguments of the command line that determine the request."""
 
     persona: str
     prompt: str | None
@@ -47,20 +47,20 @@ class Wanted:
     settings: tuple[str, ...]
 
     def origins(self, persona: Persona) -> dict[str, str]:
-        """Return which option gives each variable, each parameter (after a ``.``), the model."""
+        """Return the option that sets each variable, parameter (after a ``.``) and ``model``."""
         file = chosen_values(persona, (), self.file, ())["variables"] if self.file else {}
-        found = dict.fromkeys(file, f"--variables {self.file}")
-        found |= {pair.partition("=")[0]: "-v" for pair in self.pairs}
-        found |= {f".{pair.partition('=')[0]}": "-p" for pair in self.settings}
-        return found | ({"model": "-m"} if self.model else {})
+        origins = dict.fromkeys(file, f"--variables {self.file}")
+        origins |= {pair.partition("=")[0]: "-v" for pair in self.pairs}
+        origins |= {f".{pair.partition('=')[0]}": "-p" for pair in self.settings}
+        return origins | ({"model": "-m"} if self.model else {})
 
 
 class Preview:
-    """Renders a persona and shows it, once or at every change."""
+    """Renders a persona and shows the views, once or after every change."""
 
     def __init__(self, runner: Runner, wanted: Wanted, views: Views) -> None:
         if views.diff is not None and views.explain:
-            raise UsageError("--diff and --explain do not go together; choose one")
+            raise UsageError("--diff and --explain cannot be combined; choose one")
         self.runner = runner
         self.wanted = wanted
         self.views = views
@@ -68,18 +68,18 @@ class Preview:
         self.files: dict[Path, State] = {}
 
     def _stdin(self) -> str | None:
-        """Return the persona on standard input, for ``--diff -``, which is read once."""
+        """Read the persona of ``--diff -``; standard input can be read only once."""
         texts = (*self.wanted.pairs, self.views.diff or "")
         if self.views.watch and any(text.endswith("=@-") for text in texts):
-            raise UsageError("--watch cannot read standard input again; name a file after the @")
+            raise UsageError("--watch cannot read standard input again; specify a file after the @")
         return stdin_text() if self.views.diff == "-" else None
 
     def run(self) -> int:
-        """Show it; with `watch`, until Ctrl-C."""
+        """Show the views once, or until Ctrl-C with `watch`; return the exit code."""
         return self._watch() if self.views.watch else self.show()
 
     def show(self) -> int:
-        """Render and print; return the exit code."""
+        """Render and print once; return the exit code."""
         persona = self.runner.load(self.wanted.persona)
         self._note(persona)
         options = (self.wanted.pairs, self.wanted.file, self.wanted.settings)
@@ -89,8 +89,8 @@ class Preview:
         if self.views.diff is not None:
             return self._diff(persona, request, chosen["parameters"])
         if self.views.explain:
-            given = self.wanted.origins(persona)
-            explain.show(self.runner, persona, request, given, prompt is not None)
+            origins = self.wanted.origins(persona)
+            explain.show(self.runner, persona, request, origins, prompt is not None)
             click.echo() if self.views.tokens else None
         else:
             show_request(request, _notes(request) if self.views.tokens else [])
@@ -119,17 +119,17 @@ class Preview:
     # --- watching -------------------------------------------------------------------------------
 
     def _watch(self) -> NoReturn:
-        """Show it again whenever one of its files changes; Ctrl-C ends it."""
+        """Show the views again whenever a file changes, until Ctrl-C."""
         first = True
         while True:
             self._attempt(first)
             first = False
-            click.secho("Watching; Ctrl-C ends.", dim=True, err=True)
+            click.secho("Watching; Ctrl-C stops.", dim=True, err=True)
             changed = self._change()
             click.secho(f"\n=== {time.strftime('%H:%M:%S')}  {changed}", bold=True)
 
     def _attempt(self, first: bool) -> None:
-        """Show it, or what is wrong; what no edit of the persona can mend is raised at first."""
+        """Show the views or the error; raise a first error that editing the files cannot fix."""
         try:
             self.show()
         except PersonakitError as error:
@@ -140,7 +140,7 @@ class Preview:
             click.echo(f"Error: {output.printable(str(error))}", err=True)
 
     def _change(self) -> Path:
-        """Wait until a file has changed, and whoever writes it is done; return it."""
+        """Return the next file that changes, after it has been written completely."""
         while True:
             time.sleep(INTERVAL)
             changed = next((f for f, state in self.files.items() if _state(f) != state), None)
@@ -156,7 +156,7 @@ class Preview:
             return changed
 
     def _note(self, persona: Persona) -> None:
-        """Remember the files of a persona, and those that the options name."""
+        """Watch the files of a persona and the files that the options specify."""
         if not self.views.watch:
             return
         texts = [text.partition("=")[2] for text in self.wanted.pairs]
@@ -195,13 +195,13 @@ def _shown(count: int, exact: bool) -> str:
 
 
 def _notes(request: Request) -> list[str]:
-    """Return what to put after each message's role, and after the model."""
+    """Return the notes with token counts for each role and for the model."""
     counts = _counts(request)
     return [*(f" ({_shown(*count)})" for count in counts), f", {_sum(counts)}"]
 
 
 def _legend(request: Request) -> None:
-    """Say why a count is an estimate."""
+    """Print the reason if the counts are estimates."""
     reason = tokens.why_estimated(request.model)
     if reason:
         click.secho(f"≈ estimated: {reason}", dim=True)

@@ -1,4 +1,4 @@
-"""Showing a trace: what each layer of a run did."""
+"""Print a trace: what each layer of a run did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A personakit plugin: limits tokens and money per run, per persona and per day."""
+"""A personakit plugin that limits tokens and cost per run, per persona and per day."""
 
 import asyncio
 import contextlib
@@ -36,12 +36,12 @@ from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
 
 __all__ = ["Budget"]
 
-# A run has a context of its own, which its model calls share; so do runs that it starts inside.
+# The model calls of a run share its context, and so do the runs started inside it.
 _run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
 
 
 class _Limit(NamedTuple):
-    """One limit: the option, what it counts over and its value in tokens or nano-dollars."""
+    """A limit: its option, its scope and its value in tokens or nano-dollars."""
 
     option: str
     scope: str
@@ -58,22 +58,22 @@ class _Limit(NamedTuple):
 
 @dataclass(eq=False)
 class Budget:
-    """Limits tokens and money per run, per persona and per day, over all processes.
+    """Limits on tokens and cost per run, per persona and per day, shared by all processes.
 
     Attributes:
-        run_tokens: Tokens that one run may take, over all its model calls; None for no limit.
+        run_tokens: Tokens that one run may use in all its model calls; None for no limit.
         run_usd: US dollars that one run may cost; None for no limit.
-        persona_tokens: Tokens that a persona may take in a day; None for no limit.
+        persona_tokens: Tokens that a persona may use in a day; None for no limit.
         persona_usd: US dollars that a persona may cost in a day; None for no limit.
-        day_tokens: Tokens that all personas together may take in a day; None for no limit.
+        day_tokens: Tokens that all personas together may use in a day; None for no limit.
         day_usd: US dollars that all personas together may cost in a day; None for no limit.
-        folder: Where the ledger is; None for `personakit/budget` in the user's state folder.
-        timezone: The time zone whose midnight begins a day, such as "Europe/Paris".
-        unknown_price: What a limit in dollars does with a model whose price is unknown: "allow"
-            lets it pass, uncounted; "refuse" refuses it.
+        folder: The folder of the ledger; None for `personakit/budget` in the user's state folder.
+        timezone: The time zone whose midnight starts a day, such as "Europe/Paris".
+        unknown_price: How a limit in dollars treats a model whose price is unknown: "allow"
+            sends the call without counting its cost; "refuse" refuses it.
 
     Raises:
-        ValueError: A limit is not above zero, or there is no such time zone.
+        ValueError: A limit is not above zero, or the time zone is unknown.
     """
 
     run_tokens: int | None = None
@@ -102,20 +102,20 @@ class Budget:
 
     @hookimpl
     def observe(self, event: Event) -> None:
-        """Give a run its name before its first call, where all its calls can see it."""
+        """Store the id of the run in its context before the first model call."""
         if event.name == "started" and not _run.get():
             _run.set(event.run)
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Response:
-        """Reserve what the call may take, let it run live, and write down what it took."""
+        """Reserve what the call may use, send it, and record what it used."""
         call = self._call(request)
         await io(self._reserve)(call, request)
         meter = _Meter()
         try:
             response = await send.live(request, filter=meter)
         except BaseException as error:
-            # The reservation stands until it expires; what went wrong first matters more.
+            # Raise the first error, not the ledger's; the reservation then stands until it expires.
             with contextlib.suppress(LedgerError):
                 await io(self._give_up)(call, request, meter, error)
             raise
@@ -130,7 +130,7 @@ class Budget:
                     continue
                 if not (math.isfinite(value) and value > 0):
                     raise ValueError(
-                        f"{option} is {value}; a limit is above 0, and null is no limit"
+                        f"{option} is {value}; use a value above 0, or null for no limit"
                     )
                 money = unit == "usd"
                 yield _Limit(option, scope, money, round(value * NANO) if money else int(value))
@@ -138,8 +138,8 @@ class Budget:
     def _call(self, request: Request) -> Call:
         now = self.clock()
         since, _ = day_around(now, self.zone)
-        name = uuid.uuid4().hex
-        return Call(name, _run.get() or name, request.persona, now, since.timestamp())
+        identifier = uuid.uuid4().hex
+        return Call(identifier, _run.get() or identifier, request.persona, now, since.timestamp())
 
     def _reserve(self, call: Call, request: Request) -> None:
         least, most = (estimate(request, output) for output in output_tokens(request))
@@ -147,8 +147,9 @@ class Budget:
             option = next((limit.option for limit in self.limits if limit.money), None)
             if option:
                 raise Blocked(
-                    f"budget: the price of {request.model} is unknown, so {option} cannot be kept; "
-                    f"use another model, or set `unknown_price: allow` for the plugin budget"
+                    f"budget: the price of {request.model} is unknown, so {option} cannot be "
+                    f"enforced; use another model, or set `unknown_price: allow` for the plugin "
+                    f"budget"
                 )
 
         def decide(spent: Mapping[str, Spent]) -> Amount:
@@ -169,20 +170,20 @@ class Budget:
         try:
             self.ledger.reserve(call, decide)
         except LedgerError as error:
-            # Not an error of a plugin, which `on_error: skip` would pass over.
-            raise Blocked(f"budget: nothing was sent, since {error}") from error
+            # Blocked, because `on_error: skip` would ignore any other error.
+            raise Blocked(f"budget: nothing was sent: {error}") from error
 
     def _refusal(self, limit: _Limit, call: Call, used: int, need: int) -> str:
         whose = {"run": "this run", "persona": f"persona {call.persona!r}", "day": "all personas"}
         _, end = day_around(call.time, self.zone)
-        when = "the next run begins at zero"
+        when = "the next run starts at zero"
         if limit.scope != "run":
-            when = f"it begins at zero again at {end:%Y-%m-%d %H:%M} {self.timezone}"
+            when = f"the limit resets at {end:%Y-%m-%d %H:%M} {self.timezone}"
         shown = limit.shown
         return (
             f"budget: the limit {limit.option} of {whose[limit.scope]} is {shown(limit.value)}; "
-            f"{shown(used)} are used or reserved, and this call may take {shown(need)}; {when}; "
-            f"to go on, raise {limit.option} where the plugin budget is listed, or lower max_tokens"
+            f"{shown(used)} are used or reserved, and this call may use {shown(need)}; {when}; "
+            f"to continue, raise {limit.option} of the plugin budget, or lower max_tokens"
         )
 
     def _settle(self, call: Call, request: Request, response: Response) -> Response:
@@ -193,7 +194,7 @@ class Budget:
             limit.option: max(limit.left(spent), 0) / (NANO if limit.money else 1)
             for limit in self.limits
         }
-        found = {
+        summary = {
             "tokens": run.tokens,
             "usd": None if run.unpriced else run.nanos / NANO,
             "left": {name: n if name.endswith("usd") else int(n) for name, n in left.items()},
@@ -201,11 +202,11 @@ class Budget:
         cost = None if amount.nanos is None else amount.nanos / NANO
         return response.replace(
             cost=response.cost if response.cost is not None else cost,
-            metadata={**response.metadata, "budget": found},
+            metadata={**response.metadata, "budget": summary},
         )
 
     def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
-        """Write down what is known of a call that failed."""
+        """Record the known or estimated use of a call that failed."""
         if isinstance(error, PluginError) and isinstance(error.response, Response):
             self.ledger.settle(call, taken(request, error.response), self.clock())
             return
@@ -213,14 +214,14 @@ class Budget:
         if isinstance(error, BackendError):
             arrived = max(arrived, text_tokens(error.partial))
         left = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
-        if arrived or left:  # whoever leaves early has sent the prompt all the same
+        if arrived or left:  # a cancelled call has still sent its prompt
             self.ledger.settle(call, estimate(request, arrived), self.clock())
         else:
             self.ledger.release(call)
 
 
 class _Meter:
-    """A filter that changes nothing and keeps what has flowed."""
+    """A filter that passes text through and keeps a copy."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -1,6 +1,6 @@
-"""How much a call takes: an estimate of its tokens before it, and what it took after it.
+"""Tokens and cost of a call: estimated before it is sent, measured afterwards.
 
-Money is counted in nano-dollars, as integers: sums are exact.
+Money is counted in whole nano-dollars, so that sums are exact.
 """
 
 import json
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from personakit import Message, Request, Response, Usage, price
 
 NANO = 1_000_000_000
-_BYTES_PER_TOKEN = 2  # most texts have 3 to 5: an estimate is meant to be too high
+_BYTES_PER_TOKEN = 2  # most texts have 3 to 5; estimates are deliberately high
 _PER_MESSAGE = 8
-_PER_PART = 2_000  # an image or a file, whose tokens depend on what it shows
+_PER_PART = 2_000  # an image or a file; its tokens depend on the content
 _UNSTATED_OUTPUT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """What a call takes.
+    """The tokens and cost of a call.
 
     Attributes:
-        tokens: Those of the prompt and of the answer.
+        tokens: Tokens of the prompt and the answer together.
         nanos: Nano-dollars; None when the price is unknown.
     """
 
@@ -29,12 +29,12 @@ class Amount:
 
 
 def text_tokens(text: str) -> int:
-    """Return about how many tokens `text` has; rather too many."""
+    """Return a high estimate of the tokens in `text`."""
     return -(-len(text.encode(errors="replace")) // _BYTES_PER_TOKEN)
 
 
 def prompt_tokens(request: Request) -> int:
-    """Return about how many tokens the upstream will read; rather too many."""
+    """Return a high estimate of the tokens that the upstream will read."""
     rest = [tool.to_api() for tool in request.tools]
     tokens = text_tokens(json.dumps(rest)) if rest else 0
     tokens += text_tokens(repr(request.parameters.get("response_format", "")))
@@ -49,9 +49,9 @@ def _message_tokens(message: Message) -> int:
 
 
 def output_tokens(request: Request) -> tuple[int, int]:
-    """Return how many tokens the answer takes: at least to be worth a call, and at most.
+    """Return the fewest tokens that must be left for a call, and the most it may generate.
 
-    They are the same when the request states a maximum.
+    Both are the maximum of the request if it states one.
     """
     parameters = request.parameters
     stated = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
@@ -60,13 +60,13 @@ def output_tokens(request: Request) -> tuple[int, int]:
 
 
 def estimate(request: Request, output: int) -> Amount:
-    """Return what a call takes whose answer has `output` tokens."""
+    """Return the amount of a call whose answer has `output` tokens."""
     read = prompt_tokens(request)
     return Amount(read + output, _nanos(price(request.model, Usage(read, output))))
 
 
 def taken(request: Request, response: Response) -> Amount:
-    """Return what an answer took; without the upstream's count of tokens, an estimate."""
+    """Return the amount that an answer used; an estimate if the upstream reports no usage."""
     usage = response.usage
     if usage is None:
         return estimate(request, text_tokens(response.text))

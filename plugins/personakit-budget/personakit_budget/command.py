@@ -11,22 +11,22 @@ from personakit_budget.days import day_around, default_folder, zone_of
 from personakit_budget.ledger import Ledger, LedgerError
 
 
-@click.command("budget", short_help="Show what was used today, per persona.")
-@click.option("--folder", type=Path, help="The plugin's option `folder`, if a persona sets it.")
-@click.option("--timezone", default="UTC", show_default=True, help="Whose midnight begins the day.")
+@click.command("budget", short_help="Show today's usage per persona.")
+@click.option("--folder", type=Path, help="The value of the plugin's option `folder`.")
+@click.option("--timezone", default="UTC", show_default=True, help="The time zone of the day.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(folder: Path | None, timezone: str, as_json: bool) -> None:
-    """Show the calls, tokens and US dollars of today, per persona.
+    """Show today's calls, tokens and US dollars per persona.
 
-    Calls under way count with what is reserved for them. A + after the dollars says that some
-    calls have no known price.
+    Calls in progress count with the amount reserved for them. A + after the dollars means that the
+    price of some calls is unknown.
     """
     ledger = Ledger(folder.expanduser() if folder else default_folder())
     now = time.time()
     try:
         since, _ = day_around(now, zone_of(timezone))
-        # Looking must not make a file.
-        found = ledger.by_persona(since.timestamp(), now) if ledger.path.exists() else {}
+        # Showing the usage must not create the file.
+        personas = ledger.by_persona(since.timestamp(), now) if ledger.path.exists() else {}
     except (ValueError, LedgerError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -37,15 +37,15 @@ def command(folder: Path | None, timezone: str, as_json: bool) -> None:
                 "usd": spent.nanos / NANO,
                 "unpriced_calls": spent.unpriced,
             }
-            for persona, spent in found.items()
+            for persona, spent in personas.items()
         }
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
-    if not found:
-        click.echo(f"nothing used since {since:%Y-%m-%d %H:%M} {timezone} ({ledger.path})")
+    if not personas:
+        click.echo(f"no usage since {since:%Y-%m-%d %H:%M} {timezone} ({ledger.path})")
         return
-    width = max(len("persona"), *map(len, found))
+    width = max(len("persona"), *map(len, personas))
     click.echo(f"{'persona':{width}}  {'calls':>7}  {'tokens':>11}  {'usd':>11}")
-    for persona, spent in found.items():
+    for persona, spent in personas.items():
         usd = f"{spent.nanos / NANO:.4f}{'+' if spent.unpriced else ''}"
         click.echo(f"{persona:{width}}  {spent.calls:>7}  {spent.tokens:>11,}  {usd:>11}")

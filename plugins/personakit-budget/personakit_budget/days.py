@@ -1,4 +1,4 @@
-"""Where a day begins, and where the ledger lies."""
+"""The bounds of a day, and the default folder of the ledger."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -6,27 +6,27 @@ from zoneinfo import ZoneInfo
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Return a time zone.
+    """Return the time zone `name`.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: No time zone has that name.
     """
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
-            f"timezone {name!r} is none; use a name such as 'UTC' or 'Europe/Paris'"
+            f"unknown timezone {name!r}; use a name such as 'UTC' or 'Europe/Paris'"
         ) from None
 
 
 def day_around(now: float, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the midnights before and after a Unix time."""
+    """Return the midnights before and after the Unix time `now`."""
     start = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     return start, start + timedelta(days=1)
 
 
 def default_folder() -> Path:
-    """Return the folder of the ledger in the user's state folder."""
+    """Return the default folder of the ledger, in the user's state folder."""
     import platformdirs  # noqa: PLC0415
 
     return platformdirs.user_state_path("personakit", appauthor=False) / "budget"

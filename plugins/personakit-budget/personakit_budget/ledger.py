@@ -1,6 +1,6 @@
-"""The ledger: what every call took, in one SQLite file that processes share.
+"""The ledger: the usage of every call, in an SQLite file shared by all processes.
 
-Each operation opens the file anew, so threads, forks and event loops share no connection.
+Each operation opens the file again, so threads, forks and event loops share no connection.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from personakit_budget.amounts import Amount
 
-_EXPIRES = 3600.0  # seconds after which a call that was never settled counts no more
+_EXPIRES = 3600.0  # seconds after which a call that was never settled stops counting
 _KEPT = 31 * 86400.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -33,18 +33,18 @@ _SCOPES = {
 
 
 class LedgerError(RuntimeError):
-    """The ledger cannot be read or written; the message names the file and what to do."""
+    """The ledger cannot be read or written; the message names the file and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What some calls took, those under way counted as reserved.
+    """The total usage of some calls; calls in progress count as reserved.
 
     Attributes:
-        calls: Their number.
+        calls: The number of calls.
         tokens: Their tokens.
-        nanos: Their nano-dollars, as far as prices are known.
-        unpriced: How many of them have no known price.
+        nanos: Their cost in nano-dollars, without the calls whose price is unknown.
+        unpriced: The number of calls whose price is unknown.
     """
 
     calls: int = 0
@@ -55,7 +55,15 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: whose it is, when it began and where its day did, as Unix time in seconds."""
+    """A call.
+
+    Attributes:
+        id: Its key in the ledger.
+        run: The id of its run.
+        persona: The name of its persona.
+        time: When it started, as Unix time in seconds.
+        since: When its day started, as Unix time in seconds.
+    """
 
     id: str
     run: str
@@ -66,11 +74,11 @@ class Call:
 
 @dataclass(eq=False)
 class Ledger:
-    """The file `budget.sqlite3` in a folder; both are made when they are missing.
+    """The file `budget.sqlite3` in a folder; missing ones are created.
 
     Attributes:
-        folder: Where it is.
-        patience: Seconds to wait for another process that writes.
+        folder: The folder of the file.
+        patience: Seconds to wait while another process writes.
     """
 
     folder: Path
@@ -78,16 +86,16 @@ class Ledger:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
         return self.folder / "budget.sqlite3"
 
     def reserve(self, call: Call, decide: Callable[[Mapping[str, Spent]], Amount]) -> None:
-        """Enter a call with what it may take; no other process gets in between.
+        """Reserve what a call may use, in one transaction.
 
         Args:
             call: The call.
-            decide: Given what run, persona and day have spent, returns what to reserve; what it
-                raises leaves the ledger as it was.
+            decide: Returns the amount to reserve, given what run, persona and day have spent. If
+                it raises, the ledger stays unchanged.
         """
         with self._transaction() as connection:
             amount = decide(_spent(connection, call, call.time))
@@ -95,18 +103,18 @@ class Ledger:
             _write(connection, call, amount, call.time + _EXPIRES)
 
     def settle(self, call: Call, amount: Amount, now: float) -> Mapping[str, Spent]:
-        """Write what a call took in place of what was reserved; return the new sums."""
+        """Replace the reservation of a call with its usage, and return the new sums."""
         with self._transaction() as connection:
             _write(connection, call, amount, None)
             return _spent(connection, call, now)
 
     def release(self, call: Call) -> None:
-        """Strike a call that took nothing."""
+        """Delete the reservation of a call that used nothing."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM calls WHERE id = ?", (call.id,))
 
     def by_persona(self, since: float, now: float) -> dict[str, Spent]:
-        """Return what each persona has spent since a time."""
+        """Return what each persona has spent since the Unix time `since`."""
         with self._transaction() as connection:
             rows = connection.execute(
                 f"SELECT persona, {_SUMS} FROM calls WHERE time >= :since AND {_COUNTS} "  # noqa: S608
@@ -128,20 +136,20 @@ class Ledger:
                 connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
-                f"the ledger {self.path} cannot be used: {error}; make sure that it can be written "
-                f"and that no program holds it locked, or move it away to begin a new one"
+                f"the ledger {self.path} cannot be used: {error}; make sure that it is writable "
+                f"and not locked by another program, or move it away to start a new one"
             ) from error
 
     def _open(self) -> sqlite3.Connection:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its other files the mode of this one.
+        # SQLite creates its other files with the mode of this one.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         deadline = time.monotonic() + self.patience
         while True:
             connection = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
             try:
-                # Several processes that switch a new file to WAL at once are refused without a
-                # wait: SQLite's own timeout does not cover it.
+                # SQLite's own timeout does not cover the switch to WAL: if several processes switch
+                # a new file at once, all but one fail immediately.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.executescript(_SCHEMA)

@@ -59,7 +59,7 @@ def command(*args: str, home: Path) -> Any:
 
 def test_the_command_shows_today(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "personakit" / "budget"
-    assert "nothing used since" in command(home=tmp_path).stdout
+    assert "no usage since" in command(home=tmp_path).stdout
     assert not folder.exists()
     running, _ = runner(["sixsix"], plugins=[Budget(folder=str(folder))])
     running.run(persona(), "Hi")
@@ -74,4 +74,4 @@ def test_the_command_shows_today(tmp_path: Path) -> None:
     ]
     wrong = command("--timezone", "Mars", home=tmp_path)
     assert wrong.returncode == 1
-    assert "timezone 'Mars' is none" in wrong.stderr
+    assert "unknown timezone 'Mars'" in wrong.stderr

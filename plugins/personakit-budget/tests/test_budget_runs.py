@@ -66,7 +66,7 @@ def test_a_limit_refuses_before_anything_is_sent(mode: str, option: str, folder:
     said = caught.value.reason
     assert f"the limit {option} of" in said
     assert "is 60 tokens; 16 tokens are used" in said
-    assert "at zero again at 2026-03-02 00:00 UTC" in said
+    assert "the limit resets at 2026-03-02 00:00 UTC" in said
     assert f"raise {option}" in said
     assert [row[1:] for row in used(folder)] == [(8, None, None)] * 2
 
@@ -96,7 +96,7 @@ def test_a_run_is_all_its_rounds(mode: str, folder: Path) -> None:
     assert response.metadata["budget"]["tokens"] > 200
     running, upstream = runner([call], plugins=[Offer(), budget])
     with pytest.raises(
-        Blocked, match=r"run_tokens of this run is 420.*the next run begins at zero"
+        Blocked, match=r"run_tokens of this run is 420.*the next run starts at zero"
     ):
         in_mode(mode, running, persona(), "Hi")
     assert 2 <= len(upstream.requests) <= 4
@@ -134,7 +134,8 @@ def test_an_unknown_price_stays_unknown(mode: str, folder: Path) -> None:
     assert used(folder) == [("test", 8, None, None)]
     refusing = Budget(run_usd=1, unknown_price="refuse", folder=str(folder))
     running, upstream = runner([SIX], plugins=[refusing])
-    with pytest.raises(Blocked, match="price of test/model is unknown, so run_usd cannot be kept"):
+    message = "price of test/model is unknown, so run_usd cannot be enforced"
+    with pytest.raises(Blocked, match=message):
         in_mode(mode, running, persona(), "Hi")
     assert upstream.requests == []
     without = Budget(run_tokens=999, unknown_price="refuse", folder=str(folder))
@@ -321,9 +322,9 @@ def test_with_the_openai_client(mode: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"run_tokens": 0}, "run_tokens is 0; a limit is above 0"),
-        ({"day_usd": -0.5}, r"day_usd is -0\.5; a limit is above 0"),
-        ({"timezone": "Mars"}, "timezone 'Mars' is none; use a name such as 'UTC'"),
+        ({"run_tokens": 0}, "run_tokens is 0; use a value above 0"),
+        ({"day_usd": -0.5}, r"day_usd is -0\.5; use a value above 0"),
+        ({"timezone": "Mars"}, "unknown timezone 'Mars'; use a name such as 'UTC'"),
         ({"unknown_price": "deny"}, "option 'unknown_price'"),
         ({"run_token": 5}, "no option 'run_token'.*did you mean 'run_tokens'"),
     ],

@@ -1,4 +1,4 @@
-"""A personakit plugin: answers a request that was answered before from a local store."""
+"""A personakit plugin that answers repeated requests from a local store."""
 
 import math
 import re
@@ -19,14 +19,14 @@ _WORD = re.compile(r"\S+\s*|\s+")
 
 @dataclass(eq=False)
 class Cache:
-    """Answers a request that was answered before from a local store.
+    """A local response cache that answers repeated requests.
 
     Attributes:
-        ttl: Seconds that an answer stays valid, from when it was stored; null keeps it
-            for as long as there is room.
-        max_size: Bytes that the store may have; beyond, the answers that were not used for the
-            longest time go. At least 1000000.
-        folder: Where the store is, "" for the user's cache folder; ~ and $VARIABLES are expanded.
+        ttl: Seconds that a stored answer stays valid; null keeps it as long as there is room.
+        max_size: The most bytes of the store, at least 1000000; beyond it, the least recently
+            used answers are deleted.
+        folder: The folder of the store, "" for the user's cache folder; ~ and $VARIABLES are
+            expanded.
 
     Raises:
         ValueError: `ttl` or `max_size` is out of range.
@@ -39,19 +39,18 @@ class Cache:
     def __post_init__(self) -> None:
         if self.ttl is not None and not 0 < self.ttl < math.inf:
             raise ValueError(
-                f"ttl is {self.ttl:g}; give the seconds that an answer stays valid, more than 0, "
-                f"or null for ever"
+                f"ttl is {self.ttl:g}; use the seconds that an answer stays valid, above 0, "
+                f"or null for no limit"
             )
         if self.max_size < MIN_SIZE:
             raise ValueError(
-                f"max_size is {self.max_size}; give the bytes that the store may have, at least "
-                f"{MIN_SIZE}"
+                f"max_size is {self.max_size}; use the most bytes of the store, at least {MIN_SIZE}"
             )
         self._store: Store | None = None
 
     @hookimpl
     async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
-        """Answer from the store, or ask, let the answer flow, and store it."""
+        """Answer from the store, or send the request and store the answer."""
         key = key_of(request, persona)
         usable, answer = await io(self._load)(key) if key else (False, None)
         if answer is not None:
@@ -59,7 +58,7 @@ class Cache:
                 await send.emit(word)
             return _marked(answer.replace(request=request), "hit")
         response = await send.live(request)
-        # A store that has just been waited for in vain is not waited for again.
+        # If reading failed, do not wait for the store a second time.
         entry = write(response, request) if usable else None
         if key and entry:
             await io(self._save)(key, entry)
@@ -80,5 +79,5 @@ class Cache:
         return self._store
 
 
-def _marked(response: Response, said: str) -> Response:
-    return response.replace(metadata={**response.metadata, "cache": said})
+def _marked(response: Response, status: str) -> Response:
+    return response.replace(metadata={**response.metadata, "cache": status})

@@ -1,4 +1,4 @@
-"""What is stored of an answer, and the key that it is stored under."""
+"""The keys and entries of the store."""
 
 import hashlib
 import json
@@ -7,18 +7,18 @@ from typing import Any
 from personakit import Persona, Request, Response, ToolCall, Usage
 
 FORMAT = "personakit-cache 1"
-"""Part of every key: what another format wrote is not found."""
+"""Part of every key, so that entries of another format are not found."""
 
 COMPLETE = frozenset({"stop", "tool_calls", None})
 
 
 def key_of(request: Request, persona: Persona) -> str | None:
-    """Return the SHA-256 of all that the answer depends on; None when that is not JSON.
+    """Return the SHA-256 of everything the answer depends on; None if that is not JSON.
 
-    The plugins are part of it because those listed after this one change the answer, and the
+    This includes the persona's plugins: those listed after this one change the answer, and the
     request does not show how.
     """
-    said = {
+    parts = {
         "format": FORMAT,
         "model": request.model,
         "messages": [message.to_api() for message in request.messages],
@@ -27,17 +27,17 @@ def key_of(request: Request, persona: Persona) -> str | None:
         "plugins": [(use.name, use.options) for use in persona.plugins if use.name != "cache"],
     }
     try:
-        # Deeper keys stay in order: a model answers a JSON Schema in the order of its properties.
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        # Do not sort nested keys: a model follows the order of the properties in a JSON Schema.
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     except (TypeError, ValueError, RecursionError):
         return None
 
 
 def write(response: Response, request: Request) -> str | None:
-    """Return the JSON of an answer; None when it had better not be given again.
+    """Return the JSON of an answer; None if the answer must not be reused.
 
-    That is one that is incomplete or empty, one that JSON cannot hold, and one that calls tools
-    that a later plugin brought, since a hit does not bring them.
+    Not reused are answers that are incomplete or empty, that JSON cannot represent, or that call
+    tools added by a later plugin: a hit would not add those tools.
     """
     if response.finish_reason not in COMPLETE or not (response.text or response.tool_calls):
         return None
@@ -54,13 +54,13 @@ def write(response: Response, request: Request) -> str | None:
         text = json.dumps(written)
     except (TypeError, ValueError, RecursionError):
         return None
-    # Numbers as keys, NaN, tuples: what JSON takes and gives back as something else.
+    # JSON accepts numbers as keys, NaN and tuples, but does not return them unchanged.
     same = {name: getattr(response, name) for name in (*names, "tool_calls")}
     return text if read(text) == _answer(**same) else None
 
 
 def read(text: str) -> Response | None:
-    """Return the answer that was stored; None when the text is not one."""
+    """Return the stored answer in `text`; None if `text` is not a valid entry."""
     try:
         written = json.loads(text)
         calls = tuple(ToolCall(**call) for call in written.pop("tool_calls"))
@@ -75,5 +75,5 @@ def read(text: str) -> Response | None:
 
 
 def _answer(**fields: Any) -> Response:
-    """Return an answer that took nothing."""
+    """Return an answer with zero usage and cost."""
     return Response(**fields, usage=Usage(), cost=0.0)

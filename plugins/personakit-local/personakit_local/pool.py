@@ -13,7 +13,7 @@ from personakit_local.settings import Settings
 
 
 class Pool:
-    """Starts servers, keeps them, and ends them with this process. Threads may share it."""
+    """The servers of this process, ended at its exit. Threads may share a pool."""
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
@@ -23,19 +23,19 @@ class Pool:
             os.register_at_fork(after_in_child=self._forget)
 
     def endpoint(self, path: str) -> Endpoint:
-        """Return where a model is served; start a server if none is up.
+        """Return the endpoint of a model; start its server if it is not running.
 
         Args:
             path: The path of a GGUF file, or ``""`` for the embedded weights.
 
         Raises:
-            ConfigError: The wheel, the weights, the file or a setting is wrong or missing.
+            ConfigError: xllamacpp, the weights, the file or a setting is invalid or missing.
             BackendError: The server did not start.
         """
         return self._up(path) or self._start(path)
 
     def close(self) -> None:
-        """End every server, answering or not."""
+        """End every server, even while it is answering."""
         while self._servers:
             self._servers.popitem()[1].close()
 
@@ -53,7 +53,7 @@ class Pool:
             check_runtime()
             file, settings = locate(path), Settings.read(os.environ)
             server = Server(file, name_of(path), embedded=not path, settings=settings)
-            # Known before it is up: a fork must be able to close its copies of the pipes.
+            # Register it before it is up: a fork must be able to close its copies of the pipes.
             self._servers[path] = server
             try:
                 return server.wait()
@@ -63,7 +63,7 @@ class Pool:
                 raise
 
     def _forget(self) -> None:
-        """Forget, in a forked process, the servers of the process it was forked from."""
+        """Forget the parent's servers in a forked process."""
         self._lock = threading.Lock()  # another thread may have held it
         while self._servers:
             self._servers.popitem()[1].forget()

@@ -1,4 +1,4 @@
-"""One child process that serves one model, seen from its parent."""
+"""The parent's view of a child process that serves one model."""
 
 from __future__ import annotations
 
@@ -19,31 +19,30 @@ from personakit_local.settings import Settings
 CHILD = Path(__file__).with_name("child.py")
 _HOLDS_A_KEY = re.compile("API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|PASSWD", re.IGNORECASE)
 TAIL = 8
-"""Lines of the child's output that an error carries."""
+"""The most lines of the child's output in an error."""
 
 LONGEST = 400
-"""Tokens of an answer of the embedded model, at most."""
+"""The most tokens in an answer of the embedded model; longer answers repeat themselves."""
 
 
 class Server:
-    """A child process and the address where it answers.
+    """A child process and its endpoint.
 
     Attributes:
-        endpoint: The address; `None` until `wait` has returned.
+        endpoint: The endpoint; `None` until `wait` returns.
     """
 
     endpoint: Endpoint | None = None
 
     def __init__(self, file: Path, name: str, *, embedded: bool, settings: Settings) -> None:
-        """Start the child; `wait` waits for it.
+        """Start the child without waiting for it.
 
         Args:
             file: A GGUF file.
-            name: What responses call the model.
+            name: The model name in responses.
             embedded: Whether the file is the embedded model, whose sampling is tuned.
             settings: How to run it.
         """
-        # It never writes more that makes sense: beyond it counts, or repeats itself.
         self._longest = LONGEST if embedded else None
         self.name = name
         self.file = file
@@ -60,31 +59,32 @@ class Server:
             "context": settings.context,
         }
         self.process = subprocess.Popen(  # noqa: S603 - its arguments are ours
-            # -P: the script's folder is not a place to import from.
+            # -P: do not import from the script's folder.
             [sys.executable, "-P", str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
-            # It needs no key of the user's, and what is not there cannot get out.
+            # The child needs no API keys, so it must not be able to leak them.
             env={k: v for k, v in os.environ.items() if not _HOLDS_A_KEY.search(k)},
-            # Out of the terminal's group: Ctrl-C is for the parent, which decides.
+            # Leave the terminal's process group, so that only the parent handles Ctrl-C.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-        # By pipe: other users can read a command line, and children inherit an environment.
+        # Send the key by pipe: other users can read a command line, and children inherit the
+        # environment.
         self._send(json.dumps({**job, "api_key": self.api_key.reveal()}).encode() + b"\n")
 
     @property
     def alive(self) -> bool:
-        """Whether the child is running; a system call, no more."""
+        """Whether the child is running; costs one system call."""
         return self.process.poll() is None
 
     def wait(self) -> Endpoint:
-        """Wait until the child answers.
+        """Wait until the child is ready, and return its endpoint.
 
         Raises:
-            BackendError: It ended before, or was not up within `Settings.start_timeout`.
+            BackendError: The child ended, or was not ready within `Settings.start_timeout`.
         """
         stdout = self.process.stdout
         assert stdout is not None
@@ -97,35 +97,35 @@ class Server:
         timer = threading.Timer(self.timeout, end)
         timer.daemon = True
         timer.start()
-        said: list[str] = []
+        output: list[str] = []
         try:
             for line in iter(stdout.readline, b""):
                 if line.startswith(b'{"url": '):
                     url = json.loads(line)["url"]
                     self.endpoint = Endpoint(f"{url}/v1", self.api_key, self.name, self._longest)
                     return self.endpoint
-                said.append(line.decode(errors="replace").rstrip())
+                output.append(line.decode(errors="replace").rstrip())
         finally:
             timer.cancel()
-            timer.join()  # a later fork is to find no thread
+            timer.join()  # so that a later fork does not copy a process with threads
             stdout.close()
-        raise self._failure(said, late=late.is_set())
+        raise self._failure(output, late=late.is_set())
 
     def close(self) -> None:
-        """End the child, at once even if it is answering, and collect it; may be called again."""
+        """Kill the child, even while it is answering, and wait for it; may be called again."""
         self._hang_up()
         self.process.kill()
         self.process.wait()
 
     def forget(self) -> None:
-        """Let go of the child in a forked copy of its parent: it is not the copy's to end."""
+        """Release the child in a forked process, without ending it."""
         self._hang_up()
-        # Popen would warn, when collected, of a process that still runs.
+        # Otherwise Popen warns about a running process when it is garbage-collected.
         self.process.returncode = 0
 
     def _send(self, line: bytes) -> None:
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it ended already: `wait` says why
+        with contextlib.suppress(BrokenPipeError):  # it ended already: `wait` reports why
             self.process.stdin.write(line)
 
     def _hang_up(self) -> None:
@@ -133,15 +133,16 @@ class Server:
             if pipe is not None:
                 pipe.close()
 
-    def _failure(self, said: list[str], *, late: bool) -> BackendError:
+    def _failure(self, output: list[str], *, late: bool) -> BackendError:
         status = self.process.wait()
         if late:
             what = (
-                f"was not up within {self.timeout:g} s; set PERSONAKIT_LOCAL_START_TIMEOUT to more"
+                f"was not ready within {self.timeout:g} s; "
+                f"set PERSONAKIT_LOCAL_START_TIMEOUT to more seconds"
             )
         elif status < 0:
-            what = f"was ended by signal {-status}"
+            what = f"was killed by signal {-status}"
         else:
-            what = f"ended with exit code {status}"
-        tail = "".join(f"\n  {line}" for line in said[-TAIL:])
+            what = f"exited with code {status}"
+        tail = "".join(f"\n  {line}" for line in output[-TAIL:])
         return BackendError(f"the server of the local model {self.file} {what}{tail}")

@@ -1,4 +1,4 @@
-"""What the environment says about the server: read once, when a server starts."""
+"""The settings of a server, read from the environment when it starts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server is run.
+    """The settings of a server.
 
     Attributes:
-        threads: CPU threads that compute; default: half the usable CPUs, at least 1, at most 4.
-        parallel: Requests that are answered at once, further ones wait; default 4.
-        context: Tokens of one request, prompt and answer together; default 4096.
-        start_timeout: Seconds until a server must be up; default 120.
+        threads: Computing threads; default: half the usable CPUs, at least 1, at most 4.
+        parallel: The most requests that are answered at the same time; default 4.
+        context: The most tokens of a request, prompt and answer together; default 4096.
+        start_timeout: Seconds within which a server must be ready; default 120.
     """
 
     threads: int
@@ -38,7 +38,7 @@ class Settings:
             environ: Usually `os.environ`.
 
         Raises:
-            ConfigError: One of them is not a number greater than zero.
+            ConfigError: A variable is not a number greater than zero.
         """
         return cls(
             threads=_number(environ, "THREADS", default_threads(), int),
@@ -49,11 +49,11 @@ class Settings:
 
 
 def default_threads() -> int:
-    """Return how many threads compute unless the user says otherwise: 1 to 4.
+    """Return the default number of threads, 1 to 4: half the usable CPUs.
 
-    Half the usable CPUs, since two logical ones usually share a core, and since llama.cpp's threads
-    wait for each other by spinning: on a two-core machine two of them make 85 tokens a second where
-    one makes 50, but 5 where one makes 26 when others keep it busy.
+    Two logical CPUs usually share a core, and llama.cpp's threads spin while they wait for each
+    other. On an idle machine with two cores, two threads generate 85 tokens per second and one
+    generates 50; on a busy one, two generate 5 and one generates 26.
     """
     try:
         usable = len(os.sched_getaffinity(0))
@@ -63,7 +63,7 @@ def default_threads() -> int:
 
 
 def _quota(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """Return the CPUs that the container may use; infinite where nothing limits it."""
+    """Return the CPUs that the container may use; infinity without a limit."""
     try:
         quota, period = file.read_text().split()
         return int(quota) / int(period)

@@ -263,7 +263,7 @@ def test_a_file_that_does_not_load(weights: Path, tmp_path: Path, children: Chil
     with weights.open("rb") as whole, broken.open("wb") as part:
         part.write(whole.read(3_000_000))
     before = children(os.getpid())
-    with pytest.raises(BackendError, match=r"broken\.gguf ended with exit code 1\n.*") as caught:
+    with pytest.raises(BackendError, match=r"broken\.gguf exited with code 1\n.*") as caught:
         connect(str(broken))
     assert "corrupted or incomplete" in str(caught.value)
     assert children(os.getpid()) == before
@@ -276,7 +276,8 @@ def test_a_start_that_takes_too_long(
     slow = tmp_path / "slow.gguf"
     slow.symlink_to(weights)
     before = children(os.getpid())
-    with pytest.raises(BackendError, match=r"not up within 0\.001 s; set PERSONAKIT_LOCAL_START_T"):
+    message = r"not ready within 0\.001 s; set PERSONAKIT_LOCAL_START_TIMEOUT to more"
+    with pytest.raises(BackendError, match=message):
         connect(str(slow))
     assert children(os.getpid()) == before
 

@@ -41,7 +41,7 @@ def test_a_file_in_place_of_the_embedded_weights() -> None:
 
 
 def test_an_unknown_name_says_what_is_possible() -> None:
-    with pytest.raises(ConfigError, match=r"no local model 'llama3'; use local/smollm2-135m"):
+    with pytest.raises(ConfigError, match=r"unknown local model 'llama3'; use local/smollm2-135m"):
         connect("llama3")
 
 

@@ -77,5 +77,5 @@ def test_the_event_loop_runs_on_while_a_model_starts(
 
 
 def test_a_wrong_model_is_refused_in_words(runner: Runner) -> None:
-    with pytest.raises(PersonakitError, match="no local model 'llama3'"):
+    with pytest.raises(PersonakitError, match="unknown local model 'llama3'"):
         runner.run("cook", model="local/llama3")

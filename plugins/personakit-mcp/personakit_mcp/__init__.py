@@ -1,4 +1,4 @@
-"""A personakit plugin: gives personas the tools of MCP servers."""
+"""A personakit plugin that provides the tools of MCP servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MCP", "close"]
 
 
 def close() -> None:
-    """End all servers of this process; a later run starts them again. Done at exit by itself."""
+    """End all servers of this process, as happens at exit; a later run starts them again."""
     from personakit_mcp.sessions import close  # noqa: PLC0415
 
     close()
@@ -26,17 +26,17 @@ def close() -> None:
 
 @dataclass(eq=False)
 class MCP:
-    """Gives a persona those of its `tools` that the user's MCP servers have.
+    """A provider of the persona's `tools` from the user's MCP servers.
 
-    The servers stand in the user's own file, never in a persona: see `personakit_mcp.servers.path`.
+    The user's own file lists the servers, never a persona: see `personakit_mcp.servers.path`.
 
     Attributes:
-        servers: The names of the file's servers to use; null uses all.
-        prefix: Call a tool ``server_tool``, which tells tools of the same name apart.
-        timeout: Seconds that a call may take.
+        servers: The names of the servers to use; null uses all in the file.
+        prefix: Name each tool ``server_tool``, to distinguish tools of the same name.
+        timeout: The most seconds of a call.
 
     Raises:
-        ValueError: The timeout is not above 0.
+        ValueError: `timeout` is not above 0.
     """
 
     servers: list[str] | None = None
@@ -45,30 +45,30 @@ class MCP:
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:
-            raise ValueError(f"timeout {self.timeout:g} is no time to wait: give seconds above 0")
+            raise ValueError(f"timeout is {self.timeout:g}; use seconds above 0")
 
     @hookimpl
     async def chat(self, request: Request, persona: Persona) -> Request | None:
-        """Add the tools that the persona lists and nobody before brought."""
-        brought = {tool.name for tool in request.tools}
-        wanted = [name for name in persona.tools if name not in brought]
+        """Add the persona's tools that the request does not have yet."""
+        present = {tool.name for tool in request.tools}
+        wanted = [name for name in persona.tools if name not in present]
         if not wanted:
             return None
-        # Here, not above: the library takes most of a second to import.
+        # Imported here because importing `mcp` takes most of a second.
         from personakit_mcp.servers import read  # noqa: PLC0415
         from personakit_mcp.sessions import offers  # noqa: PLC0415
 
-        # Not awaited itself, since the sync API cannot wait for what another loop does.
+        # Through `io`, because the sync API cannot await a future of another event loop.
         future = offers(read(self.servers))
         named = self._named(await io(_result, _awaited)(future))
         return request.with_tools(*(self._tool(n, named[n]) for n in wanted if n in named))
 
-    def _named(self, found: list[Offer]) -> dict[str, Offer]:
+    def _named(self, listed: list[Offer]) -> dict[str, Offer]:
         named: dict[str, Offer] = {}
-        for offer in found:
-            said = f"{offer.server.name}_{offer.tool.name}" if self.prefix else offer.tool.name
-            name = re.sub(r"[^A-Za-z0-9_-]", "_", said)
-            # A name that is never called may be there twice; which one is called must be clear.
+        for offer in listed:
+            full = f"{offer.server.name}_{offer.tool.name}" if self.prefix else offer.tool.name
+            name = re.sub(r"[^A-Za-z0-9_-]", "_", full)
+            # A conflict is an error only if the persona lists the tool.
             named[name] = offer.beside(named[name]) if name in named else offer
         return named
 
@@ -76,7 +76,7 @@ class MCP:
         if offer.twins:
             names = " and ".join(repr(server) for server in (offer.server.name, *offer.twins))
             raise ValueError(
-                f"{offer.server.file}: the tool {name!r} is brought by more than one server: "
+                f"{offer.server.file}: the tool {name!r} is provided by more than one server: "
                 f"{names}; choose one with the option 'servers', or set 'prefix: true' and list "
                 f"the tool as '{offer.server.name}_{name}'"
             )

@@ -1,4 +1,4 @@
-"""What a tool gave, as a text for the model."""
+"""Convert the result of a tool to text for the model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mcp import types
 
 
 class ToolError(Exception):
-    """The tool says that it failed; the message is its own."""
+    """The tool reported a failure; the message is its own."""
 
 
 def text_of(result: types.CallToolResult) -> str:
     """Return the text of a result.
 
-    Texts are joined by line feeds; where there is none, the structured content stands for them.
-    What is no text is named: ``[image/png, 1234 bytes]``.
+    Texts are joined by line feeds. Without a text, the structured content is used as JSON. Other
+    content is described, for example as ``[image/png, 1234 bytes]``.
 
     Raises:
         ToolError: The result is an error.
@@ -25,7 +25,7 @@ def text_of(result: types.CallToolResult) -> str:
         parts.insert(0, json.dumps(result.structuredContent, ensure_ascii=False))
     text = "\n".join(parts)
     if result.isError:
-        raise ToolError(text or "the tool failed and did not say why")
+        raise ToolError(text or "the tool failed without an error message")
     return text
 
 

@@ -1,7 +1,7 @@
 """Sessions with MCP servers: opened on first use, kept for the process, ended at its exit.
 
-They live in one event loop in a thread of its own, because a session outlasts the loop of the run
-that asked for it, and the sync API has none. A forked child begins without sessions.
+They run in one event loop in a separate thread, because a session outlives the event loop of the
+run that opened it, and the sync API has no event loop. A forked child starts without sessions.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from personakit_mcp.servers import Server
 
 T = TypeVar("T")
 START = 60.0
-"""Seconds that a server may take to start: some commands download it first."""
+"""Seconds that a server may need to start: some commands download it first."""
 _EXIT = 10.0
 _LOG_SIZE = 1_000_000
 _TERMINATED = 32600
-# Without a handler, Python prints a library's warnings to stderr, in the middle of an answer.
+# Without a handler, Python prints the library's warnings to stderr, in the middle of an answer.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 
 class ServerError(Exception):
-    """A server cannot be reached, or was lost; the message says which and why."""
+    """A server cannot be reached or was lost; the message names the server and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Offer:
     Attributes:
         server: The server.
         tool: The tool as the server describes it.
-        twins: The names of further servers with a tool of the same name.
+        twins: The names of other servers with a tool of the same name.
     """
 
     server: Server
@@ -55,11 +55,11 @@ class Offer:
     twins: tuple[str, ...] = ()
 
     def beside(self, other: Offer) -> Offer:
-        """Return the other offer, which this one is in conflict with."""
+        """Return `other` with this offer's server added to its twins."""
         return replace(other, twins=(*other.twins, self.server.name))
 
     def function(self, seconds: float) -> Callable[..., Coroutine[Any, Any, str]]:
-        """Return the function that calls the tool, and gives up after `seconds`."""
+        """Return a function that calls the tool with a timeout of `seconds`."""
 
         async def call(**arguments: Any) -> str:
             work = _process().session(self.server).call(self.tool.name, arguments)
@@ -69,7 +69,7 @@ class Offer:
 
 
 def offers(servers: list[Server]) -> Future[list[Offer]]:
-    """Return the tools of servers, which are started at the same time where they do not run."""
+    """Return the tools of `servers`; start the ones that are not running, concurrently."""
     process = _process()
 
     async def every() -> list[Offer]:
@@ -82,7 +82,7 @@ def offers(servers: list[Server]) -> Future[list[Offer]]:
 
 
 class _Session:
-    """A session with one server. All its methods run in the loop of the sessions."""
+    """A session with one server. All methods run in the event loop of the sessions."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -91,10 +91,10 @@ class _Session:
         self._stop: asyncio.Event
 
     async def open(self) -> tuple[ClientSession, list[types.Tool]]:
-        """Return the session and the server's tools; start the server if it does not run.
+        """Return the session and the server's tools; start the server if it is not running.
 
         Raises:
-            ServerError: It cannot be started or does not speak MCP.
+            ServerError: The server cannot be started or does not speak MCP.
         """
         if self._task is None or self._task.done():
             self._ready, self._stop = asyncio.get_running_loop().create_future(), asyncio.Event()
@@ -102,13 +102,12 @@ class _Session:
         return await asyncio.shield(self._ready)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Call a tool. A server that was gone before is started again, once.
+        """Call a tool; if the server had stopped before the call, restart it once.
 
-        A call that was under way when the server went is not made a second time: it may have done
-        its work.
+        A call is not repeated if the server stopped during the call, which may have had effects.
 
         Raises:
-            ServerError: The server went during the call, or cannot be started again.
+            ServerError: The server stopped during the call, or cannot be restarted.
             ToolError: The tool failed.
         """
         for attempt in (1, 2):
@@ -120,11 +119,13 @@ class _Session:
                     raise
                 await self.close()
                 if attempt == 2:
-                    raise ServerError(f"{self._server.where}: is gone again") from error
+                    raise ServerError(
+                        f"{self._server.where}: the server stopped again after a restart"
+                    ) from error
         raise AssertionError("the second attempt returns or raises")
 
     async def _unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for work, but not for an answer that cannot come any more."""
+        """Await `work`, but fail at once if the session ends."""
         assert self._task is not None
         call = asyncio.create_task(work)
         try:
@@ -137,7 +138,7 @@ class _Session:
             await self.close()
         finally:
             call.cancel()
-        raise ServerError(f"{self._server.where}: went away during the call")
+        raise ServerError(f"{self._server.where}: the server stopped during the call")
 
     async def close(self) -> None:
         """End the session, and the server if it was started here."""
@@ -150,8 +151,8 @@ class _Session:
         ready: asyncio.Future[tuple[ClientSession, list[types.Tool]]],
         stop: asyncio.Event,
     ) -> None:
-        """Hold the session open: one task opens and closes it, as the library asks."""
-        # One who waits may have given up; then nobody looks at the error.
+        """Keep the session open; the library requires that one task opens and closes it."""
+        # Retrieve the error even if nobody waits any more; otherwise asyncio logs it.
         ready.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -170,7 +171,7 @@ class _Session:
 async def _connected(server: Server) -> AsyncIterator[ClientSession]:
     async with contextlib.AsyncExitStack() as stack:
         if server.url:
-            # An answer may take as long as the call; the option `timeout` limits that.
+            # No read timeout: the option `timeout` limits a call.
             limits = httpx.Timeout(30.0, read=None)
             client = httpx.AsyncClient(headers=dict(server.headers), timeout=limits)
             await stack.enter_async_context(client)
@@ -198,7 +199,7 @@ async def _listed(session: ClientSession) -> list[types.Tool]:
 
 
 def _log(server: Server) -> TextIO:
-    """Open the server's log, begun anew when it is big; nowhere if it cannot be written."""
+    """Open the server's log, emptied if it is large, or the null device if that fails."""
     try:
         server.log.parent.mkdir(parents=True, exist_ok=True)
         big = server.log.exists() and server.log.stat().st_size > _LOG_SIZE
@@ -208,7 +209,7 @@ def _log(server: Server) -> TextIO:
 
 
 def _was_gone(error: Exception) -> bool:
-    """Tell whether a call failed before the server had it."""
+    """Return whether a call failed before it reached the server."""
     import anyio  # noqa: PLC0415
 
     if isinstance(error, McpError):
@@ -219,24 +220,27 @@ def _was_gone(error: Exception) -> bool:
 def _why(server: Server, error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, TimeoutError):
-        said = f"no answer within {START:g} s"
+        reason = f"no answer within {START:g} s"
     if server.url:
-        return f"{server.where}: cannot be reached at {server.url}: {said}; check 'url', 'headers'"
+        return (
+            f"{server.where}: cannot be reached at {server.url}: {reason}; "
+            f"check 'url' and 'headers'"
+        )
     return (
-        f"{server.where}: cannot be started: {said}; check 'command' and 'args'; what it wrote to "
-        f"stderr is in {server.log}"
+        f"{server.where}: cannot be started: {reason}; check 'command' and 'args'; "
+        f"its stderr is in {server.log}"
     )
 
 
 class _Process:
-    """The sessions of one process, and the loop that they live in."""
+    """The sessions of one process and their event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._sessions: dict[Server, _Session] = {}
-        # A daemon: the interpreter waits for other threads before it calls what ends this one.
+        # A daemon, because the interpreter joins other threads before it runs atexit callbacks.
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="personakit-mcp", daemon=True
         )
@@ -274,7 +278,7 @@ def _process() -> _Process:
 
 
 def close() -> None:
-    """End all servers that this process has started; a later call starts them again."""
+    """End all servers that this process started; a later call starts them again."""
     with _lock:
         if _made.cache_info().currsize:
             _made().close()

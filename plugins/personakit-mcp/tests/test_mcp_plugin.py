@@ -138,7 +138,7 @@ def test_one_server_serves_all_and_none_is_left_behind() -> None:
 
 def test_a_server_that_went_is_started_again() -> None:
     first = run("pid")
-    assert "went away during the call" in run("leave")
+    assert "the server stopped during the call" in run("leave")
     second = run("pid")
     assert second != first
     os.kill(int(second), 9)
@@ -165,14 +165,14 @@ def test_twins(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there is no file .*mcp.json; .*PERSONAKIT_MCP"),
+        (None, "mcp.json does not exist; .*PERSONAKIT_MCP"),
         ("{", "mcp.json: cannot be read as JSON"),
-        ("{}", "mcp.json: has no object 'mcpServers'"),
+        ("{}", "mcp.json: the object 'mcpServers' is missing"),
         ('{"mcpServers": {"a": {"comand": "x"}}}', "mcpServers.a must be .*'command'.*'url'"),
-        ('{"mcpServers": {"a": {"command": ["x"]}}}', "mcpServers.a.command: should be a text"),
-        ('{"mcpServers": {"a": {"command": "x", "args": "y"}}}', "mcpServers.a.args: found 'y'"),
-        ('{"mcpServers": {"a": {"command": "x", "env": {"K": 1}}}}', "a.env.K: should be a text"),
-        ('{"mcpServers": {"a": {"url": "ftp://x"}}}', "mcpServers.a.url: 'ftp://x' should begin"),
+        ('{"mcpServers": {"a": {"command": ["x"]}}}', "mcpServers.a.command: expected a string"),
+        ('{"mcpServers": {"a": {"command": "x", "args": "y"}}}', "mcpServers.a.args: .*found 'y'"),
+        ('{"mcpServers": {"a": {"command": "x", "env": {"K": 1}}}}', "a.env.K: expected a string"),
+        ('{"mcpServers": {"a": {"url": "ftp://x"}}}', "mcpServers.a.url: 'ftp://x' must start"),
         ('{"mcpServers": {"a": {"command": "/no/such"}}}', "mcpServers.a: cannot be started: File"),
         ('{"mcpServers": {"a": {"command": "false"}}}', "a: cannot be started: .*stderr is in"),
         ('{"mcpServers": {"a": {"url": "http://127.0.0.1:9"}}}', "a: cannot be reached at http"),
@@ -185,9 +185,9 @@ def test_a_wrong_file(file: Path, text: str | None, message: str) -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(PluginError, match="has no server 'file'; it has files"):
+    with pytest.raises(PluginError, match="unknown server 'file'; defined servers: files"):
         run("add", servers=["file"])
-    with pytest.raises(PersonaError, match="timeout 0 is no time to wait"):
+    with pytest.raises(PersonaError, match="timeout is 0; use seconds above 0"):
         run("add", timeout=0)
 
 

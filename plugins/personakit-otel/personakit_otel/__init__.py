@@ -1,4 +1,4 @@
-"""A personakit plugin: OpenTelemetry spans and metrics of model calls and tool calls."""
+"""A personakit plugin that records OpenTelemetry spans and metrics of model and tool calls."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ __all__ = ["OTel"]
 
 @dataclass(eq=False)
 class OTel:
-    """Records model calls and tool calls by OpenTelemetry's GenAI semantic conventions.
+    """Spans and metrics of model and tool calls, by OpenTelemetry's GenAI semantic conventions.
 
-    Spans and metrics go to the global providers; `OTel.using` takes others.
+    They go to the global providers; use `OTel.using` for other providers.
 
     Attributes:
-        content: Record what is said as well: messages, the arguments and results of tools, and the
-            messages of errors, which may quote them.
+        content: Also record messages, the arguments and results of tools, and error messages,
+            which may quote them.
     """
 
     content: bool = False
@@ -55,26 +55,26 @@ class OTel:
         *,
         content: bool = False,
     ) -> Self:
-        """Return a plugin that records with other providers than the global ones.
+        """Return a plugin that records with the given providers.
 
         Args:
-            tracer_provider: Makes the spans; None for the global one.
-            meter_provider: Makes the metrics; None for the global one.
-            content: As the option.
+            tracer_provider: The provider of spans; None for the global one.
+            meter_provider: The provider of metrics; None for the global one.
+            content: The option `content`.
         """
-        made = cls(content)
-        made._record_with(tracer_provider, meter_provider)
-        return made
+        plugin = cls(content)
+        plugin._record_with(tracer_provider, meter_provider)
+        return plugin
 
     def _record_with(self, tracers: TracerProvider | None, meters: MeterProvider | None) -> None:
-        # OpenTelemetry takes 40 ms to import, which listing the plugins should not cost.
+        # Importing OpenTelemetry takes 40 ms, which listing the plugins must not cost.
         from personakit_otel.telemetry import Telemetry  # noqa: PLC0415
 
         self._telemetry = Telemetry(tracers, meters, quotes=self.content)
 
     @hookimpl
     async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
-        """Send the request inside a span; its text flows on."""
+        """Send the request inside a span."""
         first = FirstText()
         with self._telemetry.chat(request_attributes(request, persona)) as call:
             if self.content and call.recording:
@@ -82,7 +82,7 @@ class OTel:
             try:
                 response = await send.live(request, filter=first)
             finally:
-                # The filter sees whole answers too; only a stream lets text out before the end.
+                # The filter also sees unstreamed answers; `started` is true only for a stream.
                 if send.started:
                     call.streamed(first.at)
             call.set(response_attributes(response))
@@ -105,16 +105,16 @@ class OTel:
 
 
 class FirstText:
-    """A filter that changes nothing and notes when the first text came."""
+    """A filter that passes text through and records the time of the first text."""
 
     def __init__(self) -> None:
         self.at = 0.0
 
     def feed(self, text: str) -> str:
-        """Return `text` as it is."""
+        """Return `text` unchanged."""
         self.at = self.at or time.perf_counter()
         return text
 
     def flush(self) -> str:
-        """Return nothing: nothing was held back."""
+        """Return an empty text, because `feed` holds nothing back."""
         return ""

@@ -1,4 +1,4 @@
-"""What is recorded of requests, responses and tool calls, under the conventions' names."""
+"""The attributes of requests, responses and tool calls, named by the conventions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from personakit import Message, Persona, Request, Response, ToolCall
 
 Attributes = dict[str, str | int | float | list[str]]
 
-# personakit's providers that the conventions know by another name.
+# Providers that have another name in the conventions.
 _PROVIDERS = {
     "azure": "azure.ai.openai",
     "gemini": "gcp.gemini",
@@ -35,50 +35,52 @@ _DETAILS = {
 
 
 def request_attributes(request: Request, persona: Persona) -> Attributes:
-    """Return what is known when a request is sent."""
+    """Return the attributes of a request."""
     provider, slash, model = request.model.partition("/")
     if not slash:
         provider, model = "openai", request.model
-    found: Attributes = {
+    attributes: Attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
         "gen_ai.request.model": model,
         **_of_persona(persona),
     }
-    given = request.parameters
+    parameters = request.parameters
     for parameter, name in _NUMBERS.items():
-        if isinstance(value := given.get(parameter), int | float):
-            found[f"gen_ai.request.{name}"] = value
-    if stop := given.get("stop"):
-        found["gen_ai.request.stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
-    if isinstance(count := given.get("n"), int) and count != 1:
-        found["gen_ai.request.choice.count"] = count
-    if kind := _OUTPUT_TYPES.get(_get(given.get("response_format"), "type")):
-        found["gen_ai.output.type"] = kind
-    return found
+        if isinstance(value := parameters.get(parameter), int | float):
+            attributes[f"gen_ai.request.{name}"] = value
+    if stop := parameters.get("stop"):
+        attributes["gen_ai.request.stop_sequences"] = (
+            [stop] if isinstance(stop, str) else list(stop)
+        )
+    if isinstance(count := parameters.get("n"), int) and count != 1:
+        attributes["gen_ai.request.choice.count"] = count
+    if kind := _OUTPUT_TYPES.get(_get(parameters.get("response_format"), "type")):
+        attributes["gen_ai.output.type"] = kind
+    return attributes
 
 
 def response_attributes(response: Response) -> Attributes:
-    """Return what is known when an answer has come."""
-    found: Attributes = {}
+    """Return the attributes of a response."""
+    attributes: Attributes = {}
     if response.model:
-        found["gen_ai.response.model"] = response.model
+        attributes["gen_ai.response.model"] = response.model
     if response.id:
-        found["gen_ai.response.id"] = response.id
+        attributes["gen_ai.response.id"] = response.id
     if response.finish_reason:
-        found["gen_ai.response.finish_reasons"] = [response.finish_reason]
+        attributes["gen_ai.response.finish_reasons"] = [response.finish_reason]
     if response.usage is not None:
-        found["gen_ai.usage.input_tokens"] = response.usage.prompt_tokens
-        found["gen_ai.usage.output_tokens"] = response.usage.completion_tokens
+        attributes["gen_ai.usage.input_tokens"] = response.usage.prompt_tokens
+        attributes["gen_ai.usage.output_tokens"] = response.usage.completion_tokens
     for (part, key), name in _DETAILS.items():
         details = _get(_get(response.raw, "usage"), part)
         if isinstance(count := _get(details, key), int):
-            found[name] = count
-    return found
+            attributes[name] = count
+    return attributes
 
 
 def tool_attributes(call: ToolCall, persona: Persona) -> Attributes:
-    """Return what is known when a tool is called."""
+    """Return the attributes of a tool call."""
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": call.name,
@@ -89,31 +91,31 @@ def tool_attributes(call: ToolCall, persona: Persona) -> Attributes:
 
 
 def _of_persona(persona: Persona) -> Attributes:
-    found: Attributes = {"personakit.persona": persona.name}
+    attributes: Attributes = {"personakit.persona": persona.name}
     if persona.version:
-        found["personakit.persona_version"] = persona.version
-    return found
+        attributes["personakit.persona_version"] = persona.version
+    return attributes
 
 
 def input_content(request: Request) -> Attributes:
-    """Return the messages of a request as JSON, the system text apart as a persona has it."""
-    messages, found = request.messages, Attributes()
+    """Return the messages of a request as JSON, with a leading system message separate."""
+    messages, attributes = request.messages, Attributes()
     if messages and messages[0].role == "system":
-        found["gen_ai.system_instructions"] = _json(list(_parts(messages[0])))
+        attributes["gen_ai.system_instructions"] = _json(list(_parts(messages[0])))
         messages = messages[1:]
-    said = [{"role": message.role, "parts": list(_parts(message))} for message in messages]
-    found["gen_ai.input.messages"] = _json(said)
-    return found
+    sent = [{"role": message.role, "parts": list(_parts(message))} for message in messages]
+    attributes["gen_ai.input.messages"] = _json(sent)
+    return attributes
 
 
 def output_content(response: Response) -> Attributes:
-    """Return an answer as JSON."""
-    said = {
+    """Return the message of a response as JSON."""
+    message = {
         "role": "assistant",
         "parts": list(_parts(response.message)),
         "finish_reason": response.finish_reason or "",
     }
-    return {"gen_ai.output.messages": _json([said])}
+    return {"gen_ai.output.messages": _json([message])}
 
 
 def _parts(message: Message) -> Iterator[dict[str, Any]]:
@@ -124,7 +126,7 @@ def _parts(message: Message) -> Iterator[dict[str, Any]]:
         yield {"type": "text", "content": message.content}
     else:
         for part in message.content or ():
-            # The bytes of an image would be larger than all the rest; its kind has to do.
+            # Only the type: the bytes of an image would exceed all other attributes.
             kind = part.get("type", "unknown")
             yield {"type": kind, "content": part["text"]} if kind == "text" else {"type": kind}
     for call in message.tool_calls:
@@ -133,12 +135,12 @@ def _parts(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _get(value: Any, key: str) -> Any:
-    """Return an entry of what ought to be a mapping; None if it is none or has none."""
+    """Return `value[key]`; None if `value` is not a mapping or the key is missing."""
     return value.get(key) if isinstance(value, Mapping) else None
 
 
 def _value(arguments: str) -> Any:
-    """Return the value of JSON text; the text itself if the model wrote it wrong."""
+    """Return the value of a JSON text; the text itself if it is not valid JSON."""
     try:
         return json.loads(arguments)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The spans and metrics themselves: all that touches OpenTelemetry."""
+"""Spans and metrics: the only module that imports OpenTelemetry at run time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SCOPE, VERSION = "personakit_otel", "0.1.0"
 # The bucket boundaries of the conventions: 10 ms to 82 s, 1 to 67 million tokens.
 SECONDS = [0.01 * 2**power for power in range(14)]
 TOKENS = [4**power for power in range(14)]
-# What is thrown into a run when its caller leaves.
+# Raised inside a run when its caller cancels it or stops reading.
 LEFT = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
-# Attributes with few values, which may tell the series of a metric apart.
+# Attributes with few values, which are safe as dimensions of a metric.
 DIMENSIONS = {
     "gen_ai.operation.name",
     "gen_ai.provider.name",
@@ -31,14 +31,14 @@ DIMENSIONS = {
 
 
 class Operation:
-    """A call that is under way, with its span.
+    """A call in progress, with its span.
 
     Attributes:
-        attributes: What was recorded of it.
-        context: OpenTelemetry's context in which its span is the current one.
-        recording: Whether anybody gets to see the span.
-        first_text: Seconds until the first text of a stream; None without one.
-        seconds: How long it took; None until it ends.
+        attributes: The recorded attributes.
+        context: The OpenTelemetry context in which the span is the current one.
+        recording: Whether the span is recorded.
+        first_text: Seconds until the first text of a stream; None if no text was streamed.
+        seconds: The duration; None until the call ends.
     """
 
     def __init__(self, span: Span) -> None:
@@ -51,18 +51,18 @@ class Operation:
         self.seconds: float | None = None
 
     def set(self, attributes: Attributes) -> None:
-        """Record more of it."""
+        """Add attributes."""
         self.attributes |= attributes
         self._span.set_attributes(attributes)
 
     def streamed(self, first_text: float) -> None:
-        """Record that text flowed, the first at a time of `time.perf_counter`."""
+        """Record that text was streamed, first at the `time.perf_counter` value `first_text`."""
         self.first_text = first_text - self._started
         self.set({"gen_ai.request.stream": True})
         self.set({"gen_ai.response.time_to_first_chunk": self.first_text})
 
     def failed(self, kind: str, message: str | None) -> None:
-        """Record that it failed."""
+        """Set the error type and the span's status."""
         self.set({"error.type": kind})
         self._span.set_status(StatusCode.ERROR, message)
 
@@ -73,12 +73,12 @@ class Operation:
 
 
 class Telemetry:
-    """Makes the spans and records the metrics.
+    """A recorder of spans and metrics.
 
     Args:
-        tracers: Makes the spans; None for the global provider, also one that is set later.
-        meters: Makes the metrics; None for the global provider, also one that is set later.
-        quotes: Whether the status of a span may hold the message of an error.
+        tracers: The provider of spans; None for the global one, even if it is set later.
+        meters: The provider of metrics; None for the global one, even if it is set later.
+        quotes: Whether the status of a span may contain an error message.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Telemetry:
 
     @contextmanager
     def chat(self, attributes: Attributes) -> Iterator[Operation]:
-        """Record a model call: its span and, at its end, the metrics."""
+        """Record a model call as a span and, at its end, the metrics."""
         name = f"chat {attributes['gen_ai.request.model']}"
         call = Operation(self._tracer.start_span(name, None, SpanKind.CLIENT, attributes))
         call.attributes |= attributes
@@ -121,7 +121,7 @@ class Telemetry:
 
     @contextmanager
     def tool(self, attributes: Attributes) -> Iterator[Operation]:
-        """Record a tool call: its span."""
+        """Record a tool call as a span."""
         name = f"execute_tool {attributes['gen_ai.tool.name']}"
         call = Operation(self._tracer.start_span(name, None, SpanKind.INTERNAL, attributes))
         with self._within(call):
@@ -131,9 +131,9 @@ class Telemetry:
     def _within(self, call: Operation) -> Iterator[None]:
         """Make a call's span the current one, and end it.
 
-        The former context is put back by value: a token of `context.attach` is good only in the
-        `contextvars.Context` that made it, and a stream that is dropped may be closed in another
-        one, where there is nothing to put back.
+        The previous context is restored by value: a token of `context.attach` is valid only in the
+        `contextvars.Context` that created it, and an abandoned stream may be closed in another one,
+        where nothing must be restored.
         """
         before = context.get_current()
         context.attach(call.context)
@@ -148,17 +148,18 @@ class Telemetry:
             call.failed(type(error).__qualname__, str(error) if self._quotes else None)
             call.end()
             raise
-        # A dry run leaves by an exception of its own; its span never ends, so nobody sees it.
+        # A dry run exits with a BaseException: its span never ends, so it is not exported.
         finally:
             if context.get_current() is call.context:
                 context.attach(before)
 
     def _measure(self, call: Operation, seconds: float) -> None:
         """Record the metrics of a model call that has ended."""
-        known = {name: value for name, value in call.attributes.items() if name in DIMENSIONS}
-        self._duration.record(seconds, known, call.context)
+        dimensions = {name: value for name, value in call.attributes.items() if name in DIMENSIONS}
+        self._duration.record(seconds, dimensions, call.context)
         if call.first_text is not None:
-            self._first_text.record(call.first_text, known, call.context)
+            self._first_text.record(call.first_text, dimensions, call.context)
         for kind in ("input", "output"):
             if isinstance(count := call.attributes.get(f"gen_ai.usage.{kind}_tokens"), int):
-                self._tokens.record(count, {**known, "gen_ai.token.type": kind}, call.context)
+                kinds = {**dimensions, "gen_ai.token.type": kind}
+                self._tokens.record(count, kinds, call.context)

@@ -1,4 +1,4 @@
-"""A personakit plugin: passages from a folder of text files, as data in the request."""
+"""A personakit plugin that adds passages from a folder of text files to the request."""
 
 import secrets
 from collections.abc import Sequence
@@ -19,21 +19,22 @@ that you use."""
 
 @dataclass(eq=False)
 class RAG:
-    """Puts passages that fit the user's last message into the request, marked as data.
+    """A text search that adds passages to the request, marked as data.
 
-    `response.metadata["sources"]` lists them: source (the file, relative to the folder), lines
-    (the first and the last), score (higher fits better) and text.
+    The query is the user's last message. `response.metadata["sources"]` lists the passages: source
+    (the file, relative to the folder), lines (the first and the last), score (higher is better) and
+    text.
 
     Attributes:
-        folder: Where the text files are, relative to the working directory.
-        passages: How many passages a request gets at most.
-        size: The most characters that a passage has.
-        glob: Which files are read: patterns of names, such as "*.md", or of paths, "notes/*.md".
-        min_score: The least BM25 score of a passage; it depends on the folder, so look at the
-            scores in the sources before you set it.
+        folder: The folder of the text files, relative to the working directory.
+        passages: The most passages in a request.
+        size: The most characters in a passage.
+        glob: The files to read: patterns of names, such as "*.md", or of paths, "notes/*.md".
+        min_score: The lowest BM25 score of a passage; scores depend on the folder, so check them
+            in the sources first.
 
     Raises:
-        ValueError: `folder` is no folder, or another option is out of its range.
+        ValueError: `folder` is not an existing folder, or another option is out of range.
     """
 
     folder: str
@@ -44,24 +45,24 @@ class RAG:
 
     def __post_init__(self) -> None:
         if self.passages < 1:
-            raise ValueError(f"passages is {self.passages}; at least 1 must be asked for")
+            raise ValueError(f"passages is {self.passages}; use 1 or more")
         if self.size < 100:
-            raise ValueError(f"size is {self.size}; a passage must have room for 100 characters")
+            raise ValueError(f"size is {self.size}; use 100 characters or more")
         if not self.glob or not all(self.glob):
-            raise ValueError(f'glob is {self.glob}; give patterns of file names, such as ["*.md"]')
+            raise ValueError(f'glob is {self.glob}; use patterns of file names, such as ["*.md"]')
         if not self.min_score >= 0:
-            raise ValueError(f"min_score is {self.min_score}; scores are 0 or more")
+            raise ValueError(f"min_score is {self.min_score}; use 0 or more")
         root = Path(self.folder).expanduser().absolute()
         if not self.folder or not root.is_dir():
             raise ValueError(
-                f"folder {self.folder!r} is no folder (looked for {root}); give one that exists, "
-                f"relative to the working directory"
+                f"folder {self.folder!r} is not an existing folder (resolved to {root}); "
+                f"use a path relative to the working directory"
             )
         self._index = Index(root.resolve(), self.size, tuple(self.glob))
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Response:
-        """Search with the last user message, send what was found with it, name the sources."""
+        """Search for the last user message, send it with the passages, and list the sources."""
         at = max((n for n, m in enumerate(request.messages) if m.role == "user"), default=None)
         found: Sequence[Found] = ()
         if at is not None:
@@ -75,8 +76,8 @@ class RAG:
 
 
 def _with_passages(request: Request, at: int, found: Sequence[Found]) -> Request:
-    """Return `request` with `found` at the head of message `at` and the rule in the system text."""
-    # Fresh for each request: a file written before cannot hold the line that ends the data.
+    """Return `request` with `found` before the text of message `at`, and with the system rule."""
+    # New for each request, so that no file can contain the line that ends the data.
     mark = f"passages-{secrets.token_hex(8)}"
     entries = [
         f"[{number}] {one.source}, lines {one.lines[0]}-{one.lines[1]}\n{one.text}"

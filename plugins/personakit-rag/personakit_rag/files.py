@@ -1,4 +1,4 @@
-"""Which files a folder has, and their text."""
+"""Find the files of a folder and read their text."""
 
 import logging
 import os
@@ -11,12 +11,12 @@ from typing import NamedTuple
 log = logging.getLogger("personakit.rag")
 
 LARGEST = 10_000_000
-"""Bytes; a file that is larger is no text that anyone wrote."""
-_TICK = 2_000_000_000  # nanoseconds: the coarsest clock of a common file system
+"""The most bytes of a file; larger ones are skipped."""
+_TICK = 2_000_000_000  # nanoseconds: the coarsest time stamp of a common file system
 
 
 class File(NamedTuple):
-    """A file with the stamp that tells whether it has changed; `name` is relative, with "/"."""
+    """A file and the stamp that reveals changes; `name` is relative to the root, with "/"."""
 
     name: str
     path: Path
@@ -25,13 +25,13 @@ class File(NamedTuple):
 
 
 def scan(root: Path, patterns: Sequence[str]) -> dict[str, File]:
-    """Return the files below `root` that fit a pattern, without hidden ones and symbolic links.
+    """Return the files below `root` that match a pattern, except hidden ones and symbolic links.
 
     Raises:
-        NotADirectoryError: `root` is no folder (any more).
+        NotADirectoryError: `root` is not an existing folder.
     """
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is no folder any more; make it again or take out `rag`")
+        raise NotADirectoryError(f"{root} is no longer a folder; create it again or remove `rag`")
     return {file.name: file for file in _walk(root, patterns)}
 
 
@@ -49,7 +49,7 @@ def _walk(root: Path, patterns: Sequence[str]) -> Iterator[File]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 stamp = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_size}"
-                # A name need not be UTF-8; the text of a request must be.
+                # A file name may contain bytes that are not UTF-8; the text of a request must not.
                 shown = str(relative).encode("utf-8", "backslashreplace").decode()
                 yield File(shown, path, stamp, max(status.st_mtime_ns, status.st_ctime_ns))
 
@@ -59,9 +59,9 @@ def _unreadable(error: OSError) -> None:
 
 
 def read(file: File) -> str | None:
-    """Return the text of `file` with Unix line ends; None, and a line in the log, if it is none."""
+    """Return the text of `file` with Unix line ends; log a warning and return None if it fails."""
     try:
-        # The name may have become a link since the scan.
+        # The file may have been replaced by a link since the scan.
         handle = os.open(file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "rb") as opened:
             data = opened.read(LARGEST + 1)
@@ -78,5 +78,5 @@ def read(file: File) -> str | None:
 
 
 def settled(file: File) -> bool:
-    """Tell whether a later change of `file` must show in its stamp: the clock has gone on since."""
+    """Return whether `file` is so old that a later change will change its stamp."""
     return time.time_ns() - file.modified > _TICK

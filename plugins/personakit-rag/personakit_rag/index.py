@@ -1,7 +1,7 @@
-"""The index: one SQLite file with full-text search (FTS5) for each folder, in the user's cache.
+"""The index: an SQLite file with full-text search (FTS5) for each folder, in the user's cache.
 
-One transaction covers the list of files and their passages, so that several processes see one
-state or the other, and a crash leaves the old one.
+One transaction updates the list of files and their passages, so that other processes see either the
+old state or the new one, and a crash leaves the old one.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from personakit_rag.files import File, log, read, scan, settled
 from personakit_rag.split import split
 
 _FORMAT = 1
-"""Part of an index's name: raise it when the tables or the passages change."""
-_TIMEOUT = 60.0  # seconds that another process may take to write
+"""Part of an index's name; increase it when the tables or the passages change."""
+_TIMEOUT = 60.0  # seconds to wait while another process writes
 _TABLES = """
 create table if not exists files (name text primary key, stamp text not null);
 create table if not exists passages (
@@ -46,14 +46,14 @@ _PASSING = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-"""Errors that say nothing about the index itself."""
+"""Error codes that do not mean that the index is damaged."""
 _IDEOGRAPH = re.compile(
     "([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
 )
 
 
 class Found(NamedTuple):
-    """A passage that was found; its fields are what a caller reads in the sources."""
+    """A search result; its fields are the keys of an entry in the sources."""
 
     source: str
     lines: tuple[int, int]
@@ -62,15 +62,15 @@ class Found(NamedTuple):
 
 
 class Index:
-    """The passages of a folder. It holds no connection: threads and forks may share it."""
+    """The passages of a folder. It keeps no connection, so threads and forks may share it."""
 
     def __init__(self, root: Path, size: int, patterns: Sequence[str]) -> None:
-        """Index the files of `root` that fit `patterns`, in passages of `size` characters."""
+        """Index the files of `root` that match `patterns`, in passages of `size` characters."""
         self.root, self.size, self.patterns = root, size, patterns
 
     @property
     def path(self) -> Path:
-        """The file of the index; it can be deleted at any time."""
+        """The path of the index file, which can be deleted at any time."""
         import platformdirs  # noqa: PLC0415
 
         key = json.dumps([_FORMAT, str(self.root), self.size, self.patterns])
@@ -78,11 +78,11 @@ class Index:
         return platformdirs.user_cache_path("personakit", appauthor=False) / "rag" / f"{name}.db"
 
     def search(self, text: str, most: int, min_score: float) -> list[Found]:
-        """Return at most `most` passages that fit `text`, the best first, after all changes.
+        """Update the index and return at most `most` passages that match `text`, the best first.
 
         Raises:
-            OSError: The folder is gone, or the cache cannot be written.
-            sqlite3.Error: The index can neither be used nor be made again.
+            OSError: The folder is missing, or the cache cannot be written.
+            sqlite3.Error: The index can neither be used nor rebuilt.
         """
         wanted = query(text)
         if not wanted:
@@ -100,7 +100,7 @@ class Index:
         return self._use(fresh)
 
     def _use(self, work: Callable[[sqlite3.Connection], list[Found]]) -> list[Found]:
-        """Do `work`; if the index turns out to be broken, once more with a new one."""
+        """Return the result of `work`; if the index is damaged, rebuild it and try once more."""
         from filelock import FileLock  # noqa: PLC0415
 
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,8 +109,8 @@ class Index:
         except sqlite3.DatabaseError as error:
             if _is_passing(error):
                 raise
-            log.warning("rag: made the index %s again: %s", self.path, error)
-        # Nobody may delete an index that another process has just made again.
+            log.warning("rag: rebuilding the index %s: %s", self.path, error)
+        # The lock and the second try protect an index that another process has just rebuilt.
         with FileLock(self.path.with_suffix(".lock")):
             try:
                 return self._try(work)
@@ -129,22 +129,22 @@ class Index:
             return work(database)
 
     def _update(self, database: sqlite3.Connection, files: dict[str, File]) -> None:
-        """Bring the index up to `files`: what is new, changed or gone."""
+        """Update the index to `files`: add, replace and delete."""
         if _known(database) == {name: file.stamp for name, file in files.items()}:
             return
         database.execute("begin immediate")
-        known = _known(database)  # another process may have done it meanwhile
-        for name in known.keys() - files.keys():
+        stamps = _known(database)  # another process may have updated it meanwhile
+        for name in stamps.keys() - files.keys():
             _forget(database, name)
         for name, file in files.items():
-            if known.get(name) != file.stamp:
+            if stamps.get(name) != file.stamp:
                 _forget(database, name)
                 self._add(database, file)
         database.execute("commit")
 
     def _add(self, database: sqlite3.Connection, file: File) -> None:
         text = read(file)
-        # A file that may still change within the same tick of the clock is read again next time.
+        # A file that may still change without a new stamp is read again by the next search.
         stamp = file.stamp if text is None or settled(file) else ""
         database.execute("insert into files values (?, ?)", (file.name, stamp))
         for first, last, cut in split(text or "", self.size):
@@ -172,12 +172,12 @@ def _forget(database: sqlite3.Connection, name: str) -> None:
 
 
 def query(text: str) -> str:
-    """Return the words of `text` as an FTS5 query for any of them; empty if it has none."""
+    """Return an FTS5 query for any word of `text`, "" without words."""
     text = unicodedata.normalize("NFKC", text[:_MOST_CHARACTERS]).casefold()
     plain = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
     words: dict[str, None] = {}
     for word in plain.split():
-        # Chinese and Japanese have no blanks: pairs of characters stand for words.
+        # Chinese and Japanese do not separate words: search for pairs of characters.
         pieces = _spaced(word).split()
         pairs = [f"{a} {b}" for a, b in pairwise(pieces)]
         words.update(dict.fromkeys(pairs or pieces))
@@ -185,5 +185,5 @@ def query(text: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Return `text` as it is indexed: each character of a script without blanks is a word."""
+    """Return `text` as it is indexed: with spaces around each CJK character."""
     return _IDEOGRAPH.sub(r" \1 ", unicodedata.normalize("NFKC", text))

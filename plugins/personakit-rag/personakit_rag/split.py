@@ -1,6 +1,6 @@
-"""Cut a text into passages: at the ends of paragraphs if possible, else of lines, sentences, words.
+"""Split a text into passages: at paragraphs if possible, else at lines, sentences or words.
 
-A passage begins with the end of the one before, so that what stands on a border is found whole.
+Passages overlap, so that a search also finds text at a border.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _BORDERS = [re.compile(p) for p in (r"\n\s*\n", r"\n", r"[.!?]\s+|[\u3002\uff01\uff1f]", r"\s+")]
-_OVERLAP = 5  # a fifth of the size at most
+_OVERLAP = 5  # at most a fifth of the size
 
 Stretch = tuple[int, int]
 
 
 class Passage(NamedTuple):
-    """A passage as it stands in its file; `first` and `last` are its lines, from 1."""
+    """A passage of a file; `first` and `last` are its line numbers, from 1."""
 
     first: int
     last: int
@@ -34,7 +34,7 @@ def split(text: str, size: int) -> Iterator[Passage]:
 
 
 def _units(text: str, stretch: Stretch, size: int, level: int = 0) -> Iterator[Stretch]:
-    """Yield what is not cut any further; at the first level these are paragraphs."""
+    """Yield the units that are not split further; at the first level these are paragraphs."""
     start, end = stretch
     if level and end - start <= size:
         yield stretch
@@ -50,7 +50,7 @@ def _units(text: str, stretch: Stretch, size: int, level: int = 0) -> Iterator[S
 
 
 def _packed(units: list[Stretch], size: int) -> Iterator[Stretch]:
-    """Yield as many units together as fit, each time after the last ones of the time before."""
+    """Yield runs of units that fit into `size`; each run overlaps the previous one."""
     first = 0
     for n, (start, end) in enumerate(units):
         if end - units[first][0] <= size:

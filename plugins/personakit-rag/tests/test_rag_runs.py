@@ -245,8 +245,8 @@ def test_options(notes: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"folder": "nowhere"}, "'nowhere' is no folder"),
-        ({"folder": ""}, "'' is no folder"),
+        ({"folder": "nowhere"}, "'nowhere' is not an existing folder"),
+        ({"folder": ""}, "'' is not an existing folder"),
         ({"folder": ".", "passages": 0}, "passages is 0"),
         ({"folder": ".", "size": 9}, "size is 9"),
         ({"folder": ".", "glob": []}, "glob is"),

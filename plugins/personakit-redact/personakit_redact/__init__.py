@@ -1,4 +1,4 @@
-"""A personakit plugin: hides personal data in what leaves and restores it in the answer."""
+"""A personakit plugin that hides personal data in requests and restores it in answers."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,16 +14,16 @@ __all__ = ["Redact"]
 
 @dataclass(eq=False)
 class Redact:
-    """Hides personal data in what leaves and restores it in the answer.
+    """Redaction of personal data in requests, which is restored in answers.
 
     Attributes:
-        entities: What to hide.
+        entities: The kinds of data to hide.
         region: The ISO 3166 code of the country whose national phone numbers are found, such as
-            "FR"; "" finds only those that start with + and a country code.
-        restore: Put the values back into the answer and into the arguments of tool calls.
+            "FR"; "" finds only numbers that start with + and a country code.
+        restore: Restore the values in the answer and in the arguments of tool calls.
 
     Raises:
-        ValueError: There is no such region.
+        ValueError: The region is unknown.
     """
 
     entities: list[Kind] = field(default_factory=lambda: ["email", "phone", "card", "iban"])
@@ -32,14 +32,14 @@ class Redact:
 
     def __post_init__(self) -> None:
         self.region = self.region.upper()
-        if self.region not in {"US", ""}:  # known to be good, so nothing need be imported yet
+        if self.region not in {"US", ""}:  # valid, so the import can wait
             from personakit_redact.numbering import check_region  # noqa: PLC0415
 
             check_region(self.region)
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Request | Response:
-        """Send the request without personal data; restore the answer, streamed or whole."""
+        """Send the request without personal data, and restore the answer."""
         table = Table()
         _map_request(request, table.reserve)
         hidden = _map_request(request, lambda text: self._hide(text, table))
@@ -65,7 +65,7 @@ class Redact:
 
 
 def _map_request(request: Request, change: Callable[[str], str]) -> Request:
-    """Return `request` with every text that leaves it changed, in messages and parameters."""
+    """Return `request` with `change` applied to every text in messages and parameters."""
     texts = request.map_text(change).messages
     messages = (_map_names(_map_calls(message, change), change) for message in texts)
     return request.replace(
@@ -74,13 +74,13 @@ def _map_request(request: Request, change: Callable[[str], str]) -> Request:
 
 
 def _map_calls(message: Message, change: Callable[[str], str]) -> Message:
-    """Return `message` with the arguments of its tool calls changed: they are in clear again."""
+    """Return `message` with `change` applied to the arguments of its tool calls."""
     calls = (replace(c, arguments=_map_json(c.arguments, change)) for c in message.tool_calls)
     return message.replace(tool_calls=tuple(calls)) if message.tool_calls else message
 
 
 def _map_names(message: Message, change: Callable[[str], str]) -> Message:
-    """Return `message` with the names of attached files changed: the model gets to see them."""
+    """Return `message` with `change` applied to the file names, which the model sees."""
     if not any(part.get("type") == "file" for part in message.parts):
         return message
     parts = [_map_name(part, change) for part in message.content or () if isinstance(part, Mapping)]
@@ -92,13 +92,13 @@ def _map_name(part: Mapping[str, Any], change: Callable[[str], str]) -> Mapping[
     name = file.get("filename") if isinstance(file, Mapping) else None
     if not isinstance(file, Mapping) or not isinstance(name, str):
         return part
-    # `ann@example.com.pdf` is an address as a whole, and an upstream goes by the ending.
+    # Exclude `.pdf`: `ann@example.com.pdf` looks like one address, and upstreams need the suffix.
     end = len(name) - 4 if name.lower().endswith(".pdf") else len(name)
     return {**part, "file": {**file, "filename": f"{change(name[:end])}{name[end:]}"}}
 
 
 def _map_json(text: str, change: Callable[[str], str]) -> str:
-    """Return JSON `text` with its values changed; text that is no JSON as a whole."""
+    """Return JSON `text` with `change` applied to its values, or to all of it if it is not JSON."""
     try:
         value = json.loads(text)
         changed = _map_value(value, change, numbers=True)
@@ -108,7 +108,7 @@ def _map_json(text: str, change: Callable[[str], str]) -> str:
 
 
 def _map_value(value: Any, change: Callable[[str], str], *, numbers: bool = False) -> Any:
-    """Return plain data with its texts changed and, if asked, the integers that `change` knows."""
+    """Return plain data with `change` applied to its texts and, if `numbers`, its integers."""
     if isinstance(value, Mapping):
         return {
             change(key): _map_value(item, change, numbers=numbers) for key, item in value.items()
@@ -121,5 +121,5 @@ def _map_value(value: Any, change: Callable[[str], str], *, numbers: bool = Fals
 
 
 def _in_json(value: str) -> str:
-    """Return `value` as it stands inside a JSON string."""
+    """Return `value` escaped for a JSON string."""
     return json.dumps(value, ensure_ascii=False)[1:-1]

@@ -1,4 +1,4 @@
-"""Find card and IBAN numbers; the check digits and the registry are python-stdnum's."""
+"""Find card numbers and IBANs, with the check digits and registry of python-stdnum."""
 
 import re
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ def ibans(text: str) -> Iterator[tuple[int, int]]:
     """Yield IBANs of every registered country, in any case and grouping."""
     for start in _IBAN_START.finditer(text):
         whole = _iban_pattern(start[1].upper()).match(text, start.start())
-        # The national check digits are left out: a mistyped account is still somebody's.
+        # Ignore the national check digits: a mistyped account number may still be somebody's.
         if whole and iban.is_valid(re.sub(r"[\W_]", "", whole[0]), check_country=False):
             yield whole.span()
 
 
 @cache
 def _iban_pattern(country: str) -> re.Pattern[str]:
-    """Return a pattern for an IBAN of `country` as people write it; if it has none, for nothing.
+    """Return a pattern for IBANs of `country`, which matches nothing if the country has no IBANs.
 
-    The length is the registry's, so the words that follow an IBAN are never taken into it.
+    The length comes from the registry, so a match never includes words after the IBAN.
     """
     structure = numdb.get("iban").info(country)[0][1].get("bban")
     if not structure:
@@ -39,21 +39,21 @@ def _iban_pattern(country: str) -> re.Pattern[str]:
 
 
 def cards(text: str) -> Iterator[tuple[int, int]]:
-    """Yield numbers of 13 to 19 digits that pass Luhn, in one block or in groups."""
+    """Yield numbers of 13 to 19 digits that pass the Luhn check, in one block or in groups."""
     for run in _CARD_RUN.finditer(text):
         for start, end in _card_candidates(text, *run.span()):
             digits = re.sub(r"\D", "", text[start:end])
-            # int() turns the digits of any script into ASCII, the only ones stdnum knows.
+            # int() converts the digits of any script to ASCII, which stdnum requires.
             if luhn.is_valid(str(int(digits))) and not _is_other_number(text, start, end):
                 yield start, end
 
 
 def _card_candidates(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the stretches of the digit groups in `text[start:end]` that may be one card number.
+    """Yield the runs of digit groups in `text[start:end]` that may be a card number.
 
-    No group but the last may be under three digits, as those of dates are. Beside other digits
-    only the usual groups (4 4 4 4, 4 6 5) and an issuer's first digits count: one number in ten
-    passes Luhn, and in a table of numbers there are many.
+    Every group except the last needs at least three digits, which excludes dates. Next to other
+    digits, only the usual groups (4 4 4 4, 4 6 5) with an issuer's first digits count, because one
+    number in ten passes the Luhn check and a table contains many numbers.
     """
     if end - start < _CARD_DIGITS.start:
         return
@@ -74,7 +74,7 @@ def _card_candidates(text: str, start: int, end: int) -> Iterator[tuple[int, int
 
 
 def _is_other_number(text: str, start: int, end: int) -> bool:
-    """Tell an international phone number and the digits after a decimal point from a card."""
+    """Return whether the digits are an international phone number or a decimal fraction."""
     if text[max(start - 1, 0) : start] in {"+", "\uff0b"}:
         return sum(map(str.isdigit, text[start:end])) <= _PHONE_DIGITS
     fraction = start > 1 and _DECIMAL_POINT.match(text, start - 2)

@@ -1,8 +1,7 @@
-"""Find e-mail addresses, phone, card and IBAN numbers in a text.
+"""Find e-mail addresses, phone numbers, card numbers and IBANs in a text.
 
-Every pattern here and beside takes time linear in the text: a run of characters is entered at its
-start only and not given back (look-behinds, possessive quantifiers). The libraries that know the
-numbers are imported by the first text with digits.
+All patterns of this package take time linear in the text: look-behinds and possessive quantifiers
+prevent backtracking. The number libraries are imported for the first text with digits.
 """
 
 import re
@@ -13,14 +12,14 @@ from personakit_redact.spans import without
 
 Kind = Literal["email", "phone", "card", "iban"]
 
-# Scripts without blanks between words are left out: there the words around would be taken in.
+# Without scripts that do not separate words: a match would include the surrounding words.
 _ALNUM = r"A-Za-z0-9_\u00b7-\u0dff\u10a0-\u10ff\u1200-\u137f\u1e00-\u1fff"
 _LOCAL = rf"[{_ALNUM}.!#$%&'*+/=?^`{{|}}~\-]"
 _LABEL = rf"[{_ALNUM}\-]"
 _EMAIL = re.compile(
     rf"(?<!{_LOCAL})({_LOCAL}++)@{_LABEL}++(?:\.{_LABEL}++)*\.(?=[^\W\d_]{{2}}){_LABEL}+(?<![\-_])"
 )
-# What an address may hold but is nearly always the text around it: "?to=", "/", "**", a quote.
+# Valid in an address, but nearly always surrounding text: "?to=", "/", "**", a quote.
 _AROUND = re.compile(r"(?:.*[/?*`{|}])?(?:.*&(?=\w+=))?(?:[^\W\d]\w*=)?[\W_]*")
 _ESCAPE = re.compile(r"\\(?:[\\/bfnrt]|u([0-9a-fA-F]{4}))")
 _ESCAPED = {r"\\": "\\", r"\/": "/", r"\t": "\t"}
@@ -36,14 +35,14 @@ class Span(NamedTuple):
 
 
 def find(text: str, kinds: Collection[Kind], region: str = "") -> list[Span]:
-    """Return what is personal in `text`, in order and without overlaps.
+    """Return the personal data in `text`, in order and without overlaps.
 
-    Pieces that overlap become one, of the kind of the longest. `region` is the ISO 3166 code of
-    the country whose national phone numbers count; "" (the default) finds the international form.
+    Overlapping pieces become one, with the kind of the longest. `region` is the ISO 3166 code of
+    the country whose national phone numbers are found; "" (the default) finds international ones.
     """
     if not _ESCAPE.search(text):
         return _found(text, kinds, region)
-    # Tools answer in JSON, where an "\n" in front would else be the "n" of a word.
+    # Tools answer in JSON: without decoding, the "n" of an escape "\n" would join the next word.
     plain, at = _unescaped(text)
     spans = _found(plain, kinds, region)
     return [Span(at[start], at[end], kind) for start, end, kind in spans]
@@ -63,14 +62,14 @@ def _found(text: str, kinds: Collection[Kind], region: str) -> list[Span]:
     if "phone" in kinds:
         from personakit_redact.phones import phones  # noqa: PLC0415
 
-        # A phone number beside a card must not be lost in it: the detector sees a hole instead.
+        # Remove cards and IBANs first, so that a phone number next to one is found.
         rest = without(text, (span[:2] for span in found))
         found += [Span(*span, "phone") for span in phones(rest, region)]
     return _merged(found)
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
-    """Return `text` without JSON's escapes, and where in `text` each character of it begins."""
+    """Return `text` with JSON escapes decoded, and the offset in `text` of each character."""
     pieces: list[str] = []
     starts: list[int] = []
     at = 0
@@ -93,7 +92,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _merged(spans: list[Span]) -> list[Span]:
-    """Return `spans` in order; those that overlap as one, of the kind of the longest."""
+    """Return `spans` in order, overlapping ones merged, with the kind of the longest."""
     merged: list[Span] = []
     longest = 0
     for span in sorted(spans):

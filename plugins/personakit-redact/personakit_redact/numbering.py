@@ -1,4 +1,4 @@
-"""What is a phone number, and how its country writes it, after the `phonenumbers` library."""
+"""Check phone numbers and their national format with the `phonenumbers` library."""
 
 import re
 from functools import cache
@@ -10,13 +10,13 @@ from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, Valida
 INTERNATIONAL = re.compile(r"(?<![\w+])[+\uff0b][(\uff08]?\d")
 _DIALLED_ABROAD = re.compile("00[1-9]")
 DIGITS = range(6, 18)
-"""How many digits a number may have, with its country code and what is dialled before that."""
+"""The possible counts of digits, including the country code and the prefix before it."""
 
 
 class _National(NamedTuple):
-    """How a country writes its numbers at home.
+    """The national number format of a country.
 
-    `lengths`: how many digits they have, with and without the `prefix` dialled before them ("0");
+    `lengths`: the possible counts of digits, with and without the national `prefix`, such as "0";
     `shown`: the prefix if all numbers are written with it, else "".
     """
 
@@ -27,7 +27,7 @@ class _National(NamedTuple):
     @staticmethod
     @cache
     def of(region: str) -> "_National":
-        """Return the ways of `region`; those of no country if it is ""."""
+        """Return the format of `region`, an empty one if `region` is unknown."""
         metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
         if metadata is None or metadata.general_desc is None:
             return _National(frozenset(), "", "")
@@ -42,14 +42,14 @@ class _National(NamedTuple):
 
 
 def check_region(region: str) -> None:
-    """Raise ValueError if `region` is neither "" nor a code with phone numbers of its own."""
+    """Raise ValueError if `region` is neither "" nor a supported region code."""
     if region and region not in phonenumbers.SUPPORTED_REGIONS:
         hint = "; did you mean 'GB'?" if region == "UK" else ""
-        raise ValueError(f"region {region!r} is no ISO 3166 code such as 'FR'{hint}")
+        raise ValueError(f"region {region!r} is not an ISO 3166 code such as 'FR'{hint}")
 
 
 def is_number(text: str, region: str) -> bool:
-    """Tell whether `text` is a number in use, with its prefix or in its country's groups."""
+    """Return whether `text` is a valid number, with its prefix or in its country's groups."""
     digits = re.sub(r"\D", "", text)
     plus = bool(INTERNATIONAL.match(text))
     foreign = plus or (bool(region) and bool(_DIALLED_ABROAD.match(digits)))
@@ -69,9 +69,9 @@ def is_number(text: str, region: str) -> bool:
 
 
 def has_usual_groups(text: str, number: PhoneNumber) -> bool:
-    """Tell whether `text` has the groups, three or more, in which the country writes `number`.
+    """Return whether `text` has three or more groups, as the country writes `number`.
 
-    So made-up numbers (555) and ranges newer than the library's data are found as well.
+    This also finds fictitious numbers (555) and ranges that are newer than the library's data.
     """
     groups = re.findall(r"\d+", text)
     usual = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)

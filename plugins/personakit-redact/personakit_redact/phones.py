@@ -1,9 +1,9 @@
 """Find phone numbers with the `phonenumbers` library.
 
-Its PhoneNumberMatcher is not enough to hide with: it gives up in silence after 65,535 failed tries,
-each try may copy the rest of the text, and it misses a number that only a blank parts from other
-digits ("06 12 34 56 78 2 fois"). So it is shown pieces of bounded length, and what it leaves is
-tried again, blank by blank.
+PhoneNumberMatcher alone is not sufficient: it stops silently after 65,535 failed attempts, each
+attempt may copy the rest of the text, and it misses a number that only a space separates from other
+digits ("06 12 34 56 78 2 fois"). So it gets pieces of bounded length, and the remaining text is
+split at spaces and tried again.
 """
 
 import re
@@ -15,7 +15,7 @@ from phonenumbers import Leniency, PhoneNumberMatcher
 from personakit_redact import numbering
 from personakit_redact.spans import without
 
-# What the matcher takes for one candidate, and more: digits with at most four marks between.
+# A superset of the matcher's candidates: digits with at most four other characters between.
 _RUN = re.compile(
     r"(?:[+\uff0b(\[\uff08\uff3b][^\w\n,:;]{0,4}){0,2}\d++(?:(?:[^\w\n,:;]|[xX]){1,4}+\d++)*+"
 )
@@ -25,22 +25,22 @@ _DATE = re.compile(
     r"|(?:0?[1-9]|[12]\d|3[01])([-./])(?:0?[1-9]|1[0-2])\2(?:19|20)\d\d"
     r")(?![-./]?\d)"
 )
-# What the matcher looks at behind a run: an extension ("ext. 12"), or else one character.
+# The text after a run that the matcher needs: an extension ("ext. 12"), or one character.
 _AFTER = re.compile(r"[ \t\u00a0,;]{0,4}+[^\W\d_]{1,12}+[^\w\n]{0,4}+\d{1,20}+|.", re.DOTALL)
 _WORD = re.compile(r"[+\uff0b]?[^\s+\uff0b]+")
 _WORDS = 9
-# The longest candidate of the matcher is about 550 characters.
+# The matcher's longest candidate has about 550 characters.
 _PIECE, _OVERLAP = 8192, 600
-# A run with more digits is a table or a list: there, a number must be one that is in use.
+# A run with more digits is a table or a list, in which only valid numbers count.
 _LONE = 40
 
 Found = tuple[int, int]
 
 
 def phones(text: str, region: str) -> list[Found]:
-    """Return where phone numbers start and end in `text`; some may overlap.
+    """Return the start and end of the phone numbers in `text`; some may overlap.
 
-    `region` is the ISO 3166 code whose national numbers count, "" for the international form only.
+    `region` is the ISO 3166 code of the national numbers to find, "" for international ones only.
     """
     text = without(text, (date.span() for date in _DATE.finditer(text)))
     found = [span for run in _runs(text) for span in _matched(text, run, region)]
@@ -57,7 +57,7 @@ def _runs(text: str) -> Iterator[re.Match[str]]:
 
 
 def _matched(text: str, run: re.Match[str], region: str) -> Iterator[Found]:
-    """Yield what PhoneNumberMatcher finds in a run of `text`, a number at times twice."""
+    """Yield the matches of PhoneNumberMatcher in a run of `text`, possibly with duplicates."""
     lone = _count(run[0]) <= _LONE
     after = _AFTER.match(text, run.end())
     stop = after.end() if after else run.end()
@@ -71,7 +71,7 @@ def _matched(text: str, run: re.Match[str], region: str) -> Iterator[Found]:
 
 
 def _numbers(piece: str, region: str, *, lone: bool) -> Iterator[Found]:
-    """Yield the numbers in use in `piece`, and possible ones that are written as a phone number."""
+    """Yield the valid numbers in `piece`, and possible numbers in the format of a phone number."""
     international = "+" in piece or "\uff0b" in piece
     levels = [Leniency.VALID] * bool(region or international)
     levels += [Leniency.POSSIBLE] * bool(international or (region and lone))
@@ -86,15 +86,15 @@ def _numbers(piece: str, region: str, *, lone: bool) -> Iterator[Found]:
 
 
 def _stretches(text: str, run: re.Match[str], region: str) -> Iterator[Found]:
-    """Yield the numbers in a run of `text` that begin and end at a blank, longest first."""
+    """Yield the numbers in a run of `text` that start and end at a space, the longest first."""
     words = [word.span() for word in _WORD.finditer(text, *run.span())]
-    if len(words) == 1:  # the matcher has judged it already, and its neighbours too
+    if len(words) == 1:  # the matcher has checked it already
         return
     after = 0
     for first, (start, _) in enumerate(words):
         for last in range(min(first + _WORDS, len(words)) - 1, first - 1, -1):
             end = words[last][1]
-            # A table of single digits would cost most, and the matcher finds those spelled so.
+            # Skip tables of single digits: they cost the most, and the matcher finds such numbers.
             sparse = end - start < 3 * (last - first)
             if first >= after and not sparse and numbering.is_number(text[start:end], region):
                 yield start, end

@@ -1,14 +1,14 @@
-r"""Placeholders: one for each hidden value, and the filter that puts the values back.
+r"""Placeholders for hidden values, and the filter that restores the values.
 
-A model now and then changes the case or the dash of a placeholder (`[Email 1]`, `[EMAIL\_1]`).
-Such spellings are one name, both where names are given and where they are read.
+A model sometimes changes the case or the dash of a placeholder (`[Email 1]`, `[EMAIL\_1]`). Such
+spellings count as the same name, both when a name is chosen and when it is restored.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from itertools import count
 
-# Bounded, so that a stream never has to hold back more than 23 characters.
+# Bounded, so that a stream never holds back more than 23 characters.
 _NAME = re.compile(r"\[([^\[\]\n]{1,22})\]")
 _LONGEST = 24
 _IGNORED = re.compile(r"[ _\\\-\u2010\u2011]")
@@ -19,14 +19,14 @@ def _key(name: str) -> str:
 
 
 class Table:
-    """What one run hides: placeholders such as `[EMAIL-1]` and the values they stand for.
+    """The placeholders of one request, such as `[EMAIL-1]`, and their values.
 
-    A value has one placeholder, and each spelling of it one of its own, so that what comes back is
-    what was written. No placeholder equals a text that the request holds by itself.
+    Each spelling of a value has its own placeholder, so that it is restored exactly as written. A
+    placeholder never equals a text that the request contains already.
     """
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Create an empty table."""
         self._names: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self._reserved: set[str] = set()
@@ -34,12 +34,12 @@ class Table:
         self._beginnings: set[str] = set()
 
     def reserve(self, text: str) -> str:
-        """Never use a placeholder that `text` holds by itself. Returns `text` as it is."""
-        self._reserved.update(_key(found[1]) for found in _NAME.finditer(text))
+        """Exclude the placeholders that `text` contains already; return `text` unchanged."""
+        self._reserved.update(_key(match[1]) for match in _NAME.finditer(text))
         return text
 
     def name(self, kind: str, value: str) -> str:
-        """Return the placeholder that stands for `value`: the one it has, or else a new one."""
+        """Return the placeholder of `value`; create it if necessary."""
         if value not in self._names:
             names = self._fresh.setdefault(kind, (f"{kind.upper()}-{n}" for n in count(1)))
             name = next(name for name in names if _key(name) not in self._reserved)
@@ -50,16 +50,16 @@ class Table:
         return self._names[value]
 
     def restore(self, text: str, quote: Callable[[str], str] = str) -> str:
-        """Return `text` with `quote(value)` in the place of every known placeholder."""
+        """Return `text` with every known placeholder replaced by `quote(value)`."""
 
-        def value(found: re.Match[str]) -> str:
-            known = self._values.get(_key(found[1]))
-            return found[0] if known is None else quote(known)
+        def replacement(match: re.Match[str]) -> str:
+            value = self._values.get(_key(match[1]))
+            return match[0] if value is None else quote(value)
 
-        return _NAME.sub(value, text)
+        return _NAME.sub(replacement, text)
 
     def may_begin(self, text: str) -> bool:
-        """Tell whether `text`, from its "[" on, can become a known placeholder with more text."""
+        """Return whether `text`, which starts with "[", may be the start of a known placeholder."""
         return (
             len(text) < _LONGEST
             and not {"]", "\n"} & set(text)
@@ -70,25 +70,25 @@ class Table:
 class Restore:
     """The filter of one answer: `feed` text as it arrives, `flush` at its end.
 
-    Held back is only an end of the text that can still become a placeholder of the table, so the
-    pieces joined are the same text for every way the answer was cut.
+    It holds back only the end of the text that may become a placeholder of the table, so the
+    restored text does not depend on how the answer is split into chunks.
     """
 
     def __init__(self, table: Table) -> None:
-        """Restore what `table` holds, which must be complete by now."""
+        """Restore the values of `table`, which must be complete."""
         self._table = table
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """Return what can be shown after `text`, restored."""
+        """Return the restored text that can be shown now."""
         text = self._held + text
-        # A name holds no bracket inside, so only the last "[" can still be open.
+        # A name contains no bracket, so only the last "[" can still be open.
         start = text.rfind("[")
         end = start if start >= 0 and self._table.may_begin(text[start:]) else len(text)
         self._held = text[end:]
         return self._table.restore(text[:end])
 
     def flush(self) -> str:
-        """Return what is still held back, as it is: it is no placeholder."""
+        """Return the text that is still held back, which is not a placeholder."""
         held, self._held = self._held, ""
         return held

@@ -1,10 +1,10 @@
-"""Stretches of a text that count no longer."""
+"""Blank out parts of a text."""
 
 from collections.abc import Iterable
 
 
 def without(text: str, stretches: Iterable[tuple[int, int]]) -> str:
-    """Return `text`, as long as before, with line ends in the place of `stretches`."""
+    """Return `text` with the characters of `stretches` replaced by line feeds."""
     pieces, at = [], 0
     for start, end in sorted(stretches):
         pieces += [text[at:start], "\n" * (end - max(start, at))]

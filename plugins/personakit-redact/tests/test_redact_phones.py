@@ -105,7 +105,7 @@ def test_a_number_in_a_very_long_line_of_digits_is_found(length: int) -> None:
 def test_a_region_is_checked() -> None:
     check_region("FR")
     check_region("")
-    with pytest.raises(ValueError, match=r"region 'UK' is no ISO 3166 code.*did you mean 'GB'"):
+    with pytest.raises(ValueError, match=r"region 'UK' is not an ISO 3166 code.*did you mean 'GB'"):
         check_region("UK")
-    with pytest.raises(ValueError, match=r"region 'XX' is no ISO 3166 code such as 'FR'$"):
+    with pytest.raises(ValueError, match=r"region 'XX' is not an ISO 3166 code such as 'FR'$"):
         check_region("XX")

@@ -230,7 +230,7 @@ def test_an_answer_that_breaks_off_is_restored_as_far_as_it_came() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"region": "UK"}, "region 'UK' is no ISO 3166 code.*did you mean 'GB'"),
+        ({"region": "UK"}, "region 'UK' is not an ISO 3166 code.*did you mean 'GB'"),
         ({"entities": ["mail"]}, "option 'entities'.*'email', 'phone', 'card' or 'iban'"),
         ({"entity": ["email"]}, "no option 'entity'.*did you mean 'entities'"),
     ],
@@ -253,7 +253,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "clerk.yaml").write_text(block)
-    told = re.search(r"types `(.*?)`, the model reads `(.*?)`,\nanswers `(.*?)`.*`(.*?)`", README)
+    example = r"types `(.*?)`\. The model reads `(.*?)` and\nanswers `(.*?)`.*`(.*?)`"
+    told = re.search(example, README)
     assert told
     prompt, left, answer, response = told.groups()
     running, upstream = runner([answer])

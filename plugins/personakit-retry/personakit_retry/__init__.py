@@ -1,4 +1,4 @@
-"""A personakit plugin: asks again after a passing failure, another model after a lasting one."""
+"""A personakit plugin that retries after transient errors and falls back to other models."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,31 +20,31 @@ __all__ = ["Retry"]
 Passing = Literal[
     "RateLimited", "Timeout", "UpstreamUnavailable", "IncompleteAnswer", "InvalidAnswer"
 ]
-"""The errors that may be gone when the same request is sent again."""
+"""The transient errors, after which the same request may succeed."""
 
 _OF_THE_MODEL = (
     personakit.QuotaExhausted,
     personakit.ModelNotFound,
     personakit.AuthenticationFailed,
 )
-"""The errors that stay as long as the same model is asked, and say nothing of another one."""
+"""The errors that are specific to a model, after which another model may succeed."""
 
 
 @dataclass(eq=False)
 class Retry:
-    """Asks again after a passing failure, and another model after a lasting one.
+    """Retries after transient errors, and fallback to other models.
 
     Attributes:
-        attempts: How often each model is asked at most.
-        backoff: The most seconds before the second attempt; twice as many before each further one.
-            The wait is random between 0 and that, so that many callers do not come back at once.
-        max_wait: The most seconds between two attempts; an upstream that asks for a longer wait
-            (Retry-After) is not asked again.
-        fallback: The models, as provider/model, to ask in turn when the one before has failed.
+        attempts: The most attempts for each model.
+        backoff: The most seconds before the second attempt, doubled before each further one. The
+            wait is random between 0 and this value, so that many callers do not retry at once.
+        max_wait: The most seconds between two attempts; if the upstream requests a longer wait
+            (Retry-After), the model is not asked again.
+        fallback: The models, as provider/model, to ask in turn after the previous one failed.
         on: The errors after which the same model is asked again.
 
     Raises:
-        ValueError: A number is out of its range, or a model is not given as provider/model.
+        ValueError: A number is out of range, or a model is not written as provider/model.
     """
 
     attempts: int = 3
@@ -59,23 +59,25 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}; it counts the first one, so 1 or more")
+            raise ValueError(
+                f"attempts is {self.attempts}; use 1 or more (the first attempt counts)"
+            )
         for name in ("backoff", "max_wait"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds >= 0):
-                raise ValueError(f"{name} is {seconds}; give seconds, 0 or more")
+                raise ValueError(f"{name} is {seconds}; use a finite number of seconds, 0 or more")
         for model in self.fallback:
             if not all(model.partition("/")[::2]):
-                raise ValueError(f"fallback names {model!r}; write it as provider/model")
+                raise ValueError(f"fallback contains {model!r}; write it as provider/model")
         self._passing = tuple(getattr(personakit, name) for name in self.on)
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Response:
-        """Send the request until it is answered, as long as no text has gone out."""
+        """Send the request until it succeeds, unless text was already streamed."""
         tried: list[str] = []
 
         async def once(model: str) -> Response:
-            # The client's own retries would multiply the attempts, and wait in another way.
+            # Disable the client's retries, which would multiply the attempts.
             asked = request.replace(model=model, max_retries=0)
             try:
                 return await send.live(asked)
@@ -97,11 +99,11 @@ class Retry:
                 break
         if not tried:
             return response
-        told = {"attempts": len(tried) + 1, "model": model}
-        return response.replace(metadata={**response.metadata, "retry": told})
+        summary = {"attempts": len(tried) + 1, "model": model}
+        return response.replace(metadata={**response.metadata, "retry": summary})
 
     def _retrying(self, send: Send) -> AsyncRetrying:
-        """Return the loop around one model; it awaits only its `sleep`, so it fits all modes."""
+        """Return the retry loop for one model; it awaits only `sleep`, so it fits all modes."""
 
         def again(error: BaseException) -> bool:
             wait = getattr(error, "retry_after", None) or 0.0
@@ -116,7 +118,7 @@ class Retry:
         )
 
     def _wait(self, state: RetryCallState) -> float:
-        """Return the seconds to wait: what the upstream asks for, else a random time."""
+        """Return the seconds to wait: the upstream's Retry-After, else a random time."""
         error = state.outcome.exception() if state.outcome else None
         asked: float | None = getattr(error, "retry_after", None)
         if asked is not None:

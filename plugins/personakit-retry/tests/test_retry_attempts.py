@@ -237,12 +237,12 @@ def test_a_persona_lists_it_with_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attempts": 0}, "attempts is 0; it counts the first one, so 1 or more"),
+        ({"attempts": 0}, "attempts is 0; use 1 or more"),
         ({"attempts": "many"}, "'attempts'.*valid integer"),
-        ({"backoff": -1}, "backoff is -1.0; give seconds, 0 or more"),
-        ({"max_wait": -0.5}, "max_wait is -0.5; give seconds, 0 or more"),
-        ({"fallback": ["gpt-5-mini"]}, "fallback names 'gpt-5-mini'; write it as provider/model"),
-        ({"fallback": ["/x"]}, "fallback names '/x'"),
+        ({"backoff": -1}, "backoff is -1.0; use a finite number of seconds, 0 or more"),
+        ({"max_wait": -0.5}, "max_wait is -0.5; use a finite number of seconds, 0 or more"),
+        ({"fallback": ["gpt5"]}, "fallback contains 'gpt5'; write it as provider/model"),
+        ({"fallback": ["/x"]}, "fallback contains '/x'"),
         ({"on": ["BadRequest"]}, r"'on': \[0\].*'RateLimited', 'Timeout'.*found \"BadRequest\""),
         ({"attempt": 3}, "no option 'attempt'; did you mean 'attempts'"),
     ],
@@ -253,5 +253,5 @@ def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
 
 
 def test_waits_are_finite() -> None:
-    with pytest.raises(ValueError, match="max_wait is inf; give seconds"):
+    with pytest.raises(ValueError, match="max_wait is inf; use a finite number of seconds"):
         Retry(max_wait=float("inf"))

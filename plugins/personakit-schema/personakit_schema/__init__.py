@@ -1,4 +1,4 @@
-"""A personakit plugin: the answer is JSON that matches the persona's schema."""
+"""A personakit plugin that validates the answer against the persona's JSON Schema."""
 
 import json
 import re
@@ -25,20 +25,20 @@ _LONGEST_FAULT = 300
 
 
 class _Unfit(Exception):
-    """An answer that is not what the schema asks for; the message is for the model."""
+    """The answer does not match the schema; the message is for the model."""
 
 
 @dataclass(eq=False)
 class Schema:
-    """The answer is JSON that matches the run's output, or the model is asked again.
+    """Validation of the answer against a JSON Schema, with further attempts if it does not match.
 
-    That is what the caller gave as `output=`, else the persona's `output:`.
+    The schema is the `output=` of the run, else the persona's `output:`.
 
     Attributes:
-        attempts: How often the model is asked at most, the first time included.
-        strip_fences: Take the JSON out of a ```json fence and drop what stands around it.
+        attempts: The most attempts, including the first.
+        strip_fences: Extract the JSON from a ```json fence and drop the text around it.
         instruct: Write the schema into the system message instead of sending it as
-            response_format, for models that do not know that parameter.
+            response_format, for models that do not support that parameter.
 
     Raises:
         ValueError: `attempts` is less than 1.
@@ -50,11 +50,13 @@ class Schema:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}; it counts the first one, so 1 or more")
+            raise ValueError(
+                f"attempts is {self.attempts}; use 1 or more (the first attempt counts)"
+            )
 
     @hookimpl
     async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
-        """Send the request until the answer matches; it is held until it does."""
+        """Send the request until the answer matches, and hold the answer until then."""
         schema = _schema(request, persona)
         check = _checker(schema)
         first = _instructed(request, schema) if self.instruct else request
@@ -83,38 +85,38 @@ class Schema:
         )
 
     def _read(self, response: Response) -> tuple[str, Any]:
-        """Return the JSON text of an answer, and its value."""
+        """Return the JSON text of an answer and its value."""
         text = (_unfenced(response.text) if self.strip_fences else response.text).strip()
         cut = response.finish_reason == "length"
         try:
             value = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            fault = f"it is not JSON: {error}" if text else "it is empty"
+            fault = f"it is not valid JSON: {error}" if text else "it is empty"
         else:
-            # What ends with a bracket or a quote has come to its end, a number may not have.
+            # A truncated array, object or string is not valid JSON, but a truncated number may be.
             if not cut or isinstance(value, dict | list | str):
                 return text, value
-            fault = "its end is missing"
+            fault = "it may be incomplete"
         if cut:
-            fault += "; it was cut off at the limit of tokens (finish_reason: length)"
+            fault += "; it was cut off at the token limit (finish_reason: length)"
         raise _Unfit(fault)
 
 
 def _schema(request: Request, persona: Persona) -> dict[str, Any]:
-    """Return the schema that the request asks for, else a persona's `output:`, as plain JSON."""
+    """Return the schema of the request, else the persona's `output:`, as plain JSON."""
     asked = (request.parameters.get("response_format") or {}).get("json_schema") or {}
     wanted = asked.get("schema") or persona.output
     if wanted is None:
         raise ConfigError(
-            f"persona {persona.name!r} lists the plugin schema but has no `output:`; add one, with "
-            f"the JSON Schema of the answer, or take the plugin out"
+            f"persona {persona.name!r} lists the plugin schema but has no `output:`; add an "
+            f"`output:` with the JSON Schema of the answer, or remove the plugin"
         )
     schema: dict[str, Any] = json.loads(json.dumps(wanted))
     return schema
 
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], None]:
-    """Return a function that raises `_Unfit` for a value that does not match a schema."""
+    """Return a function that raises `_Unfit` for a value that does not match `schema`."""
     import jsonschema  # noqa: PLC0415
     import referencing  # noqa: PLC0415
 
@@ -122,19 +124,23 @@ def _checker(schema: dict[str, Any]) -> Callable[[Any], None]:
     try:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
-        said = f"{error.json_path}: {error.message[:_LONGEST_FAULT]}"
-        raise ConfigError(f"`output:` is no JSON Schema (draft 2020-12): {said}") from None
-    # With a registry of its own it does not fetch what `$ref` names.
+        fault = f"{error.json_path}: {error.message[:_LONGEST_FAULT]}"
+        raise ConfigError(
+            f"`output:` is not a valid JSON Schema (draft 2020-12): {fault}"
+        ) from None
+    # An empty registry, so that it never fetches a `$ref`.
     validator = kind(schema, registry=referencing.Registry())
 
     def check(value: Any) -> None:
         try:
             faults = sorted(validator.iter_errors(value), key=jsonschema.exceptions.relevance)
         except referencing.exceptions.Unresolvable as error:
-            raise ConfigError(f"`output:` has a $ref to what is not in it: {error.ref}") from None
+            raise ConfigError(
+                f"`output:` contains a $ref that it does not define: {error.ref}"
+            ) from None
         except RecursionError:
-            raise _Unfit("it is nested too deep") from None
-        # Of the branches of an anyOf, the one that comes nearest says most.
+            raise _Unfit("it is nested too deeply") from None
+        # For an anyOf, report the branch that matches best.
         best = [jsonschema.exceptions.best_match([fault]) for fault in faults[-_MOST_FAULTS:]]
         if best:
             best.sort(key=lambda error: error.json_path)
@@ -145,7 +151,7 @@ def _checker(schema: dict[str, Any]) -> Callable[[Any], None]:
 
 
 def _instructed(request: Request, schema: Mapping[str, Any]) -> Request:
-    """Return a request that says the schema in words."""
+    """Return the request with the schema in the system message."""
     form = request.parameters.get("response_format") or {}
     dropped = {"response_format"} if form.get("type") == "json_schema" else set()
     return request.with_system(
@@ -155,19 +161,19 @@ def _instructed(request: Request, schema: Mapping[str, Any]) -> Request:
 
 
 def _complaint(response: Response, fault: str) -> list[Message]:
-    """Return the answer that does not match, and what to say to it."""
-    said = Message(
+    """Return the rejected answer and a user message with its faults."""
+    complaint = Message(
         "user",
         f"Your answer does not match the JSON Schema:\n{fault}\n"
         f"Answer again with the whole corrected JSON alone.",
     )
-    # Some upstreams refuse an empty message of the assistant.
-    return [response.message, said] if response.text else [said]
+    # Some upstreams refuse an empty assistant message.
+    return [response.message, complaint] if response.text else [complaint]
 
 
 def _added(spent: Response | None, response: Response) -> Response:
-    """Return an answer with the usage and cost of those before it added to its own."""
-    # Asking for the cost looks up prices, which is not worth its time for the first answer.
+    """Return `response` with the usage and cost of `spent` added."""
+    # Reading `cost` looks up prices, which is needless work for the first answer.
     if spent is None:
         return response
     usage, cost = spent.usage, spent.cost
@@ -179,8 +185,8 @@ def _added(spent: Response | None, response: Response) -> Response:
 
 
 def _unfenced(text: str) -> str:
-    """Return what stands in the one JSON fence of a text; any other text as it is."""
-    # No line within JSON begins with a fence, since its strings hold no line break.
+    """Return the content of a text's only JSON fence; any other text unchanged."""
+    # A line inside JSON cannot start with a fence, because JSON strings contain no line breaks.
     parts = _FENCE.split(text)
     if len(parts) == 5 and parts[1].lower() in {"", "json"} and not parts[3]:
         return parts[2]

@@ -140,7 +140,7 @@ def test_nothing_streams_before_it_matches() -> None:
 def test_a_fence_is_taken_off(text: str) -> None:
     response, _ = ran([text])
     assert (response.text, response.parsed) == (GOOD, {"guests": 2})
-    with pytest.raises(PluginError, match="it is not JSON"):
+    with pytest.raises(PluginError, match="it is not valid JSON"):
         ran([text], strip_fences=False)
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_json_is_asked_again(text: str) -> None:
     response, upstream = ran([text, GOOD])
     assert response.metadata["schema"] == {"attempts": 2}
     said = upstream.requests[1].messages[-1].text
-    assert ("it is not JSON: " if text else "it is empty") in said
+    assert ("it is not valid JSON: " if text else "it is empty") in said
     assert len(upstream.requests[1].messages) == (4 if text else 3)
 
 
@@ -175,9 +175,9 @@ def test_a_fence_within_a_text_stays() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_was_cut_off_is_said_to_be(mode: str) -> None:
     cut = Response('{"guests": 2, "na', finish_reason="length")
-    assert "cut off at the limit of tokens" in str(failed([cut], mode))
+    assert "cut off at the token limit" in str(failed([cut], mode))
     _, upstream = ran([cut, GOOD], mode)
-    assert "cut off at the limit of tokens" in upstream.requests[1].messages[-1].text
+    assert "cut off at the token limit" in upstream.requests[1].messages[-1].text
 
 
 def test_json_that_was_whole_before_the_limit_is_accepted() -> None:
@@ -259,7 +259,8 @@ def test_a_persona_without_output_is_told_before_anything_is_sent(mode: str) -> 
 
 def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
     running, upstream = runner([GOOD], plugins=[Schema()])
-    with pytest.raises(ConfigError, match=r"no JSON Schema: \$\.type: 'text' is not valid"):
+    message = r"not a valid JSON Schema: \$\.type: 'text' is not valid"
+    with pytest.raises(ConfigError, match=message):
         running.run(persona(output={"type": "text"}), "Hi")
     assert upstream.requests == []
 
@@ -269,7 +270,7 @@ def test_nothing_is_fetched_for_a_reference(tmp_path: Path) -> None:
     path.write_text("{}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jsonschema would warn, and fetch
-        with pytest.raises(PluginError, match=r"a \$ref to what is not in it: file:") as raised:
+        with pytest.raises(PluginError, match=r"a \$ref that it does not define: file:") as raised:
             ran([GOOD], who=persona(output={"$ref": path.as_uri()}))
     assert raised.value.response is not None
 
@@ -284,7 +285,7 @@ def test_what_a_deep_answer_costs_is_bounded() -> None:
     schema = {"type": "array", "items": {"$ref": "#"}}
     response, upstream = ran(["[" * 900 + "]" * 900, "[[]]"], who=persona(output=schema))
     assert response.parsed == [[]]
-    assert "it is nested too deep" in upstream.requests[1].messages[-1].text
+    assert "it is nested too deeply" in upstream.requests[1].messages[-1].text
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -381,7 +382,7 @@ def test_a_persona_lists_it_with_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attempts": 0}, "attempts is 0; it counts the first one, so 1 or more"),
+        ({"attempts": 0}, "attempts is 0; use 1 or more"),
         ({"instruct": "yes"}, "'instruct'.*valid boolean"),
         ({"attemps": 3}, "no option 'attemps'; did you mean 'attempts'"),
     ],
