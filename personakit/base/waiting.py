@@ -54,7 +54,7 @@ async def sleep(seconds: float) -> None:
     """
     limit = deadline.current()
     if limit is not None and limit.left < seconds:
-        raise Timeout(f"a wait of {seconds:.3g} s would exceed {limit}; raise `deadline`")
+        raise Timeout(f"a wait of {seconds:.3g} s would exceed {limit}; increase `deadline`")
     if in_sync():
         time.sleep(seconds)
     else:

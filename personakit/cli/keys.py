@@ -36,7 +36,9 @@ class Keys(Group):
         """Return the command that the arguments name."""
         names = self.list_commands(ctx)
         if args[0] not in names and not did_you_mean(args[0], names):
-            raise click.UsageError(f"expected one of {', '.join(names)} after {ctx.command_path}", ctx)
+            raise click.UsageError(
+                f"expected one of {', '.join(names)} after {ctx.command_path}", ctx
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -83,7 +83,7 @@ class CompiledPersona:
     @staticmethod
     def _hint(name: str, declared: set[str]) -> str:
         if name == "input":
-            return "; it is defined only in `prompt:`"
+            return "; it is defined in `prompt:` only"
         if name == "parent":
             return "; it is defined only in a persona that extends another"
         return did_you_mean(name, declared) or "; declare it under `variables:`"

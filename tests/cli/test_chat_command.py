@@ -196,7 +196,7 @@ def test_lines_pasted_or_typed_are_one_message_and_ctrl_c_clears_them(shell: Any
 def test_commands_and_their_arguments_are_completed(shell: Any) -> None:
     with Server(["ok"]) as server, chat(shell, server) as session:
         session.press("/sav")
-        session.until("write the conversation to a file")
+        session.until("save the conversation to a file")
         session.press("\t\x03")
         session.until("Ctrl-C again")
         session.press("/set co")
@@ -222,7 +222,7 @@ def test_a_turn_that_fails_is_one_line_and_can_be_said_again(shell: Any) -> None
         session.until("Fine.")
         session.until("2 messages")
         session.press("More\r")
-        error = session.until("/model asks another model")
+        error = session.until("/model switches to another model")
         assert "no longer fits" in error
         assert "(undo)" in error
         session.until("2 messages")

@@ -197,7 +197,7 @@ def test_without_a_keyring_it_goes_into_a_private_file(keys: Keys, env: dict[str
     assert stat.S_IMODE(keys.file.parent.stat().st_mode) == 0o700
     assert keys.stored() == (None, {"openai": CANARY})
     assert keys.rows(**env) == [("openai", "file", True)]
-    keys("keys", "set", "openai", "--keyring", stdin=CANARY, fails="without --keyring", **env)
+    keys("keys", "set", "openai", "--keyring", stdin=CANARY, fails="omit --keyring", **env)
     assert "removed from " in keys("keys", "rm", "openai", **env)
     assert keys.stored() == (None, {})
 
@@ -435,7 +435,7 @@ def test_chat_takes_a_key_file_but_no_key_in_place_of_what_is_said(
     chat = ("chat", "chef", "-m", "openai/x", "--key-file")
     keys(*chat, "key", stdin="hi\n", OPENAI_BASE_URL=server.base_url)
     assert sent(server) == "Bearer given-key"
-    keys(*chat, "-", stdin="given-key", fails="taken by --key-file -, so nothing can be said")
+    keys(*chat, "-", stdin="given-key", fails="used by --key-file -, so it cannot contain messages")
     keys(*chat, "key", "-v", "cook=@-", stdin="hi", fails="taken by -v cook=@-")
 
 

@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_made_is_said(shell: Any) -> None:
         (["a", "--template-text"], "--from-file"),
         (["a", "--system", "Say {{ input }}"], "`prompt:` only"),
         (["a", "--system", "{{ who }}", "-v", "wo=x"], "did you mean 'who'?"),
-        (["a", "--system", "x", "-v", "who=x"], "takes none"),
+        (["a", "--system", "x", "-v", "who=x"], "it has no variables"),
         (["a", "-v", "who"], "NAME=VALUE"),
     ],
 )

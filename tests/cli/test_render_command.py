@@ -38,14 +38,14 @@ child: personas/child.yaml
 
 messages
   system                 personas/child.yaml:6
-    takes                guests
+    uses                 guests
     {{ parent.system }}  personas/parent.yaml:7
     {% include %}        personas/partials/tone.md
-    takes                tone, town
+    uses                 tone, town
   user                   personas/child.yaml:9
   assistant              personas/child.yaml:10
   user                   personas/child.yaml:11
-    takes                input
+    uses                 input
 
 variables
   tone = "loud"  -v

@@ -151,7 +151,7 @@ def test_json_output_keeps_what_is_no_value_out_of_standard_output(call: Called)
 def test_json_output_needs_an_output(call: Called, server: Server) -> None:
     done = call("./plain.yaml", "Hi", "--json-output", server=server)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "persona 'plain' has no `output:`; add one" in done.stderr
+    assert "persona 'plain' has no `output:`; add the JSON Schema" in done.stderr
     assert server.requests == []
 
 

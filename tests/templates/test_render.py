@@ -203,7 +203,7 @@ MISTAKES = [
         "system: '{{ gests }}'\nvariables: {guests: 1}",
         "1: system: 'gests' is undefined; did you mean 'guests'?",
     ),
-    ("system: '{{ input }}'", "1: system: 'input' is undefined; it is defined only in `prompt:`"),
+    ("system: '{{ input }}'", "1: system: 'input' is undefined; it is defined in `prompt:` only"),
     (
         "system: '{{ parent.system }}'",
         "1: system: 'parent' is undefined; it is defined only in a persona that extends another",
