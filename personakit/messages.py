@@ -90,7 +90,7 @@ class Message:
 
     @property
     def parts(self) -> tuple[FrozenDict, ...]:
-        """The content parts other than text: images, files, sound."""
+        """The content parts other than text: images, files, audio."""
         parts = self.content if isinstance(self.content, tuple) else ()
         return tuple(part for part in parts if part.get("type") != "text")
 

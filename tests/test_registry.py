@@ -113,7 +113,7 @@ def test_a_name_that_nobody_could_write(
     contribute: Callable[[Registry, str], None], name: str
 ) -> None:
     registry = Registry("acme")
-    with pytest.raises(ValueError, match="invalid name .*: use lower-case letters"):
+    with pytest.raises(ValueError, match=r"invalid name .*: use lower-case letters"):
         contribute(registry, name)
     assert registry.contributions == {}
 
@@ -121,7 +121,7 @@ def test_a_name_that_nobody_could_write(
 @pytest.mark.parametrize("scheme", ["", "c", "a_b", "2x", "a:b", "Acme"])
 def test_a_scheme_that_could_never_be_asked_for(scheme: str) -> None:
     registry = Registry("acme")
-    message = "invalid scheme .*: use two or more lower-case letters"
+    message = r"invalid scheme .*: use two or more lower-case letters"
     for contribute in (registry.loader, registry.secret):
         with pytest.raises(ValueError, match=message):
             contribute(scheme, shout)

@@ -6,13 +6,8 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from personakit.errors import PersonaError, Problem
-
-if TYPE_CHECKING:
-    pass
-
 
 _KEY = re.compile(r"\s*(?:- )?[\w-]+:")
 _EXPRESSION = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)")

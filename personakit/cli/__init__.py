@@ -99,7 +99,7 @@ def _outcome() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except RecursionError:
-        _say("the input is nested too deeply")
+        _say("the input is nested too deep")
         return 2
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")

@@ -61,9 +61,8 @@ def command(
 ) -> int:
     """Run PERSONA and print the answer.
 
-    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is the user
-    message; the default is standard input, if it is piped. A `-` in PROMPT is replaced by standard
-    input:
+    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is the user message;
+    the default is piped standard input, which also replaces a `-` in PROMPT:
 
     \b
       cat notes.txt | personakit run summarizer

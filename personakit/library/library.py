@@ -179,7 +179,8 @@ class Library:
             path: The file of the template.
 
         Raises:
-            UsageError: The library does not contain the file, or it is outside the library.
+            PersonaNotFound: The library does not contain the file.
+            UsageError: The path is not allowed, or it is outside the library.
         """
         parts = name.split("/")
         if not all(parts) or "\\" in name or ".." in parts or ":" in name or "\0" in name:
@@ -192,7 +193,7 @@ class Library:
             if file is not None:
                 return file
         where = _shown(self.roots(path))
-        raise UsageError(f"no file {name!r} to include in {where}")
+        raise PersonaNotFound(f"no file {name!r} to include in {where}")
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from personakit.persona.plugins import read_plugins as read_plugins
     from personakit.persona.tests import PersonaTest as PersonaTest
     from personakit.persona.validation import Checker as Checker
-    from personakit.persona.variables import Declared as Declared
-    from personakit.persona.variables import Values as Values
+    from personakit.persona.values import Declared as Declared
+    from personakit.persona.values import Values as Values
     from personakit.persona.variables import Variable as Variable
     from personakit.persona.variables import matcher as matcher
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
@@ -36,7 +36,8 @@ else:
             "plugins": "PluginUse read_plugins",
             "tests": "PersonaTest",
             "validation": "Checker",
-            "variables": "Declared Values Variable matcher",
+            "values": "Declared Values",
+            "variables": "Variable matcher",
             "yaml": "MAX_BYTES",
         },
         modules="parameters tests variables yaml",

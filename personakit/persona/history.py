@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from personakit.base import describe, is_type
 from personakit.persona.validation import Checker
-
-if TYPE_CHECKING:
-    pass
-
 
 KEYS = ("keep",)
 

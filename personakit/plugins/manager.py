@@ -249,7 +249,7 @@ class Plugins:
         return _bound(made, tuple(tool.tool() for tool in tools if tool is not None))
 
     def check(self, persona: Persona) -> None:
-        """Check that the plugins of a persona are installed, without importing them.
+        """Check that the plugins of a persona are installed; installed ones are not imported.
 
         Raises:
             PersonaError: A plugin is not installed or not allowed.

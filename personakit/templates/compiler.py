@@ -12,7 +12,7 @@ import jinja2
 from jinja2 import meta, nodes
 
 from personakit.base import State, state_of
-from personakit.errors import Problem, TemplateError, UsageError, did_you_mean
+from personakit.errors import PersonaNotFound, Problem, TemplateError, UsageError, did_you_mean
 from personakit.messages import Role
 from personakit.persona import Text
 from personakit.templates import budget
@@ -218,7 +218,7 @@ class TemplateCompiler:
             try:
                 file = self.find(name.value, place.path)
             except UsageError as error:
-                if include.ignore_missing and "no file" in str(error):
+                if include.ignore_missing and isinstance(error, PersonaNotFound):
                     include.template = nodes.Const("", lineno=include.lineno)
                 else:
                     yield place.problem(str(error), include.lineno, "PK022", name.value)

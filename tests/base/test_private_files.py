@@ -196,7 +196,7 @@ def test_a_scheme_s_key_that_cannot_be_sent_is_not_shown() -> None:
     _only_ours(got.value)
 
 
-def test_a_scheme_that_nobody_brings_is_not_sent_as_a_key() -> None:
+def test_a_scheme_that_no_plugin_provides_is_not_sent_as_a_key() -> None:
     with pytest.raises(ConfigError) as got:
         asking(lambda rest: "x", f"op:{CANARY}")()
     said = str(got.value)
@@ -235,7 +235,7 @@ def test_the_documented_plugin_reads_from_op(
     tmp_path: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Path(__file__).parents[2] / "docs" / "plugins" / "setup.md"
-    code = page.read_text("utf-8").split("`personakit_op.py` brings")[1].split("```")[1]
+    code = page.read_text("utf-8").split("`personakit_op.py`")[1].split("```")[1]
     assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 12
     (tmp_path / "personakit_op.py").write_text(code.removeprefix("python\n"))
     monkeypatch.syspath_prepend(tmp_path)

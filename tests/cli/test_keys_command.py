@@ -436,7 +436,7 @@ def test_chat_takes_a_key_file_but_no_key_in_place_of_what_is_said(
     keys(*chat, "key", stdin="hi\n", OPENAI_BASE_URL=server.base_url)
     assert sent(server) == "Bearer given-key"
     keys(*chat, "-", stdin="given-key", fails="used by --key-file -, so it cannot contain messages")
-    keys(*chat, "key", "-v", "cook=@-", stdin="hi", fails="taken by -v cook=@-")
+    keys(*chat, "key", "-v", "cook=@-", stdin="hi", fails="used by -v cook=@-")
 
 
 def test_test_takes_a_key_file(keys: Keys, server: Server) -> None:

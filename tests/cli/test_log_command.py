@@ -356,7 +356,10 @@ def test_repairing_garbage(run: Any) -> None:
         (["shwo"], "unknown command 'shwo'; did you mean 'show'?"),
         (["show", "\udcff"], "no run id begins with"),
         (["show", "zzz"], "no run id begins with 'zzz'; `personakit log list` shows them"),
-        (["list", "--since", "3 moons"], "--since: expected an age such as 7d, 12h or 2w, or a"),
+        (
+            ["list", "--since", "3 moons"],
+            "--since: expected an age such as 7d, 12h or 2w, or a date such as 2026-01-31",
+        ),
         (["stats", "--by", "moon"], "'moon' is not one of"),
         (["search"], "Missing argument"),
     ],

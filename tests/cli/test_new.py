@@ -229,9 +229,7 @@ def test_it_says_what_a_new_persona_hides(shell: Any) -> None:
     away = shell("new", "other", "--path", "away").stdout
     assert "away is not on the search path" in away
     assert "personakit render away/other.yaml" in away
-    assert (
-        "The name chef finds personas/chef.yaml" in shell("new", "chef", "--path", "away").stdout
-    )
+    assert "The name chef finds personas/chef.yaml" in shell("new", "chef", "--path", "away").stdout
 
 
 def test_in_a_terminal_it_asks_and_asks_again(shell: Any) -> None:

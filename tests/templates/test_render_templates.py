@@ -214,6 +214,8 @@ def test_a_partial_is_read_again_when_it_changes(library: Runner, tmp_path: Path
         ("x", "the path to include must be a literal string"),
         ("['a.md', 'b.md']", "the path to include must be a literal string"),
         ("'self.md'", "include 'self.md' includes itself"),
+        ("'../no file.md' ignore missing", "is not allowed"),
+        ("'link.md' ignore missing", "is outside the library folder"),
     ],
 )
 def test_what_cannot_be_included(library: Runner, tmp_path: Path, name: str, fault: str) -> None:

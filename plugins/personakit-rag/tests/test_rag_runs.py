@@ -205,7 +205,9 @@ def test_unicode_and_operators(notes: Path, text: str, asked: str) -> None:
     assert sources(notes, asked) == ["one.md"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(st.text(st.characters(), max_size=200) | st.sampled_from(['"', "NEAR(", "*", "a AND", "^"]))
 def test_no_query_raises(notes: Path, text: str) -> None:
     running, _ = runner(plugins=[RAG(str(notes))])
