@@ -158,16 +158,16 @@ class Runner:
     def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        asked = self._options(found, options)
-        request = self._request(found, prompt, asked)
-        return self._layers(found, request, asked, self._backend or self._connect(), self._recorder)
+        checked = self._options(found, options)
+        request = self._request(found, prompt, checked)
+        return self._layers(found, request, checked, self._backend or self._connect(), self._recorder)
 
     def _options(self, persona: Persona, options: Options) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""
-        asked = RunOptions.of(options, self.config)
-        if asked.output is None:
-            return asked
-        return asked.replace(output=wanted(persona, asked.output))
+        checked = RunOptions.of(options, self.config)
+        if checked.output is None:
+            return checked
+        return checked.replace(output=wanted(persona, checked.output))
 
     def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
         """Return the request of a run, rendered, with its tools and its model."""
