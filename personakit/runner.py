@@ -269,10 +269,10 @@ class Runner:
         other = self.load(persona)
         if not options.get("model") and not other.model:
             options = {**options, "model": request.model}
-        asked = self._options(other, options)
-        ready = self._request(other, prompt, asked)
+        checked = self._options(other, options)
+        ready = self._request(other, prompt, checked)
         without |= {layer.plugin}
-        return await self._layers(other, ready, asked, backend, without=without)(None)
+        return await self._layers(other, ready, checked, backend, without=without)(None)
 
     # --- the four drivers, and prepare, which sends nothing --------------------------------------
 
@@ -313,10 +313,10 @@ class Runner:
         returned. Arguments are those of `render`.
         """
         found = self.load(persona)
-        asked = self._options(found, options)
-        request = self._request(found, prompt, asked)
+        checked = self._options(found, options)
+        request = self._request(found, prompt, checked)
         try:
-            run_sync(self._layers(found, request, asked, DryRun()))
+            run_sync(self._layers(found, request, checked, DryRun()))
         except Leaving as leaving:
             return leaving.request
         return request
@@ -420,7 +420,7 @@ def _parameters(
     persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
 ) -> FrozenDict:
     """Return the parameters of a request; the caller's override the persona's and config's."""
-    asked = response_format(wanted(persona, output)) if output is not None else {}
+    form = response_format(wanted(persona, output)) if output is not None else {}
     if given:
         parameters.check(given)
-    return FrozenDict({**base, **freeze({**asked, **persona.parameters, **(given or {})})})
+    return FrozenDict({**base, **freeze({**form, **persona.parameters, **(given or {})})})
