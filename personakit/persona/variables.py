@@ -1,4 +1,4 @@
-"""The variables of a persona: their declarations and the values for a render."""
+"""The variables of a persona: their declarations, and the checks of a value."""
 
 from __future__ import annotations
 
