@@ -160,7 +160,9 @@ class Runner:
         found = persona if isinstance(persona, Persona) else self.load(persona)
         checked = self._options(found, options)
         request = self._request(found, prompt, checked)
-        return self._layers(found, request, checked, self._backend or self._connect(), self._recorder)
+        return self._layers(
+            found, request, checked, self._backend or self._connect(), self._recorder
+        )
 
     def _options(self, persona: Persona, options: Options) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""

@@ -35,6 +35,10 @@ _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _PROTOCOL, _NOTAD
 _WAITING = (_BUSY, _LOCKED, _PROTOCOL)
 # The codes of a file system without shared memory, and of a read-only one.
 _NO_SHARING = (_READONLY, _IOERR, _CANTOPEN)
+_VERSION = (
+    "SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_master) "
+    "FROM pragma_user_version, pragma_application_id"
+)
 
 
 class LogError(UsageError):
@@ -258,10 +262,9 @@ class Database:
         Raises:
             LogError: The version is newer, or the file belongs to another program.
         """
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        anything = version or mark or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        if anything and mark not in (self._mark, self._mark + 1):
+        # One statement, so that the values are of one moment: another process may be migrating.
+        version, mark, used = connection.execute(_VERSION).fetchone()
+        if (version or mark or used) and mark not in (self._mark, self._mark + 1):
             raise LogError(
                 f"{self.path} is another program's database; set PERSONAKIT_LOG to another file"
             )

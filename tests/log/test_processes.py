@@ -10,8 +10,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,21 @@ def test_processes_that_all_begin_at_once_lose_no_row(log: RunLog, tmp_path: Pat
     assert len(intact(log.path)) == 8 * 25
     for output in outputs:
         output.close()
+
+
+def test_a_log_that_many_threads_create_at_once_loses_no_row(tmp_path: Path) -> None:
+    for number in range(40):
+        path, begin = tmp_path / f"{number}.db", threading.Barrier(8)
+
+        def write(path: Path = path, begin: threading.Barrier = begin) -> None:
+            log = RunLog(path)
+            begin.wait(60)
+            log.write(made("one"))
+
+        with ThreadPoolExecutor(8) as pool:
+            for written in [pool.submit(write) for _ in range(8)]:
+                written.result()
+        assert len(intact(path)) == 8
 
 
 def test_no_row_that_was_taken_is_lost_when_processes_are_killed(
