@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from personakit.errors import PersonaError, Problem
 
 _KEY = re.compile(r"\s*(?:- )?[\w-]+:")
 _EXPRESSION = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)")
+_OF_PATHS = string.ascii_letters + string.digits + "_.[]'\""
 
 State = tuple[int, int, int] | None
 
@@ -46,7 +48,19 @@ def walk(folder: Path, endings: tuple[str, ...], left_out: Collection[str]) -> I
 
 
 def locate(lines: Sequence[str], first: int, subject: str) -> tuple[int, int] | None:
-    """Return the position of a word in a text of a file; None if the text does not contain it.
+    """Return the first position of a word in a text of a file; None if it does not occur.
+
+    For the arguments, see `occurrences`.
+
+    Returns:
+        Line and column, both counted from 1.
+    """
+    found = next(occurrences(lines, first, subject), None)
+    return found and found[:2]
+
+
+def occurrences(lines: Sequence[str], first: int, subject: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the positions of a word in a text of a file.
 
     Jinja reports the line of a template but no column; and where YAML folds lines, one line of the
     template is several lines of the file.
@@ -54,24 +68,26 @@ def locate(lines: Sequence[str], first: int, subject: str) -> tuple[int, int] | 
     Args:
         lines: The lines of the file.
         first: The first line of the text, counted from 1; the text ends where its indentation does.
-        subject: The word. A leading dot stands for a field, also written as ``["field"]``.
+        subject: The word. A leading dot stands for a field or an index, also written as
+            ``["field"]``, ``[2]`` or ``attribute="field"``.
 
-    Returns:
-        Line and column, both counted from 1.
+    Yields:
+        Line and column, both counted from 1, and the expression before a field. What is outside
+        of ``{{ }}`` and ``{% %}`` counts only in a line without an occurrence inside.
     """
     if subject.startswith("."):
-        word = re.compile(rf"(?:\.\s*|\[\s*['\"])({re.escape(subject[1:])})(?!\w)")
+        name = re.escape(subject[1:])
+        word = re.compile(rf"(?:\.\s*|\[\s*['\"]?|[(=]\s*['\"])({name})(?!\w)")
     else:
         spaced = re.escape(subject).replace(r"\ ", r"\s+").replace(r"\|", r"\s*\|\s*")
         word = re.compile(rf"(?<![\w.])({spaced})(?!\w)")
     for number in _block(lines, first):
         line = lines[number - 1]
-        for expression in _EXPRESSION.finditer(line):
-            if match := word.search(line, expression.start(), expression.end()):
-                return number, match.start(1) + 1
-        if match := word.search(line):
-            return number, match.start(1) + 1
-    return None
+        spans = [expression.span() for expression in _EXPRESSION.finditer(line)]
+        inside = [match for start, end in spans for match in word.finditer(line, start, end)]
+        for match in inside or word.finditer(line):
+            before = line[: match.start()]
+            yield number, match.start(1) + 1, before[len(before.rstrip(_OF_PATHS)) :]
 
 
 def _block(lines: Sequence[str], first: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from personakit.base import describe, locate
+from personakit.base import describe, occurrences
 from personakit.errors import Problem, TemplateError, did_you_mean
 from personakit.templates.budget import Refused
 from personakit.templates.compiler import Place
@@ -28,46 +28,47 @@ def failure(error: Exception, place: Place, values: Mapping[str, Any]) -> Templa
         place: The location of the template.
         values: The values that it was rendered with.
     """
-    message, subject = _explained(error, values)
+    message, subject, owner = _explained(error, values)
     at, line = _origin(error, place)
     problem = at.problem(message, line, subject=subject)
-    return TemplateError([_located(problem) if subject else problem])
+    return TemplateError([_located(problem, owner, at.literal) if subject else problem])
 
 
-def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the message, and the word of the template to point at; empty for none."""
+def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the message, the field to point at, and the path that is before it; empty for none."""
     if isinstance(error, MissingField):
         return _missing(error, values)
     if isinstance(error, Refused | jinja2.UndefinedError):
         message = str(error)
-        return _NO_PROMPT if message == "'input' is undefined" else message, ""
+        return _NO_PROMPT if message == "'input' is undefined" else message, "", ""
     if isinstance(error, RecursionError):
-        return "the template calls itself too deeply (recursion)", ""
+        return "the template calls itself too deep (recursion)", "", ""
     # A template is user input, not program code: any exception is an error in the file.
     if isinstance(error, TypeError) and "'builtin_function_or_method' object" in str(error):
         methods = ", ".join(sorted(_METHODS & {"items", "keys", "values"}))
-        return (
-            f"the template fails: {error}; call a method such as {methods} with (), and write a "
-            f'key of that name as ["items"]'
-        ), ""
-    return f"the template fails: {str(error) or type(error).__name__}", ""
+        hint = f'call a method such as {methods} with (), and write a key of that name as ["items"]'
+        return f"the template fails: {error}; {hint}", "", ""
+    return f"the template fails: {str(error) or type(error).__name__}", "", ""
 
 
-def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str]:
+def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str, str]:
     obj, name = error.obj, error.name
-    where = _path_of(obj, values)
+    path = _path_of(obj, values)
+    where = _named(path)
+    subject = f".{name}", _dotted(path)
     if isinstance(obj, Mapping):
         hint = did_you_mean(name, map(str, obj)) if isinstance(name, str) else ""
-        found = f"{where or 'the mapping'} has no field {name!r}{hint or _listed(obj)}"
-        return found, f".{name}"
+        message = f"{where or 'the mapping'} has no field {name!r}{hint or _listed(obj)}"
+        return message, *subject
     if isinstance(obj, list | tuple) and isinstance(name, int):
         items = "1 item" if len(obj) == 1 else f"{len(obj)} items"
         hint = "; indexes begin at 0" if name == len(obj) else ""
-        return f"{where or 'the list'} has {items}, none at index {name}{hint}", ""
+        return f"{where or 'the list'} has {items}, none at index {name}{hint}", *subject
     if not isinstance(obj, str | int | float | list | tuple):
-        return str(error), ""
+        return str(error), "", ""
     shown = where or describe(obj)
-    return f"{shown} has no {'field' if isinstance(name, str) else 'item'} {name!r}", f".{name}"
+    kind = "field" if isinstance(name, str) else "item"
+    return f"{shown} has no {kind} {name!r}", *subject
 
 
 def _listed(obj: Mapping[Any, Any]) -> str:
@@ -76,17 +77,18 @@ def _listed(obj: Mapping[Any, Any]) -> str:
     return f" (it has: {', '.join(names[:_MOST])}{rest})" if names else " (it is empty)"
 
 
-def _path_of(obj: Any, values: Mapping[str, Any]) -> str:
-    """Return the path of a value in the variables: ``item 2 of 'order.lines'``."""
+def _path_of(obj: Any, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the path of a value in the variables; empty if it is not one of them."""
     if not isinstance(obj, list | tuple | Mapping):
-        return ""
-    for path, value in _walk(values):
-        if value is obj:
-            *before, last = path
-            if isinstance(last, int):
-                return f"item {last + 1} of {_dotted(before)}"
-            return _dotted(path)
-    return ""
+        return ()
+    return next((path for path, value in _walk(values) if value is obj), ())
+
+
+def _named(path: tuple[Any, ...]) -> str:
+    """Return a path for a message: ``item 2 of 'order.lines'``; empty for an empty one."""
+    if path and isinstance(path[-1], int):
+        return f"item {path[-1] + 1} of '{_dotted(path[:-1])}'"
+    return f"'{_dotted(path)}'" if path else ""
 
 
 def _walk(values: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -102,20 +104,35 @@ def _walk(values: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
             waiting += [((*path, index), item) for index, item in enumerate(value)]
 
 
-def _dotted(path: tuple[Any, ...] | list[Any]) -> str:
-    first, *rest = path
-    fields = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
-    return f"'{first}{fields}'"
+def _dotted(path: tuple[Any, ...]) -> str:
+    fields = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(fields)[1:]
 
 
-def _located(problem: Problem) -> Problem:
-    """Add the position of its subject to a problem, if the file contains the subject."""
+def _located(problem: Problem, owner: str, literal: bool) -> Problem:
+    """Add the position of a field to a problem, if there is only one that it can be.
+
+    Args:
+        problem: The problem; its subject is a dot and the field.
+        owner: The path that is before the field; empty if it is unknown.
+        literal: Whether the line of the problem is the line of the field.
+    """
     try:
         lines = Path(problem.path).read_bytes().decode("utf-8-sig", "replace").split("\n")
     except (OSError, ValueError):
         return problem
-    position = locate(lines, problem.line, problem.subject) if problem.line else None
-    return problem if position is None else replace(problem, line=position[0], column=position[1])
+    if not problem.line:
+        return problem
+    found = list(occurrences(lines, problem.line, problem.subject))
+    if literal:
+        found = [place for place in found if place[0] == problem.line]
+    owners = {place[2] for place in found}
+    if owner in owners:
+        found = [place for place in found if place[2] == owner]
+    elif len(owners) != 1:
+        return problem
+    line, column, _ = found[0]
+    return replace(problem, line=line, column=column)
 
 
 def _origin(error: BaseException, place: Place) -> tuple[Place, int]:

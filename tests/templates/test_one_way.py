@@ -191,6 +191,34 @@ def test_a_missing_field_is_named_with_its_place(template: str, tmp_path: Path) 
         assert problem.column == len("  ") + template.index(found[1]) + 1
 
 
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "{{ a.x }} {{ b.^x }}",
+        "{{ a.x }} {{ b['^x'] }}",
+        "a.x b.x {{ b.^x }}",
+        "{{ list[^3] }}",
+        "{{ list | map(attribute='^x') | join }}",
+        "{{ list | sum('^x') }}",
+        "{% for b in list %}{{ b.^x }}{{ b.x }}{% endfor %}",
+        # Which of them it is cannot be known.
+        "{% for c in list %}{{ a.x }}{{ c.x }}{% endfor %}",
+        # The field is not in the text of the line.
+        "{{ b[key] }}\n  {{ a.x }}",
+    ],
+)
+def test_the_position_of_a_missing_field_is_right_or_left_out(marked: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "system: |\n  " + marked.replace("^", "") + "\nvariables:\n  a: {default: {x: 1}}\n"
+        "  b: {default: {y: 1}}\n  list: {default: [{y: 1}]}\n  key: x\n"
+    )
+    with pytest.raises(TemplateError) as caught:
+        Runner(Config(path=(tmp_path,))).render("a")
+    (problem,) = caught.value.problems
+    column = len("  ") + marked.index("^") + 1 if "^" in marked else 0
+    assert (problem.line, problem.column) == (2, column)
+
+
 @pytest.mark.parametrize("name", "items keys values get update pop copy".split())
 @pytest.mark.parametrize("use", ["{% for x in order.NAME %}{% endfor %}", "{{ order.NAME }}"])
 def test_a_key_that_is_a_method_of_mappings_is_told(name: str, use: str) -> None:

@@ -32,7 +32,7 @@ REFUSED = re.compile(
     r"|has no (?:field|item)|the limit (?:is|of)|is a method that every mapping"
     r" has|sum accepts numbers"
     r"|attribute '.*' of"
-    r"|indent of tojson|calls itself too deeply|is too large|a prompt is not HTML|is not safe"
+    r"|indent of tojson|calls itself too deep|is too large|a prompt is not HTML|is not safe"
     r"|access to attribute|not JSON serializable|allowed range"
 )
 
