@@ -13,7 +13,7 @@ from jinja2 import meta, nodes
 
 from personakit.base import State, state_of
 from personakit.errors import PersonaNotFound, Problem, TemplateError, UsageError, did_you_mean
-from personakit.messages import Role
+from personakit.messages import Message, Role
 from personakit.persona import Text
 from personakit.templates import budget
 from personakit.templates.budget import Budget, Refused, current_budget
@@ -313,12 +313,14 @@ class Part:
         text: The text.
         unit: The compiled template; None for a text without template syntax.
         parent: The system text of the parent, if the template uses `parent`.
+        fixed: The message of a text without template syntax, created once.
     """
 
     role: Role
     text: Text
     unit: Unit | None
     parent: Part | None = None
+    fixed: Message | None = None
 
 
 # Advice for frequent mistakes, by a part of Jinja's message; the first match counts.

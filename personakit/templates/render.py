@@ -54,7 +54,7 @@ class CompiledPersona:
 
     def _part(self, role: Role, text: Text, *extra: str) -> Part:
         if text.literal or not _is_template(text.source):
-            return Part(role, text, None)
+            return Part(role, text, None, fixed=Message(role, text.source))
         unit = self._templates.compile(text.source, Place.of(text))
         self.used |= unit.names.keys()
         self._note(unit.problems)
@@ -102,6 +102,11 @@ class CompiledPersona:
         units = (part.unit.parts if part.unit else () for part in self.everything())
         partials = sum(len(source) for parts in units for _, source in parts[1:])
         return partials + sum(len(part.text.source) for part in self.everything())
+
+    @cached_property
+    def _fixed_size(self) -> int:
+        """The number of characters in the messages without template syntax."""
+        return sum(len(part.text.source) for part in self.parts if part.fixed is not None)
 
     def is_fresh(self) -> bool:
         """Return whether the partials are unchanged since they were compiled."""
@@ -152,17 +157,23 @@ class CompiledPersona:
         budget = Budget(values.size + len(prompt or ""), self._source)
         token = current_budget.set(budget)
         try:
-            messages = []
+            messages, size = [], self._fixed_size
             for part in self.parts:
-                messages.append(Message(part.role, _rendered(part, given, budget)))
+                if part.fixed is not None:
+                    messages.append(part.fixed)
+                    continue
+                text = _rendered(part, given, budget)
+                messages.append(Message(part.role, text))
+                size += len(text)
+            many = len(self.parts) > 1 or self._prompt is not None
             if self._prompt is not None:
                 given = given if prompt is None else {**given, "input": prompt}
-                messages.append(Message("user", _rendered(self._prompt, given, budget)))
-            elif prompt is not None:
+                prompt = _rendered(self._prompt, given, budget)
+            if prompt is not None:
                 messages.append(Message("user", prompt))
+                size += len(prompt)
             # Each message is within the limit; check their sum.
-            many = len(self.parts) > 1 or self._prompt is not None
-            if many and sum(len(message.text) for message in messages) > budget.size:
+            if many and size > budget.size:
                 found = f"the messages would be too large: the limit is {budget.size:,} characters"
                 Place.of(self.persona.system).fail(found)
             return messages
