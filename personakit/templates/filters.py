@@ -227,8 +227,8 @@ def _keyed(budget: Budget, env: Any, values: Any, attribute: Any) -> Any:
 
 
 def _parts(attribute: Any) -> int:
-    """Return the number of lookups of an attribute such as ``a.b``."""
-    return 1 + attribute.count(".") + attribute.count(",") if isinstance(attribute, str) else 0
+    """Return the price of looking up an attribute such as ``a.b``; a failed lookup takes longest."""
+    return 1 + 3 * attribute.count(".") + attribute.count(",") if isinstance(attribute, str) else 0
 
 
 def tested(name: str, function: Any) -> Callable[..., Any]:
