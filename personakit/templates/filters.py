@@ -227,7 +227,7 @@ def _keyed(budget: Budget, env: Any, values: Any, attribute: Any) -> Any:
 
 
 def _parts(attribute: Any) -> int:
-    """Return the price of looking up an attribute such as ``a.b``; a failed lookup takes longest."""
+    """Return the price of an attribute such as ``a.b``: a failed lookup takes longest."""
     return 1 + 3 * attribute.count(".") + attribute.count(",") if isinstance(attribute, str) else 0
 
 
