@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import operator
 from collections.abc import Mapping
 from typing import Any, NoReturn, Self, TypeVar
@@ -56,6 +58,34 @@ def thaw(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
     return copy.deepcopy(value)
+
+
+def quick_init(cls: type[T]) -> type[T]:
+    """Give a frozen dataclass with slots an `__init__` that takes half the time.
+
+    `object.__setattr__`, which the one of dataclasses calls, looks up each attribute by its name;
+    here the descriptors of the slots set them. The signature stays the same.
+    """
+    names: dict[str, Any] = {"missing": dataclasses.MISSING}
+    parameters, lines = ["self"], []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        name = value = field.name
+        names[f"set_{name}"] = getattr(cls, name).__set__
+        names[f"default_{name}"] = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            names[f"make_{name}"] = field.default_factory
+            value = f"make_{name}() if {name} is missing else {name}"
+        is_required = field.default is field.default_factory
+        parameters.append(name if is_required else f"{name}=default_{name}")
+        lines.append(f" set_{name}(self, {value})")
+    if hasattr(cls, "__post_init__"):
+        lines.append(" self.__post_init__()")
+    source = "\n".join([f"def __init__({', '.join(parameters)}):", *lines])
+    scope: dict[str, Any] = {}
+    exec(source, names, scope)  # noqa: S102 - as dataclasses does; the names are those of the fields
+    init: Any = functools.update_wrapper(scope["__init__"], cls.__init__)
+    type.__setattr__(cls, "__init__", init)
+    return cls
 
 
 def replaced(value: T, changes: dict[str, Any]) -> T:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from personakit.frozen import FrozenDict, freeze, replaced, thaw
+from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
 from personakit.usage import Spent, Usage
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class ToolResult:
         return replaced(self, changes)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation.
@@ -120,6 +121,7 @@ class Message:
         return body
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Request:
     """A chat completion request.
@@ -211,6 +213,7 @@ class Timings:
     first_text: float | None = None
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Response:
     """The answer to a request.

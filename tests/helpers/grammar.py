@@ -100,7 +100,7 @@ TRUTH = pick("b true false") | st.one_of(
     )),
     form("({} is {})", number, pick("odd even divisibleby(2) gt(2) lt(n)")),
     form("({} is {})", text, pick("lower upper in(s) eq(s)")),
-    pick(["d.zzz is defined", "missing is defined", "r[5] is undefined", "'k' in y"]),
+    pick(["(d.zzz is defined)", "(missing is defined)", "(r[5] is undefined)", "('k' in y)"]),
 )  # fmt: skip
 ITEMS_ATOM = pick(["l", "m", "['a', s]", "(1, 2)", "[]", "y.v", "r[0].v"])
 ITEMS = ITEMS_ATOM | st.one_of(
