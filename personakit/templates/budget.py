@@ -24,6 +24,7 @@ MAX_NUMBER_BITS = 4_096
 # The most steps that large values add to the budget, for handling their texts and items.
 _MOST_ALLOWED = 600_000
 _CHARACTERS_PER_STEP = 32
+_FEW = 64
 # A list item that is a separate object uses up to 90 bytes.
 _ITEMS_PER_STEP = 6
 # Character comparisons of a search, which may compare a text at each position of another.
@@ -129,11 +130,13 @@ class Budget:
     def concat(self, parts: Iterable[str]) -> str:
         """Join the parts of an output; reject a result that is too large."""
         kept = parts if isinstance(parts, list) else list(parts)
-        size = sum(map(len, kept))
+        # Each part is within the limit, so a few of them can be joined to count their characters.
+        joined = "".join(kept) if len(kept) <= _FEW else None
+        size = sum(map(len, kept)) if joined is None else len(joined)
         self.left -= 1 + size // _CHARACTERS_PER_STEP
         if size > self.size or self.left < 0:
             self.room(size)
-        return "".join(kept)
+        return "".join(kept) if joined is None else joined
 
     def binop(self, operator: str, left: Any, right: Any) -> None:
         """Charge for an operator; reject it if its result would be too large."""

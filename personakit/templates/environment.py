@@ -16,6 +16,7 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace as JinjaNamespace
+from jinja2.utils import missing
 
 from personakit.templates.budget import Refused, bounded_range, current_budget
 from personakit.templates.codegen import MeteredCodeGenerator
@@ -49,6 +50,13 @@ class _Tokens(Extension):
             yield token
 
 
+class _Names(dict[str, Any]):
+    """The values of a render by name; others are missing, without a call of Python code."""
+
+    def __missing__(self, name: str) -> Any:
+        return missing
+
+
 class RenderContext(Context):
     """The names of one render: what `Template.new_context` returns, in a third of the time."""
 
@@ -59,8 +67,10 @@ class RenderContext(Context):
 
     def __init__(self, environment: Any, values: dict[str, Any]) -> None:
         self.environment = environment
-        self.parent = {**environment.globals, **values}
-        self.vars: dict[str, Any] = {}
+        # A name that the template sets takes the place of a value, as `Context` resolves them.
+        self.parent = self.vars = names = _Names(environment.globals)
+        names.update(values)
+        self.resolve_or_missing = names.__getitem__  # type: ignore[assignment]
         self.exported_vars: set[str] = set()
         self.eval_ctx = environment.eval_context
 

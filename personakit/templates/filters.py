@@ -42,6 +42,9 @@ _ATTRIBUTE = _SORTING | _LAZY
 _STEPS_PER_ITEM = 6
 _SHORT = 256
 """The length up to which filtering a text is included in the price of its node."""
+_FEW = 16
+"""The number of texts up to which a list is joined before the result is charged."""
+_ONLY_TEXT = {str}
 # Filters that read only the type or the length of a value.
 _FREE = frozenset("abs attr count d default first last length".split())
 _FREE_TESTS = frozenset(
@@ -131,6 +134,12 @@ def joined(separator: str, values: Iterable[Any]) -> str:
 
 @jinja2.pass_environment
 def _join(env: jinja2.Environment, value: Any, d: Any = "", attribute: Any = None) -> str:
+    short = attribute is None and value.__class__ is list and len(value) <= _FEW
+    if short and d.__class__ is str and {*map(type, value)} == _ONLY_TEXT:
+        result: str = d.join(value)
+        if len(result) > _SHORT:
+            current_budget.get().room(len(result))
+        return result
     if attribute is not None:
         price = _STEPS_PER_ITEM + _parts(attribute)
         getter = jinja_filters.make_attrgetter(env, attribute)
