@@ -51,9 +51,9 @@ def test_a_stream_cut_at_every_byte(tmp_path: Path) -> None:
 
         server.answers = [Reply(halves(at), headers=kind) for at in range(1, len(body))]
         running = Runner(server.config())
+        listed = who(tmp_path / "cache", guarded=False)
         for number in range(len(server.answers)):
             # Another prompt for each: every answer comes from the model.
-            listed = who(tmp_path / "cache", guarded=False)
             text = "".join(running.stream(listed, f"{PROMPT} {number}"))
             assert text == TEXT
         running.close()
