@@ -33,12 +33,13 @@ class CatalogEntry:
         declared: Its variables, ready to validate values.
         model: Its own model, or the config's; empty if neither sets one.
         parameters: The parameters of every request, from the config and the persona.
+        defaults: Their names.
         bound: Its plugins; None until they are bound.
         compiled: Its templates; None until they are compiled.
         reader: The parser for its `output:`; None until it is first needed.
     """
 
-    __slots__ = ("bound", "compiled", "declared", "model", "parameters", "reader")
+    __slots__ = ("bound", "compiled", "declared", "defaults", "model", "parameters", "reader")
 
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
@@ -46,6 +47,7 @@ class CatalogEntry:
         self.parameters = FrozenDict(
             freeze({**config.parameters, **response_format(wanted(persona)), **persona.parameters})
         )
+        self.defaults = frozenset(self.parameters)
         self.bound: Bound | None = None
         self.compiled: CompiledPersona | None = None
         self.reader: Reader | None = None

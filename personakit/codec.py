@@ -16,7 +16,7 @@ from typing import Any
 
 from personakit import errors
 from personakit.errors import BackendError
-from personakit.frozen import FrozenDict, thaw
+from personakit.frozen import FrozenDict, freeze, thaw
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.tools import Tool
 from personakit.usage import Usage
@@ -33,7 +33,7 @@ def write_request(request: Request) -> dict[str, Any]:
     """Return the stored form of a request, without the parameters in `SECRET`."""
     kept: dict[str, Any] = {
         "model": request.model,
-        "messages": [message.to_api() for message in request.messages],
+        "messages": [write_message(message) for message in request.messages],
         "parameters": {k: v for k, v in request.parameters.items() if k not in SECRET},
     }
     if request.tools:
@@ -59,13 +59,20 @@ def read_request(text: str, persona: str, variables: Mapping[str, Any]) -> Reque
     )
 
 
+def write_message(message: Message) -> dict[str, Any]:
+    """Return the stored form of a message: as the API accepts it, and its `items`."""
+    items = {"items": thaw(message.items)} if message.items else {}
+    return {**message.to_api(), **items}
+
+
 def read_message(data: Mapping[str, Any]) -> Message:
-    """Parse a message from the result of `Message.to_api`."""
+    """Parse a message from the result of `write_message`."""
     calls = (
         ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
         for call in data.get("tool_calls", ())
     )
-    return Message(data["role"], data["content"], tuple(calls), data.get("tool_call_id"))
+    items = freeze(data.get("items", ()))
+    return Message(data["role"], data["content"], tuple(calls), data.get("tool_call_id"), items)
 
 
 def _read_tool(data: Mapping[str, Any]) -> Tool:
@@ -107,15 +114,19 @@ def write_response(response: Response) -> Any:
     if response.usage is not None:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         written["usage"] = {name: getattr(response.usage, name) for name in names}
-        for name in ("cached_tokens", "reasoning_tokens"):
-            if count := getattr(response.usage, name):
-                written["usage"][name] = count
+        for name in ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "incomplete"):
+            if value := getattr(response.usage, name):
+                written["usage"][name] = value
     if response.tool_calls:
         written["tool_calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments}
             for call in response.tool_calls
         ]
-    return json.loads(pretty(_folded(written)))
+    if response.reasoning:
+        written["reasoning"] = response.reasoning
+    # Their texts are not folded: a list of lines could not be told from a list.
+    items = {"items": thaw(response.items)} if response.items else {}
+    return json.loads(pretty({**_folded(written), **items}))
 
 
 def read_response(written: dict[str, Any]) -> Response:
@@ -130,6 +141,8 @@ def read_response(written: dict[str, Any]) -> Response:
         finish_reason=None if reason is None else _text(reason),
         model=_text(written.get("model", "")),
         usage=Usage(**written["usage"]) if "usage" in written else None,
+        reasoning=_text(written.get("reasoning", "")),
+        items=freeze(written.get("items", ())),
     )
 
 

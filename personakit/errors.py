@@ -196,6 +196,8 @@ class BackendError(RunError):
         request_id: The upstream's id of the request; empty if it sent none.
         retry_after: Seconds that the upstream asks to wait; None if it does not.
         attempts: The number of times the request was sent.
+        response: The answer, if one arrived that cannot be used as it is; otherwise None.
+        advice: What to do; empty for the usual advice of the type. The message ends with it.
     """
 
     def __init__(
@@ -207,6 +209,7 @@ class BackendError(RunError):
         request_id: str = "",
         retry_after: float | None = None,
         attempts: int = 0,
+        response: ResponseLike | None = None,
     ) -> None:
         super().__init__(message)
         self.partial = partial
@@ -214,9 +217,11 @@ class BackendError(RunError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.attempts = attempts
+        self.response = response
+        self.advice = ""
 
     def __reduce__(self) -> tuple[object, ...]:
-        names = ("partial", "status", "request_id", "retry_after", "attempts")
+        names = ("partial", "status", "request_id", "retry_after", "attempts", "response", "advice")
         return type(self), (self.message,), {name: getattr(self, name) for name in names}
 
 
@@ -233,7 +238,7 @@ class InvalidAnswer(BackendError):
 
 
 class IncompleteAnswer(BackendError):
-    """The answer ended early: it has no finish reason."""
+    """The answer ended early: its end is missing, or there is nothing in it."""
 
 
 class ModelNotFound(BackendError):

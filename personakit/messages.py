@@ -65,18 +65,23 @@ class Message:
         content: The text, or the content parts as the API accepts them; None with tool calls only.
         tool_calls: The tool calls of an assistant message.
         tool_call_id: The id of the call that a tool message answers.
+        items: What the provider of an answer wants back with it, such as signed thoughts. Only the
+            backend reads these, and it sends them only to the provider that they came from.
     """
 
     role: Role
     content: str | tuple[FrozenDict, ...] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    items: tuple[FrozenDict, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.content) is not str and isinstance(self.content, list | tuple):
             object.__setattr__(self, "content", freeze(self.content))
         if type(self.tool_calls) is not tuple:
             object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if self.items != ():
+            object.__setattr__(self, "items", freeze(self.items))
 
     @property
     def text(self) -> str:
@@ -105,7 +110,7 @@ class Message:
         return self.replace(content=parts)
 
     def to_api(self) -> dict[str, Any]:
-        """Return the message as chat.completions.create() accepts it."""
+        """Return the message as chat.completions.create() accepts it, without its `items`."""
         body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
         if self.tool_calls:
             body["tool_calls"] = [
@@ -135,6 +140,8 @@ class Request:
         max_retries: The number of retries of the HTTP client; None for its default (2).
         timeout: Seconds that the upstream may stay silent; None for the client's default (600).
         tools: The tools that the model may call.
+        defaults: The names of the parameters that the persona or the config sets, and not the
+            caller. The backend leaves out those that the model does not accept.
     """
 
     model: str
@@ -145,6 +152,7 @@ class Request:
     max_retries: int | None = None
     timeout: float | None = None
     tools: tuple[Tool, ...] = ()
+    defaults: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if type(self.messages) is not tuple:
@@ -221,7 +229,8 @@ class Response:
     Attributes:
         text: The text of the answer.
         tool_calls: The tool calls that the model requests, with or without text.
-        finish_reason: Why the model stopped: stop, length, tool_calls, content_filter or another.
+        finish_reason: Why the model stopped: stop, tool_calls, length (the answer is cut off at the
+            token limit) or content_filter (the provider held back the rest of the answer).
         model: The model that answered, as the upstream names it.
         id: The upstream's id of the answer.
         usage: The tokens used; None if the upstream did not report them.
@@ -235,6 +244,8 @@ class Response:
         messages: The messages that the run added to the conversation: tool calls, their results
             and the answer.
         attempts: How often the last request was sent: more than once if the HTTP client retried.
+        reasoning: The model's thoughts before the answer, as far as the provider shows them.
+        items: See `Message`.
     """
 
     text: str
@@ -251,6 +262,8 @@ class Response:
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     messages: tuple[Message, ...] = ()
     attempts: int = 1
+    reasoning: str = ""
+    items: tuple[FrozenDict, ...] = ()
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -260,6 +273,8 @@ class Response:
             object.__setattr__(self, "raw", freeze(self.raw))
         if type(self.metadata) is not FrozenDict:
             object.__setattr__(self, "metadata", freeze(self.metadata))
+        if self.items != ():
+            object.__setattr__(self, "items", freeze(self.items))
         if self.cost is None:
             # `__getattr__` fills the empty slot: importing the prices takes 240 ms.
             object.__delattr__(self, "cost")
@@ -292,7 +307,7 @@ class Response:
     @property
     def message(self) -> Message:
         """The answer as an assistant message."""
-        return Message("assistant", self.text or None, self.tool_calls)
+        return Message("assistant", self.text or None, self.tool_calls, items=self.items)
 
     def replace(self, **changes: Any) -> Response:
         """Return a copy with some fields changed.

@@ -122,9 +122,8 @@ class Runner:
             prompt: The user's message; None for a request without one.
             variables: Values for the persona's variables.
             model: ``provider/model``; None for the persona's or the config's.
-            parameters: Parameters of chat.completions.create(); they override the persona's.
-            output: See `Options`.
-            attachments: See `Options`.
+            parameters: Parameters of chat.completions.create(); None removes one of the persona.
+            output, attachments: See `Options`.
 
         Raises:
             UsageError: The persona, the prompt, the variables, the parameters, the output or an
@@ -152,6 +151,7 @@ class Runner:
             parameters=settings,
             persona=found.name,
             variables=values.frozen,
+            defaults=entry.defaults - parameters.keys() if parameters else entry.defaults,
         )
         return attached(request, attachments) if attachments else request
 
@@ -311,8 +311,7 @@ class Runner:
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 
-        If a plugin answers by itself, no request would be sent, and the rendered request is
-        returned. Arguments are those of `render`.
+        If a plugin answers by itself, this is the rendered request. Arguments: see `render`.
         """
         found = self.load(persona)
         checked = self._options(found, options)
@@ -425,4 +424,5 @@ def _parameters(
     form = response_format(wanted(persona, output)) if output is not None else {}
     if given:
         parameters.check(given)
-    return FrozenDict({**base, **freeze({**form, **persona.parameters, **(given or {})})})
+    merged = {**base, **form, **persona.parameters, **(given or {})}
+    return FrozenDict({name: freeze(value) for name, value in merged.items() if value is not None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from personakit.providers import split_model
@@ -20,6 +21,8 @@ class Usage:
         total_tokens: The sum of both.
         cached_tokens: The prompt tokens that the upstream read from its cache.
         reasoning_tokens: The answer tokens of hidden reasoning.
+        cache_write_tokens: The prompt tokens that the upstream wrote to its cache.
+        incomplete: True for a sum without the tokens of a call that did not report them.
     """
 
     prompt_tokens: int = 0
@@ -27,6 +30,8 @@ class Usage:
     total_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    incomplete: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -35,7 +40,21 @@ class Usage:
             self.total_tokens + other.total_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.incomplete or other.incomplete,
         )
+
+    @classmethod
+    def sum(cls, usages: Iterable[Usage | None]) -> Usage | None:
+        """Return the tokens of several calls; None if all are unknown.
+
+        If only some are unknown, the sum is `incomplete`.
+        """
+        every = list(usages)
+        known = [usage for usage in every if usage is not None]
+        if not known:
+            return None
+        return sum(known, cls(incomplete=len(known) < len(every)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +87,18 @@ class Spent:
 def price(model: str, usage: Usage | None) -> float | None:
     """Return the cost of a call in US dollars.
 
-    The prices are those packaged with genai-prices; newer ones are never fetched. Cached tokens
-    have their own price.
+    The prices are those packaged with genai-prices; newer ones are never fetched. Tokens read
+    from the upstream's cache, and tokens written to it, have their own prices.
 
     Args:
         model: ``provider/model``; a bare name is a model of openai.
-        usage: The tokens of the call; None if the upstream did not report them.
+        usage: The tokens of the call; None if the upstream did not report them. An incomplete
+            sum has no price.
 
     Returns:
         None if the provider, the model or the tokens are unknown, which does not mean free.
     """
-    if usage is None:
+    if usage is None or usage.incomplete:
         return None
     from genai_prices import Usage as Tokens  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
@@ -89,10 +109,12 @@ def price(model: str, usage: Usage | None) -> float | None:
         name, _, runs = name.partition(":")
         provider = f"huggingface_{runs}"
     try:
+        read = min(usage.cached_tokens, usage.prompt_tokens)
         tokens = Tokens(
             input_tokens=usage.prompt_tokens,
             output_tokens=usage.completion_tokens,
-            cache_read_tokens=min(usage.cached_tokens, usage.prompt_tokens),
+            cache_read_tokens=read,
+            cache_write_tokens=min(usage.cache_write_tokens, usage.prompt_tokens - read),
         )
         cost = calc_price(tokens, name, provider_id=_NAMES.get(provider, provider))
     except (LookupError, ValueError):

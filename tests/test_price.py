@@ -157,7 +157,8 @@ def test_rounds_whose_cost_is_unknown_make_no_sum() -> None:
           "completion_tokens_details": {"reasoning_tokens": 2}}, Usage(5, 3, 8, 4, 2)),
         ({"prompt_tokens_details": None}, Usage(5, 3, 8)),
         ({"prompt_tokens_details": {"cached_tokens": None}}, Usage(5, 3, 8)),
-        ({"prompt_tokens_details": {"cached_tokens": "4"}}, Usage(5, 3, 8)),
+        ({"prompt_tokens_details": {"cached_tokens": "4"}}, Usage(5, 3, 8, 4)),
+        ({"prompt_tokens_details": {"cached_tokens": "few"}}, Usage(5, 3, 8)),
         ({"completion_tokens_details": []}, Usage(5, 3, 8)),
     ],
 )  # fmt: skip

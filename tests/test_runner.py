@@ -60,7 +60,9 @@ def test_a_request_is_the_rendered_persona_and_the_prompt() -> None:
         {"temperature": 0.9},
         "test",
         {"guests": 3},
+        defaults=frozenset({"temperature"}),
     )
+    assert runner()[0].render(CHEF, parameters={"temperature": 1}).defaults == frozenset()
     assert len(runner()[0].render(CHEF).messages) == 3
 
 
@@ -343,7 +345,7 @@ def test_the_functions_of_the_package_use_one_runner(
         assert personakit.run("ann").text == "Hello!"
         assert asyncio.run(personakit.arun("ann")).text == "Hello!"
         assert "".join(personakit.stream("ann")) == "Hello!"
-        assert asyncio.run(read(personakit.astream("ann"))) == ["Hel", "lo!"]
+        assert asyncio.run(read(personakit.astream("ann"))) == ["Hello!"]
         assert len(server.requests) == 4
         personakit.runner.default_runner().close()
         personakit.runner.default_runner.cache_clear()

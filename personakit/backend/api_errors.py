@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from personakit.backend.retries import Attempt, is_exhausted, retry_after
@@ -34,20 +35,33 @@ BY_STATUS: dict[int, type[BackendError]] = {
     422: BadRequest,
     429: RateLimited,
 }
-# The codes and types in the error objects of OpenAI and of compatible servers. Some servers send
-# them without a status.
+# The codes, types and statuses in the error objects of OpenAI, Anthropic
+# (https://docs.claude.com/en/api/errors), Google (https://cloud.google.com/apis/design/errors) and
+# compatible servers, in lower case. Some servers send them without an HTTP status.
 _BY_CODE: dict[str, type[BackendError]] = {
     "authentication_error": AuthenticationFailed,
+    "billing_error": QuotaExhausted,
     "context_length_exceeded": BadRequest,
+    "deadline_exceeded": Timeout,
     "exceed_context_size_error": BadRequest,
+    "failed_precondition": BadRequest,
     "invalid_api_key": AuthenticationFailed,
+    "invalid_argument": BadRequest,
     "invalid_request_error": BadRequest,
     "model_not_found": ModelNotFound,
+    "not_found": ModelNotFound,
     "not_found_error": ModelNotFound,
+    "overloaded_error": UpstreamUnavailable,
+    "permission_denied": AuthenticationFailed,
     "permission_error": AuthenticationFailed,
     "rate_limit_error": RateLimited,
     "rate_limit_exceeded": RateLimited,
+    "request_too_large": BadRequest,
+    "resource_exhausted": RateLimited,
     "tokens": RateLimited,
+    "too_many_requests": RateLimited,
+    "unauthenticated": AuthenticationFailed,
+    "unauthorized": AuthenticationFailed,
 }
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
@@ -87,16 +101,39 @@ def translate(
 
 def reported(error: Any) -> BackendError:
     """Return the error that an error object in a body or an event describes."""
-    details = error if isinstance(error, dict) else {"message": error}
-    codes = [details.get(key) for key in ("code", "status", "type")]
-    kinds = [
-        BY_STATUS.get(code) if isinstance(code, int) else _BY_CODE.get(str(code)) for code in codes
-    ]
+    details = _details(error)
+    codes = [_code(details.get(key)) for key in ("code", "status", "type")]
+    kinds = (
+        BY_STATUS.get(code) if isinstance(code, int) else _BY_CODE.get(code or "") for code in codes
+    )
     kind = next(filter(None, kinds), UpstreamUnavailable)
     if is_exhausted(None, details):
         kind = QuotaExhausted
     status = next((code for code in codes if isinstance(code, int)), None)
-    return kind(f"the upstream reports an error: {_line(_message(details))}", status=status)
+    message = _message(details) or json.dumps(details, default=str)
+    return kind(f"the upstream reports an error: {_line(message)}", status=status)
+
+
+def _details(error: Any) -> Mapping[str, Any]:
+    """Return the innermost error object: Google sends a list, some proxies nest one in another."""
+    for _ in range(3):
+        if isinstance(error, list) and error:
+            error = error[0]
+        if not isinstance(error, dict):
+            return {"message": error}
+        inner = error.get("error")
+        if not isinstance(inner, dict | list) or error.get("message"):
+            break
+        error = inner
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _code(code: Any) -> int | str | None:
+    """Return a code as an HTTP status, if it is one, or in lower case."""
+    if isinstance(code, str):
+        text = code.strip().lower()
+        return int(text) if len(text) == 3 and text.isdecimal() else text
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def _of_client(error: Exception, partial: str) -> BackendError:
@@ -137,31 +174,42 @@ def _of_status(error: Any, status: int) -> BackendError:
     family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
     body = getattr(error, "body", None)
     text = getattr(getattr(error, "response", None), "text", "")
-    reason = _line(_message(body) or text or getattr(error, "message", error))
+    details = _details(body)
+    reason = _line(_message(details) or text or getattr(error, "message", error))
+    parameter = details.get("param")
+    if isinstance(parameter, str) and parameter not in reason:
+        reason += f" (parameter {_line(parameter)})"
     message = f"status {status}: {reason}"
-    if is_exhausted(status, body):
+    if is_exhausted(status, details):
         family = QuotaExhausted
     if status < 400:
         family, message = UpstreamUnavailable, f"status {status}: redirects are not followed"
     headers = getattr(getattr(error, "response", None), "headers", {})
-    return family(
+    result = family(
         message,
         status=status,
         request_id=getattr(error, "request_id", None) or "",
         retry_after=retry_after(headers),
     )
+    if status == 400 and "/v1/responses" in reason and "tools" in reason.lower():
+        # From GPT-5.4 on: https://github.com/openai/openai-openapi/issues/541
+        result.advice = (
+            "set `reasoning_effort: none` under `parameters:` of the persona, or "
+            "`-p reasoning_effort=none`: with tools, this model reasons only in the Responses API"
+        )
+    return result
 
 
 def _advice(error: BackendError) -> str:
+    if error.advice:
+        return error.advice
     if error.retry_after is not None and 0 < error.retry_after < math.inf:
         return f"wait {error.retry_after:.3g} s and try again"
     return _ADVICE.get(type(error), "try again")
 
 
-def _message(body: Any) -> Any:
+def _message(body: Mapping[str, Any]) -> Any:
     """Return the message in the body of an error; None if it has none."""
-    if not isinstance(body, dict):
-        return body if isinstance(body, str) else None
     return next(filter(None, (body.get(key) for key in ("message", "error", "detail"))), None)
 
 

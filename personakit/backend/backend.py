@@ -15,18 +15,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse
+from personakit.backend.chat.body import body_of
+from personakit.backend.chat.model_parameters import MOST_ATTEMPTS, adapted, is_rejected
+from personakit.backend.chat.response_parser import ResponseParser
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
-from personakit.backend.response_parser import ResponseParser
 from personakit.backend.retries import Attempt
 from personakit.backend.sse import MAX_STREAM, BodyReader
 from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.errors import (
     AuthenticationFailed,
-    ConfigError,
+    BadRequest,
     InvalidAnswer,
     PersonakitError,
     UpstreamUnavailable,
+    UsageError,
 )
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
@@ -56,15 +59,37 @@ class OpenAIBackend:
         Raises:
             BackendError: The call failed; `partial` is the text received before.
         """
-        outer = sys.exception()
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
+        call = Attempt(functools.partial(provider.secrets, endpoint))
+        for _ in range(MOST_ATTEMPTS - 1):
+            asked = adapted(request, provider, endpoint, self.router.notify)
+            try:
+                return await self._send(asked, provider, endpoint, call, emit)
+            except BadRequest as error:
+                if not is_rejected(error, asked, endpoint):
+                    raise
+        asked = adapted(request, provider, endpoint, self.router.notify)
+        return await self._send(asked, provider, endpoint, call, emit)
+
+    async def _send(
+        self,
+        request: Request,
+        provider: Provider,
+        endpoint: Endpoint,
+        call: Attempt,
+        emit: Emit | None,
+    ) -> Response:
+        """Send a request with the parameters that its model accepts; return the answer."""
+        outer = sys.exception()
         body = body_of(request, endpoint, provider, stream=emit is not None)
         answer = ResponseParser(request, provider)
-        call = Attempt(functools.partial(provider.secrets, endpoint))
         token = retries.current.set(call)
         try:
             await self._exchange(endpoint, body, answer, emit)
+        except UsageError as error:
+            scrub(error, (), outer)
+            raise
         # The client raises its own errors and those of its HTTP library, which has two names.
         except Exception as error:
             # The frames of the HTTP library contain the headers, and an upstream may repeat the
@@ -128,33 +153,6 @@ class OpenAIBackend:
                     await _take(response, answer, emit)
                 finally:
                     await response.aclose()
-
-
-def body_of(
-    request: Request, endpoint: Endpoint, provider: Provider, *, stream: bool
-) -> dict[str, Any]:
-    """Return the JSON body of a request, as chat.completions.create() would send it."""
-    body: dict[str, Any] = {
-        "messages": [message.to_api() for message in request.messages],
-        "model": endpoint.model,
-        **{name: value for name, value in request.parameters.items() if value is not None},
-    }
-    if request.tools:
-        if not provider.tools:
-            names = ", ".join(tool.name for tool in request.tools)
-            raise ConfigError(
-                f"provider {provider.name!r} does not support tools ({names}); choose another "
-                f"model with `-m provider/model`, or remove `tools:` from the persona"
-            )
-        body["tools"] = [tool.to_api() for tool in request.tools]
-    if endpoint.max_tokens is not None:
-        asked = body.pop("max_completion_tokens", None) or body.get("max_tokens")
-        body["max_tokens"] = min(asked or endpoint.max_tokens, endpoint.max_tokens)
-    if stream:
-        body["stream"] = True
-        if provider.stream_usage:
-            body["stream_options"] = {"include_usage": True}
-    return body
 
 
 async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
@@ -227,9 +225,13 @@ async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
     reply.body.widen(MAX_STREAM)
     decoder = sse.Decoder()
     while part and not decoder.done:
-        for data in decoder.feed(part):
-            text = answer.event(data, decoder.name)
-            if text:
+        # The events of one read are emitted once; what came before a broken one is kept.
+        texts: list[str] = []
+        try:
+            for data in decoder.feed(part):
+                texts.append(answer.event(data, decoder.name))
+        finally:
+            if text := "".join(texts):
                 await emit(text)
         if not decoder.done:
             part = await reply.part()

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from personakit.backend.retries import http_clients
 from personakit.base import Secret, only_sync
+from personakit.errors import ConfigError
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -125,8 +126,51 @@ def response_class() -> Any:
 
 @functools.cache
 def _certificates() -> Any:
-    """Return the TLS context, which is shared because one takes 20 ms to create."""
-    return _http_library().create_ssl_context()
+    """Return the TLS context, which is shared because one takes 20 ms to create.
+
+    Raises:
+        ConfigError: The certificates that the environment names cannot be read.
+    """
+    try:
+        return _http_library().create_ssl_context()
+    except OSError as error:
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            path = os.environ.get(name)
+            if path:
+                raise ConfigError(
+                    f"{name} is {path!r}, which cannot be read as certificates: "
+                    f"{error.strerror or error}; correct the variable, or unset it to use the "
+                    f"certificates of certifi"
+                ) from error
+        raise
+
+
+def _http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
+    """Return an HTTP client, with the proxies of the environment if it is trusted.
+
+    Raises:
+        ConfigError: A proxy that the environment names cannot be used.
+    """
+    try:
+        return client(trust_env=trust_env, verify=verify)
+    except (ImportError, ValueError) as error:
+        names = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+        spelled = [name for pair in names for name in (pair.lower(), pair)]
+        for name in (name for name in spelled if os.environ.get(name)):
+            scheme = os.environ[name].partition("://")[0]
+            if isinstance(error, ImportError) and not scheme.startswith("socks"):
+                continue
+            if isinstance(error, ValueError) and scheme in ("http", "https"):
+                continue
+            advice = (
+                "install SOCKS support with `pip install socksio`"
+                if isinstance(error, ImportError)
+                else "its scheme must be http, https, socks5 or socks5h"
+            )
+            raise ConfigError(
+                f"the proxy in {name} ({scheme}://…) cannot be used: {advice}; or unset {name}"
+            ) from error
+        raise
 
 
 class Client:
@@ -264,7 +308,9 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
         "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
         # A proxy from the environment would resolve a loopback address to its own machine.
-        "http_client": http_client(trust_env=not here, verify=False if plain else _certificates()),
+        "http_client": _http_client(
+            http_client, trust_env=not here, verify=False if plain else _certificates()
+        ),
     }
 
 

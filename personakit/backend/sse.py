@@ -81,9 +81,10 @@ class Decoder:
         name: The name of the event whose data was yielded last.
     """
 
-    __slots__ = ("_begun", "_data", "_name", "_rest", "_size", "done", "name")
+    __slots__ = ("_bare", "_begun", "_data", "_name", "_rest", "_size", "done", "name")
 
     def __init__(self) -> None:
+        self._bare = False
         self._begun = False
         self._rest: list[bytes] = []
         self._data: list[bytes] = []
@@ -133,11 +134,28 @@ class Decoder:
                 self._data.append(value.removeprefix(b" "))
             elif field == b"event":
                 self._name = value.removeprefix(b" ")
+            elif field == b"error":
+                # llama.cpp sends errors in a field of this name.
+                self._data, self._name = [value], b"error"
+            elif self._bare or line[:1] in (b"{", b"["):
+                yield from self._bare_line(line)
             return
         data, self._data = b"\n".join(self._data), []
         self.name, self._name = self._name, b""
         self._size = 0
-        if data == DONE:
+        self._bare = False
+        # As the openai client recognizes it: some servers append a space.
+        if data.startswith(DONE):
             self.done = True
         elif data:
             yield data
+
+    def _bare_line(self, line: bytes) -> Iterator[bytes]:
+        """Read a line of JSON outside of any field, as proxies write their errors into a stream.
+
+        Such an error has one line, or several up to a blank one.
+        """
+        self._data.append(line)
+        self._bare = True
+        if len(self._data) == 1 and line.rstrip().endswith((b"}", b"]")):
+            yield from self._line(b"")

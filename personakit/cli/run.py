@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -151,8 +152,8 @@ def _run(
     except RunError as error:
         _keep(error, streamed=live, machine=machine)
         raise
-    if response.finish_reason == "length":
-        continuing.note("the answer is cut off at the token limit")
+    for line in output.notices(response):
+        continuing.note(line)
     if shown.usage:
         click.echo(f"personakit: {usage_line(response)}", err=True)
     return 0
@@ -211,22 +212,23 @@ def usage_line(response: Response) -> str:
 
 def tokens_line(usage: Usage) -> str:
     """Return a description of the tokens used, such as "12 tokens in, 34 out"."""
-    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    parts = {"cached": usage.cached_tokens, "written to the cache": usage.cache_write_tokens}
+    cached = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    read = f"{usage.prompt_tokens:,} tokens in" + (f" ({cached})" if cached else "")
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
-    return f"{usage.prompt_tokens:,} tokens in{cached}, {usage.completion_tokens:,} out{thought}"
+    least = "at least " if usage.incomplete else ""
+    return f"{least}{read}, {usage.completion_tokens:,} out{thought}"
 
 
 def _answer_json(response: Response, persona: str) -> dict[str, Any]:
     usage = response.usage
-    names = (
-        "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"
-    )  # fmt: skip
     return {
         "text": response.text,
+        "reasoning": response.reasoning,
         "parsed": response.parsed,
         "model": response.model,
         "finish_reason": response.finish_reason,
-        "usage": {name: getattr(usage, name) for name in names} if usage else None,
+        "usage": dataclasses.asdict(usage) if usage else None,
         "cost": response.cost,
         "persona": persona,
         "id": response.id,

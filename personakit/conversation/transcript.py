@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.base import private_files
-from personakit.codec import pretty, read_message
+from personakit.codec import pretty, read_message, write_message
 from personakit.errors import UsageError
 from personakit.frozen import thaw
 from personakit.messages import Message
@@ -46,7 +46,7 @@ def write(path: Path, written: Written) -> None:
         "model": written.model,
         "variables": thaw(written.variables),
         "parameters": thaw(written.parameters),
-        "messages": [message.to_api() for message in written.messages],
+        "messages": [write_message(message) for message in written.messages],
     }
     if not path.parent.is_dir():
         raise UsageError(f"{path}: cannot be written: folder {path.parent} does not exist")

@@ -37,6 +37,10 @@ MIGRATIONS = (
         "ALTER TABLE runs ADD COLUMN cached_tokens INTEGER",
         "ALTER TABLE runs ADD COLUMN reasoning_tokens INTEGER",
     ),
+    (
+        "ALTER TABLE runs ADD COLUMN cache_write_tokens INTEGER",
+        "ALTER TABLE runs ADD COLUMN incomplete INTEGER",
+    ),
 )
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import functools
 import logging
-import operator
 import os
 import threading
 import time
@@ -117,7 +115,8 @@ class RunRecord:
         """Return the last request sent; None if it equals the rendered one."""
         if not models:
             return None
-        last = models[-1].request
+        answered = models[-1].response
+        last = (isinstance(answered, Response) and answered.request) or models[-1].request
         # The messages of tool calls in between are already in the row.
         between = response.messages[:-1] if response is not None else ()
         expected = self._request.with_messages(*between) if between else self._request
@@ -144,15 +143,14 @@ def _described(error: BaseException) -> dict[str, Any]:
 
 def _usage(models: list[Step]) -> Usage | None:
     """Return the usage of all calls of a failed run, which were paid for."""
-    usages = [s.response.usage for s in models if isinstance(s.response, Response)]
-    counted = [usage for usage in usages if usage is not None]
-    return functools.reduce(operator.add, counted) if counted else None
+    return Usage.sum(s.response.usage for s in models if isinstance(s.response, Response))
 
 
 def _cost(models: list[Step]) -> float | None:
     costs = [s.response.cost for s in models if isinstance(s.response, Response)]
-    counted = [cost for cost in costs if cost is not None]
-    return sum(counted) if counted else None
+    known = [cost for cost in costs if cost is not None]
+    # The known costs of some calls are not the cost of the run.
+    return sum(known) if known and len(known) == len(costs) else None
 
 
 PATIENCE = 3.0

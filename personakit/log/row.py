@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from personakit.codec import compact, read_message, read_request, storable, write_request
+from personakit.codec import (
+    compact,
+    read_message,
+    read_request,
+    storable,
+    write_message,
+    write_request,
+)
 from personakit.messages import Message, Request, Timings, ToolCall
 from personakit.pipeline import Step
 from personakit.usage import Usage
@@ -17,7 +24,8 @@ from personakit.usage import Usage
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
     "text tools finish_reason messages prompt_tokens completion_tokens total_tokens cost seconds "
-    "first_text calls trace error_type error response_id cached_tokens reasoning_tokens"
+    "first_text calls trace error_type error response_id cached_tokens reasoning_tokens "
+    "cache_write_tokens incomplete"
 ).split()
 _TOKENS = tuple(field.name for field in fields(Usage))
 
@@ -110,7 +118,7 @@ class Row:
             "text": storable(self.text),
             "tools": storable(_exchanged(self.messages)) or None,
             "finish_reason": self.finish_reason and storable(self.finish_reason),
-            "messages": compact([message.to_api() for message in self.messages]),
+            "messages": compact([write_message(message) for message in self.messages]),
             **{name: usage and _integer(getattr(usage, name)) for name in _TOKENS},
             "cost": self.cost,
             "seconds": self.timings.total,
@@ -138,7 +146,7 @@ class Row:
             sent=sent and read_request(sent, values["persona"], variables),
             messages=tuple(read_message(message) for message in json.loads(values["messages"])),
             # Rows of the first version have only the first three.
-            usage=None if None in used[:3] else Usage(*(count or 0 for count in used)),
+            usage=None if None in used[:3] else _usage(used),
             timings=Timings(values["time"], values["seconds"], values["first_text"]),
             trace=tuple(json.loads(values["trace"])),
             error=values["error"] and json.loads(values["error"]),
@@ -188,6 +196,11 @@ def _exchanged(messages: Sequence[Message]) -> str:
     return "\n".join((*calls, *results))
 
 
+def _usage(counts: Sequence[int | None]) -> Usage:
+    used: dict[str, Any] = {name: count or 0 for name, count in zip(_TOKENS, counts, strict=True)}
+    return Usage(**{**used, "incomplete": bool(used["incomplete"])})
+
+
 def _integer(value: Any) -> int | None:
     """Return a count if SQLite can store it, otherwise None; an upstream can report any number."""
     return value if isinstance(value, int) and abs(value) < 2**63 else None
@@ -210,6 +223,8 @@ def step_data(step: Step) -> dict[str, Any]:
         stored["tool"] = step.request.name
     if len(step.sent) > 1:
         stored["sent"] = len(step.sent)
+    if step.left_out:
+        stored["left_out"] = list(step.left_out)
     if step.attempts > 1:
         stored["attempts"] = step.attempts
     if step.plugin and _size(step.request) <= MAX_DIFF:

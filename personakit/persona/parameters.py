@@ -152,12 +152,13 @@ def fault(name: str, value: Any) -> str | None:
 
 
 def check(parameters: Mapping[str, Any]) -> None:
-    """Check parameters from a caller.
+    """Check parameters from a caller. None removes a parameter of the persona.
 
     Raises:
         ConfigError: A parameter is unknown or invalid; the message lists all problems.
     """
-    faults = [problem for name, value in parameters.items() if (problem := fault(name, value))]
+    given = {n: value for n, value in parameters.items() if value is not None or n not in ALLOWED}
+    faults = [problem for name, value in given.items() if (problem := fault(name, value))]
     if faults:
         raise ConfigError("\n".join(faults))
 

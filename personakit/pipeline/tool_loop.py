@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import Emit, TextTap, in_sync
-from personakit.errors import TooManyRounds, did_you_mean
+from personakit.errors import IncompleteAnswer, TooManyRounds, did_you_mean
 from personakit.messages import Message, Request, Response, Timings, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
 from personakit.usage import Spent, Usage
 
 _BETWEEN = "\n\n"
+_CUT = {
+    "length": "cut off at the token limit; raise max_tokens",
+    "content_filter": "held back in part by the provider; rephrase the prompt",
+}
 
 
 @dataclass(slots=True)
@@ -38,13 +42,14 @@ class ToolLoop:
     read: Callable[[Response], Response] | None = None
     _exchanged: list[Message] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
-    _usage: Usage | None = None
+    _thoughts: list[str] = field(default_factory=list)
     _spent: list[Spent] = field(default_factory=list)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
         """Return the answer, with the text of all rounds.
 
         Raises:
+            IncompleteAnswer: An answer with tool calls is not whole; the calls are not run.
             TooManyRounds: The last allowed model call requested tools again.
         """
         first, emit = request, self.tap.through(emit)
@@ -52,6 +57,8 @@ class ToolLoop:
             response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
             if response.tool_calls or self._exchanged:
                 self._count(response)
+            if response.tool_calls and response.finish_reason in _CUT:
+                raise self._cut(response, first)
             offered = (response.request or request).tools if response.tool_calls else ()
             if not offered:
                 whole = self._whole(response, first)
@@ -86,8 +93,8 @@ class ToolLoop:
     def _count(self, response: Response) -> None:
         if response.text:
             self._texts.append(response.text)
-        if response.usage is not None:
-            self._usage = response.usage + (self._usage or Usage())
+        if response.reasoning:
+            self._thoughts.append(response.reasoning)
         self._spent.append(response._spent())
 
     def _whole(self, response: Response, request: Request) -> Response:
@@ -100,10 +107,21 @@ class ToolLoop:
         }
         if self._exchanged:
             changes |= {
-                "text": _BETWEEN.join(self._texts), "usage": self._usage, "cost": None,
+                "text": _BETWEEN.join(self._texts), "reasoning": _BETWEEN.join(self._thoughts),
+                "usage": Usage.sum(spent.usage for spent in self._spent), "cost": None,
                 "_rounds": tuple(self._spent), "parsed": response.parsed,
             }  # fmt: skip
         return response.replace(**changes)
+
+    def _cut(self, response: Response, request: Request) -> IncompleteAnswer:
+        """Return the error of an answer that ended within its tool calls."""
+        names = ", ".join(call.name for call in response.tool_calls)
+        return IncompleteAnswer(
+            f"the answer calls tools ({names[:200]}), which were not run, because it was "
+            f"{_CUT[response.finish_reason or '']}",
+            partial=_BETWEEN.join(self._texts),
+            response=self._whole(response, request),
+        )
 
     async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
         """Return the results of a round's calls, which run concurrently in the async API."""

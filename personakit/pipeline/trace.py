@@ -58,6 +58,14 @@ class Step:
         self.sent.append(request)
         self.way = "live" if live else "held"
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The parameters that were not sent, because the model does not accept them."""
+        sent = getattr(self.response, "request", None)
+        if self.plugin or not isinstance(self.request, Request) or not isinstance(sent, Request):
+            return ()
+        return tuple(sorted(self.request.parameters.keys() - sent.parameters.keys()))
+
     def request_diff(self) -> str:
         """Return the diff between the received and the last sent request; empty if equal."""
         return _diff(self.request, self.sent[-1]) if self.sent else ""

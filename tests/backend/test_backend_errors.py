@@ -115,7 +115,7 @@ def test_an_answer_that_is_none(
         (
             chunk({"tool_calls": [{"index": "x"}]}) + STOP,
             InvalidAnswer,
-            "has the index 'x', not an integer",
+            "a tool call without a name",
         ),
         (chunk({"tool_calls": 3}) + STOP, InvalidAnswer, "'3' where a list is expected"),
         (

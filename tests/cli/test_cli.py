@@ -95,12 +95,12 @@ def test_the_origin_run_sends_one_system_message_and_nothing_else(cli: Cli, serv
 def test_run_json(cli: Cli, server: Server) -> None:
     result = cli("run", "chef", "Hi", *MODEL, "--json", env=server.environ())
     data = json.loads(result.out)
-    keys = ["text", "parsed", "model", "finish_reason", "usage", "cost", "persona", "id"]
-    assert list(data) == keys
+    keys = "text reasoning parsed model finish_reason usage cost persona id"
+    assert list(data) == keys.split()
     assert data["text"] == "Hello from loopback."
     assert (data["model"], data["finish_reason"], data["persona"]) == ("test-model", "stop", "chef")
-    kinds = ("prompt", "completion", "total", "cached", "reasoning")
-    assert list(data["usage"]) == [f"{kind}_tokens" for kind in kinds]
+    kinds = ("prompt", "completion", "total", "cached", "reasoning", "cache_write")
+    assert list(data["usage"]) == [*(f"{kind}_tokens" for kind in kinds), "incomplete"]
 
 
 def test_render_json(cli: Cli) -> None:

@@ -192,7 +192,8 @@ def test_json_has_value_cost_and_details(call: Called, server: Server) -> None:
     assert done["cost"] == pytest.approx(0.00018)
     assert done["usage"] == {
         "prompt_tokens": 1200, "completion_tokens": 50, "total_tokens": 1250,
-        "cached_tokens": 400, "reasoning_tokens": 30,
+        "cached_tokens": 400, "reasoning_tokens": 30, "cache_write_tokens": 0,
+        "incomplete": False,
     }  # fmt: skip
     with Server([whole("Hi!")]) as server:
         done = json.loads(call("./plain.yaml", "Hi", "--json", server=server).stdout)

@@ -80,7 +80,7 @@ def _shapes() -> list[Mode]:
             whole(finish_reason="content_filter"),
             Gives(TEXT, "content_filter"),
         ),
-        "finish_reason unknown": (whole(finish_reason="tired"), Gives(TEXT, "tired")),
+        "finish_reason unknown": (whole(finish_reason="tired"), Fails((IncompleteAnswer,), TEXT)),
         "finish_reason null": (whole(finish_reason=None), cut),
         "finish_reason missing": (whole(choices=[bare]), cut),
         "finish_reason empty": (whole(finish_reason=""), cut),

@@ -224,7 +224,7 @@ def test_figures(log: RunLog) -> None:
 
 
 def test_all_tokens_and_attempts_are_kept(log: RunLog) -> None:
-    took = Usage(100, 50, 150, cached_tokens=80, reasoning_tokens=30)
+    took = Usage(100, 50, 150, 80, 30, cache_write_tokens=10, incomplete=True)
     response = running(log, [Response("Hello!", usage=took, attempts=3)]).run(persona(), "Hi!")
     row = only(log)
     assert row.usage == response.usage == took
@@ -236,7 +236,8 @@ def first_version(path: Path, count: int) -> None:
     """Write a file as the first version of the log had it."""
     database = Database(path, MIGRATIONS[:1], MARK)
     values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
-    names = [name for name in values if name not in ("cached_tokens", "reasoning_tokens")]
+    later = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "incomplete")
+    names = [name for name in values if name not in later]
     insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
     rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]
     database.write(lambda connection: connection.executemany(insert, rows))

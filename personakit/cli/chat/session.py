@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from personakit.conversation import Said
+    from personakit.messages import Response
 
 
 def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
@@ -82,7 +83,9 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
 
 def _print(chat: Chat, said: Said) -> None:
     """Print an answer when it is complete."""
-    output.print_answer(chat.conversation.run(said, **chat.limits).text)
+    response = chat.conversation.run(said, **chat.limits)
+    output.print_answer(response.text)
+    _notice(chat, response)
 
 
 def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
@@ -92,6 +95,13 @@ def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
         talk.notify = shown.tell
         for piece in pieces:
             shown.feed(piece)
+    _notice(chat, pieces.response)
+
+
+def _notice(chat: Chat, response: Response) -> None:
+    """Tell what the user should know about an answer that is not whole."""
+    for line in output.notices(response):
+        chat.say(line)
 
 
 def _fail(error: Exception, chat: Chat | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from personakit.messages import Request
+    from personakit.messages import Request, Response
 
 
 MAX_TABLE = 1000
@@ -36,6 +36,15 @@ def print_answer(text: str, end: str = "\n") -> None:
 def say_error(message: str) -> None:
     """Print an error message on standard error."""
     click.echo(f"Error: {printable(message)}", err=True)
+
+
+def notices(response: Response) -> list[str]:
+    """Return what the user should know about an answer that is not whole."""
+    known = {
+        "length": "the answer is cut off at the token limit",
+        "content_filter": "the provider held back the rest of the answer (content_filter)",
+    }
+    return [known[reason]] if (reason := response.finish_reason or "") in known else []
 
 
 def printable(text: str) -> str:

@@ -30,6 +30,8 @@ def _headline(step: Step) -> str:
         parts.append(f"sent {len(step.sent)} times")
     if step.attempts > 1:
         parts.append(f"{step.attempts} attempts")
+    if step.left_out:
+        parts.append(f"sent without {', '.join(step.left_out)}")
     parts.append(f"{step.seconds * 1000:.1f} ms")
     if step.error is not None:
         parts.append(f"{type(step.error).__name__}: {step.error}".partition("\n")[0])

@@ -207,8 +207,9 @@ class Budget:
 
     def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
         """Record the known or estimated use of a call that failed."""
-        if isinstance(error, PluginError) and isinstance(error.response, Response):
-            self.ledger.settle(call, taken(request, error.response), self.clock())
+        paid = error.response if isinstance(error, BackendError | PluginError) else None
+        if isinstance(paid, Response):
+            self.ledger.settle(call, taken(request, paid), self.clock())
             return
         arrived = text_tokens(meter.text)
         if isinstance(error, BackendError):

@@ -6,9 +6,12 @@ from typing import Any
 
 from personakit import Persona, Request, Response, ToolCall, Usage
 
-FORMAT = "personakit-cache 1"
+FORMAT = "personakit-cache 2"
 """Part of every key, so that entries of another format are not found."""
 
+_FIELDS = (
+    "text", "finish_reason", "model", "id", "raw", "parsed", "metadata", "reasoning", "items",
+)  # fmt: skip
 COMPLETE = frozenset({"stop", "tool_calls", None})
 
 
@@ -21,7 +24,7 @@ def key_of(request: Request, persona: Persona) -> str | None:
     parts = {
         "format": FORMAT,
         "model": request.model,
-        "messages": [message.to_api() for message in request.messages],
+        "messages": [(message.to_api(), message.items) for message in request.messages],
         "parameters": dict(sorted(request.parameters.items())),
         "tools": [tool.to_api() for tool in request.tools],
         "plugins": [(use.name, use.options) for use in persona.plugins if use.name != "cache"],
@@ -44,7 +47,7 @@ def write(response: Response, request: Request) -> str | None:
     sent = response.request or request
     if response.tool_calls and sent.tools != request.tools:
         return None
-    names = ("text", "finish_reason", "model", "id", "raw", "parsed", "metadata")
+    names = _FIELDS
     written: dict[str, Any] = {name: getattr(response, name) for name in names}
     written["tool_calls"] = [
         {"id": call.id, "name": call.name, "arguments": call.arguments}
@@ -64,11 +67,13 @@ def read(text: str) -> Response | None:
     try:
         written = json.loads(text)
         calls = tuple(ToolCall(**call) for call in written.pop("tool_calls"))
-        mappings = written["raw"], written["metadata"]
+        mappings = (written["raw"], written["metadata"], *written["items"])
         answer = _answer(**written, tool_calls=calls)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    texts = [answer.text, answer.model, answer.id, answer.finish_reason or ""]
+    texts = [
+        answer.text, answer.model, answer.id, answer.finish_reason or "", answer.reasoning
+    ]  # fmt: skip
     texts += [part for call in calls for part in (call.id, call.name, call.arguments)]
     sound = all(isinstance(part, str) for part in texts)
     return answer if sound and all(isinstance(part, dict) for part in mappings) else None

@@ -211,6 +211,8 @@ ENTRY: dict[str, Any] = {
     "parsed": None,
     "metadata": {},
     "tool_calls": [],
+    "reasoning": "",
+    "items": [],
 }
 
 
@@ -226,6 +228,8 @@ ENTRY: dict[str, Any] = {
         ({**ENTRY, "more": 1}, "miss"),
         ({**ENTRY, "raw": None}, "miss"),
         ({**ENTRY, "metadata": [1]}, "miss"),
+        ({**ENTRY, "reasoning": None}, "miss"),
+        ({**ENTRY, "items": [1]}, "miss"),
         ({"text": "Hello"}, "miss"),
         ([], "miss"),
         (None, "miss"),

@@ -110,7 +110,7 @@ async def _answer(request: Request, send: Send) -> Response:
     try:
         return await send(request)
     except BackendError as error:
-        error.partial = ""
+        error.partial, error.response = "", None
         raise
     except PluginError as error:
         error.response = None
@@ -122,10 +122,9 @@ def _summed(responses: list[Response]) -> Response:
     # Reading `cost` looks up prices, which is needless work for a single answer.
     if len(responses) == 1:
         return responses[0]
-    usages = [one.usage for one in responses if one.usage is not None]
     costs = [one.cost for one in responses if one.cost is not None]
     return responses[-1].replace(
-        usage=sum(usages, Usage()) if usages else None,
+        usage=Usage.sum(one.usage for one in responses),
         cost=sum(costs) if len(costs) == len(responses) else None,
     )
 

@@ -29,8 +29,9 @@ _NUMBERS = {
 }
 _OUTPUT_TYPES = {"text": "text", "json_object": "json", "json_schema": "json"}
 _DETAILS = {
-    ("prompt_tokens_details", "cached_tokens"): "gen_ai.usage.cache_read.input_tokens",
-    ("completion_tokens_details", "reasoning_tokens"): "gen_ai.usage.reasoning.output_tokens",
+    "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
 }
 
 
@@ -72,10 +73,9 @@ def response_attributes(response: Response) -> Attributes:
     if response.usage is not None:
         attributes["gen_ai.usage.input_tokens"] = response.usage.prompt_tokens
         attributes["gen_ai.usage.output_tokens"] = response.usage.completion_tokens
-    for (part, key), name in _DETAILS.items():
-        details = _get(_get(response.raw, "usage"), part)
-        if isinstance(count := _get(details, key), int):
-            attributes[name] = count
+        for key, name in _DETAILS.items():
+            if count := getattr(response.usage, key):
+                attributes[name] = count
     return attributes
 
 
@@ -110,9 +110,10 @@ def input_content(request: Request) -> Attributes:
 
 def output_content(response: Response) -> Attributes:
     """Return the message of a response as JSON."""
+    thoughts = [{"type": "reasoning", "content": response.reasoning}] if response.reasoning else []
     message = {
         "role": "assistant",
-        "parts": list(_parts(response.message)),
+        "parts": [*thoughts, *_parts(response.message)],
         "finish_reason": response.finish_reason or "",
     }
     return {"gen_ai.output.messages": _json([message])}

@@ -49,12 +49,11 @@ class Redact:
             response = await send.live(hidden, filter=Restore(table))
         except BackendError as error:
             error.partial = table.restore(error.partial)
+            if isinstance(error.response, Response):
+                answer = _restored(error.response, table)
+                error.response = answer.replace(text=table.restore(answer.text))
             raise
-        calls = (
-            replace(call, arguments=table.restore(call.arguments, _in_json))
-            for call in response.tool_calls
-        )
-        return response.replace(tool_calls=tuple(calls))
+        return _restored(response, table)
 
     def _hide(self, text: str, table: Table) -> str:
         pieces, at = [], 0
@@ -62,6 +61,16 @@ class Redact:
             pieces += [text[at:start], table.name(kind, text[start:end])]
             at = end
         return "".join([*pieces, text[at:]])
+
+
+def _restored(response: Response, table: Table) -> Response:
+    """Return a response with the values restored beside its text; `items` go back as they came."""
+    calls = (
+        replace(call, arguments=table.restore(call.arguments, _in_json))
+        for call in response.tool_calls
+    )
+    reasoning = table.restore(response.reasoning)
+    return response.replace(reasoning=reasoning, tool_calls=tuple(calls))
 
 
 def _map_request(request: Request, change: Callable[[str], str]) -> Request:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -196,10 +197,21 @@ def test_what_an_outer_plugin_holds_back_is_tried_again(mode: str) -> None:
 
 
 def test_text_flows_while_it_arrives() -> None:
-    with serving([failed(500), "a long answer"], backoff=0) as (running, _):
+    with serving([failed(500)], backoff=0) as (running, server):
+        left = threading.Event()
+
+        def slowly() -> Generator[bytes]:
+            first, second, *rest = server.events("a long answer", usage=True)
+            yield first + second
+            left.wait(10)
+            yield b"".join(rest)
+
+        events = {"content-type": "text/event-stream"}
+        server.answers = [failed(500), Reply(slowly(), headers=events)]
         stream = running.stream(persona(), "Hi")
         assert next(stream) == "a l"
         stream.close()
+        left.set()
 
 
 def test_a_wait_can_be_cancelled() -> None:

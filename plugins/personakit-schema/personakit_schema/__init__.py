@@ -14,6 +14,7 @@ from personakit import (
     Request,
     Response,
     Send,
+    Usage,
     hookimpl,
 )
 
@@ -176,19 +177,24 @@ def _added(spent: Response | None, response: Response) -> Response:
     # Reading `cost` looks up prices, which is needless work for the first answer.
     if spent is None:
         return response
-    usage, cost = spent.usage, spent.cost
-    if response.usage is not None:
-        usage = response.usage + usage if usage else response.usage
-    if response.cost is not None:
-        cost = response.cost + (cost or 0.0)
-    return response.replace(usage=usage, cost=cost)
+    costs = [cost for cost in (spent.cost, response.cost) if cost is not None]
+    return response.replace(
+        usage=Usage.sum((spent.usage, response.usage)),
+        # The known costs of some attempts are not the cost of all.
+        cost=sum(costs) if len(costs) == 2 else None,
+    )
 
 
 def _unfenced(text: str) -> str:
-    """Return the content of a text's only JSON fence; any other text unchanged."""
+    """Return the content of a text's only JSON fence; any other text unchanged.
+
+    If a bracket stands outside the fence, the fence may be a draft or an example.
+    """
     # A line inside JSON cannot start with a fence, because JSON strings contain no line breaks.
     parts = _FENCE.split(text)
-    if len(parts) == 5 and parts[1].lower() in {"", "json"} and not parts[3]:
+    outside = "".join(parts[::4])
+    fenced = len(parts) == 5 and parts[1].lower() in {"", "json"} and not parts[3]
+    if fenced and not re.search(r"[{\[]", outside):
         return parts[2]
     return text
 

@@ -207,6 +207,9 @@ def test_what_all_attempts_took_is_added_up() -> None:
         Response(GOOD, usage=Usage(10, 20, 30), cost=0.25),
     ]
     response, _ = ran(answers)
+    # What one of them took is unknown.
+    assert (response.usage, response.cost) == (Usage(11, 22, 33, incomplete=True), None)
+    response, _ = ran([answers[0], answers[2]])
     assert (response.usage, response.cost) == (Usage(11, 22, 33), 0.75)
     response, _ = ran([Response(GOOD)])
     assert (response.usage, response.cost) == (None, None)

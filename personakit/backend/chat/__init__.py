@@ -1,0 +1,1 @@
+"""Chat completions: the body of a request, and the parts of an answer."""

@@ -1,0 +1,68 @@
+"""Checks of the JSON of an answer, whose errors quote what was found."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from personakit.backend.api_errors import reported
+from personakit.errors import InvalidAnswer
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# NaN is not valid JSON, but some servers send it among logprobs, which are not used here.
+_decoded = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+
+def answer(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body or an event; raise the error that it reports, if any."""
+    try:
+        # As json.loads() decodes bytes, which creates a decoder for each call.
+        data = _decoded(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        start = body[:80].decode("utf-8", "replace")
+        reason = f"it begins with {start!r}" if start else "it is empty"
+        raise InvalidAnswer(f"the answer is not valid JSON: {reason}") from error
+    if isinstance(data, list) and data and isinstance(data[0], dict) and data[0].get("error"):
+        data = data[0]  # as Google reports errors
+    if not isinstance(data, dict):
+        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not a JSON object")
+    if data.get("error"):
+        raise reported(data["error"])
+    if data.get("object") == "error":
+        raise reported(data)  # as vLLM and SGLang report errors
+    return data
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object of JSON; reject anything else."""
+    if not isinstance(value, Mapping):
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where an object is expected")
+    return value
+
+
+def array(value: Any) -> list[Any]:
+    """Return a list of JSON; null is an empty one."""
+    if value is not None and not isinstance(value, list):
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a list is expected")
+    return value or []
+
+
+def string(value: Any) -> str:
+    """Return a string of JSON; null is an empty one."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a string is expected")
+    return value or ""
+
+
+def optional_text(value: Any) -> str | None:
+    """Return a text that is a string and not empty; None for anything else."""
+    return clean(value) if isinstance(value, str) and value else None
+
+
+def clean(text: str) -> str:
+    """Return a text without unpaired surrogates, which JSON allows and UTF-8 does not."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

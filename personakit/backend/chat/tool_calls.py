@@ -1,0 +1,164 @@
+"""Put the tool calls of an answer together, from the pieces that servers stream.
+
+OpenAI gives each call an index, and sends its id and its name once, in the first piece. Other
+servers repeat index 0 for every call (Ollama), send no index, repeat the name in each piece, or
+give all calls the same id or none. So a piece belongs to the call with its id, whatever its index.
+Another id begins another call, and so does a name when the arguments so far are complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from personakit.backend.chat.checks import clean, mapping, string
+from personakit.backend.chat.items import merged
+from personakit.base import TextBuffer
+from personakit.errors import InvalidAnswer
+from personakit.messages import Message, ToolCall
+
+_OWN = frozenset({"id", "type", "function", "index"})
+_OWN_OF_FUNCTION = frozenset({"name", "arguments"})
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call that arrives in pieces."""
+
+    index: Any
+    id: str = ""
+    name: str = ""
+    arguments: TextBuffer = field(default_factory=TextBuffer)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments are complete JSON."""
+        try:
+            json.loads(self.arguments.text)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    def continues(self, index: Any, identity: str, name: str) -> bool:
+        """Return whether a piece belongs to this call, which was found by its id or its index."""
+        if identity and self.id and identity != self.id:
+            # Some servers send a new id with each piece.
+            return not name and bool(self.arguments) and not self.is_complete
+        if not name or not self.name:
+            return True
+        other_index = index is not None and index != self.index
+        if not self.arguments:
+            # A name in pieces has the same index or the same id in each.
+            return not other_index and (name == self.name or index is not None or bool(identity))
+        return not self.is_complete
+
+    def named(self, name: str) -> None:
+        """Add a piece of the name, which some servers repeat."""
+        if name == self.name or self.arguments:
+            self.name = self.name or name
+        elif name.startswith(self.name):
+            self.name = name
+        else:
+            self.name += name
+
+
+class ToolCalls:
+    """The tool calls of one answer.
+
+    Args:
+        grow: Called with each text that is kept, to limit their size.
+    """
+
+    def __init__(self, grow: Callable[[str], None]) -> None:
+        self._calls: list[_Call] = []
+        self._grow = grow
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, piece: Mapping[str, Any], *, whole: bool = False) -> None:
+        """Add a piece of a streamed call, or a whole call."""
+        index = piece.get("index")
+        index = index if isinstance(index, int | str) and index != "" else None
+        identity = _identity(piece.get("id"))
+        function = mapping(piece.get("function") or {})
+        name, arguments = string(function.get("name")), _arguments(function.get("arguments"))
+        call = None if whole else self._find(index, identity)
+        if call is None or not (call.continues(index, identity, name)):
+            call = _Call(index)
+            self._calls.append(call)
+        for text in (identity, name, arguments):
+            self._grow(text)
+        call.id = call.id or identity
+        if name:
+            call.named(name)
+        if arguments:
+            call.arguments.add(arguments)
+        extras = {key: value for key, value in piece.items() if key not in _OWN}
+        inner = {key: value for key, value in function.items() if key not in _OWN_OF_FUNCTION}
+        extras |= {"function": inner} if inner else {}
+        if extras:
+            call.extras = merged(call.extras, extras)
+
+    def _find(self, index: Any, identity: str) -> _Call | None:
+        """Return the call that a piece may belong to: by its id, its index, or the last one."""
+        if identity:
+            for call in reversed(self._calls):
+                if call.id == identity:
+                    return call
+        if index is not None:
+            for call in reversed(self._calls):
+                if call.index == index:
+                    return call
+            if identity or not self._calls:
+                return None
+        return self._calls[-1] if self._calls else None
+
+    def check(self) -> None:
+        """Check the calls of an answer that is complete.
+
+        Raises:
+            InvalidAnswer: A call has no name.
+        """
+        if not all(call.name for call in self._calls):
+            raise InvalidAnswer("the answer contains a tool call without a name")
+
+    def result(self, history: Iterable[Message]) -> tuple[tuple[ToolCall, ...], dict[str, Any]]:
+        """Return the calls, and what else the provider sent with them, by their ids.
+
+        Each call has an id of its own: servers send empty and repeated ones.
+
+        Args:
+            history: The earlier messages, whose ids are taken.
+        """
+        calls = self._calls
+        if len({call.index for call in calls if isinstance(call.index, int)}) == len(calls):
+            calls = sorted(calls, key=lambda call: call.index)
+        taken = {call.id for message in history for call in message.tool_calls}
+        result, extras, number = [], {}, len(taken)
+        for call in calls:
+            identity = clean(call.id)
+            while not identity or identity in taken:
+                number += 1
+                # Mistral accepts only ids of nine letters and digits.
+                identity = f"call{number:05d}"
+            taken.add(identity)
+            arguments = clean(call.arguments.text)
+            result.append(ToolCall(identity, clean(call.name), arguments or "{}"))
+            if call.extras:
+                extras[identity] = call.extras
+        return tuple(result), extras
+
+
+def _identity(value: Any) -> str:
+    return str(value) if isinstance(value, int) else string(value)
+
+
+def _arguments(value: Any) -> str:
+    """Return the arguments as text; some servers send them as an object."""
+    if isinstance(value, str) or value is None:
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,80 @@
+"""Read the token counts of an answer, which servers spell in different ways.
+
+The spellings are those of OpenAI's chat completions and Responses APIs, Anthropic's messages API,
+Groq's `x_groq`, DeepSeek's `prompt_cache_hit_tokens` and OpenRouter's `cache_write_tokens`, each
+from its API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from personakit.usage import Usage
+
+_MOST = 2**63
+
+
+def read_usage(*values: Any) -> Usage | None:
+    """Return the tokens of the first value that can be read; None if none can.
+
+    A count that is missing or not understood is unknown, not zero. Tokens that only the total
+    contains are hidden reasoning, which is billed as output (xAI, Gemini).
+
+    Args:
+        values: The JSON values of `usage`, in order of preference.
+    """
+    return next((usage for usage in map(_usage, values) if usage is not None), None)
+
+
+def _usage(value: Any) -> Usage | None:
+    if not isinstance(value, Mapping):
+        return None
+    inputs = _mapping(value, "prompt_tokens_details", "input_tokens_details")
+    outputs = _mapping(value, "completion_tokens_details", "output_tokens_details")
+    prompt = _count(value, "prompt_tokens", "input_tokens")
+    completion = _count(value, "completion_tokens", "output_tokens")
+    total = _count(value, "total_tokens")
+    cached = _count(inputs, "cached_tokens")
+    if cached is None:
+        cached = _count(
+            value, "cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"
+        )
+    written = _count(inputs, "cache_write_tokens", "cache_creation_tokens")
+    if written is None:
+        written = _count(value, "cache_creation_input_tokens", "cache_write_tokens")
+    reasoning = _count(outputs, "reasoning_tokens") or _count(value, "reasoning_tokens") or 0
+    cached, written = cached or 0, written or 0
+    if prompt is None and completion is not None and total is not None:
+        prompt = max(total - completion, 0)
+    if completion is None and prompt is not None and total is not None:
+        completion = max(total - prompt, 0)
+    if prompt is None or completion is None or not prompt + completion:
+        return None
+    if "prompt_tokens" not in value and "cache_read_input_tokens" in value:
+        # Anthropic's input_tokens are those that are neither read from the cache nor written to it.
+        prompt += cached + written
+    if total is not None and total > prompt + completion:
+        completion = total - prompt
+    elif reasoning > completion:
+        completion += reasoning
+    return Usage(prompt, completion, prompt + completion, min(cached, prompt), reasoning, written)
+
+
+def _mapping(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return the first of several members that is an object; an empty one if none is."""
+    return next((value[n] for n in names if isinstance(value.get(n), Mapping)), {})
+
+
+def _count(value: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first of several counts; None if it is missing or not a number of tokens."""
+    found = next((value[name] for name in names if value.get(name) is not None), None)
+    if isinstance(found, str):
+        try:
+            found = float(found) if "." in found else int(found)
+        except ValueError:
+            return None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    # Neither infinity nor NaN is within these.
+    return int(found) if 0 <= found < _MOST and found == int(found) else None
