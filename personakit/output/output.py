@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import read_json, typed
+from personakit.base import typed
 from personakit.errors import ConfigError, InvalidAnswer
 from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
 from personakit.output.json_schema import validator
+from personakit.output.json_values import json_values
 from personakit.output.strict_schema import qualifies, rooted, strictened
 
 WRAPPED = "value"
 """The key of a value that is not an object: APIs accept only schemas of objects."""
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
 _SHOWN = 5
 
 Faults = Callable[[Any], list[str]]
@@ -116,14 +116,35 @@ class Output:
             if response.tool_calls:
                 names = ", ".join(call.name for call in response.tool_calls)
                 raise ValueError(f"it calls tools that the run does not have: {names[:100]}")
-            source, value = _value(text, whole=cut)
-            # A closing bracket or quote marks the end of a value; a number may be truncated.
-            if cut and not isinstance(value, dict | list | str):
-                raise ValueError("its end is missing")
-            return response.replace(parsed=self._checked(source, value, faults))
+            return response.replace(parsed=self._found(text, faults, cut=cut))
         except ValueError as error:
             advised = "schema" not in response.metadata
             raise self._invalid(str(error), text, cut=cut, advised=advised) from None
+
+    def _found(self, text: str, faults: Faults | None, *, cut: bool) -> Any:
+        """Return the one value in an answer that matches the schema.
+
+        Raises:
+            ValueError: There is none, or there are several that differ.
+        """
+        matching: dict[str, Any] = {}
+        fault = ValueError()
+        for source, value in json_values(text, whole=cut):
+            # A closing bracket or quote marks the end of a value; a number may be truncated.
+            if cut and not isinstance(value, dict | list | str):
+                raise ValueError("its end is missing")
+            try:
+                parsed = self._checked(source, value, faults)
+            except ValueError as error:
+                fault = error
+            else:
+                matching.setdefault(json.dumps(value, sort_keys=True), parsed)
+        if not matching:
+            raise fault
+        if len(matching) > 1:
+            shown = " and ".join(f"{each:.200}" for each in [*matching][:2])
+            raise ValueError(f"it contains different values that match: {shown}")
+        return next(iter(matching.values()))
 
     def _checked(self, text: str, value: Any, faults: Faults | None) -> Any:
         if faults is not None:
@@ -158,38 +179,3 @@ def instructed(request: Request) -> Request:
         "Answer with JSON alone, without a code fence, that matches this JSON Schema:\n"
         + json.dumps(thaw(schema), ensure_ascii=False)
     )
-
-
-def _value(text: str, *, whole: bool) -> tuple[str, Any]:
-    """Return the JSON text in an answer, and its value.
-
-    The JSON text is the whole answer, else the content of its only code fence, else the text from
-    the first opening bracket to the last closing one.
-
-    Args:
-        text: The answer.
-        whole: Do not search for brackets: the last one in a truncated answer is not its end.
-
-    Raises:
-        ValueError: The answer contains no valid JSON.
-    """
-    if not text.strip():
-        raise ValueError("it is empty")
-    try:
-        return text, read_json(text)
-    except ValueError as error:
-        first = error
-    # No line inside JSON begins with a fence, since JSON strings contain no line breaks.
-    parts = _FENCE.split(text)
-    inner = parts[2] if len(parts) == 5 and not parts[3] else ""
-    if not inner and not whole:
-        start = re.search(r"[{\[]", text)
-        end = max(text.rfind("}"), text.rfind("]")) + 1
-        inner = text[start.start() : end] if start else ""
-    if inner:
-        try:
-            return inner, read_json(inner)
-        except ValueError:
-            pass
-    shown = text.strip()[:60]
-    raise ValueError(f"it is not valid JSON: {first}; it begins with {shown!r}") from None

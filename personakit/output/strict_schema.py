@@ -5,6 +5,7 @@ Source: OpenAI's guide "Structured model outputs", section "Supported schemas".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ _KNOWN = frozenset(
     "exclusiveMinimum format items maxItems maximum minItems minimum multipleOf pattern "
     "properties required title type".split()
 )
+# Strict mode compiles patterns with an engine for regular languages: it rejects look-around, which
+# pydantic 2.12 writes for every Decimal, and references to groups.
+_IRREGULAR = re.compile(r"\(\?<?[=!]|\\[1-9k]")
+_LITERAL = re.compile(r"\\[^1-9k]|\[(?:\\.|[^\]\\])+\]", re.DOTALL)
 _FORMATS = frozenset("date date-time duration email hostname ipv4 ipv6 time uuid".split())
 _DEPTH = 10
 _PROPERTIES = 5000
@@ -46,9 +51,14 @@ def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
         return part.get("additionalProperties") is False and required == own.keys()
     if kind == "array" and not isinstance(part.get("items"), Mapping):
         return False
-    if part.get("format", "date") not in _FORMATS:
+    if part.get("format", "date") not in _FORMATS or not _is_regular(part.get("pattern")):
         return False
     return bool(part.keys() & {"type", "anyOf"})
+
+
+def _is_regular(pattern: Any) -> bool:
+    """Return whether a pattern is missing, or has neither look-around nor references."""
+    return pattern is None or not _IRREGULAR.search(_LITERAL.sub("_", str(pattern)))
 
 
 def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], int]]:

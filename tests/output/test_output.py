@@ -52,7 +52,7 @@ def test_the_value_of_an_answer(mode: str) -> None:
         ('{"name": "Ann", "guests": ' + "9" * 5000 + "}", "Exceeds the limit"),
         ("[" * 100_000, "nested too deep"),
         ("null", "None is not of type 'object'"),
-        ("{}{}", "not valid JSON"),
+        ("{}{}", r"- \$: 'name' is a required property"),
     ],
 )
 def test_an_answer_that_is_something_else(mode: str, answer: str, said: str) -> None:
@@ -98,10 +98,36 @@ def test_what_stands_around_the_json_does_not_matter(answer: str) -> None:
     assert response.text == answer
 
 
-@pytest.mark.parametrize("answer", [f"{GOOD} or {GOOD}", f"```\n{GOOD}\n```\n```\n{GOOD}\n```"])
+OTHER = '{"guests": 9, "name": "Bob"}'
+
+
+@pytest.mark.parametrize("answer", [f"{GOOD} or {OTHER}", f"```\n{GOOD}\n```\n{OTHER}"])
 def test_of_two_values_none_is_chosen(answer: str) -> None:
-    with pytest.raises(InvalidAnswer):
+    with pytest.raises(InvalidAnswer, match="different values that match") as raised:
         ask(answer)
+    assert '"name": "Ann"' in str(raised.value)
+    assert OTHER in str(raised.value)
+    # The same value twice is one value, and what does not match is no answer.
+    assert ask(answer.replace(OTHER, GOOD)).parsed == json.loads(GOOD)
+    assert ask(answer.replace(OTHER, '{"guests": 9}')).parsed == json.loads(GOOD)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "As in [1] and [see below], use {}:",
+        "{not: json} [1, 2",
+        "[[[[",
+        '{"guests": 9} is a draft:',
+    ],
+)
+def test_brackets_in_prose_are_not_the_answer(prose: str) -> None:
+    assert ask(f"{prose}\n{GOOD}\n(see [2])").parsed == json.loads(GOOD)
+
+
+def test_a_text_of_brackets_is_refused_soon() -> None:
+    with pytest.raises(InvalidAnswer):
+        ask("x" + "[{" * 300_000)
 
 
 VALUES = st.recursive(

@@ -1,0 +1,78 @@
+"""The JSON values in an answer: the whole of it, or what stands in prose and code fences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from personakit.base import read_json
+
+_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
+_BRACKET = re.compile(r"[{\[]")
+# Thoughts without an opening tag, which some chat templates put into the prompt.
+_THOUGHTS = re.compile(r".*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
+_MOST_VALUES = 100
+_MOST_FAILURES = 200
+
+
+def json_values(text: str, *, whole: bool) -> list[tuple[str, Any]]:
+    """Return the JSON texts in an answer, outside of thoughts, with their values.
+
+    If the answer as a whole is not JSON, these are the contents of its code fences, and the objects
+    and arrays elsewhere; a bracket that begins no JSON is prose.
+
+    Args:
+        text: The answer.
+        whole: Only take the whole answer, or a fence around all of it: a value within a truncated
+            answer is not its value.
+
+    Raises:
+        ValueError: The answer contains no valid JSON.
+    """
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        return [(text, read_json(text))]
+    except ValueError as error:
+        first = error
+    values: list[tuple[str, Any]] = []
+    # No line inside JSON begins with a fence, since JSON strings contain no line breaks.
+    parts = _FENCE.split(_THOUGHTS.sub("", text))
+    outside = "".join(parts[0::4])
+    if not whole or not outside.strip():
+        for number, part in enumerate(parts[0::2]):
+            closed = number % 2 == 1 and 2 * number + 1 < len(parts)
+            values += _fenced(part) if closed else _within(part)
+    if not values or len(values) > _MOST_VALUES:
+        shown = text.strip()[:60]
+        raise ValueError(f"it is not valid JSON: {first}; it begins with {shown!r}")
+    return values
+
+
+def _fenced(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the value of a code fence, or the values within it."""
+    try:
+        yield text, read_json(text)
+    except ValueError:
+        yield from _within(text)
+
+
+def _within(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the objects and arrays in a text, the outermost ones."""
+    decoder = json.JSONDecoder()
+    at, failures, scanned = 0, 0, 0
+    while (found := _BRACKET.search(text, at)) is not None:
+        start = found.start()
+        try:
+            _, end = decoder.raw_decode(text, start)
+            yield text[start:end], read_json(text[start:end])
+            at = end
+        except (ValueError, RecursionError) as error:
+            at = start + 1
+            failures += 1
+            scanned += getattr(error, "pos", len(text)) - start
+            # Brackets that never close would be read again and again.
+            if failures > _MOST_FAILURES or scanned > 10 * len(text) + 10_000:
+                return
