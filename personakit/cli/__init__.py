@@ -74,6 +74,7 @@ def main() -> None:
     # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # An answer may contain characters that the terminal's encoding lacks, or a lone surrogate.
         if isinstance(stream, io.TextIOWrapper):
@@ -81,11 +82,51 @@ def main() -> None:
     sys.exit(_outcome())
 
 
+def _open_closed_streams() -> None:
+    """Connect standard streams that are closed to the null device.
+
+    Daemons and some cron jobs have none; the next file that is opened would take the place of one.
+    """
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            # It stays open until the process exits.
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def _arguments() -> list[str]:
+    """Return the arguments as text.
+
+    Raises:
+        UsageError: An argument is not UTF-8.
+    """
+    from personakit.errors import UsageError  # noqa: PLC0415
+
+    arguments = sys.argv[1:]
+    for number, argument in enumerate(arguments):
+        if argument.isascii() or not any("\ud800" <= c <= "\udfff" for c in argument):
+            continue
+        try:
+            # In the C locale, Python decodes UTF-8 as surrogates, too.
+            arguments[number] = os.fsencode(argument).decode("utf-8")
+        except UnicodeDecodeError as error:
+            shown = os.fsencode(argument)[:60].decode("ascii", "backslashreplace")
+            raise UsageError(
+                f"argument '{shown}' is not UTF-8 (byte {error.start}); convert it, or pass the "
+                f"text through standard input after `iconv -t utf-8`"
+            ) from None
+    return arguments
+
+
 def _outcome() -> int:
     from personakit.errors import PersonakitError  # noqa: PLC0415
 
     try:
-        result = group(prog_name="personakit", standalone_mode=False)
+        result = group(_arguments(), prog_name="personakit", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

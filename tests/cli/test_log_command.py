@@ -77,12 +77,22 @@ def test_a_run_is_logged_and_found_again(run: Any) -> None:
     assert [line.split("\t")[:2] for line in lines] == [["openai/test-model", "1"], ["all", "1"]]
 
 
-def test_a_prompt_that_is_no_text_is_not_blamed_on_the_server(run: Any, server: Server) -> None:
-    done = run("run", "ann", "Caf\udce9!")
-    assert done.returncode == 1
-    assert "the request contains half a surrogate pair" in done.stderr
-    assert "server" not in done.stderr
-    assert json.loads(run("log", "show", "--json").stdout)["error"]["type"] == "BadRequest"
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "ann", "Caf\udce9"], ["run", "ann", "Hi", "-v", "x=Caf\udce9"],
+        ["run", "ann", "Hi", "-p", "stop=Caf\udce9"], ["run", "./Caf\udce9.yaml", "Hi"],
+        ["log", "show", "Caf\udce9"],
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_not_utf_8_is_an_error(
+    args: list[str], run: Any, server: Server
+) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    at = next(arg for arg in args if not arg.isascii()).index("\udce9")
+    assert "Caf\\xe9" in done.stderr
+    assert f"is not UTF-8 (byte {at})" in done.stderr
     assert server.requests == []
 
 
@@ -354,7 +364,6 @@ def test_repairing_garbage(run: Any) -> None:
     ("args", "message"),
     [
         (["shwo"], "unknown command 'shwo'; did you mean 'show'?"),
-        (["show", "\udcff"], "no run id begins with"),
         (["show", "zzz"], "no run id begins with 'zzz'; `personakit log list` shows them"),
         (
             ["list", "--since", "3 moons"],
