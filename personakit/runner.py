@@ -123,11 +123,11 @@ class Runner:
             variables: Values for the persona's variables.
             model: ``provider/model``; None for the persona's or the config's.
             parameters: Parameters of chat.completions.create(); None removes one of the persona.
-            output, attachments: See `Options`.
+            output: See `Options`.
+            attachments: See `Options`.
 
         Raises:
-            UsageError: The persona, the prompt, the variables, the parameters, the output or an
-                attachment is invalid.
+            UsageError: The persona or an argument is invalid.
         """
         if prompt is not None and not isinstance(prompt, str):
             raise UsageError(
