@@ -154,7 +154,13 @@ def _of_client(error: Exception, partial: str) -> BackendError:
         return Timeout("timed out waiting for data")
     cause = next((cause for cause in reversed(causes) if str(cause)), error)
     message = f"{type(cause).__name__}: {_line(cause)}"
-    return (IncompleteAnswer if partial else UpstreamUnavailable)(message)
+    result = (IncompleteAnswer if partial else UpstreamUnavailable)(message)
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        result.advice = (
+            "set SSL_CERT_FILE to a file with the certificates that this network uses, or check "
+            "the address"
+        )
+    return result
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -131,7 +131,10 @@ def _certificates() -> Any:
     Raises:
         ConfigError: The certificates that the environment names cannot be read.
     """
+    folder = os.environ.get("SSL_CERT_DIR")
     try:
+        if folder and not os.environ.get("SSL_CERT_FILE"):
+            os.listdir(folder)  # noqa: PTH208 - ssl would ignore a missing folder
         return _http_library().create_ssl_context()
     except OSError as error:
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):

@@ -64,7 +64,9 @@ class Step:
         sent = getattr(self.response, "request", None)
         if self.plugin or not isinstance(self.request, Request) or not isinstance(sent, Request):
             return ()
-        return tuple(sorted(self.request.parameters.keys() - sent.parameters.keys()))
+        missing = self.request.parameters.keys() - sent.parameters.keys()
+        renamed = {"max_tokens"} if "max_completion_tokens" in sent.parameters else set()
+        return tuple(sorted(missing - renamed))
 
     def request_diff(self) -> str:
         """Return the diff between the received and the last sent request; empty if equal."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -321,3 +322,37 @@ def test_the_command_line_imports_no_aiohttp(shell: Any) -> None:
         command = [sys.executable, "-c", ASYNC]
         used = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert used.stdout == "aiohttp was wanted\nHello!\n"
+
+
+REMOTE = "https://llm.invalid/v1"  # a name that does not exist: nothing is sent
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"SSL_CERT_FILE": "/no/such.pem"}, "SSL_CERT_FILE is '/no/such.pem'.*No such file"),
+        ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE is .*no certificate"),
+        ({"SSL_CERT_DIR": "/no/such"}, "SSL_CERT_DIR is '/no/such'.*No such file"),
+        ({"ALL_PROXY": "socks://u:p@127.0.0.1:1"}, r"proxy in ALL_PROXY \(socks://…\).*scheme"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY.*pip install socksio"),
+        ({"https_proxy": "ftp://127.0.0.1:1"}, r"proxy in https_proxy \(ftp://…\).*scheme"),
+    ],
+)
+def test_a_fault_of_this_machine_is_not_told_as_one_of_the_server(
+    variables: dict[str, str], message: str
+) -> None:
+    script = (
+        "from personakit import Config, Runner\n"
+        "from personakit.testing import persona\n"
+        f"environ = {{'OPENAI_BASE_URL': {REMOTE!r}, 'OPENAI_API_KEY': 'k'}}\n"
+        "running = Runner(Config(model='openai/m', path=(), environ=environ))\n"
+        "try:\n    running.run(persona(), 'Hi')\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+    clean = {k: v for k, v in os.environ.items() if k.upper() not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**clean, **variables}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.match(f"ConfigError .*{message}", done.stdout), done.stdout

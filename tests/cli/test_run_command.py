@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -208,3 +209,56 @@ def test_an_answer_that_was_cut_at_its_limit_is_told(call: Called, options: list
         done = call("./plain.yaml", "Tell me.", "-m", "openai/x", *options, server=server)
     assert done.stdout == "Once upon a\n"
     assert "personakit: the answer is cut off at the token limit" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "args"),
+    [
+        (">&-", ["Hi"]), ("2>&-", ["Hi"]), ("<&-", []), ("<&- >&- 2>&-", ["Hi"]),
+        (">&-", ["Hi", "--json"]), (">&-", ["Hi", "--stream"]),
+    ],
+)  # fmt: skip
+def test_closed_standard_streams_do_not_end_a_run(
+    closed: str, args: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text("system: You talk.\nmodel: openai/m\n")
+    with Server(["Hello!"]) as server:
+        line = shlex.join([sys.executable, "-m", "personakit", "run", "./p.yaml", *args])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"exec {line} {closed}"],
+            env={**os.environ, **server.environ(), "PERSONAKIT_LOG": "off"},
+            cwd=tmp_path, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, len(server.requests)) == (0, 1)
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == (b"" if ">&-" in closed.replace("2>&-", "") else b"Hello!\n")
+
+
+def test_a_filtered_answer_has_a_notice(call: Called) -> None:
+    for reason, notice in (("content_filter", "held back the rest"), ("length", "cut off")):
+        with Server() as server:
+            body = server.whole("Half")
+            body["choices"][0]["finish_reason"] = reason
+            server.answers = [body]
+            done = call("./plain.yaml", "Hi", server=server)
+        assert (done.returncode, done.stdout) == (0, "Half\n")
+        assert notice in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_parameter_that_is_left_out_has_a_notice_and_is_in_the_trace(
+    call: Called, tmp_path: Path
+) -> None:
+    keys = "system: Hi.\nmodel: openai/gpt-5-mini\nparameters: {temperature: 0.5}\n"
+    (tmp_path / "wish.yaml").write_text(keys)
+    with Server(["Hello!"]) as server:
+        done = call("./wish.yaml", "Hi", "--trace", server=server)
+        ordered = call("./wish.yaml", "Hi", "-p", "temperature=null", server=server)
+        wrong = call("./wish.yaml", "Hi", "-p", "temprature=null", server=server)
+    first, last = done.stderr.splitlines()
+    assert first == ("personakit: temperature is left out: openai/gpt-5-mini does not accept it")
+    assert last.startswith("model, answered, sent without temperature,")
+    assert all("temperature" not in request.body for request in server.requests)
+    assert (ordered.returncode, ordered.stderr) == (0, "")
+    assert wrong.returncode == 2
+    assert "did you mean 'temperature'?" in wrong.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -313,3 +315,36 @@ def test_no_plugin_is_advised_that_was_there_and_let_the_answer_pass() -> None:
             running.run(persona(plugins=plugins), "Hi", output=Even)
         assert "$.number: Value error, is odd" in str(raised.value)
         assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good"),
+    [
+        ("^[a-z]+$", True),
+        ("(?:ab)+", True),
+        (r"\(?!", True),
+        ("[(?!]", True),
+        (r"\\\\1", True),
+        ("^(?!admin)[a-z]+$", False),
+        ("a(?=b)", False),
+        ("(?<=a)b", False),
+        ("(?<!a)b", False),
+        (r"(a)\1", False),
+        (r"[\]](?!a)", False),
+    ],
+)
+def test_a_pattern_of_strict_mode_has_no_look_around(pattern: str, good: bool) -> None:
+    name = {"type": "string", "pattern": pattern}
+    schema = {**OBJECT, "properties": {"a": name}, "required": ["a"]}
+    form = Output.of(schema, "x").response_format["json_schema"]
+    assert ("strict" in form) is good
+    assert form["schema"]["properties"]["a"]["pattern"] == pattern
+
+
+def test_a_decimal_is_never_sent_as_strict_with_look_around() -> None:
+    class Bill(pydantic.BaseModel):
+        total: decimal.Decimal
+
+    form = Output.of(Bill, "x").response_format["json_schema"]
+    assert ("(?!" in json.dumps(form["schema"])) <= ("strict" not in form)
+    assert ask('{"total": "1.50"}', output=Bill).parsed.total == decimal.Decimal("1.50")

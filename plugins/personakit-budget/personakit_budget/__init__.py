@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 import uuid
@@ -36,6 +37,7 @@ from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
 
 __all__ = ["Budget"]
 
+_log = logging.getLogger("personakit")
 # The model calls of a run share its context, and so do the runs started inside it.
 _run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
 
@@ -91,6 +93,7 @@ class Budget:
         self.limits = tuple(self._limits())
         self.ledger = Ledger(Path(self.folder).expanduser() if self.folder else default_folder())
         self.clock: Callable[[], float] = time.time
+        self._warned: set[tuple[str, str]] = set()
 
     @staticmethod
     @hookimpl
@@ -200,10 +203,31 @@ class Budget:
             "left": {name: n if name.endswith("usd") else int(n) for name, n in left.items()},
         }
         cost = None if amount.nanos is None else amount.nanos / NANO
+        self._warn(request.model, response, amount)
         return response.replace(
             cost=response.cost if response.cost is not None else cost,
             metadata={**response.metadata, "budget": summary},
         )
+
+    def _warn(self, model: str, response: Response, amount: Amount) -> None:
+        """Log once for each model what cannot be counted, and what to set."""
+        money = next((limit.option for limit in self.limits if limit.money), None)
+        warnings = {}
+        if response.usage is None:
+            warnings["usage"] = (
+                f"{model} reports no tokens that can be counted; an estimate of "
+                f"{amount.tokens:,} tokens counts instead; set `stream_usage: true` for its "
+                f"provider if it is off, and max_tokens to limit each call"
+            )
+        if money is not None and amount.nanos is None:
+            warnings["price"] = (
+                f"the price of {model} is unknown, so its calls do not count for {money}; set "
+                f"`unknown_price: refuse` to refuse them, or a limit in tokens"
+            )
+        for kind, warning in warnings.items():
+            if (model, kind) not in self._warned:
+                self._warned.add((model, kind))
+                _log.warning("personakit: budget: %s", warning)
 
     def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
         """Record the known or estimated use of a call that failed."""

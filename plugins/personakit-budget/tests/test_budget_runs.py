@@ -339,3 +339,31 @@ def test_the_readme_lists_the_options() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)
     assert listed == [field.name for field in dataclasses.fields(Budget)]
+
+
+def test_what_cannot_be_counted_is_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    budget = Budget(day_usd=5, folder=str(folder))
+    answers = [Response("Hello!", finish_reason="stop"), Response("Hello!", finish_reason="stop")]
+    running, _ = runner(answers, plugins=[budget])
+    for _ in answers:
+        running.run(persona(), "Hi", model=MODEL)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert re.match(
+        f"personakit: budget: {MODEL} reports no tokens.* estimate of \\d+ tokens", said
+    )
+    assert "max_tokens" in said
+    running, _ = runner([SIX], plugins=[budget])
+    running.run(persona(), "Hi", model="test/m")
+    assert "the price of test/m is unknown" in caplog.records[-1].getMessage()
+    assert "unknown_price: refuse" in caplog.records[-1].getMessage()
+
+
+def test_an_answer_that_cannot_be_used_counts(folder: Path) -> None:
+    call = ToolCall("1", "wipe", "")
+    cut = Response("", tool_calls=(call,), finish_reason="length", usage=Usage(100, 50, 150))
+    running, _ = runner([cut], plugins=[Budget(day_tokens=1000, folder=str(folder))])
+    with pytest.raises(BackendError):
+        running.run(persona(), "Hi")
+    assert [tokens for _, tokens, _, _ in used(folder)] == [150]
