@@ -72,6 +72,7 @@ class Provider:
         connect: Called with the model's name before each request; replaces `base_url` and the key.
         default_model: The model used when only the provider's name is given.
         tools: Whether its models support tools.
+        attachments: Whether its models accept images, files and audio.
         stream_usage: Whether it accepts `stream_options`, to report the tokens of a stream.
         finish_reason: Whether its answers always end with a finish reason.
         json_schema: Whether it accepts a JSON Schema as `response_format`; if not, the schema is
@@ -89,6 +90,7 @@ class Provider:
     connect: Callable[[str], Endpoint] | None = None
     default_model: str = ""
     tools: bool = True
+    attachments: bool = True
     stream_usage: bool = True
     finish_reason: bool = True
     json_schema: bool = True

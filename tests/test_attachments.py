@@ -14,7 +14,17 @@ from typing import Any, cast
 
 import pytest
 
-from personakit import Attachment, Conversation, Message, Request, Runner, UsageError
+from personakit import (
+    Attachment,
+    Config,
+    ConfigError,
+    Conversation,
+    Message,
+    Provider,
+    Request,
+    Runner,
+    UsageError,
+)
 from personakit.attachments import MAX_IMAGE, MAX_TOTAL, attach, describe
 from personakit.codec import write_request
 from personakit.testing import MODES, Server, in_mode, persona, runner
@@ -314,6 +324,16 @@ def test_a_turn_of_a_conversation_sends_and_keeps_its_attachments_once(
     sent = upstream.requests[1].messages
     assert [message.role for message in sent] == ["system", "user", "assistant", "user"]
     assert [part["type"] for part in sent[1].to_api()["content"]] == kinds
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_provider_that_takes_no_attachments(mode: str) -> None:
+    with Server() as server:
+        provider = Provider("plain", server.base_url, key_required=False, attachments=False)
+        running = Runner(Config(path=(), providers={"plain": provider}))
+        with pytest.raises(ConfigError, match="'plain' does not accept images, files or audio"):
+            in_mode(mode, running, persona(), "?", model="plain/m", attachments=[PNG])
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("none", [[], (), None])

@@ -14,6 +14,11 @@ def body_of(
     request: Request, endpoint: Endpoint, provider: Provider, *, stream: bool
 ) -> dict[str, Any]:
     """Return the JSON body of a request, as chat.completions.create() would send it."""
+    if not provider.attachments and any(message.parts for message in request.messages):
+        raise ConfigError(
+            f"provider {provider.name!r} does not accept images, files or audio; choose another "
+            f"model with `-m provider/model`, or send text alone"
+        )
     body: dict[str, Any] = {
         "messages": [message_body(message, provider.name) for message in request.messages],
         "model": endpoint.model,

@@ -23,8 +23,9 @@ class Local:
     @hookimpl
     def setup(registry: Registry) -> None:
         """Contribute the provider `local`, without starting a server."""
-        # The small model ignores tools silently, so personakit must refuse them.
-        registry.provider("local", connect=connect, tools=False, default_model=EMBEDDED)
+        # The small model ignores tools silently, so personakit must refuse them. It cannot see.
+        features = {"tools": False, "attachments": False}
+        registry.provider("local", connect=connect, default_model=EMBEDDED, **features)
 
 
 def connect(model: str) -> Endpoint:
