@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from personakit.frozen import quick_init
 from personakit.providers import split_model
 
 _NAMES = {"gemini": "google", "xai": "x-ai"}
 """Providers that have another name in genai-prices."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, as the upstream counted them; ``+`` adds the tokens of several calls.

@@ -37,7 +37,7 @@ def answer(body: bytes) -> dict[str, Any]:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return an object of JSON; reject anything else."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where an object is expected")
     return value
 

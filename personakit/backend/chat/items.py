@@ -28,9 +28,14 @@ _ALWAYS = frozenset({"extra_content", "reasoning_details", "thought_signature"})
 class Extras:
     """The other fields of a message, whole or streamed."""
 
+    __slots__ = ("_fields", "_thoughts")
+
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._thoughts: dict[str, TextBuffer] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._fields or self._thoughts)
 
     def add(self, message: Mapping[str, Any], grow: Callable[[str], None]) -> None:
         """Add the fields of a message or of a delta.
@@ -131,8 +136,9 @@ def message_body(message: Message, provider: str) -> dict[str, Any]:
     Invalid arguments of tool calls become valid ones: servers reject the whole history otherwise.
     """
     body = message.to_api()
-    for call in body.get("tool_calls", ()):
-        call["function"]["arguments"] = _object(call["function"]["arguments"])
+    if message.tool_calls:
+        for call in body["tool_calls"]:
+            call["function"]["arguments"] = _object(call["function"]["arguments"])
     for item in message.items:
         # A file may contain anything.
         if not isinstance(item, Mapping) or item.get("provider") != provider:  # type: ignore[redundant-expr]

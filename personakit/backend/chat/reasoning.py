@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from personakit.base import TextBuffer
-
 # DeepSeek R1, Qwen 3 and others write <think>; Gemini writes <thought> with `include_thoughts`.
 _TAGS = ("think", "thinking", "thought")
 _OPENED = re.compile(rf"<({'|'.join(_TAGS)})>", re.IGNORECASE)
@@ -28,7 +26,7 @@ class ReasoningSplitter:
         self._held = ""  # text that may be the beginning of a tag
         self._opened = ""  # the tag that was opened, as written
         self._close: re.Pattern[str] | None = None
-        self._inside = TextBuffer()
+        self._inside: list[str] = []
         self._thoughts: list[str] = []
 
     def feed(self, text: str) -> str:
@@ -46,12 +44,12 @@ class ReasoningSplitter:
                 # The end of what is held may be the beginning of the closing tag.
                 keep = self._held.rfind("<", max(0, len(self._held) - 11))
                 at = len(self._held) if keep < 0 else keep
-                self._inside.add(self._held[:at])
+                self._inside.append(self._held[:at])
                 self._held = self._held[at:]
                 return ""
-            self._inside.add(self._held[: end.start()])
-            self._thoughts.append(self._inside.text.strip())
-            self._inside, self._close = TextBuffer(), None
+            self._inside.append(self._held[: end.start()])
+            self._thoughts.append("".join(self._inside).strip())
+            self._inside, self._close = [], None
             self._held = self._held[end.end() :]
         return self._answer() if self._is_answer() else ""
 
@@ -61,7 +59,7 @@ class ReasoningSplitter:
             return ""
         if self._close is None:
             return self._answer()
-        inside = self._inside.text + self._held
+        inside = "".join(self._inside) + self._held
         self._held = ""
         self.done = True
         if cut:
@@ -72,7 +70,7 @@ class ReasoningSplitter:
     @property
     def reasoning(self) -> str:
         """The reasoning, without its tags; several parts are separated by a blank line."""
-        return "\n\n".join(filter(None, self._thoughts))
+        return "\n\n".join(filter(None, self._thoughts)) if self._thoughts else ""
 
     def _open(self) -> bool:
         """Enter the reasoning if its opening tag is there."""

@@ -25,8 +25,10 @@ from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.frozen import FrozenDict, freeze
-from personakit.messages import Message, Request, Response
+from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
+
+_NOTHING: dict[str, Any] = {}
 
 
 class ResponseParser:
@@ -43,8 +45,8 @@ class ResponseParser:
         self._calls = ToolCalls(self._grow)
         self._extras = Extras()
         self._splitter = ReasoningSplitter()
-        self._thoughts = TextBuffer()
-        self._refusal = TextBuffer()
+        self._thoughts: list[str] = []
+        self._refusal: list[str] = []
         self._pieces = TextBuffer()
         self._usage: Any = None
         self._size = 0
@@ -59,8 +61,7 @@ class ResponseParser:
     def whole(self, body: bytes) -> None:
         """Parse the body of a whole answer."""
         self.raw = data = answer(body)
-        choice = self._choice(_choices(data))
-        assert choice is not None
+        choice = mapping(_first(data))
         self.finish_reason = optional_text(choice.get("finish_reason"))
         message = choice.get("message")
         if message is None and self.finish_reason is not None:
@@ -130,7 +131,7 @@ class ResponseParser:
             self._calls.add(mapping(call), whole=whole)
         refusal = string(message.get("refusal"))
         if refusal:
-            self._refusal.add(refusal)
+            self._refusal.append(refusal)
             self._grow(refusal)
         self._extras.add(message, self._grow)
 
@@ -144,7 +145,7 @@ class ResponseParser:
             return content
         text, thoughts = read_content(content)
         if thoughts:
-            self._thoughts.add(thoughts)
+            self._thoughts.append(thoughts)
             self._grow(thoughts)
         return text
 
@@ -155,7 +156,7 @@ class ResponseParser:
             rest += self._keep(self._splitter.end(cut=meaning(self.finish_reason) == "length"))
         # A refusal is the answer only if there is no other: in a stream it may come first.
         if self._refusal and not self.text.strip():
-            rest += self._keep(clean(self._refusal.text))
+            rest += self._keep(clean("".join(self._refusal)))
         self._error(choice)
         return rest
 
@@ -213,13 +214,15 @@ class ResponseParser:
     @property
     def reasoning(self) -> str:
         """The model's thoughts."""
-        thoughts = (self._extras.reasoning, self._thoughts.text, self._splitter.reasoning)
+        if not (self._extras or self._thoughts or self._splitter.reasoning):
+            return ""
+        thoughts = (self._extras.reasoning, "".join(self._thoughts), self._splitter.reasoning)
         return clean("\n\n".join(filter(None, thoughts)))
 
     def response(self, attempts: int = 1) -> Response:
         """Return the response; `attempts` is how often the request was sent."""
-        calls, extras = self._calls.result(self.request.messages)
-        fields = self._extras.fields(with_calls=bool(calls))
+        calls, extras = self._calls.result(self.request.messages) if self._calls else ((), _NOTHING)
+        fields = self._extras.fields(with_calls=bool(calls)) if self._extras else _NOTHING
         groq = self.raw.get("x_groq")
         return Response(
             text=self.text,
@@ -230,17 +233,18 @@ class ResponseParser:
             usage=read_usage(
                 self.raw.get("usage"),
                 self._usage,
-                groq.get("usage") if isinstance(groq, Mapping) else None,
+                groq.get("usage") if isinstance(groq, dict) else None,
             ),
             request=self.request,
-            raw=self._raw(Message("assistant", self.text or None, calls)),
+            raw=self._raw(calls),
             attempts=attempts,
             reasoning=self.reasoning,
-            items=items_of(self.provider.name, fields, extras),
+            items=items_of(self.provider.name, fields, extras) if fields or extras else (),
         )
 
-    def _raw(self, message: Message) -> Mapping[str, Any]:
+    def _raw(self, calls: tuple[ToolCall, ...]) -> Mapping[str, Any]:
         if "choices" not in self.raw:
+            message = Message("assistant", self.text or None, calls)
             body = {**self._extras.fields(with_calls=True), **message.to_api()}
             choice = {"index": 0, "message": body, "finish_reason": self.finish_reason}
             self.raw |= {"object": "chat.completion", "choices": [choice]}
@@ -251,12 +255,13 @@ class ResponseParser:
             return FrozenDict()
 
 
-def _choices(data: Mapping[str, Any]) -> list[Any]:
-    """Return the choices of a whole answer, the first one in front."""
+def _first(data: Mapping[str, Any]) -> Any:
+    """Return the first choice of a whole answer, wherever it stands."""
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
         keys = f"its keys are {', '.join(data)[:200]}"
         reason = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
         raise InvalidAnswer(f"the answer has no choices; {reason}")
-    first = next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])
-    return [first]
+    if len(choices) == 1:
+        return choices[0]
+    return next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])

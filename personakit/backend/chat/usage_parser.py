@@ -24,11 +24,15 @@ def read_usage(*values: Any) -> Usage | None:
     Args:
         values: The JSON values of `usage`, in order of preference.
     """
-    return next((usage for usage in map(_usage, values) if usage is not None), None)
+    for value in values:
+        usage = _usage(value) if value else None
+        if usage is not None:
+            return usage
+    return None
 
 
 def _usage(value: Any) -> Usage | None:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     inputs = _mapping(value, "prompt_tokens_details", "input_tokens_details")
     outputs = _mapping(value, "completion_tokens_details", "output_tokens_details")
@@ -63,18 +67,32 @@ def _usage(value: Any) -> Usage | None:
 
 def _mapping(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     """Return the first of several members that is an object; an empty one if none is."""
-    return next((value[n] for n in names if isinstance(value.get(n), Mapping)), {})
+    for name in names:
+        member = value.get(name)
+        if isinstance(member, dict):
+            return member
+    return {}
 
 
 def _count(value: Mapping[str, Any], *names: str) -> int | None:
     """Return the first of several counts; None if it is missing or not a number of tokens."""
-    found = next((value[name] for name in names if value.get(name) is not None), None)
-    if isinstance(found, str):
+    for name in names:
+        count = value.get(name)
+        if type(count) is int:
+            return count if 0 <= count < _MOST else None
+        if count is not None:
+            return _number(count)
+    return None
+
+
+def _number(count: Any) -> int | None:
+    """Return a count that is not an integer: a float or a text."""
+    if isinstance(count, str):
         try:
-            found = float(found) if "." in found else int(found)
+            count = float(count)
         except ValueError:
             return None
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if isinstance(count, bool) or not isinstance(count, int | float):
         return None
     # Neither infinity nor NaN is within these.
-    return int(found) if 0 <= found < _MOST and found == int(found) else None
+    return int(count) if 0 <= count < _MOST and count == int(count) else None
