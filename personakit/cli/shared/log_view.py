@@ -33,7 +33,7 @@ def show_rows(rows: Iterable[Row]) -> bool:
             _when(row.timings.started),
             row.persona,
             row.model,
-            str(row.usage.total_tokens) if row.usage else "",
+            f"{row.usage.total_tokens}{'+' * row.usage.incomplete}" if row.usage else "",
             f"{row.timings.total:.1f}",
             row.error["type"] if row.error else row.finish_reason or "",
             said(row),

@@ -382,3 +382,17 @@ def test_the_example_of_the_readme(tmp_path: Path) -> None:
     assert texts == ["Good morning."] * 2
     assert len(upstream.requests) == 1
     assert (tmp_path / "cache.db").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reasoning_and_items_come_back_and_are_part_of_the_key(mode: str, cache: Cache) -> None:
+    items = ({"provider": "test", "message": {"reasoning_content": "Hm."}},)
+    answer = Response("Hi", finish_reason="stop", reasoning="Hm.", items=items)
+    running, upstream = runner([answer], plugins=[cache])
+    first, hit = (in_mode(mode, running, persona(), "Hi") for _ in range(2))
+    assert (hit.reasoning, hit.items) == (first.reasoning, first.items) == ("Hm.", items)
+    assert len(upstream.requests) == 1
+    for kept in (items, ()):
+        history = (Message("user", "Hi"), Message("assistant", "Hi", items=kept))
+        running.run(persona(), Request("test/m", (*history, Message("user", "And?"))))
+    assert len(upstream.requests) == 3

@@ -130,15 +130,17 @@ def _summed(responses: list[Response]) -> Response:
 
 
 def _said(request: Request, response: Response) -> list[str]:
-    """Return the texts to check: the answer with the text of earlier rounds, and its tool calls.
+    """Return the texts to check: the answer with the text of earlier rounds, and the rest of it.
 
-    A run with tools joins the texts of all rounds, and a phrase may span two rounds.
+    A run with tools joins the texts of all rounds, and a phrase may span two rounds. The caller can
+    read the reasoning, too.
     """
     users = [n for n, message in enumerate(request.messages) if message.role == "user"]
     turn = request.messages[users[-1] + 1 if users else 0 :]
     rounds = [message.text for message in turn if message.tool_calls and message.text]
     text = "\n\n".join([*rounds, response.text])
-    return [text, *(part for call in response.tool_calls for part in (call.name, call.arguments))]
+    calls = (part for call in response.tool_calls for part in (call.name, call.arguments))
+    return [text, response.reasoning, *calls]
 
 
 async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str:

@@ -247,3 +247,17 @@ def test_a_judge_from_a_file_through_the_command(
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (code, shown), done.stderr
     assert ("judge" in done.stderr) == bool(code)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reasoning_is_checked_and_lost_with_a_refused_answer(mode: str) -> None:
+    running, _ = runner([Response("Hi", reasoning="The devil!")], plugins=[DENY])
+    with pytest.raises(Blocked):
+        in_mode(mode, running, a_persona(), "Hi")
+    # What cannot be used has not been checked, either.
+    call = ToolCall("1", "wipe", "{}")
+    error = IncompleteAnswer("no", partial="devil", response=Response("devil", tool_calls=(call,)))
+    running, _ = runner([error], plugins=[DENY])
+    with pytest.raises(IncompleteAnswer) as raised:
+        in_mode(mode, running, a_persona(), "Hi")
+    assert (raised.value.partial, raised.value.response) == ("", None)

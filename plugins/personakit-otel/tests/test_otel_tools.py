@@ -208,13 +208,14 @@ def test_errors_over_http(recorded: Recorded, mode: str) -> None:
 def test_what_the_upstream_tells_of_tokens(recorded: Recorded) -> None:
     with Server() as server:
         body = server.whole("Hi")
-        body["usage"]["prompt_tokens_details"] = {"cached_tokens": 3}
+        body["usage"]["prompt_tokens_details"] = {"cached_tokens": 3, "cache_write_tokens": 2}
         body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 4}
         server.answers = [body]
         with closing(Runner(server.config(), plugins=[recorded.plugin()])) as running:
             running.run(a_persona(), "Hi")
     _, attributes = recorded.one()
     assert attributes["gen_ai.usage.cache_read.input_tokens"] == 3
+    assert attributes["gen_ai.usage.cache_creation.input_tokens"] == 2
     assert attributes["gen_ai.usage.reasoning.output_tokens"] == 4
 
 

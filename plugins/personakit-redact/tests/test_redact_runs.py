@@ -16,6 +16,7 @@ from personakit import (
     Attachment,
     BackendError,
     Config,
+    IncompleteAnswer,
     Message,
     PersonaError,
     Request,
@@ -274,3 +275,32 @@ def test_libraries_are_loaded_for_digits_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_provider_wants_back_stays_and_reasoning_is_restored(mode: str) -> None:
+    items = ({"provider": "test", "message": {"reasoning_content": "[EMAIL-1]?"}},)
+    answer = Response("[EMAIL-1]", reasoning="[EMAIL-1]?", items=items)
+    running, upstream = runner([answer], plugins=[Redact()])
+    response = in_mode(mode, running, a_persona(), MAIL)
+    assert (response.text, response.reasoning) == (MAIL, f"{MAIL}?")
+    assert response.items == items
+    history = (Message("user", MAIL), response.message, Message("user", "And?"))
+    running.run(a_persona(), Request("test/m", history))
+    assert upstream.requests[-1].messages[1].items == items
+    assert MAIL not in repr(upstream.requests[-1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_cannot_be_used_is_restored(mode: str) -> None:
+    call = ToolCall("1", "write", '{"to": "[EMAIL-1]"}')
+    used = Response("To [EMAIL-1]", tool_calls=(call,), reasoning="[EMAIL-1]?")
+    error = IncompleteAnswer("no", partial="To [EMAIL-1]", response=used)
+    running, _ = runner([error], plugins=[Redact()])
+    with pytest.raises(IncompleteAnswer) as raised:
+        in_mode(mode, running, a_persona(), MAIL)
+    restored = raised.value.response
+    assert isinstance(restored, Response)
+    assert raised.value.partial == restored.text == f"To {MAIL}"
+    assert restored.tool_calls[0].arguments == json.dumps({"to": MAIL})
+    assert restored.reasoning == f"{MAIL}?"
