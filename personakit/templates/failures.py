@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.runtime import LoopContext
 
 from personakit.base import describe, occurrences
 from personakit.errors import Problem, TemplateError, did_you_mean
@@ -64,6 +65,10 @@ def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str, 
         items = "1 item" if len(obj) == 1 else f"{len(obj)} items"
         hint = "; indexes begin at 0" if name == len(obj) else ""
         return f"{where or 'the list'} has {items}, none at index {name}{hint}", *subject
+    if isinstance(obj, LoopContext):
+        fields = [field for field in dir(LoopContext) if not field.startswith("_")]
+        hint = did_you_mean(str(name), fields) or f" (it has: {', '.join(fields)})"
+        return f"'loop' has no field {name!r}{hint}", f".{name}", "loop"
     if not isinstance(obj, str | int | float | list | tuple):
         return str(error), "", ""
     shown = where or describe(obj)

@@ -155,6 +155,9 @@ ORDER = {
     "customer": {"id": 1},
 }
 MISSING = {
+    "{% for x in [1] %}{{ loop.indx }}{% endfor %}": (
+        "'loop' has no field 'indx'; did you mean 'index'?"
+    ),
     "{{ order.custmer }}": "'order' has no field 'custmer'; did you mean 'customer'?",
     "{{ order.customer.city }}": "'order.customer' has no field 'city' (it has: id)",
     "{% for line in order.lines %}{{ line.tags }}{% endfor %}": (
