@@ -59,6 +59,9 @@ def pieces(
             if index_of(number) is not None:
                 piece["index"] = index_of(number)
             yield {"tool_calls": [piece]}
+        if repeats and index_of(number) is not None:
+            # Some servers end each call with an empty piece.
+            yield {"tool_calls": [{**piece, "function": {"name": name, "arguments": ""}}]}
 
 
 def streamed(deltas: Iterator[dict[str, Any]]) -> Reply:

@@ -54,7 +54,7 @@ class ReasoningSplitter:
         return self._answer() if self._is_answer() else ""
 
     def end(self, *, cut: bool) -> str:
-        """Return the rest of the answer; `cut` means that the text ended at the token limit."""
+        """Return the rest of the answer; `cut` means that the text is not whole."""
         if self.done:
             return ""
         if self._close is None:

@@ -153,7 +153,8 @@ class ResponseParser:
         """Read the end of an answer; return the rest of the text."""
         rest = self._add("", last=True)
         if not self._splitter.done:
-            rest += self._keep(self._splitter.end(cut=meaning(self.finish_reason) == "length"))
+            cut = meaning(self.finish_reason) in ("length", "content_filter")
+            rest += self._keep(self._splitter.end(cut=cut))
         # A refusal is the answer only if there is no other: in a stream it may come first.
         if self._refusal and not self.text.strip():
             rest += self._keep(clean("".join(self._refusal)))

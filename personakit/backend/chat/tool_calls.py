@@ -42,7 +42,7 @@ class _Call:
             return False
         return True
 
-    def continues(self, index: Any, identity: str, name: str) -> bool:
+    def continues(self, index: Any, identity: str, name: str, arguments: str) -> bool:
         """Return whether a piece belongs to this call, which was found by its id or its index."""
         if identity and self.id and identity != self.id:
             # Some servers send a new id with each piece.
@@ -50,10 +50,13 @@ class _Call:
         if not name or not self.name:
             return True
         other_index = index is not None and index != self.index
+        same_place = not other_index and (index is not None or bool(identity))
         if not self.arguments:
             # A name in pieces has the same index or the same id in each.
-            return not other_index and (name == self.name or index is not None or bool(identity))
-        return not self.is_complete
+            return same_place or (not other_index and name == self.name)
+        # The last piece may be empty, and repeat the name.
+        repeated = same_place and name == self.name and not arguments
+        return repeated or not self.is_complete
 
     def named(self, name: str) -> None:
         """Add a piece of the name, which some servers repeat."""
@@ -87,7 +90,7 @@ class ToolCalls:
         function = mapping(piece.get("function") or {})
         name, arguments = string(function.get("name")), _arguments(function.get("arguments"))
         call = None if whole else self._find(index, identity)
-        if call is None or not (call.continues(index, identity, name)):
+        if call is None or not call.continues(index, identity, name, arguments):
             call = _Call(index)
             self._calls.append(call)
         for text in (identity, name, arguments):
