@@ -70,7 +70,12 @@ class BodyReader:
             raise IncompleteAnswer("the compressed answer is truncated")
 
 
-DONE = b"[DONE]"
+_DONE = (b"[DONE]", b"DONE")
+
+
+def _is_done(data: bytes) -> bool:
+    """Return whether the data of an event ends a chat stream, in the spellings of all servers."""
+    return len(data) < 30 and data.strip().removeprefix(b"data:").strip(b' "').upper() in _DONE
 
 
 class Decoder:
@@ -129,25 +134,15 @@ class Decoder:
             self._begun = True
             line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
         if line:
-            field, _, value = line.partition(b":")
-            if field == b"data":
-                self._data.append(value.removeprefix(b" "))
-            elif field == b"event":
-                self._name = value.removeprefix(b" ")
-            elif field == b"error":
-                # llama.cpp sends errors in a field of this name.
-                self._data, self._name = [value], b"error"
-            elif self._bare or line[:1] in (b"{", b"["):
-                yield from self._bare_line(line)
+            yield from self._field(line)
             return
         data, self._data = b"\n".join(self._data), []
         self.name, self._name = self._name, b""
         self._size = 0
         self._bare = False
-        # As the openai client recognizes it: some servers append a space.
-        if data.startswith(DONE):
+        if _is_done(data):
             self.done = True
-        elif data:
+        elif data and data != b"null" and self.name != b"ping":
             yield data
 
     def _bare_line(self, line: bytes) -> Iterator[bytes]:
@@ -159,3 +154,18 @@ class Decoder:
         self._bare = True
         if len(self._data) == 1 and line.rstrip().endswith((b"}", b"]")):
             yield from self._line(b"")
+
+    def _field(self, line: bytes) -> Iterator[bytes]:
+        """Read a line with a field of an event."""
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            if self._data and _is_done(value):
+                yield from self._line(b"")  # the blank line before it is missing
+            self._data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            self._name = value.removeprefix(b" ")
+        elif field == b"error":
+            # llama.cpp sends errors in a field of this name.
+            self._data, self._name = [value], b"error"
+        elif self._bare or line[:1] in (b"{", b"["):
+            yield from self._bare_line(line)

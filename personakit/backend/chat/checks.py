@@ -28,11 +28,20 @@ def answer(body: bytes) -> dict[str, Any]:
         data = data[0]  # as Google reports errors
     if not isinstance(data, dict):
         raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not a JSON object")
-    if data.get("error"):
-        raise reported(data["error"])
+    fault = data.get("error")
+    if fault:
+        raise reported(data if fault is True else fault)
     if data.get("object") == "error":
         raise reported(data)  # as vLLM and SGLang report errors
     return data
+
+
+def error_of(body: bytes) -> Any:
+    """Return the error in an event that is named so: JSON, or a text."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The text and the reasoning in the content of a message, in all its forms."""
+"""The text, the reasoning and the refusal in the content of a message, in all its forms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Content(NamedTuple):
 
     text: str = ""
     reasoning: str = ""
+    refusal: str = ""
 
 
 def read_content(content: Any) -> Content:
-    """Return the text and the reasoning of a message's content.
+    """Return the text, the reasoning and the refusal in a message's content.
 
     Content may be parts: only those of type text are text. Mistral's parts of type thinking are
     reasoning (https://docs.mistral.ai/capabilities/reasoning). Half a surrogate pair stays: the
@@ -30,7 +31,7 @@ def read_content(content: Any) -> Content:
     """
     if content is None or isinstance(content, str):
         return Content(content or "")
-    texts, thoughts = [], []
+    texts, thoughts, refusals = [], [], []
     for part in content if isinstance(content, list) else [content]:
         is_object = isinstance(part, Mapping)
         kind = part.get("type", "text" if "text" in part else None) if is_object else None
@@ -38,9 +39,11 @@ def read_content(content: Any) -> Content:
             texts.append(part)
         elif kind in _TEXT:
             texts.append(string(part.get("text")))
+        elif kind == "refusal":
+            refusals.append(string(part.get("refusal")))
         elif kind == "thinking":
             inner = read_content(part.get("thinking"))
             thoughts.append(inner.text + inner.reasoning)
         elif kind is None:
             raise InvalidAnswer(f"the content is {str(content)[:40]!r}, not a string")
-    return Content("".join(texts), "".join(thoughts))
+    return Content("".join(texts), "".join(thoughts), "".join(refusals))

@@ -11,6 +11,7 @@ from personakit.backend.chat.checks import (
     answer,
     array,
     clean,
+    error_of,
     mapping,
     optional_text,
     string,
@@ -29,6 +30,8 @@ from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
 
 _NOTHING: dict[str, Any] = {}
+# Keys of an event without choices that reports an error.
+_ERRORS = ("message", "detail", "errors", "error_message")
 
 
 class ResponseParser:
@@ -42,7 +45,7 @@ class ResponseParser:
         self.finish_reason: str | None = None
         self._beside: dict[str, Any] = {}
         self._index: Any = 0 if (request.parameters.get("n") or 1) > 1 else None
-        self._calls = ToolCalls(self._grow)
+        self._calls = ToolCalls(self._grow, request.tools)
         self._extras = Extras()
         self._splitter = ReasoningSplitter()
         self._thoughts: list[str] = []
@@ -77,14 +80,10 @@ class ResponseParser:
 
     def event(self, body: bytes, name: bytes = b"") -> str:
         """Parse one event of a stream and its name; return the text in it."""
-        data = answer(body)
-        if name == b"error":
-            raise reported(data)
+        data = self._data(body, name)
         choices = array(data.pop("choices", None))
         if data != self._beside:
-            self._beside = data
-            # Some servers end with an empty usage, after the real one.
-            self.raw |= {k: v for k, v in data.items() if v is not None and (v or k != "usage")}
+            self._keep_beside(data)
         choice = self._choice(choices) if choices else None
         if choice is None:
             return ""
@@ -99,6 +98,30 @@ class ResponseParser:
         if choice.get("error") or choice.get("usage"):
             self._error(choice)
         return text
+
+    def _data(self, body: bytes, name: bytes) -> dict[str, Any]:
+        """Return the JSON of an event; raise the error that it reports, if any."""
+        if name == b"error":
+            raise reported(error_of(body))
+        try:
+            data = answer(body)
+        except InvalidAnswer:
+            if self.finish_reason is not None and not body.lstrip().startswith((b"{", b"[")):
+                return {}  # the answer has ended, and the stream ends in a way of its own
+            raise
+        if "choices" not in data and any(data.get(key) for key in _ERRORS):
+            raise reported(data)
+        return data
+
+    def _keep_beside(self, data: dict[str, Any]) -> None:
+        """Keep what stands beside the choices of an event."""
+        self._beside = dict(data)
+        usage = data.pop("usage", None)
+        self.raw |= {key: value for key, value in data.items() if value is not None}
+        if isinstance(usage, dict):
+            # A count that is zero or missing in the last event does not replace an earlier one.
+            counts = {key: value for key, value in usage.items() if value}
+            self.raw["usage"] = {**self.raw.get("usage", {}), **counts}
 
     def ended(self, *, cut: bool = False) -> str:
         """Check that a stream is complete; `cut` means that its last event is not.
@@ -127,8 +150,9 @@ class ResponseParser:
         """Read the other parts of a message or a delta."""
         if len(message) == 1 and "content" in message:
             return
-        for call in array(message.get("tool_calls")):
-            self._calls.add(mapping(call), whole=whole)
+        calls = message.get("tool_calls")
+        if calls is not None:
+            self._calls.add_all(array(calls), whole=whole)
         refusal = string(message.get("refusal"))
         if refusal:
             self._refusal.append(refusal)
@@ -143,7 +167,10 @@ class ResponseParser:
         self._said = True
         if type(content) is str:
             return content
-        text, thoughts = read_content(content)
+        text, thoughts, refusal = read_content(content)
+        if refusal:
+            self._refusal.append(refusal)
+            self._grow(refusal)
         if thoughts:
             self._thoughts.append(thoughts)
             self._grow(thoughts)

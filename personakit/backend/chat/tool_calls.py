@@ -9,7 +9,7 @@ Another id begins another call, and so does a name when the arguments so far are
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from personakit.backend.chat.items import merged
 from personakit.base import TextBuffer
 from personakit.errors import InvalidAnswer
 from personakit.messages import Message, ToolCall
+from personakit.tools import Tool
 
 _OWN = frozenset({"id", "type", "function", "index"})
 _OWN_OF_FUNCTION = frozenset({"name", "arguments"})
@@ -42,21 +43,40 @@ class _Call:
             return False
         return True
 
-    def continues(self, index: Any, identity: str, name: str, arguments: str) -> bool:
+    def continues(
+        self, index: Any, identity: str, name: str, arguments: str, offered: Container[str]
+    ) -> bool:
         """Return whether a piece belongs to this call, which was found by its id or its index."""
-        if identity and self.id and identity != self.id:
-            # Some servers send a new id with each piece.
-            return not name and bool(self.arguments) and not self.is_complete
         if not name or not self.name:
-            return True
+            # Some servers send a new id with each piece, but never a new name.
+            return not (name and identity and self.id and identity != self.id)
+        if identity and self.id and identity != self.id:
+            return False
+        if name != self.name and name in offered and self.name in offered:
+            return False
         other_index = index is not None and index != self.index
         same_place = not other_index and (index is not None or bool(identity))
         if not self.arguments:
             # A name in pieces has the same index or the same id in each.
             return same_place or (not other_index and name == self.name)
-        # The last piece may be empty, and repeat the name.
-        repeated = same_place and name == self.name and not arguments
-        return repeated or not self.is_complete
+        # The last piece may repeat the name, and be empty or repeat all arguments.
+        again = not arguments or (bool(identity) and arguments == self.arguments.text)
+        return (same_place and name == self.name and again) or not self.is_complete
+
+    def grown(self, arguments: str) -> None:
+        """Add a piece of the arguments."""
+        so_far = self.arguments.text
+        if so_far and self.is_complete:
+            if arguments == so_far:
+                return
+            if self.is_placeholder:
+                self.arguments = TextBuffer()  # a placeholder before the real ones
+        self.arguments.add(arguments)
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the arguments so far are an empty object."""
+        return self.arguments.text.strip() == "{}"
 
     def named(self, name: str) -> None:
         """Add a piece of the name, which some servers repeat."""
@@ -73,24 +93,33 @@ class ToolCalls:
 
     Args:
         grow: Called with each text that is kept, to limit their size.
+        tools: The tools of the request.
     """
 
-    def __init__(self, grow: Callable[[str], None]) -> None:
+    def __init__(self, grow: Callable[[str], None], tools: Sequence[Tool] = ()) -> None:
         self._calls: list[_Call] = []
         self._grow = grow
+        self._tools = tools
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, piece: Mapping[str, Any], *, whole: bool = False) -> None:
-        """Add a piece of a streamed call, or a whole call."""
+    def add_all(self, pieces: list[Any], *, whole: bool = False) -> None:
+        """Add the pieces of one delta, or the calls of a whole answer."""
+        for number, piece in enumerate(pieces):
+            self._add(mapping(piece), whole=whole, first=number == 0)
+
+    def _add(self, piece: Mapping[str, Any], *, whole: bool, first: bool) -> None:
         index = piece.get("index")
         index = index if isinstance(index, int | str) and index != "" else None
         identity = _identity(piece.get("id"))
         function = mapping(piece.get("function") or {})
         name, arguments = string(function.get("name")), _arguments(function.get("arguments"))
         call = None if whole else self._find(index, identity)
-        if call is None or not call.continues(index, identity, name, arguments):
+        if call is not None and not first and name and call.name and not identity:
+            call = None  # the pieces of one delta that have names are different calls
+        offered = [tool.name for tool in self._tools] if name else ()
+        if call is None or not call.continues(index, identity, name, arguments, offered):
             call = _Call(index)
             self._calls.append(call)
         for text in (identity, name, arguments):
@@ -99,7 +128,7 @@ class ToolCalls:
         if name:
             call.named(name)
         if arguments:
-            call.arguments.add(arguments)
+            call.grown(arguments) if name or call.is_placeholder else call.arguments.add(arguments)
         extras = {key: value for key, value in piece.items() if key not in _OWN}
         inner = {key: value for key, value in function.items() if key not in _OWN_OF_FUNCTION}
         extras |= {"function": inner} if inner else {}
