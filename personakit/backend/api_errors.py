@@ -54,6 +54,7 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "overloaded_error": UpstreamUnavailable,
     "permission_denied": AuthenticationFailed,
     "permission_error": AuthenticationFailed,
+    "rate_limit": RateLimited,
     "rate_limit_error": RateLimited,
     "rate_limit_exceeded": RateLimited,
     "request_too_large": BadRequest,
@@ -63,6 +64,7 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "unauthenticated": AuthenticationFailed,
     "unauthorized": AuthenticationFailed,
 }
+_LATER = "try again later, or choose another model with -m"
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
     BadRequest: "correct what the message names; `--dry-run` shows the request",
@@ -111,7 +113,10 @@ def reported(error: Any) -> BackendError:
         kind = QuotaExhausted
     status = next((code for code in codes if isinstance(code, int)), None)
     message = _message(details) or json.dumps(details, default=str)
-    return kind(f"the upstream reports an error: {_line(message)}", status=status)
+    result = kind(f"the upstream reports an error: {_line(message)}", status=status)
+    if kind is UpstreamUnavailable:
+        result.advice = _LATER
+    return result
 
 
 def _details(error: Any) -> Mapping[str, Any]:
@@ -179,6 +184,11 @@ def _of_status(error: Any, status: int) -> BackendError:
     """Return the error for a reply with an error status."""
     family = BY_STATUS.get(status, BadRequest if status < 500 else UpstreamUnavailable)
     body = getattr(error, "body", None)
+    if status == 400:
+        # Some servers tell the kind of the error in its code only.
+        codes = (_code(_details(body).get(key)) for key in ("code", "type"))
+        families = [_BY_CODE[code] for code in codes if isinstance(code, str) and code in _BY_CODE]
+        family = families[0] if families else family
     text = getattr(getattr(error, "response", None), "text", "")
     details = _details(body)
     reason = _line(_message(details) or text or getattr(error, "message", error))
@@ -197,6 +207,8 @@ def _of_status(error: Any, status: int) -> BackendError:
         request_id=getattr(error, "request_id", None) or "",
         retry_after=retry_after(headers),
     )
+    if status >= 500:
+        result.advice = _LATER
     if status == 400 and "/v1/responses" in reason and "tools" in reason.lower():
         # From GPT-5.4 on: https://github.com/openai/openai-openapi/issues/541
         result.advice = (
@@ -216,7 +228,8 @@ def _advice(error: BackendError) -> str:
 
 def _message(body: Mapping[str, Any]) -> Any:
     """Return the message in the body of an error; None if it has none."""
-    return next(filter(None, (body.get(key) for key in ("message", "error", "detail"))), None)
+    keys = ("message", "error", "detail", "errors", "error_message")
+    return next(filter(None, (body.get(key) for key in keys)), None)
 
 
 def _line(message: Any) -> str:

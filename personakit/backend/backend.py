@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse
 from personakit.backend.chat.body import body_of
-from personakit.backend.chat.model_parameters import MOST_ATTEMPTS, adapted, is_rejected
+from personakit.backend.chat.model_parameters import adapted, rejected, remember
 from personakit.backend.chat.response_parser import ResponseParser
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
@@ -62,15 +62,20 @@ class OpenAIBackend:
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
         call = Attempt(functools.partial(provider.secrets, endpoint))
-        for _ in range(MOST_ATTEMPTS - 1):
-            asked = adapted(request, provider, endpoint, self.router.notify)
+        without: dict[str, BadRequest] = {}
+        while True:
+            asked = adapted(request, provider, endpoint, self.router.notify, without)
             try:
-                return await self._send(asked, provider, endpoint, call, emit)
+                response = await self._send(asked, provider, endpoint, call, emit)
             except BadRequest as error:
-                if not is_rejected(error, asked, endpoint):
+                name = rejected(error, asked, endpoint)
+                if not name or name in without:
                     raise
-        asked = adapted(request, provider, endpoint, self.router.notify)
-        return await self._send(asked, provider, endpoint, call, emit)
+                without[name] = error
+            else:
+                for name, reason in without.items():
+                    remember([name], reason, endpoint)
+                return response
 
     async def _send(
         self,

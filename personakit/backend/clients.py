@@ -137,15 +137,22 @@ def _certificates() -> Any:
             os.listdir(folder)  # noqa: PTH208 - ssl would ignore a missing folder
         return _http_library().create_ssl_context()
     except OSError as error:
-        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        for name in ("SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
             path = os.environ.get(name)
-            if path:
+            if path and error.filename in (None, path):
                 raise ConfigError(
-                    f"{name} is {path!r}, which cannot be read as certificates: "
-                    f"{error.strerror or error}; correct the variable, or unset it to use the "
-                    f"certificates of certifi"
+                    f"{name} is {path!r}, which cannot be used: "
+                    f"{error.strerror or error}; correct the variable, or unset it"
                 ) from error
         raise
+
+
+def _has_port(url: str) -> bool:
+    """Return whether the port of a URL is a number, or missing."""
+    try:
+        return urlsplit(url).port is not None or True
+    except ValueError:
+        return False
 
 
 def _http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
@@ -160,16 +167,16 @@ def _http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
         names = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
         spelled = [name for pair in names for name in (pair.lower(), pair)]
         for name in (name for name in spelled if os.environ.get(name)):
-            scheme = os.environ[name].partition("://")[0]
-            if isinstance(error, ImportError) and not scheme.startswith("socks"):
+            scheme, advice = os.environ[name].partition("://")[0], ""
+            if isinstance(error, ImportError):
+                is_socks = scheme.lower().startswith("socks")
+                advice = "install SOCKS support with `pip install socksio`" if is_socks else ""
+            elif scheme.lower() not in ("http", "https", "socks5", "socks5h"):
+                advice = "its scheme must be http, https, socks5 or socks5h"
+            elif not _has_port(os.environ[name]):
+                advice = "its port must be a number"
+            if not advice:
                 continue
-            if isinstance(error, ValueError) and scheme in ("http", "https"):
-                continue
-            advice = (
-                "install SOCKS support with `pip install socksio`"
-                if isinstance(error, ImportError)
-                else "its scheme must be http, https, socks5 or socks5h"
-            )
             raise ConfigError(
                 f"the proxy in {name} ({scheme}://…) cannot be used: {advice}; or unset {name}"
             ) from error

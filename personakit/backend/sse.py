@@ -142,7 +142,7 @@ class Decoder:
         self._bare = False
         if _is_done(data):
             self.done = True
-        elif data and data != b"null" and self.name != b"ping":
+        elif data and self.name != b"ping":
             yield data
 
     def _bare_line(self, line: bytes) -> Iterator[bytes]:

@@ -151,6 +151,9 @@ def _run(
             _print(response, found, shown)
     except RunError as error:
         _keep(error, streamed=live, machine=machine)
+        paid: Response | None = getattr(error, "response", None)
+        if shown.usage and paid is not None:
+            click.echo(f"personakit: {usage_line(paid)}", err=True)
         raise
     for line in output.notices(response):
         continuing.note(line)

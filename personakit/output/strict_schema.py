@@ -16,7 +16,7 @@ _KNOWN = frozenset(
 )
 # Strict mode compiles patterns with an engine for regular languages: it rejects look-around, which
 # pydantic 2.12 writes for every Decimal, and references to groups.
-_IRREGULAR = re.compile(r"\(\?<?[=!]|\\[1-9k]")
+_IRREGULAR = re.compile(r"\(\?<?[=!]|\(\?P=|\(\?>|\(\?\(|\\[1-9k]")
 _LITERAL = re.compile(r"\\[^1-9k]|\[(?:\\.|[^\]\\])+\]", re.DOTALL)
 _FORMATS = frozenset("date date-time duration email hostname ipv4 ipv6 time uuid".split())
 _DEPTH = 10
@@ -38,7 +38,8 @@ def qualifies(schema: Mapping[str, Any]) -> bool:
         enums += len(part.get("enum") or ())
         if depth > _DEPTH or not (part.keys() <= _KNOWN and _sound(part, own)):
             return False
-    return schema.get("type") == "object" and properties <= _PROPERTIES and enums <= _ENUM
+    is_object = schema.get("type") == "object" and "anyOf" not in schema
+    return is_object and properties <= _PROPERTIES and enums <= _ENUM
 
 
 def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
@@ -46,12 +47,15 @@ def _sound(part: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
     kind = part.get("type")
     if "$ref" in part:
         return len(part) == 1
+    if not _is_regular(part.get("pattern")) or not (part.get("enum", 1) and part.get("anyOf", 1)):
+        return False
     if kind == "object" or (isinstance(kind, list | tuple) and "object" in kind) or own:
         required = set(part.get("required") or ())
         return part.get("additionalProperties") is False and required == own.keys()
-    if kind == "array" and not isinstance(part.get("items"), Mapping):
+    kinds = kind if isinstance(kind, list | tuple) else [kind]
+    if "array" in kinds and not isinstance(part.get("items"), Mapping):
         return False
-    if part.get("format", "date") not in _FORMATS or not _is_regular(part.get("pattern")):
+    if part.get("format", "date") not in _FORMATS:
         return False
     return bool(part.keys() & {"type", "anyOf"})
 

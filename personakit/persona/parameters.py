@@ -138,6 +138,15 @@ REFUSED: dict[str, str] = {
 }
 
 
+_INSTEAD = {
+    "model": "use -m, in Python model=",
+    "messages": "use a conversation: `personakit chat`, in Python Runner.conversation",
+    "stream": "use --stream, in Python Runner.stream",
+    "timeout": "use --timeout, in Python timeout=",
+    "tools": "list them under `tools:` of the persona, in Python tools=",
+}
+
+
 def fault(name: str, value: Any) -> str | None:
     """Return what is wrong with a parameter and what would be right, or None."""
     if name in REFUSED:
@@ -158,7 +167,13 @@ def check(parameters: Mapping[str, Any]) -> None:
         ConfigError: A parameter is unknown or invalid; the message lists all problems.
     """
     given = {n: value for n, value in parameters.items() if value is not None or n not in ALLOWED}
-    faults = [problem for name, value in given.items() if (problem := fault(name, value))]
+    faults = [
+        f"parameter {name!r} cannot be set with -p or parameters=: {_INSTEAD[name]}"
+        if name in _INSTEAD
+        else problem
+        for name, value in given.items()
+        if (problem := fault(name, value))
+    ]
     if faults:
         raise ConfigError("\n".join(faults))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import Emit, TextTap, in_sync
-from personakit.errors import IncompleteAnswer, TooManyRounds, did_you_mean
+from personakit.errors import BackendError, IncompleteAnswer, TooManyRounds, did_you_mean
 from personakit.messages import Message, Request, Response, Timings, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
@@ -16,8 +16,8 @@ from personakit.usage import Spent, Usage
 
 _BETWEEN = "\n\n"
 _CUT = {
-    "length": "cut off at the token limit; raise max_tokens",
-    "content_filter": "held back in part by the provider; rephrase the prompt",
+    "length": "cut off at the token limit",
+    "content_filter": "held back in part by the provider",
 }
 
 
@@ -54,7 +54,7 @@ class ToolLoop:
         """
         first, emit = request, self.tap.through(emit)
         for number in range(1, self.limit + 1):
-            response = await self.chat.call(request, self._joined(emit) if self._texts else emit)
+            response = await self._round(request, emit)
             if response.tool_calls or self._exchanged:
                 self._count(response)
             if response.tool_calls and response.finish_reason in _CUT:
@@ -78,6 +78,16 @@ class ToolLoop:
             f"the system text when to stop",
             response=self._whole(response, first),
         )
+
+    async def _round(self, request: Request, emit: Emit | None) -> Response:
+        if not self._texts:
+            return await self.chat.call(request, emit)
+        try:
+            return await self.chat.call(request, self._joined(emit))
+        except BackendError as error:
+            # The text of earlier rounds has been received, too.
+            error.partial = _BETWEEN.join(filter(None, (*self._texts, error.partial)))
+            raise
 
     def _joined(self, emit: Emit | None) -> Emit | None:
         """Return an `emit` that separates the text of a round from earlier rounds."""
@@ -116,10 +126,18 @@ class ToolLoop:
     def _cut(self, response: Response, request: Request) -> IncompleteAnswer:
         """Return the error of an answer that ended within its tool calls."""
         names = ", ".join(call.name for call in response.tool_calls)
+        sent, reason = response.request or request, response.finish_reason or ""
+        limits = ("max_completion_tokens", "max_tokens")
+        limit = next((name for name in limits if sent.parameters.get(name)), "")
+        now = f" (now {sent.parameters[limit]})" if limit else ""
+        advice = (
+            f"raise {limit or 'max_tokens'}{now}" if reason == "length" else "rephrase the prompt"
+        )
         return IncompleteAnswer(
-            f"the answer calls tools ({names[:200]}), which were not run, because it was "
-            f"{_CUT[response.finish_reason or '']}",
+            f"{sent.model}: the answer calls tools ({names[:200]}), which were not run: it was "
+            f"{_CUT[reason]} (finish reason: {reason}); {advice}",
             partial=_BETWEEN.join(self._texts),
+            attempts=response.attempts,
             response=self._whole(response, request),
         )
 

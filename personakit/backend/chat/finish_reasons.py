@@ -66,9 +66,11 @@ def failure(reason: str) -> BackendError | None:
     if reason.lower() in _MEANINGS:
         return None
     if reason.lower() in _FAILED:
-        return UpstreamUnavailable(
+        error = UpstreamUnavailable(
             f"the upstream failed during the answer (finish reason: {reason})"
         )
+        error.advice = "try again later, or choose another model with -m"
+        return error
     return IncompleteAnswer(f"the answer ended with the unknown finish reason {reason[:80]!r}")
 
 

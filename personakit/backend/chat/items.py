@@ -45,7 +45,8 @@ class Extras:
             grow: Called with each text that is kept, to limit their size.
         """
         for key, value in message.items():
-            if key in _READ or value is None:
+            # Gemini marks a delta of its thoughts; the answer as a whole is not one.
+            if key in _READ or value is None or value == {"google": {"thought": True}}:
                 continue
             if key in _THOUGHTS and isinstance(value, str):
                 grow(value)
@@ -98,16 +99,23 @@ def merged(old: Any, new: Any) -> Any:
 
 
 def _next(last: Any, entry: Any) -> dict[str, Any] | None:
-    """Return the entry that `entry` continues, with its texts; None if it begins another."""
-    if not isinstance(last, dict) or not isinstance(entry, dict) or entry.get("index") is None:
+    """Return the last entry continued by another piece; None if the piece begins an entry."""
+    if not isinstance(last, dict) or not isinstance(entry, dict):
         return None
     if any(last.get(key) != entry.get(key) for key in ("index", "type")):
+        return None
+    # Without an index, a signature ends an entry.
+    if entry.get("index") is None and (last.get("signature") or not last.get("type")):
         return None
     return {key: _continued(key, last.get(key), entry.get(key)) for key in {**last, **entry}}
 
 
 def _continued(key: str, old: Any, new: Any) -> Any:
-    if key in ("text", "summary", "data") and isinstance(old, str) and isinstance(new, str):
+    if (
+        key in ("text", "summary", "data", "thinking")
+        and isinstance(old, str)
+        and isinstance(new, str)
+    ):
         return old + new
     return old if new is None or new == "" else new
 

@@ -8,15 +8,13 @@ caller are sent as they are, and a rejection is the caller's error.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from personakit.errors import BadRequest
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
 
-MOST_ATTEMPTS = 8
-"""The most requests for one answer, each without one more parameter."""
 _SAMPLING = frozenset(
     "temperature top_p presence_penalty frequency_penalty logprobs top_logprobs logit_bias".split()
 )
@@ -48,7 +46,11 @@ _notified: set[tuple[str, str, str]] = set()
 
 
 def adapted(
-    request: Request, provider: Provider, endpoint: Endpoint, notify: Callable[[str], None]
+    request: Request,
+    provider: Provider,
+    endpoint: Endpoint,
+    notify: Callable[[str], None],
+    without: Iterable[str] = (),
 ) -> Request:
     """Return a request with the parameters that its model accepts, as far as that is known.
 
@@ -57,11 +59,12 @@ def adapted(
         provider: Its provider.
         endpoint: The address and the upstream's name of the model.
         notify: Called with one line about a parameter that is left out, once in a process.
+        without: The parameters that an attempt just showed to be rejected.
     """
     given = request.parameters
     if not given:
         return request
-    rejected = _rejected.get(_key(endpoint), ())
+    rejected = {*_rejected.get(_key(endpoint), ()), *without}
     family = _family(provider, endpoint)
     if family is None and not rejected:
         return request
@@ -70,39 +73,55 @@ def adapted(
         limit = parameters.pop("max_tokens")
         if "max_completion_tokens" not in rejected:
             parameters.setdefault("max_completion_tokens", limit)
-    unknown = set(rejected)
+    unknown = rejected
     if family is not None and family.reasons(given):
         # 1 is the default of temperature and top_p, which these models accept.
-        unknown |= {name for name in _SAMPLING if given.get(name, 1) != 1}
+        unknown = unknown | {name for name in _SAMPLING if given.get(name, 1) != 1}
     for name in sorted(unknown & request.defaults & parameters.keys()):
         del parameters[name]
         _note(name, request.model, endpoint, notify)
     return request.replace(parameters=parameters) if parameters != given else request
 
 
-def is_rejected(error: BadRequest, request: Request, endpoint: Endpoint) -> bool:
-    """Return whether an error names a parameter that can be left out, and remember it.
+def rejected(error: BadRequest, request: Request, endpoint: Endpoint) -> str:
+    """Return the parameter that an error names and that can be left out; empty for none.
 
     Args:
         error: The error that the upstream sent.
         request: The request as it was sent.
         endpoint: The address and the upstream's name of the model.
     """
-    if error.status not in (400, 422) or error.advice:
-        return False
-    message = error.message.partition("status")[2]
-    renamed = {"max_tokens", "max_completion_tokens"}
-    optional = request.defaults | (renamed if request.defaults & renamed else set())
-    named = {
-        name
+    if error.status not in (400, 422) or error.advice or error.partial:
+        return ""
+    message = error.message.partition(endpoint.shown)[2]
+    # `max_tokens` of a persona may have been sent under its new name.
+    limits = {"max_tokens", "max_completion_tokens"}
+    optional = request.defaults | (limits if request.defaults & limits else set())
+    places = {
+        name: place.start()
         for name in optional & request.parameters.keys() - {"response_format"}
-        if re.search(rf"\b{name}\b", message)
+        if (place := re.search(_named(name), message, re.IGNORECASE)) is not None
     }
-    if "max_tokens" in named:
-        # The message may name the parameter to use instead.
-        named = {"max_tokens"}
-    _rejected.setdefault(_key(endpoint), set()).update(named)
-    return bool(named)
+    return min(places, key=places.__getitem__, default="")
+
+
+def remember(names: Iterable[str], error: BadRequest, endpoint: Endpoint) -> None:
+    """Remember that a model rejects parameters: a request without them was answered.
+
+    An error about the size of one prompt says nothing about other requests.
+    """
+    if not re.search("too large|context|exceed", error.message, re.IGNORECASE):
+        _rejected.setdefault(_key(endpoint), set()).update(names)
+
+
+def _named(name: str) -> str:
+    """Return the pattern of a parameter's name in a message, as APIs spell it."""
+    first, *rest = name.split("_")
+    camel = first + "".join(part.capitalize() for part in rest)
+    spelled = "|".join({name, camel, name.replace("_", "."), name.replace("_", " ")})
+    if name in ("seed", "stop"):  # also plain words
+        return rf"['\"`](?:{spelled})['\"`]|parameter:? (?:{spelled})\b"
+    return rf"\b(?:{spelled})\b"
 
 
 def _family(provider: Provider, endpoint: Endpoint) -> _Family | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-# DeepSeek R1, Qwen 3 and others write <think>; Gemini writes <thought> with `include_thoughts`.
-_TAGS = ("think", "thinking", "thought")
-_OPENED = re.compile(rf"<({'|'.join(_TAGS)})>", re.IGNORECASE)
+# DeepSeek R1, Qwen 3 and others write <think>, Gemini <thought> with `include_thoughts`, Seed-OSS
+# <seed:think>, Magistral [THINK].
+_TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "<seed:think>", "[think]")
+_LONGEST = max(map(len, _TAGS))
+_OPENED = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 
 
 class ReasoningSplitter:
@@ -42,7 +44,8 @@ class ReasoningSplitter:
             end = self._close.search(self._held)
             if end is None:
                 # The end of what is held may be the beginning of the closing tag.
-                keep = self._held.rfind("<", max(0, len(self._held) - 11))
+                tail = max(0, len(self._held) - _LONGEST)
+                keep = max(self._held.rfind(mark, tail) for mark in "<[")
                 at = len(self._held) if keep < 0 else keep
                 self._inside.append(self._held[:at])
                 self._held = self._held[at:]
@@ -78,14 +81,15 @@ class ReasoningSplitter:
         if opened is None:
             return False
         self._opened = self._held[: opened.end()]
-        self._close = re.compile(rf"</{opened[1]}>", re.IGNORECASE)
+        closed = f"{opened[0][0]}/{opened[0][1:]}"
+        self._close = re.compile(re.escape(closed), re.IGNORECASE)
         self._held = self._held[opened.end() :]
         return True
 
     def _is_answer(self) -> bool:
         """Return whether the text held is certainly no opening tag."""
         start = self._held.lstrip().lower()
-        return bool(start) and not any(f"<{tag}>".startswith(start) for tag in _TAGS)
+        return bool(start) and not any(tag.startswith(start) for tag in _TAGS)
 
     def _answer(self) -> str:
         """Return the text held; all further text belongs to the answer."""

@@ -34,11 +34,45 @@ def read_usage(*values: Any) -> Usage | None:
 def _usage(value: Any) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    inputs = _mapping(value, "prompt_tokens_details", "input_tokens_details")
+    counts = _prompt_and_completion(value)
+    if counts is None:
+        return None
+    prompt, completion = counts
+    total = _count(value, "total_tokens")
+    cached, written = _cache(value)
     outputs = _mapping(value, "completion_tokens_details", "output_tokens_details")
+    reasoning = _count(outputs, "reasoning_tokens") or _count(value, "reasoning_tokens") or 0
+    if _is_beside(value, prompt, cached + written, completion, total):
+        prompt += cached + written
+    if total is not None and total > prompt + completion:
+        completion = total - prompt
+    elif reasoning > completion:
+        completion += reasoning
+    return Usage(prompt, completion, prompt + completion, min(cached, prompt), reasoning, written)
+
+
+def _prompt_and_completion(value: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return both counts, one of them from the total if need be; None if that is not possible."""
+    total = _count(value, "total_tokens")
     prompt = _count(value, "prompt_tokens", "input_tokens")
     completion = _count(value, "completion_tokens", "output_tokens")
-    total = _count(value, "total_tokens")
+    if prompt is None and completion is not None and total is not None:
+        if value.get("prompt_tokens", value.get("input_tokens")) is not None:
+            return None  # a count that is not understood
+        prompt = total - completion
+    elif completion is None and prompt is not None and total is not None:
+        if value.get("completion_tokens", value.get("output_tokens")) is not None:
+            return None
+        completion = total - prompt
+    if prompt is None or completion is None or min(prompt, completion) < 0:
+        return None
+    # A prompt of no tokens has not been counted.
+    return (prompt, completion) if prompt + completion else None
+
+
+def _cache(value: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens read from the cache, and those written to it."""
+    inputs = _mapping(value, "prompt_tokens_details", "input_tokens_details")
     cached = _count(inputs, "cached_tokens")
     if cached is None:
         cached = _count(
@@ -47,22 +81,22 @@ def _usage(value: Any) -> Usage | None:
     written = _count(inputs, "cache_write_tokens", "cache_creation_tokens")
     if written is None:
         written = _count(value, "cache_creation_input_tokens", "cache_write_tokens")
-    reasoning = _count(outputs, "reasoning_tokens") or _count(value, "reasoning_tokens") or 0
-    cached, written = cached or 0, written or 0
-    if prompt is None and completion is not None and total is not None:
-        prompt = max(total - completion, 0)
-    if completion is None and prompt is not None and total is not None:
-        completion = max(total - prompt, 0)
-    if prompt is None or completion is None or not prompt + completion:
-        return None
-    if "prompt_tokens" not in value and "cache_read_input_tokens" in value:
-        # Anthropic's input_tokens are those that are neither read from the cache nor written to it.
-        prompt += cached + written
-    if total is not None and total > prompt + completion:
-        completion = total - prompt
-    elif reasoning > completion:
-        completion += reasoning
-    return Usage(prompt, completion, prompt + completion, min(cached, prompt), reasoning, written)
+    return cached or 0, written or 0
+
+
+def _is_beside(
+    value: Mapping[str, Any], prompt: int, stored: int, completion: int, total: int | None
+) -> bool:
+    """Return whether the tokens in the cache are not among those of the prompt.
+
+    So it is with Anthropic's input_tokens; the total tells, if there is one.
+    """
+    if not stored:
+        return False
+    if total is not None:
+        return total - prompt - completion == stored
+    own = "prompt_tokens" not in value and "input_tokens_details" not in value
+    return stored > prompt or (own and "cache_read_input_tokens" in value)
 
 
 def _mapping(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -44,7 +44,13 @@ def notices(response: Response) -> list[str]:
         "length": "the answer is cut off at the token limit",
         "content_filter": "the provider held back the rest of the answer (content_filter)",
     }
-    return [known[reason]] if (reason := response.finish_reason or "") in known else []
+    lines = [known[reason]] if (reason := response.finish_reason or "") in known else []
+    if response.tool_calls:
+        names = ", ".join(call.name for call in response.tool_calls)
+        lines.append(f"the model calls tools that the run does not have: {names[:200]}")
+    elif not response.text.strip():
+        lines.append("the answer is empty")
+    return lines
 
 
 def printable(text: str) -> str:
