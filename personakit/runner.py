@@ -319,7 +319,7 @@ class Runner:
         try:
             run_sync(self._layers(found, request, checked, DryRun()))
         except Leaving as leaving:
-            return leaving.request
+            return self.router.adapted(leaving.request)
         return request
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:

@@ -229,7 +229,10 @@ def _advice(error: BackendError) -> str:
 def _message(body: Mapping[str, Any]) -> Any:
     """Return the message in the body of an error; None if it has none."""
     keys = ("message", "error", "detail", "errors", "error_message")
-    return next(filter(None, (body.get(key) for key in keys)), None)
+    message = next(filter(None, (body.get(key) for key in keys)), None)
+    if isinstance(message, list) and isinstance(message[0], dict):
+        message = message[0].get("message") or message
+    return message
 
 
 def _line(message: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
+from personakit.messages import Request
 from personakit.providers import Endpoint, Provider, split_model
 
 EMBEDDED = "local"
@@ -95,6 +96,16 @@ class Router:
                 f"{model!r} is the name of a provider, not a model; write {model}/model"
             )
         return provider, rest or provider.default_model
+
+    def adapted(self, request: Request) -> Request:
+        """Return a request with the parameters that its model is known to accept."""
+        from personakit.backend.chat import model_parameters  # noqa: PLC0415
+
+        name, model = _split(request.model)
+        provider = self.find_provider(name)
+        if provider is None:
+            return request
+        return model_parameters.adapted(request, provider, Endpoint("", None, model), self.notify)
 
     def takes_schema(self, model: str) -> bool:
         """Return whether a model's provider accepts a JSON Schema; True if it is unknown."""

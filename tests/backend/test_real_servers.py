@@ -122,6 +122,9 @@ THOUGHTS = [
     (" Hello", "", " Hello"),
     ("<think>never closed", "", "<think>never closed"),
     ("<think>a < b </thin </think>1 < 2", "a < b </thin", "1 < 2"),
+    ("[THINK]Hm [1].[/THINK]Hello", "Hm [1].", "Hello"),
+    ("<seed:think>Hm.</seed:think>Hello", "Hm.", "Hello"),
+    ("[1] Hello", "", "[1] Hello"),
 ]
 
 
@@ -236,6 +239,13 @@ USAGES = [
      Usage(17, 5, 22, cached_tokens=4, cache_write_tokens=3)),
     ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 4},
      Usage(10, 5, 15, cached_tokens=4)),
+    ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 1015,
+      "cache_read_input_tokens": 1000}, Usage(1010, 5, 1015, cached_tokens=1000)),
+    ({"input_tokens": 1010, "output_tokens": 5, "total_tokens": 1015,
+      "input_tokens_details": {"cached_tokens": 1000}, "cache_read_input_tokens": 1000},
+     Usage(1010, 5, 1015, cached_tokens=1000)),
+    ({"prompt_tokens": 10, "completion_tokens": -1, "total_tokens": 9}, None),
+    ({"prompt_tokens": 20, "total_tokens": 9}, None),
 ]  # fmt: skip
 
 
@@ -292,6 +302,9 @@ def test_an_error_is_recognized_in_all_its_forms(
         b'error: {"message": "no", "code": 429}\n\n',
         b'error: {"error": {"message": "no", "code": 429}}\n\n',
         b'event: error\ndata: {"message": "no", "code": 429}\n\n',
+        b'data: {"message": "no", "code": 429}\n\n',
+        b'data: {"errors": [{"message": "no"}], "code": "rate_limit"}\n\n',
+        b'data: {"error": true, "message": "no", "code": 429}\n\n',
         b'data: {"object": "error", "message": "no", "code": 429}\n\n',
     ],
 )
@@ -302,7 +315,14 @@ def test_an_error_within_a_stream_is_recognized(mode: str, line: bytes) -> None:
 
 
 @in_streams
-@pytest.mark.parametrize("end", [b"data: [DONE] \n\n", b"data:[DONE]\t\r\n\r\n", b"data: [DONE]"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"data: [DONE] \n\n", b"data:[DONE]\t\r\n\r\n", b"data: [DONE]", b"data:  [DONE]\n\n",
+        b'data: "[DONE]"\n\n', b"data: [done]\n\n", b"data: data: [DONE]\n\n", b"data: DONE\n\n",
+        b"event: close\ndata: close\n\n",
+    ],
+)  # fmt: skip
 def test_the_end_of_a_stream_may_have_white_space(mode: str, end: bytes) -> None:
     with serving(Reply(chunk({"content": "Hi"}) + STOP + end, headers=EVENTS)) as (running, _):
         assert in_mode(mode, running, persona(), "Hi").text == "Hi"
@@ -318,12 +338,14 @@ class Choosy(Server):
     """A server that rejects parameters, as OpenAI does."""
 
     rejected: tuple[str, ...] = ()
+    param = True
     words = "Unsupported parameter: '{}' is not supported with this model."
 
     def reply(self, answer: Any, body: Any) -> Reply:
         for name in self.rejected:
             if name in body:
-                fault = {"message": self.words.format(name), "param": name}
+                fault = {"message": self.words.format(name)}
+                fault |= {"param": name} if self.param else {}
                 return Reply(json.dumps({"error": fault}).encode(), 400)
         return super().reply(answer, body)
 
@@ -402,3 +424,75 @@ def test_the_error_about_tools_names_the_parameter_to_set() -> None:
 @in_modes
 def test_what_is_not_json_at_all_stays_an_invalid_answer(mode: str) -> None:
     fails(mode, InvalidAnswer, b"[1, 2]", match="not a JSON object")
+
+
+@in_streams
+def test_a_text_as_an_error_and_a_ping_are_understood(mode: str) -> None:
+    ping = b"event: ping\ndata: ping\n\n"
+    with serving(Reply(ping + chunk({"content": "Hi"}) + STOP + DONE, headers=EVENTS)) as (run, _):
+        assert in_mode(mode, run, persona(), "Hi").text == "Hi"
+    for line in (b"event: error\ndata: It broke.\n\n", b"error: It broke.\n\n"):
+        body = chunk({"content": "Half"}) + line
+        error, _ = fails(mode, UpstreamUnavailable, Reply(body, headers=EVENTS), match="It broke.")
+        assert "try again later" in str(error)
+
+
+@in_streams
+def test_the_last_event_may_lack_a_blank_line_before_the_end(mode: str) -> None:
+    last = chunk({"content": "lo"}, "stop").rstrip(b"\n")
+    body = chunk({"content": "Hel"}) + last + b"\n" + DONE
+    with serving(Reply(body, headers=EVENTS)) as (running, _):
+        assert in_mode(mode, running, persona(), "Hi").text == "Hello"
+
+
+@in_streams
+def test_a_later_zero_does_not_replace_a_count(mode: str) -> None:
+    def used(**counts: int) -> bytes:
+        return b"data: " + json.dumps({"choices": [], "usage": counts}).encode() + b"\n\n"
+
+    for events in (
+        used(prompt_tokens=10, completion_tokens=5) + used(prompt_tokens=0, completion_tokens=0),
+        used(prompt_tokens=10, completion_tokens=1) + used(prompt_tokens=0, completion_tokens=5),
+        used(prompt_tokens=10) + used(completion_tokens=5),
+    ):
+        body = chunk({"content": "Hi"}, "stop") + events + DONE
+        with serving(Reply(body, headers=EVENTS)) as (running, _):
+            assert in_mode(mode, running, persona(), "Hi").usage == Usage(10, 5, 15)
+
+
+def test_names_of_parameters_are_recognized_as_apis_spell_them() -> None:
+    for words, name in (
+        ("Argument not supported on this model: presencePenalty", "presence_penalty"),
+        ("Unsupported value: 'reasoning.effort'", "reasoning_effort"),
+    ):
+        wish = persona(parameters={name: 0.2 if name == "presence_penalty" else "low"})
+        with choosy(name) as (server, running, lines):
+            server.words = words
+            assert running.run(wish, "Hi").text == "Hello!"
+            assert len(lines) == 1
+
+
+def test_an_error_about_one_prompt_is_not_remembered() -> None:
+    with choosy("max_tokens", "max_completion_tokens") as (server, running, _):
+        server.words = "'{}' is too large: 9. This model's maximum context length is 8"
+        assert running.run(WISHES, "Hi").text == "Hello!"
+        server.rejected = ()
+        running.run(WISHES, "Hi")
+        assert server.requests[-1].body["max_tokens"] == 9
+
+
+def test_a_plain_word_in_an_error_is_not_a_parameter() -> None:
+    with choosy("seed") as (server, running, _):
+        server.words = "Please stop, or seed the thing."
+        server.param = False
+        with pytest.raises(BadRequest):
+            running.run(persona(parameters={"stop": "END", "seed": 1}), "Hi")
+        assert len(server.requests) == 1
+
+
+def test_a_dry_run_shows_what_would_be_sent() -> None:
+    with choosy() as (server, running, lines):
+        request = running.prepare(WISHES, "Hi", model="openai/gpt-5-mini")
+        assert request.parameters == {"max_completion_tokens": 9, "seed": 1}
+        assert len(lines) == 1
+        assert server.requests == []

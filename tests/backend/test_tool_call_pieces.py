@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,16 @@ from helpers.backend import EVENTS, in_modes, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personakit import IncompleteAnswer, Message, Request, Response, Runner, ToolCall, Usage
+from personakit import (
+    BackendError,
+    IncompleteAnswer,
+    Message,
+    Request,
+    Response,
+    Runner,
+    ToolCall,
+    Usage,
+)
 from personakit.codec import read_response, write_response
 from personakit.conversation import transcript
 from personakit.log import RunLog
@@ -64,7 +73,7 @@ def pieces(
             yield {"tool_calls": [{**piece, "function": {"name": name, "arguments": ""}}]}
 
 
-def streamed(deltas: Iterator[dict[str, Any]]) -> Reply:
+def streamed(deltas: Iterable[dict[str, Any]]) -> Reply:
     choices: list[dict[str, Any]] = [
         {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
     ]
@@ -234,3 +243,75 @@ def test_items_survive_the_log_and_a_file(tmp_path: Path) -> None:
     assert transcript.read(tmp_path / "talk.json").messages == talk.messages
     answer = Response("", tool_calls=talk.messages[-3].tool_calls, items=talk.messages[-3].items)
     assert read_response(write_response(answer)).message == answer.message
+
+
+def piece(identity: Any, name: str | None, arguments: str | None, index: Any = 0) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {
+        "index": index, "id": identity,
+        "function": {key: value for key, value in function.items() if value is not None},
+    }  # fmt: skip
+
+
+ADDS = '{"a": 2, "b": 3}'
+PIECES: dict[str, list[list[dict[str, Any]]]] = {
+    "a new id in each piece": [[piece("A", "add", None)], [piece("B", None, ADDS)]],
+    "a new id in the last piece": [[piece("A", "add", ADDS)], [piece("B", None, "")]],
+    "a placeholder first": [[piece("A", "add", "{}")], [piece(None, None, ADDS)]],
+    "the whole call again at the end": [
+        [piece("A", "add", "")], [piece(None, None, ADDS)], [piece("A", "add", ADDS)],
+    ],
+    "a name in pieces": [[piece("A", "ad", "")], [piece("A", "d", "")], [piece("A", None, ADDS)]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", PIECES)
+def test_one_call_in_odd_pieces_is_one_call(spelling: str) -> None:
+    deltas = ({"tool_calls": pieces} for pieces in PIECES[spelling])
+    with serving(streamed(deltas), "done") as (running, server):
+        response = running.stream(persona(), "Hi", tools=[add, now])
+        assert "".join(response) == "done"
+    (sent,) = server.requests[-1].body["messages"][-2]["tool_calls"]
+    assert (sent["function"]["name"], json.loads(sent["function"]["arguments"])) == (
+        "add", {"a": 2, "b": 3},
+    )  # fmt: skip
+    assert server.requests[-1].body["messages"][-1]["content"] == "5"
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+def test_two_names_without_ids_are_two_calls(in_one: bool) -> None:
+    both = [piece(None, "now", ""), piece(None, "add", ADDS)]
+    deltas = [both] if in_one else [[one] for one in both]
+    reply = streamed({"tool_calls": pieces} for pieces in deltas)
+    with serving(reply, "done") as (running, server):
+        list(running.stream(persona(), "Hi", tools=[add, now]))
+    answers = [m["content"] for m in server.requests[-1].body["messages"] if m["role"] == "tool"]
+    assert answers == ["12:00", "5"]
+
+
+def test_a_signed_block_of_thoughts_goes_back_in_one_piece() -> None:
+    blocks = [
+        {"type": "thinking", "thinking": "th"}, {"type": "thinking", "thinking": "ink"},
+        {"type": "thinking", "thinking": "", "signature": "S"},
+        {"type": "thinking", "thinking": "more"},
+    ]  # fmt: skip
+    deltas: list[dict[str, Any]] = [{"thinking_blocks": [block]} for block in blocks]
+    deltas.append({"tool_calls": [piece("A", "now", "{}")]})
+    with serving(streamed(iter(deltas)), "done") as (running, server):
+        list(running.stream(persona(), "Hi", tools=[now]))
+    assert server.requests[-1].body["messages"][-2]["thinking_blocks"] == [
+        {"type": "thinking", "thinking": "think", "signature": "S"},
+        {"type": "thinking", "thinking": "more"},
+    ]
+
+
+@in_modes
+def test_the_text_of_earlier_rounds_is_part_of_an_error(mode: str) -> None:
+    first = body(call("c1", "now", "{}"), content="I look.")
+    broken = {"choices": [{"index": 0, "message": {"role": "assistant"}, "finish_reason": "stop"}]}
+    with (
+        serving(first, broken) as (running, _),
+        pytest.raises(BackendError) as raised,
+    ):
+        in_mode(mode, running, persona(), "Hi", tools=[now])
+    assert raised.value.partial == "I look."

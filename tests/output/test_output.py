@@ -125,6 +125,25 @@ def test_brackets_in_prose_are_not_the_answer(prose: str) -> None:
     assert ask(f"{prose}\n{GOOD}\n(see [2])").parsed == json.loads(GOOD)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f'Example: {GOOD}. Answer: {{"name": "Bo',
+        f'```json\n{GOOD}\n```\nFinal: {{"name": "Bob", "guests": 3',
+        f"<think>maybe {GOOD}",
+    ],
+)
+def test_a_draft_is_not_the_answer_if_that_has_no_end(answer: str) -> None:
+    with pytest.raises(InvalidAnswer, match="it is not valid JSON"):
+        ask(answer)
+
+
+def test_a_closing_tag_in_a_value_is_no_end_of_thoughts() -> None:
+    answer = 'Here: {"name": "</think>", "guests": 2}'
+    assert ask(answer).parsed == {"name": "</think>", "guests": 2}
+    assert ask(f"Maybe {OTHER}?\n</think>\n{GOOD}").parsed == json.loads(GOOD)
+
+
 def test_a_text_of_brackets_is_refused_soon() -> None:
     with pytest.raises(InvalidAnswer):
         ask("x" + "[{" * 300_000)

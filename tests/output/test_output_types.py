@@ -244,6 +244,9 @@ OBJECT = {"type": "object", "properties": {}, "required": [], "additionalPropert
         ({"properties": {"a": {"type": "string", "minLength": 1}}, "required": ["a"]}, False),
         ({"properties": {"a": {"type": "string", "format": "uri"}}, "required": ["a"]}, False),
         ({"properties": {"a": {"type": "array"}}, "required": ["a"]}, False),
+        ({"properties": {"a": {"type": ["array", "null"]}}, "required": ["a"]}, False),
+        ({"properties": {"a": {"type": "string", "enum": []}}, "required": ["a"]}, False),
+        ({"anyOf": [{"type": "null"}]}, False),
         ({"properties": {"a": {}}, "required": ["a"]}, False),
         ({"properties": {"a": {"enum": [1, "b"]}}, "required": ["a"]}, False),
         ({"properties": {"a": {"type": "string", "enum": ["b"]}}, "required": ["a"]}, True),
@@ -331,6 +334,9 @@ def test_no_plugin_is_advised_that_was_there_and_let_the_answer_pass() -> None:
         ("(?<!a)b", False),
         (r"(a)\1", False),
         (r"[\]](?!a)", False),
+        ("(?P<n>a)(?P=n)", False),
+        ("(?>a)", False),
+        ("(a)?(?(1)b|c)", False),
     ],
 )
 def test_a_pattern_of_strict_mode_has_no_look_around(pattern: str, good: bool) -> None:
