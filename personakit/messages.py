@@ -73,7 +73,7 @@ class Message:
     content: str | tuple[FrozenDict, ...] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    items: tuple[FrozenDict, ...] = ()
+    items: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.content) is not str and isinstance(self.content, list | tuple):
@@ -263,7 +263,7 @@ class Response:
     messages: tuple[Message, ...] = ()
     attempts: int = 1
     reasoning: str = ""
-    items: tuple[FrozenDict, ...] = ()
+    items: tuple[Mapping[str, Any], ...] = ()
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:

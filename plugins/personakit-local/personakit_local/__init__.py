@@ -24,8 +24,9 @@ class Local:
     def setup(registry: Registry) -> None:
         """Contribute the provider `local`, without starting a server."""
         # The small model ignores tools silently, so personakit must refuse them. It cannot see.
-        features = {"tools": False, "attachments": False}
-        registry.provider("local", connect=connect, default_model=EMBEDDED, **features)
+        registry.provider(
+            "local", connect=connect, tools=False, attachments=False, default_model=EMBEDDED
+        )
 
 
 def connect(model: str) -> Endpoint:
