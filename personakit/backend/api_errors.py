@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from personakit.backend.retries import Attempt, is_exhausted, retry_after
 from personakit.base import deadline
@@ -93,12 +95,27 @@ def translate(
         request_id: The upstream's id of the request; empty if it did not answer.
     """
     result = error if isinstance(error, BackendError) else _of_client(error, partial)
+    if type(result) is UpstreamUnavailable and result.status is None and not result.advice:
+        result.advice = _through_proxy(endpoint.base_url)
     result.message = f"{endpoint.model} at {endpoint.shown}: {result.message}; {_advice(result)}"
     result.args = (result.message,)
     result.partial = result.partial or partial
     result.request_id = result.request_id or request_id
     result.attempts = call.attempts
     return result
+
+
+def _through_proxy(url: str) -> str:
+    """Return the advice for a server that is reached through a proxy; empty without one."""
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return ""
+    names = ("HTTPS_PROXY" if url.startswith("https:") else "HTTP_PROXY", "ALL_PROXY")
+    spelled = (spelling for name in names for spelling in (name.lower(), name))
+    name = next((name for name in spelled if os.environ.get(name)), None)
+    if name is None:
+        return ""
+    return f"check the proxy in {name}, or unset it; check the address and the server"
 
 
 def reported(error: Any) -> BackendError:

@@ -98,6 +98,22 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+# Names of files may be other bytes.
+_PATHS = ("PERSONAKIT_CONFIG", "PERSONAKIT_LOG", "PERSONAKIT_PATH")
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _is_utf_8(argument: str) -> bool:
+    try:
+        os.fsencode(argument).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _arguments() -> list[str]:
     """Return the arguments as text.
 
@@ -106,9 +122,13 @@ def _arguments() -> list[str]:
     """
     from personakit.errors import UsageError  # noqa: PLC0415
 
+    for name, value in os.environ.items():
+        if name.startswith("PERSONAKIT_") and name not in _PATHS and not _is_text(value):
+            raise UsageError(f"{name} is not UTF-8; correct the variable, or unset it")
     arguments = sys.argv[1:]
     for number, argument in enumerate(arguments):
-        if argument.isascii() or not any("\ud800" <= c <= "\udfff" for c in argument):
+        # In the C locale, Python can open the name of a file only as it stands.
+        if _is_text(argument) or (_is_utf_8(argument) and os.path.exists(argument)):  # noqa: PTH110
             continue
         try:
             # In the C locale, Python decodes UTF-8 as surrogates, too.

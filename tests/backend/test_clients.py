@@ -356,3 +356,24 @@ def test_a_fault_of_this_machine_is_not_told_as_one_of_the_server(
         env={**clean, **variables}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert re.match(f"ConfigError .*{message}", done.stdout), done.stdout
+
+
+def test_a_proxy_that_refuses_is_named() -> None:
+    script = (
+        "from personakit import Config, Runner\n"
+        "from personakit.testing import persona\n"
+        f"environ = {{'OPENAI_BASE_URL': {REMOTE!r}, 'OPENAI_API_KEY': 'k'}}\n"
+        "running = Runner(Config(model='openai/m', path=(), environ=environ))\n"
+        "request = running.render(persona(), 'Hi').replace(max_retries=0)\n"
+        "try:\n    running.run(persona(), request)\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    names = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+    clean = {k: v for k, v in os.environ.items() if k.upper() not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**clean, "HTTPS_PROXY": "http://user:secret@127.0.0.1:9"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "check the proxy in HTTPS_PROXY" in done.stdout
+    assert "secret" not in done.stdout
