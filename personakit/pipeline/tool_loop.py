@@ -54,7 +54,8 @@ class ToolLoop:
         """
         first, emit = request, self.tap.through(emit)
         for number in range(1, self.limit + 1):
-            response = await self._round(request, emit)
+            later = self._later_round if self._texts else self.chat.call
+            response = await later(request, emit)
             if response.tool_calls or self._exchanged:
                 self._count(response)
             if response.tool_calls and response.finish_reason in _CUT:
@@ -79,9 +80,7 @@ class ToolLoop:
             response=self._whole(response, first),
         )
 
-    async def _round(self, request: Request, emit: Emit | None) -> Response:
-        if not self._texts:
-            return await self.chat.call(request, emit)
+    async def _later_round(self, request: Request, emit: Emit | None) -> Response:
         try:
             return await self.chat.call(request, self._joined(emit))
         except BackendError as error:
