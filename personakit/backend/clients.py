@@ -97,7 +97,7 @@ def _http_clients() -> tuple[Any, Any]:
 def _async_base(package: Any) -> Any:
     """Return the HTTP client on aiohttp, the faster one, if that extra is installed."""
     try:
-        package.DefaultAioHttpClient(verify=False)
+        package.DefaultAioHttpClient(verify=False, trust_env=False)
     except RuntimeError:
         return package.DefaultAsyncHttpxClient
 
