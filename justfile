@@ -1,14 +1,13 @@
 # Everything that CI runs.
 default: format lint types contracts test openai2 aiohttp
 
-# Most of these tests wait, so three run at once on two cores.
 # Run the tests of the openai client with the oldest supported version.
 openai2:
-    uv run --with 'openai==2.54.*' pytest -n 3 tests/backend tests/pipeline/test_tool_loop.py tests/test_faults.py
+    uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/test_faults.py
 
 # Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
-    uv run --with 'openai[aiohttp]>=3' pytest -n 3 tests/backend/test_clients.py tests/test_faults.py
+    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/test_faults.py
 
 # Fail if a file is not formatted; change nothing.
 format:
