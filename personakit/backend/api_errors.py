@@ -7,8 +7,8 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from personakit.backend.clients import is_loopback
 from personakit.backend.retries import Attempt, is_exhausted, retry_after
 from personakit.base import deadline
 from personakit.errors import (
@@ -66,7 +66,7 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "unauthenticated": AuthenticationFailed,
     "unauthorized": AuthenticationFailed,
 }
-_LATER = "try again later, or choose another model with -m"
+LATER = "try again later, or choose another model with -m"
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
     BadRequest: "correct what the message names; `--dry-run` shows the request",
@@ -107,8 +107,7 @@ def translate(
 
 def _through_proxy(url: str) -> str:
     """Return the advice for a server that is reached through a proxy; empty without one."""
-    host = urlsplit(url).hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    if is_loopback(url):
         return ""
     names = ("HTTPS_PROXY" if url.startswith("https:") else "HTTP_PROXY", "ALL_PROXY")
     spelled = (spelling for name in names for spelling in (name.lower(), name))
@@ -132,7 +131,7 @@ def reported(error: Any) -> BackendError:
     message = _message(details) or json.dumps(details, default=str)
     result = kind(f"the upstream reports an error: {_line(message)}", status=status)
     if kind is UpstreamUnavailable:
-        result.advice = _LATER
+        result.advice = LATER
     return result
 
 
@@ -225,7 +224,7 @@ def _of_status(error: Any, status: int) -> BackendError:
         retry_after=retry_after(headers),
     )
     if status >= 500:
-        result.advice = _LATER
+        result.advice = LATER
     if status == 400 and "/v1/responses" in reason and "tools" in reason.lower():
         # From GPT-5.4 on: https://github.com/openai/openai-openapi/issues/541
         result.advice = (

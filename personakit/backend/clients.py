@@ -311,7 +311,7 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
             *(line.partition(":")[0] for line in custom),
         ]
         headers = {**{name.strip(): nothing for name in own if name.strip()}, **headers}
-    here = _is_loopback(endpoint.base_url)
+    here = is_loopback(endpoint.base_url)
     plain = here and endpoint.base_url.startswith("http:")
     return {
         "base_url": endpoint.base_url,
@@ -324,7 +324,7 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
     }
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     """Return whether a URL has a loopback address."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")

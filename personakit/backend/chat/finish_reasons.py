@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from personakit.backend.api_errors import LATER
 from personakit.errors import BackendError, IncompleteAnswer, UpstreamUnavailable
 from personakit.messages import Request
 
@@ -69,7 +70,7 @@ def failure(reason: str) -> BackendError | None:
         error = UpstreamUnavailable(
             f"the upstream failed during the answer (finish reason: {reason})"
         )
-        error.advice = "try again later, or choose another model with -m"
+        error.advice = LATER
         return error
     return IncompleteAnswer(f"the answer ended with the unknown finish reason {reason[:80]!r}")
 
