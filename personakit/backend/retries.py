@@ -98,8 +98,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def is_exhausted(status: int | None, error: Any) -> bool:
     """Return whether an error means that the account has no credit left."""
-    codes = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return status == 402 or any(isinstance(c, str) and c in _NO_CREDIT for c in codes)
+    if not isinstance(error, dict):
+        return status == 402
+    codes = [error.get("code"), error.get("type")]
+    # Anthropic reports it as an invalid request, with no code of its own.
+    message = str(error.get("message") or "").lower()
+    return (
+        status == 402
+        or any(isinstance(c, str) and c in _NO_CREDIT for c in codes)
+        or "credit balance is too low" in message
+    )
 
 
 def _error(body: bytes) -> Any:

@@ -73,6 +73,7 @@ in_two_modes = pytest.mark.parametrize("mode", ["arun", "stream"])
         ({"object": "list", "data": []}, InvalidAnswer, "no choices; its keys are object, data"),
         ({"choices": []}, InvalidAnswer, "no choices; `choices` is []"),
         ({"choices": None}, InvalidAnswer, "no choices; `choices` is null"),
+        ({"choices": [], "prompt_filter_results": []}, InvalidAnswer, "content filter checked the"),
         ({"choices": {"a": 1}}, InvalidAnswer, "no choices"),
         ({"choices": [1]}, InvalidAnswer, "'1' where an object is expected"),
         ({"choices": [{}]}, InvalidAnswer, "where an object is expected"),

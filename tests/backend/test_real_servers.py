@@ -110,6 +110,7 @@ def test_an_answer_without_text_says_why(mode: str, content: str | None) -> None
     assert "the provider held the answer back" in str(error)
 
 
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 THOUGHTS = [
     ("<think>\nHm.\n</think>\n\nHello", "Hm.", "Hello"),
     ("  <think>Hm.</think>Hello", "Hm.", "Hello"),
@@ -124,6 +125,7 @@ THOUGHTS = [
     ("<think>a < b </thin </think>1 < 2", "a < b </thin", "1 < 2"),
     ("[THINK]Hm [1].[/THINK]Hello", "Hm [1].", "Hello"),
     ("<seed:think>Hm.</seed:think>Hello", "Hm.", "Hello"),
+    (f"<|channel|>analysis<|message|>Hm. <{FINAL}Hello", "Hm. <", "Hello"),
     ("[1] Hello", "", "[1] Hello"),
 ]
 

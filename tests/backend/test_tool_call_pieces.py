@@ -48,6 +48,8 @@ SPELLINGS: dict[str, tuple[Any, bool, Any]] = {
     "no ids, repeated names": (lambda number: number, True, lambda _: None),
     "one id for all": (lambda number: number, False, lambda _: "call"),
     "one id for all, in each piece": (lambda number: number, True, lambda _: "call"),
+    "all arguments so far": (lambda number: number, False, lambda number: f"c{number}"),
+    "all arguments so far, names": (lambda number: number, True, lambda number: f"c{number}"),
 }
 
 
@@ -60,7 +62,8 @@ def pieces(
         text = json.dumps(values)
         places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
         for at, (start, end) in enumerate(itertools.pairwise(places)):
-            function: dict[str, Any] = {"arguments": text[start:end]}
+            arguments = text[:end] if spelling.startswith("all arguments") else text[start:end]
+            function: dict[str, Any] = {"arguments": arguments}
             piece: dict[str, Any] = {"function": function}
             if at == 0 or repeats:
                 function["name"] = name
@@ -260,6 +263,9 @@ PIECES: dict[str, list[list[dict[str, Any]]]] = {
     "a placeholder first": [[piece("A", "add", "{}")], [piece(None, None, ADDS)]],
     "the whole call again at the end": [
         [piece("A", "add", "")], [piece(None, None, ADDS)], [piece("A", "add", ADDS)],
+    ],
+    "all arguments so far": [
+        [piece("A", "add", ADDS[:5])], [piece(None, None, ADDS[:9])], [piece(None, None, ADDS)],
     ],
     "a name in pieces": [[piece("A", "ad", "")], [piece("A", "d", "")], [piece("A", None, ADDS)]],
 }  # fmt: skip

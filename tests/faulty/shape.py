@@ -31,6 +31,10 @@ ERRORS: dict[str, tuple[Any, type[BackendError]]] = {
     "code 429": ({"message": "slow down", "code": 429}, RateLimited),
     "code 503": ({"message": "overloaded", "code": 503}, UpstreamUnavailable),
     "a quota by code": ({"message": "pay", "code": "insufficient_quota"}, QuotaExhausted),
+    "a quota by message": (
+        {"message": "Your credit balance is too low", "type": "invalid_request_error"},
+        QuotaExhausted,
+    ),
     "a quota by type": ({"message": "pay", "type": "insufficient_quota"}, QuotaExhausted),
     "a limit": ({"message": "slow", "code": "rate_limit_exceeded"}, RateLimited),
     "a wrong key": ({"message": "who?", "code": "invalid_api_key"}, AuthenticationFailed),

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 
 # DeepSeek R1, Qwen 3 and others write <think>, Gemini <thought> with `include_thoughts`, Seed-OSS
-# <seed:think>, Magistral [THINK].
-_TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "<seed:think>", "[think]")
-_LONGEST = max(map(len, _TAGS))
+# <seed:think>, Magistral [THINK]. gpt-oss writes channels, which a server without a parser for them
+# passes on: https://cookbook.openai.com/articles/openai-harmony
+_CHANNEL = "<|channel|>analysis<|message|>"
+_TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "<seed:think>", "[think]", _CHANNEL)
+_FINAL = r"(<\|end\|>)?(<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
+_LONGEST = len("<|end|><|start|>assistant<|channel|>final<|message|>")
 _OPENED = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 
 
 class ReasoningSplitter:
     """Splits a text, which arrives in pieces, into reasoning and answer.
 
-    Reasoning is what stands in ``<think>…</think>`` at the beginning, once or several times. A text
-    whose reasoning never ends is an answer as a whole, unless it is cut off: nothing is lost.
+    Reasoning is what stands in ``<think>…</think>`` or in gpt-oss's analysis channel at the
+    beginning, once or several times. A text whose reasoning never ends is an answer as a whole,
+    unless it is cut off: nothing is lost.
 
     Attributes:
         done: True when all further text belongs to the answer.
@@ -45,8 +49,8 @@ class ReasoningSplitter:
             if end is None:
                 # The end of what is held may be the beginning of the closing tag.
                 tail = max(0, len(self._held) - _LONGEST)
-                keep = max(self._held.rfind(mark, tail) for mark in "<[")
-                at = len(self._held) if keep < 0 else keep
+                marks = [self._held.find(mark, tail) for mark in "<["]
+                at = min((mark for mark in marks if mark >= 0), default=len(self._held))
                 self._inside.append(self._held[:at])
                 self._held = self._held[at:]
                 return ""
@@ -81,8 +85,9 @@ class ReasoningSplitter:
         if opened is None:
             return False
         self._opened = self._held[: opened.end()]
-        closed = f"{opened[0][0]}/{opened[0][1:]}"
-        self._close = re.compile(re.escape(closed), re.IGNORECASE)
+        tag = opened[0]
+        closed = _FINAL if tag.lower() == _CHANNEL else re.escape(f"{tag[0]}/{tag[1:]}")
+        self._close = re.compile(closed, re.IGNORECASE)
         self._held = self._held[opened.end() :]
         return True
 

@@ -289,7 +289,11 @@ def _first(data: Mapping[str, Any]) -> Any:
     if not isinstance(choices, list) or not choices:
         keys = f"its keys are {', '.join(data)[:200]}"
         reason = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
-        raise InvalidAnswer(f"the answer has no choices; {reason}")
+        error = InvalidAnswer(f"the answer has no choices; {reason}")
+        if "prompt_filter_results" in data:
+            # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
+            error.advice = "Azure's content filter checked the prompt; change the prompt"
+        raise error
     if len(choices) == 1:
         return choices[0]
     return next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])

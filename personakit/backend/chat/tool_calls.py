@@ -3,7 +3,8 @@
 OpenAI gives each call an index, and sends its id and its name once, in the first piece. Other
 servers repeat index 0 for every call (Ollama), send no index, repeat the name in each piece, or
 give all calls the same id or none. So a piece belongs to the call with its id, whatever its index.
-Another id begins another call, and so does a name when the arguments so far are complete.
+Another id begins another call, and so does a name when the arguments so far are complete. Some
+servers repeat in each piece all arguments so far.
 """
 
 from __future__ import annotations
@@ -32,16 +33,25 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: TextBuffer = field(default_factory=TextBuffer)
+    latest: str = ""  # the last piece of the arguments
+    cumulative: bool = True  # whether each piece begins with the one before it
     extras: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
         """Whether the arguments are complete JSON."""
-        try:
-            json.loads(self.arguments.text)
-        except (ValueError, RecursionError):
-            return False
-        return True
+        return _is_json(self.arguments.text)
+
+    @property
+    def whole_arguments(self) -> str:
+        """The arguments of a call that ended.
+
+        Only now `{"a":` and `{"a":1}` can be told from the beginning of a nested object.
+        """
+        text = self.arguments.text
+        if self.cumulative and _is_json(self.latest) and not _is_json(text):
+            return self.latest
+        return text
 
     def continues(
         self, index: Any, identity: str, name: str, arguments: str, offered: Container[str]
@@ -71,7 +81,14 @@ class _Call:
                 return
             if self.is_placeholder:
                 self.arguments = TextBuffer()  # a placeholder before the real ones
+                self.latest = ""
+        self.add(arguments)
+
+    def add(self, arguments: str) -> None:
+        """Add a piece of the arguments that repeats nothing."""
         self.arguments.add(arguments)
+        self.cumulative = self.cumulative and arguments.startswith(self.latest)
+        self.latest = arguments
 
     @property
     def is_placeholder(self) -> bool:
@@ -128,7 +145,7 @@ class ToolCalls:
         if name:
             call.named(name)
         if arguments:
-            call.grown(arguments) if name or call.is_placeholder else call.arguments.add(arguments)
+            call.grown(arguments) if name or call.is_placeholder else call.add(arguments)
         extras = {key: value for key, value in piece.items() if key not in _OWN}
         inner = {key: value for key, value in function.items() if key not in _OWN_OF_FUNCTION}
         extras |= {"function": inner} if inner else {}
@@ -178,11 +195,19 @@ class ToolCalls:
                 # Mistral accepts only ids of nine letters and digits.
                 identity = f"call{number:05d}"
             taken.add(identity)
-            arguments = clean(call.arguments.text)
+            arguments = clean(call.whole_arguments)
             result.append(ToolCall(identity, clean(call.name), arguments or "{}"))
             if call.extras:
                 extras[identity] = call.extras
         return tuple(result), extras
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _identity(value: Any) -> str:
