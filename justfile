@@ -1,5 +1,13 @@
+# The tests start hundreds of interpreters, and each would compile all modules again.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # Everything that CI runs.
-default: format lint types contracts test openai2 aiohttp
+default: format lint types contracts test clients
+
+# Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
+clients:
+    uv run --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py
+    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
@@ -19,7 +27,7 @@ lint:
 # Check each plugin separately: its test modules have the same names as those of the package.
 types:
     uv run mypy
-    for plugin in plugins/*/; do uv run mypy "$plugin"personakit_* "$plugin"tests || exit 1; done
+    ls -d plugins/* | xargs -P 2 -I @ sh -c 'uv run mypy @/personakit_* @/tests'
 
 # Check the import contracts in pyproject.toml.
 contracts:
