@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from personakit.messages import Timings as Timings
     from personakit.messages import ToolCall as ToolCall
     from personakit.messages import ToolResult as ToolResult
+    from personakit.permissions import UserOption as UserOption
     from personakit.persona import Persona as Persona
     from personakit.persona import Variable as Variable
     from personakit.pipeline import Options, Prompt
@@ -100,6 +101,7 @@ _HOME = {
     "Registry": "registry",
     "Runner": "runner",
     "Tool": "tools",
+    "UserOption": "permissions",
 }
 _RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
 

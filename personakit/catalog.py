@@ -16,7 +16,8 @@ from personakit.errors import ConfigError, PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
-from personakit.persona import Declared, Persona, Reference
+from personakit.permissions import OptionKind, UserOption, allows
+from personakit.persona import Declared, Document, Persona, Reference
 from personakit.plugins import Bound, Made, Plugins
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class CatalogEntry:
 
     Attributes:
         declared: Its variables, ready to validate values.
-        model: Its own model, or the config's; empty if neither sets one.
+        model: Its own model, or the config's; empty if neither sets one, or its own is refused.
         parameters: The parameters of every request, from the config and the persona.
         defaults: Their names.
         bound: Its plugins; None until they are bound.
@@ -70,7 +71,7 @@ class Catalog:
 
     def __init__(self, config: Config, path: tuple[Path, ...], outer: tuple[Any, ...]) -> None:
         self.config = config
-        self.plugins = Plugins(config.select, config.allow_plugins)
+        self.plugins = Plugins(config)
         find_loader = functools.partial(self.plugins.find, "loader")
         self.library = Library((*path, *config.path), find_loader, user_cache(config.environ))
         self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
@@ -140,6 +141,8 @@ class Catalog:
                 found = self._entries.get(persona)
                 if found is None:
                     found = self._entries[persona] = CatalogEntry(persona, self.config)
+                    if persona.model and self.plugins.names_file(persona.model):
+                        found.model = ""
         return found
 
     def templates(self) -> TemplateCompiler:
@@ -189,16 +192,62 @@ class Catalog:
         """Return a request, after all plugins, in the form that its model accepts.
 
         Raises:
-            ConfigError: A tool that the persona lists is missing.
+            ConfigError: A tool that the persona lists is missing, or the user does not allow one.
         """
         if persona.tools:
             _check_tools(persona, request)
+        if request.tools:
+            self._check_touches(persona, request)
         form = request.parameters.get("response_format") or {}
         if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
             return request
         from personakit.output import instructed  # noqa: PLC0415
 
         return instructed(request)
+
+    def _check_touches(self, persona: Persona, request: Request) -> None:
+        """Check that the user allows the tools that touch something.
+
+        Raises:
+            ConfigError: A tool is not allowed.
+        """
+        allowed = self.config.allow_tools
+        refused = [t for t in request.tools if t.touches and not allows(allowed, t.name)]
+        if not refused:
+            return
+        tools = " and ".join(f"{tool.name!r} ({', '.join(tool.touches)})" for tool in refused)
+        names = ", ".join(tool.name for tool in refused)
+        place = self.config.file or "the config file"
+        raise ConfigError(
+            f"{persona.path}: the persona may not use {tools}: a tool that touches something "
+            f"outside of the run needs the user's permission; to allow it for one run, add "
+            f"`-T {refused[0].name}`; for every run, write `allow_tools: [{names}]` in {place}"
+        )
+
+    def own_model(self, persona: Persona) -> str:
+        """Return the model that a persona names; empty if it names none.
+
+        Raises:
+            ConfigError: It is the path of a file.
+        """
+        return (persona.model and self.named("model", persona.model, persona.document)) or ""
+
+    def named(self, kind: OptionKind, text: str, source: Document) -> str:
+        """Return the model or persona that a persona file names, if a file may name it.
+
+        Args:
+            kind: ``model`` or ``persona``.
+            text: The name. A persona may also be the path of a file below the folder of `source`.
+            source: The file.
+
+        Raises:
+            ConfigError: The text is a path that only the user may name.
+        """
+        change = self.plugins.by_persona(source)
+        try:
+            return change(UserOption(kind, in_persona=True), text)
+        except ValueError as error:
+            raise ConfigError(f"{source.path}: {kind}: {error}") from None
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:

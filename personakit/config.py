@@ -11,6 +11,8 @@ config decides where keys are sent.
     parameters: {temperature: 0.3}      # used when neither the caller nor the persona sets them
     plugins: [redact]                   # around every persona's own plugins
     allow_plugins: [redact, cache]      # the only plugins a persona may list; default: all
+    allow_tools: [web_search]           # the tools of personas that touch files, the network, …
+    plugin_options: {rag: {folder: ~/notes}}    # for personas that list the plugin
     timeout: 60                         # seconds that an upstream may stay silent; default 600
     deadline: 300                       # seconds that a whole run may take; default 1800
     providers:
@@ -24,6 +26,7 @@ file of the run log, or ``off``) and PERSONAKIT_CONFIG.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -39,10 +42,12 @@ from personakit.providers import BUILT_IN, Provider
 
 APP = "personakit"
 KEYS_FILE = "keys.json"
-KEYS = tuple("model path parameters plugins allow_plugins timeout deadline providers log".split())
-PROVIDER_KEYS = tuple(
-    f.name for f in dataclasses.fields(Provider) if f.name not in ("name", "connect", "path")
+KEYS = tuple(
+    "model path parameters plugins allow_plugins allow_tools plugin_options timeout deadline "
+    "providers log".split()
 )
+_NOT_OF_CONFIG = ("name", "connect", "path", "names_file")
+PROVIDER_KEYS = tuple(f.name for f in dataclasses.fields(Provider) if f.name not in _NOT_OF_CONFIG)
 
 
 MAX_SIZE = 1_000_000_000
@@ -132,7 +137,9 @@ class Config:
         path: Folders of personas, searched before those of installed packages.
         parameters: Parameters used when neither the caller nor the persona sets them.
         plugins: Plugins around every persona's own plugins, as in a persona's `plugins:`.
-        allow_plugins: The only plugins that personas may list; None for all.
+        allow_plugins: Patterns of the only plugins that personas may list; None for all.
+        allow_tools: Patterns of the tools that personas may use although they touch something.
+        plugin_options: Options by plugin, for personas that list it and do not set them.
         timeout: Seconds that an upstream may stay silent; None for the client's default (600).
         deadline: Seconds that a whole run may take; None for no limit.
         providers: Providers by name: the built-in ones and the user's own.
@@ -149,6 +156,8 @@ class Config:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     plugins: tuple[Any, ...] = ()
     allow_plugins: frozenset[str] | None = None
+    allow_tools: frozenset[str] = frozenset()
+    plugin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timeout: float | None = None
     deadline: float | None = DEFAULT_DEADLINE
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
@@ -200,6 +209,21 @@ class Config:
             **{key: data[key] for key in KEYS[2:] if key in data},
         )
 
+    @property
+    def folder(self) -> str | None:
+        """The absolute path of the folder of the config file; None if there is no file."""
+        return os.path.dirname(os.path.abspath(self.file)) if self.file else None  # noqa: PTH100, PTH120
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders of personakit itself, which no persona may name; the config's is first."""
+        env = self.environ
+        folders = [Path(self.folder)] if self.folder else []
+        with contextlib.suppress(RuntimeError):  # a user without a home folder
+            folders += [user_folder(env), data_folder(env), state_folder(env)]
+        cache = user_cache(env)
+        return (*folders, *([cache] if cache else ()))
+
 
 def user_folder(environ: Mapping[str, str]) -> Path:
     """Return the user's config folder, as the platform defines it."""
@@ -209,6 +233,11 @@ def user_folder(environ: Mapping[str, str]) -> Path:
 def data_folder(environ: Mapping[str, str]) -> Path:
     """Return the user's data folder, as the platform defines it."""
     return _folder(environ, "XDG_DATA_HOME", ".local/share", "user_data_path")
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's state folder, as the platform defines it."""
+    return _folder(environ, "XDG_STATE_HOME", ".local/state", "user_state_path")
 
 
 def user_cache(environ: Mapping[str, str]) -> Path | None:
@@ -258,7 +287,7 @@ class _Reader(Checker):
 
     def __init__(self, file: Path, *, named: bool) -> None:
         try:
-            super().__init__(yaml.parse(file.read_bytes(), str(file)))
+            super().__init__(yaml.parse(file.read_bytes(), str(file), file=file))
         except OSError as error:
             hint = "; PERSONAKIT_CONFIG names this file" if named else ""
             raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None
@@ -275,6 +304,8 @@ class _Reader(Checker):
             "parameters": self.parameters,
             "plugins": lambda value: read_plugins(self, value),
             "allow_plugins": lambda value: frozenset(self.texts(value, "allow_plugins")),
+            "allow_tools": lambda value: frozenset(self.texts(value, "allow_tools")),
+            "plugin_options": self.plugin_options,
             "timeout": lambda value: self.seconds(value, "timeout"),
             "deadline": lambda value: self.seconds(value, "deadline"),
             "providers": self.providers,
@@ -302,6 +333,13 @@ class _Reader(Checker):
             if fault:
                 self.fail(fault, "parameters", name, key=name not in parameters.ALLOWED)
         return values
+
+    def plugin_options(self, value: Any) -> dict[str, Mapping[str, Any]]:
+        key = "plugin_options"
+        return {
+            name: self.mapping(options, key, name)
+            for name, options in self.mapping(value, key).items()
+        }
 
     def seconds(self, value: Any, key: str) -> float | None:
         if is_type(value, "number") and value > 0:

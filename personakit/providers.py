@@ -70,6 +70,8 @@ class Provider:
         api_key: ``scheme:rest`` for a scheme that a plugin contributes, ``literal:key``, or a key
             without a scheme-like prefix; a string is converted to a `Secret`.
         connect: Called with the model's name before each request; replaces `base_url` and the key.
+        names_file: Returns whether a model's name is the path of a file; a persona cannot name
+            such a model, only the user.
         default_model: The model used when only the provider's name is given.
         tools: Whether its models support tools.
         attachments: Whether its models accept images, files and audio.
@@ -88,6 +90,7 @@ class Provider:
     key_required: bool = True
     api_key: str | Secret = field(default=Secret(""), repr=False)
     connect: Callable[[str], Endpoint] | None = None
+    names_file: Callable[[str], bool] | None = None
     default_model: str = ""
     tools: bool = True
     attachments: bool = True

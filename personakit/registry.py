@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from personakit.base import NAME, SCHEME, Secret
@@ -50,13 +50,23 @@ class Pending:
     name: str
     description: str
     timeout: float | None
+    touches: Collection[str] = ()
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """What a call touches."""
+        return tuple(self.touches or getattr(self.function, "touches", ()))
 
     def tool(self) -> Tool:
         """Return the tool."""
         if isinstance(self.function, Tool):
-            return self.function
+            return replace(self.function, touches=self.touched)
         return Tool.of(
-            self.function, name=self.name, description=self.description, timeout=self.timeout
+            self.function,
+            name=self.name,
+            description=self.description,
+            timeout=self.timeout,
+            touches=self.touches,
         )
 
 
@@ -124,6 +134,7 @@ class Registry:
         name: str = "",
         description: str = "",
         timeout: float | None = 60,
+        touches: Collection[str] = (),
     ) -> Callable[..., Any] | Tool:
         """Contribute a tool, which personas list under `tools:`; return `function` unchanged.
 
@@ -132,9 +143,11 @@ class Registry:
             name: The name for the model; default: the function's name.
             description: What the tool does, for the model; default: the function's docstring.
             timeout: Seconds that a call may take; None for no limit.
+            touches: What a call reads or changes outside of the run: ``files``, ``network``,
+                ``processes``, ``money``. A persona gets the tool only if the user allows it.
         """
         named = name or (function.name if isinstance(function, Tool) else function.__name__)
-        self._add("tool", named, Pending(function, name, description, timeout))
+        self._add("tool", named, Pending(function, name, description, timeout, touches))
         return function
 
     def loader(self, scheme: str, function: Callable[[str], str | bytes]) -> None:

@@ -146,7 +146,7 @@ class Runner:
         if compiled is None or compiled.files:
             compiled = self.catalog.compiled(found)
         request = Request(
-            model=model or entry.model,
+            model=model or entry.model or self.catalog.own_model(found),
             messages=tuple(compiled.render(values, prompt)),
             parameters=settings,
             persona=found.name,
@@ -246,7 +246,7 @@ class Runner:
         emit: Emit | None,
     ) -> Response:
         """Send a request after all plugins."""
-        if persona.tools or "response_format" in request.parameters:
+        if request.tools or persona.tools or "response_format" in request.parameters:
             request = self.catalog.sendable(persona, request)
         if not watch.wanted:
             return await backend.send(request, emit)

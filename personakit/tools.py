@@ -7,8 +7,8 @@ import inspect
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import TOOL, arguments, deadline, in_sync, is_type, plain
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import concurrent.futures
 
 TIMEOUT = 60.0
+TOUCHES = ("files", "network", "processes", "money")
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -47,6 +48,8 @@ class Tool:
         timeout: Seconds that a call may take; None for no limit.
         check: Called with the model's arguments; returns them converted, or raises ValueError if
             they are invalid.
+        touches: What a call reads or changes outside of the run: ``files``, ``network``,
+            ``processes``, ``money``. A persona gets such a tool only if the user allows it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
     timeout: float | None = TIMEOUT
     check: Callable[[dict[str, Any]], dict[str, Any]] | None = field(default=None, repr=False)
+    touches: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if not TOOL.match(self.name):
@@ -67,6 +71,13 @@ class Tool:
                 f"tool {self.name!r}: timeout must be a number of seconds above 0 or None, found "
                 f"{self.timeout!r}"
             )
+        touches = [self.touches] if isinstance(self.touches, str) else self.touches
+        if unknown := [repr(one) for one in touches if one not in TOUCHES]:
+            raise ConfigError(
+                f"tool {self.name!r}: touches must be some of {', '.join(TOUCHES)}; found "
+                f"{', '.join(unknown)}"
+            )
+        object.__setattr__(self, "touches", tuple(one for one in TOUCHES if one in touches))
         object.__setattr__(self, "parameters", freeze(self.parameters))
 
     @classmethod
@@ -77,6 +88,7 @@ class Tool:
         name: str = "",
         description: str = "",
         timeout: float | None = TIMEOUT,
+        touches: Collection[str] = (),
     ) -> Tool:
         """Return a tool for a function, described by its signature and its docstring.
 
@@ -85,6 +97,7 @@ class Tool:
             name: The name for the model; default: the function's name.
             description: Default: the docstring up to ``Args:``.
             timeout: Seconds that a call may take; None for no limit.
+            touches: See the attribute.
 
         Raises:
             ConfigError: The function has no name, a parameter cannot be passed by name, or a type
@@ -98,7 +111,7 @@ class Tool:
         schema, check = arguments(function, f"tool {named!r}")
         docstring = inspect.getdoc(function) or ""
         description = description or docstring.partition("\nArgs:")[0].strip()
-        return cls(named, function, description, schema, timeout, check)
+        return cls(named, function, description, schema, timeout, check, touches)
 
     def to_api(self) -> dict[str, Any]:
         """Return the tool as chat.completions.create() accepts it."""
@@ -145,7 +158,7 @@ class Tool:
 
 
 def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
-    """Return tools for functions; `Tool` values are kept.
+    """Return the tools that a caller adds, who thereby allows what they touch.
 
     Raises:
         ConfigError: An item is not a function, or two tools have the same name.
@@ -163,7 +176,7 @@ def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
                 f"tools contains two functions named {tool.name!r}; rename one: "
                 f"Tool.of(function, name=…)"
             )
-    return list(tools.values())
+    return [replace(tool, touches=()) if tool.touches else tool for tool in tools.values()]
 
 
 def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:

@@ -17,7 +17,7 @@ from personakit.base import private_files
 from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import make_runner
+from personakit.cli.shared.options import allowing, make_runner
 from personakit.config import Config
 from personakit.errors import UsageError
 
@@ -189,9 +189,17 @@ def export(output: str, **chosen: Any) -> None:
 @click.argument("run", type=RunId(), default="last")
 @click.option("-m", "--model", metavar="MODEL", help="Send it to another model.")
 @key_option
+@allowing
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
 @as_json
-def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_json: bool) -> int:
+def replay(
+    run: str,
+    model: str | None,
+    key_file: str | None,
+    allowed: tuple[str, ...],
+    no_log: bool,
+    as_json: bool,
+) -> int:
     """Send the request of a run again, and show how the answer differs.
 
     The plugins that the persona lists now are used. Exits with 1 if the answers differ.
@@ -199,7 +207,7 @@ def replay(run: str, model: str | None, key_file: str | None, no_log: bool, as_j
     from personakit.cli.shared.log_view import show_replay  # noqa: PLC0415
 
     row = _log().get(run)
-    runner = make_runner(log=not no_log)
+    runner = make_runner(log=not no_log, allowed=allowed)
     use_key(runner, key_file, model or row.model)
     return show_replay(runner, row, model, as_json=as_json)
 

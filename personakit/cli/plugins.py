@@ -13,6 +13,7 @@ from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_runner
 from personakit.errors import UsageError, did_you_mean
+from personakit.permissions import allows
 
 if TYPE_CHECKING:
     from personakit.plugins import Plugin, Plugins
@@ -36,13 +37,19 @@ def command(context: click.Context, as_json: bool) -> None:
             f"{plugin.distribution} {plugin.version}",
             ", ".join(plugin.hooks),
             _short(plugin),
-            f"broken: {plugin.error}" if plugin.error else ", ".join(plugins.provides(plugin.name)),
+            f"broken: {plugin.error}" if plugin.error else ", ".join(_provided(plugins, plugin)),
         )
         for plugin in found
     ]
     output.table(("name", "package", "hooks", "options", "provides"), cells)
     if not found:
         click.echo("no plugins are installed", err=True)
+        return
+    config = plugins.config
+    listed = ", ".join(sorted(config.allow_plugins or ())) or "none"
+    tools = ", ".join(sorted(config.allow_tools)) or "only those that touch nothing"
+    click.echo(f"\nallow_plugins: {'all' if config.allow_plugins is None else listed}")
+    click.echo(f"allow_tools: {tools}")
 
 
 @command.command("show")
@@ -67,7 +74,7 @@ def show(name: str, as_json: bool) -> int:
     if about:
         click.echo(f"\n{output.printable(about)}")
     click.echo(f"\nhooks: {', '.join(plugin.hooks)}")
-    provided = plugins.provides(plugin.name)
+    provided = _provided(plugins, plugin)
     if provided:
         click.echo(f"provides: {', '.join(provided)}")
     options = _options(plugin)
@@ -95,6 +102,7 @@ def new(name: str, folder: str | None) -> None:
 
 
 def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
+    config = plugins.config
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
@@ -102,8 +110,30 @@ def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
         "hooks": list(plugin.hooks),
         "options": _options(plugin),
         "provides": plugins.provides(plugin.name),
+        "tools": {
+            name: {"touches": touches, "allowed": not touches or allows(config.allow_tools, name)}
+            for name, touches in _tools(plugins, plugin).items()
+        },
+        "allowed": config.allow_plugins is None or allows(config.allow_plugins, plugin.name),
         "error": plugin.error or None,
     }
+
+
+def _provided(plugins: Plugins, plugin: Plugin) -> list[str]:
+    """Return what a plugin contributes, and what its tools touch."""
+    notes = {}
+    for name, touches in _tools(plugins, plugin).items():
+        allowed = allows(plugins.config.allow_tools, name)
+        if touches:
+            notes[f"tool:{name}"] = f" ({', '.join(touches)}{'' if allowed else '; not allowed'})"
+    return [f"{item}{notes.get(item, '')}" for item in plugins.provides(plugin.name)]
+
+
+def _tools(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:
+    """Return the tools that a plugin contributes, each with what it touches."""
+    items = (item.partition(":") for item in plugins.provides(plugin.name))
+    names = [name for kind, _, name in items if kind == "tool"]
+    return {name: list(plugins.find("tool", name).touched) for name in names}
 
 
 def _options(plugin: Plugin) -> dict[str, Any]:
@@ -144,10 +174,18 @@ def _default(schema: dict[str, Any]) -> str:
 def _rows(name: str, schema: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return the table row of an option, followed by those of its nested keys."""
     about = schema.get("description", "").partition("Attributes:")[0].strip()
+    rule = _rule(schema)
+    about += f" The user's: {rule}." if rule else ""
     rows = [(name, _kind(schema), _default({"required": False, **schema}), about)]
     for key, inner in _nested(schema).items():
         rows += _rows(f"{name}.{key}", inner)
     return rows
+
+
+def _rule(schema: dict[str, Any]) -> str:
+    """Return what a persona may set, for an option that is the user's; else an empty text."""
+    parts = [schema, schema.get("items", {}), *schema.get("anyOf", ())]
+    return next((part["x-user-option"] for part in parts if "x-user-option" in part), "")
 
 
 def _nested(schema: dict[str, Any]) -> dict[str, Any]:

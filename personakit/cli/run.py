@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from personakit.cli.shared import continuing, limits, output
+from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.input import attached
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import choices, chosen_values, make_runner
+from personakit.cli.shared.options import allowing, choices, chosen_values, make_runner
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from personakit.messages import Response
+    from personakit.messages import Request, Response
     from personakit.persona import Persona
     from personakit.runner import Runner
     from personakit.usage import Usage
@@ -44,6 +45,7 @@ class Shown(NamedTuple):
 @click.option("--dry-run", is_flag=True, help="Show the request after the plugins; send nothing.")
 @click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, "
               "whether it held the answer back, and the time it took.")  # fmt: skip
+@allowing
 @limits.options
 @click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr.")
 @click.option("--no-log", is_flag=True, help="Do not log this run.")
@@ -77,29 +79,34 @@ def command(
       personakit run -c "And for three?"
     """  # noqa: D301
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
-    runner: Runner | continuing.Next = (base := make_runner(log=not no_log))
+    base = make_runner(log=not no_log, allowed=options.pop("allowed"))
     shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
     request: dict[str, Any] = {**limits.taken(options)}
     values = (pair.partition("=")[2] for pair in options["pairs"])
     texts = [*prompt, *attach, options["file"] or "", *values]
+    talk = None
     if continuing.asked(options):
         if persona is not None and not continuing.is_persona(base, persona):
             prompt, persona = (persona, *prompt), None
         talk = continuing.resumed(base, persona, options)
-        runner, found, model = continuing.Next(talk), talk.persona, talk.model
+        found, model = talk.persona, talk.model
     else:
         found, model = base.load(continuing.needed(persona)), options.pop("model")
         request |= {"model": model, **chosen_values(found, **options)}
     _check(found, shown)
+    say_once(base, found)
     use_key(base, key_file, model or found.model or base.config.model, texts)
     attachments, text = attached(attach, prompt)
-    if attachments:
-        request["attachments"] = attachments
+    request |= {"attachments": attachments} if attachments else {}
+    runner = continuing.Next(talk) if talk else base
     if dry_run:
-        prepared = runner.prepare(found, text, **request)
-        output.print_json(request_json(prepared)) if shown.as_json else show_request(prepared)
-        return 0
+        return _dry_run(runner.prepare(found, text, **request), shown)
     return (_run_traced if traced else _run)(runner, found, text, request, shown)
+
+
+def _dry_run(request: Request, shown: Shown) -> int:
+    output.print_json(request_json(request)) if shown.as_json else show_request(request)
+    return 0
 
 
 def _run_traced(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli.shared import output
+from personakit.cli.shared.abilities import abilities
 from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.frozen import thaw
 
@@ -19,16 +20,20 @@ if TYPE_CHECKING:
 @click.argument("persona", type=PersonaName())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(persona: str, as_json: bool) -> None:
-    """Show the variables, parameters, plugins and texts of PERSONA."""
+    """Show what PERSONA can use, and its variables, parameters and texts."""
     runner = make_runner()
     found = runner.load(persona)
     if as_json:
-        output.print_json({**_json(found), "hash": runner.hash(found)})
+        can_use = abilities(runner, found)
+        output.print_json({**_json(found), "hash": runner.hash(found), "can_use": can_use})
         return
     head = [(name, value) for name, value in _head(found) if value]
     head.append(("hash", runner.hash(found)))
     click.echo(f"{found.name}: {output.printable(found.description)}")
     for name, value in head:
+        click.echo(f"  {name:<11} {output.printable(value)}")
+    click.echo("\ncan use")
+    for name, value in abilities(runner, found).items():
         click.echo(f"  {name:<11} {output.printable(value)}")
     if found.variables:
         click.echo("\nvariables")
@@ -52,9 +57,7 @@ def _head(persona: Persona) -> list[tuple[str, str]]:
         ("authors", ", ".join(persona.authors)),
         ("license", persona.license),
         ("source", persona.source),
-        ("model", persona.model or ""),
         ("parameters", settings),
-        ("plugins", ", ".join(use.name for use in persona.plugins)),
         ("path", persona.path),
     ]
 

@@ -90,7 +90,7 @@ class Linter:
 
     def _file(self, file: Path) -> Iterator[Problem]:
         try:
-            parsed = yaml.parse(file.read_bytes(), str(file))
+            parsed = yaml.parse(file.read_bytes(), str(file), file=file)
         except PersonaError as error:
             yield from _coded(error.problems)
             return
@@ -119,10 +119,10 @@ class Linter:
         )
         yield from plugin_uses.check(self.runner.plugins, persona)
         needs_prompt = templates.needs_prompt(compiler, persona)
-        load = self.runner.library.load
         yield from test_cases.check(
-            persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt, load=load
-        )
+            persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt,
+            catalog=self.runner.catalog,
+        )  # fmt: skip
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)

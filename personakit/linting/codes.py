@@ -39,6 +39,7 @@ CODES: dict[str, Code] = {
     "PK031": Code("error", "a plugin with invalid options"),
     "PK032": Code("error", "a plugin that is broken"),
     "PK033": Code("warning", "a tool that no installed plugin provides"),
+    "PK034": Code("error", "an option, model or persona that only the user may name"),
     "PK040": Code("error", "the name differs from the file name"),
     "PK041": Code("error", "two files in one folder have the same name"),
     "PK042": Code("warning", "the file hides a packaged persona"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
@@ -19,6 +20,7 @@ def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
     for use in persona.plugins:
         if use.document is persona.document and NAME.match(use.name):
             yield from _use(plugins, persona, use)
+    yield from _models(plugins, persona)
     listed = persona.document.data.get("tools")
     names = [listed] if isinstance(listed, str) else listed if isinstance(listed, list) else []
     for index, name in enumerate(names):
@@ -28,6 +30,23 @@ def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
                 f"no installed plugin provides a tool {name!r}; `personakit plugins` lists plugins"
             )
             yield persona.document.problem(message, at, code="PK033")
+
+
+def _models(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
+    """Yield the models of a persona and of its tests that are paths of files."""
+    named: list[tuple[Any, tuple[str | int, ...]]] = [(persona.model, ("model",))]
+    for test in persona.tests:
+        judge = test.expect.get("judge")
+        named.append((test.model, (*test.at, "model")))
+        if isinstance(judge, Mapping):
+            named.append((judge.get("model"), (*test.at, "expect", "judge", "model")))
+    for model, at in named:
+        if model and at in persona.document.marks and plugins.names_file(model):
+            message = (
+                f"model: {model!r} is the path of a file, which only the user may name: use "
+                f"`-m {model}`, or `model:` in the config file"
+            )
+            yield persona.document.problem(message, at, code="PK034")
 
 
 def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem]:
@@ -43,8 +62,13 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
     except PluginError as error:
         yield document.problem(str(error), use.at, code="PK032")
         return
+    given, refused = plugins.given(plugin, use)
+    for option, message in refused:
+        yield document.problem(message, _option(use, option), code="PK034")
+    if refused:
+        return
     if isinstance(plugin.target, type):
-        _, faults = options.read(plugin.origin, plugin.target, use.options)
+        _, faults = options.read(plugin.origin, plugin.target, given)
         for option, message in faults:
             at = _option(use, option)
             key = option in use.options and message.startswith(f"{plugin.origin} has no")
@@ -52,7 +76,7 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
         if faults:
             return
     try:
-        options.make(plugin.origin, plugin.target, use.options)
+        options.make(plugin.origin, plugin.target, given)
     except PersonakitError as error:
         yield document.problem(str(error), use.at, code="PK031")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
+from personakit.catalog import Catalog
 from personakit.errors import Problem, UsageError, did_you_mean
 from personakit.frozen import thaw
 from personakit.persona import Persona, PersonaTest
@@ -16,7 +17,7 @@ def check(
     broken: bool,
     doubtful: Set[str],
     needs_prompt: bool,
-    load: Callable[[str], Persona],
+    catalog: Catalog,
 ) -> Iterator[Problem]:
     """Yield the tests that cannot pass.
 
@@ -25,7 +26,7 @@ def check(
         broken: True if not all of its variables, or those of a parent, could be parsed.
         doubtful: Variables with an invalid declaration; their values are not checked.
         needs_prompt: True if its `prompt:` cannot be rendered without the user's input.
-        load: Loads the persona of a judge.
+        catalog: Loads the persona of a judge.
     """
     for test in persona.tests:
         if not broken:
@@ -40,7 +41,7 @@ def check(
             for key, message in _contradictions(getattr(test, group)):
                 at = (*test.at, group, key)
                 yield test.document.problem(f"{_name(test)}: {message}", at, code="PK051")
-        yield from _judge(test, load)
+        yield from _judge(test, catalog)
 
 
 def _name(test: PersonaTest) -> str:
@@ -77,17 +78,20 @@ def _listed(persona: Persona) -> str:
     return f" (the persona has: {names})" if names else " (the persona declares none)"
 
 
-def _judge(test: PersonaTest, load: Callable[[str], Persona]) -> Iterator[Problem]:
+def _judge(test: PersonaTest, catalog: Catalog) -> Iterator[Problem]:
     judge = test.expect.get("judge")
     name = judge.get("persona") if isinstance(judge, Mapping) else None
     if not isinstance(name, str) or not name:
         return
+    code = "PK034"
     try:
-        load(name)
+        name = catalog.named("persona", name, test.document)
+        code = "PK053"
+        catalog.load(name)
     except UsageError as error:
         message = f"{_name(test)}: judge: {str(error).splitlines()[0]}"
         at = (*test.at, "expect", "judge", "persona")
-        yield test.document.problem(message, at, code="PK053")
+        yield test.document.problem(message, at, code=code)
 
 
 def _contradictions(checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from personakit.persona.variables import Variable as Variable
     from personakit.persona.variables import matcher as matcher
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
+    from personakit.persona.yaml import Document as Document
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -38,7 +39,7 @@ else:
             "validation": "Checker",
             "values": "Declared Values",
             "variables": "Variable matcher",
-            "yaml": "MAX_BYTES",
+            "yaml": "Document MAX_BYTES",
         },
         modules="parameters tests variables yaml",
     )

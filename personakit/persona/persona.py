@@ -111,10 +111,7 @@ class Persona:
         Raises:
             PersonaError: The file is invalid; the error has every problem with line and column.
         """
-        persona, problems = examine(yaml.parse(source, path), parents=parents, abstract=abstract)
-        if problems or persona is None:
-            raise PersonaError(problems)
-        return persona
+        return _examined(yaml.parse(source, path), parents, abstract)
 
     @classmethod
     def read(
@@ -133,7 +130,14 @@ class Persona:
                     source += file.read(yaml.MAX_BYTES)
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
-        return cls.parse(source, str(path), parents=parents, abstract=abstract)
+        return _examined(yaml.parse(source, str(path), file=path), parents, abstract)
+
+
+def _examined(document: yaml.Document, parents: Parents | None, abstract: bool) -> Persona:
+    persona, problems = examine(document, parents=parents, abstract=abstract)
+    if problems or persona is None:
+        raise PersonaError(problems)
+    return persona
 
 
 Reference = str | Path | Persona

@@ -8,6 +8,7 @@ module builds dicts, lists and scalars from the events of PyYAML's C parser by t
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
@@ -63,11 +64,13 @@ class Document:
         marks: The position of each value by its path, such as
             ``("variables", "guests", "minimum")``.
         path: The path of the file, as the user wrote it.
+        folder: The absolute path of the folder that contains the file; None for a text.
     """
 
     data: Any
     marks: dict[Path, Mark]
     path: str
+    folder: str | None = None
 
     def problem(self, message: str, at: Path = (), *, key: bool = False, code: str = "") -> Problem:
         """Return a problem with the position of the value at a path, or of its key.
@@ -95,12 +98,15 @@ class _Frame:
     key_mark: Any = None
 
 
-def parse(source: str | bytes, path: str = "<string>") -> Document:
+def parse(
+    source: str | bytes, path: str = "<string>", *, file: str | os.PathLike[str] | None = None
+) -> Document:
     """Parse a YAML document.
 
     Args:
         source: The file's content; bytes must be UTF-8, with or without a byte order mark.
         path: The name of the file in errors.
+        file: The file that contains the source; None for a text.
 
     Raises:
         PersonaError: The source is not valid YAML, is not a single document, or exceeds a limit.
@@ -108,7 +114,12 @@ def parse(source: str | bytes, path: str = "<string>") -> Document:
     text = _decode(source, path)
     if text.lstrip().startswith("{"):
         text = _PAIR.sub(_pair, text)
-    return _Builder(text, path).build()
+    document = _Builder(text, path).build()
+    if file is None:
+        return document
+    # As named, not as resolved: a link to a file is in the folder of the link.
+    folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    return Document(document.data, document.marks, path, folder)
 
 
 def _decode(source: str | bytes, path: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import observed as observed
     from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.observers import Watch as Watch
+    from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
     from personakit.pipeline.options import Backend as Backend
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
@@ -39,7 +40,7 @@ else:
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start observed within_deadline",
             "observers": "Watch",
-            "options": "Backend Options Prompt RunOptions attached check_names",
+            "options": "MAX_ROUNDS Backend Options Prompt RunOptions attached check_names",
             "tool_loop": "ToolLoop call_tool",
             "trace": "Step Trace",
         },

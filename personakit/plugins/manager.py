@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.base import entry_points
+from personakit.config import Config
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
-from personakit.persona import Persona, PluginUse
+from personakit.permissions import PATHS, allows
+from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
-from personakit.plugins import options
+from personakit.plugins import options, user_options
 from personakit.plugins.inspection import MARK, examine, setup_of
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
 from personakit.tools import Tool
@@ -105,13 +107,11 @@ class Plugins:
     """The installed plugins.
 
     Attributes:
-        select: The names that may be loaded (PERSONAKIT_PLUGINS); None for all.
-        allowed: The names that personas may list (`allow_plugins` of the config); None for all.
+        config: The user's settings: which plugins may be loaded and listed, and their options.
         entry_points: The entry points to use; None for those of the installed distributions.
     """
 
-    select: frozenset[str] | None = None
-    allowed: frozenset[str] | None = None
+    config: Config = field(default_factory=Config)
     entry_points: Iterable[metadata.EntryPoint] | None = None
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class Plugins:
     def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
         plugins: dict[str, Plugin] = {}
         for point in sorted(points, key=lambda point: point.name):
-            if self.select is not None and point.name not in self.select:
+            if self.config.select is not None and point.name not in self.config.select:
                 continue
             dist = point.dist
             plugin = Plugin(
@@ -268,8 +268,9 @@ class Plugins:
             raise PersonaError(problems)
 
     def _check_allowed(self, use: PluginUse) -> None:
-        if self.allowed is not None and use.name not in self.allowed:
-            listed = ", ".join(sorted(self.allowed)) or "none"
+        allowed = self.config.allow_plugins
+        if allowed is not None and not allows(allowed, use.name):
+            listed = ", ".join(sorted(allowed)) or "none"
             raise ConfigError(
                 f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
                 f"config file allows {listed}"
@@ -279,14 +280,16 @@ class Plugins:
         names = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
         hint = did_you_mean(name, names)
         listed = f" (installed: {', '.join(names)})" if names else " (no plugins are installed)"
-        limit = "" if self.select is None else "; PERSONAKIT_PLUGINS limits which may be used"
+        limit = (
+            "" if self.config.select is None else "; PERSONAKIT_PLUGINS limits which may be used"
+        )
         return f"no plugin {name!r} is installed{hint or listed}{limit}"
 
     def _made_outer(self, item: Any) -> Made:
         if isinstance(item, str):
             item = PluginUse(item)
         if isinstance(item, PluginUse):
-            return self._made(item)
+            return self._made(item, user=True)
         plugin = Plugin(getattr(item, "__name__", type(item).__name__))
         try:
             examine(plugin.name, item)
@@ -295,11 +298,76 @@ class Plugins:
         instance = options.make(plugin.origin, item, {}, plugin=plugin.name)
         return Made(plugin.name, instance, False, plugin.origin)
 
-    def _made(self, use: PluginUse) -> Made:
-        """Create the plugin of an entry in a persona's list."""
+    def _made(self, use: PluginUse, *, user: bool = False) -> Made:
+        """Create the plugin of an entry in the list of a persona or, with `user`, of the config."""
         plugin = self.usable(use.name)
-        instance = options.make(plugin.origin, plugin.target, use.options, plugin=use.name)
+        given, faults = self.given(plugin, use, user=user)
+        if faults:
+            raise ConfigError("\n".join(message for _, message in faults))
+        instance = options.make(plugin.origin, plugin.target, given, plugin=use.name)
         return Made(use.name, instance, use.on_error == "skip", plugin.origin)
+
+    def given(
+        self, plugin: Plugin, use: PluginUse, *, user: bool = False
+    ) -> tuple[Mapping[str, Any], list[tuple[str, str]]]:
+        """Return the options of an entry: those of the config's `plugin_options`, and its own.
+
+        Args:
+            plugin: The plugin.
+            use: The entry.
+            user: Whether the entry is the config's; a persona cannot set the user's options.
+
+        Returns:
+            The options with absolute paths, and the faults as (option, message) pairs.
+        """
+        config = self.config
+        defaults = config.plugin_options.get(use.name, {})
+        of_config = user_options.by_user(config.folder)
+        values = user_options.all_changed(plugin.target, defaults, of_config)[0] if defaults else {}
+        folder = use.document.folder if use.document else None
+        change = user_options.by_user(folder) if user else self.by_persona(use.document)
+        own, refused = user_options.all_changed(plugin.target, use.options, change)
+        place = config.file or "the config file"
+        faults = [
+            (
+                option,
+                f"{plugin.origin}, option {option!r}: {reason}; if you trust it, set it in "
+                f"{place}: `plugin_options: {{{use.name}: {{{option}: …}}}}`",
+            )
+            for option, reason in refused
+        ]
+        return {**values, **own}, faults
+
+    def paths(self, use: PluginUse) -> list[tuple[str, str]]:
+        """Return the paths that the options of an entry name, as (option, path) pairs.
+
+        Raises:
+            PersonakitError: The plugin cannot be used, or it may not have an option.
+        """
+        plugin = self.usable(use.name)
+        given, faults = self.given(plugin, use)
+        if faults:
+            raise ConfigError(faults[0][1])
+        paths: list[tuple[str, str]] = []
+        for name, value in given.items():
+            note = user_options.Note()
+            user_options.all_changed(plugin.target, {name: value}, note)
+            paths += [(name, text) for mark, text in note.texts if mark.kind in PATHS]
+        return paths
+
+    def by_persona(self, source: Document | None) -> user_options.Change:
+        """Return the check of what a persona file names; it raises `user_options.NotAllowed`."""
+        folder = source.folder if source else None
+        return user_options.by_persona(folder, self.config.private, self.names_file)
+
+    def names_file(self, model: str) -> bool:
+        """Return whether the name of a model is the path of a file, which is the user's."""
+        name, _, rest = model.partition("/")
+        # Others would be searched for in all plugins, which imports them.
+        if name in self.config.providers or not (name in self.installed() or _is_path(rest)):
+            return False
+        provider = self.find("provider", name)
+        return bool(provider is not None and provider.names_file and provider.names_file(rest))
 
     def usable(self, name: str) -> Plugin:
         """Load a plugin and return it.
@@ -334,6 +402,10 @@ def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
         if watch is not None and hasattr(watch, MARK):
             observers.append((name, watch))
     return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or "\\" in name or name.lower().endswith(".gguf")
 
 
 def _say(error: BaseException) -> str:

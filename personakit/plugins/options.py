@@ -85,7 +85,7 @@ def _checked(target: type, name: str, value: Any) -> Any:
     from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
 
     try:
-        wanted = TypeAdapter(_declared(target, name))
+        wanted = TypeAdapter(declared(target, name))
     except (NameError, PydanticUserError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"its type cannot be used at run time: {reason}") from None
@@ -99,7 +99,7 @@ def _checked(target: type, name: str, value: Any) -> Any:
         raise ValueError(f"{at and at + ': '}{first['msg']}, found {found:.60}") from None
 
 
-def _declared(target: type, name: str) -> Any:
+def declared(target: type, name: str) -> Any:
     """Return the type that a class declares for an option; other types stay unresolved."""
     of_class = dataclasses.is_dataclass(target)
     for owner in target.__mro__ if of_class else (target.__init__, *target.__mro__):  # type: ignore[misc]
@@ -125,7 +125,7 @@ def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, parameter in parameters(target).items():
         template = f"#/$defs/{prefix}.{name}.{{model}}"
         try:
-            option = TypeAdapter(_declared(target, name)).json_schema(ref_template=template)
+            option = TypeAdapter(declared(target, name)).json_schema(ref_template=template)
         except (NameError, PydanticUserError):
             option = {}  # the type has no JSON Schema
         for model, definition in option.pop("$defs", {}).items():

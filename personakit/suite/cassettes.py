@@ -17,6 +17,7 @@ from personakit.base import private_files
 from personakit.codec import diffable, difference, pretty, read_error, read_response, write_response
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Request, Response
+from personakit.permissions import within
 
 if TYPE_CHECKING:
     from personakit.base import Emit
@@ -162,10 +163,19 @@ class Recordings:
 
     @classmethod
     def of(cls, persona: str) -> Recordings:
-        """Return the recordings of a persona's file."""
+        """Return the recordings of a persona's file.
+
+        Raises:
+            UsageError: The path is a link out of the folder of the persona's file.
+        """
         file = Path(persona)
         stem = file.stem if file.suffix == ".yaml" else file.name
-        return cls(file.parent / FOLDER / f"{stem}.json")
+        name = f"{FOLDER}/{stem}.json"
+        try:
+            within(file.parent, name)
+        except ValueError as error:
+            raise UsageError(f"{persona}: recordings: {error}; replace the link") from None
+        return cls(file.parent / name)
 
     def read(self) -> dict[str, Recording]:
         """Return the recordings by the names of their tests.

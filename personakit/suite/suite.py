@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from personakit.config import Config
 from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
@@ -150,7 +151,11 @@ class Suite:
 
     def _model(self, case: Case, known: Recording) -> str:
         """Return the model to ask; the recording's if neither test nor persona names one."""
-        named = self.model or case.test.model or case.persona.model
+        named = self.model
+        if not named and case.test.model:
+            named = self.runner.catalog.named("model", case.test.model, case.test.document)
+        if not named and case.persona.model:
+            named = self.runner.catalog.named("model", case.persona.model, case.persona.document)
         if not named and self.record != "all":
             named = known.model
         return named or self.runner.config.model or self.runner.router.default_model()
@@ -159,7 +164,7 @@ class Suite:
         test = case.test
         judged = test.expect.get(JUDGE)
         # Loaded before the model is asked, since its name may be wrong.
-        judge = self.runner.load(judged.get("persona", JUDGE)) if judged else None
+        judge = self._judge_of(test, judged) if judged else None
         response = self.runner.run(
             case.persona, test.prompt, variables=thaw(test.variables), model=model
         )
@@ -167,6 +172,13 @@ class Suite:
         if failures or judge is None:
             return failures
         return self._judge(judge, test, response.text, model)
+
+    def _judge_of(self, test: PersonaTest, judged: Mapping[str, Any]) -> Persona:
+        """Return the persona that judges."""
+        catalog = self.runner.catalog
+        if judged.get("model"):
+            catalog.named("model", judged["model"], test.document)
+        return catalog.load(catalog.named("persona", judged.get("persona", JUDGE), test.document))
 
     def _judge(self, judge: Persona, test: PersonaTest, answer: str, model: str) -> list[Failure]:
         """Ask the judge whether an answer satisfies the rubric."""

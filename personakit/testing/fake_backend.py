@@ -66,6 +66,7 @@ def runner(
     plugins: Iterable[Any] = (),
     size: int = 3,
     select: Iterable[str] | None = None,
+    **settings: Any,
 ) -> tuple[Runner, Upstream]:
     """Return a runner that uses no config, no environment and no network, and its upstream.
 
@@ -74,10 +75,11 @@ def runner(
         plugins: Plugins around every persona's own: objects or names.
         size: The number of characters in a streamed piece; 0 streams a text as one piece.
         select: The names of the installed plugins that may be loaded; None for all.
+        settings: Other fields of `Config`, such as `plugin_options` or `allow_tools`.
     """
     upstream = Upstream(answers, size)
     chosen = None if select is None else frozenset(select)
-    config = Config(model="test/model", path=(), select=chosen)
+    config = Config(**{"model": "test/model", "path": (), "select": chosen, **settings})
     return Runner(config, plugins=plugins, backend=upstream), upstream
 
 

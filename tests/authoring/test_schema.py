@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from jsonschema import Draft202012Validator
 
-from personakit import PersonaError, hookimpl
+from personakit import Config, PersonaError, hookimpl
 from personakit.authoring.schema import persona_schema
 from personakit.library import shipped
 from personakit.persona import KEYS, ROLES, Persona, parameters, tests, variables, yaml
@@ -238,7 +238,7 @@ class Several:
 def plugins(install: Callable[..., None], tmp_path: Path) -> Plugins:
     install("acme", loudly=Loudly, several=Several)
     install("lame", broken=Broken)
-    return Plugins(frozenset(["loudly", "several", "broken"]))
+    return Plugins(Config(select=frozenset(["loudly", "several", "broken"])))
 
 
 def test_every_key_has_a_description(plugins: Plugins) -> None:

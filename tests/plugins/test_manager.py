@@ -286,7 +286,7 @@ def test_personakit_plugins_selects(install: Install) -> None:
     running.run(persona(plugins=["b"]), model="test/x")
     with pytest.raises(PersonaError, match=r"'a' is installed.*PERSONAKIT_PLUGINS limits"):
         running.run(persona(plugins=["a"]))
-    assert not Plugins(select=frozenset()).installed()
+    assert not Plugins(Config(select=frozenset())).installed()
 
 
 # --- binding -----------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli.shared import continuing, limits
+from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.keyfile import OPTION, key_option, use_key
-from personakit.cli.shared.options import choices, chosen_values, make_runner
+from personakit.cli.shared.options import allowing, choices, chosen_values, make_runner
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @continuing.options
 @choices
 @key_option
+@allowing
 @limits.options
 @click.option("--markdown/--no-markdown", default=True, help="Render answers as Markdown "
               "on a terminal (the default).")  # fmt: skip
@@ -34,6 +36,7 @@ def command(
     markdown: bool,
     no_log: bool,
     key_file: str | None,
+    allowed: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Talk with PERSONA.
@@ -54,11 +57,12 @@ def command(
         raise UsageError(
             f"standard input is used by {read[0]}, so it cannot contain messages; specify a file"
         )
-    runner, bounds = make_runner(log=not no_log), limits.taken(options)
+    runner, bounds = make_runner(log=not no_log, allowed=allowed), limits.taken(options)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
     else:
         talk = _new(runner, continuing.needed(persona), options)
+    say_once(runner, talk.persona)
     talk.notify = say
     chat = Chat(runner, talk, say, bounds)
     # Report errors in the persona and its values before the first message is typed.

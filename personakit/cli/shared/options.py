@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,21 @@ class PersonaName(click.ParamType[str]):
         return items or [CompletionItem(incomplete, type="file")]
 
 
-def make_runner(*, log: bool | None = None) -> Runner:
+def allowing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-T`, which allows tools for one run."""
+    return click.option(
+        "-T", "--allow-tool", "allowed", multiple=True, metavar="PATTERN", help="Allow the persona "
+        "a tool that touches files, the network, processes or money. Repeatable.",
+    )(function)  # fmt: skip
+
+
+def make_runner(*, log: bool | None = None, allowed: tuple[str, ...] = ()) -> Runner:
     """Return the runner that every command uses.
 
     Args:
         log: Whether a command that runs personas logs its runs, unless the config sets
             ``log: off``. Printing does not wait for the row to be written.
+        allowed: Patterns of tools that the user allows, in addition to the config's `allow_tools`.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
@@ -50,6 +60,9 @@ def make_runner(*, log: bool | None = None) -> Runner:
         runner = default_runner()
     else:
         config = Config.read()
+        if allowed:
+            patterns = config.allow_tools | frozenset(allowed)
+            config = dataclasses.replace(config, allow_tools=patterns)
         runner = Runner(config, log=_recorder(config) if log and config.log.on else False)
     context = click.get_current_context(silent=True)
     if context is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from personakit import (
     BackendError,
@@ -21,6 +21,7 @@ from personakit import (
     Request,
     Response,
     Send,
+    UserOption,
     hookimpl,
     io,
 )
@@ -84,7 +85,7 @@ class Budget:
     persona_usd: float | None = None
     day_tokens: int | None = None
     day_usd: float | None = None
-    folder: str | None = None
+    folder: Annotated[str | None, UserOption("folder")] = None
     timezone: str = "UTC"
     unknown_price: Literal["allow", "refuse"] = "allow"
 

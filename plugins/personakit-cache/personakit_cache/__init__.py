@@ -3,9 +3,9 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from personakit import Persona, Request, Response, Send, hookimpl, io
+from personakit import Persona, Request, Response, Send, UserOption, hookimpl, io
 from personakit_cache.entries import key_of, read, write
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Cache:
 
     ttl: float | None = 86_400.0
     max_size: int = 256_000_000
-    folder: str = ""
+    folder: Annotated[str, UserOption("folder")] = ""
 
     def __post_init__(self) -> None:
         if self.ttl is not None and not 0 < self.ttl < math.inf:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from personakit import (
     BackendError,
@@ -13,6 +13,7 @@ from personakit import (
     RunError,
     Send,
     Usage,
+    UserOption,
     hookimpl,
 )
 from personakit_guard.rules import Rules
@@ -40,7 +41,7 @@ class Input:
     deny: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     max_length: int | None = None
-    judge: str = ""
+    judge: Annotated[str, UserOption("persona", in_persona=True)] = ""
     message: str = ""
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from personakit import Endpoint, hookimpl
-from personakit_local.models import EMBEDDED, parse
+from personakit_local.models import EMBEDDED, names_file, parse
 from personakit_local.pool import Pool
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ class Local:
         """Contribute the provider `local`, without starting a server."""
         # The small model ignores tools silently, so personakit must refuse them. It cannot see.
         registry.provider(
-            "local", connect=connect, tools=False, attachments=False, default_model=EMBEDDED
+            "local",
+            connect=connect,
+            names_file=names_file,
+            tools=False,
+            attachments=False,
+            default_model=EMBEDDED,
         )
 
 

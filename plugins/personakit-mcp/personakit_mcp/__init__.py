@@ -82,7 +82,14 @@ class MCP:
             )
         tool = offer.tool
         function: Callable[..., Any] = offer.function(self.timeout)
-        return Tool(name, function, tool.description or "", tool.inputSchema, self.timeout)
+        return Tool(
+            name,
+            function,
+            tool.description or "",
+            tool.inputSchema,
+            self.timeout,
+            touches=("processes",) if offer.server.command else ("network",),
+        )
 
 
 def _result(future: Future[list[Offer]]) -> list[Offer]:

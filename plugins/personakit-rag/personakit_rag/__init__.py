@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import personakit
-from personakit import Message, Request, Response, Send, hookimpl
+from personakit import Message, Request, Response, Send, UserOption, hookimpl
 from personakit_rag.index import Found, Index
 
 __all__ = ["RAG"]
@@ -26,7 +27,8 @@ class RAG:
     text.
 
     Attributes:
-        folder: The folder of the text files, relative to the working directory.
+        folder: The folder of the text files. In a persona: one below the folder of its file; in the
+            config file: any, relative to the folder of that file.
         passages: The most passages in a request.
         size: The most characters in a passage.
         glob: The files to read: patterns of names, such as "*.md", or of paths, "notes/*.md".
@@ -37,7 +39,7 @@ class RAG:
         ValueError: `folder` is not an existing folder, or another option is out of range.
     """
 
-    folder: str
+    folder: Annotated[str, UserOption("folder", in_persona=True)]
     passages: int = 4
     size: int = 1200
     glob: list[str] = field(default_factory=lambda: ["*.txt", "*.md", "*.rst"])
@@ -56,7 +58,7 @@ class RAG:
         if not self.folder or not root.is_dir():
             raise ValueError(
                 f"folder {self.folder!r} is not an existing folder (resolved to {root}); "
-                f"use a path relative to the working directory"
+                f"in a persona, write the name of a folder beside its file"
             )
         self._index = Index(root.resolve(), self.size, tuple(self.glob))
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from tenacity import (
     AsyncRetrying,
@@ -13,7 +13,7 @@ from tenacity import (
 )
 
 import personakit
-from personakit import PersonakitError, Request, Response, Send, hookimpl
+from personakit import PersonakitError, Request, Response, Send, UserOption, hookimpl
 
 __all__ = ["Retry"]
 
@@ -50,7 +50,7 @@ class Retry:
     attempts: int = 3
     backoff: float = 0.5
     max_wait: float = 30.0
-    fallback: list[str] = field(default_factory=list)
+    fallback: list[Annotated[str, UserOption("model")]] = field(default_factory=list)
     on: list[Passing] = field(
         default_factory=lambda: [
             "RateLimited", "Timeout", "UpstreamUnavailable", "IncompleteAnswer", "InvalidAnswer"

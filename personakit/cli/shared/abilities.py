@@ -1,0 +1,116 @@
+"""What a persona can do: shown by `show`, and said once by `run` for a file from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from personakit.base import private_files
+from personakit.config import state_folder
+from personakit.errors import PersonakitError
+from personakit.permissions import allows
+
+if TYPE_CHECKING:
+    from personakit.persona import Persona
+    from personakit.runner import Runner
+
+SEEN = "personas-seen"
+NONE = "none"
+_ASKED = ("plugins", "tools", "files")
+
+
+def abilities(runner: Runner, persona: Persona) -> dict[str, str]:
+    """Return what a persona can do, as a text for each of five topics.
+
+    The topics are ``model``, ``plugins``, ``tools``, ``files`` and ``sends``.
+    """
+    config = runner.config
+    model = persona.model or (config.model and f"{config.model} (yours)") or "the embedded one"
+    return {
+        "model": model,
+        "plugins": ", ".join(use.name for use in persona.plugins) or NONE,
+        "tools": ", ".join(_tools(runner, persona)) or NONE,
+        "files": ", ".join(_files(runner, persona)) or NONE,
+        "sends": _sends(persona),
+    }
+
+
+def say_once(runner: Runner, persona: Persona) -> None:
+    """Print on stderr what a persona from outside of the library asks for, once for each file."""
+    if not persona.document.folder:
+        return
+    file = Path(os.path.realpath(persona.path))
+    folders = (os.path.realpath(folder) for folder in runner.library.folders())
+    if any(file.is_relative_to(folder) for folder in folders):
+        return
+    topics = abilities(runner, persona)
+    asked = {topic: value for topic in _ASKED if (value := topics[topic]) != NONE}
+    if asked and _is_new(runner, f"{file}\0{asked}"):
+        listed = "; ".join(f"{topic}: {value}" for topic, value in asked.items())
+        click.echo(
+            f"personakit: {persona.path} is not in your library, and uses {listed} "
+            f"(said once; `personakit show` shows all)",
+            err=True,
+        )
+
+
+def _is_new(runner: Runner, key: str) -> bool:
+    """Return whether a key was never noted before, and note it."""
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+    try:
+        file = state_folder(runner.config.environ) / SEEN
+        known = file.read_text("ascii").split() if file.is_file() else []
+    except (OSError, RuntimeError, ValueError):
+        return True
+    if digest in known:
+        return False
+    with contextlib.suppress(OSError):
+        private_files.make_folder(file.parent)
+        lines = "".join(f"{one}\n" for one in (*known[-10_000:], digest))
+        private_files.replace(file, [lines.encode()])
+    return True
+
+
+def _tools(runner: Runner, persona: Persona) -> Iterator[str]:
+    """Yield the tools that a persona lists, each with what it touches."""
+    for name in persona.tools:
+        pending = runner.plugins.find("tool", name)
+        touches = "" if pending is None else ", ".join(pending.touched)
+        if pending is None:
+            yield f"{name} (of a plugin that it lists)"
+        elif not touches:
+            yield name
+        else:
+            allowed = allows(runner.config.allow_tools, name)
+            yield f"{name} ({touches}{'' if allowed else '; not allowed'})"
+
+
+def _files(runner: Runner, persona: Persona) -> Iterator[str]:
+    """Yield the files and folders that its plugins read or write, each with its option."""
+    for use in persona.plugins:
+        try:
+            yield from (
+                f"{path} ({use.name}.{option})" for option, path in runner.plugins.paths(use)
+            )
+        except PersonakitError:
+            yield f"unknown ({use.name} is not usable)"
+
+
+def _sends(persona: Persona) -> str:
+    """Return how much a persona sends in a run."""
+    from personakit.pipeline import MAX_ROUNDS  # noqa: PLC0415
+    from personakit.tokens import count_tokens  # noqa: PLC0415
+
+    texts = [persona.system, *(text for _, text in persona.messages), persona.prompt]
+    tokens = sum(count_tokens(text.source)[0] for text in texts if text is not None)
+    answer = persona.parameters.get("max_completion_tokens", persona.parameters.get("max_tokens"))
+    limit = f"; answers of at most {answer:,} tokens" if isinstance(answer, int) else ""
+    more = ", and what its plugins add" if persona.plugins else ""
+    rounds = f"; up to {MAX_ROUNDS} calls of the model with tools" if persona.tools else ""
+    return f"about {tokens:,} tokens of its own, what you type{more}{limit}{rounds}"

@@ -1,0 +1,92 @@
+"""What a persona file may do by itself, and what only the user may allow.
+
+A persona file may come from somebody else. So it cannot name the user's files, addresses, commands
+or keys, and gets only the tools that the user allows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
+
+OptionKind = Literal[
+    "file", "folder", "address", "command", "credential", "variable", "model", "persona"
+]
+PATHS: tuple[OptionKind, ...] = ("file", "folder", "persona")
+
+
+@dataclass(frozen=True, slots=True)
+class UserOption:
+    """Marks an option of a plugin that only the user can set, in the config or in Python.
+
+    Use it in the annotation of the option, or of a part of it such as the items of a list::
+
+        folder: Annotated[str, UserOption("folder", in_persona=True)]
+
+    An option of type `pathlib.Path` is one without being marked. An empty value is always allowed.
+
+    Attributes:
+        kind: What the option names: a ``file``, a ``folder``, an ``address``, a ``command``, a
+            ``credential``, an environment ``variable``, a ``model`` or a ``persona``. A persona can
+            set a model whose name is not the path of a file.
+        in_persona: Whether a persona can name a file, folder or persona file below the folder that
+            contains its own file; the plugin receives an absolute path. A persona's name in the
+            library is allowed, too.
+    """
+
+    kind: OptionKind
+    in_persona: bool = False
+
+    @property
+    def rule(self) -> str:
+        """What a persona may set, as a sentence without a full stop."""
+        if self.kind == "model":
+            return "a persona may name a model, but not the path of one"
+        if not self.in_persona:
+            return "only the user may set it"
+        what = "a persona by its name, or a file" if self.kind == "persona" else f"a {self.kind}"
+        return f"a persona may name {what} below the folder of its own file"
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), "x-user-option": self.rule}
+
+
+def within(folder: Path | None, path: str, private: Iterable[Path] = ()) -> Path:
+    """Return the absolute path of a file or folder that a persona file names.
+
+    Args:
+        folder: The folder of the file; None for a persona that was not read from a file.
+        path: The path in it, relative to `folder`. A text such as ``file:/x`` is a path, too.
+        private: Folders that no persona may name, except their subfolder ``personas``.
+
+    Raises:
+        ValueError: The path leads out of the folder, or into a hidden or private one.
+    """
+    if folder is None:
+        raise ValueError(f"{path!r} is relative to nothing: the persona is not in a file")
+    windows = PureWindowsPath(path)
+    if PurePosixPath(path).is_absolute() or windows.drive or windows.root or path.startswith("~"):
+        raise ValueError(f"{path!r} is not a path relative to {folder}")
+    if "\0" in path or ".." in windows.parts:
+        raise ValueError(f"{path!r} is outside of {folder}")
+    root = os.path.realpath(folder)
+    target = Path(os.path.realpath(Path(root, path)))
+    if not target.is_relative_to(root):
+        raise ValueError(f"{path!r} is a link out of {folder}: it leads to {target}")
+    if any(part.startswith(".") for part in (*windows.parts, *target.relative_to(root).parts)):
+        raise ValueError(f"{path!r} is hidden")
+    for own in private:
+        own = Path(os.path.realpath(own))  # noqa: PLW2901
+        inside = target.is_relative_to(own) and not target.is_relative_to(own / "personas")
+        if inside or own.is_relative_to(target):
+            raise ValueError(f"{path!r} contains files of personakit itself, in {own}")
+    return target
+
+
+def allows(patterns: Iterable[str], name: str) -> bool:
+    """Return whether a name matches a pattern; ``*`` stands for any characters."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
