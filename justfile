@@ -11,11 +11,11 @@ clients:
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
-    uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/test_faults.py
+    uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
-    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/test_faults.py
+    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Fail if a file is not formatted; change nothing.
 format:
@@ -44,9 +44,10 @@ coverage:
 # Everything, with coverage and the property tests that are too slow for every change.
 full: format lint types contracts coverage openai2 aiohttp properties
 
-# Compare 20,000 random templates with plain Jinja2; cut a stream at every byte.
+# Compare 20,000 random templates with plain Jinja2; cut a stream at every byte; abandon 1,000
+# streams in each way.
 properties:
-    PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py
+    PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py
 
 # Format, and apply automatic fixes.
 fix:

@@ -149,15 +149,22 @@ class OpenAIBackend:
                 response.close()
             return
         with await self.clients.asynchronous(answer.provider, endpoint) as client:
-            async with asyncio.timeout(deadline.shorter(None)) as limit:
+            async with asyncio.timeout(deadline.shorter(None)):
                 response = await client.post(body, **options)
-                try:
-                    if emit is not None:
-                        # The timeout must not cancel the caller's task while it processes a text.
-                        limit.reschedule(None)
-                    await _take(response, answer, emit)
-                finally:
-                    await response.aclose()
+                if emit is None:
+                    await _atake(response, answer, None)
+                    return
+            # The timeout must not cancel the caller's task while it processes a text, nor refer to
+            # that task, whose exception refers to the stream.
+            await _atake(response, answer, emit)
+
+
+async def _atake(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
+    """Read the body of an async reply and close it."""
+    try:
+        await _take(response, answer, emit)
+    finally:
+        await response.aclose()
 
 
 async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:

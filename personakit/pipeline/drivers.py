@@ -8,13 +8,16 @@ marker, which gives control to the driver; the driver yields the text to the cal
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personakit.base import Emit, TextBuffer, sync_mode
 from personakit.errors import PersonakitError
+
+if TYPE_CHECKING:
+    from personakit.pipeline.keeper import Keeper
 
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ class Run(Generic[T]):
     outbox: list[str] = field(default_factory=list)
     result: T | None = None
     context: Context = field(default_factory=copy_context)
+    keeper: Keeper | None = None
     _stepping: bool = False
 
     async def emit(self, text: str) -> None:
@@ -109,7 +113,7 @@ def drive(run: Run[T]) -> Iterator[str]:
         run.context.run(coroutine.close)
 
 
-async def adrive(run: Run[T]) -> AsyncIterator[str]:
+async def adrive(run: Run[T]) -> AsyncGenerator[str]:
     """Step a run to its end in the running event loop, yielding its text."""
     run.context.run(sync_mode.set, False)
     coroutine = run.start(run.emit)
@@ -138,7 +142,11 @@ async def adrive(run: Run[T]) -> AsyncIterator[str]:
             except BaseException as error:
                 action, argument = coroutine.throw, error
     finally:
-        await _unwind(run, coroutine)
+        try:
+            await _unwind(run, coroutine)
+        finally:
+            if run.keeper is not None:
+                run.keeper.ended()
 
 
 async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
@@ -176,7 +184,8 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
 class Stream(Generic[T]):
     """The text of a run as it arrives: an iterator, or an async iterator from `astream`.
 
-    Closing it, leaving its `with` block or dropping it ends the request.
+    Closing it, leaving its `with` block or dropping it ends the request. So does a task that reads
+    it from `astream` and fails or is cancelled, unless another task reads on.
     """
 
     def __init__(self, run: Run[T], *, is_async: bool) -> None:
@@ -214,10 +223,32 @@ class Stream(Generic[T]):
         return self
 
     async def __anext__(self) -> str:
-        self._check(True)
+        keeper = self._run.keeper
+        if keeper is None or keeper.reader is not keeper.current_task():
+            self._check(True)
+            self._begin()
         text: str = await anext(self._items)
         self._out.add(text)
         return text
+
+    def _begin(self) -> None:
+        """Note the task that reads on, so that the request ends if the task fails.
+
+        Raises:
+            PersonakitError: The stream was closed because the task that read it failed.
+        """
+        # Importing asyncio takes 16 ms, which commands without an event loop need not spend.
+        from personakit.pipeline.keeper import Keeper  # noqa: PLC0415
+
+        if self._run.keeper is None:
+            if self._items.ag_frame is None:
+                return  # closed before it was read
+            self._run.keeper = Keeper(self._items)
+        self._run.keeper.begin()
+
+    def __del__(self) -> None:
+        if self._run.keeper is not None:
+            self._run.keeper.drop()
 
     def _check(self, is_async: bool) -> None:
         if is_async != self._is_async:
@@ -232,6 +263,8 @@ class Stream(Generic[T]):
     async def aclose(self) -> None:
         """Close a stream from `astream` and end its request."""
         self._check(True)
+        if self._run.keeper is not None:
+            await self._run.keeper.closed()
         await self._items.aclose()
 
     def __enter__(self) -> Stream[T]:
