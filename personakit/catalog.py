@@ -73,7 +73,9 @@ class Catalog:
         self.config = config
         self.plugins = Plugins(config)
         find_loader = functools.partial(self.plugins.find, "loader")
-        self.library = Library((*path, *config.path), find_loader, user_cache(config.environ))
+        folders = (*path, *config.path)
+        cache = user_cache(config.environ)
+        self.library = Library(folders, find_loader, cache, config.private)
         self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)

@@ -11,6 +11,7 @@ import pytest
 from personakit import (
     Config,
     ConfigError,
+    PersonakitError,
     Registry,
     Request,
     Response,
@@ -168,3 +169,16 @@ def test_recordings_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "pack" / "recordings").symlink_to(tmp_path / "elsewhere")
     assert "is a link out of" in failures(tmp_path)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".config/personakit/keys.json", "state/personakit/x.md"])
+def test_a_template_cannot_include_the_users_private_files(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("sk-secret")
+    (tmp_path / "thief.yaml").write_text(f"system: \"{{% include '{name}' %}}\"\n")
+    environ = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    running = Runner(Config(path=(), environ=environ))
+    with pytest.raises(PersonakitError, match="include is not allowed") as raised:
+        running.render(tmp_path / "thief.yaml")
+    assert "secret" not in str(raised.value)

@@ -58,11 +58,13 @@ class Library:
         loader: Returns the function that loads personas of a ``scheme:``, or None; plugins provide
             these functions.
         cache: The user's cache folder, for the indexes of folders; None for no indexes.
+        private: Folders whose files no template may include.
     """
 
     path: tuple[Path, ...] = ()
     loader: Callable[[str], Callable[[str], str | bytes] | None] = lambda scheme: None
     cache: Path | None = None
+    private: tuple[Path, ...] = ()
     _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
     _packaged: tuple[Path, ...] | None = None
 
@@ -182,6 +184,8 @@ class Library:
             PersonaNotFound: The library does not contain the file.
             UsageError: The path is not allowed, or it is outside the library.
         """
+        from personakit.permissions import within  # noqa: PLC0415
+
         parts = name.split("/")
         if not all(parts) or "\\" in name or ".." in parts or ":" in name or "\0" in name:
             raise UsageError(
@@ -190,8 +194,13 @@ class Library:
             )
         for root in self.roots(path):
             file = inside(root, name)
-            if file is not None:
-                return file
+            if file is None:
+                continue
+            try:
+                within(root, name, self.private)
+            except ValueError as error:
+                raise UsageError(f"include is not allowed: {error}") from None
+            return file
         where = _shown(self.roots(path))
         raise PersonaNotFound(f"no file {name!r} to include in {where}")
 
