@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import Router
 from personakit.config import Config, user_cache
-from personakit.errors import ConfigError, PersonaNotFound, TemplateError
+from personakit.errors import ConfigError, PersonaError, PersonaNotFound, TemplateError
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
@@ -230,26 +230,31 @@ class Catalog:
         """Return the model that a persona names; empty if it names none.
 
         Raises:
-            ConfigError: It is the path of a file.
+            PersonaError: It is the path of a file.
         """
-        return (persona.model and self.named("model", persona.model, persona.document)) or ""
+        if not persona.model:
+            return ""
+        return self.named("model", persona.model, persona.document, ("model",))
 
-    def named(self, kind: OptionKind, text: str, source: Document) -> str:
+    def named(
+        self, kind: OptionKind, text: str, source: Document, at: tuple[str | int, ...]
+    ) -> str:
         """Return the model or persona that a persona file names, if a file may name it.
 
         Args:
             kind: ``model`` or ``persona``.
             text: The name. A persona may also be the path of a file below the folder of `source`.
             source: The file.
+            at: The path of the name in the file.
 
         Raises:
-            ConfigError: The text is a path that only the user may name.
+            PersonaError: The text is a path that only the user may name.
         """
-        change = self.plugins.by_persona(source)
         try:
-            return change(UserOption(kind, in_persona=True), text)
+            return self.plugins.by_persona(source)(UserOption(kind, in_persona=True), text)
         except ValueError as error:
-            raise ConfigError(f"{source.path}: {kind}: {error}") from None
+            way = f"; use `-m {text}`, or `model:` in the config file" if kind == "model" else ""
+            raise PersonaError([source.problem(f"{kind}: {error}{way}", at)]) from None
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:

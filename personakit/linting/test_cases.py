@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from personakit.catalog import Catalog
-from personakit.errors import Problem, UsageError, did_you_mean
+from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.frozen import thaw
 from personakit.persona import Persona, PersonaTest
 
@@ -83,15 +84,17 @@ def _judge(test: PersonaTest, catalog: Catalog) -> Iterator[Problem]:
     name = judge.get("persona") if isinstance(judge, Mapping) else None
     if not isinstance(name, str) or not name:
         return
-    code = "PK034"
+    at = (*test.at, "expect", "judge", "persona")
     try:
-        name = catalog.named("persona", name, test.document)
-        code = "PK053"
+        name = catalog.named("persona", name, test.document, at)
+    except PersonaError as error:
+        yield dataclasses.replace(error.problems[0], code="PK034")
+        return
+    try:
         catalog.load(name)
     except UsageError as error:
         message = f"{_name(test)}: judge: {str(error).splitlines()[0]}"
-        at = (*test.at, "expect", "judge", "persona")
-        yield test.document.problem(message, at, code=code)
+        yield test.document.problem(message, at, code="PK053")
 
 
 def _contradictions(checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -153,9 +153,11 @@ class Suite:
         """Return the model to ask; the recording's if neither test nor persona names one."""
         named = self.model
         if not named and case.test.model:
-            named = self.runner.catalog.named("model", case.test.model, case.test.document)
+            named = self.runner.catalog.named(
+                "model", case.test.model, case.test.document, (*case.test.at, "model")
+            )
         if not named and case.persona.model:
-            named = self.runner.catalog.named("model", case.persona.model, case.persona.document)
+            named = self.runner.catalog.own_model(case.persona)
         if not named and self.record != "all":
             named = known.model
         return named or self.runner.config.model or self.runner.router.default_model()
@@ -176,9 +178,11 @@ class Suite:
     def _judge_of(self, test: PersonaTest, judged: Mapping[str, Any]) -> Persona:
         """Return the persona that judges."""
         catalog = self.runner.catalog
+        at = (*test.at, "expect", JUDGE)
         if judged.get("model"):
-            catalog.named("model", judged["model"], test.document)
-        return catalog.load(catalog.named("persona", judged.get("persona", JUDGE), test.document))
+            catalog.named("model", judged["model"], test.document, (*at, "model"))
+        name = judged.get("persona", JUDGE)
+        return catalog.load(catalog.named("persona", name, test.document, (*at, "persona")))
 
     def _judge(self, judge: Persona, test: PersonaTest, answer: str, model: str) -> list[Failure]:
         """Ask the judge whether an answer satisfies the rubric."""
