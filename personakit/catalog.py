@@ -16,7 +16,7 @@ from personakit.errors import ConfigError, PersonaError, PersonaNotFound, Templa
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
-from personakit.permissions import OptionKind, UserOption, allows
+from personakit.permissions import NotAllowed, OptionKind, UserOption, allows
 from personakit.persona import Declared, Document, Persona, Reference
 from personakit.plugins import Bound, Made, Plugins
 
@@ -214,17 +214,10 @@ class Catalog:
             ConfigError: A tool is not allowed.
         """
         allowed = self.config.allow_tools
-        refused = [t for t in request.tools if t.touches and not allows(allowed, t.name)]
-        if not refused:
-            return
-        tools = " and ".join(f"{tool.name!r} ({', '.join(tool.touches)})" for tool in refused)
-        names = ", ".join(tool.name for tool in refused)
-        place = self.config.file or "the config file"
-        raise ConfigError(
-            f"{persona.path}: the persona may not use {tools}: a tool that touches something "
-            f"outside of the run needs the user's permission; to allow it for one run, add "
-            f"`-T {refused[0].name}`; for every run, write `allow_tools: [{names}]` in {place}"
-        )
+        refused = {t.name: t.touches for t in request.tools if not allows(allowed, t.name)}
+        refused = {name: touches for name, touches in refused.items() if touches}
+        if refused:
+            raise self.plugins.refusal(persona, refused)
 
     def own_model(self, persona: Persona) -> str:
         """Return the model that a persona names; empty if it names none.
@@ -251,8 +244,10 @@ class Catalog:
             PersonaError: The text is a path that only the user may name.
         """
         try:
-            return self.plugins.by_persona(source)(UserOption(kind, in_persona=True), text)
-        except ValueError as error:
+            mark = UserOption(kind, in_persona=kind != "model")
+            result: str = self.plugins.by_persona(source)(mark, text)
+            return result
+        except NotAllowed as error:
             way = f"; use `-m {text}`, or `model:` in the config file" if kind == "model" else ""
             raise PersonaError([source.problem(f"{kind}: {error}{way}", at)]) from None
 

@@ -216,9 +216,9 @@ class Config:
 
     @property
     def private(self) -> tuple[Path, ...]:
-        """The folders of personakit itself, which no persona may name; the config's is first."""
+        """The config file and the folders of personakit, which no persona may name."""
         env = self.environ
-        folders = [Path(self.folder)] if self.folder else []
+        folders = [Path(self.file)] if self.file else []
         with contextlib.suppress(RuntimeError):  # a user without a home folder
             folders += [user_folder(env), data_folder(env), state_folder(env)]
         cache = user_cache(env)

@@ -7,16 +7,25 @@ or keys, and gets only the tools that the user allows.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
+from personakit.errors import ConfigError
+
 OptionKind = Literal[
     "file", "folder", "address", "command", "credential", "variable", "model", "persona"
 ]
 PATHS: tuple[OptionKind, ...] = ("file", "folder", "persona")
+
+
+class NotAllowed(Exception):
+    """A persona names what only the user may name; the message is the reason.
+
+    Not a ValueError, which pydantic would catch.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +36,29 @@ class UserOption:
 
         folder: Annotated[str, UserOption("folder", in_persona=True)]
 
-    An option of type `pathlib.Path` is one without being marked. An empty value is always allowed.
+    A persona cannot set an option of type `pathlib.Path`, a URL or a secret of pydantic without it.
 
     Attributes:
         kind: What the option names: a ``file``, a ``folder``, an ``address``, a ``command``, a
             ``credential``, an environment ``variable``, a ``model`` or a ``persona``. A persona can
             set a model whose name is not the path of a file.
-        in_persona: Whether a persona can name a file, folder or persona file below the folder that
-            contains its own file; the plugin receives an absolute path. A persona's name in the
-            library is allowed, too.
+        in_persona: Whether a persona can name a file, folder or persona file in the folder of its
+            own file; the plugin receives an absolute path. A persona's name in the library is
+            allowed, too.
+
+    Raises:
+        ConfigError: `in_persona` is set for another kind.
     """
 
     kind: OptionKind
     in_persona: bool = False
+
+    def __post_init__(self) -> None:
+        if self.in_persona and self.kind not in PATHS:
+            raise ConfigError(
+                f"UserOption({self.kind!r}, in_persona=True): only {', '.join(PATHS)} can be named "
+                f"by a persona; leave in_persona out"
+            )
 
     @property
     def rule(self) -> str:
@@ -49,10 +68,32 @@ class UserOption:
         if not self.in_persona:
             return "only the user may set it"
         what = "a persona by its name, or a file" if self.kind == "persona" else f"a {self.kind}"
-        return f"a persona may name {what} below the folder of its own file"
+        return f"a persona may name {what} in the folder of its own file"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415
+
+        def check(value: Any, inner: Any, info: Any) -> Any:
+            change = (info.context or {}).get("change")
+            return inner(value if change is None else _each(value, change, self))
+
+        return core_schema.with_info_wrap_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         return {**handler(core), "x-user-option": self.rule}
+
+
+def _each(value: Any, change: Change, mark: UserOption) -> Any:
+    """Return a value with a change applied to each text in it, or to itself if it has none."""
+    if isinstance(value, dict) and value:
+        return {key: _each(item, change, mark) for key, item in value.items()}
+    if isinstance(value, list) and value:
+        return [_each(item, change, mark) for item in value]
+    return change(mark, value)
+
+
+Change = Callable[[UserOption, Any], Any]
+"""Returns the value to use for an option that is the user's, or raises `NotAllowed`."""
 
 
 def within(folder: Path | None, path: str, private: Iterable[Path] = ()) -> Path:
@@ -61,7 +102,7 @@ def within(folder: Path | None, path: str, private: Iterable[Path] = ()) -> Path
     Args:
         folder: The folder of the file; None for a persona that was not read from a file.
         path: The path in it, relative to `folder`. A text such as ``file:/x`` is a path, too.
-        private: Folders that no persona may name, except their subfolder ``personas``.
+        private: Files and folders that no persona may name, except a subfolder ``personas``.
 
     Raises:
         ValueError: The path leads out of the folder, or into a hidden or private one.
@@ -89,4 +130,5 @@ def within(folder: Path | None, path: str, private: Iterable[Path] = ()) -> Path
 
 def allows(patterns: Iterable[str], name: str) -> bool:
     """Return whether a name matches a pattern; ``*`` stands for any characters."""
+    patterns = [patterns] if isinstance(patterns, str) else patterns
     return any(fnmatchcase(name, pattern) for pattern in patterns)

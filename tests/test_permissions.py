@@ -143,7 +143,7 @@ def failures(folder: Path, **test: Any) -> str:
 def test_a_test_cannot_name_a_judge_outside_of_its_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "judge.yaml").write_text(json.dumps(JUDGE))
     message = failures(tmp_path, expect={"judge": {"rubric": "polite", "persona": name}})
-    assert "a persona may name a persona by its name, or a file below the folder" in message
+    assert "a persona may name a persona by its name, or a file in the folder" in message
 
 
 def test_a_judge_may_stand_beside_the_persona(tmp_path: Path) -> None:

@@ -62,21 +62,15 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
     except PluginError as error:
         yield document.problem(str(error), use.at, code="PK032")
         return
-    given, refused = plugins.given(plugin, use)
-    for option, message in refused:
-        yield document.problem(message, _option(use, option), code="PK034")
-    if refused:
+    settled = plugins.settled(plugin, use)
+    for fault in settled.faults:
+        at = _option(use, fault.option)
+        key = fault.unknown and fault.option in use.options
+        yield document.problem(fault.message, at, key=key, code=fault.code)
+    if settled.faults:
         return
-    if isinstance(plugin.target, type):
-        _, faults = options.read(plugin.origin, plugin.target, given)
-        for option, message in faults:
-            at = _option(use, option)
-            key = option in use.options and message.startswith(f"{plugin.origin} has no")
-            yield document.problem(message, at, key=key, code="PK031")
-        if faults:
-            return
     try:
-        options.make(plugin.origin, plugin.target, given)
+        options.make(plugin.origin, plugin.target, settled.given, change=settled)
     except PersonakitError as error:
         yield document.problem(str(error), use.at, code="PK031")
 

@@ -243,7 +243,10 @@ class Stream(Generic[T]):
         if self._run.keeper is None:
             if self._items.ag_frame is None:
                 return  # closed before it was read
-            self._run.keeper = Keeper(self._items)
+            try:
+                self._run.keeper = Keeper(self._items)
+            except RuntimeError:
+                return  # no loop of asyncio is running, which could close it
         self._run.keeper.begin()
 
     def __del__(self) -> None:

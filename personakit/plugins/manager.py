@@ -16,11 +16,12 @@ from personakit.base import entry_points
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
-from personakit.permissions import PATHS, allows
+from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
 from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.plugins.user_options import Settled
 from personakit.registry import Contribution, Registry, by_plugin, of_kind
 from personakit.tools import Tool
 
@@ -245,8 +246,30 @@ class Plugins:
             except ConfigError as error:
                 problem = (use.document or persona.document).problem(str(error), use.at)
                 raise PersonaError([problem]) from None
-        tools = (self.find("tool", name) for name in persona.tools)
-        return _bound(made, tuple(tool.tool() for tool in tools if tool is not None))
+        tools = {name: self.find("tool", name) for name in persona.tools}
+        self._check_added(persona, [name for name, tool in tools.items() if tool is None], made)
+        return _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+
+    def _check_added(self, persona: Persona, names: list[str], made: list[Made]) -> None:
+        """Check that the user allows tools that plugins add to a request and that touch something.
+
+        Raises:
+            ConfigError: A tool is not allowed.
+        """
+        touches = {what for one in made for what in getattr(one.target, "tools_touch", ())}
+        refused = [name for name in names if touches and not allows(self.config.allow_tools, name)]
+        if refused:
+            raise self.refusal(persona, dict.fromkeys(refused, sorted(touches)))
+
+    def refusal(self, persona: Persona, tools: Mapping[str, Iterable[str]]) -> ConfigError:
+        """Return the error for tools that the user does not allow, by name what they touch."""
+        listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in tools.items())
+        return ConfigError(
+            f"{persona.path}: the persona may not use {listed}: a tool that touches something "
+            f"outside of the run needs the user's permission; to allow it for one run, add "
+            f"`-T {next(iter(tools))}`; for every run, write `allow_tools: [{', '.join(tools)}]` "
+            f"in {self.config.file or 'the config file'}"
+        )
 
     def check(self, persona: Persona) -> None:
         """Check that the plugins of a persona are installed; installed ones are not imported.
@@ -301,72 +324,45 @@ class Plugins:
     def _made(self, use: PluginUse, *, user: bool = False) -> Made:
         """Create the plugin of an entry in the list of a persona or, with `user`, of the config."""
         plugin = self.usable(use.name)
-        given, faults = self.given(plugin, use, user=user)
-        if faults:
-            raise ConfigError("\n".join(message for _, message in faults))
-        instance = options.make(plugin.origin, plugin.target, given, plugin=use.name)
+        settled = self.settled(plugin, use, user=user)
+        if settled.faults:
+            raise ConfigError("\n".join(fault.message for fault in settled.faults))
+        instance = options.make(
+            plugin.origin, plugin.target, settled.given, plugin=use.name, change=settled
+        )
         return Made(use.name, instance, use.on_error == "skip", plugin.origin)
 
-    def given(
-        self, plugin: Plugin, use: PluginUse, *, user: bool = False
-    ) -> tuple[Mapping[str, Any], list[tuple[str, str]]]:
-        """Return the options of an entry: those of the config's `plugin_options`, and its own.
+    def settled(self, plugin: Plugin, use: PluginUse, *, user: bool = False) -> Settled:
+        """Return the options of an entry, above those of the config's `plugin_options`.
 
         Args:
             plugin: The plugin.
             use: The entry.
             user: Whether the entry is the config's; a persona cannot set the user's options.
-
-        Returns:
-            The options with absolute paths, and the faults as (option, message) pairs.
         """
-        config = self.config
-        defaults = config.plugin_options.get(use.name, {})
-        of_config = user_options.by_user(config.folder)
-        values = user_options.all_changed(plugin.target, defaults, of_config)[0] if defaults else {}
-        folder = use.document.folder if use.document else None
-        change = user_options.by_user(folder) if user else self.by_persona(use.document)
-        own, refused = user_options.all_changed(plugin.target, use.options, change)
-        place = config.file or "the config file"
-        faults = [
-            (
-                option,
-                f"{plugin.origin}, option {option!r}: {reason}; if you trust it, set it in "
-                f"{place}: `plugin_options: {{{use.name}: {{{option}: …}}}}`",
-            )
-            for option, reason in refused
-        ]
-        return {**values, **own}, faults
+        check = None if user else self.by_persona(use.document)
+        return user_options.settle(plugin.origin, plugin.target, use, self.config, check)
 
-    def paths(self, use: PluginUse) -> list[tuple[str, str]]:
-        """Return the paths that the options of an entry name, as (option, path) pairs.
+    def paths(self, use: PluginUse) -> list[str]:
+        """Return the paths that the options of an entry name.
 
         Raises:
-            PersonakitError: The plugin cannot be used, or it may not have an option.
+            PersonakitError: The plugin cannot be used, or the persona may not set an option.
         """
-        plugin = self.usable(use.name)
-        given, faults = self.given(plugin, use)
-        if faults:
-            raise ConfigError(faults[0][1])
-        paths: list[tuple[str, str]] = []
-        for name, value in given.items():
-            note = user_options.Note()
-            user_options.all_changed(plugin.target, {name: value}, note)
-            paths += [(name, text) for mark, text in note.texts if mark.kind in PATHS]
-        return paths
+        settled = self.settled(self.usable(use.name), use)
+        if settled.faults:
+            raise ConfigError(settled.faults[0].message)
+        return settled.paths
 
-    def by_persona(self, source: Document | None) -> user_options.Change:
-        """Return the check of what a persona file names; it raises `user_options.NotAllowed`."""
+    def by_persona(self, source: Document | None) -> Change:
+        """Return the check of what a persona file names; it raises `NotAllowed`."""
         folder = source.folder if source else None
         return user_options.by_persona(folder, self.config.private, self.names_file)
 
     def names_file(self, model: str) -> bool:
         """Return whether the name of a model is the path of a file, which is the user's."""
         name, _, rest = model.partition("/")
-        # Others would be searched for in all plugins, which imports them.
-        if name in self.config.providers or not (name in self.installed() or _is_path(rest)):
-            return False
-        provider = self.find("provider", name)
+        provider = None if name in self.config.providers else self.find("provider", name)
         return bool(provider is not None and provider.names_file and provider.names_file(rest))
 
     def usable(self, name: str) -> Plugin:
@@ -402,10 +398,6 @@ def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
         if watch is not None and hasattr(watch, MARK):
             observers.append((name, watch))
     return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or "\\" in name or name.lower().endswith(".gguf")
 
 
 def _say(error: BaseException) -> str:

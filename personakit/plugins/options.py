@@ -10,14 +10,38 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from personakit.base import described
 from personakit.errors import ConfigError, PersonakitError, PluginError, did_you_mean
 from personakit.frozen import thaw
+from personakit.permissions import Change, NotAllowed
 
 
-def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = "") -> Any:
+class Fault(NamedTuple):
+    """What is wrong with an option.
+
+    Attributes:
+        option: The option's name.
+        message: The message, for the author of the persona or the user.
+        code: The code of `personakit lint`.
+        unknown: Whether the plugin has no such option.
+    """
+
+    option: str
+    message: str
+    code: str = "PK031"
+    unknown: bool = False
+
+
+def make(
+    origin: str,
+    target: Any,
+    given: Mapping[str, Any],
+    *,
+    plugin: str = "",
+    change: Change | None = None,
+) -> Any:
     """Return an instance of a plugin's class with its options; return other targets unchanged.
 
     Args:
@@ -25,6 +49,7 @@ def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = ""
         target: The class, module or object that the entry point names.
         given: The options from a persona or the config.
         plugin: The plugin's name.
+        change: See `read`.
 
     Raises:
         ConfigError: An option is unknown or missing, has a wrong type, or the class rejects it.
@@ -34,9 +59,9 @@ def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = ""
         if given:
             raise ConfigError(f"{origin} accepts no options, found {', '.join(given)}")
         return target
-    values, faults = read(origin, target, given)
+    values, faults = read(origin, target, given, change)
     if faults:
-        raise ConfigError("\n".join(message for _, message in faults))
+        raise ConfigError("\n".join(fault.message for fault in faults))
     try:
         return target(**values)
     except (TypeError, ValueError, PersonakitError) as error:
@@ -47,30 +72,41 @@ def make(origin: str, target: Any, given: Mapping[str, Any], *, plugin: str = ""
 
 
 def read(
-    origin: str, target: type, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the converted options of a class, and the faults as (option, message) pairs."""
+    origin: str, target: type, given: Mapping[str, Any], change: Change | None = None
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the converted options of a class, and what is wrong with them.
+
+    Args:
+        origin: The plugin's name in messages.
+        target: The class.
+        given: The options.
+        change: Called with the mark and the value of each option that is the user's; returns the
+            value to use, or raises `NotAllowed`.
+    """
     known = parameters(target)
     faults = [
-        (
+        Fault(
             name,
             f"{origin} has no option {name!r}"
             + (did_you_mean(name, known) or f" (it has: {', '.join(known) or 'none'})"),
+            unknown=True,
         )
         for name in given
         if name not in known
     ]
     faults += [
-        (name, f"{origin} needs the option {name!r}")
+        Fault(name, f"{origin} needs the option {name!r}")
         for name, parameter in known.items()
         if parameter.default is parameter.empty and name not in given
     ]
     values = {}
     for name in given.keys() & known.keys():
         try:
-            values[name] = _checked(target, name, thaw(given[name]))
+            values[name] = _checked(target, name, thaw(given[name]), change)
+        except NotAllowed as error:
+            faults.append(Fault(name, f"{origin}, option {name!r}: {error}", "PK034"))
         except ValueError as error:
-            faults.append((name, f"{origin}, option {name!r}: {error}"))
+            faults.append(Fault(name, f"{origin}, option {name!r}: {error}"))
     return values, faults
 
 
@@ -80,18 +116,19 @@ def parameters(target: type) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in inspect.signature(target).parameters.items() if p.kind in by_name}
 
 
-def _checked(target: type, name: str, value: Any) -> Any:
+def _checked(target: type, name: str, value: Any, change: Change | None) -> Any:
     """Return a value converted to the type that a class declares for an option."""
     from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
 
     try:
-        wanted = TypeAdapter(declared(target, name))
+        wanted = TypeAdapter(_declared(target, name))
     except (NameError, PydanticUserError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"its type cannot be used at run time: {reason}") from None
     try:
         # Strict JSON mode still converts lists to tuples or sets, and strings to Enum or Path.
-        return wanted.validate_json(json.dumps(value), strict=True)
+        context = {"change": change}
+        return wanted.validate_json(json.dumps(value), strict=True, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = "".join(f"[{part}]" for part in first["loc"])
@@ -99,7 +136,7 @@ def _checked(target: type, name: str, value: Any) -> Any:
         raise ValueError(f"{at and at + ': '}{first['msg']}, found {found:.60}") from None
 
 
-def declared(target: type, name: str) -> Any:
+def _declared(target: type, name: str) -> Any:
     """Return the type that a class declares for an option; other types stay unresolved."""
     of_class = dataclasses.is_dataclass(target)
     for owner in target.__mro__ if of_class else (target.__init__, *target.__mro__):  # type: ignore[misc]
@@ -125,7 +162,7 @@ def schema(target: type, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, parameter in parameters(target).items():
         template = f"#/$defs/{prefix}.{name}.{{model}}"
         try:
-            option = TypeAdapter(declared(target, name)).json_schema(ref_template=template)
+            option = TypeAdapter(_declared(target, name)).json_schema(ref_template=template)
         except (NameError, PydanticUserError):
             option = {}  # the type has no JSON Schema
         for model, definition in option.pop("$defs", {}).items():

@@ -1,118 +1,46 @@
-"""Options that only the user may set: found in a plugin's types, checked in a persona's list."""
+"""Options that only the user may set: what a persona's list may say of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from personakit.base import NAME
-from personakit.frozen import thaw
-from personakit.permissions import PATHS, UserOption, within
+from personakit.base import NAME, SCHEME
+from personakit.config import Config
+from personakit.permissions import PATHS, Change, NotAllowed, UserOption, within
+from personakit.persona import PluginUse
 from personakit.plugins import options
 
-Change = Callable[[UserOption, str], str]
-
-_PATH = UserOption("file", in_persona=True)
-
-
-class NotAllowed(ValueError):
-    """A persona sets an option, or a part of one, that is the user's; the message is the reason."""
-
-
-def changed(declared: Any, value: Any, change: Change) -> Any:
-    """Return the value of an option with `change` applied to each text that is the user's.
-
-    Args:
-        declared: The type of the option, with its annotations.
-        value: The value as written in YAML.
-        change: Called with the mark and the text; returns the text to use.
-    """
-    mark = _mark(declared)
-    if mark is not None:
-        return _each(value, lambda text: change(mark, text))
-    origin, arguments = typing.get_origin(declared), typing.get_args(declared)
-    if origin is typing.Annotated:
-        return changed(arguments[0], value, change)
-    if origin in (typing.Union, types.UnionType):
-        return _of_first(arguments, value, change)
-    if isinstance(value, Mapping):
-        kinds = _fields(declared)
-        inner = arguments[1] if len(arguments) == 2 else None
-        return {key: changed(kinds.get(key, inner), item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple) and arguments:
-        return [changed(arguments[0], item, change) for item in value]
-    return value
-
-
-def all_changed(
-    target: Any, given: Mapping[str, Any], change: Change
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return options with the user's ones changed, and those refused with the reason."""
-    if not given or not isinstance(target, type):
-        return dict(given), []
-    known = options.parameters(target)
-    values, refused = {}, []
-    for name, value in given.items():
-        try:
-            kind = options.declared(target, name) if name in known else Any
-            values[name] = changed(kind, thaw(value), change)
-        except NameError:
-            values[name] = value  # reported when the option is read
-        except NotAllowed as reason:
-            refused.append((name, str(reason)))
-    return values, refused
-
-
-def _of_first(kinds: Iterable[Any], value: Any, change: Change) -> Any:
-    """Return the value changed as the first type of a union that has a mark for it."""
-    for kind in kinds:
-        note = Note()
-        changed(kind, value, note)
-        if note.texts:
-            return changed(kind, value, change)
-    return value
-
-
-@dataclasses.dataclass
-class Note:
-    """A change that changes nothing, and notes the marks and their texts."""
-
-    texts: list[tuple[UserOption, str]] = dataclasses.field(default_factory=list)
-
-    def __call__(self, mark: UserOption, text: str) -> str:
-        """Note a text and return it."""
-        self.texts.append((mark, text))
-        return text
+USERS = "PK034"
+_FILE = "the config file"
 
 
 def by_persona(
     folder: str | None, private: Iterable[Path], is_file: Callable[[str], bool]
 ) -> Change:
-    """Return the change for a persona's options; it raises `NotAllowed`.
+    """Return the check of a persona's options; it raises `NotAllowed`.
 
     Args:
         folder: The folder of the persona's file; None if it has none.
-        private: The folders of personakit itself.
+        private: The files and folders of personakit itself.
         is_file: Returns whether a model's name is the path of a file.
     """
     base = None if folder is None else Path(folder)
 
-    def change(mark: UserOption, text: str) -> str:
-        if mark.kind == "model":
-            if is_file(text):
-                raise NotAllowed(f"{text!r} is the path of a file; {mark.rule}")
-            return text
-        if not mark.in_persona or mark.kind not in PATHS:
-            raise NotAllowed(f"found {text!r}; {mark.rule}")
-        if mark.kind == "persona" and NAME.match(text.partition("@")[0]) and "/" not in text:
-            return text
+    def change(mark: UserOption, value: Any) -> Any:
+        if mark.kind == "model" and isinstance(value, str):
+            if is_file(value):
+                raise NotAllowed(f"{value!r} is the path of a file; {mark.rule}")
+            return value
+        if not mark.in_persona or not isinstance(value, str) or not value:
+            raise NotAllowed(f"found {value!r}; {mark.rule}")
+        if mark.kind == "persona" and _is_name(value):
+            return value
         try:
-            return str(within(base, text, private))
+            return str(within(base, value, private))
         except ValueError as error:
             raise NotAllowed(f"{error}; {mark.rule}") from None
 
@@ -120,55 +48,187 @@ def by_persona(
 
 
 def by_user(folder: str | None) -> Change:
-    """Return the change for the config's options: paths are relative to the config file.
+    """Return the change of the config's options: paths are relative to the config file.
 
     Args:
         folder: The folder of the config file; None for a config made in Python.
     """
 
-    def change(mark: UserOption, text: str) -> str:
-        name = mark.kind == "persona" and NAME.match(text.partition("@")[0])
-        if mark.kind not in PATHS or name:
-            return text
-        # Path.joinpath keeps an absolute path.
-        path = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111
+    def change(mark: UserOption, value: Any) -> Any:
+        if mark.kind not in PATHS or not isinstance(value, str) or not value:
+            return value
+        scheme = value.partition(":")[0]
+        if mark.kind == "persona" and (_is_name(value) or SCHEME.match(scheme)):
+            return value
+        path = os.path.expandvars(os.path.expanduser(value))  # noqa: PTH111
+        # An absolute path is kept.
         return path if folder is None else str(Path(folder, path))
 
     return change
 
 
-def _each(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value with a change applied to each text in it that is not empty."""
+def merged(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the config with a persona's own above them, key by key."""
+    result = dict(config)
+    for key, value in own.items():
+        beneath = result.get(key)
+        both = isinstance(beneath, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(beneath, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+@dataclasses.dataclass(slots=True)
+class Settled:
+    """The options of an entry, and the change that makes the user's ones usable.
+
+    Attributes:
+        given: The options of the entry, above those of the config's `plugin_options`.
+        of_persona: What the persona's values become, as (mark, value, result).
+        of_user: The values of the user.
+        user: The change of the user's values.
+        faults: What is wrong with the options.
+        paths: The paths that they name.
+    """
+
+    given: Mapping[str, Any]
+    of_persona: list[tuple[UserOption, Any, Any]]
+    of_user: list[Any]
+    user: Change
+    faults: list[options.Fault] = dataclasses.field(default_factory=list)
+    paths: list[str] = dataclasses.field(default_factory=list)
+
+    def __call__(self, mark: UserOption, value: Any) -> Any:
+        """Return the value to use.
+
+        Raises:
+            NotAllowed: The value is neither a checked one of the persona nor the user's.
+        """
+        checked = [done for of, given, done in self.of_persona if (of, given) == (mark, value)]
+        if not checked and value not in self.of_user:
+            raise NotAllowed(f"found {value!r}; {mark.rule}")
+        result = checked[0] if checked else self.user(mark, value)
+        if mark.kind in PATHS and isinstance(result, str) and result not in ("", *self.paths):
+            self.paths.append(result)
+        return result
+
+
+def settle(
+    origin: str, target: Any, use: PluginUse, config: Config, check: Change | None
+) -> Settled:
+    """Return the options of an entry in a list of plugins.
+
+    Args:
+        origin: The plugin's name in messages.
+        target: The plugin's class, module or object.
+        use: The entry.
+        config: The user's settings.
+        check: The check of a persona's options; None for an entry of the config.
+    """
+    beneath = config.plugin_options.get(use.name, {})
+    given = merged(beneath, use.options)
+    if check is None:
+        folder = use.document.folder if use.document else None
+        return Settled(given, [], [*leaves(given)], by_user(folder or config.folder))
+    settled = Settled(given, [], [*leaves(beneath)], by_user(config.folder))
+    if not isinstance(target, type):
+        return settled
+
+    def checked(mark: UserOption, value: Any) -> Any:
+        result = check(mark, value)
+        settled.of_persona.append((mark, value, result))
+        return result
+
+    _, faults = options.read(origin, target, use.options, checked)
+    refused = [fault for fault in faults if fault.code == USERS]
+    values, faults = options.read(origin, target, given, settled)
+    known = {fault.option for fault in refused}
+    place = f"{config.file or 'the config'}: plugin_options: "
+    settled.faults += [
+        fault._replace(message=place + fault.message)
+        if fault.option in beneath and fault.option not in use.options
+        else fault
+        for fault in faults
+        if fault.option not in known
+    ]
+    refused += _unmarked(origin, use, values, settled.paths)
+    for fault in refused:
+        way = f"`plugin_options: {{{use.name}: {{{fault.option}: …}}}}`"
+        message = f"{fault.message}; if you trust it, set it in {config.file or _FILE}: {way}"
+        settled.faults.append(fault._replace(message=message))
+    return settled
+
+
+def _unmarked(
+    origin: str, use: PluginUse, values: Mapping[str, Any], paths: list[str]
+) -> Iterator[options.Fault]:
+    """Yield the options of a persona that are paths, URLs or secrets and have no mark."""
+    for name in use.options.keys() & values.keys():
+        texts = [text for text in leaves(use.options[name]) if isinstance(text, str)]
+        text = unmarked(values[name], texts, paths)
+        if text:
+            reason = f"found {text!r}; only the user may set it"
+            yield options.Fault(name, f"{origin}, option {name!r}: {reason}", USERS)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in plain data, keys of mappings included."""
     if isinstance(value, Mapping):
-        return {key: _each(item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_each(item, change) for item in value]
-    if not value:
-        return value
-    text = change(value if isinstance(value, str) else str(value))
-    return text if isinstance(value, str) else value
+        for key, item in value.items():
+            yield key
+            yield from leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
 
 
-def _mark(declared: Any) -> UserOption | None:
-    """Return the mark of a type, not of its parts."""
-    if typing.get_origin(declared) is typing.Annotated:
-        notes = typing.get_args(declared)[1:]
-        mark = next((note for note in notes if isinstance(note, UserOption)), None)
-        return mark or _mark(typing.get_args(declared)[0])
-    is_path = isinstance(declared, type) and issubclass(declared, os.PathLike)
-    return _PATH if is_path else None
+def unmarked(value: Any, texts: Iterable[str], paths: Iterable[str]) -> str:
+    """Return a text of a persona that an unmarked option turns into a path, a URL or a secret.
+
+    Args:
+        value: The value of an option, as the plugin gets it.
+        texts: The texts in the persona's value.
+        paths: The paths that marked options name.
+
+    Returns:
+        The text; empty if there is none.
+    """
+    written = {_normal(text): text for text in texts}
+    for one in _objects(value):
+        text = None
+        if isinstance(one, os.PathLike):
+            text = os.fspath(one)
+        elif hasattr(one, "get_secret_value"):
+            text = one.get_secret_value()
+        elif hasattr(one, "unicode_string"):
+            text = one.unicode_string()
+        if isinstance(text, str) and text not in paths and _normal(text) in written:
+            return written[_normal(text)]
+    return ""
 
 
-def _fields(declared: Any) -> dict[str, Any]:
-    """Return the types of the fields of a class: a dataclass, TypedDict or pydantic model."""
-    of_class = isinstance(declared, type) and (
-        dataclasses.is_dataclass(declared)
-        or typing.is_typeddict(declared)
-        or hasattr(declared, "model_fields")
-    )
-    if not of_class:
-        return {}
-    try:
-        return typing.get_type_hints(declared, include_extras=True)
-    except (NameError, TypeError):
-        return {}  # pydantic reports the type when it reads the option
+def _normal(text: str) -> str:
+    """Return a text as it is spelled by a path and by a URL."""
+    return os.path.normpath(text) if text else text
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    """Yield a value and those in it: in collections, dataclasses and pydantic models."""
+    yield value
+    if isinstance(value, Mapping):
+        parts: Iterable[Any] = (*value.keys(), *value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    elif hasattr(type(value), "model_fields"):
+        parts = vars(value).values()
+    else:
+        return
+    for part in parts:
+        yield from _objects(part)
+
+
+def _is_name(text: str) -> bool:
+    return "/" not in text and NAME.match(text.partition("@")[0]) is not None

@@ -73,7 +73,7 @@ def test_show_says_what_a_persona_can_use(
         "model": "openai/m",
         "plugins": "rag",
         "tools": "search (network; not allowed)",
-        "files": f"{tmp_path / 'notes'} (rag.folder)",
+        "files": f"{tmp_path / 'notes'} (rag)",
         "sends": "about 3 tokens of its own, what you type, and what its plugins add; up to 10 "
         "calls of the model with tools",
     }

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from helpers.lint import lint
 
-from personakit import hookimpl
+from personakit import Registry, UserOption, hookimpl
 from personakit.linting.codes import CODES
 
 ONE = {
@@ -89,6 +89,10 @@ ONE = {
     ],
     "PK030": ["description: d\nsystem: x\nplugins:\n  - «PK030»nobody\n  - «PK030»none: {a: 1}\n"],
     "PK033": ["description: d\nsystem: x\ntools: [«PK033»hammer]\n"],
+    "PK034": [
+        "description: d\nsystem: x\n"
+        "tests: [{expect: {judge: {rubric: r, persona: «PK034»../judge.yaml}}}]\n",
+    ],
     "PK040": ["description: d\nname: «PK040»other\nsystem: x\n"],
     "PK050": [
         "description: d\nvariables: {n: {type: integer, required: true}}\nsystem: '{{ n }}'\n"
@@ -225,6 +229,23 @@ class Redact:
         raise AssertionError
 
 
+class Files:
+    """Names files, and provides models that are files."""
+
+    def __init__(
+        self,
+        log: Annotated[str, UserOption("file")] = "",
+        notes: Annotated[list[str], UserOption("folder", in_persona=True)] = [],  # noqa: B006
+        models: list[Annotated[str, UserOption("model")]] = [],  # noqa: B006
+        limit: int = 1,
+    ) -> None: ...
+
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.provider("files", names_file=lambda model: model != "own")
+
+
 class NoHook:
     """Is broken."""
 
@@ -252,3 +273,34 @@ def test_plugins(folder: Path, install: Callable[..., None]) -> None:
     )
     assert said[7] == "plugin 'masker' (of acme 1.0) needs the option 'entities'"
     assert said[8] == "plugin 'masker' (of acme 1.0): there is no region XX"
+
+
+def test_what_only_the_user_may_name(folder: Path, install: Callable[..., None]) -> None:
+    install("acme", files=Files)
+    found = lint(
+        {
+            "personas/p.yaml": (
+                "description: d\nsystem: x\nmodel: «PK034»files/x.bin\nplugins:\n"
+                "  - files: {log: «PK034»x.log, notes: «PK034»[a, ../b], limit: «PK031»one}\n"
+                "  - files: {models: «PK034»[files/own, files/./x.bin]}\n"
+                "  - files: {notes: [a, b/c], models: [files/own, other/x], limit: 2}\n"
+                "tests:\n"
+                "  - expect: {judge: {rubric: r, model: «PK034»files//x.bin}}\n"
+                "    model: «PK034»files/~/x.bin\n"
+            ),
+            "personas/own.yaml": "description: d\nsystem: x\nmodel: files/own\n",
+        },
+        plugins="files",
+    )
+    place = {(f.line, f.column): f.message for f in found}
+    assert len(place) == 7
+    assert place[3, 8] == (
+        "model: 'files/x.bin' is the path of a file, which only the user may name: use "
+        "`-m files/x.bin`, or `model:` in the config file"
+    )
+    assert place[5, 18] == (
+        "plugin 'files' (of acme 1.0), option 'log': found 'x.log'; only the user may set it; if "
+        "you trust it, set it in the config file: `plugin_options: {files: {log: …}}`"
+    )
+    (notes,) = (message for message in place.values() if "'../b'" in message)
+    assert f"'../b' is outside of {folder / 'personas'}; a persona may name a folder" in notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ ANSWER = "Dear [EMAIL-1], wé cäll [PHONE-1] 🙂."
 TEXT = "Dear jane@example.com, wé cäll 06 12 34 56 78 🙂."
 
 
-def who(folder: Path, *, guarded: bool = True) -> Any:
+def who(*, guarded: bool = True) -> Any:
     guard = [{"guard": {"output": {"deny": ["forbidden"]}}}] if guarded else []
-    inner = [{"redact": {"region": "FR"}}, {"cache": {"folder": str(folder)}}]
-    return persona(plugins=[*guard, *inner])
+    return persona(plugins=[*guard, {"redact": {"region": "FR"}}, "cache"])
+
+
+def runner_of(server: Server, folder: Path) -> Runner:
+    return Runner(replace(server.config(), plugin_options={"cache": {"folder": str(folder)}}))
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -27,8 +31,8 @@ def who(folder: Path, *, guarded: bool = True) -> Any:
 def test_one_text_however_the_answer_is_cut(mode: str, guarded: bool, tmp_path: Path) -> None:
     for cut, size in [(1, 3), (2, 1), (3, 2), (7, 5), (50, 1), (0, 0)]:
         with Server([ANSWER], cut=cut, size=size) as server:
-            running = Runner(server.config())
-            listed = who(tmp_path / f"{cut}-{size}", guarded=guarded)
+            running = runner_of(server, tmp_path / f"{cut}-{size}")
+            listed = who(guarded=guarded)
             asked = in_mode(mode, running, listed, PROMPT)
             again = in_mode(mode, running, listed, PROMPT)
             running.close()
@@ -55,8 +59,8 @@ def test_a_stream_cut_anywhere(tmp_path: Path) -> None:
             yield body[at:]
 
         server.answers = [Reply(halves(at), headers=kind) for at in range(1, len(body), STEP)]
-        running = Runner(server.config())
-        listed = who(tmp_path / "cache", guarded=False)
+        running = runner_of(server, tmp_path / "cache")
+        listed = who(guarded=False)
         for number in range(len(server.answers)):
             # Another prompt for each: every answer comes from the model.
             text = "".join(running.stream(listed, f"{PROMPT} {number}"))
@@ -68,8 +72,8 @@ def test_a_stream_cut_anywhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_that_is_refused_comes_out(mode: str, size: int, tmp_path: Path) -> None:
     with Server(["Her name is [EMAIL-1] and the word is forbidden."], size=size, cut=1) as server:
-        running = Runner(server.config())
-        listed = who(tmp_path)
+        running = runner_of(server, tmp_path)
+        listed = who()
         if mode == "stream":
             stream = running.stream(listed, PROMPT)
             with pytest.raises(Blocked):

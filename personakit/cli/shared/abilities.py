@@ -95,9 +95,7 @@ def _files(runner: Runner, persona: Persona) -> Iterator[str]:
     """Yield the files and folders that its plugins read or write, each with its option."""
     for use in persona.plugins:
         try:
-            yield from (
-                f"{path} ({use.name}.{option})" for option, path in runner.plugins.paths(use)
-            )
+            yield from (f"{path} ({use.name})" for path in runner.plugins.paths(use))
         except PersonakitError:
             yield f"unknown ({use.name} is not usable)"
 

@@ -15,7 +15,6 @@ from personakit_budget import Budget
 from personakit import (
     BackendError,
     Blocked,
-    Config,
     PersonaError,
     PluginError,
     RateLimited,
@@ -27,7 +26,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, Server, Upstream, check_plugin, in_mode, persona, runner
+from personakit.testing import MODES, Server, check_plugin, in_mode, persona, runner
 
 NOON = 1_772_366_400.0  # 2026-03-01 12:00 UTC
 MODEL = "openai/gpt-4o-mini"
@@ -251,10 +250,8 @@ def test_text_flows_live(folder: Path) -> None:
 def test_a_broken_ledger_refuses(mode: str, folder: Path) -> None:
     folder.mkdir()
     (folder / "budget.sqlite3").write_text("this is no database, and long enough to tell" * 9)
-    options = {"folder": str(folder)}
-    upstream = Upstream([SIX])
-    running = Runner(Config(model="test/m", path=()), backend=upstream)
-    who = persona(plugins=[{"use": "budget", "options": options, "on_error": "skip"}])
+    running, upstream = runner([SIX], plugin_options={"budget": {"folder": str(folder)}})
+    who = persona(plugins=[{"use": "budget", "on_error": "skip"}])
     with pytest.raises(Blocked, match=r"budget\.sqlite3 cannot be used: file is not a database"):
         in_mode(mode, running, who, "Hi")
     assert upstream.requests == []
@@ -310,8 +307,11 @@ def test_tasks_share_an_instance(folder: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_with_the_openai_client(mode: str, folder: Path) -> None:
     with Server(["Hello!"]) as server:
-        running = Runner(server.config())
-        who = persona(plugins=[{"budget": {"persona_usd": 1, "folder": str(folder)}}])
+        config = dataclasses.replace(
+            server.config(), plugin_options={"budget": {"folder": str(folder)}}
+        )
+        running = Runner(config)
+        who = persona(plugins=[{"budget": {"persona_usd": 1}}])
         response = in_mode(mode, running, who, "Hi", model=MODEL)
         running.close()
     assert response.metadata["budget"]["tokens"] == 11
@@ -333,6 +333,21 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
     running, _ = runner()
     with pytest.raises(PersonaError, match=message):
         running.run(persona(plugins=[{"budget": options}]), "Hi")
+
+
+@pytest.mark.parametrize("folder", ["/data", "~/data", "../data", "data", "file:/data"])
+def test_a_persona_cannot_name_the_folder(folder: str, tmp_path: Path) -> None:
+    file = tmp_path / "clerk.yaml"
+    file.write_text(f"system: Hi.\nplugins:\n  - budget: {{folder: '{folder}'}}\n")
+    running, upstream = runner()
+    message = (
+        f"{file}:3:.*plugin 'budget' .*option 'folder': found '{folder}'; only the user may set it"
+        ".*`plugin_options: {budget: {folder: …}}`"
+    )
+    with pytest.raises(PersonaError, match=message):
+        running.run(file, "Hi")
+    assert upstream.requests == []
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_readme_lists_the_options() -> None:

@@ -1,7 +1,6 @@
 """Whole runs with the plugin, in all four modes."""
 
 import asyncio
-import json
 import re
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from personakit_cache import Cache
 
 from personakit import (
     BackendError,
-    Config,
     Message,
     PersonaError,
     Request,
@@ -29,7 +27,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, Server, Upstream, check_plugin, in_mode, persona, runner
+from personakit.testing import MODES, Server, check_plugin, in_mode, persona, runner
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SAID = "  One two,\n\nthree \U0001f600.\n"
@@ -148,24 +146,21 @@ def test_what_does_not_matter_is_not_compared(cache: Cache) -> None:
 
 def test_the_options_of_other_plugins_are_compared(tmp_path: Path) -> None:
     mine = {"cache": {"folder": str(tmp_path)}}
-    running, upstream = runner(["[EMAIL-1]"])
+    running, upstream = runner(["[EMAIL-1]"], plugin_options=mine)
     for restore, expected in (
         (False, ("[EMAIL-1]", "miss")),
         (True, ("a@b.de", "miss")),
         (False, ("[EMAIL-1]", "hit")),
     ):
-        who = persona(plugins=[mine, {"redact": {"restore": restore}}])
+        who = persona(plugins=["cache", {"redact": {"restore": restore}}])
         response = running.run(who, "a@b.de")
         assert (response.text, response.metadata["cache"]) == expected
     assert len(upstream.requests) == 2
 
 
 def test_its_own_options_are_not_compared(tmp_path: Path) -> None:
-    running, _ = runner()
-    found = [
-        running.run(persona(plugins=[{"cache": {"folder": str(tmp_path), "ttl": ttl}}]), "Hi")
-        for ttl in (10, 20)
-    ]
+    running, _ = runner(plugin_options={"cache": {"folder": str(tmp_path)}})
+    found = [running.run(persona(plugins=[{"cache": {"ttl": ttl}}]), "Hi") for ttl in (10, 20)]
     assert [one.metadata["cache"] for one in found] == ["miss", "hit"]
 
 
@@ -276,11 +271,10 @@ def test_a_call_of_a_tool_that_a_later_plugin_brings_is_not_stored(cache: Cache)
 @pytest.mark.parametrize("mode", MODES)
 def test_after_redact_no_secret_is_stored(tmp_path: Path, mode: str) -> None:
     (tmp_path / "clerk.yaml").write_text(
-        f"name: clerk\nsystem: You answer letters.\n"
-        f"plugins:\n  - redact\n  - cache: {{folder: '{tmp_path / 'answers'}'}}\n"
+        "name: clerk\nsystem: You answer letters.\nplugins: [redact, cache]\n"
     )
-    upstream = Upstream(["Dear [EMAIL-1]"], size=2)
-    running = Runner(Config(model="test/m", path=()), backend=upstream)
+    mine = {"cache": {"folder": str(tmp_path / "answers")}}
+    running, upstream = runner(["Dear [EMAIL-1]"], size=2, plugin_options=mine)
     for address in ("jane@example.com", "john@example.com"):
         response = in_mode(mode, running, tmp_path / "clerk.yaml", f"I am {address}.")
         assert response.text == f"Dear {address}"
@@ -306,6 +300,21 @@ def test_wrong_options_are_explained(options: Any, message: str) -> None:
     with pytest.raises(PersonaError, match=message):
         running.run(persona(plugins=[{"cache": options}]), "Hi")
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("folder", ["/data", "~/data", "../data", "data", "file:/data"])
+def test_a_persona_cannot_name_the_folder(folder: str, tmp_path: Path) -> None:
+    file = tmp_path / "clerk.yaml"
+    file.write_text(f"system: Hi.\nplugins:\n  - cache: {{folder: '{folder}'}}\n")
+    running, upstream = runner()
+    message = (
+        f"{file}:3:.*plugin 'cache' .*option 'folder': found '{folder}'; only the user may set it"
+        ".*`plugin_options: {cache: {folder: …}}`"
+    )
+    with pytest.raises(PersonaError, match=message):
+        running.run(file, "Hi")
+    assert upstream.requests == []
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("ttl", [float("inf"), float("nan")])
@@ -375,9 +384,9 @@ def test_the_readme_lists_the_options() -> None:
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    here = f"- cache: {{folder: {json.dumps(str(tmp_path))}, "
-    (tmp_path / "clerk.yaml").write_text(block.replace("- cache: {", here))
-    running, upstream = runner(["Good morning."])
+    (tmp_path / "clerk.yaml").write_text(block)
+    mine = {"cache": {"folder": str(tmp_path)}}
+    running, upstream = runner(["Good morning."], plugin_options=mine)
     texts = [running.run(tmp_path / "clerk.yaml", "Hi").text for _ in range(2)]
     assert texts == ["Good morning."] * 2
     assert len(upstream.requests) == 1

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
 from personakit import (
@@ -158,7 +159,8 @@ async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str
         verdict = await send.run(judge, asked)
     except RunError as error:
         raise Blocked(f"refused: the judge {judge!r} did not return a verdict") from error
-    return "" if _ALLOW.match(verdict.text) else f"judge {judge}"
+    # The model is told the rule when it is asked again, so not the path.
+    return "" if _ALLOW.match(verdict.text) else f"judge {PurePath(judge).stem}"
 
 
 def _refusal(what: str, rule: str, message: str) -> Blocked:

@@ -19,6 +19,7 @@ from personakit import (
     Blocked,
     Config,
     IncompleteAnswer,
+    PersonaError,
     PersonakitError,
     Request,
     Response,
@@ -237,16 +238,15 @@ def test_a_judge_from_a_file_through_the_command(
 ) -> None:
     (tmp_path / "judge.yaml").write_text("name: judge\nsystem: You judge.\nmodel: openai/m\n")
     file = tmp_path / "clerk.yaml"
-    judge = tmp_path / "judge.yaml"
     file.write_text(
-        f"name: clerk\nsystem: Hi.\nplugins:\n  - guard: {{output: {{judge: '{judge}'}}}}\n"
+        "name: clerk\nsystem: Hi.\nplugins:\n  - guard: {output: {judge: judge.yaml}}\n"
     )
     with Server(["fine", verdict]) as server:
         command = [sys.executable, "-m", "personakit", "run", str(file), "Hi", "-m", "openai/m"]
         environ = {**os.environ, **server.environ()}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (code, shown), done.stderr
-    assert ("judge" in done.stderr) == bool(code)
+    assert ("refused by the rule judge" in done.stderr) == bool(code)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -261,3 +261,57 @@ def test_reasoning_is_checked_and_lost_with_a_refused_answer(mode: str) -> None:
     with pytest.raises(IncompleteAnswer) as raised:
         in_mode(mode, running, a_persona(), "Hi")
     assert (raised.value.partial, raised.value.response) == ("", None)
+
+
+def clerk(folder: Path, side: str, judge: str) -> Path:
+    (folder / "judge.yaml").write_text("system: You judge.\n")
+    (folder / "mine").mkdir(exist_ok=True)
+    (folder / "mine" / "judge.yaml").write_text("system: I judge.\n")
+    file = folder / "mine" / "clerk.yaml"
+    file.write_text(f"system: Hi.\nplugins:\n  - guard: {{{side}: {{judge: '{judge}'}}}}\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("side", "answers"), [("input", ["allow", "fine"]), ("output", ["fine", "allow"])]
+)
+@pytest.mark.parametrize(
+    ("judge", "system"),
+    [("judge", "You judge."), ("judge.yaml", "I judge."), ("./judge.yaml", "I judge.")],
+)
+def test_a_judge_by_name_or_beside_the_file(
+    side: str, answers: list[str], judge: str, system: str, tmp_path: Path
+) -> None:
+    running, upstream = runner(answers, path=(tmp_path,))
+    assert running.run(clerk(tmp_path, side, judge), "Hi").text == "fine"
+    (asked,) = (request for request in upstream.requests if request.persona == "judge")
+    assert asked.system == system
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    "judge", ["{folder}/judge.yaml", "~/judge.yaml", "../judge.yaml", "out.yaml", ".judge.yaml"]
+)
+def test_a_judge_out_of_the_folder(side: str, judge: str, tmp_path: Path) -> None:
+    file = clerk(tmp_path, side, judge.format(folder=tmp_path))
+    (tmp_path / "mine" / "out.yaml").symlink_to(tmp_path / "judge.yaml")
+    running, upstream = runner()
+    message = (
+        f"{file}:3:.*plugin 'guard'.*option '{side}': .*; a persona may name a persona by its "
+        f"name, or a file in the folder of its own file; .*plugin_options: {{guard: {{{side}: "
+    )
+    with pytest.raises(PersonaError, match=message):
+        running.run(file, "Hi")
+    assert upstream.requests == []
+    # The user may name it.
+    options = {"guard": {side: {"judge": str(tmp_path / "judge.yaml")}}}
+    running, upstream = runner(["allow"], plugin_options=options)
+    assert running.run(a_persona(plugins=["guard"]), "Hi").text == "allow"
+    assert {request.persona for request in upstream.requests} == {"judge", "test"}
+
+
+def test_a_judge_beside_the_file_may_not_name_the_file_of_a_model(tmp_path: Path) -> None:
+    file = clerk(tmp_path, "input", "judge.yaml")
+    (tmp_path / "mine" / "judge.yaml").write_text("system: I judge.\nmodel: local//x.gguf\n")
+    with pytest.raises(PersonaError, match=r"judge\.yaml:2:8: model: 'local//x\.gguf' is the path"):
+        runner()[0].run(file, "Hi")

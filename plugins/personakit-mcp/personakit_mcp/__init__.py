@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit import Persona, Request, Tool, hookimpl, io
 
@@ -38,6 +38,9 @@ class MCP:
     Raises:
         ValueError: `timeout` is not above 0.
     """
+
+    # Checked before a server is started.
+    tools_touch: ClassVar[tuple[str, ...]] = ("processes", "network")
 
     servers: list[str] | None = None
     prefix: bool = False

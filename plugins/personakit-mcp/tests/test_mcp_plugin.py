@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from personakit_mcp import MCP, close
 
-from personakit import Config, PersonaError, PluginError, Response, Runner, ToolCall
-from personakit.testing import MODES, Server, Upstream, in_mode, persona
+from personakit import ConfigError, PersonaError, PluginError, Response, Runner, ToolCall
+from personakit.testing import MODES, Server, in_mode, persona, runner
 
 SCRIPT = str(Path(__file__).with_name("mcp_server.py"))
 STDIO = {"command": sys.executable, "args": [SCRIPT]}
@@ -51,9 +51,7 @@ def asked(name: str, arguments: str = "{}") -> Response:
 
 def run(name: str, arguments: str = "{}", mode: str = "run", **options: Any) -> str:
     """Return what the model gets to read when it calls a tool."""
-    running = Runner(
-        Config(model="test/m", path=()), backend=Upstream([asked(name, arguments), "Done."])
-    )
+    running, _ = runner([asked(name, arguments), "Done."], allow_tools={"*"})
     who = persona(tools=[name], plugins=[{"mcp": options}])
     response = in_mode(mode, running, who, "Go")
     assert response.text == "Done."
@@ -109,7 +107,10 @@ def test_over_the_openai_client() -> None:
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
     first = {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice]}
     who = persona(tools=["add"], plugins=["mcp"])
-    with Server([first, "3!"]) as server, closing(Runner(server.config())) as running:
+    with (
+        Server([first, "3!"]) as server,
+        closing(Runner(replace(server.config(), allow_tools=frozenset({"a*"})))) as running,
+    ):
         assert running.run(who, "1 + 2?").text == "3!"
         (tool,) = server.requests[0].body["tools"]
         assert tool["function"]["description"] == "Add two numbers."
@@ -122,10 +123,7 @@ def test_one_server_serves_all_and_none_is_left_behind() -> None:
         pids = set(pool.map(lambda _: run("pid"), range(8)))
 
     async def together() -> set[str]:
-        running = Runner(
-            Config(model="test/m", path=()),
-            backend=Upstream([asked("pid")] * 4 + ["Done."]),
-        )
+        running, _ = runner([asked("pid")] * 4 + ["Done."], allow_tools={"pid"})
         who = persona(tools=["pid"], plugins=["mcp"])
         answers = await asyncio.gather(*(running.arun(who, "Go") for _ in range(4)))
         return {m.text for a in answers for m in a.messages if m.role == "tool"}
@@ -191,9 +189,26 @@ def test_wrong_options() -> None:
         run("add", timeout=0)
 
 
+@pytest.mark.parametrize(
+    ("server", "what"), [(STDIO, "processes"), ({"url": "http://127.0.0.1"}, "network")]
+)
+@pytest.mark.parametrize("allowed", [(), ("add", "pid_*")])
+def test_a_persona_gets_only_the_tools_that_the_user_allows(
+    server: dict[str, Any], what: str, allowed: tuple[str, ...], file: Path, request: Any
+) -> None:
+    if "url" in server:
+        server = {"url": request.getfixturevalue("url")}
+    write(file, one=server)
+    running, upstream = runner([asked("pid"), "Done."], allow_tools=frozenset(allowed))
+    message = rf"test\.yaml: .* may not use 'pid' \(.*{what}.*\).*`-T pid`.*allow_tools: \[pid\]"
+    with pytest.raises(ConfigError, match=message):
+        running.run(persona(tools=["pid"], plugins=["mcp"]), "Go")
+    assert upstream.requests == []
+
+
 def test_a_persona_without_tools_starts_nothing(file: Path) -> None:
     file.unlink()
-    running = Runner(Config(model="test/m", path=()), backend=Upstream(["Hi"]))
+    running, _ = runner(["Hi"])
     assert running.run(persona(plugins=["mcp"]), "Hi").text == "Hi"
 
 
@@ -201,7 +216,7 @@ def test_at_exit_the_server_ends_and_stderr_stays_clean(file: Path) -> None:
     code = (
         "from personakit import *; from personakit.testing import *\n"
         "call = Response('', (ToolCall('1', 'pid', '{}'),))\n"
-        "r = Runner(Config(model='t/m', path=()), backend=Upstream([call, 'x']))\n"
+        "r, _ = runner([call, 'x'], allow_tools={'pid'})\n"
         "print(r.run(persona(tools=['pid'], plugins=['mcp']), 'Go').messages[1].text)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,8 +19,17 @@ from hypothesis import strategies as st
 from personakit_rag import RAG
 from personakit_rag.split import split
 
-from personakit import Config, Message, PersonakitError, Request, Response, Runner, Tool, ToolCall
-from personakit.testing import MODES, Server, Upstream, check_plugin, in_mode, persona, runner
+from personakit import (
+    Message,
+    PersonaError,
+    PersonakitError,
+    Request,
+    Response,
+    Runner,
+    Tool,
+    ToolCall,
+)
+from personakit.testing import MODES, Server, check_plugin, in_mode, persona, runner
 
 
 def sources(folder: Path, prompt: str, **options: Any) -> list[str]:
@@ -31,9 +40,8 @@ def sources(folder: Path, prompt: str, **options: Any) -> list[str]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_passages_go_out_as_data_and_sources_come_back(notes: Path, mode: str) -> None:
-    upstream = Upstream(["At nine."])
-    running = Runner(Config(model="test/m", path=()), backend=upstream)
-    who = persona(plugins=[{"rag": {"folder": str(notes)}}])
+    running, upstream = runner(["At nine."], plugin_options={"rag": {"folder": str(notes)}})
+    who = persona(plugins=["rag"])
     response = in_mode(mode, running, who, "When does the library open?")
     assert response.text == "At nine."
     (source,) = response.metadata["sources"]
@@ -258,6 +266,62 @@ def test_options(notes: Path) -> None:
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RAG(**options)
-    running = Runner(Config(model="test/m", path=()), backend=Upstream())
+    running, _ = runner(plugin_options={"rag": options})
     with pytest.raises(PersonakitError, match=message):
-        running.run(persona(plugins=[{"rag": options}]), "Hi!")
+        running.run(persona(plugins=["rag"]), "Hi!")
+
+
+def written(folder: Path, notes: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "librarian.yaml"
+    file.write_text(f"system: Hi.\nplugins:\n  - rag: {{folder: {json.dumps(notes)}}}\n")
+    return file
+
+
+@pytest.mark.parametrize("folder", ["notes", "./notes/", "linked"])
+def test_a_persona_names_a_folder_beside_its_file(
+    folder: str, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes.parent / "linked").symlink_to(notes)
+    file = written(notes.parent, folder)
+    monkeypatch.chdir(notes)  # the working directory does not matter
+    for named in (file, Path("../librarian.yaml")):
+        found = runner()[0].run(named, "library").metadata["sources"]
+        assert [one["source"] for one in found] == ["hours.md"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("{notes}", "is not a path relative to"),
+        ("~", "'~' is not a path relative to"),
+        ("~/notes", "'~/notes' is not a path relative to"),
+        ("C:/notes", "is not a path relative to"),
+        ("..", "'..' is outside of"),
+        ("../notes", "'../notes' is outside of"),
+        ("sub/../../notes", "is outside of"),
+        ("out", "'out' is a link out of .* leads to .*notes"),
+        ("out/sub", "is a link out of"),
+        (".hidden", "'.hidden' is hidden"),
+        ("shown", "'shown' is hidden"),
+        ("file:{notes}", "is not an existing folder"),
+    ],
+)
+def test_a_persona_names_no_other_folder(folder: str, message: str, notes: Path) -> None:
+    home = notes.parent / "personas"
+    (home / ".hidden").mkdir(parents=True)
+    (home / "out").symlink_to(notes)
+    (home / "shown").symlink_to(".hidden")
+    file = written(home, folder.format(notes=notes))
+    running, upstream = runner()
+    with pytest.raises(PersonaError, match=f"{file}:3:.*plugin 'rag'.*{message}") as caught:
+        running.run(file, "library")
+    if "existing" not in message:
+        assert "a persona may name a folder in the folder of its own file" in str(caught.value)
+        assert "`plugin_options: {rag: {folder: …}}`" in str(caught.value)
+    assert upstream.requests == []
+
+
+def test_a_persona_without_a_file_names_no_folder(notes: Path) -> None:
+    with pytest.raises(PersonaError, match="'notes' is relative to nothing"):
+        runner()[0].run(persona(plugins=[{"rag": {"folder": "notes"}}]), "library")

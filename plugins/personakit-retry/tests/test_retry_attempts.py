@@ -252,6 +252,23 @@ def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
         by_name(["yes"], **options)
 
 
+@pytest.mark.parametrize("model", ["local//x.gguf", "local/x.gguf", "local/~/x.gguf", "local/x"])
+def test_a_persona_cannot_fall_back_to_a_file(model: str) -> None:
+    message = rf"test\.yaml:1:.*plugin 'retry'.*'fallback': '{model}' is the path of a file; a per"
+    with pytest.raises(PersonaError, match=message):
+        by_name(["yes"], fallback=["a/b", model])
+    options = {"retry": {"attempts": 1, "fallback": [model]}}
+    running, upstream = runner([Timeout("no"), "yes"], plugin_options=options)
+    assert running.run(persona(plugins=["retry"]), "Hi").text == "yes"
+    assert asked(upstream) == ["test/model", model]
+
+
+def test_a_persona_can_fall_back_to_the_embedded_model() -> None:
+    model = "local/SmolLM2-135M-Instruct"
+    response, _ = by_name([Timeout("no"), "yes"], attempts=1, fallback=[model])
+    assert response.text == "yes"
+
+
 def test_waits_are_finite() -> None:
     with pytest.raises(ValueError, match="max_wait is inf; use a finite number of seconds"):
         Retry(max_wait=float("inf"))
