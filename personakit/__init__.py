@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from personakit.attachments import Attachment as Attachment
     from personakit.attachments import Source
     from personakit.base import Secret as Secret
+    from personakit.base import check_file as check_file
     from personakit.base import io as io
+    from personakit.base import read_file as read_file
     from personakit.base import sleep as sleep
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
@@ -89,7 +91,7 @@ _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(("Secret", "io", "sleep"), "base"),
+    **dict.fromkeys(("Secret", "check_file", "io", "read_file", "sleep"), "base"),
     **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),

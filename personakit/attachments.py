@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from personakit.base import read_file
 from personakit.errors import UsageError, did_you_mean
 from personakit.frozen import freeze
 from personakit.messages import Message, Request
@@ -220,15 +221,12 @@ def _check_address(url: str) -> None:
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file, or one byte more than the limit of a larger file."""
+    """Return the content of a file."""
     try:
-        with path.expanduser().open("rb") as file:
-            return file.read(MAX_TOTAL + 1)
-    # RuntimeError: an unknown user (~nobody); ValueError: a NUL character in the path.
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, OSError) and path.is_dir():
-            reason = "it is a folder; name a file in it"
+        return read_file(path.expanduser(), MAX_TOTAL)
+    # RuntimeError: an unknown user (~nobody).
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot attach {path}: {reason}{_near(path)}") from None
 
 

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type
+from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type, read_file
 from personakit.errors import ConfigError, PersonaError
 from personakit.persona import Checker, parameters, read_plugins, yaml
 from personakit.providers import BUILT_IN, Provider
@@ -183,16 +183,16 @@ class Config:
         env = environ = Hidden(os.environ if environ is None else environ)
         folder = user_folder(env)
         named = env.get("PERSONAKIT_CONFIG")
-        file = _expanded(named) if named else folder / "config.yaml"
+        file = expanded(named) if named else folder / "config.yaml"
         data: dict[str, Any] = {}
         source = ""
-        if named or file.is_file():
+        if named or os.path.lexists(file):
             source = str(file)
             data, fault = _data(file, named=bool(named))
             if fault:
                 raise ConfigError(fault)
         listed = env.get("PERSONAKIT_PATH", "").split(os.pathsep)
-        path = [Path("personas"), *(_expanded(entry) for entry in listed if entry)]
+        path = [Path("personas"), *(expanded(entry) for entry in listed if entry)]
         path += [folder / "personas", *data.get("path", ())]
         if env.get("PERSONAKIT_LOG", "").lower() in ("off", "0", "false", "no"):
             data["log"] = LogSettings(on=False)
@@ -264,7 +264,12 @@ def _folder(environ: Mapping[str, str], variable: str, default: str, kind: str) 
     return Path(base) / APP if base.strip() else Path(home) / default / APP
 
 
-def _expanded(path: str) -> Path:
+def expanded(path: str) -> Path:
+    """Return a path that a user wrote, in which ``~`` is a home folder.
+
+    Raises:
+        ConfigError: The user after the ``~`` does not exist.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -287,7 +292,7 @@ class _Reader(Checker):
 
     def __init__(self, file: Path, *, named: bool) -> None:
         try:
-            super().__init__(yaml.parse(file.read_bytes(), str(file), file=file))
+            super().__init__(yaml.parse(read_file(file, yaml.MAX_BYTES), str(file), file=file))
         except OSError as error:
             hint = "; PERSONAKIT_CONFIG names this file" if named else ""
             raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from None
@@ -321,7 +326,7 @@ class _Reader(Checker):
         folders = []
         for index, entry in enumerate(self.list(value, "path")):
             try:
-                folders.append(_expanded(self.text(entry, "path", index)))
+                folders.append(expanded(self.text(entry, "path", index)))
             except ConfigError as error:
                 self.fail(f"path: {error}", "path", index)
         return folders

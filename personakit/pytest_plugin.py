@@ -75,10 +75,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PersonaFil
     """Collect a persona file with tests."""
     if file_path.suffix != ".yaml" or not _is_ours(file_path, parent):
         return None
+    from personakit.base import read_file  # noqa: PLC0415
+    from personakit.persona import MAX_BYTES  # noqa: PLC0415
+
     try:
-        source = file_path.read_bytes()
+        source = read_file(file_path, MAX_BYTES)
     except OSError:
-        return None
+        # Collecting it reports why it cannot be read.
+        source = b"tests:\nsystem:"
     if not _TESTS.search(source) or not _PERSONA.search(source):
         return None
     collector: PersonaFile = PersonaFile.from_parent(parent, path=file_path)

@@ -191,9 +191,10 @@ def test_the_environment_names_another_file(tmp_path: Path) -> None:
         read(tmp_path, PERSONAKIT_PATH="~nobody-at-all/x")
 
 
-def test_a_config_folder_that_is_no_file(tmp_path: Path) -> None:
+def test_a_config_file_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "personakit" / "config.yaml").mkdir(parents=True)
-    assert read(tmp_path).file == ""
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read: it is a folder"):
+        read(tmp_path)
 
 
 def test_home_has_the_config_where_nothing_says_otherwise(tmp_path: Path) -> None:

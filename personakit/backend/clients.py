@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
 
 from personakit.backend.retries import http_clients
-from personakit.base import Secret, only_sync
+from personakit.base import Secret, check_file, only_sync
 from personakit.errors import ConfigError
 from personakit.providers import Endpoint, Provider
 
@@ -75,6 +75,7 @@ def _hidden(package: str) -> Iterator[None]:
 
 
 _SHARE = 16
+_MAX_CERTIFICATES = 32_000_000  # bytes
 """Concurrent requests per async client. Its pool checks every connection for each request: 256
 concurrent requests took three times as long in one pool as in sixteen (benchmarks, `many`)."""
 
@@ -133,6 +134,9 @@ def _certificates() -> Any:
     """
     folder = os.environ.get("SSL_CERT_DIR")
     try:
+        for name in ("SSLKEYLOGFILE", "SSL_CERT_FILE"):
+            if file := os.environ.get(name):
+                check_file(file, must_exist=name == "SSL_CERT_FILE", limit=_MAX_CERTIFICATES)
         if folder and not os.environ.get("SSL_CERT_FILE"):
             os.listdir(folder)  # noqa: PTH208 - ssl would ignore a missing folder
         return _http_library().create_ssl_context()

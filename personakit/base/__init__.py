@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from personakit.base.distributions import entry_points as entry_points
     from personakit.base.doors import door as door
     from personakit.base.files import State as State
+    from personakit.base.files import check_file as check_file
     from personakit.base.files import locate as locate
     from personakit.base.files import occurrences as occurrences
+    from personakit.base.files import read_file as read_file
     from personakit.base.files import state_of as state_of
     from personakit.base.files import walk as walk
     from personakit.base.names import NAME as NAME
@@ -52,7 +54,7 @@ else:
             "deadline": "DEFAULT_DEADLINE",
             "distributions": "entry_points",
             "doors": "door",
-            "files": "State locate occurrences state_of walk",
+            "files": "State check_file locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",

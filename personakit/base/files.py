@@ -1,11 +1,13 @@
-"""Files: detecting changes, listing a folder, and locating a word in a file."""
+"""Files: reading, detecting changes, listing a folder, and locating a word in a file."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import string
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from personakit.errors import PersonaError, Problem
@@ -14,22 +16,147 @@ _KEY = re.compile(r"\s*(?:- )?[\w-]+:")
 _EXPRESSION = re.compile(r"\{[{%].*?(?:[%}]\}|\Z)")
 _OF_PATHS = string.ascii_letters + string.digits + "_.[]'\""
 
+# A shell makes these for `<(command)` and `< file`; only who types a command writes such a path.
+_STREAMS = re.compile(r"/dev/(?:stdin|fd/[0-9]+)\Z")
+_PIECE = 1 << 16
+# Without O_NONBLOCK, opening a FIFO waits for a writer.
+_FLAGS = sum(
+    getattr(os, name, 0) for name in ("O_RDONLY", "O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK")
+)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO (named pipe)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 State = tuple[int, int, int] | None
+
+
+def read_file(
+    path: str | os.PathLike[str],
+    limit: int,
+    *,
+    follow: bool = True,
+    examine: Callable[[int], object] | None = None,
+) -> bytes:
+    """Return the content of a file; never wait for a pipe, and never read more than a limit.
+
+    The file must be a regular file, the null device (which is empty), or one of the paths that a
+    shell makes: ``/dev/stdin`` and ``/dev/fd/N``, which are read to their end or to the limit.
+
+    Args:
+        path: The path.
+        limit: The greatest size in bytes.
+        follow: Whether the path may be a symbolic link.
+        examine: Called with the handle of the open file before it is read.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        OSError: The file cannot be read, is not a regular file, is larger than the limit, or is a
+            link to a missing file. `strerror` is the reason, as a clause.
+    """
+    name = os.fspath(path)
+    if _STREAMS.match(name):
+        handle = os.open(name, _FLAGS & ~getattr(os, "O_NONBLOCK", 0))
+    else:
+        # Opening some devices has effects, so the kind is checked before, too.
+        check_file(name, must_exist=True)
+        handle = os.open(name, _FLAGS if follow else _FLAGS | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        status = os.fstat(handle)
+        if not _STREAMS.match(name):
+            _check(name, status)
+        if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+            raise _too_large(name, limit)
+        if examine is not None:
+            examine(handle)
+        pieces, size, most = [], 0, max(_PIECE, status.st_size)
+        while piece := os.read(handle, min(most, limit - size) + 1):
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise _too_large(name, limit)
+    except OSError as error:
+        raise error if error.filename else _error(error.errno, error.strerror, name) from None
+    finally:
+        os.close(handle)
+    return b"".join(pieces)
+
+
+def check_file(
+    path: str | os.PathLike[str], *, must_exist: bool = False, limit: int | None = None
+) -> None:
+    """Check that a path is a regular file or the null device, without opening it.
+
+    Args:
+        path: The path; a link is followed.
+        must_exist: Whether a missing file is an error.
+        limit: The greatest size in bytes; None for any size.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        OSError: It is something else, a link to a missing file, or larger than the limit.
+    """
+    name = os.fspath(path)
+    try:
+        status = os.stat(name)  # noqa: PTH116 - the path may be a text
+    except FileNotFoundError:
+        if os.path.islink(name):  # noqa: PTH114
+            target = os.readlink(name)  # noqa: PTH115
+            fault = f"it is a link to {target}, which does not exist"
+            raise _error(errno.ENOLINK, fault, name) from None
+        if must_exist:
+            raise
+    except ValueError:
+        raise _error(errno.EINVAL, "its path contains a NUL character", name) from None
+    else:
+        _check(name, status)
+        if limit is not None and status.st_size > limit:
+            raise _too_large(name, limit)
+
+
+def _check(name: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode) or _is_null(status):
+        return
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "not a file")
+    code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+    raise _error(code, f"it is {kind}; expected a file", name)
+
+
+def _is_null(status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(status, os.stat(os.devnull))  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _too_large(name: str, limit: int) -> OSError:
+    return _error(errno.EFBIG, f"it is larger than the limit of {limit:,} bytes", name)
+
+
+def _error(code: int | None, fault: str | None, name: str) -> OSError:
+    return OSError(code or errno.EIO, fault or "it cannot be read", name)
 
 
 def state_of(file: Path) -> State:
     """Return a value that changes with the file; None if the file does not exist.
 
     Raises:
-        PersonaError: The status of the file cannot be read.
+        PersonaError: The status of the file cannot be read, or it is a link to no file.
     """
     try:
-        stat = file.stat()
+        status = file.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        if not file.is_symlink():
+            return None
+        fault = f"it is a link to {file.readlink()}, which does not exist"
     except (OSError, ValueError) as error:
-        raise PersonaError([Problem(f"cannot be read: {error}", str(file))]) from None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        fault = getattr(error, "strerror", None) or "its path contains a NUL character"
+    else:
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    raise PersonaError([Problem(f"cannot be read: {fault}", str(file))])
 
 
 def walk(folder: Path, endings: tuple[str, ...], left_out: Collection[str]) -> Iterator[Path]:

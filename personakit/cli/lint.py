@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def _files(path: Path) -> Iterable[Path]:
 
     if path.is_dir():
         return files_in(path)
-    if path.is_file():
+    if os.path.lexists(path):
         if path.suffix not in (*ENDINGS, ".json"):
             raise UsageError(
                 f"{path} is not a persona file: expected {' or '.join(ENDINGS)}; included files "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
 from personakit.cli.shared.options import allowing, make_runner
-from personakit.config import Config
+from personakit.config import Config, expanded
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def export(output: str, **chosen: Any) -> None:
         for line in lines:
             click.echo(line, nl=False)
         return
-    _write(Path(output).expanduser(), lines)
+    _write(expanded(output), lines)
 
 
 @command.command("replay")
@@ -218,7 +219,7 @@ def repair() -> None:
     from personakit.log import repair as mend  # noqa: PLC0415
 
     log = _log()
-    if not log.path.exists():
+    if not os.path.lexists(log.path):
         _nothing(log)
         return
     done = mend.repair(log)
@@ -281,7 +282,7 @@ def _write(path: Path, lines: Iterator[str]) -> None:
 
 
 def _nothing(log: RunLog) -> None:
-    message = "no matching runs" if log.path.exists() else "no runs are logged yet"
+    message = "no matching runs" if os.path.lexists(log.path) else "no runs are logged yet"
     click.echo(f"{message} ({log.path})", err=True)
 
 

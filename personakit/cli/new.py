@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import click
 
 from personakit.authoring import Draft, drafts, persona_files
+from personakit.base import read_file
 from personakit.cli.shared.input import unreadable
 from personakit.cli.shared.options import PersonaName, make_runner, split_pair
+from personakit.config import expanded
 from personakit.errors import TemplateError, UsageError, did_you_mean
 from personakit.persona import MAX_BYTES, Persona
 from personakit.runner import Runner
@@ -111,7 +113,7 @@ def command(
     if name is None and not asks:
         raise click.MissingParameter(param_hint="NAME", param_type="argument")
     name = persona_files.checked_name(name) if name is not None else _ask_name()
-    target = persona_files.free(Path(folder).expanduser() / f"{name}.yaml")
+    target = persona_files.free(expanded(folder) / f"{name}.yaml")
     runner = Runner(make_runner().config, path=[target.parent])
     draft = _draft(runner, Draft(name, description or "", tags), origin)
     if asks:
@@ -152,10 +154,9 @@ def _system(text: str, draft: Draft) -> str:
 def _exact(file: str) -> str:
     if file == "-":
         return persona_files.exact_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
-        with path.open("rb") as opened:
-            return persona_files.exact_text(opened.read(MAX_BYTES + 1), file)
+        return persona_files.exact_text(read_file(path, MAX_BYTES), file)
     except OSError as error:
         raise unreadable(path, "--from-file", error) from None
 

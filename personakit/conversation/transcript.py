@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit.base import private_files
+from personakit.base import private_files, read_file
 from personakit.codec import pretty, read_message, write_message
 from personakit.errors import UsageError
 from personakit.frozen import thaw
 from personakit.messages import Message
 
 FORMAT = 1
+LARGEST = 64_000_000
+"""The largest size of a file, in bytes."""
 ROLES = ("user", "assistant", "tool")
 
 
@@ -63,7 +65,7 @@ def read(path: Path) -> Written:
         UsageError: The file cannot be read or is invalid.
     """
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_file(path, LARGEST).decode("utf-8"))
         if data["format"] != FORMAT:
             raise ValueError(f"expected format {FORMAT}, found {data['format']!r}")
         return Written(

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from personakit.base import Secret, private_files
+from personakit.base import Secret, private_files, read_file
 from personakit.errors import ConfigError
 
 LARGEST = 1 << 20
@@ -76,18 +76,21 @@ def _read(path: Path) -> Keys | str:
 
     Nothing is raised, because an error of the JSON module contains the text of the file.
     """
+    faults: list[str] = []
+    advice = "expected a JSON object that maps providers to keys; correct or move it"
     try:
-        with path.open("rb") as stream:
-            if fault := private_files.fault(path, stream.fileno()):
-                return fault
-            data = stream.read(LARGEST + 1)
+        data = read_file(
+            path,
+            LARGEST,
+            examine=lambda handle: faults.append(private_files.fault(path, handle)),
+        )
     except FileNotFoundError:
         return {}
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
-    wrong = f"{path}: expected a JSON object that maps providers to keys; correct or move it"
-    if len(data) > LARGEST:
-        return wrong
+        return f"{path}: cannot be read: {error.strerror}; {advice}"
+    wrong = f"{path}: {advice}"
+    if any(faults):
+        return faults[0]
     try:
         entries = json.loads(data.decode("utf-8-sig") or "{}")
     except (ValueError, RecursionError):

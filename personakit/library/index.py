@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from personakit.base import private_files
+from personakit.base import check_file, private_files, read_file
 
 ENDING = ".yaml"
 MAX_BYTES = 1 << 30
@@ -166,15 +166,12 @@ class Cached:
     def load(self) -> Index | None:
         """Return the saved index; None if it is missing or invalid."""
         try:
-            with self._file.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                ours = not hasattr(os, "getuid") or stat.st_uid == os.getuid()
-                if not ours or stat.st_size > MAX_BYTES or file.read(len(_MAGIC)) != _MAGIC:
-                    return None
-                checksum, data = file.read(_SUM), file.read()
+            content = read_file(self._file, MAX_BYTES, examine=_check_owner)
         except OSError:
             return None
-        if checksum != _sum(data):
+        start = len(_MAGIC) + _SUM
+        checksum, data = content[:start], content[start:]
+        if checksum != _MAGIC + _sum(data):
             return None
         try:
             return self._read(data)
@@ -233,12 +230,18 @@ class Cached:
         """Delete the indexes of folders that no longer exist."""
         for file in self._file.parent.glob("*.index"):
             with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
+                check_file(file)
                 with file.open("rb") as opened:
                     head = opened.read(8192)
                 start = head.index(b'["') + 1
                 folder, _ = json.JSONDecoder().raw_decode(head[start:].decode("latin-1"))
                 if not Path(folder).is_dir():
                     file.unlink()
+
+
+def _check_owner(handle: int) -> None:
+    if hasattr(os, "getuid") and os.fstat(handle).st_uid != os.getuid():
+        raise PermissionError
 
 
 def _sum(data: bytes) -> bytes:

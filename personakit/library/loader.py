@@ -22,10 +22,11 @@ def inside(root: Path, relative: str) -> Path | None:
     """Return a file below a folder; None if it does not exist.
 
     Raises:
-        UsageError: The path, or a link in it, points outside the folder.
+        UsageError: The path, or a link in it, points outside the folder, or to no file.
     """
     file = root / relative
-    if not file.is_file():
+    # A folder, a FIFO or a broken link is an error that names it, when it is read or here.
+    if state_of(file) is None:
         return None
     if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
         raise UsageError(f"{relative!r} is outside the library folder {root}")

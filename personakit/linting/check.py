@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from personakit.base import walk
+from personakit.base import read_file, walk
 from personakit.errors import PersonaError, Problem
 from personakit.linting import names, plugin_uses, templates, test_cases
 from personakit.linting.codes import CODES
@@ -90,7 +90,7 @@ class Linter:
 
     def _file(self, file: Path) -> Iterator[Problem]:
         try:
-            parsed = yaml.parse(file.read_bytes(), str(file), file=file)
+            parsed = yaml.parse(read_file(file, yaml.MAX_BYTES), str(file), file=file)
         except PersonaError as error:
             yield from _coded(error.problems)
             return

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from personakit.base import locate
+from personakit.base import locate, read_file
 from personakit.errors import Problem, did_you_mean
 from personakit.linting.codes import CODES
+from personakit.persona import MAX_BYTES
 
 _COMMENT = re.compile(r"#\s*personakit:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?")
 _EXAMPLE = "# personakit: ignore[PK024]"
@@ -35,8 +35,8 @@ class Source:
     def read(cls, path: str) -> Source:
         """Read a file; `Linter` reports a file that cannot be read."""
         try:
-            text = Path(path).read_bytes().decode("utf-8-sig", "replace")
-        except (OSError, ValueError):
+            text = read_file(path, MAX_BYTES).decode("utf-8-sig", "replace")
+        except OSError:
             text = ""
         source = cls(path, text.split("\n"))
         for number, line in enumerate(source.lines, 1):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personakit.base import private_files
+from personakit.base import check_file, private_files
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -189,6 +189,9 @@ class Database:
         if self._connection is not None and identity(self.path) == self._file:
             return self._connection
         self._drop()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            # SQLite would wait for a FIFO, and read a device without an end.
+            check_file(f"{self.path}{suffix}")
         # An existing file is not opened here: closing it would drop the locks of SQLite on it.
         private_files.create(self.path)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.codec import storable
-from personakit.config import Config, data_folder
+from personakit.config import Config, data_folder, expanded
 from personakit.log.database import WAIT, Database, LogError
 from personakit.log.migrations import MARK, MIGRATIONS, SEARCHED, Where
 from personakit.log.row import COLUMNS, Row, first_id
@@ -91,7 +92,7 @@ class RunLog:
         """Return the user's log: the file in PERSONAKIT_LOG, or ``runs.db`` in the data folder."""
         named = config.environ.get("PERSONAKIT_LOG", "")
         chosen = bool(named) and named != "off"
-        path = Path(named).expanduser() if chosen else data_folder(config.environ) / "runs.db"
+        path = expanded(named) if chosen else data_folder(config.environ) / "runs.db"
         return cls(path, max_age=config.log.max_age, max_size=config.log.max_size)
 
     def write(self, row: Row, wait: float = WAIT) -> None:
@@ -251,7 +252,7 @@ class RunLog:
         return [Sum(*totals) for totals in self._rows(query, values)]
 
     def _rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return []
         read: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]
         read = lambda connection: connection.execute(query, values).fetchall()  # noqa: E731
@@ -265,7 +266,7 @@ class RunLog:
         Raises:
             LogError: The runs could not be removed, or the file could not be compacted afterwards.
         """
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return 0
         condition, values = (where or Where()).sql()
         query = f"DELETE FROM runs WHERE {condition}"  # noqa: S608

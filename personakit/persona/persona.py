@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personakit.base import NAME, RESERVED, TOOL, describe, given
+from personakit.base import NAME, RESERVED, TOOL, describe, given, read_file
 from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
@@ -30,7 +30,6 @@ KEYS = (
 UNNAMED = "<string>"
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
-_PIECE = 1 << 16
 
 Parents = Callable[[str], "Persona"]
 
@@ -123,11 +122,7 @@ class Persona:
             PersonaError: The file cannot be read, or it is invalid.
         """
         try:
-            with Path(path).open("rb") as file:
-                # Reading MAX_BYTES at once takes 0.1 ms: Python allocates that much first.
-                source = file.read(_PIECE)
-                if len(source) == _PIECE:
-                    source += file.read(yaml.MAX_BYTES)
+            source = read_file(path, yaml.MAX_BYTES)
         except OSError as error:
             raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(path))]) from None
         return _examined(yaml.parse(source, str(path), file=path), parents, abstract)

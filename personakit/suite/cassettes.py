@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from personakit.base import private_files
+from personakit.base import private_files, read_file
 from personakit.codec import diffable, difference, pretty, read_error, read_response, write_response
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Request, Response
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER = "recordings"
 FORMAT = 1
+LARGEST = 64_000_000
+"""The largest size of a file, in bytes."""
 Mode = Literal["new", "all", "none"]
 MODES: tuple[Mode, ...] = ("new", "all", "none")
 
@@ -184,7 +186,7 @@ class Recordings:
             UsageError: The file cannot be read or is invalid.
         """
         try:
-            text = self.path.read_text("utf-8")
+            text = read_file(self.path, LARGEST).decode("utf-8")
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:

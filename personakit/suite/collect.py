@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.base import walk
+from personakit.base import read_file, walk
 from personakit.errors import PersonaError, Problem
 from personakit.library import ENDING
 from personakit.persona import Persona, PersonaTest, yaml
@@ -121,7 +121,7 @@ def _is_whole(file: Path) -> bool:
         PersonaError: The file cannot be read as YAML.
     """
     try:
-        data = yaml.parse(file.read_bytes(), str(file)).data
+        data = yaml.parse(read_file(file, yaml.MAX_BYTES), str(file)).data
     except OSError as error:
         raise PersonaError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
     return isinstance(data, dict) and ("tests" in data or "system" in data)

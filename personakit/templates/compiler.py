@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import meta, nodes
 
-from personakit.base import State, state_of
+from personakit.base import State, read_file, state_of
 from personakit.errors import PersonaNotFound, Problem, TemplateError, UsageError, did_you_mean
 from personakit.messages import Message, Role
 from personakit.persona import Text
@@ -238,17 +238,13 @@ class TemplateCompiler:
             return cached
         place, state = Place(str(file)), state_of(file)
         try:
-            with file.open("rb") as opened:
-                data = opened.read(budget.MAX_SIZE + 1)
+            data = read_file(file, budget.MAX_SIZE)
             source = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             return place.problem("not valid UTF-8; save the file as UTF-8", line, "PK022")
         except OSError as error:
             return place.problem(f"cannot be read: {error.strerror}", code="PK022")
-        if len(data) > budget.MAX_SIZE:
-            message = f"too large to include: the limit is {budget.MAX_SIZE:,} bytes"
-            return place.problem(message, code="PK022")
         unit = self._compile(source, place, stack)
         unit = dataclasses.replace(unit, files={**unit.files, file: state})
         self._partials.units[str(file)] = unit

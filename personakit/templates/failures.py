@@ -10,8 +10,9 @@ from typing import Any
 import jinja2
 from jinja2.runtime import LoopContext
 
-from personakit.base import describe, occurrences
+from personakit.base import describe, occurrences, read_file
 from personakit.errors import Problem, TemplateError, did_you_mean
+from personakit.persona import MAX_BYTES
 from personakit.templates.budget import Refused
 from personakit.templates.compiler import Place
 from personakit.templates.filters import MissingField
@@ -122,11 +123,11 @@ def _located(problem: Problem, owner: str, literal: bool) -> Problem:
         owner: The path that is before the field; empty if it is unknown.
         literal: Whether the line of the problem is the line of the field.
     """
-    try:
-        lines = Path(problem.path).read_bytes().decode("utf-8-sig", "replace").split("\n")
-    except (OSError, ValueError):
-        return problem
     if not problem.line:
+        return problem
+    try:
+        lines = read_file(problem.path, MAX_BYTES).decode("utf-8-sig", "replace").split("\n")
+    except OSError:
         return problem
     found = list(occurrences(lines, problem.line, problem.subject))
     if literal:

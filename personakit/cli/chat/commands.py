@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from personakit.cli.shared import output
 from personakit.cli.shared.limits import Limits
 from personakit.cli.shared.options import split_pair
+from personakit.config import expanded
 from personakit.conversation import Conversation, Said, transcript
 from personakit.errors import UsageError, did_you_mean
 from personakit.persona import Declared, parameters
@@ -217,10 +218,7 @@ def _short(said: Said) -> str:
 def _path(rest: str, command: str) -> Path:
     if not rest:
         raise UsageError(f"{command} requires a file name, such as {command} dinner.json")
-    try:
-        return Path(rest).expanduser()
-    except RuntimeError:
-        raise UsageError(f"{rest}: the user does not exist") from None
+    return expanded(rest)
 
 
 def _files(typed: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import private_files
+from personakit.base import check_file, private_files
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -115,6 +115,7 @@ def _history(path: Path | None) -> History:
         return InMemoryHistory()
     try:
         private_files.create(path)
+        check_file(path)
         os.close(os.open(path, os.O_RDWR | os.O_APPEND))
         path.chmod(private_files.FILE)
     except OSError as error:

@@ -6,23 +6,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personakit.base import read_file
+from personakit.config import expanded
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from personakit.attachments import Attachment
 
 
+LARGEST = 16_000_000
+"""The largest size of a text from a file or standard input, in bytes."""
+
+
 def read_text(file: str, option: str) -> str:
     """Return the text of the file that an option specifies; ``-`` is standard input.
 
     Raises:
-        UsageError: The file cannot be read or is not UTF-8.
+        UsageError: The file cannot be read, is too large or is not UTF-8.
     """
     if file == "-":
         return stdin_text()
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
-        return path.read_text("utf-8-sig")
+        return read_file(path, LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{option}: {file} is not UTF-8 (byte {error.start})") from None
     except OSError as error:
@@ -31,7 +37,8 @@ def read_text(file: str, option: str) -> str:
 
 def unreadable(path: Path, option: str, error: OSError) -> UsageError:
     """Return the error for a file that an option specifies and that cannot be read."""
-    near = did_you_mean(path.name, _neighbours(path))
+    missing = isinstance(error, FileNotFoundError)
+    near = did_you_mean(path.name, _neighbours(path)) if missing else ""
     return UsageError(f"{option}: cannot read {path}: {error.strerror}{near}")
 
 
@@ -46,10 +53,13 @@ def stdin_text() -> str:
     """Return standard input as text.
 
     Raises:
-        UsageError: The input is not UTF-8.
+        UsageError: The input is too large or is not UTF-8.
     """
+    data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UsageError(f"standard input is larger than the limit of {LARGEST:,} bytes")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"standard input is not UTF-8 (byte {error.start}); use `-a -` to attach an image, a "

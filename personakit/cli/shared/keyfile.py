@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.base import Secret
+from personakit.base import Secret, read_file
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def _in_file(file: str) -> Secret:
     """Return the content of a file; errors show neither the content nor the path."""
     try:
         if file != "-":
-            with Path(file).expanduser().open("rb") as stream:
-                return _key(stream.read(_LARGEST))
+            return _key(read_file(Path(file).expanduser(), _LARGEST))
         if sys.stdin is None or sys.stdin.closed:
             return Secret("")
         return _key(sys.stdin.buffer.read(_LARGEST))

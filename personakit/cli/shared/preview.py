@@ -16,6 +16,7 @@ from personakit.cli.shared import compare, explain, output
 from personakit.cli.shared.input import stdin_text
 from personakit.cli.shared.options import chosen_values
 from personakit.cli.shared.output import show_request
+from personakit.config import expanded
 from personakit.errors import PersonaError, PersonakitError, UsageError
 from personakit.messages import Request
 from personakit.persona import Persona
@@ -164,7 +165,7 @@ class Preview:
         texts.append(diff if diff.startswith("@") else diff.partition("=")[2])
         named = [text[1:] for text in texts if text.startswith("@")]
         named += [self.wanted.file] if self.wanted.file else []
-        self._remember([Path(name).expanduser() for name in named])
+        self._remember(map(expanded, named))
         self._remember([Path(it.path) for it in explain.lineage(self.runner, persona)])
         for part in self.runner.catalog.compiled(persona).everything():
             self._remember(part.unit.files if part.unit is not None else ())

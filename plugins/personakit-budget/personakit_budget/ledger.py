@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from personakit import check_file
 from personakit_budget.amounts import Amount
 
 _EXPIRES = 3600.0  # seconds after which a call that was never settled stops counting
@@ -142,6 +143,7 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_file(self.path)
         # SQLite creates its other files with the mode of this one.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         deadline = time.monotonic() + self.patience

@@ -9,6 +9,8 @@ from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
 
+from personakit import check_file
+
 LOG = logging.getLogger("personakit.cache")
 FILE = diskcache.core.DBNAME
 WAIT = 1.0
@@ -86,6 +88,7 @@ class Store:
         self._folder = folder = self._folder or user_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / FILE
+        check_file(file)
         # SQLite creates its other files with the mode of this one.
         file.touch(mode=0o600)
         # Fail early: diskcache waits a minute when it opens a locked file.

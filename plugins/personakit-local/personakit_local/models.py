@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from personakit import ConfigError
+from personakit import ConfigError, check_file
 
 EMBEDDED = "smollm2-135m-instruct"
 """The name of the embedded model."""
@@ -66,6 +66,7 @@ def locate(path: str) -> Path:
     """
     file = Path(path) if path else embedded()
     try:
+        check_file(file)
         with file.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:

@@ -11,7 +11,11 @@ from typing import Any
 
 import platformdirs
 
+from personakit import read_file
+
 VARIABLE = "PERSONAKIT_MCP"
+LARGEST = 1 << 20
+"""The largest size of the file, in bytes."""
 _FORM = '{"mcpServers": {"files": {"command": "…", "args": ["…"]}, "web": {"url": "https://…"}}}'
 
 
@@ -50,9 +54,16 @@ class Server:
 
 
 def path() -> Path:
-    """Return the path of the file: $PERSONAKIT_MCP, or mcp.json in the user's config folder."""
+    """Return the path of the file: $PERSONAKIT_MCP, or mcp.json in the user's config folder.
+
+    Raises:
+        ValueError: The path names the home folder of an unknown user.
+    """
     if chosen := os.environ.get(VARIABLE, "").strip():
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{VARIABLE} is {chosen}: there is no such user") from None
     return platformdirs.user_config_path("personakit", appauthor=False) / "mcp.json"
 
 
@@ -67,14 +78,17 @@ def read(names: list[str] | None = None) -> list[Server]:
     """
     file = path()
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(read_file(file, LARGEST))
     except FileNotFoundError as error:
         raise ValueError(
             f"{file} does not exist; list your MCP servers there as {_FORM}, or set {VARIABLE} "
             f"to the path of such a file"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: cannot be read as JSON: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        fault = "nested too deep" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{file}: cannot be read as JSON: {fault}") from error
     entries = data.get("mcpServers") if isinstance(data, dict) else None
     if not isinstance(entries, dict):
         raise ValueError(f"{file}: the object 'mcpServers' is missing; expected {_FORM}")

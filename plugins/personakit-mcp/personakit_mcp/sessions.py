@@ -23,6 +23,7 @@ from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from personakit import check_file
 from personakit_mcp.results import text_of
 from personakit_mcp.servers import Server
 
@@ -202,6 +203,7 @@ def _log(server: Server) -> TextIO:
     """Open the server's log, emptied if it is large, or the null device if that fails."""
     try:
         server.log.parent.mkdir(parents=True, exist_ok=True)
+        check_file(server.log)
         big = server.log.exists() and server.log.stat().st_size > _LOG_SIZE
         return server.log.open("w" if big else "a", encoding="utf-8")
     except OSError:

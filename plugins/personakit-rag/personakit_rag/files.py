@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from personakit import read_file
+
 log = logging.getLogger("personakit.rag")
 
 LARGEST = 10_000_000
@@ -62,18 +64,14 @@ def read(file: File) -> str | None:
     """Return the text of `file` with Unix line ends; log a warning and return None if it fails."""
     try:
         # The file may have been replaced by a link since the scan.
-        handle = os.open(file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(handle, "rb") as opened:
-            data = opened.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ValueError(f"it is larger than {LARGEST:,} bytes")
+        data = read_file(file.path, LARGEST, follow=False)
         if b"\0" in data:
             raise ValueError("it is binary")
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         log.warning("rag: skipped %s: byte %d is not UTF-8", file.path, error.start)
     except (OSError, ValueError) as error:
-        log.warning("rag: skipped %s: %s", file.path, error)
+        log.warning("rag: skipped %s: %s", file.path, getattr(error, "strerror", None) or error)
     return None
 
 

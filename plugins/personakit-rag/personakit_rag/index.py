@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from personakit import check_file
 from personakit_rag.files import File, log, read, scan, settled
 from personakit_rag.split import split
 
@@ -122,6 +123,7 @@ class Index:
             return self._try(work)
 
     def _try(self, work: Callable[[sqlite3.Connection], list[Found]]) -> list[Found]:
+        check_file(self.path)
         database = sqlite3.connect(self.path, timeout=_TIMEOUT, isolation_level=None)
         with closing(database):  # closing rolls back what was not committed
             if not database.execute("select 1 from sqlite_master where name = 'words'").fetchone():
