@@ -248,3 +248,11 @@ def test_texts_that_are_no_json(tmp_path: Path, text: str) -> None:
     state(running)
     change(tmp_path, value=text)
     assert [state(running), state(running)] == ["miss", "hit"]
+
+
+def test_a_store_that_is_no_file_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(tmp_path / "cache.db")
+    assert state(running_with(tmp_path)[0]) == "miss"
+    assert "it is a FIFO" in warnings(caplog)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_wrong_file(tmp_path: Path, content: bytes | None, problem: str) -> No
 
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Is a directory"):
+    with pytest.raises(ConfigError, match=r"it is a folder"):
         locate(str(tmp_path))
 
 
@@ -137,3 +138,9 @@ def test_what_an_import_loads() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert json.loads(done.stdout) == [[], []]
+
+
+def test_a_model_that_is_no_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.gguf")
+    with pytest.raises(ConfigError, match=r"m\.gguf: it is a FIFO"):
+        locate(str(tmp_path / "m.gguf"))

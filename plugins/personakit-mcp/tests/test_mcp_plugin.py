@@ -18,7 +18,15 @@ from typing import Any
 import pytest
 from personakit_mcp import MCP, close
 
-from personakit import ConfigError, PersonaError, PluginError, Response, Runner, ToolCall
+from personakit import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    PluginError,
+    Response,
+    Runner,
+    ToolCall,
+)
 from personakit.testing import MODES, Server, in_mode, persona, runner
 
 SCRIPT = str(Path(__file__).with_name("mcp_server.py"))
@@ -227,3 +235,22 @@ def test_at_exit_the_server_ends_and_stderr_stays_clean(file: Path) -> None:
 
 def test_the_readme_lists_the_options() -> None:
     assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == [f.name for f in fields(MCP)]
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        (os.mkfifo, "it is a FIFO"),
+        (lambda file: file.symlink_to("/dev/zero"), "it is a device"),
+        (lambda file: file.mkdir(), "it is a folder"),
+        (lambda file: file.symlink_to("nowhere"), "it is a link to nowhere"),
+        (lambda file: file.write_text("[" * 100_000), "nested too deep"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, what: str
+) -> None:
+    place(tmp_path / "mcp.json")
+    monkeypatch.setenv("PERSONAKIT_MCP", str(tmp_path / "mcp.json"))
+    with pytest.raises(PersonakitError, match=rf"mcp\.json: cannot be read.*{what}"):
+        run("files_echo")

@@ -325,3 +325,14 @@ def test_a_persona_names_no_other_folder(folder: str, message: str, notes: Path)
 def test_a_persona_without_a_file_names_no_folder(notes: Path) -> None:
     with pytest.raises(PersonaError, match="'notes' is relative to nothing"):
         runner()[0].run(persona(plugins=[{"rag": {"folder": "notes"}}]), "library")
+
+
+def test_special_files_are_not_read(notes: Path, cache: Path) -> None:
+    os.mkfifo(notes / "pipe.md")
+    (notes / "zero.md").symlink_to("/dev/zero")
+    assert sources(notes, "library") == ["hours.md"]
+    (index,) = cache.glob("*.db")
+    index.unlink()
+    os.mkfifo(index)
+    with pytest.raises(PersonakitError, match="it is a FIFO"):
+        sources(notes, "library")
