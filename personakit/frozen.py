@@ -6,10 +6,17 @@ import copy
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, Self, TypeVar
 
+from personakit.errors import UsageError
+
 ATOMS = frozenset((str, int, float, bool, type(None)))
+MAX_DEPTH = 64
+"""The most levels of mappings and lists in a value. Python's own functions stop at about 1,000."""
+MAX_ITEMS = 1_000_000
+"""The most items in the nested mappings and lists of a value; a shared one counts each time."""
+_CONTAINERS = (dict, list, tuple, Mapping)
 
 
 T = TypeVar("T")
@@ -33,20 +40,85 @@ class FrozenDict(dict[str, Any]):
         return self
 
 
-def freeze(value: Any) -> Any:
-    """Return a copy of plain data in which every mapping and list is read-only."""
+def freeze(value: Any, what: str = "the value") -> Any:
+    """Return a copy of plain data in which every mapping and list is read-only.
+
+    Args:
+        value: The data; values other than plain data are kept.
+        what: The name of the value in errors.
+
+    Raises:
+        UsageError: The value contains itself, or exceeds `MAX_DEPTH` or `MAX_ITEMS`.
+    """
     kind = type(value)
     if kind in ATOMS or isinstance(value, FrozenDict):
         return value
     # Freezing each item is ten times slower, and most lists hold only strings and numbers.
+    if (kind is list or kind is tuple) and {*map(type, value)} <= ATOMS:
+        return tuple(value)
+    check_plain(value, what)
+    return _freeze(value)
+
+
+def _freeze(value: Any) -> Any:
+    kind = type(value)
+    if kind in ATOMS or isinstance(value, FrozenDict):
+        return value
     if kind is list or kind is tuple:
         atoms = {*map(type, value)} <= ATOMS
-        return tuple(value) if atoms else tuple([freeze(item) for item in value])
+        return tuple(value) if atoms else tuple([_freeze(item) for item in value])
     if isinstance(value, Mapping):
-        return FrozenDict({str(key): freeze(item) for key, item in value.items()})
+        return FrozenDict({str(key): _freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(freeze(item) for item in value)
+        return tuple(_freeze(item) for item in value)
     return value
+
+
+def check_plain(value: Any, what: str, kind: type[UsageError] = UsageError) -> None:
+    """Check that a value is not nested too deep, and that its items are not too many.
+
+    Recursion would end in an error for a value that contains itself, and would not end in time for
+    one whose lists contain the same list many times.
+
+    Args:
+        value: Any value; only mappings, lists and tuples are searched.
+        what: The name of the value in the error.
+        kind: The type of the error.
+
+    Raises:
+        UsageError: The value contains itself, or exceeds `MAX_DEPTH` or `MAX_ITEMS`.
+    """
+    # Each container of a level with the number of its occurrences.
+    level: dict[int, tuple[Any, int]] = {}
+    if isinstance(value, _CONTAINERS):
+        level[0] = value, 1
+    count = 0
+    for _ in range(MAX_DEPTH):
+        below: dict[int, tuple[Any, int]] = {}
+        for container, times in level.values():
+            count += len(container) * times
+            # A single flat list may be as long as it is.
+            if count > MAX_ITEMS and (times > 1 or len(level) > 1):
+                raise kind(f"{what} has more than {MAX_ITEMS:,} nested items, or contains itself")
+            for item in _nested(container):
+                below[id(item)] = item, below.get(id(item), (item, 0))[1] + times
+        if not below:
+            return
+        level = below
+    raise kind(f"{what} is nested more than {MAX_DEPTH} levels deep, or contains itself")
+
+
+def _nested(container: Any) -> list[Any]:
+    """Return the mappings and lists in a mapping or list; a key may be a tuple."""
+    items: Collection[Any] = container
+    nested: list[Any] = []
+    if isinstance(container, Mapping):
+        items = container.values()
+        if not {*map(type, container)} <= ATOMS:
+            nested = [key for key in container if isinstance(key, tuple)]
+    if not {*map(type, items)} <= ATOMS:
+        nested += [item for item in items if isinstance(item, _CONTAINERS)]
+    return nested
 
 
 def thaw(value: Any) -> Any:

@@ -77,11 +77,11 @@ class Message:
 
     def __post_init__(self) -> None:
         if type(self.content) is not str and isinstance(self.content, list | tuple):
-            object.__setattr__(self, "content", freeze(self.content))
+            object.__setattr__(self, "content", freeze(self.content, "Message.content"))
         if type(self.tool_calls) is not tuple:
             object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
         if self.items != ():
-            object.__setattr__(self, "items", freeze(self.items))
+            object.__setattr__(self, "items", freeze(self.items, "Message.items"))
 
     @property
     def text(self) -> str:
@@ -160,9 +160,9 @@ class Request:
         if type(self.tools) is not tuple:
             object.__setattr__(self, "tools", tuple(self.tools))
         if type(self.parameters) is not FrozenDict:
-            object.__setattr__(self, "parameters", freeze(self.parameters))
+            object.__setattr__(self, "parameters", freeze(self.parameters, "Request.parameters"))
         if type(self.variables) is not FrozenDict:
-            object.__setattr__(self, "variables", freeze(self.variables))
+            object.__setattr__(self, "variables", freeze(self.variables, "Request.variables"))
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with some fields changed."""
@@ -270,11 +270,11 @@ class Response:
         if type(self.tool_calls) is not tuple:
             object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
         if type(self.raw) is not FrozenDict:
-            object.__setattr__(self, "raw", freeze(self.raw))
+            object.__setattr__(self, "raw", freeze(self.raw, "Response.raw"))
         if type(self.metadata) is not FrozenDict:
-            object.__setattr__(self, "metadata", freeze(self.metadata))
+            object.__setattr__(self, "metadata", freeze(self.metadata, "Response.metadata"))
         if self.items != ():
-            object.__setattr__(self, "items", freeze(self.items))
+            object.__setattr__(self, "items", freeze(self.items, "Response.items"))
         if self.cost is None:
             # `__getattr__` fills the empty slot: importing the prices takes 240 ms.
             object.__delattr__(self, "cost")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import TOOL, arguments, deadline, in_sync, is_type, plain
-from personakit.errors import Blocked, ConfigError
-from personakit.frozen import freeze, thaw
+from personakit.errors import Blocked, ConfigError, UsageError
+from personakit.frozen import check_plain, freeze, thaw
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -78,7 +78,9 @@ class Tool:
                 f"{', '.join(unknown)}"
             )
         object.__setattr__(self, "touches", tuple(one for one in TOUCHES if one in touches))
-        object.__setattr__(self, "parameters", freeze(self.parameters))
+        object.__setattr__(
+            self, "parameters", freeze(self.parameters, f"tool {self.name!r}: parameters")
+        )
 
     @classmethod
     def of(
@@ -137,6 +139,7 @@ class Tool:
             result = await _within(seconds, self.function, checked)
             if isinstance(result, str):
                 return result
+            check_plain(result, "its result")
             return json.dumps(result, ensure_ascii=False, default=plain)
         except _Late as late:
             raise ToolFailed(f"it did not end within {round(late.seconds, 3):g} s") from late
@@ -189,7 +192,8 @@ def _described(name: str, description: str, parameters: Any, timeout: float | No
 def _object(arguments: str) -> dict[str, Any]:
     try:
         values = json.loads(arguments or "{}")
-    except (ValueError, RecursionError) as error:
+        check_plain(values, "the JSON")
+    except (ValueError, RecursionError, UsageError) as error:
         raise ToolFailed(f"the arguments are not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise ToolFailed("the arguments are not a JSON object")

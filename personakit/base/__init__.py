@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from personakit.base.types import infer_type as infer_type
     from personakit.base.types import is_type as is_type
     from personakit.base.types import read_json as read_json
+    from personakit.base.types import shown as shown
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -59,7 +60,7 @@ else:
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "TextBuffer TextTap",
-            "types": "TYPES article brief describe given infer_type is_type read_json",
+            "types": "TYPES article brief describe given infer_type is_type read_json shown",
             "waiting": "Emit in_sync io only_sync sleep sync_mode",
         },
         modules="deadline private_files",

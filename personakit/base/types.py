@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from personakit.frozen import thaw
+_FIRST = 14
+_LONGEST = 200
 
 # The types of JSON Schema, each with its Python types.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -53,10 +55,30 @@ def describe(value: Any) -> str:
     if value is None:
         return "nothing (null)"
     name = infer_type(value)
-    shown = brief(repr(thaw(value)), 40)
     names = {"array": "a list", "object": "a mapping"}
     kind = names.get(name, article(name)) if name else type(value).__name__
-    return f"{kind} {shown}"
+    return f"{kind} {brief(shown(value), 40)}"
+
+
+def shown(value: Any, levels: int = 3) -> str:
+    """Return the beginning of the repr of a value, however large or deep it is.
+
+    Mappings and lists of any type are shown as those of JSON.
+    """
+    try:
+        if isinstance(value, Mapping):
+            if not levels:
+                return "{…}"
+            pairs = itertools.islice(value.items(), _FIRST)
+            return f"{{{', '.join(f'{key!r}: {shown(item, levels - 1)}' for key, item in pairs)}}}"
+        if isinstance(value, list | tuple):
+            if not levels:
+                return "[…]"
+            return f"[{', '.join([shown(item, levels - 1) for item in value[:_FIRST]])}]"
+        return repr(value[:_LONGEST] if isinstance(value, str) else value)
+    except Exception:
+        # An integer of thousands of digits has no repr, and an object may raise anything.
+        return f"<{type(value).__name__}>"
 
 
 def brief(text: str, most: int = 200) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.base import describe, is_type
-from personakit.errors import ConfigError, did_you_mean
+from personakit.base import describe, is_type, shown
+from personakit.errors import ConfigError, UsageError, did_you_mean
+from personakit.frozen import check_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def _number(low: float, high: float) -> Rule:
             return f"expected a number from {low:g} to {high:g}, found {describe(value)}"
         if low <= value <= high:
             return None
-        return f"expected a number from {low:g} to {high:g}, found {value}"
+        return f"expected a number from {low:g} to {high:g}, found {shown(value)}"
 
     return Rule(check, {"type": "number", "minimum": low, "maximum": high})
 
@@ -46,7 +47,7 @@ def _integer(low: int, high: int) -> Rule:
             return f"expected an integer, found {describe(value)}"
         if low <= value <= high:
             return None
-        return f"expected an integer from {low} to {high}, found {value}"
+        return f"expected an integer from {low} to {high}, found {shown(value)}"
 
     return Rule(check, {"type": "integer", "minimum": low, "maximum": high})
 
@@ -77,7 +78,9 @@ def _logit_bias(value: Any) -> str | None:
         for token, bias in value.items()
     )
     return (
-        None if good else f"expected token ids with numbers from -100 to 100, found {value!r:.60}"
+        None
+        if good
+        else f"expected token ids with numbers from -100 to 100, found {describe(value)}"
     )
 
 
@@ -156,6 +159,10 @@ def fault(name: str, value: Any) -> str | None:
         return f"unknown parameter {name!r}{hint}"
     if value is None:
         return f"parameter {name!r} has no value: set one or remove the line"
+    try:
+        check_plain(value, f"parameter {name!r}")
+    except UsageError as error:
+        return str(error)
     problem = ALLOWED[name].check(value)
     return f"parameter {name!r}: {problem}" if problem else None
 

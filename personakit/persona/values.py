@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import ATOMS, FrozenDict, freeze, thaw
+from personakit.frozen import ATOMS, FrozenDict, check_plain, freeze, thaw
 from personakit.persona.variables import Variable, missing
 
 _KINDS: dict[str, frozenset[type]] = {
@@ -101,6 +101,8 @@ class Declared:
         frozen = FrozenDict(own)
         for name, value in given.items():
             kind = type(value)
+            if kind not in ATOMS:
+                check_plain(value, f"variable {name!r}", VariableError)
             if kind is not exact[name]:
                 kinds, enum, low, high = rules[name]
                 if not (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.base import TYPES, article, brief, describe, infer_type, is_type, read_json
+from personakit.base import TYPES, article, brief, describe, infer_type, is_type, read_json, shown
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import freeze
 from personakit.persona.validation import Checker
@@ -57,10 +57,11 @@ class Variable:
         """Return what is wrong with a value and what would be right, or None."""
         if not is_type(value, self.type):
             return f"expected {article(self.type)}, found {describe(value)}"
-        if self.enum and freeze(value) not in self.enum:
+        if self.enum and freeze(value, f"variable {self.name!r}") not in self.enum:
             shown = brief(", ".join(map(str, self.enum)))
-            hint = did_you_mean(str(value), map(str, self.enum))
-            return f"{brief(repr(value))} is not one of {shown}{hint}"
+            found = value if isinstance(value, str) else shown(value)
+            hint = did_you_mean(found, map(str, self.enum))
+            return f"{brief(shown(value))} is not one of {shown}{hint}"
         return self._out_of_range(value) or self._mismatch(value)
 
     def _out_of_range(self, value: Any) -> str | None:
@@ -70,16 +71,16 @@ class Variable:
         sized = self.type in ("string", "array")
         size, what = (len(value), "its length") if sized else (value, "it")
         if self.minimum is not None and size < self.minimum:
-            return f"{what} is {size}, the minimum is {self.minimum}"
+            return f"{what} is {shown(size)}, the minimum is {self.minimum}"
         if self.maximum is not None and size > self.maximum:
-            return f"{what} is {size}, the maximum is {self.maximum}"
+            return f"{what} is {shown(size)}, the maximum is {self.maximum}"
         return None
 
     def _mismatch(self, value: Any) -> str | None:
         if self.pattern is None or self.type != "string":
             return None
         if not matcher(self.pattern)(value):
-            return f"{brief(repr(value))} does not match the pattern {brief(self.pattern)}"
+            return f"{brief(shown(value))} does not match the pattern {brief(self.pattern)}"
         return None
 
     def convert(self, text: str) -> Any:
@@ -94,7 +95,8 @@ class Variable:
             example = {"array": '\'["a", "b"]\' or a,b', "object": "'{\"key\": 1}'"}.get(self.type)
             hint = f", as in {self.name}={example}" if example else ""
             raise VariableError(
-                f"variable {self.name!r}: expected {article(self.type)}{hint}, found {text!r}"
+                f"variable {self.name!r}: expected {article(self.type)}{hint}, "
+                f"found {brief(repr(text))}"
             ) from None
         return value
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from personakit import (
     Config,
     Conversation,
+    Persona,
     PersonakitError,
     RunLog,
     Runner,
@@ -82,7 +83,7 @@ def beside(path: Path, text: str) -> Path:
     return other
 
 
-def rendered(source: str | Path, *folders: Path, **options: Any) -> None:
+def rendered(source: str | Path | Persona, *folders: Path, **options: Any) -> None:
     running = Runner(Config(path=folders))
     running.render(source, **options)
 

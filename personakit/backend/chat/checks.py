@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from personakit.backend.api_errors import reported
+from personakit.base import shown
 from personakit.errors import InvalidAnswer
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -27,7 +28,7 @@ def answer(body: bytes) -> dict[str, Any]:
     if isinstance(data, list) and data and isinstance(data[0], dict) and data[0].get("error"):
         data = data[0]  # as Google reports errors
     if not isinstance(data, dict):
-        raise InvalidAnswer(f"the answer is {str(data)[:40]!r}, not a JSON object")
+        raise InvalidAnswer(f"the answer is {_start(data)!r}, not a JSON object")
     fault = data.get("error")
     if fault:
         raise reported(data if fault is True else fault)
@@ -47,21 +48,21 @@ def error_of(body: bytes) -> Any:
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return an object of JSON; reject anything else."""
     if not isinstance(value, dict):
-        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where an object is expected")
+        raise InvalidAnswer(f"the answer contains {_start(value)!r} where an object is expected")
     return value
 
 
 def array(value: Any) -> list[Any]:
     """Return a list of JSON; null is an empty one."""
     if value is not None and not isinstance(value, list):
-        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a list is expected")
+        raise InvalidAnswer(f"the answer contains {_start(value)!r} where a list is expected")
     return value or []
 
 
 def string(value: Any) -> str:
     """Return a string of JSON; null is an empty one."""
     if value is not None and not isinstance(value, str):
-        raise InvalidAnswer(f"the answer contains {str(value)[:40]!r} where a string is expected")
+        raise InvalidAnswer(f"the answer contains {_start(value)!r} where a string is expected")
     return value or ""
 
 
@@ -75,3 +76,7 @@ def clean(text: str) -> str:
     if text.isascii() or not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _start(value: Any) -> str:
+    return (value if isinstance(value, str) else shown(value))[:40]

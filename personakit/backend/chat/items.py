@@ -14,7 +14,8 @@ from typing import Any
 
 from personakit.backend.chat.checks import clean
 from personakit.base import TextBuffer
-from personakit.frozen import FrozenDict, freeze, thaw
+from personakit.errors import UsageError
+from personakit.frozen import FrozenDict, check_plain, freeze, thaw
 from personakit.messages import Message
 
 # Fields that are read elsewhere, or that are about the answer and not part of it.
@@ -131,11 +132,13 @@ def items_of(
         calls: The fields of its tool calls, by the id of the call.
     """
     parts = {"message": fields, "calls": calls}
-    item = {key: _cleaned(part) for key, part in parts.items() if part}
     try:
-        return (freeze({"provider": provider, **item}),) if item else ()
-    except RecursionError:
+        # Deep nesting beside the text does not make the answer invalid.
+        check_plain(parts, "the fields")
+    except UsageError:
         return ()
+    item = {key: _cleaned(part) for key, part in parts.items() if part}
+    return (freeze({"provider": provider, **item}),) if item else ()
 
 
 def message_body(message: Message, provider: str) -> dict[str, Any]:

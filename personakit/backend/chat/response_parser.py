@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +22,8 @@ from personakit.backend.chat.reasoning import ReasoningSplitter
 from personakit.backend.chat.tool_calls import ToolCalls
 from personakit.backend.chat.usage_parser import read_usage
 from personakit.backend.sse import MAX_BYTES
-from personakit.base import TextBuffer
-from personakit.errors import IncompleteAnswer, InvalidAnswer
+from personakit.base import TextBuffer, shown
+from personakit.errors import IncompleteAnswer, InvalidAnswer, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
@@ -278,7 +277,7 @@ class ResponseParser:
             self.raw |= {"object": "chat.completion", "choices": [choice]}
         try:
             return freeze(self.raw)  # type: ignore[no-any-return]
-        except RecursionError:
+        except UsageError:
             # Deep nesting beside the text does not make the answer invalid.
             return FrozenDict()
 
@@ -288,7 +287,7 @@ def _first(data: Mapping[str, Any]) -> Any:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
         keys = f"its keys are {', '.join(data)[:200]}"
-        reason = f"`choices` is {json.dumps(choices)[:40]}" if "choices" in data else keys
+        reason = f"`choices` is {shown(choices)[:40]}" if "choices" in data else keys
         error = InvalidAnswer(f"the answer has no choices; {reason}")
         if "prompt_filter_results" in data:
             # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
