@@ -425,10 +425,5 @@ def _parameters(
     if given:
         parameters.check(given)
     merged = {**base, **form, **persona.parameters, **(given or {})}
-    return FrozenDict(
-        {
-            name: freeze(value, f"parameter {name!r}")
-            for name, value in merged.items()
-            if value is not None
-        }
-    )
+    kept = {name: value for name, value in merged.items() if value is not None}
+    return FrozenDict({name: freeze(value) for name, value in kept.items()})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
-import io
 import os
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 import personakit
+from personakit.cli.shared import streams
 from personakit.cli.shared.groups import Group
 
 COMMANDS = {
@@ -74,28 +74,8 @@ def main() -> None:
     # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # An answer may contain characters that the terminal's encoding lacks, or a lone surrogate.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    streams.prepare()
     sys.exit(_outcome())
-
-
-def _open_closed_streams() -> None:
-    """Connect standard streams that are closed to the null device.
-
-    Daemons and some cron jobs have none; the next file that is opened would take the place of one.
-    """
-    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
-        if getattr(sys, name) is None:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
-                os.dup2(null, number)
-                os.close(null)
-            # It stays open until the process exits.
-            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-            setattr(sys, name, stream)
 
 
 # Names of files may be other bytes.
@@ -147,6 +127,7 @@ def _outcome() -> int:
 
     try:
         result = group(_arguments(), prog_name="personakit", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -155,9 +136,12 @@ def _outcome() -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
+    except SystemExit:
+        # click ends a command whose output has no reader with another code.
+        if streams.has_no_reader():
+            return 141
+        raise
     except BrokenPipeError:
-        # The reader of the pipe has exited (`| head`); Python would report it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except RecursionError:
         _say("the input is nested too deep")

@@ -14,7 +14,7 @@ from typing import Any
 
 from personakit.base import describe, is_type, shown
 from personakit.errors import ConfigError, UsageError, did_you_mean
-from personakit.frozen import check_plain
+from personakit.frozen import ATOMS, check_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +159,11 @@ def fault(name: str, value: Any) -> str | None:
         return f"unknown parameter {name!r}{hint}"
     if value is None:
         return f"parameter {name!r} has no value: set one or remove the line"
-    try:
-        check_plain(value, f"parameter {name!r}")
-    except UsageError as error:
-        return str(error)
+    if type(value) not in ATOMS:
+        try:
+            check_plain(value, f"parameter {name!r}")
+        except UsageError as error:
+            return str(error)
     problem = ALLOWED[name].check(value)
     return f"parameter {name!r}: {problem}" if problem else None
 

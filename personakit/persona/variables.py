@@ -58,10 +58,10 @@ class Variable:
         if not is_type(value, self.type):
             return f"expected {article(self.type)}, found {describe(value)}"
         if self.enum and freeze(value, f"variable {self.name!r}") not in self.enum:
-            shown = brief(", ".join(map(str, self.enum)))
+            allowed = brief(", ".join(map(str, self.enum)))
             found = value if isinstance(value, str) else shown(value)
             hint = did_you_mean(found, map(str, self.enum))
-            return f"{brief(shown(value))} is not one of {shown}{hint}"
+            return f"{brief(shown(value))} is not one of {allowed}{hint}"
         return self._out_of_range(value) or self._mismatch(value)
 
     def _out_of_range(self, value: Any) -> str | None:

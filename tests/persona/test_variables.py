@@ -221,7 +221,8 @@ def test_a_text_that_is_no_such_value(type_name: str, text: str, wanted: str) ->
     with pytest.raises(VariableError) as caught:
         Variable("x", type_name).convert(text)
     assert str(caught.value).startswith(f"variable 'x': expected {wanted}")
-    assert str(caught.value).endswith(f", found {text!r}")
+    assert f", found {text!r}"[:190] in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -287,7 +288,11 @@ def _first(data: Mapping[str, Any]) -> Any:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:
         keys = f"its keys are {', '.join(data)[:200]}"
-        reason = f"`choices` is {shown(choices)[:40]}" if "choices" in data else keys
+        reason = (
+            f"`choices` is {shown(choices)[:40] if choices else json.dumps(choices)}"
+            if "choices" in data
+            else keys
+        )
         error = InvalidAnswer(f"the answer has no choices; {reason}")
         if "prompt_filter_results" in data:
             # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
