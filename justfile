@@ -49,6 +49,10 @@ full: format lint types contracts coverage openai2 aiohttp properties
 properties:
     PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py
 
+# Fuzz what personakit reads, all targets together for some minutes; see CONTRIBUTING.md.
+fuzz minutes='10' *args:
+    uv run --group fuzz python -m fuzz {{minutes}} {{args}}
+
 # Format, and apply automatic fixes.
 fix:
     uv run ruff format .

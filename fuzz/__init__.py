@@ -1,0 +1,1 @@
+"""Fuzzing of what personakit reads: see `fuzz.targets`."""
