@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from personakit.base import notify
 from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
@@ -36,7 +36,7 @@ class Router:
 
     config: Config
     contributed: Callable[[str, str], Any]
-    notify: Callable[[str], None] = lambda line: print(line, file=sys.stderr)  # noqa: T201
+    notify: Callable[[str], None] = notify
     owner: Callable[[str, str], str] = lambda _, name: name
     keys: Keys = field(init=False)
     _notified: bool = False

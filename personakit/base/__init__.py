@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from personakit.base.signatures import typed as typed
     from personakit.base.text import TextBuffer as TextBuffer
     from personakit.base.text import TextTap as TextTap
+    from personakit.base.text import notify as notify
+    from personakit.base.text import printable as printable
     from personakit.base.types import TYPES as TYPES
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
@@ -59,7 +61,7 @@ else:
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
-            "text": "TextBuffer TextTap",
+            "text": "TextBuffer TextTap notify printable",
             "types": "TYPES article brief describe given infer_type is_type read_json shown",
             "waiting": "Emit in_sync io only_sync sleep sync_mode",
         },

@@ -1,11 +1,15 @@
-"""Text that accumulates in pieces, and text on its way to the caller."""
+"""Text that accumulates in pieces, text on its way to the caller, and text for a terminal."""
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
-from personakit.base.waiting import Emit
+if TYPE_CHECKING:
+    from personakit.base.waiting import Emit
 
 
 class TextBuffer:
@@ -63,3 +67,39 @@ class TextTap:
             return emit(text)
 
         return noted
+
+
+# C0 without tab and newline, DEL and C1; the bidi controls of UAX #9, the invisible operators and
+# tags, line and paragraph separators, and surrogates, which cannot be encoded.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return a text for a terminal, in which control characters are visible.
+
+    Each is replaced by its escape in JSON (RFC 8259, section 7), such as ``\u001b``, so that JSON
+    stays valid. Newlines and tabs stay. Replaced are the characters that control a terminal
+    (ECMA-48: C0, DEL and C1), those that display a text in another order than it is stored
+    (UAX #9; "Trojan Source", CVE-2021-42574; Unicode UTS #55, section 4.1), those that end a line
+    (U+2028, U+2029), invisible operators and tags, and lone surrogates. Zero-width joiners and
+    variation selectors stay: many scripts and emoji need them.
+
+    The text may be a piece of a longer one: each character is replaced on its own.
+    """
+    # This is ten times as fast as the pattern, and true for almost every text.
+    if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return _CONTROLS.sub(_escape, text)
+
+
+def notify(line: str) -> None:
+    """Print a notice of one line on standard error."""
+    print(printable(line) if sys.stderr.isatty() else line, file=sys.stderr)  # noqa: T201
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

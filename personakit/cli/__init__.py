@@ -14,6 +14,7 @@ import click
 import personakit
 from personakit.cli.shared import streams
 from personakit.cli.shared.groups import Group
+from personakit.cli.shared.terminal import guard_streams
 
 COMMANDS = {
     "chat": "Talk with a persona.",
@@ -75,6 +76,7 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
     streams.prepare()
+    guard_streams()
     sys.exit(_outcome())
 
 

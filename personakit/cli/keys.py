@@ -81,11 +81,11 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
     if place == "file" or problem:
         keyfile.put(file, found.name, key)
         note = f" ({problem})" if problem else ""
-        click.echo(f"{found.name}: key stored in {file}, which only you can read{note}")
+        output.line(f"{found.name}: key stored in {file}, which only you can read{note}")
         _leave_keyring(found)
     else:
         _mark(file, found)
-        click.echo(f"{found.name}: key stored in the keyring ({keyring.backend()})")
+        output.line(f"{found.name}: key stored in the keyring ({keyring.backend()})")
     _note_first(router, found)
 
 
@@ -108,7 +108,7 @@ def _note_first(router: Router, provider: Provider) -> None:
     if not first and environment(router.config, provider):
         first = f"{provider.key_env} is set and"
     if first:
-        click.echo(f"note: {first} takes precedence", err=True)
+        output.line(f"note: {first} takes precedence", err=True)
 
 
 @command.command("list", short_help="List the providers that have a key.")
@@ -133,7 +133,9 @@ def show(as_json: bool) -> None:
         cells = [(r.provider, r.source, r.place, "yes" if r.used else "no") for r in rows]
         output.table(("provider", "from", "place", "used"), cells)
         if not rows and not fault:
-            click.echo("no provider has a key; `personakit keys set PROVIDER` stores one", err=True)
+            output.line(
+                "no provider has a key; `personakit keys set PROVIDER` stores one", err=True
+            )
     if fault:
         raise ConfigError(fault)
 
@@ -147,7 +149,7 @@ def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, boo
             kept, problem = keyring.get(name)
             if problem:
                 asks = False
-                click.echo(f"the keyring cannot be read: {problem}", err=True)
+                output.line(f"the keyring cannot be read: {problem}", err=True)
         provider = router.find_provider(name) or Provider(name, key_required=False)
         yield provider, bool(kept)
 
@@ -181,7 +183,7 @@ def remove(provider: str) -> None:
         keyfile.drop(file, found.name)
     was = ["the keyring"] * in_keyring + [str(file)] * bool(entries.get(found.name))
     if was:
-        click.echo(f"{found.name}: key removed from {' and '.join(was)}")
+        output.line(f"{found.name}: key removed from {' and '.join(was)}")
         return
     note = f"; the keyring: {problem}" if problem else ""
     if environment(router.config, found):

@@ -50,8 +50,8 @@ def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> i
     else:
         write = _annotation if form == "github" else _line
         for finding in findings:
-            click.echo(output.printable(write(finding)))
-        click.echo(_summary(findings, len(files)), err=True)
+            output.line(write(finding))
+        output.echo(_summary(findings, len(files)), err=True)
     return int(any(finding.severity == "error" for finding in findings))
 
 

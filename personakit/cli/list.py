@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 
 import click
@@ -22,7 +23,9 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
     """List the personas that can be run by name."""
     wanted = set(tags)
     broken: list[PersonaError] = []
-    shown = output.progress("reading personas")
+    # On one terminal, the bar would erase lines that are printed meanwhile.
+    is_mixed = as_json and sys.stdout.isatty()
+    shown = (lambda *_: None) if is_mixed else output.progress("reading personas")
     # With 100,000 personas, garbage collection takes a tenth of the time and finds nothing.
     gc.disable()
 
@@ -45,7 +48,7 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
             ((p.name, p.description, ", ".join(p.tags)) for p in found()),
         )
     for error in broken:
-        click.echo(f"skipped: {output.printable(str(error))}", err=True)
+        output.echo(f"skipped: {error}", err=True)
 
 
 def _print_json(rows: Iterator[Summary]) -> None:
@@ -59,9 +62,9 @@ def _print_json(rows: Iterator[Summary]) -> None:
             f'    "path": {write(p.path)}\n  }}'
             for p in piece
         ]
-        click.echo(begin + ",\n".join(texts), nl=False)
+        output.echo(begin + ",\n".join(texts), end="")
         begin = ",\n"
-    click.echo("[]" if begin == "[\n" else "\n]")
+    output.echo("[]" if begin == "[\n" else "\n]")
 
 
 def _list(texts: list[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from personakit.base import private_files
+from personakit.base import printable, private_files
 from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
@@ -38,7 +38,10 @@ class RunId(click.ParamType[str]):
         from personakit.cli.shared.log_view import SHORT, said  # noqa: PLC0415
 
         rows = [row for row in _log().find(limit=100) if row.id.startswith(incomplete)]
-        items = [CompletionItem(row.id[:SHORT], help=f"{row.persona}: {said(row)}") for row in rows]
+        items = [
+            CompletionItem(row.id[:SHORT], help=printable(f"{row.persona}: {said(row)}"))
+            for row in rows
+        ]
         return [*items, CompletionItem("last")] if "last".startswith(incomplete) else items
 
 
@@ -167,23 +170,24 @@ def remove(runs: tuple[str, ...], everything: bool, yes: bool, **chosen: Any) ->
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"{_runs(count)} would be removed; confirm with -y")
-        click.confirm(f"Remove {_runs(count)} from {log.path}?", abort=True, err=True)
-    click.echo(f"{_runs(log.remove(where, ids))} removed", err=True)
+        question = printable(f"Remove {_runs(count)} from {log.path}?")
+        click.confirm(question, abort=True, err=True)
+    output.echo(f"{_runs(log.remove(where, ids))} removed", err=True)
 
 
 @command.command("export")
 @filters
-@click.option("-o", "--output", metavar="FILE", default="-", help="The file to write. Default: "
-              "standard output.")  # fmt: skip
-def export(output: str, **chosen: Any) -> None:
+@click.option("-o", "--output", "file", metavar="FILE", default="-", help="The file to write. "
+              "Default: standard output.")  # fmt: skip
+def export(file: str, **chosen: Any) -> None:
     """Write runs as JSON Lines, oldest first."""
     rows = _log().find(_where(chosen), oldest_first=True)
     lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in rows)
-    if output == "-":
+    if file == "-":
         for line in lines:
-            click.echo(line, nl=False)
+            output.echo(line, end="")
         return
-    _write(expanded(output), lines)
+    _write(expanded(file), lines)
 
 
 @command.command("replay")
@@ -224,10 +228,10 @@ def repair() -> None:
         return
     done = mend.repair(log)
     if done.aside is None:
-        click.echo(f"{log.path} is not damaged: {_runs(done.runs)}")
+        output.line(f"{log.path} is not damaged: {_runs(done.runs)}")
     else:
-        click.echo(f"{log.path} was damaged; recovered {_runs(done.runs)} into a new file")
-        click.echo(f"the damaged file is kept as {done.aside}")
+        output.line(f"{log.path} was damaged; recovered {_runs(done.runs)} into a new file")
+        output.line(f"the damaged file is kept as {done.aside}")
 
 
 def _log() -> RunLog:
@@ -283,7 +287,7 @@ def _write(path: Path, lines: Iterator[str]) -> None:
 
 def _nothing(log: RunLog) -> None:
     message = "no matching runs" if os.path.lexists(log.path) else "no runs are logged yet"
-    click.echo(f"{message} ({log.path})", err=True)
+    output.line(f"{message} ({log.path})", err=True)
 
 
 def _runs(count: int) -> str:

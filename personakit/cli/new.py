@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import click
 
 from personakit.authoring import Draft, drafts, persona_files
-from personakit.base import read_file
+from personakit.base import printable, read_file
+from personakit.cli.shared import output
 from personakit.cli.shared.input import unreadable
 from personakit.cli.shared.options import PersonaName, make_runner, split_pair
 from personakit.config import expanded
@@ -180,9 +181,9 @@ def _reasked(check: Callable[[str], str]) -> Callable[[str], str]:
 def _prompt(question: str, **options: Any) -> Any:
     """Ask; after Ctrl-C, end the line so that the shell's prompt starts on a new one."""
     try:
-        return click.prompt(question, **options)
+        return click.prompt(printable(question), **options)
     except click.Abort:
-        click.echo(err=True)
+        output.echo(err=True)
         raise
 
 
@@ -196,7 +197,7 @@ def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Dra
     template = origin == _Origin(None, None, None, None, False)
     adds = origin.extends is not None and origin.system is None
     if not draft.description or template or adds:
-        click.secho("Enter accepts the default in [brackets]. Ctrl-C writes nothing.", dim=True)
+        output.line("Enter accepts the default in [brackets]. Ctrl-C writes nothing.", dim=True)
     if not draft.description:
         about = _prompt("Description", default=f"{_words(draft.name)}.")
         draft = dataclasses.replace(draft, description=about)
@@ -207,13 +208,13 @@ def _ask(draft: Draft, origin: _Origin, check: Callable[[Draft], object]) -> Dra
         check(dataclasses.replace(draft, starter="", system=_system(text, draft)))
         return text
 
-    click.secho("The system message sets role and task; {{ name }} is a variable.", dim=True)
+    output.line("The system message sets role and task; {{ name }} is a variable.", dim=True)
     question = f"System message [{'same as ' + draft.extends if adds else 'from a template'}]"
     text = _prompt(question, default="", show_default=False, value_proc=_reasked(checked))
     if text.strip() or adds:
         return dataclasses.replace(draft, starter="", system=_system(text.strip(), draft))
     for name, about in STARTERS.items():
-        click.echo(f"  {name:<9}{about}")
+        output.line(f"  {name:<9}{about}")
     starter = _prompt("Template", default="basic", value_proc=_reasked(_starter))
     return dataclasses.replace(draft, starter=starter)
 
@@ -266,23 +267,23 @@ def _words(name: str) -> str:
 
 def _report(persona: Persona, target: Path) -> None:
     """Print the path of the new file, its effect on other personas, and the next commands."""
-    click.echo(f"Wrote {target}")
+    output.line(f"Wrote {target}")
     candidates = [folder / target.name for folder in make_runner().library.folders()]
     files = [file for file in candidates if file.is_file()]
     reached = bool(files) and files[0].samefile(target)
     hidden = next((file for file in files if not file.samefile(target)), None)
     if reached and hidden is not None and persona.name not in persona.extends:
-        click.echo(f"It hides {hidden}.")
-        click.echo(f"To change that persona instead, add `extends: {persona.name}` to the file.")
+        output.line(f"It hides {hidden}.")
+        output.line(f"To change that persona instead, add `extends: {persona.name}` to the file.")
     elif hidden is not None and not reached:
-        click.echo(f"The name {persona.name} finds {hidden}; use the path for the new file.")
+        output.line(f"The name {persona.name} finds {hidden}; use the path for the new file.")
     elif not reached:
-        click.echo(f"{target.parent} is not on the search path: use the path, not the name,")
-        click.echo(f"or set PERSONAKIT_PATH={shlex.quote(str(target.parent))}.")
+        output.line(f"{target.parent} is not on the search path: use the path, not the name,")
+        output.line(f"or set PERSONAKIT_PATH={shlex.quote(str(target.parent))}.")
     name = persona.name if reached else shlex.quote(str(target))
     required = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
     prompt = ['"Hello"'] if persona.prompt else []
-    click.echo("Next:")
-    click.echo(f"  personakit render {' '.join([name, *prompt, *required])}")
+    output.line("Next:")
+    output.line(f"  personakit render {' '.join([name, *prompt, *required])}")
     for verb in ("lint", "test") if persona.tests else ("lint",):
-        click.echo(f"  personakit {verb} {shlex.quote(str(target))}")
+        output.line(f"  personakit {verb} {shlex.quote(str(target))}")

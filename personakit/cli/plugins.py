@@ -43,13 +43,13 @@ def command(context: click.Context, as_json: bool) -> None:
     ]
     output.table(("name", "package", "hooks", "options", "provides"), cells)
     if not found:
-        click.echo("no plugins are installed", err=True)
+        output.echo("no plugins are installed", err=True)
         return
     config = plugins.config
     listed = ", ".join(sorted(config.allow_plugins or ())) or "none"
     tools = ", ".join(sorted(config.allow_tools)) or "only those that touch nothing"
-    click.echo(f"\nallow_plugins: {'all' if config.allow_plugins is None else listed}")
-    click.echo(f"allow_tools: {tools}")
+    output.echo(f"\nallow_plugins: {'all' if config.allow_plugins is None else listed}")
+    output.line(f"allow_tools: {tools}")
 
 
 @command.command("show")
@@ -66,24 +66,24 @@ def show(name: str, as_json: bool) -> int:
     if as_json:
         output.print_json(_row(plugins, plugin))
         return 0
-    click.echo(f"{plugin.name}  {plugin.distribution} {plugin.version}".rstrip())
+    output.line(f"{plugin.name}  {plugin.distribution} {plugin.version}".rstrip())
     if plugin.error:
-        click.echo(f"broken: {output.printable(plugin.error)}")
+        output.echo(f"broken: {plugin.error}")
         return 1
     about = (inspect.getdoc(plugin.target) or "").partition("\n\n")[0]
     if about:
-        click.echo(f"\n{output.printable(about)}")
-    click.echo(f"\nhooks: {', '.join(plugin.hooks)}")
+        output.echo(f"\n{about}")
+    output.echo(f"\nhooks: {', '.join(plugin.hooks)}")
     provided = _provided(plugins, plugin)
     if provided:
-        click.echo(f"provides: {', '.join(provided)}")
+        output.line(f"provides: {', '.join(provided)}")
     options = _options(plugin)
     if options:
-        click.echo()
+        output.echo()
         rows = [row for name, schema in options.items() for row in _rows(name, schema)]
         output.table(("option", "type", "default", "meaning"), rows)
     if {"chat", "tool", "observe"} & set(plugin.hooks):
-        click.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
+        output.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
     return 0
 
 
@@ -95,10 +95,10 @@ def new(name: str, folder: str | None) -> None:
     from personakit.authoring import write_plugin  # noqa: PLC0415
 
     target = write_plugin(name, Path(folder) if folder else None)
-    click.echo(f"Wrote {target}. Next:")
-    click.echo(f'  pip install -e "{target}[test]"')
-    click.echo(f"  pytest {target}")
-    click.echo(f"  personakit plugins show {name}")
+    output.line(f"Wrote {target}. Next:")
+    output.line(f'  pip install -e "{target}[test]"')
+    output.line(f"  pytest {target}")
+    output.line(f"  personakit plugins show {name}")
 
 
 def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def command(
         if write is None:
             hint = did_you_mean(form, runner.plugins.every("format"))
             raise UsageError(f"no installed plugin provides format {form!r}{hint}")
-        click.echo(write(request), nl=False)
+        output.echo(write(request), end="")
     elif as_json:
         output.print_json(request_json(request))
     else:

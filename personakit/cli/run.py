@@ -160,12 +160,12 @@ def _run(
         _keep(error, streamed=live, machine=machine)
         paid: Response | None = getattr(error, "response", None)
         if shown.usage and paid is not None:
-            click.echo(f"personakit: {usage_line(paid)}", err=True)
+            output.line(f"personakit: {usage_line(paid)}", err=True)
         raise
     for line in output.notices(response):
         continuing.note(line)
     if shown.usage:
-        click.echo(f"personakit: {usage_line(response)}", err=True)
+        output.line(f"personakit: {usage_line(response)}", err=True)
     return 0
 
 
@@ -175,7 +175,7 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
     elif shown.as_json:
         output.print_json(_answer_json(response, persona.name))
     else:
-        output.print_answer(response.text)
+        output.echo(response.text)
 
 
 def _stream(
@@ -186,7 +186,7 @@ def _stream(
     try:
         with runner.stream(persona, text, **request) as pieces:
             for piece in pieces:
-                output.print_answer(piece, end="")
+                output.echo(piece, end="")
                 last = piece or last
             return pieces.response
     except PersonakitError:
@@ -194,7 +194,7 @@ def _stream(
         raise
     finally:
         if not nothing and not last.endswith("\n"):
-            click.echo()
+            output.echo()
 
 
 def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
@@ -205,9 +205,9 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
     if not received or streamed:
         return
     if machine:  # a program that parses standard output as JSON must not get other text
-        click.echo(output.printable(received), err=True)
+        output.echo(received, err=True)
     else:
-        output.print_answer(received)
+        output.echo(received)
 
 
 def usage_line(response: Response) -> str:

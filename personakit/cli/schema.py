@@ -22,4 +22,4 @@ def command(partial: bool) -> None:
     schema, notes = persona_schema(make_runner().plugins, abstract=partial)
     output.print_json(schema)
     for note in notes:
-        click.echo(output.printable(note), err=True)
+        output.line(note, err=True)

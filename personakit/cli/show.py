@@ -29,14 +29,14 @@ def command(persona: str, as_json: bool) -> None:
         return
     head = [(name, value) for name, value in _head(found) if value]
     head.append(("hash", runner.hash(found)))
-    click.echo(f"{found.name}: {output.printable(found.description)}")
+    output.line(f"{found.name}: {found.description}")
     for name, value in head:
-        click.echo(f"  {name:<11} {output.printable(value)}")
-    click.echo("\ncan use")
+        output.line(f"  {name:<11} {value}")
+    output.echo("\ncan use")
     for name, value in abilities(runner, found).items():
-        click.echo(f"  {name:<11} {output.printable(value)}")
+        output.line(f"  {name:<11} {value}")
     if found.variables:
-        click.echo("\nvariables")
+        output.echo("\nvariables")
         output.table(
             ("name", "type", "value", "description"),
             [_row(variable) for variable in found.variables.values()],
@@ -44,8 +44,9 @@ def command(persona: str, as_json: bool) -> None:
     texts: list[tuple[str, Text]] = [("system", found.system), *found.messages]
     texts += [("prompt", found.prompt)] if found.prompt else []
     for role, text in texts:
-        click.secho(f"\n--- {role}", dim=True)
-        click.echo(text.source.rstrip("\n"))
+        output.echo()
+        output.line(f"--- {role}", dim=True)
+        output.echo(text.source.rstrip("\n"))
 
 
 def _head(persona: Persona) -> list[tuple[str, str]]:

@@ -47,21 +47,21 @@ class Report:
         colour = "green" if state == "passed" else "red"
         if self.verbose:
             title = result.case.name if isinstance(result, Outcome) else result.path
-            click.secho(state, fg=colour, nl=False)
-            click.echo(f"  {output.printable(title)}")
+            output.echo(state, fg=colour, end="")
+            output.line(f"  {title}")
         else:
-            click.secho(MARKS[state], fg=colour, nl=len(self.results) % WIDTH == 0)
+            output.echo(MARKS[state], fg=colour, end="\n" * (len(self.results) % WIDTH == 0))
 
     def finish(self) -> None:
         """Print the failures and the summary."""
         if not self.verbose and len(self.results) % WIDTH:
-            click.echo()
+            output.echo()
         wrong = [result for result in self.results if _state(result) != "passed"]
         for result in wrong:
-            click.echo(f"\n{output.printable(_text(result))}")
+            output.echo(f"\n{_text(result)}")
         if wrong:
-            click.echo()
-        click.secho(self._summary(), fg="red" if wrong else "green")
+            output.echo()
+        output.echo(self._summary(), fg="red" if wrong else "green")
 
     def _summary(self) -> str:
         states = Counter(map(_state, self.results))

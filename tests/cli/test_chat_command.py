@@ -292,7 +292,7 @@ def test_an_answer_taller_than_the_screen_stands_there_once(shell: Any) -> None:
         "The end",
     ):
         assert window.text.count(once) == 1
-    assert "\\x1b[2J" in window.text
+    assert "\\u001b[2J" in window.text
     assert "\x1b[2J" not in session.text
     assert "\x1b]0;" not in session.text
 

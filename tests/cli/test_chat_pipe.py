@@ -15,7 +15,7 @@ def test_text_as_it_comes_and_nothing_kept(shell: Any) -> None:
     args = ("--no-markdown", "--no-log")
     with Server(["**as** it \x1b[2J is"]) as server, chat(shell, server, *args) as session:
         session.press("Hi\r")
-        session.until("**as** it \\x1b[2J is\n")
+        session.until("**as** it \\u001b[2J is\n")
         session.until("2 messages")
         session.press("\x04")
         assert session.end() == 0

@@ -287,7 +287,7 @@ def test_on_a_terminal_an_answer_streams_and_cannot_steer_it(cli: Cli) -> None:
         os.close(ours)
         assert process.wait(60) == 0
     assert server.requests[0].body["stream"] is True
-    assert text == "safe \\x1b[2J text\r\n"
+    assert text == "safe \\u001b[2J text\r\n"
 
 
 def test_a_stream_that_fails_before_its_first_text_prints_nothing(cli: Cli) -> None:

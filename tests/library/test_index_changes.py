@@ -208,4 +208,4 @@ def test_a_thousand_rows_on_a_terminal_are_lines(shell: Any) -> None:
     assert "clerk-7     D.  t" in session.text.splitlines()
     with shell.terminal("list") as session:
         assert session.end() == 0
-    assert [line for line in session.text.splitlines() if "a b\\x1b[2J" in line]
+    assert [line for line in session.text.splitlines() if "a b\\u001b[2J" in line]

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import check_file, private_files
+from personakit.base import check_file, printable, private_files
+from personakit.cli.shared import output
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -40,7 +41,9 @@ class Prompting:
         class Words(Completer):
             def get_completions(self, document: Any, complete_event: Any) -> Iterator[Completion]:
                 for text, length, meta in completions(document.text_before_cursor):
-                    yield Completion(text, -length, display_meta=meta)
+                    # The input line would show the control characters of a file's name.
+                    if text == printable(text):
+                        yield Completion(text, -length, display_meta=meta)
 
         self._status = status
         self._leaving = False
@@ -67,7 +70,7 @@ class Prompting:
         return self._session.prompt()
 
     def _toolbar(self) -> str:
-        text = AGAIN if self._leaving else self._status()
+        text = printable(AGAIN if self._leaving else self._status())
         width = self._session.output.get_size().columns
         return text if len(text) < width else f"{text[: max(width - 2, 0)]}…"
 
@@ -119,9 +122,8 @@ def _history(path: Path | None) -> History:
         os.close(os.open(path, os.O_RDWR | os.O_APPEND))
         path.chmod(private_files.FILE)
     except OSError as error:
-        print(  # noqa: T201
-            f"personakit: {path}: cannot save the input history: {error.strerror}", file=sys.stderr
-        )
+        reason = f"cannot save the input history: {error.strerror}"
+        output.line(f"personakit: {path}: {reason}", err=True)
         return InMemoryHistory()
 
     class Kept(FileHistory):

@@ -15,9 +15,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from personakit.base import printable
 from personakit.cli.shared import output
+from personakit.cli.shared.terminal import unguarded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,17 +41,16 @@ class Plain:
 
     def tell(self, line: str) -> None:
         """Print a line that is not part of the answer."""
-        click.secho(output.printable(line), dim=True, err=True)
+        output.line(line, dim=True, err=True)
 
     def feed(self, text: str) -> None:
         """Print the next piece of the answer."""
-        output.print_answer(text, end="")
+        output.echo(text, end="")
         self._last = text[-1:] or self._last
 
     def __exit__(self, *_: object) -> None:
         if self._last != "\n":
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            output.echo()
 
 
 class Screen:
@@ -62,9 +61,8 @@ class Screen:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415
-
-        self._console: Console = Console(highlight=False)
+        self._console: Console = output.console(highlight=False)
+        self._file = unguarded(sys.stdout)
         self._arrived: deque[str] = deque()
         self._notes: deque[str] = deque()
         self._tail = ""
@@ -120,7 +118,8 @@ class Screen:
         self._tail = "" if last or not blocks else blocks.pop()
         stands: list[Line] = []
         while self._notes:
-            stands.append((f"\x1b[2m{output.printable(self._notes.popleft())}\x1b[0m", 0))
+            note = printable(output.one_line(self._notes.popleft()))
+            stands.append((f"\x1b[2m{note}\x1b[0m", 0))
         for block in blocks:
             lines = self._lines(block, apart=self._began)
             self._began = self._began or bool(lines)
@@ -137,7 +136,7 @@ class Screen:
         console, rendered = self._console, []
         for line in self._rendered(text):
             # Rendering may create control characters, such as from entities; escape them too.
-            safe = [Segment(output.printable(part.text), part.style) for part in line]
+            safe = [Segment(printable(part.text), part.style) for part in line]
             while safe and not safe[-1].text.strip() and not _filled(safe[-1]):
                 safe.pop()
             if safe and not _filled(safe[-1]):
@@ -160,7 +159,7 @@ class Screen:
             lines = self._console.render_lines(markdown(text), pad=False)
         if text.strip() and not any(map(_text, lines)):
             # Markdown that cannot be rendered, such as too deep nesting, is shown as plain text.
-            lines = self._console.render_lines(Text(output.printable(text)), pad=False)
+            lines = self._console.render_lines(Text(printable(text)), pad=False)
         return lines
 
     def _write(self, stands: list[Line], drawn: list[Line]) -> None:
@@ -173,8 +172,8 @@ class Screen:
         if rows > len(lines):
             lines[-1] = f"\x1b[J{lines[-1]}"
         back = f"\x1b[{rows - 1}A" if rows > 1 else ""
-        sys.stdout.write(f"{_BEGIN}{back}\r" + "\n".join(lines) + _END)
-        sys.stdout.flush()
+        self._file.write(f"{_BEGIN}{back}\r" + "\n".join(lines) + _END)
+        self._file.flush()
         self._drawn = [cells for _, cells in drawn]
 
 
@@ -182,7 +181,7 @@ def markdown(text: str) -> Any:
     """Return a text as Markdown that hides nothing: HTML and the addresses of links are shown."""
     from rich.markdown import Markdown  # noqa: PLC0415
 
-    document = Markdown(output.printable(text.replace("\r\n", "\n")), hyperlinks=False)
+    document = Markdown(printable(text.replace("\r\n", "\n")), hyperlinks=False)
     waiting = list(document.parsed)
     while waiting:
         token = waiting.pop()

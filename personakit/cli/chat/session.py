@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import click
-
 from personakit.cli.chat.commands import Chat, Leave, complete, last, perform
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
@@ -84,7 +82,7 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
 def _print(chat: Chat, said: Said) -> None:
     """Print an answer when it is complete."""
     response = chat.conversation.run(said, **chat.limits)
-    output.print_answer(response.text)
+    output.echo(response.text)
     _notice(chat, response)
 
 
@@ -128,4 +126,4 @@ def _lines() -> Iterator[str]:
 
 def say(line: str) -> None:
     """Print a notice on standard error."""
-    click.secho(output.printable(line), dim=True, err=True)
+    output.line(line, dim=True, err=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from personakit.base import private_files
+from personakit.cli.shared import output
 from personakit.config import state_folder
 from personakit.errors import PersonakitError
 from personakit.permissions import allows
@@ -53,7 +52,7 @@ def say_once(runner: Runner, persona: Persona) -> None:
     asked = {topic: value for topic in _ASKED if (value := topics[topic]) != NONE}
     if asked and _is_new(runner, f"{file}\0{asked}"):
         listed = "; ".join(f"{topic}: {value}" for topic, value in asked.items())
-        click.echo(
+        output.line(
             f"personakit: {persona.path} is not in your library, and uses {listed} "
             f"(said once; `personakit show` shows all)",
             err=True,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import click
 
 from personakit.cli.shared import output
 from personakit.cli.shared.options import chosen_values
@@ -73,13 +70,11 @@ def show(first: Request, second: Request, label: str) -> int:
     """Print the differences between two requests; return 1 if there are any, as diff does."""
     labels = (first.persona, label)
     lines = list(_differences(list(_parts(first)), list(_parts(second)), labels))
-    terminal = sys.stdout.isatty()
     for line in lines:
         colour = None if line[:3] in ("---", "+++") else _COLOURS.get(line[:1])
-        text = output.printable(line) if terminal else line
-        click.secho(text, fg=colour, bold=line[:3] in ("---", "+++"))
+        output.echo(line, fg=colour, bold=line[:3] in ("---", "+++"))
     if not lines:
-        click.echo("No differences.", err=True)
+        output.echo("No differences.", err=True)
     return 1 if lines else 0
 
 

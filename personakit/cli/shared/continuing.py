@@ -80,7 +80,7 @@ def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Con
 
 def note(line: str) -> None:
     """Print a notice on standard error."""
-    click.echo(f"personakit: {output.printable(line)}", err=True)
+    output.line(f"personakit: {line}", err=True)
 
 
 class Next:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-
 from personakit.cli.shared import output
 from personakit.frozen import thaw
 from personakit.messages import Request
@@ -33,7 +31,7 @@ def show(
         prompt: Whether there is a prompt.
     """
     family = list(lineage(runner, persona))
-    click.echo(f"{persona.name}: {output.printable(persona.path)}")
+    output.line(f"{persona.name}: {persona.path}")
     _print([(f"extends {it.name}", it.path) for it in family[1:]])
     _section("messages", _messages(runner, persona, prompt))
     _section("variables", _variables(request, given, family))
@@ -122,11 +120,12 @@ def _value(value: Any) -> str:
 def _section(title: str, rows: Any) -> None:
     lines = list(rows)
     if lines:
-        click.secho(f"\n{title}", bold=True)
+        output.echo()
+        output.line(title, bold=True)
         _print(lines)
 
 
 def _print(rows: list[Row]) -> None:
     width = min(max((len(left) for left, _ in rows), default=0), 36)
     for left, right in rows:
-        click.echo(output.printable(f"  {left:<{width}}  {right}").rstrip())
+        output.line(f"  {left:<{width}}  {right}".rstrip())

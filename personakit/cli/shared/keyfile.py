@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.base import Secret, read_file
+from personakit.base import Secret, printable, read_file
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def read_key(file: str, name: str) -> Secret:
         click.Abort: The prompt was cancelled.
     """
     if file == "-" and sys.stdin is not None and sys.stdin.isatty():
-        key = Secret(click.prompt(f"Key of {name} (not shown)", hide_input=True, err=True).strip())
+        key = Secret(
+            click.prompt(printable(f"Key of {name} (not shown)"), hide_input=True, err=True).strip()
+        )
         source = "the typed key"
     else:
         key = _in_file(file)

@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from personakit.cli.run import tokens_line
 from personakit.cli.shared import output
 from personakit.cli.shared.output import show_request
@@ -65,34 +63,34 @@ def show_row(row: Row, *, traced: bool) -> None:
     ]
     for name, value in head:
         if value:
-            click.echo(f"{name + ':':<14}{output.printable(value)}")
-    click.echo()
+            output.line(f"{name + ':':<14}{value}")
+    output.echo()
     show_request(row.rendered)
     if row.sent is not None:
-        click.secho("--- sent, after the plugins", dim=True)
+        output.line("--- sent, after the plugins", dim=True)
         show_request(row.sent)
     for message in row.messages[:-1]:
         _show_message(message)
     if row.text or not row.error:
-        click.secho(f"--- answer{' (incomplete)' if row.error else ''}", dim=True)
-        output.print_answer(row.text.rstrip("\n"))
+        output.line(f"--- answer{' (incomplete)' if row.error else ''}", dim=True)
+        output.echo(row.text.rstrip("\n"))
     for call in row.messages[-1].tool_calls if row.messages else ():
-        click.echo(output.printable(f"calls {call.name} {call.arguments}"))
+        output.line(f"calls {call.name} {call.arguments}")
     if row.error:
-        click.secho(f"--- {row.error['type']}", dim=True)
-        click.echo(output.printable(row.error["message"]))
+        output.line(f"--- {row.error['type']}", dim=True)
+        output.echo(row.error["message"])
     if row.trace:
-        click.secho("--- trace", dim=True)
+        output.line("--- trace", dim=True)
     for step in row.trace:
         _show_step(step, traced=traced)
 
 
 def _show_message(message: Message) -> None:
-    click.secho(f"--- {message.role}", dim=True)
+    output.line(f"--- {message.role}", dim=True)
     if message.text:
-        output.print_answer(message.text.rstrip("\n"))
+        output.echo(message.text.rstrip("\n"))
     for call in message.tool_calls:
-        click.echo(output.printable(f"calls {call.name} {call.arguments}"))
+        output.line(f"calls {call.name} {call.arguments}")
 
 
 def _show_step(step: Any, *, traced: bool) -> None:
@@ -108,12 +106,12 @@ def _show_step(step: Any, *, traced: bool) -> None:
     changed = [kind for kind in ("request", "response") if step.get(kind)]
     if changed and not traced:
         parts.append(f"changed the {' and the '.join(changed)}")
-    click.echo(indent + output.printable(", ".join(parts)))
+    output.line(indent + ", ".join(parts))
     for kind in changed if traced else ():
-        click.echo(f"{indent}  {kind}:")
+        output.echo(f"{indent}  {kind}:")
         for line in step[kind].splitlines()[2:]:
             color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-            click.echo(f"{indent}    {click.style(output.printable(line), fg=color)}")
+            output.line(f"{indent}    {line}", fg=color)
 
 
 def plain_excerpt(found: Found) -> str:
@@ -126,13 +124,16 @@ def show_found(found: Iterable[Found]) -> None:
     for one in found:
         row = one.row
         line = f"{row.id[:SHORT]}  {_when(row.timings.started)}  {row.persona}  {row.model}"
-        click.secho(output.printable(line), fg="cyan")
+        output.line(line, fg="cyan")
         parts = one.excerpt.replace(MARKS[1], MARKS[0]).split(MARKS[0])
         shown = [_flat(part) for part in parts]
+        shown[0] = shown[0].lstrip()
         if len(shown) == 1:
             shown = [_brief(shown[0], 200)]
-        text = "".join(click.style(t, bold=True) if i % 2 else t for i, t in enumerate(shown))
-        click.echo(f"  {text.strip()}")
+        output.echo("  ", end="")
+        for number, text in enumerate(shown):
+            output.echo(text, end="", **({"bold": True} if number % 2 else {}))
+        output.echo()
 
 
 def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
@@ -162,7 +163,7 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
 
     persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
     if runner.hash(persona) != row.hash:
-        click.echo(
+        output.line(
             f"personakit: {row.persona} has changed since this run; the request is from the log, "
             f"the plugins are the current ones",
             err=True,
@@ -182,9 +183,9 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
     if as_json:
         output.print_json({"run": row.id, "same": same, "before": row.text, "after": response.text})
     elif same:
-        click.echo("the answer is the same", err=True)
+        output.echo("the answer is the same", err=True)
     else:
-        output.print_answer(diff(before, after, names))
+        output.echo(diff(before, after, names))
     return 0 if same else 1
 
 
@@ -224,4 +225,4 @@ def _brief(text: str, most: int) -> str:
 
 def _flat(text: str) -> str:
     """Return the first 2,000 characters of a text on one line."""
-    return output.printable(text[:2000].replace("\n", " "))
+    return output.one_line(text[:2000])

@@ -1,10 +1,12 @@
-"""Print JSON, answers, errors and tables, without control characters on a terminal."""
+"""Print JSON, answers, errors and tables.
+
+A terminal shows control characters as marks; a pipe or a file gets every character unchanged.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,30 +14,56 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from personakit.base import printable
+from personakit.cli.shared.terminal import unguarded
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from personakit.messages import Request, Response
 
 
 MAX_TABLE = 1000
 
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+def echo(text: str = "", *, end: str = "\n", err: bool = False, **style: Any) -> None:
+    """Print a text.
+
+    click.echo() would remove escape sequences from a text for a pipe, and its colours would be
+    shown as marks on a terminal.
+
+    Args:
+        text: One or several lines.
+        end: What follows the text.
+        err: Print to standard error.
+        style: The options of click.style(), for a terminal.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if style and stream.isatty():
+        text, stream = click.style(printable(text), **style), unguarded(stream)
+    stream.write(text + end)
+    stream.flush()
+
+
+def line(text: str, *, err: bool = False, **style: Any) -> None:
+    """Print a text on one line: on a terminal, spaces replace its newlines and tabs."""
+    is_terminal = (sys.stderr if err else sys.stdout).isatty()
+    echo(one_line(text) if is_terminal else text, err=err, **style)
+
+
+def one_line(text: str) -> str:
+    """Return a text with spaces for its newlines and tabs."""
+    return text.rstrip("\n").replace("\n", " ").replace("\t", " ")
 
 
 def print_json(value: Any, *, compact: bool = False) -> None:
     """Print a value as JSON on standard output, on one line if `compact` is true."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
-
-
-def print_answer(text: str, end: str = "\n") -> None:
-    """Print an answer: unchanged into a pipe, with control characters escaped on a terminal."""
-    sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + end)
-    sys.stdout.flush()
+    echo(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
 
 
 def say_error(message: str) -> None:
     """Print an error message on standard error."""
-    click.echo(f"Error: {printable(message)}", err=True)
+    echo(f"Error: {message}", err=True)
 
 
 def notices(response: Response) -> list[str]:
@@ -53,25 +81,19 @@ def notices(response: Response) -> list[str]:
     return lines
 
 
-def printable(text: str) -> str:
-    """Escape the control characters that would control a terminal."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
 def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print rows as a table on a terminal, or as tab-separated lines into a pipe."""
     if not sys.stdout.isatty():
         rows = iter(rows)
         while piece := list(itertools.islice(rows, 1000)):
-            click.echo(_lines(piece))
+            echo(_lines(piece))
         return
     rows = list(rows)
     if len(rows) > MAX_TABLE:
         # rich measures each cell several times: 100,000 rows would take half a minute.
         width = max(len(row[0]) for row in rows)
-        click.echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
+        echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
         return
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -79,21 +101,29 @@ def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     for name in title:
         grid.add_column(name, overflow="fold", no_wrap=name == title[0])
     for row in rows:
-        cells = [Text(printable(cell)) for cell in row]
+        cells = [Text(printable(one_line(cell))) for cell in row]
         cells[0].stylize("cyan")
         grid.add_row(*cells)
-    Console().print(grid)
+    console().print(grid)
+
+
+def console(*, err: bool = False, **options: Any) -> Console:
+    """Return a console of rich on standard output or standard error.
+
+    It writes escape sequences, so call `printable` for each text before.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(file=unguarded(sys.stderr if err else sys.stdout), **options)
 
 
 def _lines(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows as tab-separated lines with control characters escaped."""
+    """Return rows as tab-separated lines; a newline or tab in a cell becomes a space."""
     text = "\n".join(map("\t".join, rows))
-    ends = text.count("\n") == len(rows) - 1
     # Checking a thousand rows at once takes a tenth of the time of checking each cell.
-    if ends and text.replace("\n", "").replace("\t", "").isprintable():
+    if (text.count("\n"), text.count("\t")) == (len(rows) - 1, sum(map(len, rows)) - len(rows)):
         return text
-    clean = (tuple(printable(cell).replace("\n", " ") for cell in row) for row in rows)
-    return "\n".join(map("\t".join, clean))
+    return "\n".join("\t".join(map(one_line, row)) for row in rows)
 
 
 def progress(doing: str) -> Callable[[int, int], None]:
@@ -113,10 +143,15 @@ def progress(doing: str) -> Callable[[int, int], None]:
         if bars and done % 100 == 0:
             bars[0][0].update(bars[0][1], completed=done, total=total)
         elif not bars and done < total and time.monotonic() - begun[0] > 1:
-            from rich.console import Console  # noqa: PLC0415
             from rich.progress import Progress  # noqa: PLC0415
 
-            bar = Progress(console=Console(stderr=True), transient=True)
+            # Redirected, what is printed meanwhile would reach the terminal as it is.
+            bar = Progress(
+                console=console(err=True),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             bars.append((bar, bar.add_task(doing, total=total, completed=done)))
             bar.start()
         if bars and done == total:
@@ -160,13 +195,13 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
 
     notes = notes or [""] * (len(request.messages) + 1)
     for message, note in zip(request.messages, notes, strict=False):
-        click.secho(f"--- {message.role}{note}", dim=True)
+        line(f"--- {message.role}{note}", dim=True)
         if message.text or not message.parts:
-            print_answer(message.text.rstrip("\n"))
+            echo(message.text.rstrip("\n"))
         for part in message.parts:
-            click.secho(f"[{describe(part)}]", dim=True)
+            line(f"[{describe(part)}]", dim=True)
     shown = settings(request.parameters)
-    click.secho(
+    line(
         f"--- {request.model or 'no model chosen'}{shown and f' ({shown})'}{notes[-1]}",
         dim=True,
     )

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
-
 from personakit import tokens
 from personakit.base import State, state_of
 from personakit.cli.shared import compare, explain, output
@@ -92,7 +90,7 @@ class Preview:
         if self.views.explain:
             origins = self.wanted.origins(persona)
             explain.show(self.runner, persona, request, origins, prompt is not None)
-            click.echo() if self.views.tokens else None
+            output.echo() if self.views.tokens else None
         else:
             show_request(request, _notes(request) if self.views.tokens else [])
         if self.views.tokens:
@@ -113,7 +111,7 @@ class Preview:
         code = compare.show(request, second, other.label)
         if self.views.tokens:
             old, new = _counts(request), _counts(second)
-            click.secho(f"{_sum(old)} before, {_sum(new)} after", dim=True)
+            output.line(f"{_sum(old)} before, {_sum(new)} after", dim=True)
             _legend(request)
         return code
 
@@ -125,9 +123,10 @@ class Preview:
         while True:
             self._attempt(first)
             first = False
-            click.secho("Watching; Ctrl-C stops.", dim=True, err=True)
+            output.line("Watching; Ctrl-C stops.", dim=True, err=True)
             changed = self._change()
-            click.secho(f"\n=== {time.strftime('%H:%M:%S')}  {changed}", bold=True)
+            output.echo()
+            output.line(f"=== {time.strftime('%H:%M:%S')}  {changed}", bold=True)
 
     def _attempt(self, first: bool) -> None:
         """Show the views or the error; raise a first error that editing the files cannot fix."""
@@ -138,7 +137,7 @@ class Preview:
                 raise
             problems = error.problems if isinstance(error, PersonaError) else ()
             self._remember([Path(problem.path) for problem in problems if problem.path])
-            click.echo(f"Error: {output.printable(str(error))}", err=True)
+            output.say_error(str(error))
 
     def _change(self) -> Path:
         """Return the next file that changes, after it has been written completely."""
@@ -205,4 +204,4 @@ def _legend(request: Request) -> None:
     """Print the reason if the counts are estimates."""
     reason = tokens.why_estimated(request.model)
     if reason:
-        click.secho(f"≈ estimated: {reason}", dim=True)
+        output.line(f"≈ estimated: {reason}", dim=True)

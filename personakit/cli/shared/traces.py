@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from personakit.cli.shared import output
 from personakit.pipeline import Step, Trace
 
@@ -14,13 +12,12 @@ def show_trace(trace: Trace) -> None:
     """Print the steps of a run on standard error, the outermost layer first."""
     for step in trace.steps:
         indent = "  " * step.depth
-        click.echo(indent + click.style(_headline(step), bold=True), err=True)
+        output.line(indent + _headline(step), bold=True, err=True)
         for label, diff in (("request", step.request_diff()), ("response", step.response_diff())):
             if diff:
-                click.echo(f"{indent}  {label}:", err=True)
+                output.echo(f"{indent}  {label}:", err=True)
             for line in diff.splitlines()[2:]:
-                shown = click.style(output.printable(line), fg=_COLORS.get(line[:1]))
-                click.echo(f"{indent}    {shown}", err=True)
+                output.line(f"{indent}    {line}", fg=_COLORS.get(line[:1]), err=True)
 
 
 def _headline(step: Step) -> str:
@@ -35,4 +32,4 @@ def _headline(step: Step) -> str:
     parts.append(f"{step.seconds * 1000:.1f} ms")
     if step.error is not None:
         parts.append(f"{type(step.error).__name__}: {step.error}".partition("\n")[0])
-    return output.printable(", ".join(parts))
+    return ", ".join(parts)

@@ -1,0 +1,66 @@
+"""The standard streams of a command: a terminal shows control characters as marks.
+
+Every text that a command prints passes through `Terminal`, whoever prints it: a command, a plugin,
+click, a warning or the report of a crash. What personakit itself writes to move the cursor or to
+colour a text goes to the stream below it, see `unguarded`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from typing import TextIO
+
+from personakit.base import printable
+
+
+class Terminal(io.TextIOWrapper):
+    """A text stream to a terminal that shows control characters as marks; see `printable`.
+
+    Args:
+        below: The stream that it replaces, which stays open for escape sequences.
+    """
+
+    def __init__(self, below: io.TextIOWrapper) -> None:
+        # click bypasses a stream whose encoding is ASCII, and writes UTF-8 to its buffer.
+        is_ascii = codecs.lookup(below.encoding).name == "ascii"
+        # The two share a buffer, so neither may keep text back.
+        below.reconfigure(
+            encoding="utf-8" if is_ascii else None, errors="replace", write_through=True
+        )
+        super().__init__(
+            below.buffer,
+            below.encoding,
+            "replace",
+            line_buffering=below.line_buffering,
+            write_through=True,
+        )
+        self.below = below
+
+    def write(self, text: str) -> int:
+        """Write a text with its control characters as marks; return its length."""
+        super().write(printable(text))
+        return len(text)
+
+    def close(self) -> None:
+        """Write what is left; the stream below owns the file."""
+        self.flush()
+
+
+def guard_streams() -> None:
+    """Show control characters as marks on those standard streams that are terminals."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # The stream below may also replace what the encoding lacks, or a lone surrogate.
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if stream.isatty():
+            setattr(sys, name, Terminal(stream))
+        else:
+            stream.reconfigure(errors="replace")
+
+
+def unguarded(stream: TextIO) -> TextIO:
+    """Return the stream below a terminal, for text with escape sequences; any other unchanged."""
+    return stream.below if isinstance(stream, Terminal) else stream
