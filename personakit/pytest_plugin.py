@@ -110,17 +110,18 @@ class PersonaFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield the tests of the persona."""
+        from personakit.base import printable  # noqa: PLC0415
         from personakit.errors import PersonakitError  # noqa: PLC0415
         from personakit.suite import Broken  # noqa: PLC0415
 
         try:
             cases = _suite_of(self.config).collect([_shown(self.path)])
         except PersonakitError as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(printable(str(error))) from None
         for case in cases:
             if isinstance(case, Broken):
-                raise self.CollectError(case.message)
-            yield PersonaItem.from_parent(self, name=case.test.name, case=case)
+                raise self.CollectError(printable(case.message))
+            yield PersonaItem.from_parent(self, name=printable(case.test.name), case=case)
 
 
 class PersonaItem(pytest.Item):
@@ -144,7 +145,9 @@ class PersonaItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return the file, the line (counted from 0) and the name of the test."""
-        return self.path, self.case.line() - 1, self.case.name
+        from personakit.base import printable  # noqa: PLC0415
+
+        return self.path, self.case.line() - 1, printable(self.case.name)
 
 
 class Failed(Exception):
@@ -168,8 +171,11 @@ class Shown:
     """A failure in the form that pytest shows."""
 
     def __init__(self, outcome: Outcome) -> None:
-        self.text = outcome.report()
-        self.reprcrash = Crash(outcome.case.path, outcome.case.line(), outcome.fault())
+        from personakit.base import printable  # noqa: PLC0415
+
+        # The process that runs a test is not always the one that prints its report.
+        self.text, fault = printable(outcome.report()), printable(outcome.fault())
+        self.reprcrash = Crash(printable(outcome.case.path), outcome.case.line(), fault)
 
     def __str__(self) -> str:
         return self.text

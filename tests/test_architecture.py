@@ -175,6 +175,19 @@ def test_modules_and_rooms_are_small() -> None:
     assert statistics.median(sizes().values()) <= 150
 
 
+def test_commands_print_through_one_function() -> None:
+    """click.echo() removes escape sequences in a pipe; click.style() is shown on a terminal."""
+    prints = re.compile(r"\bclick\.(?:echo|secho|style)\(|(?<![\w.])print\(")
+    printing = {
+        file.name
+        for file in (ROOT / "personakit" / "cli").rglob("*.py")
+        if any(
+            prints.search(line.partition("#")[0]) for line in file.read_text("utf-8").split("\n")
+        )
+    }
+    assert printing == {"output.py"}
+
+
 def test_functions_fit_on_a_screen() -> None:
     long = [
         f"{file}:{node.lineno}: {node.name}"

@@ -89,6 +89,18 @@ def test_each_test_is_an_item_and_a_failure_has_no_traceback(project: Project) -
     assert failure.get("message") == "render contains: expected 'Zoë'"
 
 
+def test_the_text_of_a_persona_does_not_control_the_terminal(project: Project) -> None:
+    hostile = '"\\e]0;x\\a\\x9b2J\\u202e"'
+    text = CHEF.replace("is somebody else", hostile).replace("Zoë", hostile)
+    project.write("personas/chef.yaml", text)
+    project.write("personas/broken.yaml", f"{CHEF}{hostile}: 1\n")
+    code, out = project("personas/", "-v", "--continue-on-collection-errors")
+    assert code == 1
+    assert "1 failed, 1 passed, 1 error" in out
+    assert out.count("\\u001b]0;x\\u0007\\u009b2J\\u202e") > 3
+    assert not set(out) & set("\x1b\x07\x9b\u202e")
+
+
 def test_collected_is_what_is_below_personas_or_named(project: Project) -> None:
     for name in ("personas/a.yaml", "app/personas/deep/b.yaml", "prompts/c.yaml", "other/d.yaml"):
         project.write(name, CHEF)

@@ -72,8 +72,10 @@ class Attempt:
         body = hide(body, self.secrets())  # some upstreams repeat the key that they reject
         if not self.has_time(headers) or is_exhausted(response.status_code, _error(body)):
             headers["x-should-retry"] = "false"
+        # The response would encode them as ASCII, which fails for what a server may send.
+        raw = {name: value.encode(response.headers.encoding) for name, value in headers.items()}
         return type(response)(
-            response.status_code, headers=headers, content=body, request=response.request
+            response.status_code, headers=raw, content=body, request=response.request
         )
 
 

@@ -130,8 +130,13 @@ def _outcome() -> int:
     try:
         result = group(_arguments(), prog_name="personakit", standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as error:
+    except click.UsageError as error:
+        if error.ctx is not None:
+            error.ctx.color = True  # a pipe gets escape sequences unchanged
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        _say(error.format_message())
         return error.exit_code
     except PersonakitError as error:
         _say(str(error))

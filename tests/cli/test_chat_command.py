@@ -265,7 +265,7 @@ print("code")
 ```
 
 {"".join(f"{n}. entry {n}" + chr(10) for n in range(1, 41))}
-The end, which is \x1b]0;title\x07 \x1b[2J safe.
+The end, which is \x1b]0;title\x07 \x1b[2J \x9b2J \u202e &#8238; safe.
 """
 
 
@@ -294,7 +294,10 @@ def test_an_answer_taller_than_the_screen_stands_there_once(shell: Any) -> None:
         assert window.text.count(once) == 1
     assert "\\u001b[2J" in window.text
     assert "\x1b[2J" not in session.text
+    assert "\\u009b2J \\u202e \\u202e safe." in window.text
     assert "\x1b]0;" not in session.text
+    assert "\x9b" not in session.text
+    assert "\u202e" not in session.text
 
 
 @pytest.mark.parametrize("reflows", [True, False])
