@@ -130,13 +130,8 @@ def _outcome() -> int:
     try:
         result = group(_arguments(), prog_name="personakit", standalone_mode=False)
         sys.stdout.flush()
-    except click.UsageError as error:
-        if error.ctx is not None:
-            error.ctx.color = True  # a pipe gets escape sequences unchanged
-        error.show()
-        return error.exit_code
     except click.ClickException as error:
-        _say(error.format_message())
+        _show(error)
         return error.exit_code
     except PersonakitError as error:
         _say(str(error))
@@ -157,6 +152,15 @@ def _outcome() -> int:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show(error: click.ClickException) -> None:
+    if not isinstance(error, click.UsageError):
+        _say(error.format_message())
+        return
+    if error.ctx is not None:
+        error.ctx.color = True  # a pipe gets escape sequences unchanged
+    error.show()
 
 
 def _say(message: str) -> None:
