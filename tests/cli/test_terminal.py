@@ -59,7 +59,8 @@ CANARY = {CANARY!r}
 
 @click.command("shout", short_help=CANARY, help=CANARY)
 def command():
-    click.echo(CANARY)
+    click.echo(CANARY, color=True)
+    click.echo(CANARY.encode())
     print(CANARY, file=sys.stderr)
     logging.warning(CANARY)
     warnings.warn(CANARY)

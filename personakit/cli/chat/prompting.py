@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.base import check_file, printable, private_files
 from personakit.cli.shared import output
+from personakit.cli.shared.terminal import unguarded
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -37,6 +38,7 @@ class Prompting:
     ) -> None:
         from prompt_toolkit import PromptSession  # noqa: PLC0415
         from prompt_toolkit.completion import Completer, Completion  # noqa: PLC0415
+        from prompt_toolkit.output import create_output  # noqa: PLC0415
 
         class Words(Completer):
             def get_completions(self, document: Any, complete_event: Any) -> Iterator[Completion]:
@@ -49,6 +51,7 @@ class Prompting:
         self._leaving = False
         self._session: PromptSession[str] = PromptSession(
             [("bold", "> ")],
+            output=create_output(unguarded(sys.stdout)),
             multiline=True,
             prompt_continuation="  ",
             history=_history(history),

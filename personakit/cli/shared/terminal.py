@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from personakit.base import printable
 
@@ -37,6 +37,12 @@ class Terminal(io.TextIOWrapper):
             write_through=True,
         )
         self.below = below
+        self._bytes = _Bytes(self)
+
+    @property
+    def buffer(self) -> Any:
+        """The stream for bytes, which shows control characters as marks, too."""
+        return self._bytes
 
     def write(self, text: str) -> int:
         """Write a text with its control characters as marks; return its length."""
@@ -46,6 +52,30 @@ class Terminal(io.TextIOWrapper):
     def close(self) -> None:
         """Write what is left; the stream below owns the file."""
         self.flush()
+
+
+class _Bytes(io.BufferedIOBase):
+    """Writes bytes to a terminal, such as those that click prints for the completion of a shell."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._decoder = codecs.getincrementaldecoder(terminal.encoding)("replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._terminal.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+    def isatty(self) -> bool:
+        return True
 
 
 def guard_streams() -> None:
