@@ -37,8 +37,9 @@ _PARTS = [
     b"- ", b"|", b"|\n", b">-", b"[", b"]", b"{", b"}", b'"', b"'", b"\0", b"\xff", b"\xef\xbb\xbf",
     b"\\ud800", b"1e400", b"-1", b".inf", b"9" * 30, b"9" * 5000, b"data: ", b"\r\n\r\n", b"\n\n",
     b"[DONE]", b"event: error\n", b"&a", b"*a", b"!!python/object:os.system", b"<<: ", b"[" * 70,
-    b"{'a':" * 70, b"[" * 1500, b"(" * 200, b"a|e|" * 50, b"x" * 3000, b" " * 3000, b"\xf0\x9f\x98\x80",
-    b"{% for i in range(999999) %}", b"{{ 9 ** 9 ** 9 }}", b"{{ x * 99999999 }}", b"\x85", b"\t",
+    b"{'a':" * 70, b"[" * 1500, b"(" * 200, b"a|e|" * 50, b"x" * 3000, b" " * 3000,
+    b"\xf0\x9f\x98\x80", b"{% for i in range(99999) %}", b"{{ 9 ** 9 ** 9 }}", b"{{ x * 9999999 }}",
+    b"\x85", b"\t",
 ]  # fmt: skip
 
 
@@ -66,23 +67,17 @@ def _made(target: str) -> list[bytes]:
         messages = [write_message(Message("user", "Hi")), write_message(response.message)]
         saved = {"format": 1, "persona": "chef", "id": "a", "messages": messages}
         return [pretty(one).encode() for one in ({"format": 1, "tests": tests}, saved)]
-    server = Server()
+    with Server() as server:
+        whole, events = server.whole("Hello"), b"".join(server.events("Hello you", usage=True))
     if target == "answers":
-        body = server.whole("Hello")
-        called = json.loads(json.dumps(body))
-        called["choices"][0]["message"] = write_message(response.message)
+        called = {**whole, "choices": [{"index": 0, "message": write_message(response.message)}]}
         failed = {"error": {"message": "no", "type": "invalid_request_error", "code": "x"}}
-        return [b"\0" + json.dumps(one).encode() for one in (body, called, failed)] + [
-            b"\x04" + json.dumps(failed).encode()
-        ]
-    events = b"".join(server.events("Hello <think>so</think> you", usage=True))
+        bodies = [json.dumps(one).encode() for one in (whole, called, failed)]
+        return [*(b"\0" + body for body in bodies), b"\x04" + bodies[-1]]
     delta = {"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}]}
     chunk = json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]})
-    return [
-        b"\0" + events,
-        b"\x07" + events,
-        b"\0data: " + chunk.encode() + b"\n\ndata: [DONE]\n\n",
-    ]
+    called_events = b"\0data: " + chunk.encode() + b"\n\ndata: [DONE]\n\n"
+    return [b"\0" + events, b"\x07" + events.replace(b"Hel", b"<think>"), called_events]
 
 
 def mutated(known: list[bytes], chance: random.Random) -> bytes:

@@ -50,6 +50,15 @@ def _served() -> tuple[Server, Runner]:
     return server, Runner(server.config())
 
 
+def close() -> None:
+    """Close the connections of the targets; a later call of one opens new ones."""
+    if _served.cache_info().currsize:
+        server, running = _served()
+        running.close()
+        server.__exit__()
+        _served.cache_clear()
+
+
 @functools.cache
 def _running() -> Runner:
     return runner()[0]
