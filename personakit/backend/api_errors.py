@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from personakit.backend.clients import is_loopback
 from personakit.backend.retries import Attempt, is_exhausted, retry_after
-from personakit.base import deadline
+from personakit.base import deadline, shown
 from personakit.errors import (
     AuthenticationFailed,
     BackendError,
@@ -22,7 +23,9 @@ from personakit.errors import (
     RateLimited,
     Timeout,
     UpstreamUnavailable,
+    UsageError,
 )
+from personakit.frozen import check_plain
 from personakit.providers import Endpoint
 
 BY_STATUS: dict[int, type[BackendError]] = {
@@ -128,11 +131,20 @@ def reported(error: Any) -> BackendError:
     if is_exhausted(None, details):
         kind = QuotaExhausted
     status = next((code for code in codes if isinstance(code, int)), None)
-    message = _message(details) or json.dumps(details, default=str)
+    message = _message(details) or _as_text(details, functools.partial(json.dumps, default=str))
     result = kind(f"the upstream reports an error: {_line(message)}", status=status)
     if kind is UpstreamUnavailable:
         result.advice = LATER
     return result
+
+
+def _as_text(value: Any, write: Callable[[Any], str]) -> str:
+    """Return a value as text: as `write` does, or only its beginning if it is nested too deep."""
+    try:
+        check_plain(value, "the error")
+    except UsageError:
+        return shown(value)
+    return write(value)
 
 
 def _details(error: Any) -> Mapping[str, Any]:
@@ -253,5 +265,5 @@ def _message(body: Mapping[str, Any]) -> Any:
 
 def _line(message: Any) -> str:
     """Return a message as one printable line of at most 500 characters."""
-    text = " ".join(str(message).split())[:500]
+    text = " ".join(_as_text(message, str).split())[:500]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

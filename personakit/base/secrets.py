@@ -12,6 +12,9 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from personakit.errors import UsageError
+from personakit.frozen import check_plain
+
 MASK = "***"
 SHORTEST = 4
 """The shortest secret, in characters, that `hide` replaces: a shorter one occurs in many words."""
@@ -203,6 +206,15 @@ def _hidden(value: Any, secrets: list[Secret]) -> Any:
     return value
 
 
+def _scrubbed(value: Any, secrets: list[Secret]) -> Any:
+    try:
+        check_plain(value, "a value")
+    except UsageError as error:
+        # The HTTP client keeps the body of a failed request, whatever a server sent.
+        return str(error)
+    return _hidden(value, secrets)
+
+
 def scrub(
     error: BaseException, secrets: Iterable[Secret], outer: BaseException | None = None
 ) -> None:
@@ -231,8 +243,8 @@ def scrub(
         if isinstance(current, BaseExceptionGroup):
             waiting += current.exceptions
         else:
-            current.args = _hidden(current.args, nonempty)
+            current.args = tuple(_scrubbed(value, nonempty) for value in current.args)
         for name, value in list(vars(current).items()):
             if isinstance(value, str | bytes | list | tuple | dict):
-                setattr(current, name, _hidden(value, nonempty))
+                setattr(current, name, _scrubbed(value, nonempty))
         traceback.clear_frames(current.__traceback__)
