@@ -212,7 +212,7 @@ def test_a_status_is_an_error_of_its_family(
 @in_two_modes
 def test_a_header_that_is_not_ascii_does_not_hide_an_error(mode: str) -> None:
     reply = Reply(b'{"error": {"message": "No."}}', 400, {"x-request-id": "r\xe9q"})
-    error, _ = fails(mode, BadRequest, reply, match=r"status 400: No\.")
+    error, _ = fails(mode, BadRequest, reply, match="status 400: No.")
     assert error.request_id == "r\xe9q"
 
 
