@@ -57,20 +57,27 @@ def freeze(value: Any, what: str = "the value") -> Any:
     if (kind is list or kind is tuple) and {*map(type, value)} <= ATOMS:
         return tuple(value)
     check_plain(value, what)
-    return _freeze(value)
+    return freeze_json(value)
 
 
-def _freeze(value: Any) -> Any:
+def freeze_json(value: Any) -> Any:
+    """Return a copy of parsed JSON in which every mapping and list is read-only.
+
+    It checks nothing: a parser limits the depth, and no list occurs in it twice.
+
+    Raises:
+        RecursionError: The value is nested too deep.
+    """
     kind = type(value)
     if kind in ATOMS or isinstance(value, FrozenDict):
         return value
     if kind is list or kind is tuple:
         atoms = {*map(type, value)} <= ATOMS
-        return tuple(value) if atoms else tuple([_freeze(item) for item in value])
+        return tuple(value) if atoms else tuple([freeze_json(item) for item in value])
     if isinstance(value, Mapping):
-        return FrozenDict({str(key): _freeze(item) for key, item in value.items()})
+        return FrozenDict({str(key): freeze_json(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(_freeze(item) for item in value)
+        return tuple(freeze_json(item) for item in value)
     return value
 
 

@@ -25,7 +25,7 @@ from personakit.backend.chat.usage_parser import read_usage
 from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer, shown
 from personakit.errors import IncompleteAnswer, InvalidAnswer, UsageError
-from personakit.frozen import FrozenDict, freeze
+from personakit.frozen import FrozenDict, freeze_json
 from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
 
@@ -277,7 +277,7 @@ class ResponseParser:
             choice = {"index": 0, "message": body, "finish_reason": self.finish_reason}
             self.raw |= {"object": "chat.completion", "choices": [choice]}
         try:
-            return freeze(self.raw)  # type: ignore[no-any-return]
+            return freeze_json(self.raw)  # type: ignore[no-any-return]
         except UsageError:
             # Deep nesting beside the text does not make the answer invalid.
             return FrozenDict()
