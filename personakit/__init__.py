@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from personakit.base import io as io
     from personakit.base import read_file as read_file
     from personakit.base import sleep as sleep
+    from personakit.base import time_left as time_left
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
     from personakit.errors import AuthenticationFailed as AuthenticationFailed
@@ -76,6 +77,8 @@ if TYPE_CHECKING:
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
     from personakit.runner import Runner as Runner
+    from personakit.schemas import Pattern as Pattern
+    from personakit.schemas import schema_validator as schema_validator
     from personakit.tools import Tool as Tool
     from personakit.usage import Usage as Usage
     from personakit.usage import price as price
@@ -91,10 +94,11 @@ _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(("Secret", "check_file", "io", "read_file", "sleep"), "base"),
+    **dict.fromkeys(("Secret", "check_file", "io", "read_file", "sleep", "time_left"), "base"),
     **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),
+    **dict.fromkeys(("Pattern", "schema_validator"), "schemas"),
     **dict.fromkeys(("Row", "RunLog"), "log"),
     **dict.fromkeys(("Usage", "price"), "usage"),
     "Attachment": "attachments",

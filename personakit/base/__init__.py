@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from personakit.base.waiting import only_sync as only_sync
     from personakit.base.waiting import sleep as sleep
     from personakit.base.waiting import sync_mode as sync_mode
+    from personakit.base.waiting import time_left as time_left
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -63,7 +64,7 @@ else:
             "signatures": "arguments described plain typed",
             "text": "TextBuffer TextTap notify printable",
             "types": "TYPES article brief describe given infer_type is_type read_json shown",
-            "waiting": "Emit in_sync io only_sync sleep sync_mode",
+            "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )

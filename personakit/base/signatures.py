@@ -12,6 +12,8 @@ from typing import Any
 
 from personakit.errors import ConfigError
 
+_MOST_FAULTS = 10_000
+
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of a function's parameters; the return type may not exist at run time."""
@@ -108,11 +110,15 @@ def _noted(hint: Any) -> str:
     return next((note for note in getattr(hint, "__metadata__", ()) if isinstance(note, str)), "")
 
 
-def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
+def typed(
+    kind: Any, bounded: Callable[[Any, Callable[[str], Any]], Callable[[str], Any]]
+) -> tuple[dict[str, Any], Callable[[str], Any]]:
     """Return the JSON Schema of a type, and a function that parses a JSON text into it.
 
     Args:
         kind: A pydantic model, a dataclass, a TypedDict or any other type that pydantic supports.
+        bounded: Returns the function that validates a JSON text, given pydantic's core schema of
+            the type and pydantic's own function.
 
     Raises:
         ConfigError: The argument is not a type, or the type has no JSON Schema.
@@ -122,7 +128,8 @@ def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
     try:
         adapter = TypeAdapter(kind)
         schema = adapter.json_schema()
-    except (NameError, PydanticUserError, TypeError, AttributeError) as error:
+        validate = bounded(adapter.core_schema, adapter.validate_json)
+    except (NameError, PydanticUserError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"output: {kind!r:.80} cannot be read from JSON: {str(error).partition(chr(10))[0]}; "
             f"use a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a "
@@ -131,8 +138,11 @@ def typed(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
 
     def make(text: str) -> Any:
         try:
-            return adapter.validate_json(text)
+            return validate(text)
         except ValidationError as error:
+            # Each fault is a dict with the value.
+            if error.error_count() > _MOST_FAULTS:
+                raise ValueError(f"it has {error.error_count():,} faults") from None
             errors = error.errors(include_url=False, include_context=False)[:5]
             raise ValueError("\n".join(map(_fault, errors))) from None
 

@@ -46,6 +46,22 @@ def io(
     return call
 
 
+def time_left() -> float | None:
+    """Return the remaining seconds of the current run; None if it has no deadline.
+
+    Work that does not wait calls this from time to time, so that it stops at the deadline.
+
+    Raises:
+        Timeout: The deadline has passed.
+    """
+    limit = deadline.current()
+    if limit is None:
+        return None
+    if (seconds := limit.left) <= 0:
+        raise Timeout(f"{limit} has passed; increase `deadline`")
+    return seconds
+
+
 async def sleep(seconds: float) -> None:
     """Wait for a number of seconds, under the sync or the async API.
 

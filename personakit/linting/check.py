@@ -12,7 +12,6 @@ from personakit.errors import PersonaError, Problem
 from personakit.linting import names, plugin_uses, templates, test_cases
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
-from personakit.output import validator
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
 
@@ -126,7 +125,6 @@ class Linter:
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)
-        yield from _output(persona)
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
             message = f"name: {first.name} is named {persona.name!r}, too; rename one of them"
@@ -134,17 +132,6 @@ class Linter:
         if not persona.description and data.get("description") is None:
             message = "`description` is missing; add one sentence for `personakit list`"
             yield persona.document.problem(message, code="PK060")
-
-
-def _output(persona: Persona) -> Iterator[Problem]:
-    """Yield the problem of an invalid `output:` schema."""
-    if persona.output is None:
-        return
-    try:
-        validator(persona.output)
-    except ValueError as error:
-        message = f"output: not a valid JSON Schema: {error}"
-        yield persona.document.problem(message, ("output",), code="PK012")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from personakit.base import read_json
+from personakit.base import read_json, time_left
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
 _BRACKET = re.compile(r"[{\[]")
@@ -17,6 +18,7 @@ _CLOSED = re.compile(r"</(?:think|thinking|thought)>|\[/THINK\]", re.IGNORECASE)
 _ENDLESS = re.compile(r"\s*(?:<(?:think|thinking|thought)>|\[THINK\])", re.IGNORECASE)
 _OBJECT = re.compile(r"\{\s*\"")
 _MOST_VALUES = 100
+_MOST_FENCES = 400
 _MOST_FAILURES = 200
 
 
@@ -55,12 +57,16 @@ def _found(text: str, *, whole: bool) -> list[tuple[str, Any]]:
     if _ENDLESS.match(text):
         return values
     # No line inside JSON begins with a fence, since JSON strings contain no line breaks.
-    parts = _FENCE.split(text)
+    parts = _FENCE.split(text, _MOST_FENCES)
+    if len(parts) > 2 * _MOST_FENCES:
+        return values
     outside = "".join(parts[0::4])
     if not whole or not outside.strip():
         for number, part in enumerate(parts[0::2]):
             closed = number % 2 == 1 and 2 * number + 1 < len(parts)
-            values += _fenced(part) if closed else _within(part)
+            found = _fenced(part) if closed else _within(part)
+            # More than that is an error, whatever they are.
+            values += islice(found, _MOST_VALUES + 1 - len(values))
     return values
 
 
@@ -77,6 +83,7 @@ def _within(text: str) -> Iterator[tuple[str, Any]]:
     decoder = json.JSONDecoder()
     at, failures, scanned = 0, 0, 0
     while (found := _BRACKET.search(text, at)) is not None:
+        time_left()
         start = found.start()
         try:
             _, end = decoder.raw_decode(text, start)

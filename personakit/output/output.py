@@ -10,20 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import typed
-from personakit.errors import ConfigError, InvalidAnswer
+from personakit.base import time_left, typed
+from personakit.errors import ConfigError, InvalidAnswer, Timeout
 from personakit.frozen import freeze, thaw
 from personakit.messages import Request, Response
-from personakit.output.json_schema import validator
 from personakit.output.json_values import json_values
 from personakit.output.strict_schema import qualifies, rooted, strictened
+from personakit.output.type_patterns import bounded
+from personakit.schemas import InvalidSchema, Meter, checked, schema_validator
 
 WRAPPED = "value"
 """The key of a value that is not an object: APIs accept only schemas of objects."""
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _SHOWN = 5
 
-Faults = Callable[[Any], list[str]]
+Faults = Callable[[Any, Meter], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,22 @@ class Output:
             name: The name of a schema.
 
         Raises:
-            ConfigError: `wanted` is neither.
+            ConfigError: `wanted` is neither, or the schema is invalid.
         """
         if isinstance(wanted, Output):
             return wanted
         if isinstance(wanted, Mapping):
+            try:
+                checked(wanted)
+            except InvalidSchema as error:
+                raise ConfigError(f"`output` is not a valid JSON Schema: {error}") from None
             return cls(_NAME.sub("_", name)[:64] or "output", freeze(wanted))
         # pydantic would accept a function as a model of its arguments.
         if isinstance(wanted, str | list | tuple) or inspect.isroutine(wanted):
             raise ConfigError(
                 f"output: expected a type or a JSON Schema as a mapping, found {wanted!r:.60}"
             )
-        plain, make = typed(wanted)
+        plain, make = typed(wanted, bounded)
         schema = rooted(plain)
         named = _NAME.sub("_", getattr(wanted, "__name__", "")) or "output"
         wrapped = schema.get("type") != "object"
@@ -88,8 +93,8 @@ class Output:
         if self.make is not None:
             return functools.partial(self._read, None)
         try:
-            return functools.partial(self._read, validator(self.schema))
-        except ValueError as error:
+            return functools.partial(self._read, schema_validator(self.schema))
+        except InvalidSchema as error:
             raise ConfigError(f"`output` is not a valid JSON Schema: {error}") from None
 
     @property
@@ -107,21 +112,27 @@ class Output:
 
         Raises:
             InvalidAnswer: The answer is cut off, is not valid JSON, or does not match the schema.
+            Timeout: The deadline of the run passed while the answer was checked.
         """
         if self.make is None and response.parsed is not None:
             return response
         text = response.messages[-1].text if response.messages else response.text
         cut = response.finish_reason == "length"
+        check = functools.partial(self._checked, faults, Meter())
         try:
             if response.tool_calls:
                 names = ", ".join(call.name for call in response.tool_calls)
                 raise ValueError(f"it calls tools that the run does not have: {names[:100]}")
-            return response.replace(parsed=self._found(text, faults, cut=cut))
+            return response.replace(parsed=self._found(text, check, cut=cut))
+        except Timeout as error:
+            error.partial = text
+            raise
         except ValueError as error:
             advised = "schema" not in response.metadata
             raise self._invalid(str(error), text, cut=cut, advised=advised) from None
 
-    def _found(self, text: str, faults: Faults | None, *, cut: bool) -> Any:
+    @staticmethod
+    def _found(text: str, check: Callable[[str, Any], Any], *, cut: bool) -> Any:
         """Return the one value in an answer that matches the schema.
 
         Raises:
@@ -134,11 +145,11 @@ class Output:
             if cut and not isinstance(value, dict | list | str):
                 raise ValueError("its end is missing")
             try:
-                parsed = self._checked(source, value, faults)
+                parsed = check(source, value)
             except ValueError as error:
                 fault = error
             else:
-                matching.setdefault(json.dumps(value, sort_keys=True), parsed)
+                matching.setdefault(_text_of(value), parsed)
         if not matching:
             raise fault
         if len(matching) > 1:
@@ -146,14 +157,15 @@ class Output:
             raise ValueError(f"it contains different values that match: {shown}")
         return next(iter(matching.values()))
 
-    def _checked(self, text: str, value: Any, faults: Faults | None) -> Any:
+    def _checked(self, faults: Faults | None, meter: Meter, text: str, value: Any) -> Any:
+        time_left()
         if faults is not None:
-            if messages := faults(value):
+            if messages := faults(value, meter):
                 raise ValueError("\n".join(f"- {fault}" for fault in messages[:_SHOWN]))
             return value
         assert self.make is not None
         if self.wrapped and isinstance(value, dict) and value.keys() == {WRAPPED}:
-            text = json.dumps(value[WRAPPED])
+            text = _text_of(value[WRAPPED])
         return self.make(text)
 
     def _invalid(self, fault: str, text: str, *, cut: bool, advised: bool) -> InvalidAnswer:
@@ -168,6 +180,18 @@ class Output:
             f"the answer does not match the output {self.name!r}:{apart}{fault}{apart}({advice})",
             partial=text,
         )
+
+
+def _text_of(value: Any) -> str:
+    """Return the JSON text of a value, the same one for equal values.
+
+    Raises:
+        ValueError: The value is nested too deep.
+    """
+    try:
+        return json.dumps(value, sort_keys=True)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def instructed(request: Request) -> Request:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from personakit.persona.values import Declared as Declared
     from personakit.persona.values import Values as Values
     from personakit.persona.variables import Variable as Variable
-    from personakit.persona.variables import matcher as matcher
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
     from personakit.persona.yaml import Document as Document
 else:
@@ -38,7 +37,7 @@ else:
             "tests": "PersonaTest",
             "validation": "Checker",
             "values": "Declared Values",
-            "variables": "Variable matcher",
+            "variables": "Variable",
             "yaml": "Document MAX_BYTES",
         },
         modules="parameters tests variables yaml",

@@ -283,7 +283,7 @@ class _Reader(Checker):
         if data.get("messages") is not None:
             values["messages"] = self.messages(data["messages"])
         if data.get("output") is not None:
-            values["output"] = freeze(self.mapping(data["output"], "output"))
+            values["output"] = freeze(self.schema(data["output"], "output"))
         if data.get("history") is not None:
             values["history"] = read_history(self, data["history"])
         if data.get("tests") is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from personakit.base import describe, given, is_type
 from personakit.frozen import FrozenDict, freeze
 from personakit.persona.validation import Checker
-from personakit.persona.variables import matcher
 from personakit.persona.yaml import Document
 
 TEXTS = ("contains", "contains_any", "not_contains")
@@ -102,21 +101,12 @@ def _check(checker: Checker, key: str, value: Any, *at: str | int) -> Any:
             checker.fail(f"{key}: expected an integer of 0 or more, found {describe(value)}", *at)
         return value
     if key == "matches":
-        return _pattern(checker, value, *at)
+        return checker.pattern(value, *at) or ""
     if key == "json_schema":
-        return checker.mapping(value, *at)
+        return checker.schema(value, *at)
     if key == "judge":
         return _judge(checker, value, *at)
     return checker.text(value, *at)
-
-
-def _pattern(checker: Checker, value: Any, *at: str | int) -> str:
-    pattern = checker.text(value, *at)
-    try:
-        matcher(pattern)
-    except ValueError as error:
-        checker.fail(f"matches: invalid regular expression: {error}", *at)
-    return pattern
 
 
 def _judge(checker: Checker, value: Any, *at: str | int) -> Mapping[str, Any]:

@@ -9,6 +9,9 @@ from personakit.base import describe
 from personakit.errors import PersonaError, Problem, did_you_mean
 from personakit.persona.yaml import Document
 
+MAX_PATTERNS = 100_000
+"""The largest total size of the patterns of a document, besides those in JSON Schemas."""
+
 MAX_PROBLEMS = 100
 
 
@@ -18,6 +21,7 @@ class Checker:
     def __init__(self, source: Document) -> None:
         self.document = source
         self.problems: list[Problem] = []
+        self._patterns = 0
 
     def fail(self, message: str, *at: str | int, key: bool = False, code: str = "PK012") -> None:
         """Add a problem with the value at a path, or with its key.
@@ -85,6 +89,35 @@ class Checker:
             message = f"{_name(at)}: expected true or false, found {describe(value)}"
             self.fail(message, *at, code="PK011")
         return value is True
+
+    def pattern(self, value: Any, *at: str | int) -> str | None:
+        """Return a regular expression; add a problem for an invalid one, and return None."""
+        from personakit.schemas import Pattern  # noqa: PLC0415
+
+        text = self.text(value, *at)
+        try:
+            self._patterns += Pattern.of(text).size
+        except ValueError as error:
+            self.fail(f"{_name(at)}: invalid regular expression: {error}", *at)
+            return None
+        if self._patterns > MAX_PATTERNS:
+            message = f"the patterns together are larger than {MAX_PATTERNS:,} parts"
+            raise PersonaError([self.document.problem(message, at, code="PK012")])
+        return text
+
+    def schema(self, value: Any, *at: str | int) -> dict[str, Any]:
+        """Return a JSON Schema; add a problem for an invalid one."""
+        from personakit.schemas import InvalidSchema, checked  # noqa: PLC0415
+
+        schema = self.mapping(value, *at)
+        if not isinstance(value, dict):
+            return {}
+        try:
+            checked(schema, linear=True)
+        except InvalidSchema as error:
+            message = f"{_name(at)}: not a valid JSON Schema: {error}"
+            self.fail(message, *at, *error.path)
+        return schema
 
 
 def _name(at: tuple[str | int, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,13 @@ class Variable:
     def _mismatch(self, value: Any) -> str | None:
         if self.pattern is None or self.type != "string":
             return None
-        if not matcher(self.pattern)(value):
+        from personakit.schemas import Pattern  # noqa: PLC0415
+
+        try:
+            matches = Pattern.of(self.pattern).search(value)
+        except ValueError as error:
+            return str(error)
+        if not matches:
             return f"{brief(shown(value))} does not match the pattern {brief(self.pattern)}"
         return None
 
@@ -113,21 +119,6 @@ class Variable:
         if not is_type(value, self.type):
             raise ValueError(text)
         return value
-
-
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return a function that tests whether a string matches a pattern.
-
-    Raises:
-        ValueError: The pattern is invalid, or the linear-time engine does not support it.
-    """
-    from pydantic_core import SchemaError, SchemaValidator, core_schema  # noqa: PLC0415
-
-    schema = core_schema.str_schema(pattern=pattern, strict=True, regex_engine="rust-regex")
-    try:
-        return SchemaValidator(schema).isinstance_python
-    except SchemaError as error:
-        raise ValueError(str(error).rsplit("error: ", 1)[-1].strip()) from None
 
 
 def missing(variable: Variable) -> str:
@@ -192,7 +183,7 @@ def _read(
         elif bound in given:
             changes[bound] = given[bound]
     if given.get("pattern") is not None:
-        changes["pattern"] = _pattern(checker, given["pattern"], at)
+        changes["pattern"] = checker.pattern(given["pattern"], *at, "pattern")
     if given.get("description") is not None:
         changes["description"] = checker.text(given["description"], *at, "description")
     if "example" in given:
@@ -222,16 +213,6 @@ def _value_keys(
     if "required" in given:
         changes["required"] = checker.boolean(given["required"], *at, "required")
     return changes
-
-
-def _pattern(checker: Checker, value: Any, at: tuple[str, ...]) -> str | None:
-    pattern = checker.text(value, *at, "pattern")
-    try:
-        matcher(pattern)
-    except ValueError as error:
-        checker.fail(f"invalid regular expression: {error}", *at, "pattern")
-        return None
-    return pattern
 
 
 def _consistent(

@@ -11,8 +11,7 @@ from typing import Any
 
 from personakit.base import read_json
 from personakit.codec import diff
-from personakit.output import schema_faults
-from personakit.persona import matcher
+from personakit.schemas import InvalidSchema, Pattern, schema_validator
 from personakit.tokens import count_tokens
 
 EXCERPT_LINES = 8
@@ -101,7 +100,12 @@ def _other_case(text: str, part: str) -> str:
 
 
 def _matches(text: str, pattern: str) -> Iterator[Failure]:
-    if not matcher(pattern)(text):
+    try:
+        matches = Pattern.of(pattern).search(text)
+    except ValueError as error:
+        yield Failure("matches", str(error), excerpt(text))
+        return
+    if not matches:
         yield Failure("matches", f"expected a match of {pattern}", excerpt(text))
 
 
@@ -134,7 +138,11 @@ def _json_schema(text: str, schema: Mapping[str, Any]) -> Iterator[Failure]:
         fenced = "; it is wrapped in a code fence" if text.lstrip().startswith("```") else ""
         yield Failure("json_schema", f"expected JSON: {error}{fenced}", excerpt(text))
         return
-    for fault in schema_faults(value, schema):
+    try:
+        faults = schema_validator(schema)(value)
+    except InvalidSchema as error:
+        faults = [f"the schema is invalid at {error}"]
+    for fault in faults:
         yield Failure("json_schema", fault, excerpt(text))
 
 

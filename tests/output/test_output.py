@@ -17,6 +17,8 @@ from personakit import (
     Config,
     ConfigError,
     InvalidAnswer,
+    Persona,
+    PersonaError,
     Request,
     Response,
     Runner,
@@ -165,8 +167,14 @@ def test_every_value_comes_back(value: Any, around: str) -> None:
 
 def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
     running, upstream = runner([GOOD])
-    with pytest.raises(ConfigError, match=r"valid JSON Schema: \$\.type: 'text' is not valid"):
-        running.run(persona(output={"type": "text"}), "Hi")
+    with pytest.raises(
+        ConfigError, match=r"JSON Schema: \$\.type: expected one of array, .* 'text'"
+    ):
+        running.run(persona(), "Hi", output={"type": "text"})
+    with pytest.raises(
+        PersonaError, match=r"2:36: output: not a valid JSON Schema: \$\.properties"
+    ):
+        Persona.parse("system: x\noutput: {type: object, properties: 5}", "who.yaml")
     assert upstream.requests == []
 
 
@@ -175,14 +183,19 @@ def test_lint_tells_an_output_that_is_no_schema(tmp_path: Path) -> None:
     file.write_text("description: x\nsystem: x\noutput: {type: objekt}\n")
     found = Linter(Runner(Config(path=()))).check([file])
     assert [(one.line, one.code) for one in found] == [(3, "PK012")]
-    assert "not a valid JSON Schema: $.type: 'objekt' is not valid" in found[0].message
+    assert "not a valid JSON Schema: $.type: expected one of array, boolean" in found[0].message
     file.write_text("description: x\nsystem: x\noutput: {type: object}\n")
     assert Linter(Runner(Config(path=()))).check([file]) == []
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:
-    with pytest.raises(InvalidAnswer, match=r"a `\$ref` to something outside it"):
-        ask(GOOD, persona(output={"$ref": "https://example.com/booking.json"}))
+    schema = {"$ref": "https://example.com/booking.json"}
+    running, upstream = runner([GOOD])
+    with pytest.raises(ConfigError, match=r"refers to no subschema of this schema \(nothing is"):
+        running.run(persona(), "Hi", output=schema)
+    with pytest.raises(PersonaError, match="refers to no subschema"):
+        persona(output=schema)
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,6 +1,7 @@
 """A personakit plugin that validates the answer against the persona's JSON Schema."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from personakit import (
     Request,
     Response,
     Send,
+    Timeout,
     Usage,
     hookimpl,
+    schema_validator,
 )
 
 __all__ = ["Schema"]
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[ \t]*\r?$", re.MULTILINE)
 _MOST_FAULTS = 5
-_LONGEST_FAULT = 300
 
 
 class _Unfit(Exception):
@@ -70,6 +72,9 @@ class Schema:
             try:
                 text, value = self._read(response)
                 check(value)
+            except Timeout as error:
+                error.partial = response.text
+                raise
             except _Unfit as unfit:
                 fault = str(unfit)
                 asked = first.with_messages(*_complaint(response, fault))
@@ -90,7 +95,7 @@ class Schema:
         text = (_unfenced(response.text) if self.strip_fences else response.text).strip()
         cut = response.finish_reason == "length"
         try:
-            value = json.loads(text, parse_constant=_no_constant)
+            value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             fault = f"it is not valid JSON: {error}" if text else "it is empty"
         else:
@@ -118,35 +123,14 @@ def _schema(request: Request, persona: Persona) -> dict[str, Any]:
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], None]:
     """Return a function that raises `_Unfit` for a value that does not match `schema`."""
-    import jsonschema  # noqa: PLC0415
-    import referencing  # noqa: PLC0415
-
-    kind = jsonschema.Draft202012Validator
     try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        fault = f"{error.json_path}: {error.message[:_LONGEST_FAULT]}"
-        raise ConfigError(
-            f"`output:` is not a valid JSON Schema (draft 2020-12): {fault}"
-        ) from None
-    # An empty registry, so that it never fetches a `$ref`.
-    validator = kind(schema, registry=referencing.Registry())
+        faults = schema_validator(schema)
+    except ValueError as error:
+        raise ConfigError(f"`output:` is not a valid JSON Schema: {error}") from None
 
     def check(value: Any) -> None:
-        try:
-            faults = sorted(validator.iter_errors(value), key=jsonschema.exceptions.relevance)
-        except referencing.exceptions.Unresolvable as error:
-            raise ConfigError(
-                f"`output:` contains a $ref that it does not define: {error.ref}"
-            ) from None
-        except RecursionError:
-            raise _Unfit("it is nested too deeply") from None
-        # For an anyOf, report the branch that matches best.
-        best = [jsonschema.exceptions.best_match([fault]) for fault in faults[-_MOST_FAULTS:]]
-        if best:
-            best.sort(key=lambda error: error.json_path)
-            lines = (f"- {error.json_path}: {error.message[:_LONGEST_FAULT]}" for error in best)
-            raise _Unfit("\n".join(lines))
+        if found := faults(value):
+            raise _Unfit("\n".join(f"- {fault}" for fault in found[:_MOST_FAULTS]))
 
     return check
 
@@ -191,12 +175,20 @@ def _unfenced(text: str) -> str:
     If a bracket stands outside the fence, the fence may be a draft or an example.
     """
     # A line inside JSON cannot start with a fence, because JSON strings contain no line breaks.
-    parts = _FENCE.split(text)
+    # More than two fences are not one block.
+    parts = _FENCE.split(text, 3)
     outside = "".join(parts[::4])
     fenced = len(parts) == 5 and parts[1].lower() in {"", "json"} and not parts[3]
     if fenced and not re.search(r"[{\[]", outside):
         return parts[2]
     return text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
 
 
 def _no_constant(name: str) -> Any:
