@@ -30,7 +30,7 @@ class Input:
 
     Attributes:
         deny: Words and phrases; case is ignored, and only whole words match.
-        patterns: Regular expressions in RE2 syntax.
+        patterns: Regular expressions in the syntax of `personakit.Pattern`.
         max_length: The most characters of a text; None for no limit.
         judge: The persona that judges the texts; "" for none.
         message: The text of the refusal; "" for a text that names the rule.

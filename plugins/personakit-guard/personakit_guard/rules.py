@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+
+from personakit import Pattern, time_left
 
 # Invisible characters (Unicode's default ignorables), control characters, lone surrogates.
 _HIDDEN = re.compile(
@@ -13,7 +14,13 @@ _HIDDEN = re.compile(
 )
 # Scripts without spaces between words: in them, a word also matches inside other words.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
-_LETTER = rf"[^\W_{_UNSPACED}]"
+_LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
+_OTHER = re.compile(rf"[\W_{_UNSPACED}]")
+# Normalization sorts a run of combining marks in quadratic time; no language has so many.
+_MARKS = re.compile(r"[^\w\s]{31,}")
+_MOST_MARKS = 30
+_JOINER = "\u034f"
+_LONGEST_WORD = 200
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|([nrtbf])|(["\\/]))')
 
 
@@ -23,7 +30,7 @@ class Rules:
     Args:
         side: ``input`` or ``output``, the first part of a rule's name.
         deny: Words and phrases.
-        patterns: Regular expressions in RE2 syntax.
+        patterns: Regular expressions in the syntax of `personakit.Pattern`.
         max_length: The most characters of a text; None for no limit.
 
     Raises:
@@ -36,37 +43,105 @@ class Rules:
         if max_length is not None and max_length < 1:
             raise ValueError(f"{side}.max_length is {max_length}; use 1 or more characters")
         self._side, self._longest = side, max_length
-        self._deny = [_word(f"{side}.deny[{n}]", word) for n, word in enumerate(deny)]
-        self._patterns = [_regex(f"{side}.patterns[{n}]", one) for n, one in enumerate(patterns)]
+        self._deny = [_Word(f"{side}.deny[{n}]", word) for n, word in enumerate(deny)]
+        self._patterns = [_pattern(f"{side}.patterns[{n}]", one) for n, one in enumerate(patterns)]
 
     def __bool__(self) -> bool:
         return bool(self._deny or self._patterns or self._longest)
 
     def broken(self, text: str) -> str:
-        """Return the name of the first rule that `text` breaks, like ``input.deny[0]``, or ""."""
+        """Return the name of the first rule that `text` breaks, like ``input.deny[0]``, or "".
+
+        A text that is too long for a pattern breaks the rule.
+
+        Raises:
+            Timeout: The deadline of the run has passed.
+        """
         if self._longest is not None and len(text) > self._longest:
             return f"{self._side}.max_length of {self._longest} characters"
         for reading in dict.fromkeys((text, _unescaped(text))):
             plain = visible(reading)
-            folded = fold(plain)
-            for kind, subject, rules in (
-                ("deny", folded, self._deny),
-                ("patterns", plain, self._patterns),
-            ):
-                for number, rule in enumerate(rules):
-                    if rule.search(subject):
-                        return f"{self._side}.{kind}[{number}]"
+            folded = fold(plain) if self._deny else ""
+            for number, word in enumerate(self._deny):
+                if word.search(folded):
+                    return f"{self._side}.deny[{number}]"
+            for number, pattern in enumerate(self._patterns):
+                try:
+                    broken = pattern.search(plain)
+                except ValueError as error:
+                    return f"{self._side}.patterns[{number}] ({error})"
+                if broken:
+                    return f"{self._side}.patterns[{number}]"
         return ""
+
+
+class _Word:
+    """A word or phrase, which must not be a part of another word.
+
+    Args:
+        name: The name of the rule.
+        word: As the persona's author wrote it.
+
+    Raises:
+        ValueError: The word is empty or too long.
+    """
+
+    def __init__(self, name: str, word: str) -> None:
+        plain = fold(visible(word))
+        if not plain:
+            raise ValueError(f"{name} is {word!r}, which has no visible characters; use a word")
+        if len(plain) > _LONGEST_WORD:
+            raise ValueError(f"{name} has {len(plain)} characters; use at most {_LONGEST_WORD}")
+        self._word = plain
+        self._starts, self._ends = (bool(_LETTER.match(plain[at])) for at in (0, -1))
+
+    def search(self, text: str) -> bool:
+        """Return whether the word is in a text.
+
+        Raises:
+            Timeout: The deadline of the run has passed.
+        """
+        time_left()
+        at = text.find(self._word)
+        while at >= 0:
+            end = at + len(self._word)
+            within = self._starts and at and _LETTER.match(text, at - 1)
+            if not within and not (self._ends and _LETTER.match(text, end)):
+                return True
+            # Within a long word, no place before its end is the beginning of another one.
+            after = _OTHER.search(text, at + 1) if self._starts else None
+            if self._starts and after is None:
+                return False
+            at = text.find(self._word, after.start() if after else at + 1)
+        return False
 
 
 def visible(text: str) -> str:
     """Return `text` in NFKC, without invisible characters."""
-    return unicodedata.normalize("NFKC", _HIDDEN.sub("", text))
+    return _normalized(_HIDDEN.sub("", text))
 
 
 def fold(text: str) -> str:
     """Return `text` casefolded, with each run of white space as one space."""
-    return " ".join(unicodedata.normalize("NFKC", text.casefold()).split())
+    return " ".join(_normalized(text.casefold()).split())
+
+
+def _normalized(text: str) -> str:
+    """Return `text` in NFKC, in linear time: after 30 combining marks, further ones stay apart."""
+    time_left()
+    return unicodedata.normalize("NFKC", _MARKS.sub(_apart, text)).replace(_JOINER, "")
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Return a run of marks with a joiner after each 30, as in Unicode's stream-safe format."""
+    count, parts = 0, list[str]()
+    for character in match[0]:
+        count = count + 1 if unicodedata.combining(character) else 0
+        if count > _MOST_MARKS:
+            parts.append(_JOINER)
+            count = 1
+        parts.append(character)
+    return "".join(parts)
 
 
 def _unescaped(text: str) -> str:
@@ -83,30 +158,10 @@ def _unescaped(text: str) -> str:
     return halves.decode("utf-16", "replace")
 
 
-def _word(name: str, word: str) -> re.Pattern[str]:
-    plain = fold(visible(word))
-    if not plain:
-        raise ValueError(f"{name} is {word!r}, which has no visible characters; use a word")
-    before = rf"(?<!{_LETTER})" if re.match(_LETTER, plain[0]) else ""
-    after = rf"(?!{_LETTER})" if re.match(_LETTER, plain[-1]) else ""
-    return re.compile(before + re.escape(plain) + after)
-
-
-def _regex(name: str, pattern: str) -> Any:
-    """Compile a pattern with RE2, whose search time is linear in the text for every pattern."""
-    import re2  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
-
+def _pattern(name: str, pattern: str) -> Pattern:
     if not pattern:
         raise ValueError(f"{name} is empty and would match every text; use a pattern")
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0]
-        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        at = pattern.find(reason.rpartition(": ")[2]) + 1
-        raise ValueError(
-            f"{name} is not a valid RE2 pattern, at character {max(at, 1)}: {reason}; RE2 does not "
-            f"support look-around and back-references"
-        ) from None
+        return Pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a valid pattern: {error}") from None

@@ -6,8 +6,8 @@ import pytest
 from personakit_guard import Guard, Input
 from personakit_guard.rules import Rules
 
-from personakit import Config, PersonakitError, Runner
-from personakit.testing import Upstream
+from personakit import Config, PersonakitError, Runner, Timeout
+from personakit.testing import MODES, Upstream, in_mode
 from personakit.testing import persona as a_persona
 
 
@@ -61,9 +61,13 @@ def test_a_hostile_text_does_not_hang_a_pattern() -> None:
         ({"input": {"denny": ["x"]}}, "denny"),
         ({"inptu": {"deny": ["x"]}}, "did you mean 'input'"),
         ({"input": {"deny": ["x", "\u200b"]}}, r"input\.deny\[1\]"),
-        ({"output": {"patterns": ["ok", "ab(?=c)"]}}, r"output\.patterns\[1\].*character 3"),
-        ({"output": {"patterns": ["a(b"]}}, r"patterns\[0\].*character 1.*missing \)"),
+        (
+            {"output": {"patterns": ["ok", "ab(?=c)"]}},
+            r"output\.patterns\[1\].*look-around.*linear",
+        ),
+        ({"output": {"patterns": ["a(b"]}}, r"patterns\[0\].*unclosed group"),
         ({"output": {"patterns": [""]}}, r"patterns\[0\] is empty"),
+        ({"input": {"deny": ["x" * 201]}}, r"deny\[0\] has 201 characters"),
         ({"input": {"max_length": 0}}, "max_length is 0"),
         ({"output": {"deny": ["x"], "action": "warn"}}, "action"),
         ({"output": {"deny": ["x"], "attempts": 0}}, "attempts is 0"),
@@ -78,3 +82,36 @@ def test_wrong_options(options: dict[str, Any], said: str) -> None:
 
 def test_the_options_are_plain_values() -> None:
     assert Guard(input=Input(deny=("x",))).input == Input(deny=("x",))
+
+
+@pytest.mark.parametrize(
+    "marks", ["\u0301\u0316" * 200_000, "\u0301" * 200_000 + "\u0316" * 200_000]
+)
+def test_many_combining_marks_take_linear_time(marks: str) -> None:
+    # Sorting them takes minutes; a word beside them is found all the same.
+    rules = Rules("input", ["devil"], ["d.vil"], None)
+    assert rules.broken(f"a{marks} b") == ""
+    assert rules.broken(f"a{marks} devil") == "input.deny[0]"
+    assert Rules("input", ["e\u0301" * 40], [], None).broken("\u00e9" * 40) == "input.deny[0]"
+
+
+@pytest.mark.parametrize("at", [*range(99_990, 100_010), 199_998, 250_000])
+def test_a_word_is_found_anywhere_in_a_long_text(at: int) -> None:
+    rules = Rules("input", ["devil"], [], None)
+    assert rules.broken("." * at + "devil" + "." * 100_000) == "input.deny[0]"
+    assert rules.broken("." * at + "devils" + "." * 100_000) == ""
+    assert rules.broken("." * at + "adevil") == ""
+    assert Rules("input", ["a" * 200], [], None).broken("a" * at + " ") == ""
+
+
+def test_a_text_too_long_for_a_pattern_is_refused() -> None:
+    rules = Rules("input", [], ["ok", "a{5000}"], None)
+    assert rules.broken("b" * 10_001).startswith("input.patterns[1] (a text of 10,001 characters")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_rules_stop_at_the_deadline(mode: str) -> None:
+    guard = Guard(input=Input(deny=tuple(f"word{n}" for n in range(2000)), patterns=("x",)))
+    running = Runner(Config(model="test/m", path=()), backend=Upstream(["x"]), plugins=[guard])
+    with pytest.raises(Timeout, match=r"deadline of 0\.1 s"):
+        in_mode(mode, running, a_persona(), "word " * 200_000, deadline=0.1)
