@@ -5,9 +5,12 @@ prevent backtracking. The number libraries are imported for the first text with 
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterator
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
+from personakit import time_left
 from personakit_redact.spans import without
 
 Kind = Literal["email", "phone", "card", "iban"]
@@ -21,8 +24,9 @@ _EMAIL = re.compile(
 )
 # Valid in an address, but nearly always surrounding text: "?to=", "/", "**", a quote.
 _AROUND = re.compile(r"(?:.*[/?*`{|}])?(?:.*&(?=\w+=))?(?:[^\W\d]\w*=)?[\W_]*")
-_ESCAPE = re.compile(r"\\(?:[\\/bfnrt]|u([0-9a-fA-F]{4}))")
+_ESCAPE = re.compile(r"(\\(?:[\\/bfnrt]|u[0-9a-fA-F]{4}))")
 _ESCAPED = {r"\\": "\\", r"\/": "/", r"\t": "\t"}
+_BLOCK = 200_000
 _DIGIT = re.compile(r"\d")
 
 
@@ -39,13 +43,34 @@ def find(text: str, kinds: Collection[Kind], region: str = "") -> list[Span]:
 
     Overlapping pieces become one, with the kind of the longest. `region` is the ISO 3166 code of
     the country whose national phone numbers are found; "" (the default) finds international ones.
+
+    Raises:
+        Timeout: The deadline of the run has passed.
     """
+    spans: list[Span] = []
+    for start, end in _blocks(text):
+        time_left()
+        inside = _in_block(text[start:end], kinds, region)
+        spans += [Span(start + low, start + high, kind) for low, high, kind in inside]
+    return spans
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of parts of a long text, which end with a line."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", min(start + _BLOCK, len(text))) + 1 or len(text)
+        yield start, end
+        start = end
+
+
+def _in_block(text: str, kinds: Collection[Kind], region: str) -> list[Span]:
     if not _ESCAPE.search(text):
         return _found(text, kinds, region)
     # Tools answer in JSON: without decoding, the "n" of an escape "\n" would join the next word.
-    plain, at = _unescaped(text)
-    spans = _found(plain, kinds, region)
-    return [Span(at[start], at[end], kind) for start, end, kind in spans]
+    plain = _Plain(text)
+    spans = _found(plain.text, kinds, region)
+    return [Span(plain.origin(start), plain.origin(end), kind) for start, end, kind in spans]
 
 
 def _found(text: str, kinds: Collection[Kind], region: str) -> list[Span]:
@@ -68,18 +93,24 @@ def _found(text: str, kinds: Collection[Kind], region: str) -> list[Span]:
     return _merged(found)
 
 
-def _unescaped(text: str) -> tuple[str, list[int]]:
-    """Return `text` with JSON escapes decoded, and the offset in `text` of each character."""
-    pieces: list[str] = []
-    starts: list[int] = []
-    at = 0
-    for escape in _ESCAPE.finditer(text):
-        character = chr(int(escape[1], 16)) if escape[1] else _ESCAPED.get(escape[0], "\n")
-        pieces += [text[at : escape.start()], character]
-        starts += range(at, escape.start() + 1)
-        at = escape.end()
-    starts += range(at, len(text) + 1)
-    return "".join([*pieces, text[at:]]), starts
+class _Plain:
+    """A text with JSON escapes decoded, and the offsets of its characters in the escaped text."""
+
+    def __init__(self, text: str) -> None:
+        parts = _ESCAPE.split(text)
+        decoded = parts.copy()
+        decoded[1::2] = [
+            chr(int(part[2:], 16)) if part[1] == "u" else _ESCAPED.get(part, "\n")
+            for part in parts[1::2]
+        ]
+        self.text = "".join(decoded)
+        self._starts = [0, *accumulate(map(len, decoded))]
+        self._origins = [0, *accumulate(map(len, parts))]
+
+    def origin(self, offset: int) -> int:
+        """Return the offset in the escaped text."""
+        part = bisect_right(self._starts, offset) - 1
+        return self._origins[part] + offset - self._starts[part]
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:

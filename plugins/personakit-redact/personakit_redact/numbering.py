@@ -13,24 +13,26 @@ DIGITS = range(6, 18)
 """The possible counts of digits, including the country code and the prefix before it."""
 
 
-class _National(NamedTuple):
+class National(NamedTuple):
     """The national number format of a country.
 
     `lengths`: the possible counts of digits, with and without the national `prefix`, such as "0";
-    `shown`: the prefix if all numbers are written with it, else "".
+    `shown`: the prefix if all numbers are written with it, else ""; `groups`: the counts of digits
+    in the groups of usual numbers.
     """
 
     lengths: frozenset[int]
     prefix: str
     shown: str
+    groups: frozenset[tuple[int, ...]] = frozenset()
 
     @staticmethod
     @cache
-    def of(region: str) -> "_National":
+    def of(region: str) -> "National":
         """Return the format of `region`, an empty one if `region` is unknown."""
         metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
         if metadata is None or metadata.general_desc is None:
-            return _National(frozenset(), "", "")
+            return National(frozenset(), "", "")
         prefix = phonenumbers.ndd_prefix_for_region(region, True) or ""
         lengths = {length for length in metadata.general_desc.possible_length if length > 0}
         lengths |= {length + len(prefix) for length in lengths}
@@ -38,7 +40,9 @@ class _National(NamedTuple):
         examples = (phonenumbers.example_number_for_type(region, kind) for kind in kinds)
         usual = [phonenumbers.format_number(e, PhoneNumberFormat.NATIONAL) for e in examples if e]
         shown = all(re.sub(r"\D", "", text).startswith(prefix) for text in usual)
-        return _National(frozenset(lengths), prefix, prefix if shown else "")
+        groups = {tuple(map(len, re.findall(r"\d+", text))) for text in usual}
+        groups = {one for one in groups if len(one) > 2}
+        return National(frozenset(lengths), prefix, prefix if shown else "", frozenset(groups))
 
 
 def check_region(region: str) -> None:
@@ -53,7 +57,7 @@ def is_number(text: str, region: str) -> bool:
     digits = re.sub(r"\D", "", text)
     plus = bool(INTERNATIONAL.match(text))
     foreign = plus or (bool(region) and bool(_DIALLED_ABROAD.match(digits)))
-    national = _National.of(region)
+    national = National.of(region)
     if not foreign and not digits.startswith(national.shown):
         return False
     if len(digits) not in (DIGITS if foreign else national.lengths):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
-from personakit_redact import numbering
+from personakit_redact import coarse, numbering
 from personakit_redact.spans import without
 
 # A superset of the matcher's candidates: digits with at most four other characters between.
@@ -31,6 +31,7 @@ _WORD = re.compile(r"[+\uff0b]?[^\s+\uff0b]+")
 _WORDS = 9
 # The matcher's longest candidate has about 550 characters.
 _PIECE, _OVERLAP = 8192, 600
+_MOST_CHECKED = 800  # characters in runs
 # A run with more digits is a table or a list, in which only valid numbers count.
 _LONE = 40
 
@@ -43,7 +44,23 @@ def phones(text: str, region: str) -> list[Found]:
     `region` is the ISO 3166 code of the national numbers to find, "" for international ones only.
     """
     text = without(text, (date.span() for date in _DATE.finditer(text)))
-    found = [span for run in _runs(text) for span in _matched(text, run, region)]
+    runs, end = list[re.Match[str]](), len(text)
+    left = _MOST_CHECKED
+    for run in _runs(text):
+        left -= run.end() - run.start()
+        if left < 0:
+            end = run.start()
+            break
+        runs.append(run)
+    found = _checked(text[:end], runs, region)
+    return [*found, *coarse.phones(text, end, region)] if end < len(text) else found
+
+
+def _checked(text: str, runs: list[re.Match[str]], region: str) -> list[Found]:
+    """Return the numbers in the runs of `text` that the library accepts."""
+    if not runs:
+        return []
+    found = [span for run in runs for span in _matched(text, run, region)]
     text = without(text, found)
     found += [span for run in _runs(text) for span in _stretches(text, run, region)]
     return found
