@@ -74,7 +74,8 @@ class Specs:
         A hook without `send` never delays a stream.
 
         For I/O in all modes use `await personakit.io(sync_fn, async_fn)(...)` and
-        `await personakit.sleep(seconds)`.
+        `await personakit.sleep(seconds)`. A loop that computes calls `personakit.time_left()`,
+        which raises `Timeout` after the deadline of the run.
 
         Args:
             request: The request from the previous plugin; read-only, see `request.replace(...)`.
@@ -117,7 +118,8 @@ class Filter(Protocol):
     """Changes text as it arrives, in streamed and in whole answers.
 
     The results of `feed` for all pieces and then of `flush`, joined, must be the same for every way
-    to cut the text into pieces. Hold back no more text than necessary.
+    to cut the text into pieces. Hold back no more text than necessary. The pieces have at most
+    16,384 characters, also those of a whole answer; between them, the run stops at its deadline.
     """
 
     def feed(self, text: str) -> str:

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic, TypeVar
 
-from personakit.base import Emit, TextBuffer, in_sync
+from personakit.base import Emit, TextBuffer, in_sync, time_left
 from personakit.errors import BackendError, Blocked, PluginError, StreamStarted, Timeout
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.drivers import BlockingAwait
 from personakit.pipeline.trace import Step, Trace
+
+_PIECE = 16_384
+"""The most characters that a filter gets at once."""
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
@@ -155,7 +158,7 @@ class Send(Generic[In, Out]):
 
         async def through(text: str) -> None:
             try:
-                out = _text(filter.feed(text))
+                out = _fed(filter, text)
             except Exception as error:
                 raise FilterFailed(self, error) from error
             await gate.emit(out)
@@ -172,7 +175,7 @@ class Send(Generic[In, Out]):
                 await gate.emit(_text(filter.flush()))
                 text = gate.out
             else:
-                text = gate.out = _text(filter.feed(response.text)) + _text(filter.flush())
+                text = gate.out = _fed(filter, response.text) + _text(filter.flush())
             self.last = response.replace(text=text)
             return self.last
         raise failure
@@ -232,6 +235,15 @@ class FilterFailed(BaseException):
 
 class Misuse(TypeError):
     """A hook broke its contract; the message says how."""
+
+
+def _fed(filter: Filter, text: str) -> str:  # noqa: A002
+    """Feed a text in pieces: a slow filter of a long one must stop at the deadline."""
+    out = []
+    for at in range(0, len(text) or 1, _PIECE):
+        out.append(_text(filter.feed(text[at : at + _PIECE])))
+        time_left()
+    return "".join(out)
 
 
 def _text(found: object) -> str:
