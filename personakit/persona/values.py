@@ -101,7 +101,7 @@ class Declared:
         frozen = FrozenDict(own)
         for name, value in given.items():
             kind = type(value)
-            if kind not in ATOMS:
+            if kind not in ATOMS and not (kind is list and {*map(type, value)} <= ATOMS):
                 check_plain(value, f"variable {name!r}", VariableError)
             if kind is not exact[name]:
                 kinds, enum, low, high = rules[name]
