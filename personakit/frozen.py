@@ -60,24 +60,30 @@ def freeze(value: Any, what: str = "the value") -> Any:
     return freeze_json(value)
 
 
-def freeze_json(value: Any) -> Any:
+def freeze_json(value: Any, levels: int = MAX_DEPTH) -> Any:
     """Return a copy of parsed JSON in which every mapping and list is read-only.
 
-    It checks nothing: a parser limits the depth, and no list occurs in it twice.
+    It takes one pass, because no list occurs in parsed JSON twice.
+
+    Args:
+        value: The data.
+        levels: The most levels of mappings and lists.
 
     Raises:
-        RecursionError: The value is nested too deep.
+        RecursionError: The value has more levels.
     """
     kind = type(value)
     if kind in ATOMS or isinstance(value, FrozenDict):
         return value
+    if levels < 0:
+        raise RecursionError
     if kind is list or kind is tuple:
         atoms = {*map(type, value)} <= ATOMS
-        return tuple(value) if atoms else tuple([freeze_json(item) for item in value])
+        return tuple(value) if atoms else tuple([freeze_json(item, levels - 1) for item in value])
     if isinstance(value, Mapping):
-        return FrozenDict({str(key): freeze_json(item) for key, item in value.items()})
+        return FrozenDict({str(key): freeze_json(v, levels - 1) for key, v in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(freeze_json(item) for item in value)
+        return tuple(freeze_json(item, levels - 1) for item in value)
     return value
 
 

@@ -24,7 +24,7 @@ from personakit.backend.chat.tool_calls import ToolCalls
 from personakit.backend.chat.usage_parser import read_usage
 from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer, shown
-from personakit.errors import IncompleteAnswer, InvalidAnswer, UsageError
+from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.frozen import FrozenDict, freeze_json
 from personakit.messages import Message, Request, Response, ToolCall
 from personakit.providers import Provider
@@ -278,7 +278,7 @@ class ResponseParser:
             self.raw |= {"object": "chat.completion", "choices": [choice]}
         try:
             return freeze_json(self.raw)  # type: ignore[no-any-return]
-        except UsageError:
+        except RecursionError:
             # Deep nesting beside the text does not make the answer invalid.
             return FrozenDict()
 
