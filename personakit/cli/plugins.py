@@ -50,6 +50,11 @@ def command(context: click.Context, as_json: bool) -> None:
     tools = ", ".join(sorted(config.allow_tools)) or "only those that touch nothing"
     output.echo(f"\nallow_plugins: {'all' if config.allow_plugins is None else listed}")
     output.line(f"allow_tools: {tools}")
+    for name in config.plugin_options:
+        if plugins.find("plugin", name) is None and name not in plugins.installed():
+            hint = did_you_mean(name, plugins.installed())
+            message = f"plugin_options: no plugin {name!r} is installed{hint}"
+            output.line(f"personakit: {config.file}: {message}", err=True)
 
 
 @command.command("show")

@@ -60,6 +60,8 @@ def test_t_allows_a_tool_for_one_run(
     listed = terminal("plugins", **web).stdout
     assert "tool:search (network)" in listed
     assert "allow_tools: search" in listed
+    config.write_text("plugin_options: {rga: {folder: x}}\n")
+    assert "no plugin 'rga' is installed; did you mean 'rag'?" in terminal("plugins", **web).stderr
 
 
 def test_show_says_what_a_persona_can_use(
