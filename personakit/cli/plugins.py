@@ -48,8 +48,9 @@ def command(context: click.Context, as_json: bool) -> None:
     config = plugins.config
     listed = ", ".join(sorted(config.allow_plugins or ())) or "none"
     tools = ", ".join(sorted(config.allow_tools)) or "only those that touch nothing"
-    output.echo(f"\nallow_plugins: {'all' if config.allow_plugins is None else listed}")
-    output.line(f"allow_tools: {tools}")
+    # On standard error, so that the rows of a pipe are plugins alone.
+    plugins_line = f"allow_plugins: {'all' if config.allow_plugins is None else listed}"
+    output.line(f"{plugins_line}; allow_tools: {tools}", err=True)
     for name in config.plugin_options:
         if plugins.find("plugin", name) is None and name not in plugins.installed():
             hint = did_you_mean(name, plugins.installed())

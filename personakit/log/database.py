@@ -189,9 +189,12 @@ class Database:
         if self._connection is not None and identity(self.path) == self._file:
             return self._connection
         self._drop()
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            # SQLite would wait for a FIFO, and read a device without an end.
-            check_file(f"{self.path}{suffix}")
+        # SQLite would wait for a FIFO, and read a device without an end.
+        check_file(self.path)
+        for suffix in ("-wal", "-shm", "-journal"):
+            # It reports a folder itself, and can do without shared memory.
+            with contextlib.suppress(IsADirectoryError):
+                check_file(f"{self.path}{suffix}")
         # An existing file is not opened here: closing it would drop the locks of SQLite on it.
         private_files.create(self.path)
         try:

@@ -57,9 +57,9 @@ def test_t_allows_a_tool_for_one_run(
     config.parent.mkdir(parents=True)
     config.write_text("allow_tools: [search]\n")
     assert terminal("run", ann, "Hi", "--dry-run", **web).returncode == 0
-    listed = terminal("plugins", **web).stdout
-    assert "tool:search (network)" in listed
-    assert "allow_tools: search" in listed
+    listed = terminal("plugins", **web)
+    assert "tool:search (network)" in listed.stdout
+    assert "allow_plugins: all; allow_tools: search" in listed.stderr
     config.write_text("plugin_options: {rga: {folder: x}}\n")
     assert "no plugin 'rga' is installed; did you mean 'rag'?" in terminal("plugins", **web).stderr
 

@@ -184,7 +184,7 @@ def device(path: Path) -> None:
     ("spoil", "message"),
     [
         (garbage, "is damaged (file is not a database); `personakit log repair` recovers"),
-        (folder, "is a folder: unable to open database file; set PERSONAKIT_LOG to another file"),
+        (folder, "is a folder; expected a file; set PERSONAKIT_LOG to another file"),
         (below_a_file, "set PERSONAKIT_LOG to another file, or turn the log off with `log: off`"),
         (newer, "written by a newer personakit (its version is 99, the newest supported one is"),
         (somebody_elses, "is another program's database; set PERSONAKIT_LOG to another file"),

@@ -179,7 +179,8 @@ def test_the_command_line_shows_it(terminal, tmp_path) -> None:  # type: ignore[
         done = terminal("run", "who.yaml", "I am a@b.com", "-m", "openai/x", "--trace", **env)
     assert done.stdout == "Dear a@b.com\n"
     lines = done.stderr.splitlines()
-    assert lines[0].startswith("redact (chat), live, ")
+    assert lines[0].startswith("personakit: who.yaml is not in your library")
+    assert lines[1].startswith("redact (chat), live, ")
     assert '    +      "content": "I am [EMAIL-1]",' in lines
     assert '    +  "text": "Dear a@b.com",' in lines
     assert lines[-1].startswith("  model, answered, ")

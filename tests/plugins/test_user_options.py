@@ -29,7 +29,7 @@ from personakit.testing import persona, runner
 PACKAGES = sorted((Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml"))
 SPEAKS = re.compile(
     r"file|folder|path|director|\burls?\b|address|host|command|environment|variable|\bkeys?\b"
-    r"|\btokens?\b|credential|secret|judge|persona|fallback",
+    r"|\btokens?\b|credential|secret|judge|\bpersonas?\b|fallback",
     re.IGNORECASE,
 )
 EXCEPTIONS = {

@@ -150,7 +150,7 @@ def test_what_is_no_text_is_skipped_with_one_line(
     assert len(caplog.messages) == 3
     assert "not UTF-8" in caplog.text
     assert "binary" in caplog.text
-    assert "larger than 10,000,000" in caplog.text
+    assert "larger than the limit of 10,000,000" in caplog.text
 
 
 def test_links_and_hidden_files_are_not_read(notes: Path, tmp_path: Path) -> None:
