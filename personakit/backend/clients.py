@@ -74,8 +74,8 @@ def _hidden(package: str) -> Iterator[None]:
             del sys.modules[package]
 
 
-_SHARE = 16
 _MAX_CERTIFICATES = 32_000_000  # bytes
+_SHARE = 16
 """Concurrent requests per async client. Its pool checks every connection for each request: 256
 concurrent requests took three times as long in one pool as in sixteen (benchmarks, `many`)."""
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from personakit import Config, PersonakitError, Runner
 
 SHARDS = 2
-EXAMPLES = int(os.environ.get("PERSONAKIT_EXAMPLES", "300")) // SHARDS
+EXAMPLES = int(os.environ.get("PERSONAKIT_EXAMPLES", "150")) // SHARDS
 START = (
     "{% set ns = namespace(a=1, b='B') %}{% macro o(p=1, q=2) %}{{ p }}{{ q }}{% endmacro %}"
     "{% if not b %}{% set missing = 1 %}{% set v = 1 %}{% set w = 1 %}{% endif %}"
