@@ -54,12 +54,10 @@ def time_left() -> float | None:
     Raises:
         Timeout: The deadline has passed.
     """
-    limit = deadline.current()
-    if limit is None:
-        return None
-    if (seconds := limit.left) <= 0:
-        raise Timeout(f"{limit} has passed; increase `deadline`")
-    return seconds
+    try:
+        return deadline.left()
+    except TimeoutError as error:
+        raise Timeout(f"{error}; increase `deadline`") from None
 
 
 async def sleep(seconds: float) -> None:
