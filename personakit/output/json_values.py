@@ -47,6 +47,8 @@ def json_values(text: str, *, whole: bool) -> list[tuple[str, Any]]:
     values = _found(text[end:], whole=whole) or (_found(text, whole=whole) if end else [])
     if not values or len(values) > _MOST_VALUES:
         shown = text.strip()[:60]
+        if not values and not _BRACKET.search(text):
+            raise ValueError(f"it is prose, not JSON; it begins with {shown!r}")
         raise ValueError(f"it is not valid JSON: {first}; it begins with {shown!r}")
     return values
 
