@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from personakit.errors import ConfigError
 
@@ -47,13 +47,16 @@ class UserOption:
             allowed, too.
 
     Raises:
-        ConfigError: `in_persona` is set for another kind.
+        ConfigError: The kind is unknown, or `in_persona` is set for another kind.
     """
 
     kind: OptionKind
     in_persona: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(OptionKind):
+            kinds = ", ".join(get_args(OptionKind))
+            raise ConfigError(f"UserOption({self.kind!r}): unknown kind; use one of {kinds}")
         if self.in_persona and self.kind not in PATHS:
             raise ConfigError(
                 f"UserOption({self.kind!r}, in_persona=True): only {', '.join(PATHS)} can be named "

@@ -10,7 +10,7 @@ from personakit.base import NAME, SCHEME, Secret
 from personakit.errors import PluginError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
-from personakit.tools import Tool
+from personakit.tools import Tool, touched
 
 KINDS = (
     "plugin",
@@ -147,6 +147,7 @@ class Registry:
                 ``processes``, ``money``. A persona gets the tool only if the user allows it.
         """
         named = name or (function.name if isinstance(function, Tool) else function.__name__)
+        touches = touched(named, touches)
         self._add("tool", named, Pending(function, name, description, timeout, touches))
         return function
 

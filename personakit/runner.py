@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from personakit.base import Emit, TextTap, io
+from personakit.base import Emit, TextTap, io, time_left
 from personakit.catalog import Catalog, response_format, wanted
 from personakit.config import Config
 from personakit.errors import ConfigError, UsageError
@@ -266,6 +266,7 @@ class Runner:
         options: Options,
     ) -> Response:
         """Run another persona for a layer, without the plugin of the layer."""
+        time_left()
         if isinstance(backend, DryRun):
             raise Leaving(request)
         other = self.load(persona)

@@ -71,13 +71,7 @@ class Tool:
                 f"tool {self.name!r}: timeout must be a number of seconds above 0 or None, found "
                 f"{self.timeout!r}"
             )
-        touches = [self.touches] if isinstance(self.touches, str) else self.touches
-        if unknown := [repr(one) for one in touches if one not in TOUCHES]:
-            raise ConfigError(
-                f"tool {self.name!r}: touches must be some of {', '.join(TOUCHES)}; found "
-                f"{', '.join(unknown)}"
-            )
-        object.__setattr__(self, "touches", tuple(one for one in TOUCHES if one in touches))
+        object.__setattr__(self, "touches", touched(self.name, self.touches))
         object.__setattr__(
             self, "parameters", freeze(self.parameters, f"tool {self.name!r}: parameters")
         )
@@ -158,6 +152,21 @@ class Tool:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
         return self
+
+
+def touched(name: str, touches: Collection[str]) -> tuple[str, ...]:
+    """Return what a tool touches, in the order of `TOUCHES`.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    touches = [touches] if isinstance(touches, str) else touches
+    if unknown := [repr(one) for one in touches if one not in TOUCHES]:
+        raise ConfigError(
+            f"tool {name!r}: touches must be some of {', '.join(TOUCHES)}; found "
+            f"{', '.join(unknown)}"
+        )
+    return tuple(one for one in TOUCHES if one in touches)
 
 
 def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:

@@ -184,3 +184,14 @@ def test_a_template_cannot_include_the_users_private_files(name: str, tmp_path: 
     with pytest.raises(PersonakitError, match="include is not allowed") as raised:
         running.render(tmp_path / "thief.yaml")
     assert "secret" not in str(raised.value)
+
+
+def test_a_persona_from_a_stream_is_in_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "thief.yaml").write_text("name: thief\nsystem: '{% include \"null\" %}'\n")
+    with (tmp_path / "thief.yaml").open("rb") as file:
+        path = f"/dev/fd/{file.fileno()}"
+        running, _ = runner()
+        found = running.load(path)
+        assert found.document.folder is None
+        with pytest.raises(PersonakitError, match="no file 'null' to include"):
+            running.render(found)

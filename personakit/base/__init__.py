@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from personakit.base.doors import door as door
     from personakit.base.files import State as State
     from personakit.base.files import check_file as check_file
+    from personakit.base.files import is_stream as is_stream
     from personakit.base.files import locate as locate
     from personakit.base.files import occurrences as occurrences
     from personakit.base.files import read_file as read_file
@@ -58,7 +59,7 @@ else:
             "deadline": "DEFAULT_DEADLINE",
             "distributions": "entry_points",
             "doors": "door",
-            "files": "State check_file locate occurrences read_file state_of walk",
+            "files": "State check_file is_stream locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",

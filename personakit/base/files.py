@@ -34,6 +34,11 @@ _KINDS = {
 State = tuple[int, int, int] | None
 
 
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is one that a shell makes for a stream: it is in no folder."""
+    return _STREAMS.match(os.fspath(path)) is not None
+
+
 def read_file(
     path: str | os.PathLike[str],
     limit: int,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import NAME, State, entry_points, state_of
+from personakit.base import NAME, State, entry_points, is_stream, state_of
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
@@ -169,7 +169,7 @@ class Library:
 
     def roots(self, path: str) -> Iterator[Path]:
         """Yield the folders in which a file's `extends` and includes are searched."""
-        if Path(path).is_file():
+        if Path(path).is_file() and not is_stream(path):
             yield Path(path).parent
         yield from self.folders()
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from personakit.base import read_file, walk
 from personakit.errors import PersonaError, Problem
@@ -14,6 +15,7 @@ from personakit.linting.codes import CODES
 from personakit.linting.source import Source
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
+from personakit.schemas import InvalidSchema, Pattern, checked
 
 ENDINGS = (".yaml", ".yml")
 PARTIALS = "partials"
@@ -122,6 +124,7 @@ class Linter:
             persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt,
             catalog=self.runner.catalog,
         )  # fmt: skip
+        yield from _schemas(persona)
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)
@@ -132,6 +135,23 @@ class Linter:
         if not persona.description and data.get("description") is None:
             message = "`description` is missing; add one sentence for `personakit list`"
             yield persona.document.problem(message, code="PK060")
+
+
+def _schemas(persona: Persona) -> Iterator[Problem]:
+    """Yield the patterns of JSON Schemas that are not matched in linear time."""
+    schemas: list[tuple[Any, tuple[str | int, ...]]] = [(persona.output, ("output",))]
+    schemas += [
+        (test.expect.get("json_schema"), (*test.at, "expect", "json_schema"))
+        for test in persona.tests
+    ]
+    for schema, at in schemas:
+        if schema is None or at not in persona.document.marks:
+            continue
+        try:
+            checked(schema, Pattern.of)
+        except InvalidSchema as error:
+            message = f"{at[-1]}: {error}"
+            yield persona.document.problem(message, (*at, *error.path), code="PK012")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:

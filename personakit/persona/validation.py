@@ -107,13 +107,13 @@ class Checker:
 
     def schema(self, value: Any, *at: str | int) -> dict[str, Any]:
         """Return a JSON Schema; add a problem for an invalid one."""
-        from personakit.schemas import InvalidSchema, checked  # noqa: PLC0415
+        from personakit.schemas import InvalidSchema, checked, foreign_pattern  # noqa: PLC0415
 
         schema = self.mapping(value, *at)
         if not isinstance(value, dict):
             return {}
         try:
-            checked(schema, linear=True)
+            checked(schema, foreign_pattern)
         except InvalidSchema as error:
             message = f"{_name(at)}: not a valid JSON Schema: {error}"
             self.fail(message, *at, *error.path)

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
+from personakit.base import is_stream
 from personakit.errors import PersonaError, Problem
 
 MAX_BYTES = 1024 * 1024
@@ -106,7 +107,7 @@ def parse(
     Args:
         source: The file's content; bytes must be UTF-8, with or without a byte order mark.
         path: The name of the file in errors.
-        file: The file that contains the source; None for a text.
+        file: The file that contains the source; None for a text. Standard input is no file.
 
     Raises:
         PersonaError: The source is not valid YAML, is not a single document, or exceeds a limit.
@@ -115,7 +116,7 @@ def parse(
     if text.lstrip().startswith("{"):
         text = _PAIR.sub(_pair, text)
     document = _Builder(text, path).build()
-    if file is None:
+    if file is None or is_stream(file):
         return document
     # As named, not as resolved: a link to a file is in the folder of the link.
     folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120

@@ -201,6 +201,7 @@ class Send(Generic[In, Out]):
             self.step.sends(request, live=live)
             self.step.leave()
         try:
+            time_left()  # a hook may send again and again
             self.last = await self._chain.call(request, emit, self._next)
         except BaseException as error:
             self.errors.append(error)

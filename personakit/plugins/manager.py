@@ -22,7 +22,7 @@ from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
 from personakit.plugins.inspection import MARK, examine, setup_of
 from personakit.plugins.user_options import Settled
-from personakit.registry import Contribution, Registry, by_plugin, of_kind
+from personakit.registry import Contribution, Pending, Registry, by_plugin, of_kind
 from personakit.tools import Tool
 
 if TYPE_CHECKING:
@@ -247,19 +247,28 @@ class Plugins:
                 problem = (use.document or persona.document).problem(str(error), use.at)
                 raise PersonaError([problem]) from None
         tools = {name: self.find("tool", name) for name in persona.tools}
-        self._check_added(persona, [name for name, tool in tools.items() if tool is None], made)
+        self._check_touches(persona, tools, made)
         return _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
 
-    def _check_added(self, persona: Persona, names: list[str], made: list[Made]) -> None:
-        """Check that the user allows tools that plugins add to a request and that touch something.
+    def _check_touches(
+        self, persona: Persona, tools: Mapping[str, Pending | None], made: list[Made]
+    ) -> None:
+        """Check that the user allows the tools that a persona lists, before a hook is called.
+
+        Args:
+            persona: The persona.
+            tools: Its tools by name; None for one that a plugin adds to the request.
+            made: Its plugins.
 
         Raises:
-            ConfigError: A tool is not allowed.
+            ConfigError: A tool that touches something is not allowed.
         """
-        touches = {what for one in made for what in getattr(one.target, "tools_touch", ())}
-        refused = [name for name in names if touches and not allows(self.config.allow_tools, name)]
+        added = {what for one in made for what in getattr(one.target, "tools_touch", ())}
+        touches = {n: sorted(added) if tool is None else tool.touched for n, tool in tools.items()}
+        allowed = self.config.allow_tools
+        refused = {n: what for n, what in touches.items() if what and not allows(allowed, n)}
         if refused:
-            raise self.refusal(persona, dict.fromkeys(refused, sorted(touches)))
+            raise self.refusal(persona, refused)
 
     def refusal(self, persona: Persona, tools: Mapping[str, Iterable[str]]) -> ConfigError:
         """Return the error for tools that the user does not allow, by name what they touch."""
@@ -268,7 +277,8 @@ class Plugins:
             f"{persona.path}: the persona may not use {listed}: a tool that touches something "
             f"outside of the run needs the user's permission; to allow it for one run, add "
             f"`-T {next(iter(tools))}`; for every run, write `allow_tools: [{', '.join(tools)}]` "
-            f"in {self.config.file or 'the config file'}"
+            f"in {self.config.file or 'the config file'} "
+            f"(allowed now: {', '.join(sorted(self.config.allow_tools)) or 'none'})"
         )
 
     def check(self, persona: Persona) -> None:

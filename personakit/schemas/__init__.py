@@ -8,6 +8,7 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.schemas.patterns import Pattern as Pattern
+    from personakit.schemas.patterns import foreign_pattern as foreign_pattern
     from personakit.schemas.patterns import pattern_of as pattern_of
     from personakit.schemas.shape import InvalidSchema as InvalidSchema
     from personakit.schemas.shape import checked as checked
@@ -17,7 +18,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "patterns": "Pattern pattern_of",
+            "patterns": "Pattern foreign_pattern pattern_of",
             "shape": "InvalidSchema checked",
             "validation": "Meter schema_validator",
         },

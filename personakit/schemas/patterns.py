@@ -134,6 +134,22 @@ def pattern_of(text: str) -> Pattern | Backtracking:
             raise error from None
 
 
+def foreign_pattern(text: str) -> Pattern | Backtracking:
+    """Return the pattern of a schema in a persona file: backtracking only where it is needed.
+
+    Raises:
+        ValueError: It is invalid or too large.
+    """
+    try:
+        return Pattern.of(text)
+    except ValueError as error:
+        if not any(word in str(error) for word in _ADVICE):
+            raise
+        # The limits of the other engine are the size of the pattern and its time.
+        _size_of(text)
+        return Backtracking(text)
+
+
 def _size_of(text: str) -> int:
     """Return the size of a pattern, and check its limits.
 

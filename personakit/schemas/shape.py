@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import brief, describe
 from personakit.schemas.keywords import IN_PLACE, REFERENCES, children, fault
-from personakit.schemas.patterns import Pattern, pattern_of
+from personakit.schemas.patterns import Backtracking, Pattern, pattern_of
 
 MAX_NODES = 20_000
 """The most values in a schema: mappings, lists, and what they contain."""
@@ -23,6 +23,7 @@ MAX_PATTERNS = 20_000
 """The largest total size of all patterns, by `Pattern.size`."""
 
 Path = tuple[str | int, ...]
+Compile = Callable[[str], Pattern | Backtracking]
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema"
 DRAFTS = (
@@ -78,12 +79,13 @@ class CheckedSchema:
                 waiting += [((*path, *at), one) for at, one in children(part)]
 
 
-def checked(schema: Any, *, linear: bool = False) -> CheckedSchema:
+def checked(schema: Any, compiled: Compile = pattern_of) -> CheckedSchema:
     """Check a JSON Schema of draft 2020-12 (the default), 2019-09 or 7.
 
     Args:
         schema: A mapping.
-        linear: Reject patterns with look-around and references to groups.
+        compiled: Returns a compiled pattern, or raises ValueError: `pattern_of`, `Pattern.of`, or
+            `foreign_pattern` for a schema in a persona file.
 
     Raises:
         InvalidSchema: It is not valid, exceeds a limit, or refers to something outside of itself.
@@ -92,7 +94,7 @@ def checked(schema: Any, *, linear: bool = False) -> CheckedSchema:
     plain = _plain(schema)
     result = CheckedSchema(_draft(plain), plain)
     for path, part in result.every():
-        _check_part(result, part, path, linear=linear)
+        _check_part(result, part, path, compiled)
     _check_combinations(result)
     _check_references(result)
     for _, part in result.every():
@@ -159,7 +161,7 @@ def _draft(plain: dict[str, Any]) -> str:
     return draft
 
 
-def _check_part(result: CheckedSchema, part: Any, path: Path, *, linear: bool) -> None:
+def _check_part(result: CheckedSchema, part: Any, path: Path, compiled: Compile) -> None:
     """Check the values of the keywords of one subschema, and keep its patterns."""
     if isinstance(part, bool) and path:
         return
@@ -179,7 +181,7 @@ def _check_part(result: CheckedSchema, part: Any, path: Path, *, linear: bool) -
     texts = [(part["pattern"], (*path, "pattern"))] if "pattern" in part else []
     named = part.get("patternProperties", {})
     for text, at in [*texts, *((one, (*path, "patternProperties", one)) for one in named)]:
-        _add_pattern(result, text, at, linear=linear)
+        _add_pattern(result, text, at, compiled)
 
 
 def _is_reference(value: Any) -> bool:
@@ -191,11 +193,11 @@ def _is_reference(value: Any) -> bool:
         return False
 
 
-def _add_pattern(result: CheckedSchema, text: str, at: Path, *, linear: bool) -> None:
+def _add_pattern(result: CheckedSchema, text: str, at: Path, compiled: Compile) -> None:
     if text in result.patterns:
         return
     try:
-        pattern = Pattern.of(text) if linear else pattern_of(text)
+        pattern = compiled(text)
     except ValueError as error:
         raise InvalidSchema(f"invalid regular expression: {error}", at) from None
     result.patterns[text] = pattern

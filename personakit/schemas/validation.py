@@ -20,6 +20,7 @@ from typing import Any
 
 from personakit.base import brief, time_left
 from personakit.schemas.keywords import LISTS, MAPS, ONE
+from personakit.schemas.patterns import Pattern, pattern_of
 from personakit.schemas.shape import DRAFTS, CheckedSchema, checked
 
 MAX_STEPS = 150_000
@@ -142,7 +143,7 @@ def schema_validator(schema: Any, *, linear: bool = False) -> Callable[..., list
     """
     import referencing  # noqa: PLC0415
 
-    ready = _Ready.of(checked(schema, linear=linear))
+    ready = _Ready.of(checked(schema, Pattern.of if linear else pattern_of))
     # With an empty registry, jsonschema does not fetch the targets of `$ref`.
     instance = _bounded(ready.kind)(ready.plain, registry=referencing.Registry())
 

@@ -34,6 +34,7 @@ ONE = {
         "description: d\nsystem: x\ntags: «PK011»5\nmessages: [«PK011»hello]\n",
     ],
     "PK012": [
+        "description: d\nsystem: x\noutput: {type: string, pattern: «PK012»'^(?!a)'}\n",
         "description: d\nsystem: '{{ a }}'\nvariables:\n  a: {type: «PK012»text}\n",
         "description: d\nsystem: '{{ a }}'\nvariables:\n  a: {enum: [x, y], default: «PK012»z}\n",
     ],

@@ -71,3 +71,23 @@ def test_a_hook_that_computes_can_stop_at_the_deadline(mode: str) -> None:
 
 def test_without_a_deadline_there_is_no_limit() -> None:
     assert time_left() is None
+
+
+class Again:
+    """Sends the request, or runs another persona, without end."""
+
+    def __init__(self, *, nested: bool) -> None:
+        self.nested = nested
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        while True:
+            await (send.run(persona(), "Hi") if self.nested else send(request))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hook_that_sends_without_end_stops(mode: str, nested: bool) -> None:
+    running, _ = runner(plugins=[Again(nested=nested)])
+    with pytest.raises(Timeout, match="increase `deadline`"):
+        in_mode(mode, running, persona(), "Hi", deadline=0.2)

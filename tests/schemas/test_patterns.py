@@ -38,6 +38,11 @@ from personakit.testing import MODES
 )
 def test_a_pattern_of_a_file_is_checked_with_it(place: str, pattern: str, fault: str) -> None:
     source = f"system: x\n{place.replace('PATTERN', pattern)}\n"
+    schema = place.startswith("output") or "json_schema" in place
+    if schema and fault.startswith(("look-around", "backreferences")):
+        # Of a schema, only `personakit lint` reports them: an API may accept them.
+        Persona.parse(source, "who.yaml")
+        return
     with pytest.raises(PersonaError, match=f"^who.yaml:2:.*invalid regular expression: {fault}"):
         Persona.parse(source, "who.yaml")
 

@@ -95,8 +95,8 @@ def _files(runner: Runner, persona: Persona) -> Iterator[str]:
     for use in persona.plugins:
         try:
             yield from (f"{path} ({use.name})" for path in runner.plugins.paths(use))
-        except PersonakitError:
-            yield f"unknown ({use.name} is not usable)"
+        except PersonakitError as error:
+            yield f"unknown: {str(error).splitlines()[0][:200]}"
 
 
 def _sends(persona: Persona) -> str:

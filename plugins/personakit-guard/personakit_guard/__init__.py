@@ -23,6 +23,9 @@ __all__ = ["Guard", "Input", "Output"]
 
 _ALLOW = re.compile(r"\s*allow[.,:;!]?(?:\s|$)", re.IGNORECASE)
 
+MOST_ATTEMPTS = 100
+"""The most attempts that a persona can ask for; each is paid."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -78,8 +81,8 @@ class Guard:
         one, two = self.input, self.output
         self._input = Rules("input", one.deny, one.patterns, one.max_length)
         self._output = Rules("output", two.deny, two.patterns, two.max_length)
-        if two.attempts < 1:
-            raise ValueError(f"output.attempts is {two.attempts}; use 1 or more")
+        if not 1 <= two.attempts <= MOST_ATTEMPTS:
+            raise ValueError(f"output.attempts is {two.attempts}; use 1 to {MOST_ATTEMPTS}")
         if not (self._input or self._output or one.judge or two.judge):
             raise ValueError(
                 "no rule is set; set deny, patterns, max_length or judge under input or output"

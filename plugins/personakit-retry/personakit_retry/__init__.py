@@ -29,6 +29,9 @@ _OF_THE_MODEL = (
 )
 """The errors that are specific to a model, after which another model may succeed."""
 
+MOST_ATTEMPTS = 100
+"""The most attempts that a persona can ask for; each is paid."""
+
 
 @dataclass(eq=False)
 class Retry:
@@ -58,9 +61,9 @@ class Retry:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if not 1 <= self.attempts <= MOST_ATTEMPTS:
             raise ValueError(
-                f"attempts is {self.attempts}; use 1 or more (the first attempt counts)"
+                f"attempts is {self.attempts}; use 1 to {MOST_ATTEMPTS} (the first attempt counts)"
             )
         for name in ("backoff", "max_wait"):
             seconds = getattr(self, name)

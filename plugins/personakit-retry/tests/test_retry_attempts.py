@@ -237,7 +237,7 @@ def test_a_persona_lists_it_with_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attempts": 0}, "attempts is 0; use 1 or more"),
+        ({"attempts": 0}, "attempts is 0; use 1 to 100"),
         ({"attempts": "many"}, "'attempts'.*valid integer"),
         ({"backoff": -1}, "backoff is -1.0; use a finite number of seconds, 0 or more"),
         ({"max_wait": -0.5}, "max_wait is -0.5; use a finite number of seconds, 0 or more"),

@@ -31,6 +31,10 @@ class _Unfit(Exception):
     """The answer does not match the schema; the message is for the model."""
 
 
+MOST_ATTEMPTS = 100
+"""The most attempts that a persona can ask for; each is paid."""
+
+
 @dataclass(eq=False)
 class Schema:
     """Validation of the answer against a JSON Schema, with further attempts if it does not match.
@@ -52,9 +56,9 @@ class Schema:
     instruct: bool = False
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if not 1 <= self.attempts <= MOST_ATTEMPTS:
             raise ValueError(
-                f"attempts is {self.attempts}; use 1 or more (the first attempt counts)"
+                f"attempts is {self.attempts}; use 1 to {MOST_ATTEMPTS} (the first attempt counts)"
             )
 
     @hookimpl

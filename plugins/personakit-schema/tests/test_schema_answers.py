@@ -386,7 +386,7 @@ def test_a_persona_lists_it_with_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attempts": 0}, "attempts is 0; use 1 or more"),
+        ({"attempts": 0}, "attempts is 0; use 1 to 100"),
         ({"instruct": "yes"}, "'instruct'.*valid boolean"),
         ({"attemps": 3}, "no option 'attemps'; did you mean 'attempts'"),
     ],
