@@ -216,10 +216,11 @@ def _kind(schema: dict[str, Any]) -> str:
 
 def _example(plugin: Plugin, options: dict[str, Any]) -> str:
     """Return the lines that list a plugin in a persona."""
+    users = {name for name, schema in options.items() if _rule(schema).startswith("only the user")}
     values = {
         name: schema.get("default", "…")
         for name, schema in options.items()
-        if schema["required"] or schema.get("default") is not None
+        if (schema["required"] or schema.get("default") is not None) and name not in users
     }
     # For a mapping without a default, show one of its lists of strings.
     values |= {
@@ -228,7 +229,10 @@ def _example(plugin: Plugin, options: dict[str, Any]) -> str:
         for key, inner in reversed(_nested(schema).items())
         if name not in values and _kind(inner) == "list of string"
     }
+    needed = ", ".join(f"{name}: …" for name in sorted(users) if options[name]["required"])
+    config = f"\n\nIn the config file:\n\nplugin_options:\n  {plugin.name}: {{{needed}}}"
+    end = config if needed else ""
     if not values:
-        return f"plugins:\n  - {plugin.name}"
+        return f"plugins:\n  - {plugin.name}{end}"
     lines = (f"      {name}: {json.dumps(v, ensure_ascii=False)}" for name, v in values.items())
-    return "\n".join(["plugins:", f"  - {plugin.name}:", *lines])
+    return "\n".join(["plugins:", f"  - {plugin.name}:", *lines]) + end

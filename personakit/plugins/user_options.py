@@ -143,6 +143,11 @@ def settle(
     values, faults = options.read(origin, target, given, settled)
     known = {fault.option for fault in refused}
     place = f"{config.file or 'the config'}: plugin_options: "
+    for number, fault in enumerate(faults):
+        if fault.option not in given:
+            way = f"`plugin_options: {{{use.name}: {{{fault.option}: …}}}}`"
+            message = f"{fault.message}; set it here, or in {config.file or _FILE}: {way}"
+            faults[number] = fault._replace(message=message)
     settled.faults += [
         fault._replace(message=place + fault.message)
         if fault.option in beneath and fault.option not in use.options

@@ -272,7 +272,10 @@ def test_plugins(folder: Path, install: Callable[..., None]) -> None:
     assert said[4] == "no plugin 'maskr' is installed; did you mean 'masker'?" + (
         "; PERSONAKIT_PLUGINS limits which may be used"
     )
-    assert said[7] == "plugin 'masker' (of acme 1.0) needs the option 'entities'"
+    assert said[7] == (
+        "plugin 'masker' (of acme 1.0) needs the option 'entities'; set it here, or in the config "
+        "file: `plugin_options: {masker: {entities: …}}`"
+    )
     assert said[8] == "plugin 'masker' (of acme 1.0): there is no region XX"
 
 
