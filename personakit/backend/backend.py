@@ -163,8 +163,11 @@ async def _atake(response: Any, answer: ResponseParser, emit: Emit | None) -> No
     """Read the body of an async reply and close it."""
     try:
         await _take(response, answer, emit)
-    finally:
-        await response.aclose()
+    except BaseException:
+        # A second cancellation must not leave the connection open.
+        await asyncio.shield(response.aclose())
+        raise
+    await response.aclose()
 
 
 async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
