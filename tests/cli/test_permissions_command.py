@@ -41,7 +41,7 @@ def web(tmp_path: Path) -> dict[str, str]:
 
 def write(folder: Path, **keys: object) -> str:
     file = folder / "ann.yaml"
-    file.write_text(json.dumps({"name": "ann", "system": "You help.", **keys}))
+    file.write_text(json.dumps({"name": "ann", "system": "You help."} | keys))
     return file.name
 
 
@@ -79,6 +79,11 @@ def test_show_says_what_a_persona_can_use(
         "sends": "about 3 tokens of its own, what you type, and what its plugins add; up to 10 "
         "calls of the model with tools",
     }
+    (tmp_path / "tone.md").write_text("Be kind.")
+    write(tmp_path, system="{% include 'tone.md' %}")
+    included = json.loads(terminal("show", ann, "--json", **web).stdout)["can_use"]["files"]
+    assert included == "tone.md (included)"
+    write(tmp_path, tools=["search"], model="openai/m", plugins=plugins)
     lines = terminal("show", ann, **web).stdout
     assert "\ncan use\n  model       openai/m\n  plugins     rag\n" in lines
 

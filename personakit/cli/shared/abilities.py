@@ -91,7 +91,9 @@ def _tools(runner: Runner, persona: Persona) -> Iterator[str]:
 
 
 def _files(runner: Runner, persona: Persona) -> Iterator[str]:
-    """Yield the files and folders that its plugins read or write, each with its option."""
+    """Yield the files that it includes, and those that its plugins read or write."""
+    with contextlib.suppress(PersonakitError):  # the run reports it
+        yield from (f"{path} (included)" for path in runner.catalog.compiled(persona).files)
     for use in persona.plugins:
         try:
             yield from (f"{path} ({use.name})" for path in runner.plugins.paths(use))
