@@ -15,7 +15,7 @@ from personakit.linting.codes import CODES
 from personakit.linting.source import Source
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
-from personakit.schemas import InvalidSchema, Pattern, checked
+from personakit.schemas import InvalidSchema, Pattern, checked, foreign_pattern
 
 ENDINGS = (".yaml", ".yml")
 PARTIALS = "partials"
@@ -147,6 +147,10 @@ def _schemas(persona: Persona) -> Iterator[Problem]:
     for schema, at in schemas:
         if schema is None or at not in persona.document.marks:
             continue
+        try:
+            checked(schema, foreign_pattern)
+        except InvalidSchema:
+            continue  # reported already
         try:
             checked(schema, Pattern.of)
         except InvalidSchema as error:
