@@ -165,6 +165,15 @@ def test_a_test_cannot_name_the_file_of_a_model(test: dict[str, Any], tmp_path: 
     assert "is the path of a file" in failures(tmp_path, **test)
 
 
+def test_a_judge_cannot_name_the_file_of_a_model(tmp_path: Path) -> None:
+    pytest.importorskip("personakit_local")
+    (tmp_path / "pack").mkdir()
+    judge = json.dumps({**JUDGE, "model": "local//etc/x.gguf"})
+    (tmp_path / "pack" / "judge.yaml").write_text(judge)
+    message = failures(tmp_path, expect={"judge": {"rubric": "x", "persona": "./judge.yaml"}})
+    assert "is the path of a file" in message
+
+
 def test_recordings_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "elsewhere").mkdir()

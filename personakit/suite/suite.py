@@ -190,7 +190,8 @@ class Suite:
         values = {"rubric": wanted["rubric"]}
         if "question" in judge.variables:
             values["question"] = test.prompt or ""
-        chosen = wanted.get("model") or self.model or judge.model or model
+        own = self.runner.catalog.own_model
+        chosen = wanted.get("model") or self.model or own(judge) or model
         reply = self.runner.run(judge, answer, variables=values, model=chosen).text
         verdict = _VERDICT.match(reply)
         if verdict is None:
