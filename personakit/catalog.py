@@ -16,7 +16,7 @@ from personakit.errors import ConfigError, PersonaError, PersonaNotFound, Templa
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
-from personakit.permissions import NotAllowed, OptionKind, UserOption, allows
+from personakit.permissions import NotAllowed, OptionKind, UserOption
 from personakit.persona import Declared, Document, Persona, Reference
 from personakit.plugins import Bound, Made, Plugins
 
@@ -199,25 +199,13 @@ class Catalog:
         if persona.tools:
             _check_tools(persona, request)
         if request.tools:
-            self._check_touches(persona, request)
+            self.plugins.check_tools(persona, {t.name: t.touches for t in request.tools})
         form = request.parameters.get("response_format") or {}
         if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
             return request
         from personakit.output import instructed  # noqa: PLC0415
 
         return instructed(request)
-
-    def _check_touches(self, persona: Persona, request: Request) -> None:
-        """Check that the user allows the tools that touch something.
-
-        Raises:
-            ConfigError: A tool is not allowed.
-        """
-        allowed = self.config.allow_tools
-        refused = {t.name: t.touches for t in request.tools if not allows(allowed, t.name)}
-        refused = {name: touches for name, touches in refused.items() if touches}
-        if refused:
-            raise self.plugins.refusal(persona, refused)
 
     def own_model(self, persona: Persona) -> str:
         """Return the model that a persona names; empty if it names none.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -264,21 +264,32 @@ class Plugins:
             ConfigError: A tool that touches something is not allowed.
         """
         added = {what for one in made for what in getattr(one.target, "tools_touch", ())}
-        touches = {n: sorted(added) if tool is None else tool.touched for n, tool in tools.items()}
-        allowed = self.config.allow_tools
-        refused = {n: what for n, what in touches.items() if what and not allows(allowed, n)}
-        if refused:
-            raise self.refusal(persona, refused)
+        self.check_tools(
+            persona,
+            {n: sorted(added) if tool is None else tool.touched for n, tool in tools.items()},
+        )
 
-    def refusal(self, persona: Persona, tools: Mapping[str, Iterable[str]]) -> ConfigError:
-        """Return the error for tools that the user does not allow, by name what they touch."""
-        listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in tools.items())
-        return ConfigError(
+    def check_tools(self, persona: Persona, tools: Mapping[str, Collection[str]]) -> None:
+        """Check that the user allows the tools that touch something.
+
+        Args:
+            persona: The persona that gets them.
+            tools: What each tool touches, by its name.
+
+        Raises:
+            ConfigError: A tool is not allowed.
+        """
+        allowed = self.config.allow_tools
+        refused = {n: what for n, what in tools.items() if what and not allows(allowed, n)}
+        if not refused:
+            return
+        listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in refused.items())
+        raise ConfigError(
             f"{persona.path}: the persona may not use {listed}: a tool that touches something "
             f"outside of the run needs the user's permission; to allow it for one run, add "
-            f"`-T {next(iter(tools))}`; for every run, write `allow_tools: [{', '.join(tools)}]` "
-            f"in {self.config.file or 'the config file'} "
-            f"(allowed now: {', '.join(sorted(self.config.allow_tools)) or 'none'})"
+            f"`-T {next(iter(refused))}`; for every run, write "
+            f"`allow_tools: [{', '.join(refused)}]` in {self.config.file or 'the config file'} "
+            f"(allowed now: {', '.join(sorted(allowed)) or 'none'})"
         )
 
     def check(self, persona: Persona) -> None:
