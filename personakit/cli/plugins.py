@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli.shared import output
+from personakit.cli.shared.abilities import touching
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_runner
 from personakit.errors import UsageError, did_you_mean
@@ -127,11 +128,10 @@ def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
 
 def _provided(plugins: Plugins, plugin: Plugin) -> list[str]:
     """Return what a plugin contributes, and what its tools touch."""
-    notes = {}
-    for name, touches in _tools(plugins, plugin).items():
-        allowed = allows(plugins.config.allow_tools, name)
-        if touches:
-            notes[f"tool:{name}"] = f" ({', '.join(touches)}{'' if allowed else '; not allowed'})"
+    notes = {
+        f"tool:{name}": touching(plugins.config, name, touches)
+        for name, touches in _tools(plugins, plugin).items()
+    }
     return [f"{item}{notes.get(item, '')}" for item in plugins.provides(plugin.name)]
 
 

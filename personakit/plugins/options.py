@@ -17,6 +17,9 @@ from personakit.errors import ConfigError, PersonakitError, PluginError, did_you
 from personakit.frozen import thaw
 from personakit.permissions import Change, NotAllowed
 
+USERS = "PK034"
+"""The code of an option that only the user may set."""
+
 
 class Fault(NamedTuple):
     """What is wrong with an option.
@@ -104,7 +107,7 @@ def read(
         try:
             values[name] = _checked(target, name, thaw(given[name]), change)
         except NotAllowed as error:
-            faults.append(Fault(name, f"{origin}, option {name!r}: {error}", "PK034"))
+            faults.append(Fault(name, f"{origin}, option {name!r}: {error}", USERS))
         except ValueError as error:
             faults.append(Fault(name, f"{origin}, option {name!r}: {error}"))
     return values, faults

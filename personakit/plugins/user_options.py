@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,9 +14,6 @@ from personakit.config import Config
 from personakit.permissions import PATHS, Change, NotAllowed, UserOption, within
 from personakit.persona import PluginUse
 from personakit.plugins import options
-
-USERS = "PK034"
-_FILE = "the config file"
 
 
 def by_persona(
@@ -138,15 +136,15 @@ def settle(
         settled.of_persona.append((mark, value, result))
         return result
 
+    line = functools.partial(_line, config, use.name)
     _, faults = options.read(origin, target, use.options, checked)
-    refused = [fault for fault in faults if fault.code == USERS]
+    refused = [fault for fault in faults if fault.code == options.USERS]
     values, faults = options.read(origin, target, given, settled)
     known = {fault.option for fault in refused}
     place = f"{config.file or 'the config'}: plugin_options: "
     for number, fault in enumerate(faults):
         if fault.option not in given:
-            way = f"`plugin_options: {{{use.name}: {{{fault.option}: …}}}}`"
-            message = f"{fault.message}; set it here, or in {config.file or _FILE}: {way}"
+            message = f"{fault.message}; set it here, or {line(fault.option)}"
             faults[number] = fault._replace(message=message)
     settled.faults += [
         fault._replace(message=place + fault.message)
@@ -157,10 +155,15 @@ def settle(
     ]
     refused += _unmarked(origin, use, values, settled.paths)
     for fault in refused:
-        way = f"`plugin_options: {{{use.name}: {{{fault.option}: …}}}}`"
-        message = f"{fault.message}; if you trust it, set it in {config.file or _FILE}: {way}"
+        message = f"{fault.message}; if you trust it, set it {line(fault.option)}"
         settled.faults.append(fault._replace(message=message))
     return settled
+
+
+def _line(config: Config, plugin: str, option: str) -> str:
+    """Return where the user sets an option."""
+    way = f"`plugin_options: {{{plugin}: {{{option}: …}}}}`"
+    return f"in {config.file or 'the config file'}: {way}"
 
 
 def _unmarked(
@@ -172,7 +175,7 @@ def _unmarked(
         text = unmarked(values[name], texts, paths)
         if text:
             reason = f"found {text!r}; only the user may set it"
-            yield options.Fault(name, f"{origin}, option {name!r}: {reason}", USERS)
+            yield options.Fault(name, f"{origin}, option {name!r}: {reason}", options.USERS)
 
 
 def leaves(value: Any) -> Iterator[Any]:

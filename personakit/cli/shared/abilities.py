@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import private_files
+from personakit.base import private_files, read_file
 from personakit.cli.shared import output
 from personakit.config import state_folder
 from personakit.errors import PersonakitError
 from personakit.permissions import allows
 
 if TYPE_CHECKING:
+    from personakit.config import Config
     from personakit.persona import Persona
     from personakit.runner import Runner
 
 SEEN = "personas-seen"
 NONE = "none"
-_ASKED = ("plugins", "tools", "files")
+_MOST_SEEN = 1_000_000  # bytes
 
 
 def abilities(runner: Runner, persona: Persona) -> dict[str, str]:
@@ -31,12 +32,16 @@ def abilities(runner: Runner, persona: Persona) -> dict[str, str]:
     """
     config = runner.config
     model = persona.model or (config.model and f"{config.model} (yours)") or "the embedded one"
+    asked = {topic: value or NONE for topic, value in _asked(runner, persona).items()}
+    return {"model": model, **asked, "sends": _sends(persona)}
+
+
+def _asked(runner: Runner, persona: Persona) -> dict[str, str]:
+    """Return what a persona asks for, as a text for each topic; empty for nothing."""
     return {
-        "model": model,
-        "plugins": ", ".join(use.name for use in persona.plugins) or NONE,
-        "tools": ", ".join(_tools(runner, persona)) or NONE,
-        "files": ", ".join(_files(runner, persona)) or NONE,
-        "sends": _sends(persona),
+        "plugins": ", ".join(use.name for use in persona.plugins),
+        "tools": ", ".join(_tools(runner, persona)),
+        "files": ", ".join(_files(runner, persona)),
     }
 
 
@@ -44,13 +49,14 @@ def say_once(runner: Runner, persona: Persona) -> None:
     """Print on stderr what a persona from outside of the library asks for, once for each file."""
     if not persona.document.folder:
         return
+    asked = {topic: value for topic, value in _asked(runner, persona).items() if value}
+    if not asked:
+        return
     file = Path(os.path.realpath(persona.path))
     folders = (os.path.realpath(folder) for folder in runner.library.folders())
     if any(file.is_relative_to(folder) for folder in folders):
         return
-    topics = abilities(runner, persona)
-    asked = {topic: value for topic in _ASKED if (value := topics[topic]) != NONE}
-    if asked and _is_new(runner, f"{file}\0{asked}"):
+    if _is_new(runner, f"{file}\0{asked}"):
         listed = "; ".join(f"{topic}: {value}" for topic, value in asked.items())
         output.line(
             f"personakit: {persona.path} is not in your library, and uses {listed} "
@@ -64,7 +70,9 @@ def _is_new(runner: Runner, key: str) -> bool:
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
     try:
         file = state_folder(runner.config.environ) / SEEN
-        known = file.read_text("ascii").split() if file.is_file() else []
+        known = read_file(file, _MOST_SEEN).decode("ascii").split()
+    except FileNotFoundError:
+        known = []
     except (OSError, RuntimeError, ValueError):
         return True
     if digest in known:
@@ -76,18 +84,20 @@ def _is_new(runner: Runner, key: str) -> bool:
     return True
 
 
+def touching(config: Config, tool: str, touches: Collection[str]) -> str:
+    """Return a note after the name of a tool that touches something; else an empty text."""
+    allowed = "" if allows(config.allow_tools, tool) else "; not allowed"
+    return f" ({', '.join(touches)}{allowed})" if touches else ""
+
+
 def _tools(runner: Runner, persona: Persona) -> Iterator[str]:
     """Yield the tools that a persona lists, each with what it touches."""
     for name in persona.tools:
         pending = runner.plugins.find("tool", name)
-        touches = "" if pending is None else ", ".join(pending.touched)
         if pending is None:
             yield f"{name} (of a plugin that it lists)"
-        elif not touches:
-            yield name
         else:
-            allowed = allows(runner.config.allow_tools, name)
-            yield f"{name} ({touches}{'' if allowed else '; not allowed'})"
+            yield f"{name}{touching(runner.config, name, pending.touched)}"
 
 
 def _files(runner: Runner, persona: Persona) -> Iterator[str]:
