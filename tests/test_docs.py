@@ -62,7 +62,7 @@ def test_python_examples_run(place: str, code: str) -> None:
 
 @pytest.mark.parametrize(("place", "text"), blocks("yaml"), ids=lambda v: v[:30])
 def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: Path) -> None:
-    if place.startswith(("docs/models.md", "docs/log.md")):
+    if place.startswith(("docs/config.md", "docs/keys.md", "docs/log.md")):
         file = tmp_path / "config.yaml"
         file.write_text(text, "utf-8")
         assert Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)}).file
@@ -109,8 +109,8 @@ def test_every_key_of_a_persona_has_a_section() -> None:
         (TYPES, "docs/personas.md"),
         (variables.KEYS, "docs/personas.md"),
         (providers.BUILT_IN, "docs/models.md"),
-        (KEYS, "docs/models.md"),
-        (set(PROVIDER_KEYS) - {"connect"}, "docs/models.md"),
+        (KEYS, "docs/config.md"),
+        (set(PROVIDER_KEYS) - {"connect"}, "docs/config.md"),
         (LOG_KEYS, "docs/log.md"),
     ],
 )
@@ -145,3 +145,19 @@ def test_the_json_forms_of_the_cli_are_the_documented_ones() -> None:
     text = textwrap.dedent(page("docs/cli.md"))
     for key in ("name", "distribution", "hooks", "provides", "finish_reason", "total_tokens"):
         assert json.dumps(key) in text
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    plain = [re.sub(r"[^\w\- ]", "", title.lower()) for title in titles]
+    return {title.replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_lead_to_a_page_and_a_heading(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text("utf-8"))
+    for target, anchor in links:
+        other = (path.parent / target) if target else path
+        assert other.exists(), f"{target} is missing"
+        assert not anchor or anchor in anchors(other.read_text("utf-8")), f"{target}#{anchor}"

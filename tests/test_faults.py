@@ -28,8 +28,8 @@ from personakit.testing import MODES as WAYS
 ALL = [(family, mode) for family, modes in FAMILIES.items() for mode in modes]
 
 
-# aiohttp reads ahead: broken bytes behind an answer can fail it, so that it is asked for again, and
-# it waits for the end of a chunk that is none. docs/models.md says so.
+# aiohttp reads ahead: invalid bytes after an answer can fail it, so that it is requested again, and
+# it waits for the end of an invalid chunk. docs/models.md says so.
 AHEAD = (
     {"extra bytes after the body", "chunks that are none", "garbage after [DONE]"}
     if importlib.util.find_spec("aiohttp")
