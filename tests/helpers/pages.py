@@ -113,9 +113,10 @@ def typed(line: str, folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
             pass
         code = process.wait(60)
     os.close(fd)
-    return code, ESCAPE.sub("", data.decode().replace("\r\n", "\n"))
+    return code, data.decode().replace("\r\n", "\n")
 
 
-def stable(text: str) -> list[str]:
+def stable(text: str, *, colours: bool = False) -> list[str]:
     """Return the lines of an output without durations and without spaces at their ends."""
-    return [line.rstrip() for line in DURATION.sub("0 s", text).splitlines()]
+    text = DURATION.sub("1.00 s", text if colours else ESCAPE.sub("", text))
+    return [line.rstrip() for line in text.splitlines()]
