@@ -14,7 +14,7 @@ def command(partial: bool) -> None:
     """Print the JSON Schema of persona files, including the options of installed plugins.
 
     \b
-    personakit schema > .persona.schema.json
+    personakit schema > personas/.persona.schema.json
     # yaml-language-server: $schema=.persona.schema.json     (the first line of a persona)
     """  # noqa: D301
     from personakit.authoring import persona_schema  # noqa: PLC0415
