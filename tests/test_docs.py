@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from helpers import pages
 
 from personakit import Persona, Registry, Runner, providers
 from personakit.base import TYPES
@@ -17,6 +18,7 @@ from personakit.config import KEYS, LOG_KEYS, PROVIDER_KEYS, Config
 from personakit.hookspecs import Specs
 from personakit.persona import KEYS as PERSONA_KEYS
 from personakit.persona import parameters, variables
+from personakit.testing import Server
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -42,11 +44,12 @@ def page(name: str) -> str:
 
 
 @pytest.mark.parametrize(("place", "code"), blocks("python"), ids=lambda v: v[:30])
-def test_python_examples_run(place: str, code: str) -> None:
-    if "personakit.run(" in code:
-        compile(
-            code, place, "exec", dont_inherit=True
-        )  # it asks a real model; the local plugin's tests run it
+def test_python_examples_run(place: str, code: str, tmp_path: Path) -> None:
+    if "personakit.run(" in code:  # with the reader's config and default model
+        (tmp_path / "example.py").write_text(code, "utf-8")
+        with Server(['{"dish": "Soup", "minutes": 20}']) as server:
+            env = pages.environment(tmp_path / "reader", server.base_url)
+            assert pages.typed("python -W error example.py", tmp_path, env)[0] == 0
         return
     if place.startswith("README") and "check_plugin(Shout" in code:
         code = (

@@ -262,6 +262,13 @@ def test_the_session_in_the_docs_is_what_it_prints(tmp_path: Path) -> None:
             source = source.replace(old, new) if old else source
             cli.write("personas/greeter.yaml", source)
             assert _timeless(cli(*options.split())[1]) == _timeless(expected)
+        collected = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "personas/"],
+            cwd=tmp_path, env={**cli.env, "COLUMNS": "200"}, capture_output=True, text=True,
+            timeout=60, check=False,
+        ).stdout  # fmt: skip
+    for line in page.partition("$ pytest personas/\n")[2].partition("```")[0].splitlines():
+        assert line in collected
 
 
 def _timeless(text: str) -> str:
