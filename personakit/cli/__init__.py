@@ -17,6 +17,7 @@ from personakit.cli.shared.groups import Group
 from personakit.cli.shared.terminal import guard_streams
 
 COMMANDS = {
+    "ask": "Ask a question without a persona.",
     "chat": "Talk with a persona.",
     "keys": "Store, list and remove the API keys of providers.",
     "lint": "Check persona files and report all problems.",

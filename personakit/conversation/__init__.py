@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from personakit.conversation.conversation import Conversation as Conversation
     from personakit.conversation.conversation import Said as Said
     from personakit.conversation.conversation import Setup as Setup
+    from personakit.conversation.resuming import persona_of as persona_of
     from personakit.conversation.resuming import resume as resume
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
             "conversation": "Conversation Said Setup",
-            "resuming": "resume",
+            "resuming": "persona_of resume",
         },
         modules="transcript",
     )

@@ -20,7 +20,7 @@ from personakit.conversation import transcript
 from personakit.conversation.length import closed, newest, too_long, with_remedies
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
-from personakit.persona import Persona, Reference
+from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
 from personakit.pipeline import Options, Run, Stream, attached, check_names, run_async, run_sync
 
 if TYPE_CHECKING:
@@ -301,9 +301,12 @@ class Conversation:
         Raises:
             UsageError: The file cannot be written.
         """
-        reference = self._persona.name if isinstance(self._reference, Persona) else self._reference
+        mine, reference = self._persona, self._reference
+        if isinstance(reference, Persona):
+            reference = QUESTION_PATH if mine.path == QUESTION_PATH else mine.name
         written = transcript.Written(
             persona=str(reference),
+            system=mine.system.source if reference == QUESTION_PATH else "",
             id=self.id,
             model=self.model,
             variables=self.variables,
@@ -320,8 +323,9 @@ class Conversation:
             UsageError: The file cannot be read or is invalid, or its persona is not found.
         """
         written = transcript.read(Path(path))
+        is_question = written.persona == QUESTION_PATH
         return runner.conversation(
-            written.persona,
+            question_persona(written.system) if is_question else written.persona,
             id=written.id,
             model=written.model,
             variables=written.variables,

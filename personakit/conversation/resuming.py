@@ -13,7 +13,7 @@ from personakit.errors import PersonaNotFound, UsageError
 from personakit.frozen import thaw
 from personakit.log import LogError, RunLog
 from personakit.messages import Message, Request
-from personakit.persona import Reference, parameters
+from personakit.persona import QUESTION_PATH, Reference, parameters, question_persona
 
 if TYPE_CHECKING:
     from personakit.conversation.conversation import Conversation, PersonaRunner
@@ -54,7 +54,7 @@ def resume(
     spoken = next((row for row in reversed(rows) if _spoke(row)), None)
     # A failed run may have used a wrong model, so it is only the fallback.
     last = spoken or rows[-1]
-    loaded = runner.load(persona) if persona is not None else _persona(runner, last)
+    loaded = runner.load(persona) if persona is not None else persona_of(runner, last)
     values, settings = _choices(runner, loaded, last.rendered)
     return runner.conversation(
         loaded if persona is None else persona,
@@ -92,8 +92,17 @@ def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
     return identity, rows
 
 
-def _persona(runner: PersonaRunner, row: Row) -> Persona:
-    """Return the persona of a run, by name unless the name now refers to another file."""
+def persona_of(runner: PersonaRunner, row: Row) -> Persona:
+    """Return the persona of a run, by name unless the name now refers to another file.
+
+    The persona of a question, which has no file, is made of the messages of the run.
+
+    Raises:
+        PersonaNotFound: There is neither the persona nor its file any more.
+    """
+    if row.path == QUESTION_PATH:
+        first = next(iter(row.rendered.messages), None)
+        return question_persona(first.text if first and first.role == "system" else None)
     try:
         named = runner.load(row.persona)
     except PersonaNotFound:
@@ -115,7 +124,10 @@ def _choices(
     }
     usual = {**runner.config.parameters, **persona.parameters}
     sent = request.parameters.items()
-    names = parameters.ALLOWED.keys() - ({"response_format"} if persona.output is not None else ())
+    # A schema is that of one run, whether the persona or the caller has set it.
+    schema = (request.parameters.get("response_format") or {}).get("type") == "json_schema"
+    own = {"response_format"} if schema or persona.output is not None else set()
+    names = parameters.ALLOWED.keys() - own
     return values, {k: thaw(v) for k, v in sent if k in names and usual.get(k) != v}
 
 
@@ -139,7 +151,7 @@ def _history(runner: PersonaRunner, row: Row) -> tuple[Message, ...]:
 def _head(runner: PersonaRunner, row: Row) -> tuple[Message, ...]:
     """Return the persona's own messages, rendered anew; empty if it is gone or invalid."""
     try:
-        persona = _persona(runner, row)
+        persona = persona_of(runner, row)
         values = {k: v for k, v in row.variables.items() if k in persona.variables}
         silent = dataclasses.replace(persona, prompt=None)
         return runner.render(silent, None, variables=values).messages

@@ -24,11 +24,13 @@ ROLES = ("user", "assistant", "tool")
 class Written:
     """The content of a file; the attributes are those of `Conversation`.
 
-    `persona` is the name or path that the persona was loaded by.
+    `persona` is the name or path that the persona was loaded by. `system` is the system message of
+    a question, whose persona has no file.
     """
 
     persona: str
     id: str
+    system: str = ""
     model: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -44,6 +46,7 @@ def write(path: Path, written: Written) -> None:
     data = {
         "format": FORMAT,
         "persona": written.persona,
+        **({"system": written.system} if written.system else {}),
         "id": written.id,
         "model": written.model,
         "variables": thaw(written.variables),
@@ -70,6 +73,7 @@ def read(path: Path) -> Written:
             raise ValueError(f"expected format {FORMAT}, found {data['format']!r}")
         return Written(
             persona=str(data["persona"]),
+            system=str(data.get("system") or ""),
             id=str(data["id"]),
             model=None if data.get("model") is None else str(data["model"]),
             variables=dict(data.get("variables") or {}),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from personakit.persona.persona import examine as examine
     from personakit.persona.plugins import PluginUse as PluginUse
     from personakit.persona.plugins import read_plugins as read_plugins
+    from personakit.persona.question import QUESTION_PATH as QUESTION_PATH
+    from personakit.persona.question import question_persona as question_persona
     from personakit.persona.tests import PersonaTest as PersonaTest
     from personakit.persona.validation import Checker as Checker
     from personakit.persona.values import Declared as Declared
@@ -34,6 +36,7 @@ else:
         {
             "persona": "KEYS MODEL Persona REFERENCE ROLES Reference Text examine",
             "plugins": "PluginUse read_plugins",
+            "question": "QUESTION_PATH question_persona",
             "tests": "PersonaTest",
             "validation": "Checker",
             "values": "Declared Values",

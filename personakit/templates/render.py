@@ -44,7 +44,8 @@ class CompiledPersona:
         self.files: dict[Path, State] = {}
         token = current_budget.set(Budget())
         try:
-            self.parts = [self._part("system", persona.system)]
+            has_system = bool(persona.system.at)
+            self.parts = [self._part("system", persona.system)] if has_system else []
             self.parts += [self._part(role, text) for role, text in persona.messages]
             self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
         finally:

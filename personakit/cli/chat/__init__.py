@@ -19,10 +19,12 @@ from personakit.errors import UsageError
 if TYPE_CHECKING:
     from personakit.config import Config
     from personakit.conversation import Conversation
+    from personakit.persona import Reference
     from personakit.runner import Runner
 
 
 @click.command("chat")
+@continuing.persona_argument
 @continuing.options
 @choices
 @key_option
@@ -79,11 +81,9 @@ def command(
     return on_terminal(chat, history, markdown=markdown and not dumb)
 
 
-def _new(runner: Runner, persona: str, options: dict[str, Any]) -> Conversation:
-    model = options.pop("model")
-    return runner.conversation(
-        persona, model=model, **chosen_values(runner.load(persona), **options)
-    )
+def _new(runner: Runner, persona: Reference, options: dict[str, Any]) -> Conversation:
+    chosen = chosen_values(runner.load(persona), **continuing.values(options))
+    return runner.conversation(persona, model=options["model"], **chosen)
 
 
 def _history(config: Config) -> Path | None:

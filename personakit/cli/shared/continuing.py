@@ -1,9 +1,9 @@
-"""Options of `run` and `chat` that continue a conversation."""
+"""Options of `run`, `ask` and `chat` that continue a conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,23 +15,28 @@ from personakit.errors import PersonaNotFound
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
     from personakit.messages import Request, Response
+    from personakit.persona import Persona, Reference
     from personakit.pipeline import Stream
     from personakit.runner import Runner
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add PERSONA, `-c` and `--conversation`; with one of these two, PERSONA is optional."""
+    """Add `-c` and `--conversation`."""
     return decorated(
         function,
-        click.argument("persona", type=PersonaName(), required=False),
         click.option("-c", "--continue", "goes_on", is_flag=True,
-                     help="Continue the last conversation; PERSONA is then optional."),
+                     help="Continue the last conversation, with the persona that answered last."),
         click.option("--conversation", "conversation", metavar="ID",
                      help="Continue this conversation: its id, or the id of one of its runs."),
     )  # fmt: skip
 
 
-def needed(persona: str | None) -> str:
+def persona_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add PERSONA, which is optional for a command that continues a conversation."""
+    return click.argument("persona", type=PersonaName(), required=False)(function)
+
+
+def needed(persona: Reference | None) -> Reference:
     """Return the PERSONA argument.
 
     Raises:
@@ -57,21 +62,16 @@ def is_persona(runner: Runner, word: str) -> bool:
 
 
 def asked(options: dict[str, Any]) -> bool:
-    """Return whether to continue a conversation; if not, remove its options."""
-    if options["goes_on"] or options["conversation"] is not None:
-        return True
-    del options["goes_on"], options["conversation"]
-    return False
+    """Return whether to continue a conversation."""
+    return options["goes_on"] or options["conversation"] is not None
 
 
-def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Conversation:
+def resumed(runner: Runner, persona: Reference | None, options: dict[str, Any]) -> Conversation:
     """Return a conversation from the log, with the values that the options set."""
     from personakit.conversation import resume  # noqa: PLC0415
 
-    del options["goes_on"]
-    name = options.pop("conversation")
-    conversation = resume(runner, name, persona, model=options.pop("model"))
-    chosen = chosen_values(conversation.persona, **options)
+    conversation = resume(runner, options["conversation"], persona, model=options["model"])
+    chosen = chosen_values(conversation.persona, **values(options))
     conversation.variables |= chosen["variables"]
     conversation.parameters |= chosen["parameters"]
     conversation.notify = note
@@ -81,6 +81,42 @@ def resumed(runner: Runner, persona: str | None, options: dict[str, Any]) -> Con
 def note(line: str) -> None:
     """Print a notice on standard error."""
     output.line(f"personakit: {line}", err=True)
+
+
+def values(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that `chosen_values` accepts."""
+    return {name: options[name] for name in ("pairs", "file", "settings")}
+
+
+class Turn(NamedTuple):
+    """A run of its own, or the next turn of a conversation.
+
+    Attributes:
+        runner: Runs it.
+        persona: The persona that answers.
+        model: The model that the options or the conversation set.
+        request: The model, variables and parameters, as arguments of the runner.
+    """
+
+    runner: Runner | Next
+    persona: Persona
+    model: str | None
+    request: dict[str, Any]
+
+
+def turn(runner: Runner, persona: Reference | None, options: dict[str, Any]) -> Turn:
+    """Return the turn that the options and PERSONA describe.
+
+    Raises:
+        UsageError: PERSONA is missing, or the persona, the conversation or a value is not found
+            or invalid.
+    """
+    if asked(options):
+        talk = resumed(runner, persona, options)
+        return Turn(Next(talk), talk.persona, talk.model, {})
+    found, model = runner.load(needed(persona)), options["model"]
+    chosen = chosen_values(found, **values(options))
+    return Turn(runner, found, model, {"model": model, **chosen})
 
 
 class Next:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import read_file
 from personakit.config import expanded
@@ -33,6 +34,11 @@ def read_text(file: str, option: str) -> str:
         raise UsageError(f"{option}: {file} is not UTF-8 (byte {error.start})") from None
     except OSError as error:
         raise unreadable(path, option, error) from None
+
+
+def text_or_file(value: str, option: str) -> str:
+    """Return the value of an option, or for ``@FILE`` the text of the file; see `read_text`."""
+    return read_text(value[1:], option) if value.startswith("@") else value
 
 
 def unreadable(path: Path, option: str, error: OSError) -> UsageError:
@@ -82,22 +88,39 @@ def prompt_text(words: tuple[str, ...]) -> str | None:
     return stdin_text() or None
 
 
+def check_stdin(dashes: tuple[str, ...], options: Mapping[str, Any]) -> list[str]:
+    """Check that standard input is read once, and return the texts that read it.
+
+    Args:
+        dashes: Texts of which a ``-`` stands for standard input.
+        options: The options of the command, some of which accept ``@-``.
+
+    Raises:
+        UsageError: It is used twice.
+    """
+    files = [pair.partition("=")[2] for pair in options["pairs"]]
+    files.append(options.get("system") or "")
+    used = [text for text in (*dashes, options["file"]) if text == "-"]
+    used += [text for text in files if text == "@-"]
+    if len(used) > 1:
+        raise UsageError(
+            "standard input can be read only once: use one `-`, in the prompt or in an option"
+        )
+    return used
+
+
 def attached(
     sources: tuple[str, ...], words: tuple[str, ...]
 ) -> tuple[list[Attachment], str | None]:
     """Return the attachments and the prompt; one of them may be standard input.
 
     Raises:
-        UsageError: An attachment cannot be sent, or standard input is used twice.
+        UsageError: An attachment cannot be sent.
     """
     if not sources:
         return [], prompt_text(words)
     from personakit.attachments import Attachment  # noqa: PLC0415
 
-    if (*sources, *words).count("-") > 1:
-        raise UsageError(
-            "standard input can be read only once: use one `-`, in -a or in the prompt"
-        )
     attachments = [
         Attachment.from_stream(sys.stdin.buffer, "standard input")
         if source == "-"

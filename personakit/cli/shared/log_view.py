@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.run import tokens_line
 from personakit.cli.shared import output
+from personakit.cli.shared.answers import tokens_line
 from personakit.cli.shared.output import show_request
 from personakit.log import MARKS, Found, Sum
 
@@ -160,8 +159,9 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
 def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
     """Send the request of a run again; print the differences, and return 1 if there are any."""
     from personakit.codec import diff  # noqa: PLC0415
+    from personakit.conversation import persona_of  # noqa: PLC0415
 
-    persona = runner.load(row.path if Path(row.path).is_file() else row.persona)
+    persona = persona_of(runner, row)
     if runner.hash(persona) != row.hash:
         output.line(
             f"personakit: {row.persona} has changed since this run; the request is from the log, "
@@ -170,7 +170,7 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
         )
     # A logged tool is only a description; the tools of the current plugins can be called.
     request = row.rendered.replace(tools=(), model=model or row.model)
-    response = runner.run(persona, request)
+    response = runner.run(persona, request, output=_schema(row) if persona.output else None)
     names = (row.answered_by or row.model, response.model or request.model)
     if names[0] == names[1]:
         names = (f"{names[0]} ({_when(row.timings.started)})", f"{names[1]} (now)")
@@ -187,6 +187,12 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
     else:
         output.echo(diff(before, after, names))
     return 0 if same else 1
+
+
+def _schema(row: Row) -> Any:
+    """Return the JSON Schema of a run, which may not be that of its persona; None without one."""
+    form = row.rendered.parameters.get("response_format") or {}
+    return form["json_schema"]["schema"] if form.get("type") == "json_schema" else None
 
 
 def _when(moment: float, form: str = "%Y-%m-%d %H:%M") -> str:

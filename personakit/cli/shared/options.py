@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit.cli.shared.groups import decorated
-from personakit.cli.shared.input import read_text
+from personakit.cli.shared.input import read_text, text_or_file
 from personakit.config import Config
 from personakit.errors import UsageError, VariableError
 from personakit.persona import parameters, yaml
@@ -99,6 +99,14 @@ def choices(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Set a variable; NAME=@FILE reads its value from a file. Repeatable."),
         click.option("--variables", "file", metavar="FILE",
                      help="Set variables from a JSON or YAML file."),
+        sending,
+    )  # fmt: skip
+
+
+def sending(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that set the model and its parameters."""
+    return decorated(
+        function,
         click.option("-m", "--model", metavar="MODEL",
                      help="provider/model, such as openai/gpt-5-mini or local."),
         click.option("-p", "--parameter", "settings", multiple=True, metavar="NAME=VALUE",
@@ -118,7 +126,7 @@ def chosen_values(
     for pair in pairs:
         name, value = split_pair(pair, "-v")
         declared = persona.variables.get(name)
-        text = read_text(value[1:], "-v") if value.startswith("@") else value
+        text = text_or_file(value, "-v")
         variables[name] = declared.convert(text) if declared is not None else text
     parsed = {}
     for pair in settings:

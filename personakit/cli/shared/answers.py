@@ -1,0 +1,248 @@
+"""What `run` and `ask` share: their options, the run, and how its answer is printed."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from personakit.cli.shared import continuing, limits, output
+from personakit.cli.shared.abilities import say_once
+from personakit.cli.shared.groups import decorated
+from personakit.cli.shared.input import attached, check_stdin
+from personakit.cli.shared.keyfile import key_option, use_key
+from personakit.cli.shared.options import allowing, make_runner
+from personakit.cli.shared.output import request_json, show_request
+from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
+from personakit.persona import QUESTION_PATH
+
+if TYPE_CHECKING:
+    from personakit.cli.shared.continuing import Next
+    from personakit.messages import Request, Response
+    from personakit.persona import Persona, Reference
+    from personakit.runner import Runner
+    from personakit.usage import Usage
+
+
+class Shown(NamedTuple):
+    """The options that control how an answer is printed, by their parameter names."""
+
+    as_json: bool
+    only_output: bool
+    usage: bool
+    stream: bool | None
+
+
+def options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a command that prints an answer."""
+    return decorated(
+        function,
+        click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-",
+                     help="Attach an image, a PDF or an audio file; - is standard input. "
+                     "Repeatable."),
+        key_option,
+        click.option("--stream/--no-stream", default=None, help="Print text as it arrives, or at "
+                     "the end. Default: stream to a terminal."),
+        click.option("--dry-run", is_flag=True, help="Show the request after the plugins; send "
+                     "nothing."),
+        click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin "
+                     "changed, whether it held the answer back, and the time it took."),
+        allowing,
+        limits.options,
+        click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr."),
+        click.option("--no-log", is_flag=True, help="Do not log this run."),
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
+        click.option("--json-output", "only_output", is_flag=True, help="Print only the value that "
+                     "the persona's `output:` specifies, as JSON."),
+    )  # fmt: skip
+
+
+def runner_of(options: dict[str, Any]) -> Runner:
+    """Return the runner of a command, and remove its options."""
+    gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
+    return make_runner(log=not options.pop("no_log"), allowed=options.pop("allowed"))
+
+
+def answer(
+    base: Runner, persona: Reference | None, words: tuple[str, ...], options: dict[str, Any]
+) -> int:
+    """Run a persona, or the next turn of a conversation, and print the answer.
+
+    Args:
+        base: The runner.
+        persona: The persona; None for the one that answered last in the conversation.
+        words: The prompt.
+        options: The options of `continuing`, of `choices` and of this module, by their names.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: The options cannot be used together, or nothing is asked.
+        RunError: The run started and failed. What was received is printed.
+    """
+    shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
+    dry_run, traced = options.pop("dry_run"), options.pop("traced")
+    attach, key_file = options.pop("attach"), options.pop("key_file")
+    request: dict[str, Any] = {**limits.taken(options)}
+    texts = check_stdin((*words, *attach), options)
+    turn = continuing.turn(base, persona, options)
+    request |= turn.request
+    _check(turn.persona, shown)
+    say_once(base, turn.persona)
+    use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
+    attachments, text = attached(attach, words)
+    request |= {"attachments": attachments} if attachments else {}
+    if turn.persona.path == QUESTION_PATH and text is None and not attachments:
+        raise UsageError(
+            'no question; write one, as in `personakit ask "What is in season?"`, or pipe one in'
+        )
+    if dry_run:
+        return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
+    run = _run_traced if traced else _run
+    return run(turn.runner, turn.persona, text, request, shown)
+
+
+def _dry_run(request: Request, shown: Shown) -> int:
+    output.print_json(request_json(request)) if shown.as_json else show_request(request)
+    return 0
+
+
+def _run_traced(
+    runner: Runner | Next,
+    found: Persona,
+    text: str | None,
+    request: dict[str, Any],
+    shown: Shown,
+) -> int:
+    """Run and print the answer, then show the trace, even if the run fails."""
+    from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
+    from personakit.pipeline import Trace  # noqa: PLC0415
+
+    trace = Trace()
+    try:
+        return _run(runner, found, text, {**request, "trace": trace}, shown)
+    finally:
+        show_trace(trace)
+
+
+def _check(persona: Persona, shown: Shown) -> None:
+    """Raise UsageError for options that cannot be combined."""
+    if not shown.only_output:
+        return
+    if shown.as_json or shown.stream:
+        other = "--json" if shown.as_json else "--stream"
+        raise UsageError(f"--json-output cannot be combined with {other}")
+    if persona.output is None:
+        raise UsageError(
+            f"--json-output: persona {persona.name!r} has no `output:`; add the JSON Schema of the "
+            f"answer as `output:`, or use --json for the text and its metadata"
+        )
+
+
+def _run(
+    runner: Runner | Next,
+    found: Persona,
+    text: str | None,
+    request: dict[str, Any],
+    shown: Shown,
+) -> int:
+    machine = shown.as_json or shown.only_output
+    live = not machine and (sys.stdout.isatty() if shown.stream is None else shown.stream)
+    try:
+        if live:
+            response = _stream(runner, found, text, request)
+        else:
+            response = runner.run(found, text, **request)
+            _print(response, found, shown)
+    except RunError as error:
+        _keep(error, streamed=live, machine=machine)
+        paid: Response | None = getattr(error, "response", None)
+        if shown.usage and paid is not None:
+            output.line(f"personakit: {usage_line(paid)}", err=True)
+        raise
+    for line in output.notices(response):
+        continuing.note(line)
+    if shown.usage:
+        output.line(f"personakit: {usage_line(response)}", err=True)
+    return 0
+
+
+def _print(response: Response, persona: Persona, shown: Shown) -> None:
+    if shown.only_output:
+        output.print_json(response.parsed, compact=not sys.stdout.isatty())
+    elif shown.as_json:
+        output.print_json(_answer_json(response, persona.name))
+    else:
+        output.echo(response.text)
+
+
+def _stream(
+    runner: Runner | Next, persona: Any, text: str | None, request: dict[str, Any]
+) -> Response:
+    """Print text as it arrives; end it with a newline, even if the run fails."""
+    last, nothing = "", False
+    try:
+        with runner.stream(persona, text, **request) as pieces:
+            for piece in pieces:
+                output.echo(piece, end="")
+                last = piece or last
+            return pieces.response
+    except PersonakitError:
+        nothing = not last
+        raise
+    finally:
+        if not nothing and not last.endswith("\n"):
+            output.echo()
+
+
+def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
+    """Print the text received before a run failed, because it was paid for."""
+    received = error.partial if isinstance(error, BackendError) else ""
+    if isinstance(error, PluginError) and error.response is not None:
+        received = error.response.text
+    if not received or streamed:
+        return
+    if machine:  # a program that parses standard output as JSON must not get other text
+        output.echo(received, err=True)
+    else:
+        output.echo(received)
+
+
+def usage_line(response: Response) -> str:
+    """Return the tokens, cost, model and time of an answer on one line."""
+    timings = response.timings
+    tokens = "tokens unknown" if response.usage is None else tokens_line(response.usage)
+    cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
+    model = response.request.model if response.request is not None else response.model
+    seconds = f"{timings.total:.1f} s" if timings is not None else ""
+    return ", ".join(part for part in (tokens, cost, model, seconds) if part)
+
+
+def tokens_line(usage: Usage) -> str:
+    """Return a description of the tokens used, such as "12 tokens in, 34 out"."""
+    parts = {"cached": usage.cached_tokens, "written to the cache": usage.cache_write_tokens}
+    cached = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    read = f"{usage.prompt_tokens:,} tokens in" + (f" ({cached})" if cached else "")
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    least = "at least " if usage.incomplete else ""
+    return f"{least}{read}, {usage.completion_tokens:,} out{thought}"
+
+
+def _answer_json(response: Response, persona: str) -> dict[str, Any]:
+    usage = response.usage
+    return {
+        "text": response.text,
+        "reasoning": response.reasoning,
+        "parsed": response.parsed,
+        "model": response.model,
+        "finish_reason": response.finish_reason,
+        "usage": dataclasses.asdict(usage) if usage else None,
+        "cost": response.cost,
+        "persona": persona,
+        "id": response.id,
+    }
