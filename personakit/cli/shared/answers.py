@@ -33,8 +33,14 @@ class Shown(NamedTuple):
 
     as_json: bool
     only_output: bool
+    extract: bool
     usage: bool
     stream: bool | None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether standard output gets only a part or a form of the answer, when it is whole."""
+        return self.as_json or self.only_output or self.extract
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,6 +51,11 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Attach an image, a PDF or an audio file; - is standard input. "
                      "Repeatable."),
         key_option,
+        click.option("--schema", metavar="FIELDS|FILE", help="Ask for a JSON value with these "
+                     "fields, such as 'dish, minutes int', or of the JSON Schema in a .json or "
+                     ".yaml file, and print it."),
+        click.option("--schema-multi", metavar="FIELDS|FILE", help="Like --schema, for a list of "
+                     "such values."),
         click.option("--stream/--no-stream", default=None, help="Print text as it arrives, or at "
                      "the end. Default: stream to a terminal."),
         click.option("--dry-run", is_flag=True, help="Show the request after the plugins; send "
@@ -58,6 +69,8 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option("--json-output", "only_output", is_flag=True, help="Print only the value that "
                      "the persona's `output:` specifies, as JSON."),
+        click.option("-x", "--extract", is_flag=True, help="Print only the first fenced code block "
+                     "of the answer."),
     )  # fmt: skip
 
 
@@ -87,12 +100,13 @@ def answer(
     """
     shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
     dry_run, traced = options.pop("dry_run"), options.pop("traced")
+    schema = _schema(options)
     attach, key_file = options.pop("attach"), options.pop("key_file")
-    request: dict[str, Any] = {**limits.taken(options)}
+    request: dict[str, Any] = {**limits.taken(options), **schema}
     texts = check_stdin((*words, *attach), options)
     turn = continuing.turn(base, persona, options)
     request |= turn.request
-    _check(turn.persona, shown)
+    shown = _checked(shown, turn.persona, bool(schema))
     say_once(base, turn.persona)
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
     attachments, text = attached(attach, words)
@@ -130,18 +144,44 @@ def _run_traced(
         show_trace(trace)
 
 
-def _check(persona: Persona, shown: Shown) -> None:
-    """Raise UsageError for options that cannot be combined."""
-    if not shown.only_output:
-        return
-    if shown.as_json or shown.stream:
-        other = "--json" if shown.as_json else "--stream"
-        raise UsageError(f"--json-output cannot be combined with {other}")
-    if persona.output is None:
+def _schema(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the output that the options describe, as an argument of the runner."""
+    one, many = options.pop("schema"), options.pop("schema_multi")
+    if one is None and many is None:
+        return {}
+    if one is not None and many is not None:
+        raise UsageError("--schema cannot be combined with --schema-multi")
+    from personakit.cli.shared.schema_option import schema_of  # noqa: PLC0415
+
+    if one is not None:
+        return {"output": schema_of(one, "--schema", many=False)}
+    return {"output": schema_of(many, "--schema-multi", many=True)}
+
+
+def _checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
+    """Return how to print; with a schema, its value is printed.
+
+    Raises:
+        UsageError: The options cannot be combined.
+    """
+    forms = {
+        "--schema": has_schema and not shown.as_json,
+        "--json-output": shown.only_output,
+        "--extract": shown.extract,
+        "--json": shown.as_json,
+        "--stream": shown.stream,
+    }
+    chosen = [name for name, value in forms.items() if value]
+    if len(chosen) > 1 and chosen not in (["--json", "--stream"], ["--schema", "--json-output"]):
+        raise UsageError(f"{chosen[0]} cannot be combined with {chosen[1]}")
+    if has_schema:
+        return shown if shown.as_json else shown._replace(only_output=True)
+    if shown.only_output and persona.output is None:
         raise UsageError(
             f"--json-output: persona {persona.name!r} has no `output:`; add the JSON Schema of the "
-            f"answer as `output:`, or use --json for the text and its metadata"
+            f"answer as `output:` or with --schema, or use --json for the text and its metadata"
         )
+    return shown
 
 
 def _run(
@@ -151,8 +191,7 @@ def _run(
     request: dict[str, Any],
     shown: Shown,
 ) -> int:
-    machine = shown.as_json or shown.only_output
-    live = not machine and (sys.stdout.isatty() if shown.stream is None else shown.stream)
+    live = not shown.is_partial and (sys.stdout.isatty() if shown.stream is None else shown.stream)
     try:
         if live:
             response = _stream(runner, found, text, request)
@@ -160,7 +199,7 @@ def _run(
             response = runner.run(found, text, **request)
             _print(response, found, shown)
     except RunError as error:
-        _keep(error, streamed=live, machine=machine)
+        _keep(error, streamed=live, machine=shown.is_partial)
         paid: Response | None = getattr(error, "response", None)
         if shown.usage and paid is not None:
             output.line(f"personakit: {usage_line(paid)}", err=True)
@@ -177,8 +216,26 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
         output.print_json(response.parsed, compact=not sys.stdout.isatty())
     elif shown.as_json:
         output.print_json(_answer_json(response, persona.name))
+    elif shown.extract:
+        _print_code(response.text)
     else:
         output.echo(response.text)
+
+
+def _print_code(text: str) -> None:
+    """Print the first code block of an answer; an answer without one is printed whole."""
+    from personakit.cli.shared.extract import first_block  # noqa: PLC0415
+
+    block = first_block(text)
+    if block is None:
+        continuing.note("the answer contains no fenced code block, so all of it is printed")
+        output.echo(text)
+        return
+    output.echo(block.code, end="")
+    if not block.is_closed:
+        continuing.note("the code block has no closing fence; its end may be missing")
+    elif not block.code:
+        continuing.note("the code block is empty")
 
 
 def _stream(
@@ -207,7 +264,7 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
         received = error.response.text
     if not received or streamed:
         return
-    if machine:  # a program that parses standard output as JSON must not get other text
+    if machine:  # a program that reads JSON or code must not get other text
         output.echo(received, err=True)
     else:
         output.echo(received)
