@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from personakit.backend.backend import OpenAIBackend as OpenAIBackend
     from personakit.backend.clients import Clients as Clients
     from personakit.backend.endpoint import Router as Router
+    from personakit.backend.fetching import fetch as fetch
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -17,5 +18,6 @@ else:
             "backend": "OpenAIBackend",
             "clients": "Clients",
             "endpoint": "Router",
+            "fetching": "fetch",
         },
     )

@@ -92,7 +92,7 @@ def _http_clients() -> tuple[Any, Any]:
             super().__init__(str(original))
             self.original = original
 
-    return http_clients(_http_library(), package.DefaultHttpxClient, _async_base(package), Overdue)
+    return http_clients(http_library(), package.DefaultHttpxClient, _async_base(package), Overdue)
 
 
 def _async_base(package: Any) -> Any:
@@ -111,7 +111,7 @@ def _async_base(package: Any) -> Any:
 
 
 @functools.cache
-def _http_library() -> Any:
+def http_library() -> Any:
     """Return the HTTP library that openai uses: httpx or its successor."""
     homes = [base.__module__.partition(".")[0] for base in openai().DefaultHttpxClient.__mro__]
     return next(
@@ -122,11 +122,11 @@ def _http_library() -> Any:
 @functools.cache
 def response_class() -> Any:
     """Return the class of a reply; an openai client returns it unparsed."""
-    return _http_library().Response
+    return http_library().Response
 
 
 @functools.cache
-def _certificates() -> Any:
+def certificates() -> Any:
     """Return the TLS context, which is shared because one takes 20 ms to create.
 
     Raises:
@@ -139,7 +139,7 @@ def _certificates() -> Any:
                 check_file(file, must_exist=name == "SSL_CERT_FILE", limit=_MAX_CERTIFICATES)
         if folder and not os.environ.get("SSL_CERT_FILE"):
             os.listdir(folder)  # noqa: PTH208 - ssl would ignore a missing folder
-        return _http_library().create_ssl_context()
+        return http_library().create_ssl_context()
     except OSError as error:
         for name in ("SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
             path = os.environ.get(name)
@@ -159,7 +159,7 @@ def _has_port(url: str) -> bool:
         return False
 
 
-def _http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
+def new_http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
     """Return an HTTP client, with the proxies of the environment if it is trusted.
 
     Raises:
@@ -322,8 +322,8 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
         "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
         # A proxy from the environment would resolve a loopback address to its own machine.
-        "http_client": _http_client(
-            http_client, trust_env=not here, verify=False if plain else _certificates()
+        "http_client": new_http_client(
+            http_client, trust_env=not here, verify=False if plain else certificates()
         ),
     }
 

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli.shared import output
-from personakit.cli.shared.input import prompt_text
-from personakit.cli.shared.options import chosen_values, make_runner, request_options
+from personakit.cli.shared.input import check_stdin, prompt_text, with_fragments
+from personakit.cli.shared.options import (
+    chosen_values,
+    fragment_option,
+    make_runner,
+    request_options,
+)
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import UsageError, did_you_mean
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("render")
 @request_options
+@fragment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--format", "form", metavar="NAME", help="Print a format that a plugin provides.")
 @click.option("--tokens", is_flag=True, help="Count the tokens of each message.")
@@ -40,12 +46,18 @@ def command(
     """  # noqa: D301
     views = {name: options.pop(name) for name in ("tokens", "explain", "diff", "watch")}
     runner = make_runner()
+    fragments = options.pop("fragments")
+    dashes = (*prompt, *fragments, *([views["diff"]] if views["diff"] else []))
+    taken = bool(check_stdin(dashes, options)) and "-" not in prompt
     if any(value not in (None, False) for value in views.values()):
-        return _view(persona, prompt, as_json or form is not None, views, options)
+        text = prompt_text(prompt, taken=taken)
+        options |= {"prompt": text, "fragments": fragments}
+        return _view(persona, as_json or form is not None, views, options)
     found = runner.load(persona)
     model = options.pop("model")
     chosen = chosen_values(found, **options)
-    request = runner.render(found, prompt_text(prompt), model=model, **chosen)
+    text = with_fragments(fragments, prompt_text(prompt, taken=taken))
+    request = runner.render(found, text, model=model, **chosen)
     if form is not None:
         write = runner.plugins.find("format", form)
         if write is None:
@@ -61,7 +73,6 @@ def command(
 
 def _view(
     persona: str,
-    prompt: tuple[str, ...],
     machine: bool,
     views: dict[str, Any],
     options: dict[str, Any],
@@ -72,6 +83,5 @@ def _view(
     if machine:
         names = ", ".join(f"--{name}" for name, value in views.items() if value)
         raise UsageError(f"{names} cannot be combined with --json or --format")
-    text = None if views["diff"] == "-" and not prompt else prompt_text(prompt)
-    wanted = Wanted(persona, text, options.pop("model"), **options)
+    wanted = Wanted(persona, **options)
     return Preview(make_runner(), wanted, Views(**views)).run()

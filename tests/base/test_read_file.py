@@ -140,9 +140,9 @@ def test_certificates_that_are_no_file(
 ) -> None:
     path = make(kind, tmp_path / "ca.pem")
     monkeypatch.setenv(variable, str(path))
-    clients._certificates.cache_clear()
+    clients.certificates.cache_clear()
     with pytest.raises(PersonakitError, match=rf"{variable} is '.*ca\.pem'.*{KINDS[kind]}"):
-        clients._certificates()
+        clients.certificates()
 
 
 def test_a_config_without_permission_or_text_is_an_error(tmp_path: Path) -> None:

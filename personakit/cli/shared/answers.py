@@ -13,9 +13,14 @@ import click
 from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.groups import decorated
-from personakit.cli.shared.input import attached, check_stdin
+from personakit.cli.shared.input import (
+    attachments_of,
+    check_stdin,
+    prompt_text,
+    with_fragments,
+)
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import allowing, make_runner
+from personakit.cli.shared.options import allowing, fragment_option, make_runner
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
@@ -50,6 +55,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-",
                      help="Attach an image, a PDF or an audio file; - is standard input. "
                      "Repeatable."),
+        fragment_option,
         key_option,
         click.option("--schema", metavar="FIELDS|FILE", help="Ask for a JSON value with these "
                      "fields, such as 'dish, minutes int', or of the JSON Schema in a .json or "
@@ -101,16 +107,19 @@ def answer(
     shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
     dry_run, traced = options.pop("dry_run"), options.pop("traced")
     schema = _schema(options)
-    attach, key_file = options.pop("attach"), options.pop("key_file")
+    attach, fragments = options.pop("attach"), options.pop("fragments")
+    key_file = options.pop("key_file")
     request: dict[str, Any] = {**limits.taken(options), **schema}
-    texts = check_stdin((*words, *attach), options)
+    texts = check_stdin((*words, *attach, *fragments), options)
     turn = continuing.turn(base, persona, options)
     request |= turn.request
     shown = _checked(shown, turn.persona, bool(schema))
     say_once(base, turn.persona)
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
-    attachments, text = attached(attach, words)
+    attachments = attachments_of(attach)
     request |= {"attachments": attachments} if attachments else {}
+    prompt = prompt_text(words, taken=bool(texts) and "-" not in words)
+    text = with_fragments(fragments, prompt)
     if turn.persona.path == QUESTION_PATH and text is None and not attachments:
         raise UsageError(
             'no question; write one, as in `personakit ask "What is in season?"`, or pipe one in'

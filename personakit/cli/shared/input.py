@@ -73,19 +73,36 @@ def stdin_text() -> str:
         ) from None
 
 
-def prompt_text(words: tuple[str, ...]) -> str | None:
+def prompt_text(words: tuple[str, ...], *, taken: bool = False) -> str | None:
     """Return the prompt: the words, or standard input if it is piped; None without either.
 
     A ``-`` among the words is replaced by standard input. Words without a ``-`` leave standard
     input unread, so that a shell loop that reads its lines from there does not lose them.
+
+    Args:
+        words: The arguments.
+        taken: Whether an option reads standard input, which is then not the prompt.
     """
     if words:
         if "-" not in words:
             return " ".join(words)
         return "\n\n".join(stdin_text() if word == "-" else word for word in words)
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+    if taken or sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return None
     return stdin_text() or None
+
+
+def with_fragments(sources: tuple[str, ...], prompt: str | None) -> str | None:
+    """Return the prompt after the texts that `-f` names; None if there is neither.
+
+    Raises:
+        UsageError: A text cannot be read.
+    """
+    if not sources:
+        return prompt
+    from personakit.cli.shared.fragments import joined, read_all  # noqa: PLC0415
+
+    return joined(read_all(sources), prompt)
 
 
 def check_stdin(dashes: tuple[str, ...], options: Mapping[str, Any]) -> list[str]:
@@ -109,22 +126,19 @@ def check_stdin(dashes: tuple[str, ...], options: Mapping[str, Any]) -> list[str
     return used
 
 
-def attached(
-    sources: tuple[str, ...], words: tuple[str, ...]
-) -> tuple[list[Attachment], str | None]:
-    """Return the attachments and the prompt; one of them may be standard input.
+def attachments_of(sources: tuple[str, ...]) -> list[Attachment]:
+    """Return the attachments that `-a` names.
 
     Raises:
         UsageError: An attachment cannot be sent.
     """
     if not sources:
-        return [], prompt_text(words)
+        return []
     from personakit.attachments import Attachment  # noqa: PLC0415
 
-    attachments = [
+    return [
         Attachment.from_stream(sys.stdin.buffer, "standard input")
         if source == "-"
         else Attachment.of(source)
         for source in sources
     ]
-    return attachments, (" ".join(words) or None) if "-" in sources else prompt_text(words)

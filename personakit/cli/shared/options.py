@@ -44,6 +44,14 @@ def allowing(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def fragment_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-f`, which puts texts before the prompt."""
+    return click.option(
+        "-f", "--fragment", "fragments", multiple=True, metavar="FILE|URL|-", help="Put a text "
+        "before the prompt, marked as data with its name; - is standard input. Repeatable.",
+    )(function)  # fmt: skip
+
+
 def make_runner(*, log: bool | None = None, allowed: tuple[str, ...] = ()) -> Runner:
     """Return the runner that every command uses.
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from personakit import tokens
 from personakit.base import State, state_of
 from personakit.cli.shared import compare, explain, output
-from personakit.cli.shared.input import stdin_text
+from personakit.cli.shared.input import stdin_text, with_fragments
 from personakit.cli.shared.options import chosen_values
 from personakit.cli.shared.output import show_request
 from personakit.config import expanded
@@ -44,6 +44,7 @@ class Wanted:
     pairs: tuple[str, ...]
     file: str | None
     settings: tuple[str, ...]
+    fragments: tuple[str, ...] = ()
 
     def origins(self, persona: Persona) -> dict[str, str]:
         """Return the option that sets each variable, parameter (after a ``.``) and ``model``."""
@@ -69,8 +70,9 @@ class Preview:
     def _stdin(self) -> str | None:
         """Read the persona of ``--diff -``; standard input can be read only once."""
         texts = (*self.wanted.pairs, self.views.diff or "")
-        if self.views.watch and any(text.endswith("=@-") for text in texts):
-            raise UsageError("--watch cannot read standard input again; specify a file after the @")
+        reads = "-" in self.wanted.fragments or any(text.endswith("=@-") for text in texts)
+        if self.views.watch and reads:
+            raise UsageError("--watch cannot read standard input again; specify a file")
         return stdin_text() if self.views.diff == "-" else None
 
     def run(self) -> int:
@@ -83,10 +85,11 @@ class Preview:
         self._note(persona)
         options = (self.wanted.pairs, self.wanted.file, self.wanted.settings)
         chosen = chosen_values(persona, *options)
-        prompt, model = self.wanted.prompt, self.wanted.model
+        prompt = with_fragments(self.wanted.fragments, self.wanted.prompt)
+        model = self.wanted.model
         request = self.runner.render(persona, prompt, model=model, **chosen)
         if self.views.diff is not None:
-            return self._diff(persona, request, chosen["parameters"])
+            return self._diff(persona, request, prompt, chosen["parameters"])
         if self.views.explain:
             origins = self.wanted.origins(persona)
             explain.show(self.runner, persona, request, origins, prompt is not None)
@@ -97,13 +100,15 @@ class Preview:
             _legend(request)
         return 0
 
-    def _diff(self, persona: Persona, request: Request, parameters: dict[str, Any]) -> int:
+    def _diff(
+        self, persona: Persona, request: Request, prompt: str | None, parameters: dict[str, Any]
+    ) -> int:
         wanted = self.wanted
         other = compare.other(self.runner, persona, self.views.diff or "", self.stdin)
         self._note(other.persona)
         second = self.runner.render(
             other.persona,
-            wanted.prompt,
+            prompt,
             variables=other.variables(wanted.pairs, wanted.file),
             model=wanted.model,
             parameters=parameters,
@@ -164,6 +169,7 @@ class Preview:
         texts.append(diff if diff.startswith("@") else diff.partition("=")[2])
         named = [text[1:] for text in texts if text.startswith("@")]
         named += [self.wanted.file] if self.wanted.file else []
+        named += [one for one in self.wanted.fragments if "://" not in one]
         self._remember(map(expanded, named))
         self._remember([Path(it.path) for it in explain.lineage(self.runner, persona)])
         for part in self.runner.catalog.compiled(persona).everything():
