@@ -153,11 +153,7 @@ def attach(request: Request, sources: Iterable[Source]) -> Request:
     attachments = [Attachment.of(source) for source in sources]
     if not attachments:
         return request
-    total = sum(len(attachment.data) for attachment in attachments)
-    if total > MAX_TOTAL:
-        raise UsageError(
-            f"the attachments have {size(total)} in total; the limit is {size(MAX_TOTAL)}"
-        )
+    check_total(attachments)
     parts = [attachment.part() for attachment in attachments]
     last = request.messages[-1] if request.messages else None
     if last is None or last.role != "user":
@@ -168,6 +164,19 @@ def attach(request: Request, sources: Iterable[Source]) -> Request:
     else:
         parts = [*(content or ()), *parts]
     return request.replace(messages=(*request.messages[:-1], last.replace(content=freeze(parts))))
+
+
+def check_total(attachments: Iterable[Attachment]) -> None:
+    """Check the size of all attachments of a request.
+
+    Raises:
+        UsageError: It is more than `MAX_TOTAL`.
+    """
+    total = sum(len(attachment.data) for attachment in attachments)
+    if total > MAX_TOTAL:
+        raise UsageError(
+            f"the attachments have {size(total)} in total; the limit is {size(MAX_TOTAL)}"
+        )
 
 
 def describe(part: Mapping[str, Any]) -> str:
@@ -264,5 +273,5 @@ def _found(data: bytes) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" not in text:
-        return "text, which belongs in the prompt (pipe it in, or use -v NAME=@FILE)"
+        return "text, which belongs in the prompt (use -f, or -v NAME=@FILE)"
     return f"of an unknown type (it begins with {data[:8].hex(' ')})"

@@ -13,7 +13,14 @@ import click
 from personakit.cli.shared import continuing, limits
 from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.keyfile import OPTION, key_option, use_key
-from personakit.cli.shared.options import allowing, choices, chosen_values, make_runner
+from personakit.cli.shared.options import (
+    allowing,
+    attach_option,
+    choices,
+    chosen_values,
+    fragment_option,
+    make_runner,
+)
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 @continuing.persona_argument
 @continuing.options
 @choices
+@attach_option
+@fragment_option
 @key_option
 @allowing
 @limits.options
@@ -49,6 +58,7 @@ def command(
     \b
       printf 'What is in season?\\nAnd with fish?\\n' | personakit chat chef
     """  # noqa: D301
+    from personakit.cli.chat.attaching import Attached  # noqa: PLC0415
     from personakit.cli.chat.commands import Chat  # noqa: PLC0415
     from personakit.cli.chat.session import on_terminal, say, through_pipe  # noqa: PLC0415
 
@@ -66,7 +76,8 @@ def command(
         talk = _new(runner, continuing.needed(persona), options)
     say_once(runner, talk.persona)
     talk.notify = say
-    chat = Chat(runner, talk, say, bounds)
+    attached = Attached.of(options["attach"], options["fragments"])
+    chat = Chat(runner, talk, say, bounds, attached)
     # Report errors in the persona and its values before the first message is typed.
     silent = dataclasses.replace(talk.persona, prompt=None)
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personakit.cli.chat.attaching import Attached
 from personakit.cli.shared import output
 from personakit.cli.shared.limits import Limits
 from personakit.cli.shared.options import split_pair
@@ -32,12 +33,14 @@ class Chat:
         conversation: The conversation so far.
         say: Prints a notice of one line.
         limits: The time limits of a turn.
+        attached: What goes with the next message.
     """
 
     runner: Runner
     conversation: Conversation
     say: Callable[[str], None]
     limits: Limits = field(default_factory=Limits)
+    attached: Attached = field(default_factory=Attached)
 
     @property
     def model(self) -> str:
@@ -52,7 +55,8 @@ class Chat:
         messages = f"{count} message{'s' * (count != 1)}"
         if mine.left_out:
             messages += f", {mine.left_out} no longer sent"
-        return f"{mine.persona.name} · {self.model} · {messages}"
+        attached = f" · attached: {self.attached.names}" if self.attached.items else ""
+        return f"{mine.persona.name} · {self.model} · {messages}{attached}"
 
 
 Command = Callable[[Chat, str], "Said | None"]
@@ -91,7 +95,7 @@ def complete(chat: Chat, text: str) -> Iterator[tuple[str, int, str]]:
                 yield f"/{candidate}", len(text), command.help
         return
     values = ARGUMENTS.get(name)
-    for value in values(chat) if values else _files(rest) if name in ("save", "load") else ():
+    for value in values(chat) if values else _files(rest) if name in WITH_FILES else ():
         if value.startswith(rest) and value != rest:
             yield value, len(rest), ""
 
@@ -186,6 +190,28 @@ def _load(chat: Chat, rest: str) -> None:
     chat.say(f"continuing with {chat.status()}")
 
 
+def _attach(chat: Chat, rest: str) -> None:
+    if rest:
+        chat.attached = chat.attached.with_file(rest, "/attach")
+    _say_attached(chat)
+
+
+def _fragment(chat: Chat, rest: str) -> None:
+    if rest:
+        chat.attached = chat.attached.with_text(rest, "/fragment")
+    _say_attached(chat)
+
+
+def _say_attached(chat: Chat) -> None:
+    names = chat.attached.names
+    chat.say(f"goes with your next message: {names}" if names else "nothing is attached")
+
+
+def _detach(chat: Chat, rest: str) -> None:
+    chat.attached = Attached()
+    _say_attached(chat)
+
+
 def _undo(chat: Chat, rest: str) -> None:
     message = chat.conversation.undo()
     chat.say(f"took back {_short(message)}")
@@ -262,12 +288,18 @@ COMMANDS: dict[str, _Entry] = {
     "persona": _Entry("NAME", "switch to another persona", _persona),
     "model": _Entry("MODEL", "switch to another model", _model),
     "set": _Entry("NAME=VALUE", "set a variable or a parameter; alone, list them", _set),
+    "attach": _Entry(
+        "FILE", "attach an image, a PDF, audio or a text to the next message", _attach
+    ),
+    "fragment": _Entry("FILE", "put the text of a file or URL before the next message", _fragment),
+    "detach": _Entry("", "attach nothing to the next message", _detach),
     "undo": _Entry("", "take back your last message and its answer", _undo),
     "retry": _Entry("", "send your last message again", _retry),
     "save": _Entry("FILE", "save the conversation to a file", _save),
     "load": _Entry("FILE", "continue a saved conversation", _load),
     "quit": _Entry("", "leave the chat", _quit),
 }
+WITH_FILES = ("attach", "fragment", "load", "save")
 ARGUMENTS: dict[str, Callable[[Chat], list[str]]] = {
     "persona": lambda chat: list(chat.runner.library.names()),
     "model": _models,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from personakit.cli.chat.attaching import Attached
 from personakit.cli.chat.commands import Chat, Leave, complete, last, perform
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
@@ -40,7 +42,7 @@ def on_terminal(chat: Chat, history: Path | None, *, markdown: bool) -> int:
             except KeyboardInterrupt:
                 continue  # pressed just after an answer ended
             try:
-                _turn(chat, line, lambda message: _show(chat, message, markdown=markdown))
+                _turn(chat, line, functools.partial(_show, chat, markdown=markdown))
             except Leave:
                 return 0
             except KeyboardInterrupt:
@@ -56,7 +58,7 @@ def through_pipe(chat: Chat) -> int:
     failed = 0
     for line in _lines():
         try:
-            _turn(chat, line, lambda message: _print(chat, message))
+            _turn(chat, line, functools.partial(_print, chat))
         except Leave:
             break
         except PersonakitError as error:
@@ -65,31 +67,32 @@ def through_pipe(chat: Chat) -> int:
     return failed
 
 
-def _turn(chat: Chat, line: str, answer: Callable[[Said], None]) -> None:
+def _turn(chat: Chat, line: str, answer: Callable[[Said, dict[str, Any]], None]) -> None:
     """Run the command in a line, or answer the line."""
     if not line.strip():
         return
-    if not line.startswith("/"):
-        answer(line)
-    elif line.startswith("//"):
-        answer(line[1:])
-    else:
+    if line.startswith("/") and not line.startswith("//"):
         message = perform(chat, line.rstrip())
         if message is not None:
-            answer(message)
+            answer(message, {})
+        return
+    # If the turn fails, /retry sends the message again, with what is attached.
+    attached, chat.attached = chat.attached, Attached()
+    answer(*attached.message(line.removeprefix("/")))
 
 
-def _print(chat: Chat, said: Said) -> None:
+def _print(chat: Chat, said: Said, options: dict[str, Any]) -> None:
     """Print an answer when it is complete."""
-    response = chat.conversation.run(said, **chat.limits)
+    response = chat.conversation.run(said, **chat.limits, **options)
     output.echo(response.text)
     _notice(chat, response)
 
 
-def _show(chat: Chat, said: Said, *, markdown: bool) -> None:
+def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) -> None:
     """Show an answer as it arrives."""
     talk = chat.conversation
-    with Screen() if markdown else Plain() as shown, talk.stream(said, **chat.limits) as pieces:
+    options = {**chat.limits, **options}
+    with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
         talk.notify = shown.tell
         for piece in pieces:
             shown.feed(piece)

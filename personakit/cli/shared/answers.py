@@ -20,7 +20,12 @@ from personakit.cli.shared.input import (
     with_fragments,
 )
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import allowing, fragment_option, make_runner
+from personakit.cli.shared.options import (
+    allowing,
+    attach_option,
+    fragment_option,
+    make_runner,
+)
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
@@ -52,9 +57,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a command that prints an answer."""
     return decorated(
         function,
-        click.option("-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-",
-                     help="Attach an image, a PDF or an audio file; - is standard input. "
-                     "Repeatable."),
+        attach_option,
         fragment_option,
         key_option,
         click.option("--schema", metavar="FIELDS|FILE", help="Ask for a JSON value with these "

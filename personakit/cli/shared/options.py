@@ -44,6 +44,14 @@ def allowing(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def attach_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-a`, which attaches files."""
+    return click.option(
+        "-a", "--attach", "attach", multiple=True, metavar="FILE|URL|-", help="Attach an image, "
+        "a PDF or an audio file; - is standard input. Repeatable.",
+    )(function)  # fmt: skip
+
+
 def fragment_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `-f`, which puts texts before the prompt."""
     return click.option(
