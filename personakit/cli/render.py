@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.cli.shared import output
-from personakit.cli.shared.input import check_stdin, prompt_text, with_fragments
+from personakit.cli.shared.input import check_stdin, prompt_text
 from personakit.cli.shared.options import (
     chosen_values,
     fragment_option,
     make_runner,
     request_options,
+    with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import UsageError, did_you_mean

@@ -17,7 +17,6 @@ from personakit.cli.shared.input import (
     attachments_of,
     check_stdin,
     prompt_text,
-    with_fragments,
 )
 from personakit.cli.shared.keyfile import key_option, use_key
 from personakit.cli.shared.options import (
@@ -25,6 +24,7 @@ from personakit.cli.shared.options import (
     attach_option,
     fragment_option,
     make_runner,
+    with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError

@@ -92,19 +92,6 @@ def prompt_text(words: tuple[str, ...], *, taken: bool = False) -> str | None:
     return stdin_text() or None
 
 
-def with_fragments(sources: tuple[str, ...], prompt: str | None) -> str | None:
-    """Return the prompt after the texts that `-f` names; None if there is neither.
-
-    Raises:
-        UsageError: A text cannot be read.
-    """
-    if not sources:
-        return prompt
-    from personakit.cli.shared.fragments import joined, read_all  # noqa: PLC0415
-
-    return joined(read_all(sources), prompt)
-
-
 def check_stdin(dashes: tuple[str, ...], options: Mapping[str, Any]) -> list[str]:
     """Check that standard input is read once, and return the texts that read it.
 

@@ -60,6 +60,19 @@ def fragment_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def with_fragments(sources: tuple[str, ...], prompt: str | None) -> str | None:
+    """Return the prompt after the texts that `-f` names; None if there is neither.
+
+    Raises:
+        UsageError: A text cannot be read.
+    """
+    if not sources:
+        return prompt
+    from personakit.cli.shared.fragments import joined, read_all  # noqa: PLC0415
+
+    return joined(read_all(sources), prompt)
+
+
 def make_runner(*, log: bool | None = None, allowed: tuple[str, ...] = ()) -> Runner:
     """Return the runner that every command uses.
 

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from personakit import tokens
 from personakit.base import State, state_of
 from personakit.cli.shared import compare, explain, output
-from personakit.cli.shared.input import stdin_text, with_fragments
-from personakit.cli.shared.options import chosen_values
+from personakit.cli.shared.input import stdin_text
+from personakit.cli.shared.options import chosen_values, with_fragments
 from personakit.cli.shared.output import show_request
 from personakit.config import expanded
 from personakit.errors import PersonaError, PersonakitError, UsageError
