@@ -13,7 +13,7 @@ from helpers.web import serving
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from personakit.cli.shared.fragments import Fragment, joined
+from personakit.cli.shared.fragments import Fragment, joined, prompt_in
 from personakit.testing import Server
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -60,6 +60,8 @@ def test_no_text_ends_its_element(parts: list[tuple[str, str]], prompt: str | No
         assert text.removesuffix("\n") == fragment.text.removesuffix("\n")
         rest = rest.removeprefix("\n\n")
     assert rest == (prompt or "")
+    if prompt and "<document" not in prompt:
+        assert prompt_in(result) == prompt
 
 
 def test_names_are_attributes_of_one_line() -> None:
@@ -77,6 +79,7 @@ def test_fragments_stand_before_the_prompt(call: Commands) -> None:
         env = server.environ()
         assert call("ask", "Why?", "-f", "a.txt", "-f", "b.md", *MODEL, **env).code == 0
         assert user(server) == f"{A}\n\n{second}\n\nWhy?"
+        assert call("log", "list", **env).out.endswith("\tWhy?\n")
         assert call("run", "./p.yaml", "-f", "a.txt", *MODEL, **env).code == 0
         assert user(server) == f"Guest: {A}"
         assert call("run", "-c", "Why?", "-f", "b.md", "-a", "cat.png", **env).code == 0

@@ -55,8 +55,7 @@ class Commands:
             code, said = error.exit_code, f"{said}Error: {error.format_message()}\n"
         elif error is not None:
             raise error
-        assert isinstance(code, int)
-        return Done(code, result.stdout, said)
+        return Done(code if isinstance(code, int) else 0, result.stdout, said)
 
     @contextmanager
     def _apart(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from personakit.cli.chat.attaching import Attached
 from personakit.cli.shared import output
+from personakit.cli.shared.fragments import prompt_in
 from personakit.cli.shared.limits import Limits
 from personakit.cli.shared.options import split_pair
 from personakit.config import expanded
@@ -237,7 +238,8 @@ def last(chat: Chat) -> str:
 
 
 def _short(said: Said) -> str:
-    text = " ".join((said if isinstance(said, str) else said.text if said else "").split())
+    message = said if isinstance(said, str) else said.text if said else ""
+    text = " ".join(prompt_in(message).split())
     return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
 

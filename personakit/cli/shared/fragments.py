@@ -25,6 +25,9 @@ from personakit.errors import UsageError
 STDIN = "standard input"
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_ELEMENT = re.compile(
+    r"""<(document(?:-[0-9]+)?) name="[^"\n]*">\n.*?</\1>(?:\n\n|\Z)""", re.DOTALL
+)
 _CLOSING = re.compile(r"<\s*/\s*(document[\w.-]*)", re.IGNORECASE)
 
 
@@ -80,6 +83,14 @@ def joined(fragments: Iterable[Fragment], prompt: str | None) -> str | None:
         text = one.text if is_whole or not one.text else f"{one.text}\n"
         parts.append(f'<{tag} name="{name}">\n{text}</{tag}>')
     return "\n\n".join([*parts, *([] if prompt is None else [prompt])]) if parts else prompt
+
+
+def prompt_in(text: str) -> str:
+    """Return the prompt after its fragments, for a list of messages; the text if there is none."""
+    at = 0
+    while found := _ELEMENT.match(text, at):
+        at = found.end()
+    return text[at:] or text
 
 
 def read_all(sources: Iterable[str], option: str = "-f") -> list[Fragment]:

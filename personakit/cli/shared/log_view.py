@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.cli.shared import output
 from personakit.cli.shared.answers import tokens_line
+from personakit.cli.shared.fragments import prompt_in
 from personakit.cli.shared.output import show_request
 from personakit.log import MARKS, Found, Sum
 
@@ -45,7 +46,7 @@ def show_rows(rows: Iterable[Row]) -> bool:
 
 def said(row: Row) -> str:
     """Return the beginning of the prompt."""
-    return _brief(row.asked, _WIDTH)
+    return _brief(prompt_in(row.asked), _WIDTH)
 
 
 def show_row(row: Row, *, traced: bool) -> None:
