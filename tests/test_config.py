@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.persona import system_of
 
 from personakit import Config, ConfigError, Endpoint, PersonaError, Provider, Runner
 from personakit.persona import PluginUse
@@ -266,7 +267,7 @@ def test_a_folder_of_the_config_is_searched(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "own.yaml").write_text("system: hi")
-    assert Runner(read(tmp_path, f"path: ['{folder}']")).load("own").system.source == "hi"
+    assert system_of(Runner(read(tmp_path, f"path: ['{folder}']")).load("own")) == "hi"
     assert Runner(read(tmp_path, "", PERSONAKIT_PATH=str(folder))).load("own").name == "own"
 
 

@@ -16,7 +16,8 @@ KEYS = {
     "parameters": "Keyword arguments of chat.completions.create().",
     "variables": "The variables of the templates: each name with a default, or with a mapping.",
     "system": "The system message, a Jinja2 template.",
-    "messages": "Few-shot messages after the system message; each content is a template.",
+    "messages": "Few-shot messages after the system message; each content is a template. "
+    "With {append: [...]}, those of the parent come first.",
     "prompt": "A template of the user's message; `input` is the text that the user typed.",
     "tools": "Names of tools that plugins provide.",
     "output": "A JSON Schema that the answer must match; sent as response_format.",
@@ -49,6 +50,10 @@ VARIABLE = {
     "minimum": "The smallest number; for a text or array, the minimum length.",
     "maximum": "The largest number; for a text or array, the maximum length.",
     "pattern": "A regular expression that must match somewhere in a text; no look-around.",
+    "items": "The declaration of each item of an array.",
+    "properties": "The declarations of the fields of an object: each name with a default, or with "
+    "a mapping.",
+    "additional": "Whether the object may have more fields than `properties`; by default false.",
     "description": "What the variable is for.",
     "example": "A value for documentation; it is never used.",
 }
@@ -82,5 +87,6 @@ ROLES = {
     "user": "A user message.",
     "assistant": "An assistant message.",
 }
+APPEND = "Messages after those of the parent."
 KEEP = "The maximum number of a conversation's newest messages to send."
 ON_ERROR = "fail stops the run if the plugin fails; skip continues without it."

@@ -11,7 +11,7 @@ from typing import Any
 from personakit.authoring import writer
 from personakit.errors import PersonaError
 from personakit.frozen import thaw
-from personakit.persona import Variable, yaml
+from personakit.persona import Persona, Variable, yaml
 
 DELIMITERS = ("{{", "{%", "{#")
 _COMMENT = "tests:                                # `personakit test` runs them"
@@ -20,6 +20,19 @@ _NO_TESTS = f"""\
 #   - name: contains the task
 #     variables: {{…}}
 #     render: {{contains: [a word of the system message]}}
+"""
+_ADD_SYSTEM = """
+# To add to the system message:
+# system: |
+#   {{ parent.system }}
+#   Your text.
+"""
+_ADD_MESSAGES = """
+# To add to the messages of the parent:
+# messages:
+#   append:
+#     - user: A question
+#     - assistant: A good answer
 """
 
 
@@ -35,8 +48,8 @@ class Draft:
         system: The system message; empty if a starter or a parent provides it.
         literal: True if the system message is not a template.
         variables: The default of each variable; None for a required one.
-        extends: The parent persona; empty for none.
-        inherited: The variables of the parent.
+        extends: The name of the parent; empty for none.
+        parent: The parent; None for none.
         limit: The maximum number of tokens in its test; 0 for no test.
         prompted: True if its test needs a prompt.
     """
@@ -49,7 +62,7 @@ class Draft:
     literal: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     extends: str = ""
-    inherited: Mapping[str, Variable] = field(default_factory=dict)
+    parent: Persona | None = None
     limit: int = 0
     prompted: bool = False
 
@@ -88,19 +101,24 @@ class Draft:
     def _child(self) -> str:
         """Return the rest of a file that extends another."""
         parts = [f"extends: {self.extends}\n", self._declared()]
-        if self.inherited and not self.variables:
+        inherited = self.parent.variables if self.parent else {}
+        if inherited and not self.variables:
             parts += ["\n# Variables of the parent; uncomment to change a default:\n# variables:\n"]
-            parts += [f"#   {line}\n" for line in map(_described, self.inherited.values())]
-        elif self.inherited:
-            parts += [f"  # {line}\n" for line in map(_described, self.inherited.values())]
+            parts += [f"#   {line}\n" for line in map(_described, inherited.values())]
+        elif inherited:
+            parts += [f"  # {line}\n" for line in map(_described, inherited.values())]
         if self.system:
             parts += ["\n", f"system: {writer.text(self.system)}"]
-        else:
-            parts += [
-                "\n# To add to the system message:\n",
-                "# system: |\n#   {{ parent.system }}\n#   Your text.\n",
-            ]
+        elif self.has_parent_system:
+            parts.append(_ADD_SYSTEM)
+        if self.parent and self.parent.messages:
+            parts.append(_ADD_MESSAGES)
         return "".join(parts)
+
+    @property
+    def has_parent_system(self) -> bool:
+        """Whether `{{ parent.system }}` is defined."""
+        return self.parent is not None and self.parent.system is not None
 
     def _tested(self, source: str) -> str:
         """Return the content of a file with a test appended."""

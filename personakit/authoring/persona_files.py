@@ -79,10 +79,12 @@ def exact_text(data: bytes, name: str) -> str:
     """Return the text of a prompt file, unchanged.
 
     Raises:
-        UsageError: The file is not UTF-8, or exceeds the size limit of a persona file.
+        UsageError: The file is empty or not UTF-8, or exceeds the size limit of a persona file.
     """
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name} exceeds {MAX_BYTES:,} bytes, the limit of a persona file")
+    if not data.strip():
+        raise UsageError(f"{name} is empty; write the system message into it")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

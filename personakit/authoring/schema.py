@@ -25,7 +25,7 @@ def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema,
 
     Args:
         plugins: The plugins whose options the schema contains.
-        abstract: True for files that are only extended and need no `system`.
+        abstract: True for files that are only extended and need no text.
     """
     uses, shared, notes = _plugins(plugins)
     body = {**_head(), **_body(), "plugins": uses}
@@ -41,18 +41,31 @@ def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema,
         "additionalProperties": False,
         "$defs": {
             "variable": _variable(),
+            "items": _items(),
+            "property": _property(),
+            "message": _message(),
             "render": _checks(tests.RENDER),
             "expect": _checks(tests.EXPECT),
             **shared,
         },
     }
     if not abstract:
-        has_system = {"required": ["system"], "properties": {"system": {"type": "string"}}}
+        texts = [
+            {"required": [key], "properties": {key: {"type": "string"}}}
+            for key in ("system", "prompt")
+        ]
+        has_messages = {
+            "required": ["messages"],
+            "properties": {"messages": {"type": "array", "minItems": 1}},
+        }
         has_parent = {
             "required": ["extends"],
             "properties": {"extends": {"minLength": 1, "minItems": 1, "type": ["string", "array"]}},
         }
-        schema["anyOf"] = [has_system, has_parent]
+        schema["anyOf"] = [*texts, has_messages, has_parent]
+    # `append` adds to the messages of a parent.
+    schema["if"] = {"required": ["messages"], "properties": {"messages": {"type": "object"}}}
+    schema["then"] = {"required": ["extends"]}
     return schema, notes
 
 
@@ -87,13 +100,13 @@ def _head() -> dict[str, Schema]:
 def _body() -> dict[str, Schema]:
     """Return the schemas of the keys that make a request."""
     tool = _ecma(TOOL)
+    messages: Schema = {"items": {"$ref": "#/$defs/message"}}
     keep = {"description": descriptions.KEEP, "type": "integer", "minimum": 0}
     settings = {
         name: {"description": descriptions.PARAMETERS[name], **rule.schema}
         for name, rule in parameters.ALLOWED.items()
     }
     name = rf"^(?!__)(?!(?:input|parent)$){_ecma(variables.NAME)[1:]}"
-    roles = {role: {"description": descriptions.ROLES[role], "type": "string"} for role in ROLES}
     return {
         "parameters": _closed(settings, nullable=True),
         "variables": {
@@ -101,10 +114,14 @@ def _body() -> dict[str, Schema]:
             "propertyNames": {"pattern": name},
             "additionalProperties": {"$ref": "#/$defs/variable"},
         },
-        "system": _nullable("string"),
+        "system": {**_nullable("string"), "pattern": r"\S"},
         "messages": {
-            "type": ["array", "null"],
-            "items": {**_closed(roles), "minProperties": 1, "maxProperties": 1},
+            **_closed(
+                {"append": {"description": descriptions.APPEND, "type": "array", **messages}}
+            ),
+            **messages,
+            "type": ["array", "object", "null"],
+            "required": ["append"],
         },
         "prompt": _nullable("string"),
         "tools": {
@@ -118,6 +135,23 @@ def _body() -> dict[str, Schema]:
     }
 
 
+def _message() -> Schema:
+    """Return the schema of one message: a role with its content."""
+    roles = {role: {"description": descriptions.ROLES[role], "type": "string"} for role in ROLES}
+    return {**_closed(roles), "minProperties": 1, "maxProperties": 1}
+
+
+def _items() -> Schema:
+    """Return the schema of `items:`, which has no value of its own."""
+    none = {"anyOf": [{"type": "object", "required": [key]} for key in variables.NOT_OF_ITEMS]}
+    return {"allOf": [{"$ref": "#/$defs/variable"}], "type": ["object", "null"], "not": none}
+
+
+def _property() -> Schema:
+    """Return the schema of a field of an object, whose default is not the name of a type."""
+    return {"allOf": [{"$ref": "#/$defs/variable"}], "not": {"enum": list(TYPES)}}
+
+
 def _variable() -> Schema:
     """Return the schema of a variable: a default, or the long form."""
     types: dict[str, Schema] = {
@@ -127,6 +161,12 @@ def _variable() -> Schema:
         "minimum": _nullable("number"),
         "maximum": _nullable("number"),
         "pattern": _nullable("string"),
+        "items": {"$ref": "#/$defs/items"},
+        "properties": {
+            "type": ["object", "null"],
+            "additionalProperties": {"$ref": "#/$defs/property"},
+        },
+        "additional": _nullable("boolean"),
         "description": _nullable("string"),
         "default": {},
         "example": {},
@@ -140,7 +180,7 @@ def _variable() -> Schema:
         **_closed(keys),
         "description": "A default, whose type is inferred, or a mapping of the keys of a variable.",
         "type": ["string", "number", "boolean", "array", "object", "null"],
-        "allOf": [_typed(name, value[name]) for name in TYPES],
+        "allOf": [*(_typed(name, value[name]) for name in TYPES), *_containers()],
         "not": {
             "type": "object",
             "required": ["required", "default"],
@@ -160,6 +200,21 @@ def _typed(name: str, value: Schema) -> Schema:
                 "enum": {"items": {"type": name}},
             }
         },
+    }
+
+
+def _containers() -> Iterator[Schema]:
+    """Yield the rules for the keys that only arrays or only objects have."""
+    for name, keys in (("array", ["items"]), ("object", ["properties", "additional"])):
+        others = {
+            "required": ["type"],
+            "properties": {"type": {"enum": [kind for kind in TYPES if kind != name]}},
+        }
+        absent = {key: {"type": "null"} for key in keys}
+        yield {"if": others, "then": {"properties": absent}}
+    yield {
+        "if": {"required": ["additional"], "properties": {"additional": {"type": "boolean"}}},
+        "then": {"required": ["properties"], "properties": {"properties": {"minProperties": 1}}},
     }
 
 

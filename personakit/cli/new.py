@@ -138,7 +138,7 @@ def _draft(runner: Runner, draft: Draft, origin: _Origin) -> Draft:
         return dataclasses.replace(draft, system=text, literal=not origin.as_template)
     if origin.extends is not None:
         parent = persona_files.parent_of(runner, origin.extends)
-        draft = dataclasses.replace(draft, extends=origin.extends, inherited=parent.variables)
+        draft = dataclasses.replace(draft, extends=origin.extends, parent=parent)
     elif origin.system is None:
         return dataclasses.replace(draft, starter=origin.template or "basic")
     return dataclasses.replace(draft, system=_system(origin.system or "", draft))
@@ -149,7 +149,7 @@ def _system(text: str, draft: Draft) -> str:
     if not text:
         return ""
     ended = text if text.endswith("\n") else f"{text}\n"
-    return f"{{{{ parent.system }}}}\n{ended}" if draft.extends else ended
+    return f"{{{{ parent.system }}}}\n{ended}" if draft.has_parent_system else ended
 
 
 def _exact(file: str) -> str:

@@ -41,7 +41,8 @@ def command(persona: str, as_json: bool) -> None:
             ("name", "type", "value", "description"),
             [_row(variable) for variable in found.variables.values()],
         )
-    texts: list[tuple[str, Text]] = [("system", found.system), *found.messages]
+    texts: list[tuple[str, Text]] = [("system", found.system)] if found.system else []
+    texts += found.messages
     texts += [("prompt", found.prompt)] if found.prompt else []
     for role, text in texts:
         output.echo()
@@ -64,16 +65,45 @@ def _head(persona: Persona) -> list[tuple[str, str]]:
 
 
 def _row(variable: Variable) -> tuple[str, str, str, str]:
-    kind = variable.type
-    if variable.enum:
-        kind = " | ".join(map(str, variable.enum))
-    low, high = variable.minimum, variable.maximum
-    if low is not None or high is not None:
-        kind += f" {'' if low is None else low}..{'' if high is None else high}"
     value = "required"
     if not variable.required:
         value = json.dumps(thaw(variable.default), ensure_ascii=False)
-    return variable.name, kind, value, variable.description
+    return variable.name, _kind(variable), value, variable.description
+
+
+def _kind(variable: Variable) -> str:
+    """Return the type of a variable with its range, items and fields."""
+    kind = " | ".join(map(str, variable.enum)) if variable.enum else variable.type
+    low, high = variable.minimum, variable.maximum
+    if low is not None or high is not None:
+        kind += f" {'' if low is None else low}..{'' if high is None else high}"
+    if variable.items is not None:
+        kind += f" of {_kind(variable.items)}"
+    if variable.properties:
+        fields = [
+            f"{name}{'' if it.required else '?'}: {_kind(it)}"
+            for name, it in variable.properties.items()
+        ]
+        more = ["…"] if variable.additional else []
+        kind += f" {{{', '.join([*fields, *more])}}}"
+    return kind
+
+
+def _declared(variable: Variable) -> dict[str, Any]:
+    """Return the declaration of a variable for `--json`."""
+    declared = {
+        "type": variable.type,
+        "default": thaw(variable.default),
+        "required": variable.required,
+        "enum": thaw(variable.enum),
+        "description": variable.description,
+    }
+    if variable.items is not None:
+        declared["items"] = _declared(variable.items)
+    if variable.properties:
+        fields = {name: _declared(it) for name, it in variable.properties.items()}
+        declared |= {"properties": fields, "additional": variable.additional}
+    return declared
 
 
 def _json(persona: Persona) -> dict[str, Any]:
@@ -85,22 +115,13 @@ def _json(persona: Persona) -> dict[str, Any]:
         "authors": list(persona.authors),
         "model": persona.model,
         "parameters": thaw(persona.parameters),
-        "variables": {
-            name: {
-                "type": variable.type,
-                "default": thaw(variable.default),
-                "required": variable.required,
-                "enum": thaw(variable.enum),
-                "description": variable.description,
-            }
-            for name, variable in persona.variables.items()
-        },
+        "variables": {name: _declared(it) for name, it in persona.variables.items()},
         "extends": list(persona.extends),
         "tools": list(persona.tools),
         "output": thaw(persona.output),
         "history": {"keep": persona.history.keep} if persona.history else None,
         "plugins": [use.name for use in persona.plugins],
-        "system": persona.system.source,
+        "system": persona.system.source if persona.system else None,
         "messages": [{"role": role, "content": text.source} for role, text in persona.messages],
         "prompt": persona.prompt.source if persona.prompt else None,
     }

@@ -120,7 +120,7 @@ def _choices(
     values = {
         name: thaw(value)
         for name, value in request.variables.items()
-        if name in persona.variables and persona.variables[name].default != value
+        if (variable := persona.variables.get(name)) and variable.filled(variable.default) != value
     }
     usual = {**runner.config.parameters, **persona.parameters}
     sent = request.parameters.items()

@@ -21,7 +21,7 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     "PK001": Code("error", "the file cannot be read, or is not YAML"),
     "PK002": Code("error", "`extends` names a persona that cannot be extended"),
-    "PK003": Code("error", "`system` is missing"),
+    "PK003": Code("error", "the persona has no text: neither `system`, `messages` nor `prompt`"),
     "PK010": Code("error", "unknown key"),
     "PK011": Code("error", "a value of the wrong type"),
     "PK012": Code("error", "a value that is not allowed"),
@@ -35,6 +35,7 @@ CODES: dict[str, Code] = {
     "PK025": Code("error", "a comparison whose outcome is always the same"),
     "PK026": Code("warning", "a test for a variable that is always defined"),
     "PK027": Code("warning", "a variable that may be null is written without a test"),
+    "PK029": Code("error", "a template uses a field that no value has"),
     "PK030": Code("error", "a plugin that is not installed"),
     "PK031": Code("error", "a plugin with invalid options"),
     "PK032": Code("error", "a plugin that is broken"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -9,6 +11,7 @@ from jinja2 import nodes
 
 from personakit.base import article, is_type
 from personakit.errors import Problem, did_you_mean
+from personakit.linting.fields import Fields, spelled
 from personakit.persona import Persona, Text, Variable
 from personakit.templates import CompiledPersona, Place, TemplateCompiler
 
@@ -37,14 +40,22 @@ def check(
     unreadable = any(problem.code in ("PK020", "PK022") for problem in compiled.problems)
     if not unreadable and not abstract:
         yield from _unused(persona, compiled.used)
+    variables = {n: v for n, v in persona.variables.items() if n not in doubtful}
     for text in _own_texts(persona):
         tree = templates.parse(text.source)
         if tree is not None:
-            variables = {n: v for n, v in persona.variables.items() if n not in doubtful}
-            checks = _Text(tree, variables, Place.of(text))
-            yield from checks.comparisons()
-            yield from checks.always_there()
-            yield from checks.maybe_null()
+            # Jinja's search of a tree is recursive; a tree that is too deep was reported above.
+            with contextlib.suppress(RecursionError):
+                yield from _uses(tree, variables, Place.of(text), abstract)
+
+
+def _uses(
+    tree: nodes.Template, variables: Mapping[str, Variable], place: Place, abstract: bool
+) -> list[Problem]:
+    """Return the problems of how a text uses the variables."""
+    checks = _Text(tree, variables, place)
+    fields = () if abstract else checks.unknown_fields()
+    return [*checks.comparisons(), *checks.always_there(), *checks.maybe_null(), *fields]
 
 
 def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
@@ -53,7 +64,10 @@ def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
     tree = templates.parse(text.source) if text is not None and not text.literal else None
     if tree is None:
         return False
-    uses = [node for node in tree.find_all(nodes.Name) if node.name == "input"]
+    try:
+        uses = [node for node in tree.find_all(nodes.Name) if node.name == "input"]
+    except RecursionError:
+        return False
     guards = [
         node
         for node in tree.find_all((nodes.Test, nodes.Filter))
@@ -67,10 +81,9 @@ def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
 
 def _own_texts(persona: Persona) -> Iterator[Text]:
     """Yield the templates in the persona's own file."""
-    texts = [persona.system, *(text for _, text in persona.messages)]
-    texts += [persona.prompt] if persona.prompt else []
+    texts = (persona.system, *(text for _, text in persona.messages), persona.prompt)
     for text in texts:
-        if text.document is persona.document and not text.literal:
+        if text is not None and text.document is persona.document and not text.literal:
             yield text
 
 
@@ -100,11 +113,27 @@ class _Text:
         self.tree = tree
         own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
         self.variables = {name: v for name, v in variables.items() if name not in own}
+        self.fields = Fields(tree, variables)
         self.place = place
 
     def variable(self, node: nodes.Node) -> Variable | None:
         """Return the variable that a node refers to, or None."""
         return self.variables.get(node.name) if isinstance(node, nodes.Name) else None
+
+    def declared(self, node: nodes.Node) -> Variable | None:
+        """Return the variable, item or field that an expression refers to, or None.
+
+        Its name is the expression as the template writes it.
+        """
+        if not isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+            return None
+        variable = self.variable(node) or self.fields.type_of(node)
+        return dataclasses.replace(variable, name=spelled(node)) if variable else None
+
+    def unknown_fields(self) -> Iterator[Problem]:
+        """Yield the fields that no value of a variable has."""
+        for missing in self.fields.missing:
+            yield self.place.problem(missing.message, missing.line, "PK029", missing.subject)
 
     def comparisons(self) -> Iterator[Problem]:
         """Yield comparisons of a variable with values that it cannot have."""
@@ -114,7 +143,7 @@ class _Text:
             left, operator, right = node.expr, node.ops[0].op, node.ops[0].expr
             if operator in ("eq", "ne") and isinstance(left, nodes.Const):
                 left, right = right, left
-            variable = self.variable(left)
+            variable = self.declared(left)
             if variable is None:
                 continue
             if operator in ("in", "notin"):
@@ -159,7 +188,7 @@ class _Text:
         tested = set(self._tested())
         for output in self.tree.find_all(nodes.Output):
             for node in output.nodes:
-                variable = self.variable(node)
+                variable = self.declared(node)
                 if variable is None or variable.required or variable.default is not None:
                     continue
                 name = variable.name
@@ -171,13 +200,14 @@ class _Text:
                     yield self.place.problem(message, node.lineno, "PK027", name)
 
     def _tested(self) -> Iterator[str]:
-        """Yield the names in conditions."""
+        """Yield the names and fields in conditions."""
         for node in self.tree.find_all((nodes.If, nodes.CondExpr, nodes.For, nodes.And, nodes.Or)):
             has_test = isinstance(node, nodes.If | nodes.CondExpr | nodes.For)
             condition: nodes.Node | None = node.test if has_test else node  # type: ignore[attr-defined]
             if condition is not None:
-                uses = [condition, *condition.find_all(nodes.Name)]
-                yield from (use.name for use in uses if isinstance(use, nodes.Name))
+                kinds = (nodes.Name, nodes.Getattr, nodes.Getitem)
+                uses = [condition, *condition.find_all(kinds)]
+                yield from (spelled(use) for use in uses if isinstance(use, kinds))
 
 
 def _never(variable: Variable, value: Any) -> str:

@@ -62,9 +62,10 @@ def _variables(persona: Persona, test: PersonaTest, doubtful: Set[str]) -> Itera
             hint = did_you_mean(name, persona.variables) or _listed(persona)
             message = f"{_name(test)}: unknown variable {name!r}{hint}"
             yield test.document.problem(message, (*at, name), key=True, code="PK050")
-        elif name not in doubtful and (fault := variable.fault(thaw(value))):
-            message = f"{_name(test)}: variable {name!r}: {fault}"
-            yield test.document.problem(message, (*at, name), code="PK050")
+        elif name not in doubtful:
+            for fault in variable.faults(thaw(value)):
+                message = f"{_name(test)}: variable {name + fault.where!r}: {fault.message}"
+                yield test.document.problem(message, (*at, name, *fault.path), code="PK050")
     for name, variable in persona.variables.items():
         if variable.required and name not in test.variables and name not in doubtful:
             message = (

@@ -17,7 +17,7 @@ from personakit.persona.history import History, read_history
 from personakit.persona.plugins import PluginUse, read_plugins
 from personakit.persona.tests import PersonaTest
 from personakit.persona.validation import Checker
-from personakit.persona.variables import Variable
+from personakit.persona.variable import Variable
 from personakit.persona.yaml import Document
 
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
@@ -28,6 +28,10 @@ KEYS = (
     "variables system messages prompt tools output history plugins tests template"
 ).split()
 UNNAMED = "<string>"
+_NO_TEXT = (
+    "the persona sends nothing: it has neither `system:`, `messages:` nor `prompt:`; "
+    "write `system:` with the system message, such as `system: You are a chef.`"
+)
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
 
@@ -40,8 +44,7 @@ class Text:
 
     Attributes:
         source: The text as written in the file.
-        at: The path in the document, such as ``("messages", 0, "user")``; empty for a text that is
-            not in a file.
+        at: The path in the document, such as ``("messages", 0, "user")``.
         document: The file that contains it: the persona's own or a parent's.
         literal: True if it is not a template.
         parent: The persona that `{{ parent.system }}` refers to.
@@ -63,8 +66,8 @@ class Persona:
     """
 
     name: str
-    system: Text
     document: Document = field(repr=False)
+    system: Text | None = None
     description: str = ""
     version: str = ""
     extends: tuple[str, ...] = ()
@@ -105,7 +108,7 @@ class Persona:
             path: The name of the file in errors. Its stem is the default of `name`; without a
                 path, the default is ``persona``.
             parents: Returns the persona for a name in `extends`; see `Library.parents`.
-            abstract: True for a file that is only extended and does not need `system`.
+            abstract: True for a file that is only extended and needs no text.
 
         Raises:
             PersonaError: The file is invalid; the error has every problem with line and column.
@@ -163,7 +166,7 @@ def merged(first: Persona | None, then: Persona) -> Persona:
     return Persona(
         name=then.name,
         document=then.document,
-        system=then.system if then.system.at else first.system,
+        system=then.system or first.system,
         description=then.description or first.description,
         tags=_united(first.tags, then.tags),
         metadata=FrozenDict({**first.metadata, **then.metadata}),
@@ -213,8 +216,9 @@ class _Reader(Checker):
         for index, reference in enumerate(extends[:MAX_PARENTS]):
             self.extend(reference, index if isinstance(data["extends"], list) else None)
         values = {"extends": extends, **self.head(data), **self.body(data)}
-        if not values["system"].at and not self.abstract and not self.problems:
-            self.fail("`system:` is missing; it sets the system message", code="PK003")
+        texts = values["system"] or values["messages"] or values["prompt"]
+        if not texts and not self.abstract and not self.problems:
+            self.fail(_NO_TEXT, code="PK003")
         return Persona(**values, document=self.document)
 
     def extend(self, reference: str, index: int | None) -> None:
@@ -263,11 +267,10 @@ class _Reader(Checker):
     def body(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read the keys that determine the request."""
         base = self.parent
-        empty = Text("", (), self.document)
         values: dict[str, Any] = {
             "parameters": self.parameters(given(data, "parameters", {})),
             "variables": self.variables(given(data, "variables", {})),
-            "system": base.system if base else empty,
+            "system": base.system if base else None,
             "prompt": base.prompt if base else None,
             "messages": base.messages if base else (),
             "output": base.output if base else None,
@@ -280,6 +283,9 @@ class _Reader(Checker):
         for key in ("system", "prompt"):
             if data.get(key) is not None:
                 values[key] = self.template(data[key], key)
+        if isinstance(data.get("system"), str) and not data["system"].strip():
+            message = "system: the text is empty; write the system message, or remove the key"
+            self.fail(message, "system")
         if data.get("messages") is not None:
             values["messages"] = self.messages(data["messages"])
         if data.get("output") is not None:
@@ -335,11 +341,35 @@ class _Reader(Checker):
         return Text(self.text(value, *at), at, self.document, self.literal, self.parent)
 
     def messages(self, value: Any) -> tuple[tuple[Role, Text], ...]:
-        pairs = [self.message(item, i) for i, item in enumerate(self.list(value, "messages"))]
+        """Read a list of messages, or a mapping that appends a list to those of the parent."""
+        if not isinstance(value, dict):
+            return self.pairs(value, "messages")
+        inherited = self.parent.messages if self.parent else ()
+        if "append" not in value and value.keys() & set(ROLES):
+            found = f"messages: expected a list, found {describe(value)}"
+            self.fail(f"{found}; write `- ` before each role", "messages", code="PK011")
+            return inherited
+        self.unknown(value, ("append",), "messages")
+        if value.get("append") is None:
+            message = "messages: expected a list, or `append:` with a list, found neither"
+            self.fail(message, "messages", code="PK011")
+            return inherited
+        if self.document.data.get("extends") is None:
+            self.fail(
+                "append: it adds to the messages of a parent, and this persona extends none; "
+                "write the list directly below `messages:`",
+                *("messages", "append"),
+                key=True,
+            )
+        return (*inherited, *self.pairs(value["append"], "messages", "append"))
+
+    def pairs(self, value: Any, *at: str) -> tuple[tuple[Role, Text], ...]:
+        """Read a list of roles, each with its content."""
+        items = enumerate(self.list(value, *at))
+        pairs = [self.message(item, *at, index) for index, item in items]
         return tuple(pair for pair in pairs if pair is not None)
 
-    def message(self, item: Any, index: int) -> tuple[Role, Text] | None:
-        at = ("messages", index)
+    def message(self, item: Any, *at: str | int) -> tuple[Role, Text] | None:
         form = "expected a role and its content, as in `- user: What is in season?`"
         if not isinstance(item, dict) or len(item) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import ATOMS, FrozenDict, check_plain, freeze, thaw
-from personakit.persona.variables import Variable, missing
+from personakit.persona.variable import Variable, missing
 
 _KINDS: dict[str, frozenset[type]] = {
     "string": frozenset((str,)),
@@ -38,7 +38,7 @@ class Values(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """A fast check that accepts most values without `Variable.fault`.
+    """A fast check that accepts most values without `Variable.faults`.
 
     Attributes:
         kinds: The exact types that are accepted; empty if a value needs further checks.
@@ -62,8 +62,9 @@ class Declared:
 
     def __init__(self, variables: Mapping[str, Variable]) -> None:
         self._variables = variables
-        self._defaults = {name: variable.default for name, variable in variables.items()}
+        self._defaults = {n: variable.filled(variable.default) for n, variable in variables.items()}
         self._required = {name for name, variable in variables.items() if variable.required}
+        self._nested = {name for name, variable in variables.items() if variable.nested}
         self._rules = {name: _rule(variable) for name, variable in variables.items()}
         # The type of which any value is accepted, where there is one.
         self._exact = {
@@ -109,12 +110,14 @@ class Declared:
                     kind in kinds
                     and (not enum or value in enum)
                     and (low is None or low <= value <= high)
-                ) and self._variables[name].fault(value):
+                ) and self._variables[name].faults(value):
                     self._fail(given)
             if kind is str:
                 size += len(value)
             elif kind not in ATOMS:
-                item, own[name], more = _taken(value)
+                item, own[name], more = (
+                    self._filled(name, value) if name in self._nested else _taken(value)
+                )
                 # The mapping is not shared before this function returns.
                 dict.__setitem__(frozen, name, item)
                 size += more
@@ -123,6 +126,19 @@ class Declared:
                 item, own[name], _ = _taken(value)
                 dict.__setitem__(frozen, name, item)
         return Values(frozen, own, size)
+
+    def _filled(self, name: str, value: Any) -> tuple[Any, Any, int]:
+        """Return the parts of a value with the defaults of its fields; its size is without them.
+
+        A file could otherwise raise the limit of a render, which grows with the caller's values.
+        """
+        filled = self._variables[name].filled(value)
+        if filled is value:
+            return _taken(value)
+        # A long list of objects repeats the defaults of each.
+        check_plain(filled, f"variable {name!r} with the defaults of its fields", VariableError)
+        item, own, _ = _taken(filled)
+        return item, own, _taken(value)[2]
 
     def _fail(self, given: Mapping[str, Any]) -> None:
         declared = self._variables
@@ -133,8 +149,7 @@ class Declared:
         ]
         for name, variable in declared.items():
             if name in given:
-                fault = variable.fault(given[name])
-                faults += [f"variable {name!r}: {fault}"] if fault else []
+                faults += variable.errors(given[name])
             elif variable.required:
                 faults.append(missing(variable))
         raise VariableError("\n".join(faults))
@@ -154,7 +169,9 @@ def _rule(variable: Variable) -> _Rule:
         low = -sys.float_info.max if low is None else low
         high = sys.float_info.max if high is None else high
         return _Rule(_KINDS[variable.type], variable.enum, low, high)
-    kinds = _ANY if bounded or variable.pattern else _KINDS.get(variable.type, _ANY)
+    kinds = (
+        _ANY if bounded or variable.pattern or variable.nested else _KINDS.get(variable.type, _ANY)
+    )
     if variable.enum and variable.type in ("array", "object"):
         kinds = _ANY
     return _Rule(kinds, variable.enum)

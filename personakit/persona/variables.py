@@ -1,133 +1,37 @@
-"""The variables of a persona: their declarations, and the checks of a value."""
+"""Reading the `variables:` of a persona file."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from personakit.base import TYPES, article, brief, describe, infer_type, is_type, read_json, shown
-from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import freeze
+from personakit.base import TYPES, article, describe, infer_type, is_type
+from personakit.frozen import FrozenDict, freeze
 from personakit.persona.validation import Checker
+from personakit.persona.variable import Variable, dotted
 
-KEYS = "type default required enum minimum maximum pattern description example".split()
+KEYS = (
+    "type default required enum minimum maximum pattern items properties additional description "
+    "example"
+).split()
+NOT_OF_ITEMS = ("default", "required")
+"""The keys that an item of an array cannot have."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _SIZED = ("string", "integer", "number", "array")
-_RULES = {"minimum": _SIZED, "maximum": _SIZED, "pattern": ("string",)}
+_RULES = {
+    "minimum": _SIZED,
+    "maximum": _SIZED,
+    "pattern": ("string",),
+    "items": ("array",),
+    "properties": ("object",),
+    "additional": ("object",),
+}
 # Names that Jinja itself defines in a template.
 _RESERVED = frozenset("true false none True False None not self loop".split())
-_WORDS = {"true": True, "yes": True, "on": True, "1": True}
-_WORDS |= {"false": False, "no": False, "off": False, "0": False}
 
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One variable of a persona.
-
-    Attributes:
-        name: A Python identifier without a leading double underscore.
-        type: string, integer, number, boolean, array or object.
-        default: The value used if the caller gives none; ignored if `required`.
-        required: True if the caller must give a value.
-        enum: The allowed values; empty if every value is allowed.
-        minimum: The smallest allowed number, array length or string length.
-        maximum: The largest allowed number, array length or string length.
-        pattern: A regular expression that must match somewhere in a string, in the syntax of
-            Rust's `regex` crate: linear in time, so that a persona file cannot hang a process.
-        description: The purpose of the variable.
-        example: A value for documentation; never used at run time.
-    """
-
-    name: str
-    type: str = "string"
-    default: Any = None
-    required: bool = False
-    enum: tuple[Any, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    pattern: str | None = None
-    description: str = ""
-    example: Any = None
-
-    def fault(self, value: Any) -> str | None:
-        """Return what is wrong with a value and what would be right, or None."""
-        if not is_type(value, self.type):
-            return f"expected {article(self.type)}, found {describe(value)}"
-        if self.enum and freeze(value, f"variable {self.name!r}") not in self.enum:
-            allowed = brief(", ".join(map(str, self.enum)))
-            found = value if isinstance(value, str) else shown(value)
-            hint = did_you_mean(found, map(str, self.enum))
-            return f"{brief(shown(value))} is not one of {allowed}{hint}"
-        return self._out_of_range(value) or self._mismatch(value)
-
-    def _out_of_range(self, value: Any) -> str | None:
-        unbounded = self.minimum is None and self.maximum is None
-        if unbounded or self.type in ("boolean", "object"):
-            return None
-        sized = self.type in ("string", "array")
-        size, what = (len(value), "its length") if sized else (value, "it")
-        if self.minimum is not None and size < self.minimum:
-            return f"{what} is {shown(size)}, the minimum is {self.minimum}"
-        if self.maximum is not None and size > self.maximum:
-            return f"{what} is {shown(size)}, the maximum is {self.maximum}"
-        return None
-
-    def _mismatch(self, value: Any) -> str | None:
-        if self.pattern is None or self.type != "string":
-            return None
-        from personakit.schemas import Pattern  # noqa: PLC0415
-
-        try:
-            matches = Pattern.of(self.pattern).search(value)
-        except ValueError as error:
-            return str(error)
-        if not matches:
-            return f"{brief(shown(value))} does not match the pattern {brief(self.pattern)}"
-        return None
-
-    def convert(self, text: str) -> Any:
-        """Convert a text from a command line to the type of the variable.
-
-        Raises:
-            VariableError: The text is not a value of that type.
-        """
-        try:
-            value = self._converted(text)
-        except ValueError:
-            example = {"array": '\'["a", "b"]\' or a,b', "object": "'{\"key\": 1}'"}.get(self.type)
-            hint = f", as in {self.name}={example}" if example else ""
-            raise VariableError(
-                f"variable {self.name!r}: expected {article(self.type)}{hint}, "
-                f"found {brief(repr(text))}"
-            ) from None
-        return value
-
-    def _converted(self, text: str) -> Any:
-        if self.type == "string":
-            return text
-        if self.type == "boolean":
-            if text.strip().lower() not in _WORDS:
-                raise ValueError(text)
-            return _WORDS[text.strip().lower()]
-        if self.type == "array" and not text.lstrip().startswith("["):
-            return [part.strip() for part in text.split(",")] if text.strip() else []
-        value = read_json(text)
-        if not is_type(value, self.type):
-            raise ValueError(text)
-        return value
-
-
-def missing(variable: Variable) -> str:
-    """Return the error message for a required variable without a value."""
-    about = f" ({variable.description.rstrip('.')})" if variable.description else ""
-    value = variable.example if variable.example is not None else "…"
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    quoted = f"'{shown}'" if re.search(r"[^\w…@%+=:,./-]", shown) else shown
-    return f"variable {variable.name!r} is required{about}: give it as -v {variable.name}={quoted}"
+At = tuple[str | int, ...]
 
 
 def declare(checker: Checker, name: str, value: Any, base: Variable | None = None) -> Variable:
@@ -141,6 +45,10 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
     """
     at = ("variables", name)
     _check_name(checker, name, at)
+    return _declared(checker, name, value, base, at)
+
+
+def _declared(checker: Checker, name: str, value: Any, base: Variable | None, at: At) -> Variable:
     given = value if isinstance(value, dict) else {"default": value}
     checker.unknown(given, KEYS, *at)
     if "type" in given and given["type"] not in list(TYPES):
@@ -166,12 +74,7 @@ def _check_name(checker: Checker, name: str, at: tuple[str, ...]) -> None:
 
 
 def _read(
-    checker: Checker,
-    base: Variable,
-    given: Mapping[str, Any],
-    at: tuple[str, ...],
-    *,
-    inferred: bool,
+    checker: Checker, base: Variable, given: Mapping[str, Any], at: At, *, inferred: bool
 ) -> Variable:
     """Return a variable with the given keys, each checked on its own."""
     changes = _value_keys(checker, base, given, at, inferred=inferred)
@@ -184,6 +87,7 @@ def _read(
             changes[bound] = given[bound]
     if given.get("pattern") is not None:
         changes["pattern"] = checker.pattern(given["pattern"], *at, "pattern")
+    changes |= _parts(checker, base, given, at, changes.get("type", base.type))
     if given.get("description") is not None:
         changes["description"] = checker.text(given["description"], *at, "description")
     if "example" in given:
@@ -192,12 +96,7 @@ def _read(
 
 
 def _value_keys(
-    checker: Checker,
-    base: Variable,
-    given: Mapping[str, Any],
-    at: tuple[str, ...],
-    *,
-    inferred: bool,
+    checker: Checker, base: Variable, given: Mapping[str, Any], at: At, *, inferred: bool
 ) -> dict[str, Any]:
     """Return the keys that determine the possible values: enum, type, default, required."""
     changes: dict[str, Any] = {"required": inferred or base.required}
@@ -207,17 +106,82 @@ def _value_keys(
         changes["type"] = given["type"]
     elif inferred:
         first = changes["enum"][0] if changes.get("enum") else given.get("default")
-        changes["type"] = infer_type(first) or "string"
+        changes["type"] = infer_type(first) or _container(given)
     if "default" in given:
         changes["default"], changes["required"] = freeze(given["default"]), False
-    if "required" in given:
+    if isinstance(given.get("required"), list):
+        message = (
+            "required: expected true or false, found a list; every field without a default is "
+            "required: write `required: false` in each field that may be missing"
+        )
+        checker.fail(message, *at, "required", code="PK011")
+    elif "required" in given:
         changes["required"] = checker.boolean(given["required"], *at, "required")
     return changes
 
 
-def _consistent(
-    checker: Checker, variable: Variable, given: Mapping[str, Any], at: tuple[str, ...]
-) -> Variable:
+def _container(given: Mapping[str, Any]) -> str:
+    """Return the type of a variable whose keys do not include a value."""
+    if given.get("items") is not None:
+        return "array"
+    return "object" if given.get("properties") is not None else "string"
+
+
+def _parts(
+    checker: Checker, base: Variable, given: Mapping[str, Any], at: At, type_name: str
+) -> dict[str, Any]:
+    """Return the keys that declare the items of an array or the fields of an object."""
+    changes: dict[str, Any] = {}
+    if type_name != base.type:
+        changes = {"items": None, "properties": FrozenDict(), "additional": False}
+    if given.get("items") is not None and type_name == "array":
+        changes["items"] = _items(checker, base, given["items"], (*at, "items"))
+    if type_name != "object":
+        return changes
+    if given.get("properties") is not None:
+        changes["properties"] = _properties(checker, base, given["properties"], (*at, "properties"))
+    if given.get("additional") is not None:
+        changes["additional"] = checker.boolean(given["additional"], *at, "additional")
+        if not changes.get("properties", base.properties):
+            message = "additional: it needs `properties:`; without them, every field is allowed"
+            checker.fail(message, *at, "additional", key=True)
+    return changes
+
+
+def _items(checker: Checker, base: Variable, value: Any, at: At) -> Variable | None:
+    """Read the declaration of the items of an array."""
+    if not isinstance(value, dict):
+        written = value if value in list(TYPES) else "string"
+        hint = f"; write `items: {{type: {written}}}`"
+        message = f"items: expected a mapping, found {describe(value)}{hint}"
+        checker.fail(message, *at, code="PK011")
+        return None
+    for key in NOT_OF_ITEMS:
+        if key in value:
+            message = f"{key}: not supported for the items of an array; remove it"
+            checker.fail(message, *at, key, key=True)
+    given = {key: item for key, item in value.items() if key not in NOT_OF_ITEMS}
+    return _declared(checker, f"{base.name}[]", given, base.items, at)
+
+
+def _properties(checker: Checker, base: Variable, value: Any, at: At) -> Mapping[str, Variable]:
+    """Read the declarations of the fields of an object; those of the parent are kept."""
+    fields = dict(base.properties)
+    for name, item in checker.mapping(value, *at).items():
+        path = (*at, name)
+        if isinstance(item, str) and item in TYPES:
+            message = (
+                f"{name}: found the default {item!r}, which is the name of a type; "
+                f"write {{type: {item}}}, or {{default: {item}}} for the text"
+            )
+            checker.fail(message, *path)
+            fields[name] = Variable(f"{base.name}.{name}", item, required=True)
+            continue
+        fields[name] = _declared(checker, base.name + dotted((name,)), item, fields.get(name), path)
+    return FrozenDict(fields)
+
+
+def _consistent(checker: Checker, variable: Variable, given: Mapping[str, Any], at: At) -> Variable:
     """Check the keys against each other; `default` and `example` must be valid values."""
     for i, choice in enumerate(variable.enum if "enum" in given else ()):
         if not is_type(choice, variable.type):
@@ -235,7 +199,6 @@ def _consistent(
         checker.fail(message, *at, "minimum" if "minimum" in given else "maximum")
     for key in ("default", "example"):
         value = getattr(variable, key)
-        fault = variable.fault(value) if value is not None else None
-        if fault:
-            checker.fail(f"{key}: {fault}", *at, key)
+        for fault in variable.faults(value) if value is not None else ():
+            checker.fail(f"{key}{fault.where}: {fault.message}", *at, key, *fault.path)
     return variable

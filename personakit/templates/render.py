@@ -7,7 +7,6 @@ templates, and neither is the output. Persona files are untrusted, so a render h
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -19,11 +18,13 @@ from personakit.base import State
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
-from personakit.persona import Persona, Text, Values
+from personakit.persona import Persona, Text, Values, Variable
 from personakit.templates.budget import Budget, current_budget
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
 from personakit.templates.environment import RenderContext
 from personakit.templates.failures import failure
+
+_NO_SYSTEM = "the parent has no system message; remove {{ parent.system }}"
 
 
 class CompiledPersona:
@@ -44,8 +45,7 @@ class CompiledPersona:
         self.files: dict[Path, State] = {}
         token = current_budget.set(Budget())
         try:
-            has_system = bool(persona.system.at)
-            self.parts = [self._part("system", persona.system)] if has_system else []
+            self.parts = [self._part("system", persona.system)] if persona.system else []
             self.parts += [self._part(role, text) for role, text in persona.messages]
             self._prompt = self._part("user", persona.prompt, "input") if persona.prompt else None
         finally:
@@ -61,8 +61,12 @@ class CompiledPersona:
         self._note(unit.problems)
         parent = None
         if "parent" in unit.names and text.parent is not None:
-            parent = self._part("system", text.parent.system)
             extra = (*extra, "parent")
+            if text.parent.system is not None:
+                parent = self._part("system", text.parent.system)
+            else:
+                place, line = unit.names["parent"]
+                self._note([place.problem(_NO_SYSTEM, line, "PK023", "parent")])
         declared = self.persona.variables.keys() | set(extra)
         unknown = unit.names.keys() - declared - unit.stored
         unknown -= self._templates.known_globals(unknown) if unknown else set()
@@ -125,14 +129,7 @@ class CompiledPersona:
             "name": persona.name,
             "model": persona.model,
             "parameters": thaw(persona.parameters),
-            "variables": {
-                name: {
-                    key: thaw(value)
-                    for key, value in dataclasses.asdict(variable).items()
-                    if key not in ("description", "example")
-                }
-                for name, variable in persona.variables.items()
-            },
+            "variables": {name: _identity(it) for name, it in persona.variables.items()},
             "texts": texts,
             "prompt": self._prompt is not None,
             "tools": persona.tools,
@@ -176,7 +173,7 @@ class CompiledPersona:
             # Each message is within the limit; check their sum.
             if many and size > budget.size:
                 found = f"the messages would be too large: the limit is {budget.size:,} characters"
-                Place.of(self.persona.system).fail(found)
+                Place.of(next(self.everything()).text).fail(found)
             return messages
         finally:
             current_budget.reset(token)
@@ -195,6 +192,18 @@ def _rendered(part: Part, values: dict[str, Any], budget: Budget) -> str:
         return budget.concat(template.root_render_func(context))
     except Exception as error:
         raise failure(error, Place.of(part.text), values) from None
+
+
+def _identity(variable: Variable) -> dict[str, Any]:
+    """Return what of a variable can change a request."""
+    kept = ("name", "type", "default", "required", "enum", "minimum", "maximum", "pattern")
+    identity = {key: thaw(getattr(variable, key)) for key in kept}
+    if variable.items is not None:
+        identity["items"] = _identity(variable.items)
+    if variable.properties:
+        fields = {name: _identity(it) for name, it in variable.properties.items()}
+        identity |= {"properties": fields, "additional": variable.additional}
+    return identity
 
 
 def _is_template(source: str) -> bool:

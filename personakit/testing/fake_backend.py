@@ -83,6 +83,6 @@ def runner(
     return Runner(config, plugins=plugins, backend=upstream), upstream
 
 
-def persona(system: str = "You are a test.", **keys: Any) -> Persona:
-    """Return a persona with the given keys of the file format."""
+def persona(system: str | None = "You are a test.", **keys: Any) -> Persona:
+    """Return a persona with the given keys of the file format; without `system` if it is None."""
     return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")

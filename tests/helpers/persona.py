@@ -17,3 +17,14 @@ def faults(source: str, path: str = "x.yaml") -> list[str]:
 
 
 NAME_RULE = "set `name:` to 1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
+NO_TEXT = (
+    "the persona sends nothing: it has neither `system:`, `messages:` nor `prompt:`; "
+    "write `system:` with the system message, such as `system: You are a chef.`"
+)
+EMPTY = "system: the text is empty; write the system message, or remove the key"
+
+
+def system_of(persona: Persona) -> str:
+    """Return the system message of a persona, which has one, as its file has it."""
+    assert persona.system is not None
+    return persona.system.source

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.persona import system_of
 
 from personakit import (
     Config,
@@ -32,7 +33,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def texts(library: Library, *names: str) -> list[str]:
-    return [library.load(name).system.source for name in names]
+    return [system_of(library.load(name)) for name in names]
 
 
 # --- names and paths ----------------------------------------------------------------------------
@@ -44,20 +45,20 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
     library = Library((one, tmp_path / "none", two))
     assert texts(library, "a", "b", "chef") == ["a1", "b2", "mine"]
     assert library.load("a").path == str(one / "a.yaml")
-    assert Library((two, one)).load("a").system.source == "a2"
+    assert system_of(Library((two, one)).load("a")) == "a2"
 
 
 def test_those_that_ship_come_last() -> None:
     found = Library().load("chef")
     assert found.path == str(shipped() / "chef.yaml")
-    assert found.system.source.startswith("Act as a chef")
+    assert system_of(found).startswith("Act as a chef")
 
 
 def test_a_runner_searches_its_own_folders_first(tmp_path: Path) -> None:
     one = write(tmp_path / "one", a="system: a1")
     two = write(tmp_path / "two", a="system: a2")
     running = Runner(Config(path=(one,)), path=[str(two)])
-    assert running.load("a").system.source == "a2"
+    assert system_of(running.load("a")) == "a2"
     given = Persona.parse("system: hi", "x.yaml")
     assert running.load(given) is given
 
@@ -182,13 +183,13 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     first = library.load("a")
     assert library.load("a") is first
     write(tmp_path, a="system: two!")
-    assert library.load("a").system.source == "two!"
+    assert system_of(library.load("a")) == "two!"
     write(tmp_path, a="sistem: three")
     for _ in range(2):
         with pytest.raises(PersonaError, match="unknown key 'sistem'"):
             library.load("a")
     write(tmp_path, a="system: four")
-    assert library.load("a").system.source == "four"
+    assert system_of(library.load("a")) == "four"
     (tmp_path / "a.yaml").unlink()
     with pytest.raises(PersonaNotFound):
         library.load("a")
@@ -224,7 +225,7 @@ def test_all_personas_are_listed_broken_ones_as_errors(tmp_path: Path) -> None:
     found = {}
     for item in library.personas():
         name = "bad" if isinstance(item, PersonaError) else item.name
-        found[name] = str(item) if isinstance(item, PersonaError) else item.system.source
+        found[name] = str(item) if isinstance(item, PersonaError) else system_of(item)
     assert {name: found[name] for name in ("a", "chef", "z")} == {
         "a": "a1",
         "chef": "mine",
@@ -281,7 +282,7 @@ tags: d
     assert (found.variables["n"].minimum, found.variables["n"].description) == (1, "How many")
     assert found.tools == ("search", "read")
     assert [use.name for use in found.plugins] == ["cache", "retry", "log"]
-    assert found.system.source == "two"
+    assert system_of(found) == "two"
     assert [text.source for _, text in found.messages] == ["one"]
     assert found.prompt is not None
     assert found.prompt.source == "one {{ input }}"
@@ -314,7 +315,7 @@ variables:
 
 def test_a_parent_may_stand_beside_the_file(tmp_path: Path) -> None:
     write(tmp_path, base="system: beside", a="extends: base")
-    assert Library().load(tmp_path / "a.yaml").system.source == "beside"
+    assert system_of(Library().load(tmp_path / "a.yaml")) == "beside"
 
 
 def test_several_parents_in_order(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_several_parents_in_order(tmp_path: Path) -> None:
         child="extends: [a, b]",
     )
     found = Library((folder,)).load("child")
-    assert (found.system.source, found.parameters) == ("a", {"seed": 2, "top_p": 1})
+    assert (system_of(found), found.parameters) == ("a", {"seed": 2, "top_p": 1})
 
 
 def test_a_parent_may_be_below_a_folder_or_of_the_same_name_further_on(tmp_path: Path) -> None:
@@ -335,7 +336,7 @@ def test_a_parent_may_be_below_a_folder_or_of_the_same_name_further_on(tmp_path:
     library = Library((mine,))
     assert library.load("a").tags == ("base",)
     assert library.load("chef").variables["cook"].default == "Anna"
-    assert library.load("chef").system.source.startswith("Act as a chef")
+    assert system_of(library.load("chef")).startswith("Act as a chef")
 
 
 def test_a_changed_parent_is_read_again(tmp_path: Path) -> None:
@@ -363,7 +364,10 @@ def test_a_changed_parent_is_read_again(tmp_path: Path) -> None:
             "invalid persona name '../secret': write a name, or a path inside the library",
         ),
         ("link", "'link.yaml' is outside the library folder"),
-        ("headless", "a.yaml:1:1: `system:` is missing; it sets the system message"),
+        (
+            "headless",
+            "a.yaml:1:1: the persona sends nothing: it has neither `system:`, `messages:` nor",
+        ),
         ("[" + "base, " * 17 + "]", "extends: found 17 personas; the limit is 16"),
         ("p0", "the limit is 16 files that extend one another"),
     ],
@@ -417,10 +421,10 @@ class Loads:
 def test_a_plugin_loads_personas(install: Callable[..., None]) -> None:
     install(loads=Loads)
     running = Runner(Config(path=()))
-    assert running.load("acme:a/b:c").system.source == "I am a/b:c."
+    assert system_of(running.load("acme:a/b:c")) == "I am a/b:c."
     assert running.load("acme:x").path == "acme:x"
     found = running.load("bytes:")
-    assert (found.system.source, found.variables["cook"].default) == ("é", "Florent")
+    assert (system_of(found), found.variables["cook"].default) == ("é", "Florent")
     with pytest.raises(PersonaError, match="bad:x:1:1: unknown key 'sistem'"):
         running.load("bad:x")
     with pytest.raises(PersonaNotFound, match="no installed plugin provides the scheme 'acmee:'"):

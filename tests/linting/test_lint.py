@@ -21,7 +21,7 @@ ONE = {
         "description: d\nsystem: x\nextends: «PK002»chf\n",
         "description: d\nsystem: x\nextends:\n  - explainer\n  - «PK002»../up\n",
     ],
-    "PK003": ["«PK003»description: d\nprompt: x\n"],
+    "PK003": ["«PK003»description: d\ntags: [a]\n"],
     "PK010": [
         "description: d\nsystem: x\n«PK010»vresion: x\n",
         "description: d\nsystem: '{{ a }}'\nvariables:\n  a: {«PK010»tpye: string}\n",
@@ -87,6 +87,10 @@ ONE = {
     "PK027": [
         "description: d\nvariables: {a: {required: false}, b: }\nsystem: |\n"
         "  {{ «PK027»a }} {% if b %}{{ b }}{% endif %}\n",
+    ],
+    "PK029": [
+        "description: d\nvariables: {a: {properties: {b: 1}, default: {}}}\n"
+        "system: '{{ a.«PK029»c }}'\n",
     ],
     "PK030": ["description: d\nsystem: x\nplugins:\n  - «PK030»nobody\n  - «PK030»none: {a: 1}\n"],
     "PK033": ["description: d\nsystem: x\ntools: [«PK033»hammer]\n"],

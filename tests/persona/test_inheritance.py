@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.persona import system_of
 
 from personakit import PersonaError, PersonakitError, Runner
 from personakit.config import Config
@@ -64,7 +65,7 @@ def test_a_child_takes_over_what_it_does_not_say(write: Write) -> None:
     assert child.history is not None
     assert child.history.keep == 4
     assert [use.name for use in child.plugins] == ["one", "two"]
-    assert (child.system.source, len(child.messages)) == ("Base {{ n }} {{ tone }}.", 1)
+    assert (system_of(child), len(child.messages)) == ("Base {{ n }} {{ tone }}.", 1)
 
 
 def test_mappings_merge_lists_append_and_texts_replace(write: Write) -> None:
@@ -154,6 +155,81 @@ def test_a_file_is_itself_by_whatever_path(
     assert text.count("!") == text.rstrip("!").count("!") + 1
 
 
+def test_messages_are_appended_to_those_of_all_parents(write: Write) -> None:
+    runner = write(
+        a="""
+            messages:
+              - user: a {{ n }}
+              - assistant: b
+            variables: {n: 1}
+        """,
+        b="""
+            extends: a
+            messages:
+              append:
+                - user: "{{ n }} c"
+            variables: {n: 2}
+        """,
+        c="""
+            extends: b
+            messages: {append: [assistant: d]}
+        """,
+        plain="extends: c\nmessages: [user: e]\n",
+        nothing="extends: [x, c]\nmessages: {append: []}\n",
+        x="system: x\n",
+        first="extends: x\nmessages: {append: [user: f]}\n",
+    )
+
+    def texts(name: str) -> list[str]:
+        return [message.text for message in runner.render(name).messages]
+
+    assert texts("c") == ["a 2", "b", "2 c", "d"]
+    assert texts("plain") == ["e"]
+    assert texts("nothing") == ["x", "a 2", "b", "2 c", "d"]
+    assert texts("first") == ["x", "f"]
+    places = [(Path(text.document.path).stem, text.at) for _, text in runner.load("c").messages]
+    assert places == [
+        ("a", ("messages", 0, "user")),
+        ("a", ("messages", 1, "assistant")),
+        ("b", ("messages", "append", 0, "user")),
+        ("c", ("messages", "append", 0, "assistant")),
+    ]
+    before = runner.hash("c")
+    write(b="extends: a\nmessages: {append: [user: changed]}\n")
+    assert texts("c") == ["a 1", "b", "changed", "d"]
+    assert runner.hash("c") != before
+
+
+def test_an_error_in_an_appended_message_is_where_it_is(write: Write) -> None:
+    runner = write(
+        a="messages: [user: a]\n",
+        b="extends: a\nmessages:\n  append:\n    - user: a\n    - user: '{{ x }}'\n",
+        c="extends: a\nmessages: {append: [usr: a]}\n",
+        d="extends: a\nmessages: {append: a, apend: b}\n",
+    )
+    for name, message in {
+        "b": "b.yaml:5: messages.append.1.user: 'x' is undefined",
+        "c": "c.yaml:2:21: unknown role 'usr'",
+        "d": "d.yaml:2:20: append: expected a list, found a string 'a'",
+    }.items():
+        with pytest.raises(PersonaError) as caught:
+            runner.render(name)
+        assert message in str(caught.value)
+
+
+def test_a_parent_may_have_no_system_message(write: Write) -> None:
+    runner = write(
+        a="messages: [user: a]\n",
+        b="extends: a\nsystem: b\n",
+        c="extends: [b, a]\nprompt: c\n",
+        d="extends: a\nmessages: [user: 'd']\nsystem: |\n  d\n  {{ parent.system }}\n",
+    )
+    for name, roles in {"a": "user", "b": "system user", "c": "system user user"}.items():
+        assert [it.role for it in runner.render(name).messages] == roles.split()
+    with pytest.raises(PersonaError, match=r"d.yaml:5: system: the parent has no system message"):
+        runner.render("d")
+
+
 WRONG = [
     ({"a": "extends: a\n"}, "a.yaml:1:10: extends: found a cycle: a -> a"),
     ({"a": "extends: b\n", "b": "extends: c\n", "c": "extends: a\n"},
@@ -165,7 +241,7 @@ WRONG = [
     ({"a": "extends: b.yaml\n", "b": "system: x\n"}, "invalid persona name"),
     ({"a": "extends: [b, 3]\n", "b": "system: x\n"}, "a.yaml:1:14: extends: expected a string"),
     ({"a": "extends: b\n", "b": "system: x\nversion: 1.0\n"}, "b.yaml:2:10: version"),
-    ({"a": "extends: b\n", "b": "tags: [x]\n"}, "`system:` is missing"),
+    ({"a": "extends: b\n", "b": "tags: [x]\n"}, "a.yaml:1:1: the persona sends nothing"),
     ({"a": "extends: b\nvariables: {n: {default: 0}}\n",
       "b": "system: '{{ n }}'\nvariables: {n: {default: 2, minimum: 1}}\n"}, "a.yaml:2"),
     ({"a": "extends: b\nsystem: x\n", "b": "system: '{{ who }}'\n"}, ""),

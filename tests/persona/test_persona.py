@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from helpers.persona import NAME_RULE, S, faults
+from helpers.persona import EMPTY, NAME_RULE, NO_TEXT, S, faults, system_of
 
 from personakit import Persona
 
@@ -52,7 +52,7 @@ template: jinja
     assert found.model == "openai/gpt-5-mini"
     assert found.parameters == {"temperature": 0.9, "max_tokens": 2084}
     assert list(found.variables) == ["cook"]
-    assert found.system.source == "Act as {{ cook }}."
+    assert system_of(found) == "Act as {{ cook }}."
     assert [(role, text.source) for role, text in found.messages] == [
         ("user", "What is in season?"),
         ("assistant", "Kale."),
@@ -145,7 +145,6 @@ WRONG = [
     ("variables: false", "2:12: variables: expected a mapping, found a boolean False"),
     ("prompt: 1", "2:9: prompt: expected a string, found an integer 1; quote it"),
     ("messages: hi", "2:11: messages: expected a list, found a string 'hi'"),
-    ("messages: {user: a}", "2:11: messages: expected a list, found a mapping {'user': 'a'}"),
     ("messages:\n  - hi", f"3:5: {MESSAGE}a string 'hi'"),
     ("messages:\n  - {user: a, assistant: b}", f"3:5: {MESSAGE}the keys user, assistant"),
     ("messages:\n  - {role: user, content: x}", f"3:5: {MESSAGE}the keys role, content"),
@@ -179,6 +178,16 @@ WRONG = [
     ("tools: [web search]", "2:9: tools: invalid tool name 'web search': use 1 to 64 letters"),
     ("tools: ''", "2:8: tools: invalid tool name '': use 1 to 64 letters"),
     ("tools: [1]", "2:9: tools: expected a string, found an integer 1; quote it"),
+    (
+        "messages: {user: a}",
+        "2:11: messages: expected a list, found a mapping {'user': 'a'}; write `- ` before each",
+    ),
+    ("messages: {}", "2:11: messages: expected a list, or `append:` with a list, found neither"),
+    ("messages: {append: }", "2:11: messages: expected a list, or `append:` with a list"),
+    (
+        "messages:\n  append: [user: a]",
+        "3:3: append: it adds to the messages of a parent, and this",
+    ),
     ("output: [1]", "2:9: output: expected a mapping, found a list [1]"),
     (
         "history: 20",
@@ -236,16 +245,23 @@ def test_a_mistake_is_named_with_its_place(source: str, fault: str) -> None:
         ("hi", "1:1: expected a mapping with at least `system:`, found a string"),
         ("- a", "1:1: expected a mapping with at least `system:`, found a list"),
         ("7", "1:1: expected a mapping with at least `system:`, found a value"),
-        ("name: x", "1:1: `system:` is missing; it sets the system message"),
-        ("system:", "1:1: `system:` is missing; it sets the system message"),
+        ("name: x", f"1:1: {NO_TEXT}"),
+        ("system:", f"1:1: {NO_TEXT}"),
+        ("messages: []", f"1:1: {NO_TEXT}"),
+        ("prompt:", f"1:1: {NO_TEXT}"),
+        ("messages: [user: Hi]", None),
+        ("prompt: '{{ input }}'", None),
         ("system: 1", "1:9: system: expected a string, found an integer 1; quote it"),
         ("system: no", None),
-        ("system: ''", None),
+        ("system: ''", f"1:9: {EMPTY}"),
+        ("system: |\n\n\nmessages: [user: Hi]", f"1:9: {EMPTY}"),
+        ("system: '  '\nprompt: Hi", f"1:9: {EMPTY}"),
         ("system: [a]", "1:9: system: expected a string, found a list ['a']"),
     ],
 )
 def test_the_system_message(source: str, fault: str | None) -> None:
     if fault is None:
-        assert Persona.parse(source, "x.yaml").system.source in ("no", "")
+        system = Persona.parse(source, "x.yaml").system
+        assert (system.source if system else None) in ("no", None)
     else:
         assert [text.lstrip(" ") for text in faults(source)] == [fault]

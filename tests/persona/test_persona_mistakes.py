@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.persona import NAME_RULE, S, faults
+from helpers.persona import NAME_RULE, S, faults, system_of
 
 from personakit import Persona, PersonaError, Variable
 
@@ -262,7 +262,7 @@ def test_a_file_is_read_from_its_path(tmp_path: Path) -> None:
     file = tmp_path / "chef.yaml"
     file.write_bytes("\ufeffsystem: 'Grüezi 😀'\r\n".encode())
     found = Persona.read(file)
-    assert (found.name, found.system.source, found.path) == ("chef", "Grüezi 😀", str(file))
+    assert (found.name, system_of(found), found.path) == ("chef", "Grüezi 😀", str(file))
     assert Persona.read(str(file)).name == "chef"
 
 

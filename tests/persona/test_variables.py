@@ -234,4 +234,4 @@ def test_any_text_is_converted_or_refused(type_name: str, text: str) -> None:
     except VariableError:
         assert type_name != "string"
     else:
-        assert variable.fault(found) is None
+        assert not variable.faults(found)

@@ -41,7 +41,7 @@ def messages(source: str, prompt: str | None = None, **values: Any) -> list[tupl
         ("{{ 1 }}\n", "1\n"),
         ("{{ 1 }}\n\n", "1\n\n"),
         (" {{ 1 }} ", " 1 "),
-        ("", ""),
+        ("{{ '' }}", ""),
         ("\r\n{{ 1 }}\r\n", "\n1\n"),
         ("# a\n## b\n{{ 1 }}", "# a\n## b\n1"),
         ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
