@@ -74,7 +74,7 @@ def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: P
         file.write_text(text, "utf-8")
         assert Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)}).file
         return
-    if "system:" not in text:
+    if not any(f"{key}:" in text for key in ("system", "messages", "prompt")):
         text = "system: x\n" + text
     file = tmp_path / "example.yaml"
     file.write_text(re.sub(r"^name:.*\n", "", text), "utf-8")

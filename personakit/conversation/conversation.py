@@ -304,9 +304,10 @@ class Conversation:
         mine, reference = self._persona, self._reference
         if isinstance(reference, Persona):
             reference = QUESTION_PATH if mine.path == QUESTION_PATH else mine.name
+        question = mine.system if reference == QUESTION_PATH else None
         written = transcript.Written(
             persona=str(reference),
-            system=mine.system.source if reference == QUESTION_PATH else "",
+            system=question.source if question else "",
             id=self.id,
             model=self.model,
             variables=self.variables,

@@ -17,5 +17,5 @@ def question_persona(system: str | None = None) -> Persona:
             system message.
     """
     document = Document({}, {}, QUESTION_PATH)
-    at = ("system",) if system else ()
-    return Persona("ask", Text(system or "", at, document, literal=True), document)
+    text = Text(system, ("system",), document, literal=True) if system else None
+    return Persona("ask", document, text)
