@@ -110,3 +110,13 @@ def test_a_new_persona_extends_one(shell: Any, system: str) -> None:
     assert shell("render", "loud", "Italy").stdout.startswith(
         "--- system" if system else "--- user"
     )
+
+
+def test_a_new_persona_shows_a_value_for_the_declared_items_of_its_parent(shell: Any) -> None:
+    items = "{items: {properties: {name: {example: Ada}, age: 7}}}"
+    shell.write(
+        "personas/party.yaml", f"prompt: '{{{{ guests }}}}'\nvariables: {{guests: {items}}}\n"
+    )
+    assert shell("new", "own", "--extends", "party").returncode == 0
+    text = (shell.folder / "personas/own.yaml").read_text("utf-8")
+    assert '#   guests: {example: [{"name": "Ada", "age": 7}]}' in text

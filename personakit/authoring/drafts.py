@@ -158,7 +158,8 @@ def typed(text: str) -> Any:
 def _described(variable: Variable) -> str:
     """Return the line that overrides a variable of a parent."""
     key = "example" if variable.required else "default"
-    value = variable.example if variable.required else variable.default
+    example = variable.sample() if variable.nested else variable.example
+    value = example if variable.required else variable.default
     start = f"{variable.name}: {{{key}: {inline(value)}}}"
     about = [variable.description.rstrip(".")] if variable.description else []
     if variable.enum:
