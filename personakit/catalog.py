@@ -44,7 +44,7 @@ class CatalogEntry:
 
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
-        self.model = persona.model or config.model or ""
+        self.model = config.resolve(persona.model or "") or config.model or ""
         self.parameters = FrozenDict(
             freeze({**config.parameters, **response_format(wanted(persona)), **persona.parameters})
         )
@@ -191,11 +191,12 @@ class Catalog:
         return entry.reader
 
     def sendable(self, persona: Persona, request: Request) -> Request:
-        """Return a request, after all plugins, in the form that its model accepts.
+        """Return a request, after all plugins, with its model and in the form that this accepts.
 
         Raises:
             ConfigError: A tool that the persona lists is missing, or the user does not allow one.
         """
+        request = self.resolved(request)
         if persona.tools:
             _check_tools(persona, request)
         if request.tools:
@@ -207,8 +208,13 @@ class Catalog:
 
         return instructed(request)
 
+    def resolved(self, request: Request) -> Request:
+        """Return a request with the model of its alias, if it names one."""
+        model = self.config.resolve(request.model)
+        return request if model == request.model else request.replace(model=model)
+
     def own_model(self, persona: Persona) -> str:
-        """Return the model that a persona names; empty if it names none.
+        """Return the model that a persona names, or that of its alias; empty if it names none.
 
         Raises:
             PersonaError: It is the path of a file.

@@ -38,10 +38,11 @@ from typing import Any
 from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type, read_file
 from personakit.errors import ConfigError, PersonaError
 from personakit.persona import Checker, parameters, read_plugins, yaml
-from personakit.providers import BUILT_IN, Provider
+from personakit.providers import BUILT_IN, Provider, read_aliases
 
 APP = "personakit"
 KEYS_FILE = "keys.json"
+ALIASES_FILE = "aliases.json"
 KEYS = tuple(
     "model path parameters plugins allow_plugins allow_tools plugin_options timeout deadline "
     "providers log".split()
@@ -149,6 +150,8 @@ class Config:
         file: The file that was read; empty if there is none.
         keys_file: The file with the user's keys; None to read no such file.
         keyring: Whether to look for keys in the keyring of the operating system.
+        aliases: The user's short names of models, each with its model.
+        aliases_file: The file that they were read from; None to read no such file.
     """
 
     model: str | None = None
@@ -167,6 +170,12 @@ class Config:
     file: str = ""
     keys_file: Path | None = None
     keyring: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.model:
+            object.__setattr__(self, "model", self.resolve(self.model))
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -177,7 +186,8 @@ class Config:
                 any other environment the keyring of the operating system is not used.
 
         Raises:
-            ConfigError: The file is invalid, or PERSONAKIT_CONFIG names a missing file.
+            ConfigError: The file or that of the aliases is invalid, or PERSONAKIT_CONFIG names a
+                missing file.
         """
         keyring = environ is None
         env = environ = Hidden(os.environ if environ is None else environ)
@@ -206,8 +216,14 @@ class Config:
             file=source,
             keys_file=folder / KEYS_FILE,
             keyring=keyring,
+            aliases=read_aliases(folder / ALIASES_FILE, data.get("providers", BUILT_IN)),
+            aliases_file=folder / ALIASES_FILE,
             **{key: data[key] for key in KEYS[2:] if key in data},
         )
+
+    def resolve(self, model: str) -> str:
+        """Return the model of an alias; any other model as it is."""
+        return self.aliases.get(model, model)
 
     @property
     def folder(self) -> str | None:

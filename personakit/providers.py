@@ -6,13 +6,19 @@ key. The URLs are those in the documentation of each provider.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import Secret
+from personakit.base import Secret, describe, read_file
+from personakit.errors import ConfigError
 
+MAX_ALIASES = 1 << 20
+"""The largest size of the file of aliases, in bytes."""
+_ALIAS = re.compile(r"[A-Za-z0-9][\w.-]{0,79}\Z", re.ASCII)
 _KEY_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
 
@@ -158,9 +164,52 @@ _ALL = (
 )
 BUILT_IN: dict[str, Provider] = {provider.name: provider for provider in _ALL}
 DEFAULT = "openai"
+EMBEDDED = "local"
+"""The provider to use when no model is chosen, if a plugin provides it."""
 
 
 def split_model(model: str) -> tuple[str, str]:
     """Return the provider's name and the model's name; a bare name is a model of openai."""
     provider, slash, name = model.partition("/")
     return (provider, name) if slash else (DEFAULT, model)
+
+
+def read_aliases(file: Path, providers: Iterable[str]) -> dict[str, str]:
+    """Return the aliases in a JSON file; an empty dict if it does not exist.
+
+    Args:
+        file: The file.
+        providers: The names that no alias may have.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not a mapping of aliases to models.
+    """
+    try:
+        entries = json.loads(read_file(file, MAX_ALIASES).decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        entries = None
+    advice = "expected a JSON object of aliases and models; correct the file, or remove it"
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{file}: {advice}")
+    for name, model in entries.items():
+        fault = alias_fault(name, providers)
+        if not isinstance(model, str) or not model:
+            fault = f"alias {name[:80]!r}: expected a model, found {describe(model)}"
+        elif model in entries:
+            fault = f"alias {name[:80]!r}: its model {model[:80]!r} is another alias"
+        if fault:
+            raise ConfigError(f"{file}: {fault}; correct the file, or remove it")
+    return entries
+
+
+def alias_fault(name: str, providers: Iterable[str]) -> str:
+    """Return why a text cannot be an alias; empty if it can."""
+    if name == EMBEDDED or name in providers:
+        return f"{name!r} is the name of a provider, so it cannot be an alias"
+    if not _ALIAS.match(name):
+        return f"invalid alias {name[:80]!r}: use letters, digits, '_', '.' and '-', but no '/'"
+    return ""

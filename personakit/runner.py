@@ -121,7 +121,7 @@ class Runner:
             persona: A name, the path of a file, or a persona.
             prompt: The user's message; None for a request without one.
             variables: Values for the persona's variables.
-            model: ``provider/model``; None for the persona's or the config's.
+            model: ``provider/model`` or an alias; None for the persona's or the config's.
             parameters: Parameters of chat.completions.create(); None removes one of the persona.
             output: See `Options`.
             attachments: See `Options`.
@@ -135,7 +135,7 @@ class Runner:
                 f"use a conversation (`Runner.conversation`) or a Request"
             )
         found = persona if isinstance(persona, Persona) else self.load(persona)
-        entry = self.catalog.entry(found)
+        entry, model = self.catalog.entry(found), model and self.config.resolve(model)
         values = entry.declared.values(variables or {})
         settings = entry.parameters
         if output is not None or parameters:
@@ -194,7 +194,8 @@ class Runner:
             offered = tools_of(options.tools)
             request = request.with_tools(*self.catalog.bind(persona).tools, *offered)
         if request.model:
-            return request
+            aliased = request.model in self.config.aliases
+            return self.catalog.resolved(request) if aliased else request
         # A broken plugin must fail before the embedded model is announced.
         self.catalog.bind(persona)
         return request.replace(model=self.router.default_model())
@@ -238,15 +239,11 @@ class Runner:
         return functools.partial(run, request)
 
     async def _send(
-        self,
-        persona: Persona,
-        backend: Backend,
-        watch: Watch,
-        request: Request,
-        emit: Emit | None,
+        self, persona: Persona, backend: Backend, watch: Watch, request: Request, emit: Emit | None
     ) -> Response:
         """Send a request after all plugins."""
-        if request.tools or persona.tools or "response_format" in request.parameters:
+        aliased = request.model in self.config.aliases
+        if aliased or request.tools or persona.tools or "response_format" in request.parameters:
             request = self.catalog.sendable(persona, request)
         if not watch.wanted:
             return await backend.send(request, emit)

@@ -11,10 +11,7 @@ from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
-from personakit.providers import Endpoint, Provider, split_model
-
-EMBEDDED = "local"
-"""The provider to use when no model is chosen, if a plugin provides it."""
+from personakit.providers import EMBEDDED, Endpoint, Provider, split_model
 
 NO_MODEL = f"""no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
@@ -52,7 +49,7 @@ class Router:
         """
         provider = self.find_provider(name)
         if provider is None:
-            hint = did_you_mean(name, self.config.providers)
+            hint = did_you_mean(name, (*self.config.providers, *self.config.aliases))
             names = ", ".join(self.config.providers)
             raise ConfigError(
                 f"unknown provider {name!r}{hint or f' (known: {names})'}; write a model as "
@@ -82,11 +79,12 @@ class Router:
         return model
 
     def find_model(self, model: str) -> tuple[Provider, str]:
-        """Return the provider of a model and the model's name there.
+        """Return the provider of a model, or of the model of an alias, and the model's name there.
 
         Raises:
             ConfigError: The provider is unknown, or the name of the model is missing.
         """
+        model = self.config.resolve(model)
         name, rest = _split(model)
         provider = self.provider(name)
         if not rest and not provider.default_model:

@@ -247,10 +247,12 @@ def _log() -> RunLog:
 def _where(chosen: dict[str, Any]) -> Where:
     from personakit.log import Where  # noqa: PLC0415
 
-    moments = {
+    moments: dict[str, Any] = {
         name: None if chosen[name] is None else moment(chosen[name], f"--{name}")
         for name in ("since", "before")
     }
+    if chosen["model"]:
+        moments["model"] = Config.read().resolve(chosen["model"])
     return Where(**{**chosen, **moments})
 
 

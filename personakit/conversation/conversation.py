@@ -309,7 +309,7 @@ class Conversation:
             persona=str(reference),
             system=question.source if question else "",
             id=self.id,
-            model=self.model,
+            model=self.model and self._runner.config.resolve(self.model),
             variables=self.variables,
             parameters=self.parameters,
             messages=self._messages,

@@ -378,7 +378,7 @@ class Plugins:
     def by_persona(self, source: Document | None) -> Change:
         """Return the check of what a persona file names; it raises `NotAllowed`."""
         folder = source.folder if source else None
-        return user_options.by_persona(folder, self.config.private, self.names_file)
+        return user_options.by_persona(folder, self.config, self.names_file)
 
     def names_file(self, model: str) -> bool:
         """Return whether the name of a model is the path of a file, which is the user's."""

@@ -16,14 +16,12 @@ from personakit.persona import PluginUse
 from personakit.plugins import options
 
 
-def by_persona(
-    folder: str | None, private: Iterable[Path], is_file: Callable[[str], bool]
-) -> Change:
+def by_persona(folder: str | None, config: Config, is_file: Callable[[str], bool]) -> Change:
     """Return the check of a persona's options; it raises `NotAllowed`.
 
     Args:
         folder: The folder of the persona's file; None if it has none.
-        private: The files and folders of personakit itself.
+        config: The user's settings, with the aliases of models and the private files.
         is_file: Returns whether a model's name is the path of a file.
     """
     base = None if folder is None else Path(folder)
@@ -32,27 +30,31 @@ def by_persona(
         if mark.kind == "model" and isinstance(value, str):
             if is_file(value):
                 raise NotAllowed(f"{value!r} is the path of a file; {mark.rule}")
-            return value
+            # The alias is the user's, so its model may be a file.
+            return config.resolve(value)
         if not mark.in_persona or not isinstance(value, str) or not value:
             raise NotAllowed(f"found {value!r}; {mark.rule}")
         if mark.kind == "persona" and _is_name(value):
             return value
         try:
-            return str(within(base, value, private))
+            return str(within(base, value, config.private))
         except ValueError as error:
             raise NotAllowed(f"{error}; {mark.rule}") from None
 
     return change
 
 
-def by_user(folder: str | None) -> Change:
+def by_user(folder: str | None, config: Config) -> Change:
     """Return the change of the config's options: paths are relative to the config file.
 
     Args:
         folder: The folder of the config file; None for a config made in Python.
+        config: The user's settings, with the aliases of models.
     """
 
     def change(mark: UserOption, value: Any) -> Any:
+        if mark.kind == "model" and isinstance(value, str):
+            return config.resolve(value)
         if mark.kind not in PATHS or not isinstance(value, str) or not value:
             return value
         scheme = value.partition(":")[0]
@@ -126,8 +128,8 @@ def settle(
     given = merged(beneath, use.options)
     if check is None:
         folder = use.document.folder if use.document else None
-        return Settled(given, [], [*leaves(given)], by_user(folder or config.folder))
-    settled = Settled(given, [], [*leaves(beneath)], by_user(config.folder))
+        return Settled(given, [], [*leaves(given)], by_user(folder or config.folder, config))
+    settled = Settled(given, [], [*leaves(beneath)], by_user(config.folder, config))
     if not isinstance(target, type):
         return settled
 

@@ -160,7 +160,8 @@ class Suite:
             named = self.runner.catalog.own_model(case.persona)
         if not named and self.record != "all":
             named = known.model
-        return named or self.runner.config.model or self.runner.router.default_model()
+        named = named or self.runner.config.model or self.runner.router.default_model()
+        return self.runner.config.resolve(named)
 
     def _answer(self, case: Case, model: str) -> list[Failure]:
         test = case.test

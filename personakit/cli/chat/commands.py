@@ -47,7 +47,8 @@ class Chat:
     def model(self) -> str:
         """The model of the next turn."""
         mine = self.conversation
-        return mine.model or mine.persona.model or self.runner.config.model or ""
+        config = self.runner.config
+        return config.resolve(mine.model or mine.persona.model or config.model or "")
 
     def status(self) -> str:
         """Return the persona, the model and the number of messages on one line."""
@@ -134,7 +135,7 @@ def _model(chat: Chat, rest: str) -> None:
     if rest:
         chat.runner.router.find_model(rest)
         chat.conversation.model = rest
-        chat.say(f"{rest} answers now")
+        chat.say(f"{chat.model} answers now")
     else:
         chat.say(chat.model)
 
@@ -263,7 +264,7 @@ def _files(typed: str) -> Iterator[str]:
 
 def _models(chat: Chat) -> list[str]:
     config = chat.runner.config
-    models = [chat.model, chat.conversation.persona.model, config.model]
+    models = [chat.model, chat.conversation.persona.model, config.model, *config.aliases]
     return [*dict.fromkeys(filter(None, models)), *(f"{name}/" for name in config.providers)]
 
 

@@ -31,7 +31,8 @@ def abilities(runner: Runner, persona: Persona) -> dict[str, str]:
     The topics are ``model``, ``plugins``, ``tools``, ``files`` and ``sends``.
     """
     config = runner.config
-    model = persona.model or (config.model and f"{config.model} (yours)") or "the embedded one"
+    model = config.resolve(persona.model or "")
+    model = model or (config.model and f"{config.model} (yours)") or "the embedded one"
     asked = {topic: value or NONE for topic, value in _asked(runner, persona).items()}
     return {"model": model, **asked, "sends": _sends(persona)}
 
