@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import Secret, describe, read_file
+from personakit.base import Secret, describe, private_files, read_file
 from personakit.errors import ConfigError
 
 MAX_ALIASES = 1 << 20
@@ -204,6 +204,28 @@ def read_aliases(file: Path, providers: Iterable[str]) -> dict[str, str]:
         if fault:
             raise ConfigError(f"{file}: {fault}; correct the file, or remove it")
     return entries
+
+
+def write_alias(file: Path, providers: Iterable[str], name: str, model: str | None) -> None:
+    """Set an alias in a file that `read_aliases` reads; the other aliases stay.
+
+    Args:
+        file: The file; it is created if it is missing, readable only by its owner.
+        providers: The names that no alias may have.
+        name: The alias.
+        model: Its model as ``provider/model``; None removes the alias.
+
+    Raises:
+        ConfigError: The file is invalid or cannot be written; it stays unchanged.
+    """
+    try:
+        with private_files.locked(file.parent):
+            aliases = {**read_aliases(file, providers), name: model}
+            kept = {alias: found for alias, found in sorted(aliases.items()) if found is not None}
+            text = json.dumps(kept, ensure_ascii=False, indent=2)
+            private_files.replace(file, [f"{text}\n".encode()])
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 def alias_fault(name: str, providers: Iterable[str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from personakit.frozen import quick_init
 from personakit.providers import split_model
@@ -105,11 +107,7 @@ def price(model: str, usage: Usage | None) -> float | None:
     from genai_prices import Usage as Tokens  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
 
-    provider, name = split_model(model)
-    if provider == "huggingface":
-        # Its router accepts model:provider, and each provider has its own prices.
-        name, _, runs = name.partition(":")
-        provider = f"huggingface_{runs}"
+    provider, name = _priced(model)
     try:
         read = min(usage.cached_tokens, usage.prompt_tokens)
         tokens = Tokens(
@@ -118,7 +116,73 @@ def price(model: str, usage: Usage | None) -> float | None:
             cache_read_tokens=read,
             cache_write_tokens=min(usage.cache_write_tokens, usage.prompt_tokens - read),
         )
-        cost = calc_price(tokens, name, provider_id=_NAMES.get(provider, provider))
+        cost = calc_price(tokens, name, provider_id=provider)
     except (LookupError, ValueError):
         return None
     return float(cost.total_price)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The prices of a model, for the standard service.
+
+    Attributes:
+        input: US dollars for a million tokens of prompts; None if unknown.
+        output: US dollars for a million tokens of answers; None if unknown.
+        tiered: Whether longer prompts have other prices; these are those of the shortest.
+        context: The context window in tokens; None if unknown.
+    """
+
+    input: float | None = None
+    output: float | None = None
+    tiered: bool = False
+    context: int | None = None
+
+    def with_context(self, context: int) -> Quote:
+        """Return the quote with another context window, in tokens."""
+        return dataclasses.replace(self, context=context)
+
+
+def quote(model: str) -> Quote:
+    """Return what genai-prices knows about a model, see `price`; everything unknown is None.
+
+    Args:
+        model: ``provider/model``; a bare name is a model of openai.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415
+
+    provider, name = _priced(model)
+    try:
+        _, info = get_snapshot().find_provider_model(name, None, provider, None)
+        prices = info.get_prices(datetime.now(UTC))
+    except (LookupError, ValueError):
+        return Quote()
+    read, write = (getattr(prices, f"{side}_mtok", None) for side in ("input", "output"))
+    tiered = hasattr(read, "tiers") or hasattr(write, "tiers")
+    return Quote(_dollars(read), _dollars(write), tiered, info.context_window)
+
+
+def priced_models(provider: str) -> list[str]:
+    """Return the names of the models of a provider that genai-prices knows."""
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415
+
+    name = _NAMES.get(provider, provider)
+    return [info.id for one in get_snapshot().providers if one.id == name for info in one.models]
+
+
+def _dollars(price: Any) -> float | None:
+    """Return a price, the lowest tier of several; None if it is unknown."""
+    amount = getattr(price, "base", price)
+    return None if amount is None else float(amount)
+
+
+def _priced(model: str) -> tuple[str, str]:
+    """Return the names that a provider and a model have in genai-prices."""
+    provider, name = split_model(model)
+    if provider == "huggingface":
+        # Its router accepts model:provider, and each provider has its own prices.
+        name, _, runs = name.partition(":")
+        provider = f"huggingface_{runs}"
+    return _NAMES.get(provider, provider), name

@@ -198,6 +198,8 @@ class Client:
         base = client.base_url
         self.close: Callable[[], Any] = client.close
         self._post: Any = client.post
+        self._get: Any = client.get
+        self._base = base
         self._url = str(base.copy_with(raw_path=base.raw_path + b"chat/completions"))
         self._options: RequestOptions = {
             "follow_redirects": False,
@@ -219,6 +221,24 @@ class Client:
         return self._post(
             self._url, cast_to=response_class(), body=body, options=all_options, stream=True
         )
+
+    def models(self, query: str, headers: dict[str, Any], timeout: float) -> Any:
+        """Request the list of models once; return the reply as soon as its headers have arrived.
+
+        Args:
+            query: The query of the URL; empty for none.
+            headers: More headers.
+            timeout: Seconds that the server may stay silent.
+        """
+        path = self._base.raw_path + b"models" + f"?{query}".encode() * bool(query)
+        options = {
+            **self._options,
+            "headers": {**dict.fromkeys(_PROGRESS, openai().omit), **headers},
+            "max_retries": 0,
+            "timeout": timeout,
+        }
+        url = str(self._base.copy_with(raw_path=path))
+        return self._get(url, cast_to=response_class(), options=options, stream=True)
 
 
 class Shared(Client):

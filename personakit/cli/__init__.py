@@ -23,6 +23,7 @@ COMMANDS = {
     "lint": "Check persona files and report all problems.",
     "list": "List the personas that can be run.",
     "log": "List, show, search, replay, export and remove logged runs.",
+    "models": "List models with their prices, and name them by aliases.",
     "new": "Write a new persona file.",
     "plugins": "List the installed plugins, show one, or write a new one.",
     "render": "Show the messages of a persona without sending them.",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from personakit.keys import keyfile as keyfile
     from personakit.keys import keyring as keyring
     from personakit.keys.resolver import Keys as Keys
+    from personakit.keys.resolver import NoKey as NoKey
     from personakit.keys.resolver import environment as environment
     from personakit.keys.resolver import needs_key as needs_key
     from personakit.keys.resolver import scheme_of as scheme_of
@@ -17,7 +18,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "resolver": "Keys environment needs_key scheme_of",
+            "resolver": "Keys NoKey environment needs_key scheme_of",
         },
         modules="keyfile keyring",
     )

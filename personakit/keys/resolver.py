@@ -33,6 +33,10 @@ _KEEP = 300.0
 """Seconds for which the result of a slow place is cached."""
 
 
+class NoKey(ConfigError):
+    """No place has the key of a provider that requires one."""
+
+
 class Found(NamedTuple):
     """A key and a description of the place it comes from."""
 
@@ -166,7 +170,7 @@ class Keys:
             return None
         if file is not None:
             looked.append(f"{file} ({_about(file, provider)})")
-        raise ConfigError(_missing(provider, looked))
+        raise NoKey(_missing(provider, looked))
 
     def _from_keyring(self, provider: Provider, looked: list[str]) -> Found | None:
         if not self.config.keyring:

@@ -39,7 +39,7 @@ class Reply:
 
 
 class Server:
-    """A server on loopback that speaks the chat part of the OpenAI protocol.
+    """A server on loopback that speaks the chat part of the OpenAI protocol, and lists models.
 
     Use it as a context manager. It answers from a list, as `Upstream` does.
 
@@ -47,6 +47,7 @@ class Server:
         answers: Texts, dicts to send as JSON, bytes to send unchanged, or `Reply` values.
         size: The number of characters in a streamed event.
         cut: The number of bytes in one write; 0 writes a body at once.
+        models: The names of its models, or a `Reply` to send when it is asked for them.
 
     Attributes:
         requests: The received requests.
@@ -54,9 +55,14 @@ class Server:
     """
 
     def __init__(
-        self, answers: Sequence[Any] = ("Hello!",), *, size: int = 3, cut: int = 0
+        self,
+        answers: Sequence[Any] = ("Hello!",),
+        *,
+        size: int = 3,
+        cut: int = 0,
+        models: Sequence[str] | Reply = ("test-model",),
     ) -> None:
-        self.answers, self.size, self.cut = answers, size, cut
+        self.answers, self.size, self.cut, self.models = answers, size, cut, models
         self.requests: list[Received] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -123,7 +129,19 @@ class Server:
                 headers, port = dict(self.headers.items()), self.client_address[1]
                 server.requests.append(Received("POST", self.path, headers, sent, port))
                 answer = server.answers[min(len(server.requests), len(server.answers)) - 1]
-                reply = answer if isinstance(answer, Reply) else server.reply(answer, sent)
+                self._send(answer if isinstance(answer, Reply) else server.reply(answer, sent))
+
+            def do_GET(self) -> None:
+                headers, port = dict(self.headers.items()), self.client_address[1]
+                server.requests.append(Received("GET", self.path, headers, None, port))
+                listed = server.models
+                if isinstance(listed, Reply):
+                    self._send(listed)
+                else:
+                    data = [{"id": name, "object": "model"} for name in listed]
+                    self._send(server.reply({"object": "list", "data": data}, {}))
+
+            def _send(self, reply: Reply) -> None:
                 self.send_response(reply.status)
                 for pair in {"content-type": "application/json", **reply.headers}.items():
                     self.send_header(*pair)

@@ -81,30 +81,39 @@ def notices(response: Response) -> list[str]:
     return lines
 
 
-def table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows as a table on a terminal, or as tab-separated lines into a pipe."""
-    if not sys.stdout.isatty():
+def table(
+    title: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, whole: int = 1, err: bool = False
+) -> None:
+    """Print rows as a table on a terminal, or as tab-separated lines into a pipe.
+
+    Args:
+        title: The titles of the columns, for a terminal.
+        rows: The rows.
+        whole: The number of the first columns that are never wrapped.
+        err: Print to standard error.
+    """
+    if not (sys.stderr if err else sys.stdout).isatty():
         rows = iter(rows)
         while piece := list(itertools.islice(rows, 1000)):
-            echo(_lines(piece))
+            echo(_lines(piece), err=err)
         return
     rows = list(rows)
     if len(rows) > MAX_TABLE:
         # rich measures each cell several times: 100,000 rows would take half a minute.
         width = max(len(row[0]) for row in rows)
-        echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]))
+        echo(_lines([(f"{first:<{width}}  {'  '.join(more)}",) for first, *more in rows]), err=err)
         return
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in title:
-        grid.add_column(name, overflow="fold", no_wrap=name == title[0])
+    for number, name in enumerate(title):
+        grid.add_column(name, overflow="fold", no_wrap=number < whole)
     for row in rows:
         cells = [Text(printable(one_line(cell))) for cell in row]
         cells[0].stylize("cyan")
         grid.add_row(*cells)
-    console().print(grid)
+    console(err=err).print(grid)
 
 
 def console(*, err: bool = False, **options: Any) -> Console:
