@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import os
@@ -19,6 +20,7 @@ from personakit.cli.shared.terminal import guard_streams
 COMMANDS = {
     "ask": "Ask a question without a persona.",
     "chat": "Talk with a persona.",
+    "completion": "Print the script that completes commands in your shell.",
     "keys": "Store, list and remove the API keys of providers.",
     "lint": "Check persona files and report all problems.",
     "list": "List the personas that can be run.",
@@ -54,6 +56,18 @@ class _Group(Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Return the commands that start with the typed text, without importing them."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        found = {name: text for name, text in COMMANDS.items() if name.startswith(incomplete)}
+        if not found:
+            contributed = self._contributed().items()
+            found = {n: c.get_short_help_str() for n, c in contributed if n.startswith(incomplete)}
+        return [CompletionItem(name, help=text) for name, text in sorted(found.items())]
+
     @staticmethod
     def _contributed() -> dict[str, Any]:
         from personakit.runner import default_runner  # noqa: PLC0415
@@ -77,9 +91,22 @@ def main() -> None:
     # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
+    if os.environ.get("_PERSONAKIT_COMPLETE"):
+        sys.exit(_complete())
     streams.prepare()
     guard_streams()
     sys.exit(_outcome())
+
+
+def _complete() -> int:
+    """Answer the completion script of a shell; an error must not disturb what is being typed."""
+    from personakit.cli.shared.shells import answers  # noqa: PLC0415
+
+    with contextlib.suppress(Exception, SystemExit):
+        for line in answers(group, os.environ):
+            sys.stdout.buffer.write(f"{line}\n".encode("utf-8", "replace"))
+        sys.stdout.flush()
+    return 0
 
 
 # Names of files may be other bytes.

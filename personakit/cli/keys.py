@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from personakit.backend import Router
-from personakit.cli.shared import output
+from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.keyfile import read_key
 from personakit.cli.shared.options import make_runner
@@ -48,7 +48,7 @@ def command() -> None:
 
 
 @command.command("set")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completing.provider)
 @click.argument("refused", nargs=-1, metavar="")
 @click.option("--key-file", metavar="FILE", default="-", help="Read the key from FILE. Default: "
               "ask on a terminal, otherwise read standard input.")  # fmt: skip
@@ -171,7 +171,7 @@ def _places(
 
 
 @command.command("rm")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completing.provider)
 def remove(provider: str) -> None:
     """Remove the key of PROVIDER from the keyring and from keys.json."""
     router = make_runner().router

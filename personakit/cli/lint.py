@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from personakit.cli.shared import output
-from personakit.cli.shared.options import make_runner
+from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FORMATS = ("text", "json", "github")
 
 
 @click.command("lint")
-@click.argument("paths", nargs=-1, type=click.Path())
+@click.argument("paths", nargs=-1, type=PersonaName())
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--format",

@@ -15,10 +15,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit.base import printable, private_files
-from personakit.cli.shared import output
+from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import allowing, make_runner
+from personakit.cli.shared.options import PersonaName, allowing, make_runner
 from personakit.config import Config, expanded
 from personakit.errors import UsageError
 
@@ -49,10 +49,12 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that filter runs."""
     return decorated(
         function,
-        click.option("--persona", metavar="NAME", help="Only runs of this persona."),
-        click.option("-m", "--model", metavar="MODEL", help="Only runs of this model, with or "
-                     "without its provider."),
-        click.option("--conversation", metavar="ID", help="Only runs of this conversation."),
+        click.option("--persona", metavar="NAME", type=PersonaName(),
+                     help="Only runs of this persona."),
+        click.option("-m", "--model", metavar="MODEL", shell_complete=completing.model,
+                     help="Only runs of this model, with or without its provider."),
+        click.option("--conversation", metavar="ID", shell_complete=completing.conversation,
+                     help="Only runs of this conversation."),
         click.option("--since", metavar="WHEN", help="Only runs of the last 7d, 12h, … or since a "
                      "date such as 2026-01-31."),
         click.option("--before", metavar="WHEN", help="Only runs older than 30d, … or a date."),
@@ -192,7 +194,8 @@ def export(file: str, **chosen: Any) -> None:
 
 @command.command("replay")
 @click.argument("run", type=RunId(), default="last")
-@click.option("-m", "--model", metavar="MODEL", help="Send it to another model.")
+@click.option("-m", "--model", metavar="MODEL", shell_complete=completing.model,
+              help="Send it to another model.")  # fmt: skip
 @key_option
 @allowing
 @click.option("--no-log", is_flag=True, help="Do not log this run.")

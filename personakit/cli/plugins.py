@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from personakit.cli.shared import output
+from personakit.cli.shared import completing, output
 from personakit.cli.shared.abilities import touching
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_runner
@@ -60,7 +60,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.plugin)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> int:
     """Show a plugin: its options, and how a persona lists it."""

@@ -9,6 +9,7 @@ import click
 from personakit.cli.shared import output
 from personakit.cli.shared.input import check_stdin, prompt_text
 from personakit.cli.shared.options import (
+    PersonaName,
     chosen_values,
     fragment_option,
     make_runner,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--diff",
     metavar="OTHER",
+    type=PersonaName(),
     help="Show the differences with NAME=VALUE, with the variables in @FILE, or to another "
     "persona; - reads one from stdin. Exits with 1 if there are any.",
 )

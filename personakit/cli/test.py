@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import click
 
-from personakit.cli.shared import output
+from personakit.cli.shared import completing, output
 from personakit.cli.shared.keyfile import key_option, use_key
 from personakit.cli.shared.options import PersonaName
 from personakit.config import Config
@@ -90,7 +90,8 @@ class Report:
     help="Request and record the answers without a recording (new), all answers, or none. "
     "Default: new; in CI none.",
 )
-@click.option("-m", "--model", metavar="MODEL", help="provider/model, such as openai/gpt-5-mini.")
+@click.option("-m", "--model", metavar="MODEL", shell_complete=completing.model,
+              help="provider/model, such as openai/gpt-5-mini.")  # fmt: skip
 @click.option(
     "-k",
     "word",

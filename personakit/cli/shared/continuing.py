@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from personakit.cli.shared import output
+from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.options import PersonaName, chosen_values
 from personakit.errors import PersonaNotFound
@@ -27,6 +27,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-c", "--continue", "goes_on", is_flag=True,
                      help="Continue the last conversation, with the persona that answered last."),
         click.option("--conversation", "conversation", metavar="ID",
+                     shell_complete=completing.conversation,
                      help="Continue this conversation: its id, or the id of one of its runs."),
     )  # fmt: skip
 

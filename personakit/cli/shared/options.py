@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from personakit.cli.shared import completing
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import read_text, text_or_file
 from personakit.config import Config
@@ -125,6 +126,7 @@ def choices(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated(
         function,
         click.option("-v", "--variable", "pairs", multiple=True, metavar="NAME=VALUE",
+                     shell_complete=completing.variable,
                      help="Set a variable; NAME=@FILE reads its value from a file. Repeatable."),
         click.option("--variables", "file", metavar="FILE",
                      help="Set variables from a JSON or YAML file."),
@@ -136,9 +138,10 @@ def sending(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that set the model and its parameters."""
     return decorated(
         function,
-        click.option("-m", "--model", metavar="MODEL",
+        click.option("-m", "--model", metavar="MODEL", shell_complete=completing.model,
                      help="provider/model, such as openai/gpt-5-mini or local."),
         click.option("-p", "--parameter", "settings", multiple=True, metavar="NAME=VALUE",
+                     shell_complete=completing.parameter,
                      help="Set a parameter, such as temperature=0.2. Repeatable."),
     )  # fmt: skip
 
