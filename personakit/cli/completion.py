@@ -27,7 +27,7 @@ def command(shell: str | None) -> None:
     if not name:
         raise UsageError(f"SHELL is not set; name the shell: personakit completion bash ({known})")
     if name not in shells.shells():
-        hint = did_you_mean(name, shells.shells()) or f"; expected one of {known}"
+        hint = did_you_mean(shell or "", shells.shells()) or f"; expected one of {known}"
         source = "" if shell else " (from $SHELL)"
         raise UsageError(f"no completion for the shell {name[:80]!r}{source}{hint}")
     output.echo(shells.script(name))
