@@ -412,10 +412,12 @@ def test_what_plugins_changed_is_shown(run: Any) -> None:
 
 def test_ids_are_completed_by_the_shell(run: Any) -> None:
     filled(run, one={})
-    env = {
-        "_PERSONAKIT_COMPLETE": "bash_complete", "COMP_WORDS": "personakit log show ",
-        "COMP_CWORD": "3",
-    }  # fmt: skip
-    done = run(**env)
-    run_id = json.loads(run("log", "show", "--json").stdout)["id"]
-    assert done.stdout.split() == [f"plain,{run_id[:14]}", "plain,last"]
+    row = json.loads(run("log", "show", "--json").stdout)
+
+    def completed(line: str) -> list[str]:
+        lines = run(_PERSONAKIT_COMPLETE="bash", COMP_LINE=line).stdout.splitlines()
+        return [line.split("\t")[1] for line in lines]
+
+    assert completed("personakit log show ") == [row["id"][:14], "last"]
+    talk = row["conversation"]
+    assert completed("personakit run --conversation ") == ([talk] if talk else [])

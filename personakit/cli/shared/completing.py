@@ -106,7 +106,6 @@ def conversation(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the id of one of the latest conversations."""
-    from personakit.cli.shared.log_view import said  # noqa: PLC0415
     from personakit.log import RunLog  # noqa: PLC0415
 
     log = RunLog.of(Config.read())
@@ -114,7 +113,7 @@ def conversation(
     items: dict[str, CompletionItem] = {}
     for row in log.find(limit=100):
         if row.conversation and row.conversation.startswith(incomplete):
-            remark = printable(f"{row.persona}: {said(row)}")
+            remark = printable(f"{row.persona}: {' '.join(row.asked.split())[:80]}")
             items.setdefault(row.conversation, CompletionItem(row.conversation, help=remark))
     return list(items.values())
 
