@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from personakit.base import NAME, SCHEME, Secret
-from personakit.errors import PluginError
+from personakit.errors import ConfigError, PluginError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
 from personakit.tools import Tool, touched
@@ -145,7 +145,16 @@ class Registry:
             timeout: Seconds that a call may take; None for no limit.
             touches: What a call reads or changes outside of the run: ``files``, ``network``,
                 ``processes``, ``money``. A persona gets the tool only if the user allows it.
+
+        Raises:
+            ConfigError: `function` is neither a function nor a `Tool`, or `touches` is invalid.
         """
+        if not isinstance(function, Tool) and not hasattr(function, "__name__"):
+            raise ConfigError(
+                f"registry.tool: expected a function with type hints or a Tool, found "
+                f"{function!r:.60}; pass the function itself, not its name, and wrap another "
+                f"callable in a function"
+            )
         named = name or (function.name if isinstance(function, Tool) else function.__name__)
         touches = touched(named, touches)
         self._add("tool", named, Pending(function, name, description, timeout, touches))

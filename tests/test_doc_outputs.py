@@ -72,7 +72,9 @@ def test_the_first_line_of_a_chat(shell: Any, tmp_path: Path) -> None:
 def form(command: str) -> Any:
     """Return the JSON that docs/cli.md shows for a command, with null for each value."""
     text = block("cli", "text", '"usage"')
-    (shown,) = re.findall(rf"^{command} +([\[{{].*?[\]}}])(?= {{5}}|\n\w|\n\Z)", text, re.M | re.S)
+    (shown,) = re.findall(
+        rf"^{command}(?:, ask)? +([\[{{].*?[\]}}])(?= {{5}}|\n\w|\n\Z)", text, re.M | re.S
+    )
     return json.loads(re.sub(r'("\w+")(?!:)', r"\1: null", shown))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
 import pytest
 
-from personakit import Endpoint, PluginError, Provider, Registry, Request, hookimpl
+from personakit import ConfigError, Endpoint, PluginError, Provider, Registry, Request, hookimpl
 from personakit.registry import KINDS, by_plugin, of_kind
 
 
@@ -130,3 +131,11 @@ def test_a_scheme_that_could_never_be_asked_for(scheme: str) -> None:
 def test_a_feature_that_a_provider_has_not() -> None:
     with pytest.raises(TypeError, match="toolz"):
         Registry("acme").provider("mine", base_url="http://x/v1", toolz=True)
+
+
+def test_a_tool_is_a_function_not_its_name() -> None:
+    registry = Registry("acme")
+    for wrong in ("shout", functools.partial(shout, "x")):
+        with pytest.raises(ConfigError, match=r"registry\.tool: expected a function .* found"):
+            registry.tool(wrong)  # type: ignore[arg-type]
+    assert registry.contributions == {}

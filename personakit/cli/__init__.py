@@ -21,6 +21,7 @@ COMMANDS = {
     "ask": "Ask a question without a persona.",
     "chat": "Talk with a persona.",
     "completion": "Print the script that completes commands in your shell.",
+    "edit": "Open a persona in your editor, and check it afterwards.",
     "keys": "Store, list and remove the API keys of providers.",
     "lint": "Check persona files and report all problems.",
     "list": "List the personas that can be run.",

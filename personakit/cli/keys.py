@@ -14,8 +14,10 @@ from personakit.cli.shared.groups import Group
 from personakit.cli.shared.keyfile import read_key
 from personakit.cli.shared.options import make_runner
 from personakit.errors import ConfigError, UsageError, did_you_mean
-from personakit.keys import environment, keyfile, keyring, needs_key, scheme_of
+from personakit.keys import LITERAL, environment, keyfile, keyring, needs_key, scheme_of
 from personakit.providers import Provider
+
+UNKNOWN = " (no installed plugin provides this scheme)"
 
 
 class Row(NamedTuple):
@@ -122,7 +124,7 @@ def show(as_json: bool) -> None:
     except ConfigError as error:
         entries, fault = {}, str(error)
     rows = [
-        Row(provider.name, source, place, index == 0)
+        Row(provider.name, source, place, index == 0 and not place.endswith(UNKNOWN))
         for provider, kept in _kept(router, entries)
         for index, (source, place) in enumerate(_places(router, provider, kept, entries))
     ]
@@ -157,10 +159,14 @@ def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, boo
 def _places(
     router: Router, provider: Provider, kept: bool, entries: keyfile.Keys
 ) -> Iterator[tuple[str, str]]:
-    """Yield the source and place of each key of a provider; the first one is used."""
+    """Yield the source and place of each key of a provider; the first one is used.
+
+    A scheme that no plugin provides gives no key, and the next places are not searched then.
+    """
     if provider.api_key:
         scheme = scheme_of(provider)
-        yield "config", f"{scheme}:" if scheme else "api_key"
+        known = scheme in ("", LITERAL) or router.contributed("secret", scheme) is not None
+        yield "config", f"{scheme}:{'' if known else UNKNOWN}" if scheme else "api_key"
         return
     if environment(router.config, provider):
         yield "environment", provider.key_env

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,30 @@ def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> i
     PATHS are files, folders or names of personas. Default: the folder personas or, if it does not
     exist, every folder of the library. Nothing is run or sent. Exits with 1 if there are errors.
     """
+    targets = [Path(path) for path in paths] or _default()
+    return check(targets, strict=strict, form="json" if as_json else form)
+
+
+def check(
+    targets: list[Path],
+    *,
+    strict: bool = False,
+    form: str = "text",
+    without: Collection[str] = (),
+) -> int:
+    """Print the problems of files and folders; return 1 if there are errors, else 0.
+
+    Args:
+        targets: Files, folders and names of personas.
+        strict: Whether warnings are errors.
+        form: One of `FORMATS`.
+        without: Codes of problems to leave out.
+    """
     from personakit.linting import Linter  # noqa: PLC0415
 
-    targets = [Path(path) for path in paths] or _default()
     files = list(dict.fromkeys(file for path in targets for file in _files(path)))
     findings = Linter(_runner(targets, files), strict=strict).check(files)
-    form = "json" if as_json else form
+    findings = [finding for finding in findings if finding.code not in without]
     if form == "json":
         output.print_json([dataclasses.asdict(finding) for finding in findings])
     else:
@@ -80,9 +98,8 @@ def _files(path: Path) -> Iterable[Path]:
             )
         return [path]
     library = make_runner().library
-    if str(path) in library.names():
-        named = (folder / f"{path}{ENDINGS[0]}" for folder in library.folders())
-        return [next(file for file in named if file.is_file())]
+    if str(path) in library.names() and (file := library.file(str(path))) is not None:
+        return [file]
     hint = did_you_mean(path.name, [*_neighbours(path), *library.names()])
     raise UsageError(f"no file, folder or persona {str(path)!r}{hint}")
 

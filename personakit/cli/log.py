@@ -18,7 +18,7 @@ from personakit.base import printable, private_files
 from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
-from personakit.cli.shared.options import PersonaName, allowing, make_runner
+from personakit.cli.shared.options import PersonaName, allowing, given_tools, make_runner
 from personakit.config import Config, expanded
 from personakit.errors import UsageError
 
@@ -205,19 +205,27 @@ def replay(
     model: str | None,
     key_file: str | None,
     allowed: tuple[str, ...],
+    functions: tuple[str, ...],
     no_log: bool,
     as_json: bool,
 ) -> int:
     """Send the request of a run again, and show how the answer differs.
 
-    The plugins that the persona lists now are used. Exits with 1 if the answers differ.
+    `last`, the default, is the last run that succeeded and is no replay itself. The plugins that
+    the persona lists now are used. Exits with 1 if the answers differ.
     """
+    from personakit.cli.shared import continuing  # noqa: PLC0415
     from personakit.cli.shared.log_view import show_replay  # noqa: PLC0415
+    from personakit.conversation import persona_of  # noqa: PLC0415
 
-    row = _log().get(run)
-    runner = make_runner(log=not no_log, allowed=allowed)
+    log = _log()
+    row = log.last_to_replay() if run == "last" else log.get(run)
+    note = continuing.note
+    runner = make_runner(log=not no_log, allowed=allowed, calls=note, replays=row.id)
     use_key(runner, key_file, model or row.model)
-    return show_replay(runner, row, model, as_json=as_json)
+    persona = persona_of(runner, row)
+    tools = given_tools(runner, persona, allowed, functions)
+    return show_replay(runner, row, persona, model, tools, as_json=as_json)
 
 
 @command.command("repair")

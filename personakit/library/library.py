@@ -157,6 +157,11 @@ class Library:
         self._read[file] = (reading.states, persona)
         return persona
 
+    def file(self, name: str) -> Path | None:
+        """Return the file of a persona's name, which may be invalid; None if there is none."""
+        files = (folder / (name + ENDING) for folder in self.folders())
+        return next((file for file in files if file.is_file()), None)
+
     def parents(self, *files: Path) -> Callable[[str], Persona]:
         """Return a function that finds the personas that a file extends.
 

@@ -41,6 +41,7 @@ MIGRATIONS = (
         "ALTER TABLE runs ADD COLUMN cache_write_tokens INTEGER",
         "ALTER TABLE runs ADD COLUMN incomplete INTEGER",
     ),
+    ("ALTER TABLE runs ADD COLUMN replays TEXT",),
 )
 
 

@@ -171,6 +171,7 @@ class Recorder:
         secrets: Returns the secrets to hide in every row; None lets the runner set it to the keys
             that it knows.
         patience: Seconds that a run waits for its row before it returns its answer.
+        replays: The id of the logged run that is sent again; None for new runs.
     """
 
     def __init__(
@@ -179,9 +180,11 @@ class Recorder:
         secrets: Callable[[], Iterable[Secret]] | None = None,
         *,
         patience: float = PATIENCE,
+        replays: str | None = None,
     ) -> None:
         self.log = log
         self.patience = patience
+        self.replays = replays
         self.secrets = secrets
         self._threads: list[threading.Thread] = []
         self._warned = False
@@ -317,7 +320,7 @@ class Recorder:
 
     def _write(self, record: RunRecord, done: Done) -> None:
         try:
-            values = record.row().values()
+            values = {**record.row().values(), "replays": self.replays}
             secrets = self.secrets() if self.secrets is not None else ()
             self.log.add(hide(values, secrets), self._wait)
             self._wait, self._stuck = WAIT, False

@@ -25,7 +25,7 @@ COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
     "text tools finish_reason messages prompt_tokens completion_tokens total_tokens cost seconds "
     "first_text calls trace error_type error response_id cached_tokens reasoning_tokens "
-    "cache_write_tokens incomplete"
+    "cache_write_tokens incomplete replays"
 ).split()
 _TOKENS = tuple(field.name for field in fields(Usage))
 
@@ -54,6 +54,7 @@ class Row:
         calls: How often the model was called.
         trace: For each layer, its plugin, hook, depth, way and seconds, and what it changed.
         error: The type and message of the error; None if the run succeeded.
+        replays: The id of the run that this one sent again; None for a new run.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Row:
     calls: int = 0
     trace: tuple[Mapping[str, Any], ...] = ()
     error: Mapping[str, Any] | None = None
+    replays: str | None = None
 
     @property
     def model(self) -> str:
@@ -128,6 +130,7 @@ class Row:
             "error_type": self.error and storable(str(error.get("type", ""))),
             "error": self.error and compact(self.error),
             "response_id": storable(self.response_id),
+            "replays": self.replays,
         }
 
     @classmethod
@@ -139,7 +142,7 @@ class Row:
         used = [values[name] for name in _TOKENS]
         taken = (
             "id persona version hash path conversation text finish_reason answered_by response_id "
-            "cost calls"
+            "cost calls replays"
         ).split()
         return cls(
             rendered=rendered,
@@ -159,7 +162,7 @@ class Row:
         taken = ("id", "time", "persona", "version", "hash", "path", "model", "answered_by")
         timings = ("seconds", "first_text")
         return {
-            **{name: values[name] for name in (*taken, "response_id", "conversation")},
+            **{name: values[name] for name in (*taken, "response_id", "conversation", "replays")},
             "variables": json.loads(values["variables"]),
             "request": json.loads(values["request"]),
             "sent": values["sent"] and json.loads(values["sent"]),

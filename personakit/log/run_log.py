@@ -139,11 +139,12 @@ class RunLog:
     def last_conversation(self) -> str | None:
         """Return the id of the conversation to continue: the last run's, or the run's own id.
 
-        A failed run outside a conversation is skipped. The result is None if no run is left.
+        A failed run outside a conversation and a replay are skipped. The result is None if no run
+        is left.
         """
         query = (
-            "SELECT coalesce(conversation, id) FROM runs WHERE conversation IS NOT NULL "
-            "OR error IS NULL ORDER BY id DESC LIMIT 1"
+            "SELECT coalesce(conversation, id) FROM runs WHERE replays IS NULL "
+            "AND (conversation IS NOT NULL OR error IS NULL) ORDER BY id DESC LIMIT 1"
         )
         rows = self._rows(query)
         return rows[0][0] if rows else None
@@ -185,6 +186,21 @@ class RunLog:
             raise LogError(f"{self.path}: the run log is empty; `personakit run` adds a run")
         raise LogError(
             f"{self.path}: no run id begins with {name[:80]!r}; `personakit log list` shows them"
+        )
+
+    def last_to_replay(self) -> Row:
+        """Return the last run that succeeded and does not replay another one.
+
+        Raises:
+            LogError: There is none.
+        """
+        query = f"{_SELECT} WHERE replays IS NULL AND error IS NULL ORDER BY id DESC LIMIT 1"
+        if rows := self._rows(query):
+            return _row(rows[0])
+        last = self.get("last")
+        raise LogError(
+            f"{self.path}: every run failed or is a replay; to replay one, name it by its id, such "
+            f"as {last.id[:14]} (`personakit log list` shows them)"
         )
 
     def find(

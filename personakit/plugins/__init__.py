@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from personakit.plugins.manager import Made as Made
     from personakit.plugins.manager import Plugin as Plugin
     from personakit.plugins.manager import Plugins as Plugins
+    from personakit.plugins.tool_search import ToolSearch as ToolSearch
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
             "manager": "Bound Made Plugin Plugins",
+            "tool_search": "ToolSearch",
         },
         modules="options",
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pluggy
 
+from personakit.base import notify
+from personakit.config import Config
 from personakit.errors import PluginError, did_you_mean
 from personakit.hookspecs import PROJECT, Specs
 from personakit.registry import Registry
@@ -85,6 +88,27 @@ def setup_of(target: Any) -> Callable[[Registry], None]:
     raise PluginError(
         "its setup hook is a method, but setup runs before the options are known; "
         "put @staticmethod above its @hookimpl and remove `self`"
+    )
+
+
+def notify_unknown(config: Config, installed: tuple[str, ...]) -> None:
+    """Notify the user of the plugins in PERSONAKIT_PLUGINS that are not installed, once.
+
+    Args:
+        config: The user's settings.
+        installed: The names of all installed plugins.
+    """
+    if config.select and "PERSONAKIT_PLUGINS" in config.environ:
+        for name in sorted(config.select.difference(installed)):
+            _notify_unknown(name, installed)
+
+
+@functools.cache
+def _notify_unknown(name: str, installed: tuple[str, ...]) -> None:
+    names = f" (installed: {', '.join(installed)})" if installed else " (no plugins are installed)"
+    notify(
+        f"personakit: PERSONAKIT_PLUGINS: no plugin {name!r} is installed"
+        f"{did_you_mean(name, installed) or names}"
     )
 
 

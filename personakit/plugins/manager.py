@@ -20,7 +20,7 @@ from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
-from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
 from personakit.plugins.user_options import Settled
 from personakit.registry import Contribution, Pending, Registry, by_plugin, of_kind
 from personakit.tools import Tool
@@ -130,7 +130,9 @@ class Plugins:
 
     def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
         plugins: dict[str, Plugin] = {}
-        for point in sorted(points, key=lambda point: point.name):
+        points = sorted(points, key=lambda point: point.name)
+        notify_unknown(self.config, tuple(point.name for point in points))
+        for point in points:
             if self.config.select is not None and point.name not in self.config.select:
                 continue
             dist = point.dist

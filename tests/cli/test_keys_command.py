@@ -229,10 +229,12 @@ def test_list_says_which_place_is_used(keys: Keys) -> None:
         ("openai", "keyring", False),
         ("openai", "file", False),
         ("plain", "config", True),
-        ("vault", "config", True),
+        ("vault", "config", False),
         ("work", "environment", True),
     ]
-    assert "vault\tconfig\top:\tyes" in keys("keys", "list")
+    # A scheme that no plugin provides gives no key.
+    unknown = "op: (no installed plugin provides this scheme)"
+    assert f"vault\tconfig\t{unknown}\tno" in keys("keys", "list")
     assert "removed" in keys("keys", "rm", "gone")
     assert "note: OPENAI_API_KEY is set and takes precedence" in keys(
         "keys", "set", "openai", stdin=CANARY, OPENAI_API_KEY="x"

@@ -284,17 +284,22 @@ def test_replaying(run: Any, server: Server) -> None:
     assert "-Hello from Lyon.\n+Another answer." in done.stdout
     first, second = (request.body for request in server.requests)
     assert first == second
-    # The second answer is the last run now, and the model says the same again.
-    same = run("log", "replay", "last", "-m", "openai/b")
+    # `last` is neither a replay nor a failed run; a replay can be named by its id.
+    assert run("run", "ann", "Hi!", "-m", "no-such/model").returncode == 2
+    replay = json.loads(run("log", "list", "-n", "2", "--json").stdout)[1]
+    again = run("log", "replay", "last", "-m", "openai/a")
+    assert (again.returncode, "-Hello from Lyon." in again.stdout) == (1, True)
+    same = run("log", "replay", replay["id"], "-m", "openai/b")
     assert (same.returncode, same.stdout) == (0, "")
     assert "the answer is the same" in same.stderr
-    assert server.requests[2].body["model"] == "b"
+    assert server.requests[3].body["model"] == "b"
+    assert f"replays:      {replay['id']}" in run("log", "show").stdout
     run.write("personas/ann.yaml", "system: You are somebody else.\n")
-    changed = run("log", "replay", "--no-log", "--json")
+    changed = run("log", "replay", replay["id"], "-m", "openai/b", "--no-log", "--json")
     assert json.loads(changed.stdout)["same"] is True
     assert "ann has changed since this run" in changed.stderr
-    assert server.requests[3].body == server.requests[2].body
-    assert len(run("log", "list").stdout.splitlines()) == 3
+    assert server.requests[4].body == server.requests[3].body
+    assert len(run("log", "list").stdout.splitlines()) == 5
 
 
 def test_a_persona_by_its_path_is_found_again_from_another_folder(run: Any) -> None:

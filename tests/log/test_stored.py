@@ -163,6 +163,22 @@ def test_conversations(log: RunLog) -> None:
     assert [row.text for row in log.conversation(last.id)] == ["e", "f"]
     log.write(made("", at=300.0, error={"type": "Timeout", "message": "late"}))
     assert log.last_conversation() == last.id
+    log.write(made("g", at=400.0, replays=last.id))
+    assert log.last_conversation() == last.id
+
+
+def test_what_is_replayed_if_no_run_is_named(log: RunLog) -> None:
+    with pytest.raises(LogError, match="the run log is empty"):
+        log.last_to_replay()
+    failed = made("", at=100.0, error={"type": "Timeout", "message": "late"})
+    log.write(failed)
+    with pytest.raises(LogError, match=f"every run failed or is a replay.*{failed.id[:14]}"):
+        log.last_to_replay()
+    first = made("a", at=50.0)
+    for row in (first, made("b", at=200.0, replays=first.id)):
+        log.write(row)
+    assert log.last_to_replay() == first
+    assert log.get("last").replays == first.id
 
 
 def test_finding(log: RunLog) -> None:
@@ -236,7 +252,7 @@ def first_version(path: Path, count: int) -> None:
     """Write a file as the first version of the log had it."""
     database = Database(path, MIGRATIONS[:1], MARK)
     values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
-    later = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "incomplete")
+    later = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "incomplete", "replays")
     names = [name for name in values if name not in later]
     insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
     rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]

@@ -29,7 +29,8 @@ def body_of(
             names = ", ".join(tool.name for tool in request.tools)
             raise ConfigError(
                 f"provider {provider.name!r} does not support tools ({names}); choose another "
-                f"model with `-m provider/model`, or remove `tools:` from the persona"
+                f"model with `-m provider/model`, or run without tools: remove `tools:` from the "
+                f"persona, or leave out -T and --functions"
             )
         body["tools"] = [tool.to_api() for tool in request.tools]
     if endpoint.max_tokens is not None:

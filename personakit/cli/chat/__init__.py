@@ -19,6 +19,7 @@ from personakit.cli.shared.options import (
     choices,
     chosen_values,
     fragment_option,
+    given_tools,
     make_runner,
 )
 from personakit.errors import UsageError
@@ -48,6 +49,7 @@ def command(
     no_log: bool,
     key_file: str | None,
     allowed: tuple[str, ...],
+    functions: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Talk with PERSONA.
@@ -63,13 +65,14 @@ def command(
     from personakit.cli.chat.session import on_terminal, say, through_pipe  # noqa: PLC0415
 
     piped = not (sys.stdin and sys.stdin.isatty())
-    read = [f"{OPTION} -"] * (key_file == "-") + ["--variables -"] * (options["file"] == "-")
-    read += [f"-v {pair}" for pair in options["pairs"] if pair.endswith("=@-")]
-    if piped and read:
-        raise UsageError(
-            f"standard input is used by {read[0]}, so it cannot contain messages; specify a file"
-        )
-    runner, bounds = make_runner(log=not no_log, allowed=allowed), limits.taken(options)
+    if piped:
+        _check_input(key_file, options)
+
+    def show(call: str) -> None:
+        chat.conversation.notify(call)  # where the answer that is being shown prints notices
+
+    bounds = limits.taken(options)
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
     else:
@@ -77,7 +80,8 @@ def command(
     say_once(runner, talk.persona)
     talk.notify = say
     attached = Attached.of(options["attach"], options["fragments"])
-    chat = Chat(runner, talk, say, bounds, attached)
+    tools = tuple(given_tools(runner, talk.persona, allowed, functions))
+    chat = Chat(runner, talk, say, bounds, attached, tools)
     # Report errors in the persona and its values before the first message is typed.
     silent = dataclasses.replace(talk.persona, prompt=None)
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
@@ -87,9 +91,18 @@ def command(
     use_key(runner, key_file, chat.model)
     if piped or not sys.stdout.isatty():
         return through_pipe(chat)
-    dumb = os.environ.get("TERM") == "dumb"
     history = None if no_log else _history(runner.config)
-    return on_terminal(chat, history, markdown=markdown and not dumb)
+    return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
+
+
+def _check_input(key_file: str | None, options: dict[str, Any]) -> None:
+    """Raise UsageError if an option reads standard input, which contains messages."""
+    read = [f"{OPTION} -"] * (key_file == "-") + ["--variables -"] * (options["file"] == "-")
+    read += [f"-v {pair}" for pair in options["pairs"] if pair.endswith("=@-")]
+    if read:
+        raise UsageError(
+            f"standard input is used by {read[0]}, so it cannot contain messages; specify a file"
+        )
 
 
 def _new(runner: Runner, persona: Reference, options: dict[str, Any]) -> Conversation:

@@ -19,6 +19,7 @@ from personakit.persona import Declared, parameters
 
 if TYPE_CHECKING:
     from personakit.runner import Runner
+    from personakit.tools import Tool
 
 
 class Leave(Exception):
@@ -35,6 +36,7 @@ class Chat:
         say: Prints a notice of one line.
         limits: The time limits of a turn.
         attached: What goes with the next message.
+        tools: The tools that the user gives the model, besides those of the persona.
     """
 
     runner: Runner
@@ -42,6 +44,7 @@ class Chat:
     say: Callable[[str], None]
     limits: Limits = field(default_factory=Limits)
     attached: Attached = field(default_factory=Attached)
+    tools: tuple[Tool, ...] = ()
 
     @property
     def model(self) -> str:

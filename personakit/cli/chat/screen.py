@@ -41,6 +41,7 @@ class Plain:
 
     def tell(self, line: str) -> None:
         """Print a line that is not part of the answer."""
+        output.end_line()
         output.line(line, dim=True, err=True)
 
     def feed(self, text: str) -> None:
@@ -63,8 +64,7 @@ class Screen:
     def __init__(self) -> None:
         self._console: Console = output.console(highlight=False)
         self._file = unguarded(sys.stdout)
-        self._arrived: deque[str] = deque()
-        self._notes: deque[str] = deque()
+        self._arrived: deque[tuple[str, bool]] = deque()  # a text, and whether it is a note
         self._tail = ""
         self._drawn: list[int] = []
         self._size = (0, 0)
@@ -79,12 +79,12 @@ class Screen:
 
     def feed(self, text: str) -> None:
         """Add the next piece of the answer."""
-        self._arrived.append(text)
+        self._arrived.append((text, False))
         self._news.set()
 
     def tell(self, line: str) -> None:
-        """Add a line that is not part of the answer, shown above the last block."""
-        self._notes.append(line)
+        """Add a line that is not part of the answer, below the text so far, which ends a block."""
+        self._arrived.append((line, True))
         self._news.set()
 
     def __exit__(self, *_: object) -> None:
@@ -111,23 +111,31 @@ class Screen:
             return  # the terminal was closed
 
     def _draw(self, *, last: bool = False) -> None:
-        while self._arrived:
-            self._tail += self._arrived.popleft()
         self._size = self._console.size
-        blocks = _blocks(self._tail)
-        self._tail = "" if last or not blocks else blocks.pop()
         stands: list[Line] = []
-        while self._notes:
-            note = printable(output.one_line(self._notes.popleft()))
-            stands.append((f"\x1b[2m{note}\x1b[0m", 0))
-        for block in blocks:
-            lines = self._lines(block, apart=self._began)
-            self._began = self._began or bool(lines)
-            stands += lines
+        while self._arrived:
+            text, is_note = self._arrived.popleft()
+            if is_note:
+                stands += self._whole_blocks(last=True)
+                stands.append((f"\x1b[2m{printable(output.one_line(text))}\x1b[0m", 0))
+            else:
+                self._tail += text
+        stands += self._whole_blocks(last=last)
         drawn = self._lines(self._tail, apart=self._began)[-max(self._size[1] - 1, 1) :]
         if not drawn and not self._began and not last:
             drawn = [(_WAITING, 1)]
         self._write(stands, drawn)
+
+    def _whole_blocks(self, *, last: bool) -> list[Line]:
+        """Return the lines of the blocks that cannot change any more, and keep the other one."""
+        blocks = _blocks(self._tail)
+        self._tail = "" if last or not blocks else blocks.pop()
+        result: list[Line] = []
+        for block in blocks:
+            lines = self._lines(block, apart=self._began)
+            self._began = self._began or bool(lines)
+            result += lines
+        return result
 
     def _lines(self, text: str, *, apart: bool) -> list[Line]:
         """Return the rendered lines of a Markdown text, after an empty line if `apart` is true."""

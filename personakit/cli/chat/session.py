@@ -83,7 +83,7 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said, dict[str, Any]], None])
 
 def _print(chat: Chat, said: Said, options: dict[str, Any]) -> None:
     """Print an answer when it is complete."""
-    response = chat.conversation.run(said, **chat.limits, **options)
+    response = chat.conversation.run(said, tools=chat.tools, **chat.limits, **options)
     output.echo(response.text)
     _notice(chat, response)
 
@@ -91,7 +91,7 @@ def _print(chat: Chat, said: Said, options: dict[str, Any]) -> None:
 def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) -> None:
     """Show an answer as it arrives."""
     talk = chat.conversation
-    options = {**chat.limits, **options}
+    options = {"tools": chat.tools, **chat.limits, **options}
     with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
         talk.notify = shown.tell
         for piece in pieces:

@@ -23,6 +23,7 @@ from personakit.cli.shared.options import (
     allowing,
     attach_option,
     fragment_option,
+    given_tools,
     make_runner,
     with_fragments,
 )
@@ -84,9 +85,10 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def runner_of(options: dict[str, Any]) -> Runner:
-    """Return the runner of a command, and remove its options."""
+    """Return the runner of a command, and remove the options that it uses."""
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
-    return make_runner(log=not options.pop("no_log"), allowed=options.pop("allowed"))
+    log = not options.pop("no_log")
+    return make_runner(log=log, allowed=options["allowed"], calls=_say_call)
 
 
 def answer(
@@ -108,6 +110,7 @@ def answer(
         RunError: The run started and failed. What was received is printed.
     """
     shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
+    names, files = options.pop("allowed"), options.pop("functions")
     dry_run, traced = options.pop("dry_run"), options.pop("traced")
     schema = _schema(options)
     attach, fragments = options.pop("attach"), options.pop("fragments")
@@ -117,6 +120,7 @@ def answer(
     turn = continuing.turn(base, persona, options)
     request |= turn.request
     shown = _checked(shown, turn.persona, bool(schema))
+    request["tools"] = given_tools(base, turn.persona, names, files)
     say_once(base, turn.persona)
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
     attachments = attachments_of(attach)
@@ -131,6 +135,11 @@ def answer(
         return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
     run = _run_traced if traced else _run
     return run(turn.runner, turn.persona, text, request, shown)
+
+
+def _say_call(line: str) -> None:
+    output.end_line()
+    continuing.note(line)
 
 
 def _dry_run(request: Request, shown: Shown) -> int:

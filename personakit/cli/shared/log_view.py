@@ -16,7 +16,9 @@ from personakit.log import MARKS, Found, Sum
 if TYPE_CHECKING:
     from personakit.log import Row
     from personakit.messages import Message
+    from personakit.persona import Persona
     from personakit.runner import Runner
+    from personakit.tools import Tool
 
 SHORT = 14
 """Digits of an id that are shown: the start of the run in microseconds."""
@@ -57,6 +59,7 @@ def show_row(row: Row, *, traced: bool) -> None:
         ("persona", " ".join(filter(None, (row.persona, row.version, row.path)))),
         ("hash", row.hash),
         ("conversation", row.conversation or ""),
+        ("replays", row.replays or ""),
         ("answered by", row.answered_by if row.answered_by != row.model else ""),
         ("took", _took(row)),
         ("used", _used(row)),
@@ -157,12 +160,18 @@ def show_sums(by: str, groups: Sequence[Sum], total: Sequence[Sum]) -> bool:
     return True
 
 
-def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -> int:
+def show_replay(
+    runner: Runner,
+    row: Row,
+    persona: Persona,
+    model: str | None,
+    tools: Sequence[Tool],
+    *,
+    as_json: bool,
+) -> int:
     """Send the request of a run again; print the differences, and return 1 if there are any."""
     from personakit.codec import diff  # noqa: PLC0415
-    from personakit.conversation import persona_of  # noqa: PLC0415
 
-    persona = persona_of(runner, row)
     if runner.hash(persona) != row.hash:
         output.line(
             f"personakit: {row.persona} has changed since this run; the request is from the log, "
@@ -171,7 +180,8 @@ def show_replay(runner: Runner, row: Row, model: str | None, *, as_json: bool) -
         )
     # A logged tool is only a description; the tools of the current plugins can be called.
     request = row.rendered.replace(tools=(), model=model or row.model)
-    response = runner.run(persona, request, output=_schema(row) if persona.output else None)
+    schema = _schema(row) if persona.output else None
+    response = runner.run(persona, request, tools=tools, output=schema)
     names = (row.answered_by or row.model, response.model or request.model)
     if names[0] == names[1]:
         names = (f"{names[0]} ({_when(row.timings.started)})", f"{names[1]} (now)")

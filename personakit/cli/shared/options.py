@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder
     from personakit.persona import Persona
     from personakit.runner import Runner
+    from personakit.tools import Tool
 
 
 class PersonaName(click.ParamType[str]):
@@ -37,12 +38,37 @@ class PersonaName(click.ParamType[str]):
         return items or [CompletionItem(incomplete, type="file")]
 
 
+class ToolName(click.ParamType[str]):
+    """The name of a tool or a pattern of names, with shell completion."""
+
+    name = "tool"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the registered tools that start with the typed text, each with its plugin."""
+        from personakit.runner import default_runner  # noqa: PLC0415
+
+        plugins = default_runner().plugins
+        return [
+            CompletionItem(name, help=plugins.owner("tool", name))
+            for name in plugins.every("tool")
+            if name.startswith(incomplete)
+        ]
+
+
 def allowing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `-T`, which allows tools for one run."""
-    return click.option(
-        "-T", "--allow-tool", "allowed", multiple=True, metavar="PATTERN", help="Allow the persona "
-        "a tool that touches files, the network, processes or money. Repeatable.",
-    )(function)  # fmt: skip
+    """Add `-T`, which gives and allows tools for one run, and `--functions`."""
+    return decorated(
+        function,
+        click.option("-T", "--tool", "allowed", multiple=True, metavar="NAME", type=ToolName(),
+                     help="Give the model a tool of an installed plugin, and allow what it "
+                     "touches: files, the network, processes or money. `*` stands for any "
+                     "characters. Repeatable."),
+        click.option("--functions", "functions", multiple=True, metavar="FILE",
+                     help="Give the model the public functions of a Python file, which is "
+                     "executed. Repeatable."),
+    )  # fmt: skip
 
 
 def attach_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,13 +100,32 @@ def with_fragments(sources: tuple[str, ...], prompt: str | None) -> str | None:
     return joined(read_all(sources), prompt)
 
 
-def make_runner(*, log: bool | None = None, allowed: tuple[str, ...] = ()) -> Runner:
+def given_tools(
+    runner: Runner, persona: Persona, names: tuple[str, ...], files: tuple[str, ...]
+) -> list[Tool]:
+    """Return the tools that `-T` and `--functions` give a persona; see `tools.given`."""
+    if not names and not files:
+        return []
+    from personakit.cli.shared.tools import given  # noqa: PLC0415
+
+    return given(runner, persona, names, files)
+
+
+def make_runner(
+    *,
+    log: bool | None = None,
+    allowed: tuple[str, ...] = (),
+    calls: Callable[[str], None] | None = None,
+    replays: str | None = None,
+) -> Runner:
     """Return the runner that every command uses.
 
     Args:
         log: Whether a command that runs personas logs its runs, unless the config sets
             ``log: off``. Printing does not wait for the row to be written.
         allowed: Patterns of tools that the user allows, in addition to the config's `allow_tools`.
+        calls: Prints a line for each tool call, in a command that runs personas.
+        replays: The id of the logged run that the command sends again.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
@@ -93,17 +138,27 @@ def make_runner(*, log: bool | None = None, allowed: tuple[str, ...] = ()) -> Ru
         if allowed:
             patterns = config.allow_tools | frozenset(allowed)
             config = dataclasses.replace(config, allow_tools=patterns)
-        runner = Runner(config, log=_recorder(config) if log and config.log.on else False)
+        recorder = _recorder(config, replays) if log and config.log.on else False
+        runner = Runner(config, plugins=_showing(calls), log=recorder)
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(runner.close)
     return runner
 
 
-def _recorder(config: Config) -> Recorder:
+def _showing(calls: Callable[[str], None] | None) -> list[Any]:
+    """Return the plugin that shows tool calls."""
+    if calls is None:
+        return []
+    from personakit.cli.shared.tools import Calls  # noqa: PLC0415
+
+    return [Calls(calls)]
+
+
+def _recorder(config: Config, replays: str | None) -> Recorder:
     from personakit.log import Recorder, RunLog  # noqa: PLC0415
 
-    return Recorder(RunLog.of(config), patience=0)
+    return Recorder(RunLog.of(config), patience=0, replays=replays)
 
 
 def make_library() -> Library:

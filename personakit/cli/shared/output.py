@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MAX_TABLE = 1000
+_unended = [False]
 
 
 def echo(text: str = "", *, end: str = "\n", err: bool = False, **style: Any) -> None:
@@ -43,6 +44,21 @@ def echo(text: str = "", *, end: str = "\n", err: bool = False, **style: Any) ->
         text, stream = click.style(printable(text), **style), unguarded(stream)
     stream.write(text + end)
     stream.flush()
+    if not err and (text or end):
+        _unended[0] = not (text + end).endswith("\n")
+
+
+def end_line() -> None:
+    """Start a new line on a terminal if standard output was last written to without ending one."""
+    if _unended[0] and sys.stdout.isatty() and sys.stderr.isatty():
+        echo(err=True)
+        _unended[0] = False
+
+
+def aside(*values: Any, **options: Any) -> None:
+    """Print to standard error as `print` does, unless the caller chooses another file."""
+    end_line()
+    print(*values, **{"file": sys.stderr, **options})  # noqa: T201
 
 
 def line(text: str, *, err: bool = False, **style: Any) -> None:
@@ -185,11 +201,13 @@ def settings(parameters: Mapping[str, Any]) -> str:
 
 def request_json(request: Request) -> dict[str, Any]:
     """Return a request in the form of ``render --json``."""
+    tools = [tool.to_api() for tool in request.tools]
     return {
         "persona": request.persona,
         "model": request.model or None,
         "messages": [message.to_api() for message in request.messages],
         "parameters": plain(request.parameters),
+        **({"tools": tools} if tools else {}),
     }
 
 
@@ -209,6 +227,12 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
             echo(message.text.rstrip("\n"))
         for part in message.parts:
             line(f"[{describe(part)}]", dim=True)
+    if request.tools:
+        line("--- tools", dim=True)
+    for tool in request.tools:
+        about = tool.description.strip().partition("\n")[0]
+        names = ", ".join(tool.parameters.get("properties", {}))
+        line(f"{tool.name}({names}){about and f': {about}'}")
     shown = settings(request.parameters)
     line(
         f"--- {request.model or 'no model chosen'}{shown and f' ({shown})'}{notes[-1]}",

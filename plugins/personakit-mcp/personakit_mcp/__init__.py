@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit import Persona, Request, Tool, hookimpl, io
@@ -65,6 +66,30 @@ class MCP:
         future = offers(read(self.servers))
         named = self._named(await io(_result, _awaited)(future))
         return request.with_tools(*(self._tool(n, named[n]) for n in wanted if n in named))
+
+    def tools(self) -> list[Tool]:
+        """Return all tools of the servers, for `personakit run -T NAME`; none without a file.
+
+        A name that several servers use is prefixed with that of the server.
+
+        Raises:
+            ValueError: The file is invalid.
+            ServerError: A server does not start.
+        """
+        from personakit_mcp.servers import VARIABLE, path, read  # noqa: PLC0415
+
+        if not os.environ.get(VARIABLE) and not os.path.lexists(path()):
+            return []
+        from personakit_mcp.sessions import offers  # noqa: PLC0415
+
+        listed = offers(read(self.servers)).result()
+        named = self._named(listed)
+        shared = {offer.tool.name for offer in named.values() if offer.twins}
+        prefixed = replace(self, prefix=True)._named(
+            [offer for offer in listed if offer.tool.name in shared]
+        )
+        alone = {name: offer for name, offer in named.items() if offer.tool.name not in shared}
+        return [self._tool(name, offer) for name, offer in {**prefixed, **alone}.items()]
 
     def _named(self, listed: list[Offer]) -> dict[str, Offer]:
         named: dict[str, Offer] = {}

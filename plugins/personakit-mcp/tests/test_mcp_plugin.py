@@ -166,6 +166,22 @@ def test_twins(file: Path) -> None:
         run("pid")
     assert run("one_pid", prefix=True) != run("two_pid", prefix=True)
     assert run("pid", servers=["two"]) == run("two_pid", prefix=True)
+    names = [tool.name for tool in MCP().tools()]
+    assert {"one_pid", "two_pid"} <= set(names)
+    assert "pid" not in names
+
+
+def test_all_tools_for_the_command_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = {tool.name: tool for tool in MCP().tools()}
+    assert tools["add"].touches == ("processes",)
+    assert asyncio.run(tools["add"].call('{"a": 1, "b": 2}')) == "3"
+    file.unlink()
+    with pytest.raises(ValueError, match="does not exist"):
+        MCP().tools()
+    # Without a file, nothing is configured.
+    monkeypatch.delenv("PERSONAKIT_MCP")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(file.parent / "none"))
+    assert MCP().tools() == []
 
 
 @pytest.mark.parametrize(
