@@ -69,7 +69,7 @@ def _block(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "text", ["\x7f\x85\u2028\u2029\ufeff", "{{ {% {# #} %} }}", "\n \n", "{{{"]
+    "text", ["\x7f\x85\u2028\u2029\ufeff", "{{ {% {# #} %} }}", "\n a\n", "{{{"]
 )
 def test_the_writer_of_this_module_is_right(text: str) -> None:
     assert rendered(persona_file(text, template="none")) == text.encode()

@@ -236,7 +236,7 @@ def test_the_documented_plugin_reads_from_op(
 ) -> None:
     page = Path(__file__).parents[2] / "docs" / "plugins" / "setup.md"
     code = page.read_text("utf-8").split("`personakit_op.py`")[1].split("```")[1]
-    assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 12
+    assert len([line for line in code.splitlines()[1:] if line.strip()]) <= 16
     (tmp_path / "personakit_op.py").write_text(code.removeprefix("python\n"))
     monkeypatch.syspath_prepend(tmp_path)
     install("personakit-op", op="personakit_op")
