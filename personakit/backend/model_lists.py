@@ -94,12 +94,12 @@ def list_models(
             continue
         old = kept.get(name)
         here = is_loopback(endpoint.base_url)
+        optional = _is_optional(router, provider)
         if old is not None and not (refresh or here) and old.is_fresh(endpoint.shown, LASTS):
             results[name] = replace(start, models=old.models, time=old.time)
-        elif _is_optional(router, provider) and here and not _answers(endpoint.base_url):
+        elif optional and here and not _answers(endpoint.base_url):
             results[name] = replace(start, is_silent=True)
         else:
-            optional = _is_optional(router, provider)
             asked[name] = endpoint, LOCAL_PATIENCE if optional else patience
     for name, answer in _ask_all({name: results[name] for name in asked}, asked):
         old = kept.get(name)

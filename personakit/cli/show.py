@@ -11,9 +11,12 @@ from personakit.cli.shared import output
 from personakit.cli.shared.abilities import abilities
 from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.frozen import thaw
+from personakit.persona import described
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Text, Variable
+
+_SHOWN = ("type", "default", "required", "enum", "description")
 
 
 @click.command("show")
@@ -89,23 +92,6 @@ def _kind(variable: Variable) -> str:
     return kind
 
 
-def _declared(variable: Variable) -> dict[str, Any]:
-    """Return the declaration of a variable for `--json`."""
-    declared = {
-        "type": variable.type,
-        "default": thaw(variable.default),
-        "required": variable.required,
-        "enum": thaw(variable.enum),
-        "description": variable.description,
-    }
-    if variable.items is not None:
-        declared["items"] = _declared(variable.items)
-    if variable.properties:
-        fields = {name: _declared(it) for name, it in variable.properties.items()}
-        declared |= {"properties": fields, "additional": variable.additional}
-    return declared
-
-
 def _json(persona: Persona) -> dict[str, Any]:
     return {
         "name": persona.name,
@@ -115,7 +101,7 @@ def _json(persona: Persona) -> dict[str, Any]:
         "authors": list(persona.authors),
         "model": persona.model,
         "parameters": thaw(persona.parameters),
-        "variables": {name: _declared(it) for name, it in persona.variables.items()},
+        "variables": {name: described(it, _SHOWN) for name, it in persona.variables.items()},
         "extends": list(persona.extends),
         "tools": list(persona.tools),
         "output": thaw(persona.output),

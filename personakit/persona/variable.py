@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from personakit.base import article, brief, describe, is_type, read_json, shown
 from personakit.errors import VariableError, did_you_mean
-from personakit.frozen import FrozenDict, freeze
+from personakit.frozen import FrozenDict, freeze, thaw
 
 MAX_FAULTS = 10
 """The most faults of one value that are reported."""
@@ -98,8 +98,7 @@ class Variable:
         for name, variable in self.properties.items():
             if name not in value:
                 if variable.required:
-                    about = f" ({variable.description.rstrip('.')})" if variable.description else ""
-                    yield Fault((), f"the field {name!r} is missing{about}")
+                    yield Fault((), f"the field {name!r} is missing{variable._about()}")
             # Null is what a field without a value has after the first check.
             elif value[name] is not None or variable.required or variable.default is not None:
                 yield from _below(name, variable._faults(value[name]))
@@ -216,6 +215,10 @@ class Variable:
             raise ValueError(text)
         return value
 
+    def _about(self) -> str:
+        """Return the description in parentheses, for a message; empty if there is none."""
+        return f" ({self.description.rstrip('.')})" if self.description else ""
+
     def _hint(self) -> str:
         """Return how a value is written on a command line; empty if that needs no hint."""
         if self.nested:
@@ -236,9 +239,20 @@ class Variable:
         return _SAMPLES.get(self.type, "…")
 
 
+def described(variable: Variable, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return attributes as plain values, and those of the declared items and fields."""
+    result = {key: thaw(getattr(variable, key)) for key in keys}
+    if variable.items is not None:
+        result["items"] = described(variable.items, keys)
+    if variable.properties:
+        fields = {name: described(it, keys) for name, it in variable.properties.items()}
+        result |= {"properties": fields, "additional": variable.additional}
+    return result
+
+
 def missing(variable: Variable) -> str:
     """Return the error message for a required variable without a value."""
-    about = f" ({variable.description.rstrip('.')})" if variable.description else ""
+    about = variable._about()
     value = variable.sample() if variable.nested else variable.example
     value = "…" if value is None else value
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -18,13 +18,16 @@ from personakit.base import State
 from personakit.errors import Problem, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
-from personakit.persona import Persona, Text, Values, Variable
+from personakit.persona import Persona, Text, Values, described
 from personakit.templates.budget import Budget, current_budget
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
 from personakit.templates.environment import RenderContext
 from personakit.templates.failures import failure
 
 _NO_SYSTEM = "the parent has no system message; remove {{ parent.system }}"
+
+# What of a variable can change a request.
+_SENT = ("name", "type", "default", "required", "enum", "minimum", "maximum", "pattern")
 
 
 class CompiledPersona:
@@ -129,7 +132,7 @@ class CompiledPersona:
             "name": persona.name,
             "model": persona.model,
             "parameters": thaw(persona.parameters),
-            "variables": {name: _identity(it) for name, it in persona.variables.items()},
+            "variables": {name: described(it, _SENT) for name, it in persona.variables.items()},
             "texts": texts,
             "prompt": self._prompt is not None,
             "tools": persona.tools,
@@ -192,18 +195,6 @@ def _rendered(part: Part, values: dict[str, Any], budget: Budget) -> str:
         return budget.concat(template.root_render_func(context))
     except Exception as error:
         raise failure(error, Place.of(part.text), values) from None
-
-
-def _identity(variable: Variable) -> dict[str, Any]:
-    """Return what of a variable can change a request."""
-    kept = ("name", "type", "default", "required", "enum", "minimum", "maximum", "pattern")
-    identity = {key: thaw(getattr(variable, key)) for key in kept}
-    if variable.items is not None:
-        identity["items"] = _identity(variable.items)
-    if variable.properties:
-        fields = {name: _identity(it) for name, it in variable.properties.items()}
-        identity |= {"properties": fields, "additional": variable.additional}
-    return identity
 
 
 def _is_template(source: str) -> bool:

@@ -8,35 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import plugin
 
 Terminal = Callable[..., subprocess.CompletedProcess[str]]
-
-
-MODULE = """
-from personakit import hookimpl
-
-def search(words: str) -> str:
-    "Search the web."
-    return words
-
-class Web:
-    @staticmethod
-    @hookimpl
-    def setup(registry):
-        registry.tool(search, touches=["network"])
-"""
 
 
 @pytest.fixture
 def web(tmp_path: Path) -> dict[str, str]:
     """An installed plugin with the tool, for `terminal`."""
-    site = tmp_path / "site"
-    info = site / "web-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "web_plugin.py").write_text(MODULE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: web\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[personakit]\nweb = web_plugin:Web\n")
-    return {"PYTHONPATH": str(site), "PERSONAKIT_PLUGINS": "web,rag"}
+    return {"PYTHONPATH": plugin.install(tmp_path / "site"), "PERSONAKIT_PLUGINS": "web,rag"}
 
 
 def write(folder: Path, **keys: object) -> str:

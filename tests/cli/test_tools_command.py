@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import plugin
 from helpers.backend import DONE, chunk, whole
 
 from personakit.testing import Reply, Server
@@ -19,19 +20,6 @@ def weather(city: str) -> str:
         raise ValueError("no \\x1b[31msuch city")
     return f"{city}:\\n" + "sun " * 100
 '''
-PLUGIN = """
-from personakit import hookimpl
-
-def search(words: str) -> str:
-    "Search the web."
-    return words
-
-class Web:
-    @staticmethod
-    @hookimpl
-    def setup(registry):
-        registry.tool(search, touches=["network"])
-"""
 EVENTS = {"content-type": "text/event-stream"}
 
 
@@ -63,11 +51,7 @@ def run(shell: Any, server: Server) -> Any:
     """Run `personakit` where a plugin provides `search`, and mine.py has a function."""
     shell.write("ann.yaml", "system: You help.\nmodel: openai/m\n")
     shell.write("mine.py", FUNCTIONS)
-    info = "site/web-1.0.dist-info"
-    shell.write("site/web_plugin.py", PLUGIN)
-    shell.write(f"{info}/METADATA", "Metadata-Version: 2.1\nName: web\nVersion: 1.0\n")
-    shell.write(f"{info}/entry_points.txt", "[personakit]\nweb = web_plugin:Web\n")
-    site = str(shell.folder / "site")
+    site = plugin.install(shell.folder / "site")
     shell.env |= {**server.environ(), "PYTHONPATH": site, "PERSONAKIT_PLUGINS": "web"}
     return shell
 
@@ -152,7 +136,7 @@ def test_a_tool_that_a_hook_adds_is_allowed(run: Any, server: Server) -> None:
         "    def chat(self, request):\n"
         "        return request.with_tools(Tool('added', print, touches=['files']))\n"
     )
-    run.write("site/web_plugin.py", PLUGIN + module)
+    run.write("site/web_plugin.py", plugin.MODULE + module)
     run.write(
         "site/web-1.0.dist-info/entry_points.txt",
         "[personakit]\nweb = web_plugin:Web\nadds = web_plugin:Adds\n",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -133,8 +134,8 @@ def answer(
         )
     if dry_run:
         return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
-    run = _run_traced if traced else _run
-    return run(turn.runner, turn.persona, text, request, shown)
+    with _traced(request) if traced else nullcontext():
+        return _run(turn.runner, turn.persona, text, request, shown)
 
 
 def _say_call(line: str) -> None:
@@ -147,20 +148,15 @@ def _dry_run(request: Request, shown: Shown) -> int:
     return 0
 
 
-def _run_traced(
-    runner: Runner | Next,
-    found: Persona,
-    text: str | None,
-    request: dict[str, Any],
-    shown: Shown,
-) -> int:
-    """Run and print the answer, then show the trace, even if the run fails."""
+@contextmanager
+def _traced(request: dict[str, Any]) -> Iterator[None]:
+    """Trace a run, and show the trace after it, even if it fails."""
     from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
     from personakit.pipeline import Trace  # noqa: PLC0415
 
-    trace = Trace()
+    request["trace"] = trace = Trace()
     try:
-        return _run(runner, found, text, {**request, "trace": trace}, shown)
+        yield
     finally:
         show_trace(trace)
 

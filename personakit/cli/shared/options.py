@@ -33,8 +33,7 @@ class PersonaName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the names that start with the typed text."""
-        names = make_library().names()
-        items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        items = completing.starting(make_library().names(), incomplete)
         return items or [CompletionItem(incomplete, type="file")]
 
 
