@@ -193,9 +193,9 @@ def test_names_are_completed_and_hinted_at_among_thousands(tmp_path: Path) -> No
     write(folder, translator="system: x")
     with pytest.raises(PersonaNotFound, match="did you mean 'translator'"):
         Library((folder,)).load("tranlsator")
-    words = {"COMP_WORDS": "personakit run trans", "COMP_CWORD": "2"}
-    out = output(start(tmp_path, "-m", "personakit", _PERSONAKIT_COMPLETE="bash_complete", **words))
-    assert out.splitlines() == ["plain,translator"]
+    typed = {"_PERSONAKIT_COMPLETE": "fish", "COMP_LINE": "personakit run trans"}
+    out = output(start(tmp_path, "-m", "personakit", **typed))
+    assert out.splitlines() == ["plain\ttranslator\t"]
 
 
 def test_a_thousand_rows_on_a_terminal_are_lines(shell: Any) -> None:

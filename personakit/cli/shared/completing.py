@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from personakit.base import printable
-from personakit.config import Config
+from personakit.config import Config, user_cache
 from personakit.frozen import thaw
 from personakit.persona import parameters
 from personakit.providers import DEFAULT, EMBEDDED
@@ -124,10 +124,11 @@ def _persona(ctx: click.Context) -> Persona | None:
     name = ctx.params.get("persona") or next(iter(ctx.args), None)
     if not isinstance(name, str):
         return None
-    from personakit.cli.shared.options import make_library  # noqa: PLC0415 - imports this module
     from personakit.errors import PersonakitError  # noqa: PLC0415
+    from personakit.library import Library  # noqa: PLC0415
 
+    config = Config.read()
     try:
-        return make_library().load(name)
+        return Library(config.path, cache=user_cache(config.environ)).load(name)
     except PersonakitError:
         return None
