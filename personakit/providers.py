@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import Secret, describe, private_files, read_file
 from personakit.errors import ConfigError
+from personakit.frozen import freeze
 
 MAX_ALIASES = 1 << 20
 """The largest size of the file of aliases, in bytes."""
@@ -31,12 +32,15 @@ class Endpoint:
         api_key: The key; a string is converted to a `Secret`. None if no key is needed.
         model: The upstream's name of the model.
         max_tokens: An upper limit for max_tokens of every request; None for no limit.
+        defaults: Parameters that the upstream gets from every request that does not set them, by
+            name, as the JSON body holds them; None for none.
     """
 
     base_url: str
     api_key: Secret | None
     model: str
     max_tokens: int | None = None
+    defaults: Mapping[str, Any] | None = None
 
     if TYPE_CHECKING:
 
@@ -46,14 +50,19 @@ class Endpoint:
             api_key: Secret | str | None,
             model: str,
             max_tokens: int | None = None,
+            defaults: Mapping[str, Any] | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         if self.api_key is not None:
             object.__setattr__(self, "api_key", Secret(self.api_key))
+        if self.defaults is not None:
+            object.__setattr__(self, "defaults", freeze(self.defaults))
 
     def __repr__(self) -> str:
         rest = f"api_key={self.api_key!r}, model={self.model!r}, max_tokens={self.max_tokens!r}"
+        if self.defaults is not None:
+            rest += f", defaults={self.defaults!r}"
         return f"Endpoint(base_url={self.shown!r}, {rest})"
 
     @property

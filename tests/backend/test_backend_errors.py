@@ -422,6 +422,26 @@ def test_an_endpoint_may_limit_its_answers(asked: dict[str, int], sent: int) -> 
     assert (body["max_tokens"], "max_completion_tokens" in body) == (sent, False)
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [({}, [0.5, 9]), ({"temperature": 0.0}, [0.0, 9]), ({"max_tokens": 4}, [0.5, 4])],
+)
+def test_an_endpoint_may_have_defaults_for_what_a_request_does_not_set(
+    asked: dict[str, float], sent: list[float]
+) -> None:
+    defaults = {"temperature": 0.5, "max_tokens": 9, "dry_sequence_breakers": ["#"]}
+    with Server() as server:
+        there = Endpoint(server.base_url, None, "m", defaults=defaults)
+        provider = Provider("mine", connect=lambda _: there)
+        with Runner(Config(model="mine/x", path=(), providers={"mine": provider})) as running:
+            running.run(WHO, parameters=asked)
+    body = server.requests[0].body
+    assert [body["temperature"], body["max_tokens"]] == sent
+    assert body["dry_sequence_breakers"] == ["#"]
+    with pytest.raises(TypeError):
+        there.defaults["temperature"] = 1.0  # type: ignore[index]
+
+
 @in_modes
 def test_a_parameter_without_a_value_is_not_sent(mode: str) -> None:
     class Clears:

@@ -33,6 +33,8 @@ def body_of(
                 f"persona, or leave out -T and --functions"
             )
         body["tools"] = [tool.to_api() for tool in request.tools]
+    if endpoint.defaults is not None:
+        body = {**endpoint.defaults, **body}
     if endpoint.max_tokens is not None:
         asked = body.pop("max_completion_tokens", None) or body.get("max_tokens")
         body["max_tokens"] = min(asked or endpoint.max_tokens, endpoint.max_tokens)

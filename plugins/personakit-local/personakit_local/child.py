@@ -103,15 +103,6 @@ def _serve(job: Job) -> Any:
     if template := chat_template(Path(job["path"])):
         params.chat_template = GREETING + template
     if job["embedded"]:
-        # Defaults for parameters that a request omits. A high min_p keeps 135 million parameters in
-        # character at temperature 0.9: the chef gave his name in 8 of 8 answers, and with 0.2 in
-        # 1 of 8. DRY and a light repeat penalty end most loops, and the endpoint's token limit
-        # ends the rest.
-        params.sampling.min_p = 0.5
-        params.sampling.penalty_repeat = 1.05
-        params.sampling.penalty_last_n = 64
-        params.sampling.dry_multiplier = 0.8
-        params.sampling.dry_allowed_length = 5
         # Half the memory at the same speed.
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     return xllamacpp.Server(params)

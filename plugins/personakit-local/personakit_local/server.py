@@ -14,15 +14,13 @@ from pathlib import Path
 
 from personakit import BackendError, Endpoint, Secret
 from personakit_local.child import Job
+from personakit_local.sampling import LONGEST, SAMPLING
 from personakit_local.settings import Settings
 
 CHILD = Path(__file__).with_name("child.py")
 _HOLDS_A_KEY = re.compile("API_?KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD|PASSWD", re.IGNORECASE)
 TAIL = 8
 """The most lines of the child's output in an error."""
-
-LONGEST = 400
-"""The most tokens in an answer of the embedded model; longer answers repeat themselves."""
 
 
 class Server:
@@ -44,6 +42,7 @@ class Server:
             settings: How to run it.
         """
         self._longest = LONGEST if embedded else None
+        self._sampling = SAMPLING if embedded else None
         self.name = name
         self.file = file
         self.timeout = settings.start_timeout
@@ -102,7 +101,9 @@ class Server:
             for line in iter(stdout.readline, b""):
                 if line.startswith(b'{"url": '):
                     url = json.loads(line)["url"]
-                    self.endpoint = Endpoint(f"{url}/v1", self.api_key, self.name, self._longest)
+                    self.endpoint = Endpoint(
+                        f"{url}/v1", self.api_key, self.name, self._longest, self._sampling
+                    )
                     return self.endpoint
                 output.append(line.decode(errors="replace").rstrip())
         finally:
