@@ -8,3 +8,6 @@ adapter a package, each run in its own environment).
 
 QUESTIONS = ("start", "call", "render", "stream", "many", "library", "plugins", "memory")
 """The modules, each with `ask(bench) -> list[Table]`."""
+
+LONG = ("answers",)
+"""Those that are asked only by name: it needs the embedded model and most of an hour."""

@@ -8,16 +8,18 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import QUESTIONS
+from benchmarks import LONG, QUESTIONS
 from benchmarks.harness import report, traffic
 from benchmarks.harness.bench import Bench
 from benchmarks.harness.envs import ROOT, Environments, Missing
+
+KNOWN = (*QUESTIONS, *LONG)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Ask the questions and print what they find out."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("questions", nargs="*", metavar="question", help=", ".join(QUESTIONS))
+    parser.add_argument("questions", nargs="*", metavar="question", help=", ".join(KNOWN))
     parser.add_argument("--quick", action="store_true", help="do less: under 5 minutes for all")
     parser.add_argument(
         "--own", action="store_true", help="no environments of peers: this interpreter alone"
@@ -28,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="measure that personakit; given twice, the first is compared with the second alone",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    wrong = [name for name in options.questions if name not in QUESTIONS]
+    wrong = [name for name in options.questions if name not in KNOWN]
     if wrong:
-        parser.error(f"no question {wrong[0]!r}; there are {', '.join(QUESTIONS)}")
+        parser.error(f"no question {wrong[0]!r}; there are {', '.join(KNOWN)}")
     if options.write and not options.write.is_file():
         parser.error(f"no file {options.write}")
     if len(options.checkout) > 2 or (len(options.checkout) == 2 and options.questions):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,30 +21,24 @@ from benchmarks.harness.judged import Demand, repeated_lines, repeated_phrases
 LONGEST = 400
 """Tokens; what has not ended by then never does."""
 AT_ONCE = 8
-NO_BREAKER = ["<|im_end|>"]
-"""llama.cpp refuses an empty list; this token ends an answer, so it breaks nothing within it."""
-
-FIRST = {
-    "min_p": 0.5,
-    "repeat_penalty": 1.05,
-    "repeat_last_n": 64,
-    "dry_multiplier": 0.8,
-    "dry_allowed_length": 5,
-    "dry_penalty_last_n": 64,
-}
-DRY = {"dry_multiplier": 0.8, "dry_penalty_last_n": 2048, "dry_sequence_breakers": NO_BREAKER}
-END = {"logit_bias": [[2, 1.0]]}
+LLAMA = {"min_p": 0.05, "repeat_penalty": 1.0, "dry_multiplier": 0.0}
+"""The defaults of llama.cpp's server, at which every row of the table begins."""
+LIGHT = {"min_p": 0.5, "repeat_penalty": 1.05, "dry_multiplier": 0.8, "dry_allowed_length": 5}
+NO_BREAKER = {"dry_penalty_last_n": 2048, "dry_sequence_breakers": ["<|im_end|>"]}
+END = {"logit_bias": {"2": 3.0}}
+"""The token that ends an answer, favoured."""
 
 CONFIGURATIONS: dict[str, Mapping[str, Any]] = {
-    "present": FIRST,
-    "p5 d5": {**FIRST, **DRY},
-    "p5 d5 eos1": {**FIRST, **DRY, **END},
-    "p5 d3 rp1": {**FIRST, **DRY, "dry_allowed_length": 3, "repeat_penalty": 1.0},
-    "p5 d5 w400 eos1": {**FIRST, **DRY, **END, "dry_penalty_last_n": 400},
-    "p5 d5 eos2": {**FIRST, **DRY, "logit_bias": [[2, 2.0]]},
-    "p3 d4 eos1": {**FIRST, **DRY, **END, "min_p": 0.3, "dry_allowed_length": 4},
-    "p2 d2 issue": {**DRY, "min_p": 0.2, "repeat_penalty": 1.0, "dry_allowed_length": 2},
-}
+    "`min_p` 0.5, DRY after 5 tokens within 64": LIGHT,
+    "`min_p` 0.2, DRY after 2 within 2,048, no breaker": {
+        **LIGHT, **NO_BREAKER, "min_p": 0.2, "repeat_penalty": 1.0, "dry_allowed_length": 2,
+    },
+    "`min_p` 0.5, DRY after 5, no breaker, end +3": {**LIGHT, **NO_BREAKER, **END},
+    "**`min_p` 0.5, DRY after 8, no breaker, end +3**": {
+        **LIGHT, **NO_BREAKER, **END, "dry_allowed_length": 8,
+    },
+}  # fmt: skip
+"""The row in bold is the plugin's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +140,7 @@ class Answer:
 
     @property
     def bad(self) -> bool:
+        """Whether anything is wrong with it."""
         return not self.ended or self.repeats or bool(self.faults)
 
 
@@ -152,11 +148,11 @@ def ask(bench: Bench) -> list[Table]:
     """Ask the embedded model with every configuration of its sampling."""
     os.environ["PERSONAKIT_LOCAL_PARALLEL"] = str(AT_ONCE)
     found = {name: trial(how, bench.pick(20, 2), name) for name, how in CONFIGURATIONS.items()}
-    return [_table(found), _by_persona(found)]
+    return tables(found)
 
 
-def trial(how: Mapping[str, Any], seeds: int, name: str = "") -> list[Answer]:
-    """Return the answers of every task with some seeds, judged; keep them to be read."""
+def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
+    """Return the judged answers of every task with some seeds; keep them in a file, to be read."""
     import openai  # noqa: PLC0415
     from personakit_local import connect  # noqa: PLC0415
 
@@ -179,6 +175,7 @@ def trial(how: Mapping[str, Any], seeds: int, name: str = "") -> list[Answer]:
                 "temperature": request.parameters["temperature"],
                 "max_tokens": LONGEST,
                 "seed": seed,
+                **LLAMA,
                 **how,
             }
             said = client.post("/chat/completions", body={"model": "m", **body}, cast_to=object)
@@ -198,8 +195,14 @@ def trial(how: Mapping[str, Any], seeds: int, name: str = "") -> list[Answer]:
     folder = CACHE / "answers"
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({name: getattr(it, name) for name in Answer.__slots__}) for it in answers]
-    (folder / f"{name or 'trial'}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    file = re.sub(r"\W+", "-", name.strip("*` "))
+    (folder / f"{file}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     return answers
+
+
+def tables(found: Mapping[str, list[Answer]]) -> list[Table]:
+    """Return how many answers are bad with each configuration, and of which personas."""
+    return [_table(found), _by_persona(found)]
 
 
 def _table(found: Mapping[str, list[Answer]]) -> Table:

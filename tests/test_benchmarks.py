@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import QUESTIONS  # noqa: E402
+from benchmarks import LONG, QUESTIONS  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import envs, plot, report, sample, server, traffic  # noqa: E402
 from benchmarks.harness.bench import Bench, Table  # noqa: E402
@@ -45,7 +45,7 @@ def post(url: str, **body: object) -> bytes:
         return read
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", [*QUESTIONS, *LONG])
 def test_every_question_can_be_asked_and_has_its_place_on_the_page(name: str) -> None:
     assert callable(importlib.import_module(f"benchmarks.{name}").ask)
     page = (ROOT / "docs" / "performance.md").read_text("utf-8")
@@ -55,7 +55,7 @@ def test_every_question_can_be_asked_and_has_its_place_on_the_page(name: str) ->
 
 def test_every_module_of_benchmarks_is_a_question_or_no_module_at_all() -> None:
     modules = {file.stem for file in (ROOT / "benchmarks").glob("[a-z]*.py")}
-    assert modules == set(QUESTIONS)
+    assert modules == {*QUESTIONS, *LONG}
 
 
 def test_the_server_answers_whole_and_streamed(bench: Bench) -> None:
