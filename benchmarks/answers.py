@@ -21,21 +21,25 @@ from benchmarks.harness.judged import Demand, repeated_lines, repeated_phrases
 LONGEST = 400
 """Tokens; what has not ended by then never does."""
 AT_ONCE = 8
-LLAMA = {"min_p": 0.05, "repeat_penalty": 1.0, "dry_multiplier": 0.0}
-"""The defaults of llama.cpp's server, at which every row of the table begins."""
-LIGHT = {"min_p": 0.5, "repeat_penalty": 1.05, "dry_multiplier": 0.8, "dry_allowed_length": 5}
-NO_BREAKER = {"dry_penalty_last_n": 2048, "dry_sequence_breakers": ["<|im_end|>"]}
-END = {"logit_bias": {"2": 3.0}}
-"""The token that ends an answer, favoured."""
+LIGHT = {
+    "min_p": 0.5,
+    "repeat_penalty": 1.05,
+    "repeat_last_n": 64,
+    "dry_multiplier": 0.8,
+    "dry_allowed_length": 5,
+    "dry_penalty_last_n": 64,
+}
+NO_BREAKER = {"dry_penalty_last_n": 2048, "dry_sequence_breakers": ("<|im_end|>",)}
+END = "logit_bias"
+"""The token that ends an answer has the number 2; a bias favours it."""
 
 CONFIGURATIONS: dict[str, Mapping[str, Any]] = {
-    "`min_p` 0.5, DRY after 5 tokens within 64": LIGHT,
-    "`min_p` 0.2, DRY after 2 within 2,048, no breaker": {
+    "`min_p` 0.5, DRY after 5 tokens, 64 tokens back": LIGHT,
+    "`min_p` 0.2, DRY after 2, no breaker": {
         **LIGHT, **NO_BREAKER, "min_p": 0.2, "repeat_penalty": 1.0, "dry_allowed_length": 2,
     },
-    "`min_p` 0.5, DRY after 5, no breaker, end +3": {**LIGHT, **NO_BREAKER, **END},
-    "**`min_p` 0.5, DRY after 8, no breaker, end +3**": {
-        **LIGHT, **NO_BREAKER, **END, "dry_allowed_length": 8,
+    "**`min_p` 0.5, DRY after 8, no breaker, end +2**": {
+        **LIGHT, **NO_BREAKER, "dry_allowed_length": 8, END: {"2": 2.0},
     },
 }  # fmt: skip
 """The row in bold is the plugin's default."""
@@ -153,10 +157,10 @@ def ask(bench: Bench) -> list[Table]:
 
 def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
     """Return the judged answers of every task with some seeds; keep them in a file, to be read."""
-    import openai  # noqa: PLC0415
-    from personakit_local import connect  # noqa: PLC0415
+    import openai
+    from personakit_local import connect
 
-    from personakit import Runner  # noqa: PLC0415
+    from personakit import Runner
 
     endpoint = connect("")
     assert endpoint.api_key is not None
@@ -175,7 +179,6 @@ def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
                 "temperature": request.parameters["temperature"],
                 "max_tokens": LONGEST,
                 "seed": seed,
-                **LLAMA,
                 **how,
             }
             said = client.post("/chat/completions", body={"model": "m", **body}, cast_to=object)

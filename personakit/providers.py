@@ -40,7 +40,7 @@ class Endpoint:
     api_key: Secret | None
     model: str
     max_tokens: int | None = None
-    defaults: Mapping[str, Any] | None = None
+    defaults: Mapping[str, Any] | None = field(default=None, hash=False)
 
     if TYPE_CHECKING:
 

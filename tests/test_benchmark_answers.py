@@ -9,15 +9,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.answers import CONFIGURATIONS, TASKS, Answer, tables  # noqa: E402
-from benchmarks.harness.judged import (  # noqa: E402
+from benchmarks.answers import CONFIGURATIONS, TASKS, Answer, tables
+from benchmarks.harness.judged import (
     Demand,
     language,
     repeated_lines,
     repeated_phrases,
 )
-
-from personakit import Runner  # noqa: E402
+from personakit import Runner
 
 SENTENCE = "The light of the sun meets the air and is scattered by it in all directions."
 
@@ -42,7 +41,7 @@ def test_a_language_is_known_by_its_common_words(text: str, expected: str) -> No
         (SENTENCE, 0, 0),
         ("- one two three\n- four\n2. One two three!\n", 1, 0),
         ("Yes.\nNo.\nYes.\n", 0, 0),
-        (f"{SENTENCE} Then {SENTENCE.lower()}", 0, 6),
+        (f"{SENTENCE} Then {SENTENCE.lower()}", 0, 7),
     ],
 )
 def test_repeated_lines_and_phrases_are_counted_once(text: str, lines: int, phrases: int) -> None:
@@ -65,7 +64,8 @@ def test_every_task_renders_a_packaged_persona() -> None:
 
 def test_the_plugins_own_sampling_takes_part() -> None:
     sampling = pytest.importorskip("personakit_local.sampling")
-    assert sampling.SAMPLING.items() <= {"repeat_last_n": 64, **CONFIGURATIONS["default"]}.items()
+    default = next(how for name, how in CONFIGURATIONS.items() if name.startswith("**"))
+    assert default == sampling.SAMPLING
 
 
 def test_an_answer_that_fails_twice_is_bad_once() -> None:

@@ -13,7 +13,9 @@ LINE = 3
 """Words from which a line counts; shorter ones, such as headings, may come again."""
 
 COMMON = {
-    "English": frozenset("the and of to is are you your for with it that this on be as can".split()),
+    "English": frozenset(
+        "the and of to is are you your for with it that this on be as can".split()
+    ),
     "French": frozenset("le la les et de des est une un vous votre pour à du que dans pas".split()),
     "Spanish": frozenset("el la los y de que es una un por para en me te mi tu qué con".split()),
 }
@@ -51,7 +53,7 @@ class Demand:
 
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation."""
-    return re.findall(r"\w+(?:['’]\w+)*", text.lower())
+    return re.findall(r"\w+(?:['\u2019]\w+)*", text.lower())
 
 
 def language(text: str) -> str:

@@ -19,10 +19,11 @@ from typing import Any, TypedDict
 
 GREETING = (
     "{%- set messages = messages if messages | selectattr('role', 'equalto', 'user') | list "
-    "else messages + [{'role': 'user', 'content': 'Hello!'}] -%}"
+    "else messages + [{'role': 'user', 'content': 'Please begin.'}] -%}"
 )
 """A prefix for chat templates that adds a user message to a conversation without one: models are
-trained on user turns, and SmolLM2 often answers a lone system message with endless repetition."""
+trained on user turns, and SmolLM2 often answers a lone system message with endless repetition. It
+answers "Hello!" with "Hello!", and this message with what the system message asks for."""
 
 TEMPLATE_KEY = b"tokenizer.chat_template"
 METADATA = 64 << 20

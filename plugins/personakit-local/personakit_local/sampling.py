@@ -20,9 +20,9 @@ SAMPLING: Mapping[str, Any] = {
     "dry_penalty_last_n": 2048,
     # llama.cpp's own breakers include the line break, so repeated lines would cost nothing. It
     # refuses an empty list; this token ends an answer, so nothing within one is a breaker.
-    "dry_sequence_breakers": ["<|im_end|>"],
-    # The same token, favoured: the model knows many places to end at, and passes them.
-    "logit_bias": {"2": 3.0},
+    "dry_sequence_breakers": ("<|im_end|>",),
+    # The same token, favoured: the model knows places to end at, and passes most of them.
+    "logit_bias": {"2": 2.0},
 }
 """What a request does not set, in the names of llama.cpp's server:
 https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md"""

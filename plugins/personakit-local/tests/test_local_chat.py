@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHEF = "Act as a chef whose name is Florent. You propose healthy, easy, quick, economical recipes."
 ALONE: list[Message] = [{"role": "system", "content": CHEF}]
-GREETED: list[Message] = [*ALONE, {"role": "user", "content": "Hello!"}]
+GREETED: list[Message] = [*ALONE, {"role": "user", "content": "Please begin."}]
 FIXED: dict[str, Any] = {"model": "m", "temperature": 0.9, "seed": 7}
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import openai
 import pytest
+from openai.types import Completion
+from personakit_local.sampling import SAMPLING
 
 from personakit import Endpoint, PersonakitError, Runner
 
@@ -79,3 +82,29 @@ def test_the_event_loop_runs_on_while_a_model_starts(
 def test_a_wrong_model_is_refused_in_words(runner: Runner) -> None:
     with pytest.raises(PersonakitError, match="unknown local model 'llama3'"):
         runner.run("cook", model="local/llama3")
+
+
+def test_a_seed_repeats_an_answer_and_a_runs_parameters_replace_the_samplings(
+    runner: Runner, endpoint: Endpoint
+) -> None:
+    assert endpoint.defaults == SAMPLING
+    first = runner.run("cook", "Hello!").text
+    assert runner.run("cook", "Hello!").text == first
+    # A bias of its own replaces the one that favours the end: here the end cannot come.
+    endless = {"logit_bias": {"2": -100}, "max_tokens": 60}
+    assert runner.run("cook", "Hello!", parameters=endless).finish_reason == "length"
+
+
+def test_the_server_applies_the_samplings_breaker(endpoint: Endpoint) -> None:
+    line = "red green blue yellow pink\n"
+    body = {"prompt": line * 20, "max_tokens": 60, "temperature": 0}
+    breakers = {"dry_sequence_breakers": ["\n"]}
+    assert endpoint.api_key is not None
+    with openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key.reveal()) as client:
+
+        def repeated(more: Mapping[str, object]) -> int:
+            answer = client.post("/completions", body={**body, **more}, cast_to=Completion)
+            return answer.choices[0].text.count(line)
+
+        with_line_breaks, without = repeated({**SAMPLING, **breakers}), repeated(SAMPLING)
+    assert with_line_breaks > 3 > without
