@@ -151,11 +151,13 @@ class Answer:
 def ask(bench: Bench) -> list[Table]:
     """Ask the embedded model with every configuration of its sampling."""
     os.environ["PERSONAKIT_LOCAL_PARALLEL"] = str(AT_ONCE)
-    found = {name: trial(how, bench.pick(20, 2), name) for name, how in CONFIGURATIONS.items()}
-    return tables(found)
+    answers = {
+        name: trial(sampling, bench.pick(20, 2), name) for name, sampling in CONFIGURATIONS.items()
+    }
+    return tables(answers)
 
 
-def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
+def trial(sampling: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
     """Return the judged answers of every task with some seeds; keep them in a file, to be read."""
     import openai
     from personakit_local import connect
@@ -179,10 +181,10 @@ def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
                 "temperature": request.parameters["temperature"],
                 "max_tokens": LONGEST,
                 "seed": seed,
-                **how,
+                **sampling,
             }
-            said = client.post("/chat/completions", body={"model": "m", **body}, cast_to=object)
-            choice: Any = said["choices"][0]  # type: ignore[index]
+            reply = client.post("/chat/completions", body={"model": "m", **body}, cast_to=object)
+            choice: Any = reply["choices"][0]  # type: ignore[index]
             text = choice["message"]["content"]
             return Answer(
                 task.persona,
@@ -203,12 +205,12 @@ def trial(how: Mapping[str, Any], seeds: int, name: str) -> list[Answer]:
     return answers
 
 
-def tables(found: Mapping[str, list[Answer]]) -> list[Table]:
+def tables(trials: Mapping[str, list[Answer]]) -> list[Table]:
     """Return how many answers are bad with each configuration, and of which personas."""
-    return [_table(found), _by_persona(found)]
+    return [_table(trials), _by_persona(trials)]
 
 
-def _table(found: Mapping[str, list[Answer]]) -> Table:
+def _table(trials: Mapping[str, list[Answer]]) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
@@ -218,22 +220,22 @@ def _table(found: Mapping[str, list[Answer]]) -> Table:
             str(sum(bool(it.faults) for it in answers)),
             str(sum(it.bad for it in answers)),
         ]
-        for name, answers in found.items()
+        for name, answers in trials.items()
     ]
     columns = ["Sampling", "no end", "repeats", "either", "persona's checks", "bad"]
-    number = len(next(iter(found.values())))
+    number = len(next(iter(trials.values())))
     return Table(f"Answers: bad ones of {number}", columns, rows)
 
 
-def _by_persona(found: Mapping[str, list[Answer]]) -> Table:
+def _by_persona(trials: Mapping[str, list[Answer]]) -> Table:
     rows: list[list[Cell]] = [
         [
             task.persona,
             *(
                 str(sum(it.bad for it in answers if it.persona == task.persona))
-                for answers in found.values()
+                for answers in trials.values()
             ),
         ]
         for task in TASKS
     ]
-    return Table("Answers: bad ones of each persona", ["Persona", *found], rows)
+    return Table("Answers: bad ones of each persona", ["Persona", *trials], rows)

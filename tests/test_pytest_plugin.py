@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from helpers.process import Folder
 
 from personakit.testing import Server
 
@@ -27,39 +26,23 @@ ASKS = "system: x\ntests: [{name: says hello, prompt: Hi, expect: {contains: Hel
 HEAVY = "yaml jinja2 pydantic_core openai click personakit.suite personakit.persona".split()
 
 
-class Project:
-    """Runs pytest in a folder, away from the user's own set-up and from this test run."""
+class Project(Folder):
+    """Runs pytest, away from this test run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        kept = ("COVERAGE", "PYTHON", "COV_")
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PERSONAKIT_PLUGINS": "",
-            **{key: value for key, value in os.environ.items() if key.startswith(kept)},
-        }
+        super().__init__(folder)
         self.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
 
     def __call__(self, *args: str, **env: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:cov", *args],
-            capture_output=True, cwd=self.folder, env={**self.env, **env}, timeout=60, check=False,
-        )  # fmt: skip
-        out = done.stdout.decode() + done.stderr.decode()
-        assert "Traceback" not in out
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:cov", *args]
+        result = self.run(command, b"", env)
+        out = result.out + result.err
         assert "INTERNALERROR" not in out
-        return done.returncode, out
+        return result.code, out
 
     def collected(self, *args: str) -> list[str]:
         _, out = self("--collect-only", "-q", *args)
         return [line for line in out.splitlines() if "::" in line]
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        return path
 
 
 @pytest.fixture

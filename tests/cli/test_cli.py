@@ -8,62 +8,27 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers.process import Folder, Result, command
 
 from personakit.testing import Reply, Server
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-class Cli:
-    """Runs `python -m personakit` in an empty folder, away from the user's own set-up."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "PERSONAKIT_PLUGINS": "",
-            **{k: v for k, v in os.environ.items() if k.startswith(("COVERAGE", "PYTHON", "COV_"))},
-        }
+class Cli(Folder):
+    """Runs `python -m personakit`."""
 
     def args(self, *args: str) -> list[str]:
-        return [sys.executable, "-W", "error", "-m", "personakit", *args]
+        return command(*args)
 
     def __call__(
-        self, *args: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None
+        self, *args: str, stdin: str | bytes = b"", env: Mapping[str, str] | None = None
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            self.args(*args),
-            input=data or b"",
-            capture_output=True,
-            cwd=self.folder,
-            env={**self.env, **(env or {})},
-            timeout=60,
-            check=False,
-        )
-        result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert "Traceback" not in result.err + result.out
-        return result
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        return path
+        return self.run(command(*args), data, env or {})
 
 
 @pytest.fixture

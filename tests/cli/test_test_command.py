@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from helpers.process import Folder, command
 
 from personakit.testing import Server
 
@@ -34,38 +34,19 @@ tests:
 MODEL = ("-m", "openai/test-model")
 
 
-class Cli:
-    """Runs `personakit test` in a folder, away from the user's own set-up."""
+class Cli(Folder):
+    """Runs `personakit test`."""
 
     def __init__(self, folder: Path, server: Server) -> None:
-        self.folder = folder
-        kept = ("COVERAGE", "PYTHON", "COV_")
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "PERSONAKIT_PLUGINS": "",
-            **server.environ(),
-            **{key: value for key, value in os.environ.items() if key.startswith(kept)},
-        }
+        super().__init__(folder)
+        self.env |= server.environ()
 
     def args(self, *args: str) -> list[str]:
-        return [sys.executable, "-W", "error", "-m", "personakit", "test", *args]
+        return command("test", *args)
 
     def __call__(self, *args: str, **env: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            self.args(*args), input=b"", capture_output=True, cwd=self.folder,
-            env={**self.env, **env}, timeout=60, check=False,
-        )  # fmt: skip
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in out + err
-        return done.returncode, out, err
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        return path
+        result = self.run(self.args(*args), b"", env)
+        return result.code, result.out, result.err
 
 
 @pytest.fixture
