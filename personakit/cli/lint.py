@@ -88,8 +88,21 @@ def _files(path: Path) -> Iterable[Path]:
     """
     from personakit.linting import ENDINGS, files_in  # noqa: PLC0415
 
+    if _is_barred(path):
+        raise UsageError(
+            f"{path} cannot be read: no permission for the folder {path.parent}; change it with "
+            f"chmod, or name another file"
+        )
     if path.is_dir():
-        return files_in(path)
+        files = list(files_in(path))
+        if not files:
+            endings = " or ".join(f"*{ending}" for ending in ENDINGS)
+            reason = "" if os.access(path, os.R_OK | os.X_OK) else "; the folder cannot be read"
+            raise UsageError(
+                f"{path} contains no persona file ({endings}){reason}; name another folder, or "
+                f"write a persona with `personakit new`"
+            )
+        return files
     if os.path.lexists(path):
         if path.suffix not in (*ENDINGS, ".json"):
             raise UsageError(
@@ -102,6 +115,16 @@ def _files(path: Path) -> Iterable[Path]:
         return [file]
     hint = did_you_mean(path.name, [*_neighbours(path), *library.names()])
     raise UsageError(f"no file, folder or persona {str(path)!r}{hint}")
+
+
+def _is_barred(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _neighbours(path: Path) -> list[str]:

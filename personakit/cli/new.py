@@ -282,7 +282,7 @@ def _report(persona: Persona, target: Path) -> None:
         output.line(f"or set PERSONAKIT_PATH={shlex.quote(str(target.parent))}.")
     name = persona.name if reached else shlex.quote(str(target))
     required = [f"-v {it.name}=…" for it in persona.variables.values() if it.required]
-    prompt = ['"Hello"'] if persona.prompt else []
+    prompt = ['"Hello"'] if persona.prompt and "input" in persona.prompt.source else []
     output.line("Next:")
     output.line(f"  personakit render {' '.join([name, *prompt, *required])}")
     for verb in ("lint", "test") if persona.tests else ("lint",):

@@ -64,14 +64,21 @@ def command(
     if form is not None:
         write = runner.plugins.find("format", form)
         if write is None:
-            hint = did_you_mean(form, runner.plugins.every("format"))
-            raise UsageError(f"no installed plugin provides format {form!r}{hint}")
-        output.echo(write(request), end="")
+            raise UsageError(_unknown_format(form, sorted(runner.plugins.every("format"))))
+        text = write(request)
+        output.echo(text, end="" if text.endswith("\n") else "\n")
     elif as_json:
         output.print_json(request_json(request))
     else:
         show_request(request)
     return 0
+
+
+def _unknown_format(form: str, known: list[str]) -> str:
+    if not known:
+        return f"--format: no installed plugin provides {form!r} or another format; use --json"
+    listed = f"; the formats are {', '.join(known)}"
+    return f"--format: no installed plugin provides {form!r}{did_you_mean(form, known) or listed}"
 
 
 def _view(

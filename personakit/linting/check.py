@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from personakit.base import read_file, walk
 from personakit.errors import PersonaError, Problem
-from personakit.linting import names, plugin_uses, templates, test_cases
+from personakit.linting import names, plugin_uses, schemas, templates, test_cases, texts
+from personakit.linting.children import Children
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
-from personakit.schemas import InvalidSchema, Pattern, checked, foreign_pattern
+from personakit.templates import CompiledPersona
 
 ENDINGS = (".yaml", ".yml")
 PARTIALS = "partials"
@@ -61,11 +61,13 @@ class Linter:
     runner: Runner
     strict: bool = False
     _sources: dict[str, Source] = field(default_factory=dict)
+    _children: Children | None = None
     _named: dict[tuple[Path, str], Path] = field(default_factory=dict)
 
     def check(self, files: Sequence[Path]) -> list[Finding]:
         """Return all problems in files, sorted by path, line and column."""
         findings: dict[tuple[object, ...], Finding] = {}
+        self._children = Children(self.runner, files)
         for file in files:
             for problem in self._file(file):
                 self._add(findings, problem)
@@ -115,16 +117,21 @@ class Linter:
         data = persona.document.data
         broken = broken or not isinstance(data.get("variables") or {}, dict)
         doubtful = _doubtful(persona, problems)
+        compiled = CompiledPersona(compiler, persona)
+        children = self._children or Children(self.runner, [file])
         yield from templates.check(
-            compiler, persona, broken=broken, doubtful=doubtful, abstract=abstract
-        )
+            compiler, compiled, broken=broken, doubtful=doubtful, abstract=abstract,
+            inherited=lambda: children.used(file),
+        )  # fmt: skip
         yield from plugin_uses.check(self.runner.plugins, persona)
         needs_prompt = templates.needs_prompt(compiler, persona)
         yield from test_cases.check(
             persona, broken=broken, doubtful=doubtful, needs_prompt=needs_prompt,
+            drops_prompt=not compiled.problems and not compiled.takes_input,
             catalog=self.runner.catalog,
         )  # fmt: skip
-        yield from _schemas(persona)
+        yield from schemas.check(persona)
+        yield from texts.check(persona, self._source(str(file)).lines)
         if abstract:
             return
         yield from names.check(self.runner.library, file, persona)
@@ -135,27 +142,6 @@ class Linter:
         if not persona.description and data.get("description") is None:
             message = "`description` is missing; add one sentence for `personakit list`"
             yield persona.document.problem(message, code="PK060")
-
-
-def _schemas(persona: Persona) -> Iterator[Problem]:
-    """Yield the patterns of JSON Schemas that are not matched in linear time."""
-    schemas: list[tuple[Any, tuple[str | int, ...]]] = [(persona.output, ("output",))]
-    schemas += [
-        (test.expect.get("json_schema"), (*test.at, "expect", "json_schema"))
-        for test in persona.tests
-    ]
-    for schema, at in schemas:
-        if schema is None or at not in persona.document.marks:
-            continue
-        try:
-            checked(schema, foreign_pattern)
-        except InvalidSchema:
-            continue  # reported already
-        try:
-            checked(schema, Pattern.of)
-        except InvalidSchema as error:
-            message = f"{at[-1]}: {error}"
-            yield persona.document.problem(message, (*at, *error.path), code="PK012")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:

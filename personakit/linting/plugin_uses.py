@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ def _models(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
         if model and at in persona.document.marks and plugins.names_file(model):
             message = (
                 f"model: {model!r} is the path of a file, which only the user may name: use "
-                f"`-m {model}`, or `model:` in the config file"
+                f"`-m {shlex.quote(model)}`, or `model:` in the config file"
             )
             yield persona.document.problem(message, at, code="PK034")
 
@@ -64,22 +65,10 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
         return
     settled = plugins.settled(plugin, use)
     for fault in settled.faults:
-        at = _option(use, fault.option)
-        key = fault.unknown and fault.option in use.options
-        yield document.problem(fault.message, at, key=key, code=fault.code)
+        yield fault.problem(use, document)
     if settled.faults:
         return
     try:
         options.make(plugin.origin, plugin.target, settled.given, change=settled)
     except PersonakitError as error:
         yield document.problem(str(error), use.at, code="PK031")
-
-
-def _option(use: PluginUse, name: str) -> tuple[str | int, ...]:
-    """Return the position of an option, or of its plugin if the option is missing."""
-    assert use.document is not None
-    for key in (use.name, "options"):
-        at = (*use.at, key, name)
-        if at in use.document.marks:
-            return at
-    return use.at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from jinja2 import nodes
@@ -13,33 +13,39 @@ from personakit.base import article, is_type
 from personakit.errors import Problem, did_you_mean
 from personakit.linting.fields import Fields, spelled
 from personakit.persona import Persona, Text, Variable
+from personakit.persona import variables as declarations
 from personakit.templates import CompiledPersona, Place, TemplateCompiler
 
 
 def check(
     templates: TemplateCompiler,
-    persona: Persona,
+    compiled: CompiledPersona,
     *,
     broken: bool,
     doubtful: Set[str],
     abstract: bool,
+    inherited: Callable[[], Set[str]],
 ) -> Iterator[Problem]:
     """Yield the problems of the texts of a persona and of the variables in them.
 
     Args:
         templates: Compiles the texts.
-        persona: The persona, as far as it could be parsed.
+        compiled: The texts of the persona, as far as it could be parsed.
         broken: True if not all of its variables, or those of a parent, could be parsed.
         doubtful: Variables with an invalid declaration; their uses are not checked.
         abstract: True for a file that is only extended: its children may declare what it uses.
+        inherited: Returns the names that the texts of its children use.
     """
-    compiled = CompiledPersona(templates, persona)
+    persona = compiled.persona
     for problem in compiled.problems:
         if problem.code != "PK023" or not (broken or abstract):
             yield problem
     unreadable = any(problem.code in ("PK020", "PK022") for problem in compiled.problems)
     if not unreadable and not abstract:
-        yield from _unused(persona, compiled.used)
+        yield from _unused(persona, compiled.used, inherited)
+    own_prompt = persona.prompt is not None and persona.prompt.document is persona.document
+    if own_prompt and not compiled.problems and not compiled.takes_input:
+        yield compiled.unused_input()
     variables = {n: v for n, v in persona.variables.items() if n not in doubtful}
     for text in _own_texts(persona):
         tree = templates.parse(text.source)
@@ -87,13 +93,18 @@ def _own_texts(persona: Persona) -> Iterator[Text]:
             yield text
 
 
-def _unused(persona: Persona, used: set[str]) -> Iterator[Problem]:
+def _unused(
+    persona: Persona, used: set[str], inherited: Callable[[], Set[str]]
+) -> Iterator[Problem]:
     declared = persona.document.data.get("variables")
     literal = persona.document.data.get("template") == "none"
     for name in declared if isinstance(declared, dict) else ():
-        if name not in used and name in persona.variables:
+        if name not in used and name in persona.variables and name not in inherited():
             why = "`template: none` makes every text literal" if literal else "no template uses it"
-            message = f"variable {name!r} is declared, but {why}; use or remove it"
+            way = "use or remove it"
+            if name in declarations.KEYS:
+                way += ", or indent it below the variable that it describes"
+            message = f"variable {name!r} is declared, but {why}; {way}"
             at = ("variables", name)
             yield persona.document.problem(message, at, key=True, code="PK024")
 

@@ -18,6 +18,7 @@ def check(
     broken: bool,
     doubtful: Set[str],
     needs_prompt: bool,
+    drops_prompt: bool,
     catalog: Catalog,
 ) -> Iterator[Problem]:
     """Yield the tests that cannot pass.
@@ -27,6 +28,7 @@ def check(
         broken: True if not all of its variables, or those of a parent, could be parsed.
         doubtful: Variables with an invalid declaration; their values are not checked.
         needs_prompt: True if its `prompt:` cannot be rendered without the user's input.
+        drops_prompt: True if its `prompt:` does not use the user's input.
         catalog: Loads the persona of a judge.
     """
     for test in persona.tests:
@@ -38,6 +40,12 @@ def check(
                 f"{{{{ input }}}}"
             )
             yield test.document.problem(message, test.at, code="PK052")
+        if drops_prompt and test.prompt:
+            message = (
+                f"{_name(test)} has a `prompt:`, which the persona's `prompt:` does not use; "
+                f"remove it, or write {{{{ input }}}} in the persona's"
+            )
+            yield test.document.problem(message, (*test.at, "prompt"), code="PK052")
         for group in ("render", "expect"):
             for key, message in _contradictions(getattr(test, group)):
                 at = (*test.at, group, key)

@@ -15,6 +15,7 @@ from typing import Any
 from personakit.base import describe, is_type, shown
 from personakit.errors import ConfigError, UsageError, did_you_mean
 from personakit.frozen import ATOMS, check_plain
+from personakit.persona.validation import retyped
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Rule:
 def _number(low: float, high: float) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "number"):
-            return f"expected a number from {low:g} to {high:g}, found {describe(value)}"
+            found = f"{describe(value)}{retyped(value, 'number')}"
+            return f"expected a number from {low:g} to {high:g}, found {found}"
         if low <= value <= high:
             return None
         return f"expected a number from {low:g} to {high:g}, found {shown(value)}"
@@ -44,7 +46,7 @@ def _number(low: float, high: float) -> Rule:
 def _integer(low: int, high: int) -> Rule:
     def check(value: Any) -> str | None:
         if not is_type(value, "integer"):
-            return f"expected an integer, found {describe(value)}"
+            return f"expected an integer, found {describe(value)}{retyped(value, 'integer')}"
         if low <= value <= high:
             return None
         return f"expected an integer from {low} to {high}, found {shown(value)}"
@@ -53,7 +55,9 @@ def _integer(low: int, high: int) -> Rule:
 
 
 def _boolean(value: Any) -> str | None:
-    return None if is_type(value, "boolean") else f"expected true or false, found {describe(value)}"
+    if is_type(value, "boolean"):
+        return None
+    return f"expected true or false, found {describe(value)}{retyped(value, 'boolean')}"
 
 
 def _choice(*choices: str) -> Rule:
@@ -176,8 +180,8 @@ def check(parameters: Mapping[str, Any]) -> None:
     """
     given = {n: value for n, value in parameters.items() if value is not None or n not in ALLOWED}
     faults = [
-        f"parameter {name!r} cannot be set with -p or parameters=: {_INSTEAD[name]}"
-        if name in _INSTEAD
+        f"parameter {name!r} cannot be set with -p or parameters=: {instead}"
+        if (instead := _INSTEAD.get(name) or REFUSED.get(name))
         else problem
         for name, value in given.items()
         if (problem := fault(name, value))

@@ -28,10 +28,6 @@ KEYS = (
     "variables system messages prompt tools output history plugins tests template"
 ).split()
 UNNAMED = "<string>"
-_NO_TEXT = (
-    "the persona sends nothing: it has neither `system:`, `messages:` nor `prompt:`; "
-    "write `system:` with the system message, such as `system: You are a chef.`"
-)
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
 
@@ -159,6 +155,13 @@ def examine(
     return persona, reader.problems
 
 
+def _key_mistakes() -> Any:
+    """Return the module for mistakes that few files have."""
+    from personakit.persona.mistakes import keys  # noqa: PLC0415
+
+    return keys
+
+
 def merged(first: Persona | None, then: Persona) -> Persona:
     """Merge two parents: the later one wins, and lists are appended."""
     if first is None:
@@ -204,9 +207,13 @@ class _Reader(Checker):
             # The message must not show the content: it may be any file.
             kinds = {str: "a string", list: "a list", type(None): "an empty file"}
             kind = kinds.get(type(data), "a value")
-            self.fail(f"expected a mapping with at least `system:`, found {kind}", code="PK011")
+            message = f"expected a mapping with at least `system:`, found {kind}"
+            message += "; write a text below `system: |`, indented" if isinstance(data, str) else ""
+            message += "; write `key: value` without `- `" if isinstance(data, list) else ""
+            self.fail(message, code="PK011")
             return None
-        self.unknown({key: 0 for key in data if not key.startswith("x-")}, KEYS)
+        own = {key: value for key, value in data.items() if not key.startswith("x-")}
+        self.unknown(own, KEYS, hint_for=lambda key, value: _key_mistakes().root(key, value, data))
         if data.get("template") is not None:
             self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
         extends = self.texts(data["extends"], "extends") if data.get("extends") is not None else ()
@@ -218,7 +225,8 @@ class _Reader(Checker):
         values = {"extends": extends, **self.head(data), **self.body(data)}
         texts = values["system"] or values["messages"] or values["prompt"]
         if not texts and not self.abstract and not self.problems:
-            self.fail(_NO_TEXT, code="PK003")
+            message, at = _key_mistakes().no_text(self.document)
+            self.fail(message, *at, key=True, code="PK003")
         return Persona(**values, document=self.document)
 
     def extend(self, reference: str, index: int | None) -> None:
@@ -320,6 +328,9 @@ class _Reader(Checker):
         own = self.mapping(value, "parameters")
         for name, item in own.items():
             fault = parameters.fault(name, item)
+            if fault and name not in parameters.ALLOWED and name not in parameters.REFUSED:
+                hint = _key_mistakes().parameter(name, KEYS)
+                fault = f"unknown parameter {name!r}{hint}" if hint else fault
             if fault:
                 allowed = name in parameters.ALLOWED
                 code = "PK014" if allowed else "PK013"
@@ -370,9 +381,9 @@ class _Reader(Checker):
         return tuple(pair for pair in pairs if pair is not None)
 
     def message(self, item: Any, *at: str | int) -> tuple[Role, Text] | None:
-        form = "expected a role and its content, as in `- user: What is in season?`"
         if not isinstance(item, dict) or len(item) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)
+            form = f"expected a role and its content, as in {_key_mistakes().message_form(item)}"
             self.fail(f"{form}, found {found}", *at, code="PK011")
             return None
         role, content = next(iter(item.items()))

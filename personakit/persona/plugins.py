@@ -30,6 +30,12 @@ class PluginUse:
     at: tuple[str | int, ...] = field(default=(), repr=False, compare=False)
     document: Document | None = field(default=None, repr=False, compare=False)
 
+    def place(self, option: str) -> tuple[str | int, ...]:
+        """Return the path of an option in the document, or of the entry if it has none."""
+        marks = self.document.marks if self.document is not None else {}
+        places = [(*self.at, key, option) for key in (self.name, "options")]
+        return next((place for place in places if place in marks), self.at)
+
 
 def read_plugins(checker: Checker, value: Any) -> tuple[PluginUse, ...]:
     """Read a `plugins:` list of a persona or of the config; report problems to `checker`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from personakit.base import describe
+from personakit.base import brief, describe
 from personakit.errors import PersonaError, Problem, did_you_mean
 from personakit.persona.yaml import Document
 
@@ -13,6 +14,12 @@ MAX_PATTERNS = 100_000
 """The largest total size of the patterns of a document, besides those in JSON Schemas."""
 
 MAX_PROBLEMS = 100
+
+_BOOLEANS = dict.fromkeys(("yes", "on", "y", "true", "1"), "true")
+_BOOLEANS |= dict.fromkeys(("no", "off", "n", "false", "0"), "false")
+_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]+)?\Z")
+_NO_SPACE = re.compile(r"([A-Za-z_]\w*):([^\s/].*)\Z", re.DOTALL)
 
 
 class Checker:
@@ -35,29 +42,43 @@ class Checker:
             more = Problem(message, self.document.path, code=code)
             raise PersonaError([*self.problems[:-1], more])
 
-    def unknown(self, data: Mapping[str, Any], known: Iterable[str], *at: str | int) -> None:
-        """Add a problem for each unknown key of a mapping."""
+    def unknown(
+        self,
+        data: Mapping[str, Any],
+        known: Iterable[str],
+        *at: str | int,
+        hint_for: Callable[[str, Any], str] = lambda key, value: "",
+    ) -> None:
+        """Add a problem for each unknown key of a mapping.
+
+        Args:
+            data: The mapping.
+            known: The known keys.
+            at: The path of the mapping.
+            hint_for: Returns what would be right for a key and its value, as ``; …``; empty for
+                the nearest known key.
+        """
         names = list(known)
-        for key in data:
+        for key, value in data.items():
             if key not in names:
-                hint = did_you_mean(key, names) or f" (known: {', '.join(names)})"
+                near = did_you_mean(key.strip(), names) or f" (known: {', '.join(names)})"
+                is_spelling = key.strip().lower() in names
+                hint = near if is_spelling else hint_for(key, value) or near
                 self.fail(f"unknown key {key!r}{hint}", *at, key, key=True, code="PK010")
 
     def text(self, value: Any, *at: str | int) -> str:
         """Return a string; add a problem for any other value."""
         if isinstance(value, str):
             return value
-        hint = "; quote it" if isinstance(value, int | float) else ""
-        self.fail(
-            f"{_name(at)}: expected a string, found {describe(value)}{hint}", *at, code="PK011"
-        )
+        message = f"{_name(at)}: expected a string, found {describe(value)}{_as_text(value)}"
+        self.fail(message, *at, code="PK011")
         return ""
 
     def mapping(self, value: Any, *at: str | int) -> dict[str, Any]:
         """Return a mapping; add a problem for any other value."""
         if isinstance(value, dict):
             return value
-        message = f"{_name(at)}: expected a mapping, found {describe(value)}"
+        message = f"{_name(at)}: expected a mapping, found {describe(value)}{_as_mapping(value)}"
         self.fail(message, *at, code="PK011")
         return {}
 
@@ -65,7 +86,10 @@ class Checker:
         """Return a list; add a problem for any other value."""
         if isinstance(value, list):
             return value
-        self.fail(f"{_name(at)}: expected a list, found {describe(value)}", *at, code="PK011")
+        example = f"[{brief(value, 40)}]" if isinstance(value, str) else "[a, b]"
+        hint = "; begin each item with `- `" if isinstance(value, dict) else f"; write {example}"
+        message = f"{_name(at)}: expected a list, found {describe(value)}{hint}"
+        self.fail(message, *at, code="PK011")
         return []
 
     def texts(self, value: Any, *at: str | int) -> tuple[str, ...]:
@@ -86,7 +110,8 @@ class Checker:
     def boolean(self, value: Any, *at: str | int) -> bool:
         """Return a boolean; add a problem for any other value."""
         if not isinstance(value, bool):
-            message = f"{_name(at)}: expected true or false, found {describe(value)}"
+            hint = retyped(value, "boolean")
+            message = f"{_name(at)}: expected true or false, found {describe(value)}{hint}"
             self.fail(message, *at, code="PK011")
         return value is True
 
@@ -118,6 +143,42 @@ class Checker:
             message = f"{_name(at)}: not a valid JSON Schema: {error}"
             self.fail(message, *at, *error.path)
         return schema
+
+
+def retyped(value: Any, kind: str) -> str:
+    """Return how to write a value so that YAML reads it as a type, as ``; …``; empty if unknown.
+
+    YAML 1.2 has no boolean but true and false, and a quoted number is a string.
+    """
+    if not isinstance(value, str):
+        return ""
+    word = value.strip().lower()
+    if kind == "boolean" and word in _BOOLEANS:
+        return f"; write {_BOOLEANS[word]}"
+    number = {"integer": _INTEGER, "number": _NUMBER}.get(kind)
+    if number is None:
+        return ""
+    if number.match(value):
+        return f"; write {value} without quotes"
+    plain = value.replace("_", "").replace(",", "." if kind == "number" else "")
+    return f"; write {plain}" if number.match(plain) else ""
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return "; write a text after the colon, or remove the line"
+    if isinstance(value, dict) and value and all(item is None for item in value.values()):
+        return "; quote a text that begins with {, and write a variable as {{ name }}"
+    if isinstance(value, list):
+        return "; quote a text that begins with [, or write one text instead of a list"
+    return "; write a text" if isinstance(value, dict) else "; quote it"
+
+
+def _as_mapping(value: Any) -> str:
+    if isinstance(value, str):
+        match = _NO_SPACE.match(value)
+        return f"; write a space after the colon: {match[1]}: {match[2][:40]}" if match else ""
+    return "; write `name: value` without `- `" if isinstance(value, list) else ""
 
 
 def _name(at: tuple[str | int, ...]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from personakit.base import article, brief, describe, is_type, read_json, shown
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import FrozenDict, freeze, thaw
+from personakit.persona.validation import retyped
 
 MAX_FAULTS = 10
 """The most faults of one value that are reported."""
@@ -135,7 +136,8 @@ class Variable:
     def _fault(self, value: Any) -> str | None:
         """Return what is wrong with a value, items and fields aside."""
         if not is_type(value, self.type):
-            return f"expected {article(self.type)}, found {describe(value)}"
+            hint = retyped(value, self.type)
+            return f"expected {article(self.type)}, found {describe(value)}{hint}"
         if self.enum and freeze(value, f"variable {self.name!r}") not in self.enum:
             allowed = brief(", ".join(map(str, self.enum)))
             found = value if isinstance(value, str) else shown(value)

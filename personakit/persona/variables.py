@@ -9,7 +9,7 @@ from typing import Any
 
 from personakit.base import TYPES, article, describe, infer_type, is_type
 from personakit.frozen import FrozenDict, freeze
-from personakit.persona.validation import Checker
+from personakit.persona.validation import Checker, retyped
 from personakit.persona.variable import Variable, dotted
 
 KEYS = (
@@ -50,12 +50,29 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
 
 def _declared(checker: Checker, name: str, value: Any, base: Variable | None, at: At) -> Variable:
     given = value if isinstance(value, dict) else {"default": value}
-    checker.unknown(given, KEYS, *at)
+    checker.unknown(given, KEYS, *at, hint_for=_misnamed)
     if "type" in given and given["type"] not in list(TYPES):
-        checker.choice(given["type"], TYPES, *at, "type")
+        _wrong_type(checker, given["type"], *at, "type")
         return Variable(name)
     variable = _read(checker, base or Variable(name), given, at, inferred=base is None)
     return _consistent(checker, variable, given, at)
+
+
+def _misnamed(key: str, value: Any) -> str:
+    from personakit.persona.mistakes import declarations  # noqa: PLC0415
+
+    return declarations.key_hint(key)
+
+
+def _wrong_type(checker: Checker, value: Any, *at: str | int) -> None:
+    from personakit.persona.mistakes import declarations  # noqa: PLC0415
+
+    known = declarations.type_name(value)
+    if known is None:
+        checker.choice(value, TYPES, *at)
+    else:
+        message = f"type: expected one of {', '.join(TYPES)}, found {describe(value)}"
+        checker.fail(f"{message}; write {known}", *at)
 
 
 def _check_name(checker: Checker, name: str, at: tuple[str, ...]) -> None:
@@ -82,7 +99,8 @@ def _read(
         checker.fail("a required variable cannot have a default; use `example`", *at, "default")
     for bound in ("minimum", "maximum"):
         if given.get(bound) is not None and not is_type(given[bound], "number"):
-            checker.fail(f"expected a number, found {describe(given[bound])}", *at, bound)
+            hint = retyped(given[bound], "number")
+            checker.fail(f"expected a number, found {describe(given[bound])}{hint}", *at, bound)
         elif bound in given:
             changes[bound] = given[bound]
     if given.get("pattern") is not None:

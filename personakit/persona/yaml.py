@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from personakit.base import is_stream
 from personakit.errors import PersonaError, Problem
+
+if TYPE_CHECKING:
+    from personakit.persona.mistakes.failure import Mistake
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
@@ -162,6 +165,11 @@ class _Builder:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise PersonaError([Problem(message, self.path, line, column)])
 
+    def wrong(self, mistake: Mistake) -> PersonaError:
+        """Return the error for a mistake of the syntax."""
+        message, line, column = mistake
+        return PersonaError([Problem(message, self.path, line, column)])
+
     def build(self) -> Document:
         directive = _TAG.search(self.text) if "%TAG" in self.text else None
         if directive:
@@ -174,15 +182,16 @@ class _Builder:
         try:
             self.fold()
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            if mark and error.context_mark and mark.index >= len(self.text.rstrip()):
-                # An unclosed collection is reported where it begins, not at the end of the file.
-                mark = error.context_mark
-            self.fail(_syntax_error(error, self.text, mark), mark)
-        except yaml.YAMLError as error:
-            self.fail(f"invalid YAML: {' '.join(str(error).split())}", None)
-        except UnicodeEncodeError:
-            self.fail("a lone surrogate character cannot be encoded as UTF-8", None)
+            from personakit.persona.mistakes import explain  # noqa: PLC0415
+
+            raise self.wrong(explain.syntax_error(error, self.text, self.path)) from None
+        except (yaml.YAMLError, UnicodeEncodeError) as error:
+            from personakit.persona.mistakes import characters  # noqa: PLC0415
+
+            mistake = characters.control_character(self.text)
+            if mistake is None:
+                self.fail(f"not valid YAML: {' '.join(str(error).split())}", None)
+            raise self.wrong(mistake) from None
         return Document(self.root, self.marks, self.path)
 
     def fold(self) -> None:
@@ -207,7 +216,11 @@ class _Builder:
     def document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
-            self.fail("found a second document; a file must contain exactly one", event.start_mark)
+            self.fail(
+                "found a second document; a file must contain exactly one: remove the line `---`, "
+                "and write a text that follows it below `system: |`, indented",
+                event.start_mark,
+            )
 
     def alias(self, event: Any) -> None:
         self.fail(
@@ -289,11 +302,9 @@ class _Builder:
         self.open([], event)
 
     def braces(self, mark: Any) -> NoReturn:
-        self.fail(
-            'an unquoted value begins with "{{", which YAML reads as a mapping; '
-            'quote it ("{{ name }}"), or write the text below a "|"',
-            mark,
-        )
+        from personakit.persona.mistakes import explain  # noqa: PLC0415
+
+        raise self.wrong(explain.braces(self.text, mark.line, mark.column))
 
     def complex_key(self, event: Any) -> NoReturn:
         self.fail("found a collection as a key; keys must be strings", event.start_mark)
@@ -330,38 +341,3 @@ class _Builder:
             place = (line, column)
         self.marks[path] = Mark(line, column, *place, begin, literal)
         return path
-
-
-def _syntax_error(error: Any, text: str, mark: Any) -> str:
-    """Return the parser's message with advice for the author of the file."""
-    problem = error.problem or "cannot be read"
-    lines = text.split("\n")
-    line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    if "{{" in line.split("#")[0] and ("expected" in problem or "did not find" in problem):
-        return (
-            'an unquoted value begins with "{{", which YAML reads as a mapping; '
-            'quote it ("{{ name }}"), or write the text below a "|"'
-        )
-    if "mapping values are not allowed" in problem:
-        if mark and ": " not in line[: mark.column]:
-            return (
-                "found a key below a complete value; check the indentation, "
-                'or write multi-line text below a "|"'
-            )
-        return (
-            'found a second ": " on this line; quote a value that contains ": ", '
-            'or write the text below a "|"'
-        )
-    if "cannot start any token" in problem:
-        if line[: mark.column + 1].strip(" ").startswith("\t") if mark else False:
-            return "found a tab; indent with spaces"
-        return f"{problem}; quote a value that begins with it"
-    if "escape" in problem or "hexdecimal" in problem:
-        hint = 'in "double quotes" write \\\\ for a backslash, or use single quotes'
-        if "Unicode" in problem:
-            hint = "a surrogate is half a character: write the character itself"
-        return f"{problem}; {hint}"
-    if error.context in ("while scanning an alias", "while scanning an anchor"):
-        return "anchors and aliases are not supported; quote a string that begins with '*' or '&'"
-    context = f" ({error.context})" if error.context else ""
-    return f"invalid YAML: {problem}{context}"

@@ -240,14 +240,17 @@ class Plugins:
             PersonaError: A plugin is not installed, or its options are invalid.
             PluginError: A plugin is broken.
         """
-        made = list(outer)
+        made, problems = list(outer), list[Any]()
         for use in persona.plugins:
             try:
                 self._check_allowed(use)
                 made.append(self._made(use))
+            except PersonaError as error:
+                problems += error.problems
             except ConfigError as error:
-                problem = (use.document or persona.document).problem(str(error), use.at)
-                raise PersonaError([problem]) from None
+                problems += [(use.document or persona.document).problem(str(error), use.at)]
+        if problems:
+            raise PersonaError(problems)
         tools = {name: self.find("tool", name) for name in persona.tools}
         self._check_touches(persona, tools, made)
         return _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
@@ -349,7 +352,7 @@ class Plugins:
         plugin = self.usable(use.name)
         settled = self.settled(plugin, use, user=user)
         if settled.faults:
-            raise ConfigError("\n".join(fault.message for fault in settled.faults))
+            raise options.refusal(settled.faults, use, user=user)
         instance = options.make(
             plugin.origin, plugin.target, settled.given, plugin=use.name, change=settled
         )

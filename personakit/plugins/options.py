@@ -9,13 +9,22 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from personakit.base import described
-from personakit.errors import ConfigError, PersonakitError, PluginError, did_you_mean
+from personakit.errors import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    PluginError,
+    Problem,
+    UsageError,
+    did_you_mean,
+)
 from personakit.frozen import thaw
 from personakit.permissions import Change, NotAllowed
+from personakit.persona import Document, PluginUse
 
 USERS = "PK034"
 """The code of an option that only the user may set."""
@@ -35,6 +44,25 @@ class Fault(NamedTuple):
     message: str
     code: str = "PK031"
     unknown: bool = False
+
+    def problem(self, use: PluginUse, document: Document) -> Problem:
+        """Return the problem with its position in the file that lists the plugin."""
+        key = self.unknown and self.option in use.options
+        return document.problem(self.message, use.place(self.option), key=key, code=self.code)
+
+
+def refusal(faults: Sequence[Fault], use: PluginUse, *, user: bool) -> UsageError:
+    """Return the error for the options of an entry, each with its position.
+
+    Args:
+        faults: What is wrong with the options.
+        use: The entry.
+        user: Whether the entry is the config's, not a persona's.
+    """
+    if use.document is None:
+        return ConfigError("\n".join(fault.message for fault in faults))
+    problems = [fault.problem(use, use.document) for fault in faults]
+    return ConfigError("\n".join(map(str, problems))) if user else PersonaError(problems)
 
 
 def make(

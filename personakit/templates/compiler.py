@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -348,4 +349,7 @@ def _syntax_error(message: str | None) -> str:
         tag = text.split("'")[1]
         hint = did_you_mean(tag, _TAGS) or f" (tags: {', '.join(_TAGS)})"
         hint = "; no open tag matches it" if tag in _TAGS else hint
+        innermost = re.search(r"following tags: '(end\w+)'", text)
+        if innermost and tag.startswith("end"):
+            hint = f"; write {{% {innermost[1]} %}}"
     return f"template syntax: {text}{hint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from jinja2.runtime import LoopContext
 
-from personakit.base import describe, occurrences, read_file
+from personakit.base import describe, locate, occurrences, read_file
 from personakit.errors import Problem, TemplateError, did_you_mean
 from personakit.persona import MAX_BYTES
 from personakit.templates.budget import Refused
@@ -33,7 +33,35 @@ def failure(error: Exception, place: Place, values: Mapping[str, Any]) -> Templa
     message, subject, owner = _explained(error, values)
     at, line = _origin(error, place)
     problem = at.problem(message, line, subject=subject)
-    return TemplateError([_located(problem, owner, at.literal) if subject else problem])
+    if subject:
+        return TemplateError([_located(problem, owner, at.literal)])
+    return TemplateError(placed([problem]))
+
+
+def placed(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems of templates with their columns, where their files can be read."""
+    lines: dict[str, list[str]] = {}
+    result = []
+    for problem in problems:
+        if problem.path not in lines:
+            lines[problem.path] = _lines(problem.path)
+        text = lines[problem.path]
+        if problem.line and not problem.column and problem.line <= len(text):
+            start = text[problem.line - 1]
+            place = problem.line, len(start) - len(start.lstrip()) + 1
+            if problem.subject:
+                place = locate(text, problem.line, problem.subject) or place
+            result.append(replace(problem, line=place[0], column=place[1]))
+        else:
+            result.append(problem)
+    return result
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return read_file(path, MAX_BYTES).decode("utf-8-sig", "replace").split("\n")
+    except (OSError, ValueError):
+        return []
 
 
 def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -125,10 +153,7 @@ def _located(problem: Problem, owner: str, literal: bool) -> Problem:
     """
     if not problem.line:
         return problem
-    try:
-        lines = read_file(problem.path, MAX_BYTES).decode("utf-8-sig", "replace").split("\n")
-    except OSError:
-        return problem
+    lines = _lines(problem.path)
     found = list(occurrences(lines, problem.line, problem.subject))
     if literal:
         found = [place for place in found if place[0] == problem.line]

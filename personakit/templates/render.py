@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.base import State
-from personakit.errors import Problem, did_you_mean
+from personakit.errors import Problem, TemplateError, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text, Values, described
@@ -96,6 +96,25 @@ class CompiledPersona:
             return "; it is defined only in a persona that extends another"
         return did_you_mean(name, declared) or "; declare it under `variables:`"
 
+    @property
+    def takes_input(self) -> bool:
+        """Whether the text of the user is part of the request: not for a `prompt:` without it."""
+        part = self._prompt
+        return part is None or (part.unit is not None and "input" in part.unit.names)
+
+    def unused_input(self) -> Problem:
+        """Return the problem of a `prompt:` that does not use the text of the user."""
+        text = self.persona.prompt
+        assert text is not None
+        way = "add {{ input }} to it"
+        if text.literal:
+            way = "`template: none` makes {{ input }} literal, so remove one of the two keys"
+        message = (
+            f"`prompt:` does not use {{{{ input }}}}, so the text that the user types is lost; "
+            f"{way}, or run the persona without a text"
+        )
+        return text.document.problem(message, text.at, code="PK028")
+
     def everything(self) -> Iterator[Part]:
         """Yield every text, including those of parents that are used."""
         for part in (*self.parts, *((self._prompt,) if self._prompt else ())):
@@ -152,8 +171,11 @@ class CompiledPersona:
             prompt: The prompt of the user; None for none.
 
         Raises:
-            TemplateError: A template fails, or it exceeds a limit of a render.
+            TemplateError: A template fails, or exceeds a limit of a render, or the persona does
+                not use the prompt.
         """
+        if prompt and self._prompt is not None and not self.takes_input:
+            raise TemplateError([self.unused_input()])
         given = values.own
         budget = Budget(values.size + len(prompt or ""), self._source)
         token = current_budget.set(budget)

@@ -54,7 +54,7 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
         ),
         ("/x", "unknown provider ''"),
         ("openai/", "'openai/' has no model name after the provider; write openai/model"),
-        ("local", "unknown provider 'local'"),
+        ("local", "pip install personakit-local"),
         (
             "anthropic",
             "'anthropic' is the name of a provider, not a model; write anthropic/model",

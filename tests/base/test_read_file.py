@@ -149,7 +149,11 @@ def test_a_config_without_permission_or_text_is_an_error(tmp_path: Path) -> None
     file = tmp_path / "personakit" / "config.yaml"
     file.parent.mkdir()
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
-    for content, message in ((b"\xff\xfe", "UTF-16"), (b"a: [", "invalid YAML"), (b"- a", "mapp")):
+    for content, message in (
+        (b"\xff\xfe", "UTF-16"),
+        (b"a: [", "expected a value"),
+        (b"- a", "mapp"),
+    ):
         file.write_bytes(content)
         with pytest.raises(PersonakitError, match=f"config.yaml.*{message}"):
             Config.read(environ)

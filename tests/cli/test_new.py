@@ -32,7 +32,7 @@ def runner() -> Runner:
     return Runner(Config(path=(), select=frozenset()))
 
 
-@given(text=TEXT, about=TEXT, tags=st.lists(TEXT, max_size=2))
+@given(text=TEXT.filter(lambda text: text.strip()), about=TEXT, tags=st.lists(TEXT, max_size=2))
 @example(text="a\n\n", about="x", tags=[])
 @example(text="x", about="", tags=[""])
 @example(text="{{ a }}\n\n\n", about="# no", tags=["a, b"])
@@ -163,7 +163,8 @@ def test_a_folder_that_cannot_be_made_is_said(shell: Any) -> None:
         (["a", "--extends", "../chef"], "--extends: invalid persona name '../chef'"),
         (["a", "--template", "nope"], "'basic'"),
         (["a", "--from-file", "promt.txt"], "did you mean 'prompt.txt'?"),
-        (["a", "--from-file", "latin.txt"], "latin.txt:2: byte 0xe9 is not UTF-8"),
+        (["a", "--from-file", "latin.txt"], "latin.txt:2:4: byte 0xe9 is not UTF-8"),
+        (["a", "--from-file", "blank.txt"], "blank.txt is empty; write the system message into"),
         (["a", "--from-file", "large.txt"], "1,048,576"),
         (["a", "--from-file", "prompt.txt", "--template-text"], "prompt.txt:2: template syntax"),
         (["a", "--from-file", "prompt.txt", "--template", "basic"], "cannot be combined"),
@@ -180,6 +181,7 @@ def test_a_mistake_is_named_and_nothing_is_written(
 ) -> None:
     shell.write("prompt.txt", "One.\nTwo {{ \n")
     shell.write("latin.txt", b"a\ncaf\xe9")
+    shell.write("blank.txt", b"\xef\xbb\xbf\r\n")
     shell.write("large.txt", b"a" * 2**21)
     result = shell("new", *args)
     assert result.returncode == 2
@@ -189,10 +191,12 @@ def test_a_mistake_is_named_and_nothing_is_written(
 
 
 def test_a_prompt_file_stays_as_it_is(shell: Any) -> None:
-    text = "\ufeffKeep {{ this }}\r\n\tand that\u2028 \x07\n\n"
+    text = "Keep {{ this }}\n\tand that\u2028 \x07\r \ufeff\n\n"
+    # Editors on Windows add a byte order mark and carriage returns.
+    windows = "\ufeff" + text.replace("\n", "\r\n")
     shell.write("prompt.txt", text)
     assert shell("new", "a", "--from-file", "prompt.txt").returncode == 0
-    assert shell("new", "b", "--from-file", "-", stdin=text).returncode == 0
+    assert shell("new", "b", "--from-file", "-", stdin=windows).returncode == 0
     runner = Runner(Config(path=(shell.folder / "personas",)))
     for name in "ab":
         assert runner.render(name).messages[0].text == text

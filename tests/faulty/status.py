@@ -134,13 +134,13 @@ def quotas() -> list[Mode]:
 
 # How servers of this API spell what is wrong.
 SPELT: tuple[tuple[str, Any, str], ...] = (
-    ("400 in OpenAI's words", refusal(), "This will not do."),
-    ("400 in plain text", b"No, never.", "No, never."),
-    ("400 as a text", {"error": "Pull it first."}, "Pull it first."),
-    ("400 as a message", {"object": "error", "message": "Too long."}, "Too long."),
-    ("400 as a detail", {"detail": "Not found."}, "Not found."),
+    ("400 in OpenAI's words", refusal(), "This will not do; "),
+    ("400 in plain text", b"No, never.", "No, never; "),
+    ("400 as a text", {"error": "Pull it first."}, "Pull it first; "),
+    ("400 as a message", {"object": "error", "message": "Too long."}, "Too long; "),
+    ("400 as a detail", {"detail": "Not found."}, "Not found; "),
     ("400 as details", {"detail": [{"loc": ["body"], "msg": "Too high."}]}, "Too high."),
-    ("400 with control characters", refusal("a\x1b[2Jb\0\x07 No."), "No."),
+    ("400 with control characters", refusal("a\x1b[2Jb\0\x07 No."), "No; "),
 )
 UNREACHABLE = Fails((UpstreamUnavailable,))
 LIMITED = Fails((RateLimited,), status=429)

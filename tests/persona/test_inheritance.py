@@ -208,7 +208,7 @@ def test_an_error_in_an_appended_message_is_where_it_is(write: Write) -> None:
         d="extends: a\nmessages: {append: a, apend: b}\n",
     )
     for name, message in {
-        "b": "b.yaml:5: messages.append.1.user: 'x' is undefined",
+        "b": "b.yaml:5:17: messages.append.1.user: 'x' is undefined",
         "c": "c.yaml:2:21: unknown role 'usr'",
         "d": "d.yaml:2:20: append: expected a list, found a string 'a'",
     }.items():
@@ -226,7 +226,7 @@ def test_a_parent_may_have_no_system_message(write: Write) -> None:
     )
     for name, roles in {"a": "user", "b": "system user", "c": "system user user"}.items():
         assert [it.role for it in runner.render(name).messages] == roles.split()
-    with pytest.raises(PersonaError, match=r"d.yaml:5: system: the parent has no system message"):
+    with pytest.raises(PersonaError, match=r"d.yaml:5:6: system: the parent has no system message"):
         runner.render("d")
 
 
@@ -252,9 +252,9 @@ WRONG = [
     ({"a": "system: '{% include \"/etc/passwd\" %}'\n"}, "not allowed"),
     ({"a": "system: '{% include x %}'\nvariables: {x: y}\n"}, "must be a literal string"),
     ({"a": "system: '{% import \"x.md\" as x %}'\n"}, "not supported"),
-    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n{{ who }}"}, "x.md:2: 'who'"),
-    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n{% if %}"}, "x.md:2: template"),
-    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n\n{{ 1 / 0 }}"}, "x.md:3: the temp"),
+    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n{{ who }}"}, "x.md:2:4: 'who'"),
+    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n{% if %}"}, "x.md:2:1: template"),
+    ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "a\n\n{{ 1 / 0 }}"}, "x.md:3:1: the temp"),
     ({"a": "system: '{% include \"x.md\" %}'\n", "x.md": "{% include 'x.md' %}"}, "itself"),
 ]  # fmt: skip
 

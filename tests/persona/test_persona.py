@@ -146,8 +146,14 @@ WRONG = [
     ("prompt: 1", "2:9: prompt: expected a string, found an integer 1; quote it"),
     ("messages: hi", "2:11: messages: expected a list, found a string 'hi'"),
     ("messages:\n  - hi", f"3:5: {MESSAGE}a string 'hi'"),
-    ("messages:\n  - {user: a, assistant: b}", f"3:5: {MESSAGE}the keys user, assistant"),
-    ("messages:\n  - {role: user, content: x}", f"3:5: {MESSAGE}the keys role, content"),
+    (
+        "messages:\n  - {user: a, assistant: b}",
+        "3:5: expected a role and its content, as in `- user: …` and `- assistant: …`, found",
+    ),
+    (
+        "messages:\n  - {role: user, content: x}",
+        "3:5: expected a role and its content, as in `- user: x`, found the keys role, content",
+    ),
     (
         "messages:\n  - user: a\n  - usr: a",
         "4:5: unknown role 'usr': use one of system, developer, user, assistant; "
@@ -242,11 +248,23 @@ def test_a_mistake_is_named_with_its_place(source: str, fault: str) -> None:
     [
         ("", "expected a mapping with at least `system:`, found an empty file"),
         ("# nothing", "expected a mapping with at least `system:`, found an empty file"),
-        ("hi", "1:1: expected a mapping with at least `system:`, found a string"),
-        ("- a", "1:1: expected a mapping with at least `system:`, found a list"),
+        (
+            "hi",
+            "1:1: expected a mapping with at least `system:`, found a string; write a text below "
+            "`system: |`, indented",
+        ),
+        (
+            "- a",
+            "1:1: expected a mapping with at least `system:`, found a list; write `key: value` "
+            "without `- `",
+        ),
         ("7", "1:1: expected a mapping with at least `system:`, found a value"),
         ("name: x", f"1:1: {NO_TEXT}"),
-        ("system:", f"1:1: {NO_TEXT}"),
+        (
+            "system:",
+            "1:1: `system:` has no text; write it after the colon, or indented below "
+            "`system: |`, and quote a text that begins with #",
+        ),
         ("messages: []", f"1:1: {NO_TEXT}"),
         ("prompt:", f"1:1: {NO_TEXT}"),
         ("messages: [user: Hi]", None),
@@ -256,7 +274,11 @@ def test_a_mistake_is_named_with_its_place(source: str, fault: str) -> None:
         ("system: ''", f"1:9: {EMPTY}"),
         ("system: |\n\n\nmessages: [user: Hi]", f"1:9: {EMPTY}"),
         ("system: '  '\nprompt: Hi", f"1:9: {EMPTY}"),
-        ("system: [a]", "1:9: system: expected a string, found a list ['a']"),
+        (
+            "system: [a]",
+            "1:9: system: expected a string, found a list ['a']; quote a text that "
+            "begins with [, or write one text instead of a list",
+        ),
     ],
 )
 def test_the_system_message(source: str, fault: str | None) -> None:

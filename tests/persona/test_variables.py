@@ -119,7 +119,7 @@ BAD: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string"}, b"a", "expected a string, found bytes b'a'"),
     ({"type": "integer"}, 1.0, "expected an integer, found a number 1.0"),
     ({"type": "integer"}, True, "expected an integer, found a boolean True"),
-    ({"type": "integer"}, "1", "expected an integer, found a string '1'"),
+    ({"type": "integer"}, "1", "expected an integer, found a string '1'; write 1 without quotes"),
     ({"type": "number"}, float("nan"), "expected a number, found float nan"),
     ({"type": "number"}, False, "expected a number, found a boolean False"),
     ({"type": "boolean"}, 1, "expected a boolean, found an integer 1"),

@@ -139,7 +139,7 @@ def test_columns_count_characters() -> None:
 
 # --- what is refused ----------------------------------------------------------------------------
 
-QUOTE = 'quote it ("{{ name }}"), or write the text below a "|"'
+QUOTE = "which YAML reads as a mapping; quote it"
 SECOND = 'found a second ": " on this line; quote a value that contains ": "'
 
 REFUSED: list[tuple[str, int, int, str]] = [
@@ -150,7 +150,7 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("a: &x 1", 1, 4, "found the anchor &x; anchors and aliases are not supported"),
     ("a: &x 1\nb: *x", 1, 4, "anchor"),
     ("a: *x", 1, 4, "found the alias *x; anchors and aliases are not supported"),
-    ("a: *", 1, 4, "quote a string that begins with '*'"),
+    ("a: *", 1, 4, "a text cannot begin with *, which is an alias in YAML; quote"),
     ("- &x [*x]", 1, 3, "anchor"),
     ("<<: {a: 1}", 1, 1, "merge keys (<<) are not supported: write the keys out"),
     ("a: !!str 1", 1, 4, "found the tag 'tag:yaml.org,2002:str'; tags are not supported"),
@@ -159,7 +159,7 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("--- !!map {}", 1, 5, "tag"),
     ("%TAG ! tag:x,2000:\n---\na: 1", 1, 1, "%TAG"),
     ("# why\n%TAG ! tag:x,2000:\n---\na: 1", 2, 1, "%TAG"),
-    ("%FOO bar\n---\na: 1", 1, 5, "unknown directive"),
+    ("%FOO bar\n---\na: 1", 1, 1, "unknown directive"),
     ("%YAML 2.0\n---\na: 1", 1, 1, "incompatible YAML document"),
     ("a: 1\n---\nb: 2", 2, 1, "found a second document; a file must contain exactly one"),
     ("? \n: 1", 1, 2, "found an empty key"),
@@ -174,23 +174,23 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("system: {{ x }} is here", 1, 9, QUOTE),
     ("tags: [{{ x }}]", 1, 8, QUOTE),
     ("- {{ x", 1, 3, QUOTE),
-    ("system: {% if x %}a{% endif %}", 1, 10, "quote a value that begins with it"),
+    ("system: {% if x %}a{% endif %}", 1, 9, QUOTE),
     ("system: Answer: yes", 1, 15, SECOND),
     ("a: b: c", 1, 5, SECOND),
-    ("system: one\n  two: three", 2, 6, "check the indentation"),
+    ("system: one\n  two: three", 2, 3, "check the indentation"),
     ("system: `x`", 1, 9, "quote a value that begins with it"),
     ("system: @x", 1, 9, "quote a value that begins with it"),
     ("a:\n\tb: 1", 2, 1, "found a tab; indent with spaces"),
     ('a: "\\d"', 1, 5, "write \\\\ for a backslash, or use single quotes"),
     ('a: "\\x4"', 1, 7, "write \\\\ for a backslash"),
     ('a: "\\ud83d"', 1, 7, "write the character itself"),
-    ('a: "x', 1, 4, "invalid YAML: found unexpected end of stream"),
-    ("a: [1, 2\n\n", 1, 4, "invalid YAML: did not find expected ',' or ']'"),
-    ("a: {b: 1\nc: 2\n", 2, 2, "invalid YAML: did not find expected ',' or '}'"),
-    ("a: 1\n b: 2", 2, 3, "check the indentation"),
-    ("a: 1\nb", 2, 1, "could not find expected ':'"),
-    ("[1, 2]]", 1, 7, "invalid YAML"),
-    ("a: b\n- c", 2, 1, "invalid YAML"),
+    ('a: "x', 1, 4, "the \" that opens here is not closed"),
+    ("a: [1, 2\n\n", 1, 4, "the [ that opens here is not closed"),
+    ("a: {b: 1\nc: 2\n", 1, 4, "the { that opens here is not closed; add } at its end"),
+    ("a: 1\n b: 2", 2, 2, "check the indentation"),
+    ("a: 1\nb", 2, 1, "found a line without a key"),
+    ("[1, 2]]", 1, 7, "found more after the end of the value"),
+    ("a: b\n- c", 2, 1, "found a list item (`- `) where a key is expected"),
     ("[" * 33, 1, 33, "nested more than 32 levels deep"),
     ("- " * 33 + "a", 1, 65, "nested more than 32 levels deep"),
 ]  # fmt: skip

@@ -220,6 +220,8 @@ def test_errors_point_into_the_persona(install: Callable[..., None]) -> None:
     text = "system: You.\nplugins:\n  - plugin: {name: n}\n  - use: plugin\n    options: {nam: n}\n"
     with pytest.raises(PersonaError) as caught:
         runner()[0].run(Persona.parse(text, "who.yaml"))
-    (problem,) = caught.value.problems
-    assert (problem.path, problem.line, problem.column) == ("who.yaml", 4, 5)
-    assert "has no option 'nam'; did you mean 'name'?" in problem.message
+    first, second = caught.value.problems
+    assert (first.path, first.line, first.column) == ("who.yaml", 5, 15)
+    assert "has no option 'nam'; did you mean 'name'?" in first.message
+    assert (second.path, second.line, second.column) == ("who.yaml", 4, 5)
+    assert "needs the option 'name'" in second.message

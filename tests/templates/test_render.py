@@ -148,9 +148,8 @@ def test_no_value_makes_a_message_of_its_own(value: str) -> None:
         ("system: hi", "hello", "hello"),
         ("system: hi\nprompt: 'Sum: {{ input }}'", "x", "Sum: x"),
         ("system: hi\nprompt: 'Go!'", None, "Go!"),
-        ("system: hi\nprompt: 'Go!'", "x", "Go!"),
         ("system: hi\nprompt: '{{ input | default(\"Go!\") }}'", None, "Go!"),
-        ("system: hi\ntemplate: none\nprompt: 'Sum: {{ input }}'", "x", "Sum: {{ input }}"),
+        ("system: hi\ntemplate: none\nprompt: 'Sum: {{ input }}'", None, "Sum: {{ input }}"),
     ],
 )
 def test_the_message_of_the_user(source: str, prompt: str | None, user: str | None) -> None:

@@ -186,7 +186,7 @@ def test_a_partial_sees_the_variables(library: Runner, tmp_path: Path) -> None:
     with pytest.raises(TemplateError) as caught:
         library.render("c")
     assert "'tone' is undefined" in str(caught.value)
-    assert f"{tmp_path / 'partials' / 'tone.md'}:1: " in str(caught.value)
+    assert f"{tmp_path / 'partials' / 'tone.md'}:1:7: " in str(caught.value)
 
 
 def test_a_partial_is_read_again_when_it_changes(library: Runner, tmp_path: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from personakit.base import describe
 from personakit.cli.shared import completing
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import read_text, text_or_file
 from personakit.config import Config
-from personakit.errors import UsageError, VariableError
+from personakit.errors import UsageError, VariableError, did_you_mean
 from personakit.persona import parameters, yaml
 
 if TYPE_CHECKING:
@@ -208,7 +209,8 @@ def chosen_values(
     Raises:
         UsageError: An option has no ``=``, a file cannot be read, or a value is invalid.
     """
-    variables: dict[str, Any] = _mapping(file) if file is not None else {}
+    replaced = {pair.partition("=")[0] for pair in pairs}
+    variables = _from_file(file, persona, replaced) if file is not None else {}
     for pair in pairs:
         name, value = split_pair(pair, "-v")
         declared = persona.variables.get(name)
@@ -233,9 +235,36 @@ def split_pair(pair: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def _mapping(file: str) -> dict[str, Any]:
-    """Return the mapping in a JSON or YAML file."""
-    values = yaml.parse(read_text(file, "--variables"), file).data
+def _from_file(file: str, persona: Persona, replaced: Set[str]) -> dict[str, Any]:
+    """Return the variables in a JSON or YAML file.
+
+    Args:
+        file: The path of the file.
+        persona: Declares the variables.
+        replaced: Variables whose value in the file is not used.
+
+    Raises:
+        PersonaError: The file is not YAML or JSON.
+        VariableError: A value is unknown or invalid; the message has the place of each.
+    """
+    document = yaml.parse(read_text(file, "--variables"), "<stdin>" if file == "-" else file)
+    values = document.data
     if not isinstance(values, dict):
-        raise VariableError(f"{file}: expected a mapping of variables to values")
+        message = f"expected a mapping of variables to values, found {describe(values)}"
+        raise VariableError(str(document.problem(message)))
+    faults = []
+    for name, value in values.items():
+        variable = persona.variables.get(name)
+        if variable is None:
+            known = ", ".join(persona.variables) or "none"
+            hint = did_you_mean(name, persona.variables) or f" (declared: {known})"
+            faults.append(document.problem(f"unknown variable {name!r}{hint}", (name,), key=True))
+        elif name not in replaced:
+            faults += [
+                document.problem(f"variable {name + fault.where!r}: {fault.message}", at)
+                for fault in variable.faults(value)
+                for at in [(name, *fault.path)]
+            ]
+    if faults:
+        raise VariableError("\n".join(map(str, faults)))
     return values

@@ -1,0 +1,1 @@
+"""Explanations of mistakes in persona files: of the syntax, and of keys."""
