@@ -102,6 +102,11 @@ class CompiledPersona:
         part = self._prompt
         return part is None or (part.unit is not None and "input" in part.unit.names)
 
+    def check_input(self) -> None:
+        """Raise TemplateError if the persona has no place for the text of a user."""
+        if not self.takes_input:
+            raise TemplateError([self.unused_input()])
+
     def unused_input(self) -> Problem:
         """Return the problem of a `prompt:` that does not use the text of the user."""
         text = self.persona.prompt
@@ -110,7 +115,7 @@ class CompiledPersona:
         if text.literal:
             way = "`template: none` makes {{ input }} literal, so remove one of the two keys"
         message = (
-            f"`prompt:` does not use {{{{ input }}}}, so the text that the user types is lost; "
+            f"`prompt:` does not use {{{{ input }}}}, so the text of the user would be lost; "
             f"{way}, or run the persona without a text"
         )
         return text.document.problem(message, text.at, code="PK028")
@@ -174,8 +179,8 @@ class CompiledPersona:
             TemplateError: A template fails, or exceeds a limit of a render, or the persona does
                 not use the prompt.
         """
-        if prompt and self._prompt is not None and not self.takes_input:
-            raise TemplateError([self.unused_input()])
+        if prompt and self._prompt is not None:
+            self.check_input()
         given = values.own
         budget = Budget(values.size + len(prompt or ""), self._source)
         token = current_budget.set(budget)

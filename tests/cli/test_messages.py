@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from helpers.cli import Commands
 
 from personakit import Registry, UsageError, hookimpl
 from personakit.cli import group
@@ -128,3 +129,35 @@ def test_the_embedded_model_says_what_to_install(terminal: Callable[..., Any]) -
     result = terminal("run", "chef", "hi", "-m", "local/x")
     assert result.returncode == 2
     assert "pip install personakit-local" in result.stderr
+
+
+FIXED = "description: d\nsystem: x\nprompt: Say hello.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "stdin"),
+    [
+        ("render p.yaml hi", ""),
+        ("render p.yaml -f f.txt", ""),
+        ("run p.yaml hi -m openai/m", ""),
+        ("run p.yaml -f f.txt -m openai/m", ""),
+        ("run p.yaml -f - -m openai/m", "typed"),
+        ("run p.yaml -m openai/m", "typed"),
+        ("run p.yaml - -m openai/m", "typed"),
+        ("chat p.yaml -m openai/m", ""),  # before a message is typed
+        ("chat p.yaml -f f.txt -m openai/m", "typed\n"),
+    ],
+)
+def test_a_text_that_the_persona_would_drop_is_an_error(
+    tmp_path: Path, command: str, stdin: str
+) -> None:
+    commands = Commands(tmp_path)
+    commands.write("p.yaml", FIXED)
+    commands.write("f.txt", "a file")
+    done = commands(*command.split(), stdin=stdin, OPENAI_API_KEY="k")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "Error: p.yaml:3:9: `prompt:` does not use {{ input }}, so the text of the user would be "
+        "lost; add {{ input }} to it, or run the persona without a text\n"
+    )
+    assert commands("render", "p.yaml").code == 0

@@ -84,6 +84,7 @@ def command(
     chat = Chat(runner, talk, say, bounds, attached, tools)
     # Report errors in the persona and its values before the first message is typed.
     silent = dataclasses.replace(talk.persona, prompt=None)
+    runner.catalog.compiled(talk.persona).check_input()
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
     if not chat.model:
         talk.model = runner.router.default_model()
