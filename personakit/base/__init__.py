@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from personakit.base import private_files as private_files
     from personakit.base.deadline import DEFAULT_DEADLINE as DEFAULT_DEADLINE
     from personakit.base.distributions import entry_points as entry_points
+    from personakit.base.distributions import install_command as install_command
     from personakit.base.doors import door as door
     from personakit.base.files import State as State
     from personakit.base.files import check_file as check_file
@@ -57,7 +58,7 @@ else:
         __name__,
         {
             "deadline": "DEFAULT_DEADLINE",
-            "distributions": "entry_points",
+            "distributions": "entry_points install_command",
             "doors": "door",
             "files": "State check_file is_stream locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",

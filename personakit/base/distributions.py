@@ -1,4 +1,6 @@
-"""Entry points of the installed packages, read without importlib.metadata if no package has any.
+"""Entry points of the installed packages, and the command that installs another.
+
+Entry points are read without importlib.metadata if no package has any.
 
 importlib.metadata takes 15 ms to import, as long as Python takes to start, and usually finds
 nothing. So this module first searches the files that it would read for the name of the group.
@@ -22,6 +24,35 @@ def entry_points(group: str) -> Iterable[EntryPoint]:
     from importlib import metadata  # noqa: PLC0415
 
     return metadata.entry_points(group=group)
+
+
+def install_command(*arguments: str) -> str:
+    """Return the command that installs packages where this Python finds them.
+
+    Environments of uv contain no pip, and those of pipx are not the shell's.
+
+    Args:
+        arguments: What follows ``pip install``: the names of packages, and options.
+    """
+    import importlib.util  # noqa: PLC0415
+    import shlex  # noqa: PLC0415
+
+    packages = " ".join(map(_quoted, arguments))
+    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):  # noqa: PTH110, PTH118
+        return f"pipx runpip {os.path.basename(sys.prefix)} install {packages}"  # noqa: PTH119
+    # The shell's commands find an active environment, and uv also the folder .venv.
+    found = {os.environ.get("VIRTUAL_ENV", ""), os.path.abspath(".venv")}  # noqa: PTH100
+    if importlib.util.find_spec("pip") is None:
+        where = "" if sys.prefix in found else f"--python {shlex.quote(sys.executable)} "
+        return f"uv pip install {where}{packages}"
+    is_active = sys.prefix in (sys.base_prefix, os.environ.get("VIRTUAL_ENV"))
+    return f"{'' if is_active else f'{shlex.quote(sys.executable)} -m '}pip install {packages}"
+
+
+def _quoted(argument: str) -> str:
+    """Return an argument as every shell reads it: cmd.exe knows no single quotes."""
+    is_plain = all(letter.isalnum() or letter in "-_./\\:=" for letter in argument)
+    return argument if is_plain else f'"{argument}"'
 
 
 def _may_be_named(group: bytes) -> bool:

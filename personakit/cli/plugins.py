@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from personakit.base import install_command
 from personakit.cli.shared import completing, output
 from personakit.cli.shared.abilities import touching
 from personakit.cli.shared.groups import Group
@@ -103,7 +104,7 @@ def new(name: str, folder: str | None) -> None:
 
     target = write_plugin(name, Path(folder) if folder else None)
     output.line(f"Wrote {target}. Next:")
-    output.line(f'  pip install -e "{target}[test]"')
+    output.line(f"  {install_command('-e', f'{target}[test]')}")
     output.line(f"  pytest {target}")
     output.line(f"  personakit plugins show {name}")
 

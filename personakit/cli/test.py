@@ -130,6 +130,7 @@ def command(
     with Suite(config, record=mode, model=model) as suite:
         use_key(suite.runner, options["key_file"], model or config.model)
         chosen = _chosen(suite.collect(paths or (FOLDER,)), word, paths or (FOLDER,))
+        suite.announce(item for item in chosen if isinstance(item, Case))
         try:
             for item in chosen:
                 report.add(suite.run(item) if isinstance(item, Case) else item)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from personakit.base import Secret
+from personakit.base import Secret, install_command
 
 SERVICE = "personakit"
-MISSING = "keyring is not installed; run: pip install 'personakit[keyring]'"
 
 
 def get(name: str) -> tuple[Secret | None, str]:
@@ -66,7 +65,8 @@ def _ask(question: Callable[[Any], Any]) -> tuple[Any, str]:
     try:
         import keyring  # noqa: PLC0415
     except ImportError:
-        return None, MISSING
+        command = install_command("personakit[keyring]")
+        return None, f"keyring is not installed; run: {command}"
     try:
         return question(keyring), ""
     # Backends raise the errors of D-Bus, of the platform's libraries and of their own.

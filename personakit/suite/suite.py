@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ class Suite:
     def collect(self, references: Iterable[str]) -> list[Case | Broken]:
         """Return the tests of files, folders and personas by name; see `collect.collect`."""
         return collect.collect(references, self.runner.load)
+
+    def announce(self, cases: Iterable[Case]) -> None:
+        """Notify the user that tests use the embedded model, before the first one does."""
+        if self.model or self.runner.config.model:
+            return
+        for case in cases:
+            if case.test.expect and not (case.test.model or case.persona.model):
+                # An error is a failure of the test.
+                with suppress(PersonakitError):
+                    recording = Recordings.of(case.path).read().get(case.test.name, Recording())
+                    if recording.exchanges or self.record != "none":
+                        self._model(case, recording)
 
     def run(self, case: Case) -> Outcome:
         """Run a test. An error of the persona or the run is a failure of the test.

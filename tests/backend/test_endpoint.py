@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from personakit import Config, ConfigError, Endpoint, Provider
 from personakit.backend.endpoint import Router
+from personakit.base import install_command
 from personakit.providers import BUILT_IN, split_model
 
 MINE = Provider("mine", "http://mine/v1", key_env="MINE_KEY", default_model="small")
@@ -54,7 +56,7 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
         ),
         ("/x", "unknown provider ''"),
         ("openai/", "'openai/' has no model name after the provider; write openai/model"),
-        ("local", "pip install personakit-local"),
+        ("local", re.escape(install_command("personakit-local"))),
         (
             "anthropic",
             "'anthropic' is the name of a provider, not a model; write anthropic/model",
@@ -64,6 +66,17 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
 def test_a_model_that_nobody_runs(model: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         router().find_model(model)
+
+
+def test_a_mistyped_alias_is_no_model_of_openai() -> None:
+    config = Config(environ={}, aliases={"fast": "ollama/qwen3", "gpt-5": "ollama/gpt-oss"})
+    found = Router(config, lambda kind, name: None)
+    with pytest.raises(ConfigError, match=r"no alias 'fsat'; did you mean 'fast'\? For the model "):
+        found.find_model("fsat")
+    assert found.find_model("openai/fsat")[1] == "fsat"
+    assert found.find_model("fast")[1] == "qwen3"
+    assert found.find_model("gpt-5-mini")[1] == "gpt-5-mini"
+    assert found.find_model("my-model")[1] == "my-model"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +183,7 @@ def test_without_a_model_the_embedded_one_answers_and_says_so_once() -> None:
 def test_without_any_model_the_error_names_three_ways() -> None:
     with pytest.raises(ConfigError) as caught:
         router().default_model()
-    for way in ("run -m openai/", "PERSONAKIT_MODEL", "pip install personakit-local"):
+    for way in ("run -m openai/", "PERSONAKIT_MODEL", install_command("personakit-local")):
         assert way in str(caught.value)
 
 

