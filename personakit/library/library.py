@@ -207,7 +207,9 @@ class Library:
                 raise UsageError(f"include is not allowed: {error}") from None
             return file
         where = _shown(self.roots(path))
-        raise PersonaNotFound(f"no file {name!r} to include in {where}")
+        raise PersonaNotFound(
+            f"no file {name!r} to include in {where}; create it, or correct the name"
+        )
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
@@ -104,9 +105,16 @@ def _unused(
             way = "use or remove it"
             if name in declarations.KEYS:
                 way += ", or indent it below the variable that it describes"
+            if any(_in_braces(name, text.source) for text in _own_texts(persona)):
+                way = f"a template writes {{{{ {name} }}}}, not {{{name}}}"
             message = f"variable {name!r} is declared, but {why}; {way}"
             at = ("variables", name)
             yield persona.document.problem(message, at, key=True, code="PK024")
+
+
+def _in_braces(name: str, source: str) -> bool:
+    """Return whether a text has a name in single braces, as Python's format strings do."""
+    return re.search(rf"(?<!\{{)\{{ ?{name} ?\}}(?!\}})", source) is not None
 
 
 class _Text:

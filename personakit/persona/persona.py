@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from personakit.base import NAME, RESERVED, TOOL, describe, given, read_file
-from personakit.errors import PersonaError, Problem, UsageError, did_you_mean
+from personakit.errors import PersonaError, Problem, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
 from personakit.persona import parameters, tests, variables, yaml
@@ -204,13 +204,7 @@ class _Reader(Checker):
     def read(self) -> Persona | None:
         data = self.document.data
         if not isinstance(data, dict):
-            # The message must not show the content: it may be any file.
-            kinds = {str: "a string", list: "a list", type(None): "an empty file"}
-            kind = kinds.get(type(data), "a value")
-            message = f"expected a mapping with at least `system:`, found {kind}"
-            message += "; write a text below `system: |`, indented" if isinstance(data, str) else ""
-            message += "; write `key: value` without `- `" if isinstance(data, list) else ""
-            self.fail(message, code="PK011")
+            self.fail(_key_mistakes().not_a_mapping(data), code="PK011")
             return None
         own = {key: value for key, value in data.items() if not key.startswith("x-")}
         self.unknown(own, KEYS, hint_for=lambda key, value: _key_mistakes().root(key, value, data))
@@ -388,17 +382,19 @@ class _Reader(Checker):
             return None
         role, content = next(iter(item.items()))
         if role not in ROLES:
-            hint = did_you_mean(role, ROLES)
-            message = f"unknown role {role!r}: use one of {', '.join(ROLES)}{hint}"
+            message = _key_mistakes().role(role, ROLES)
             self.fail(message, *at, role, key=True, code="PK010")
             return None
         return cast("Role", role), self.template(content, *at, role)
 
     def tools(self, value: Any) -> tuple[str, ...]:
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if not isinstance(item, str):
+                self.fail(_key_mistakes().tool(item), "tools", index, code="PK011")
+                return ()
         names = self.texts(value, "tools")
         for index, name in enumerate(names):
-            given_text = isinstance(value, str) or isinstance(value[index], str)
-            if given_text and not TOOL.match(name):
+            if not TOOL.match(name):
                 self.fail(
                     f"tools: invalid tool name {name[:80]!r}: use 1 to 64 letters, digits, '_' "
                     f"and '-', beginning with a letter or '_'",

@@ -61,9 +61,13 @@ def read_tests(checker: Checker, value: Any) -> tuple[PersonaTest, ...]:
 def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
     at = ("tests", index)
     data = checker.mapping(item, *at)
-    checker.unknown(data, KEYS, *at)
+    checker.unknown(data, KEYS, *at, hint_for=_misnamed)
     if isinstance(item, dict) and not data.get("render") and not data.get("expect"):
-        checker.fail("expected `render:`, `expect:` or both, found neither", *at)
+        checker.fail(
+            "expected `render:`, `expect:` or both, found neither; write what to check, as in "
+            "`expect: {contains: word}`",
+            *at,
+        )
     texts = {
         key: checker.text(data[key], *at, key)
         for key in ("name", "prompt", "model")
@@ -79,6 +83,12 @@ def _read(checker: Checker, item: Any, index: int) -> PersonaTest:
         at=at,
         document=checker.document,
     )
+
+
+def _misnamed(key: str, value: Any) -> str:
+    from personakit.persona.mistakes import declarations  # noqa: PLC0415
+
+    return declarations.hint_in_test(key)
 
 
 def _checks(

@@ -134,9 +134,12 @@ class Checker:
         """Return a JSON Schema; add a problem for an invalid one."""
         from personakit.schemas import InvalidSchema, checked, foreign_pattern  # noqa: PLC0415
 
-        schema = self.mapping(value, *at)
         if not isinstance(value, dict):
+            form = "write a JSON Schema, as in `{type: object, properties: {dish: {type: string}}}`"
+            message = f"{_name(at)}: expected a mapping, found {describe(value)}; {form}"
+            self.fail(message, *at, code="PK011")
             return {}
+        schema: dict[str, Any] = value
         try:
             checked(schema, foreign_pattern)
         except InvalidSchema as error:
@@ -170,7 +173,8 @@ def _as_text(value: Any) -> str:
     if isinstance(value, dict) and value and all(item is None for item in value.values()):
         return "; quote a text that begins with {, and write a variable as {{ name }}"
     if isinstance(value, list):
-        return "; quote a text that begins with [, or write one text instead of a list"
+        lines = "write lines of a text below a `|`, without `- `"
+        return f"; {lines}, and quote a text that begins with ["
     return "; write a text" if isinstance(value, dict) else "; quote it"
 
 

@@ -343,6 +343,9 @@ def _syntax_error(message: str | None) -> str:
     """Return Jinja's message with advice for frequent mistakes."""
     text = (message or "cannot be read").rstrip(".")
     hint = next((hint for part, hint in _HINTS.items() if part in text), "")
+    inner = re.search(r"end of template.*needs to be closed is '(\w+)'", text)
+    if inner:
+        text = f"a {{% {inner[1]} %}} is not closed; write {{% end{inner[1]} %}} where it ends"
     if any(quote in text for quote in _CURLED):
         hint = "; write straight quotes"
     elif text.startswith("Encountered unknown tag") and not hint:

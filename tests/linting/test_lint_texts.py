@@ -51,6 +51,12 @@ TEXTS = {
 }
 
 
+def test_a_name_in_single_braces_is_no_use_of_a_variable(folder: Path) -> None:
+    text = f"{D}system: Hi {{a}}.\nvariables: {{«PK024»a: 1}}\n"
+    (finding,) = lint({"personas/p.yaml": text})
+    assert finding.message.endswith("; a template writes {{ a }}, not {a}")
+
+
 @pytest.mark.parametrize(
     "text",
     [pytest.param(text, id=f"{code}-{i}") for code, t in TEXTS.items() for i, text in enumerate(t)],

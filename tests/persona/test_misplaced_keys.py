@@ -48,6 +48,14 @@ KEYS = [
     ("plugins: retry", "2:10: plugins: expected a list, found a string 'retry'; write [retry]"),
     ("messages: [{user: }]", "found nothing (null); write a text after the colon, or remove"),
     ("description: {x}", "quote a text that begins with {, and write a variable as {{ name }}"),
+    ("Be kind: always", "unknown key 'Be kind'; if the line is a part of a text, write all of it"),
+    ("messages: [human: hi]", "use one of system, developer, user, assistant; write user"),
+    ("tools: [{function: {name: a}}]", "write the name of an installed tool, as in `tools: [sea"),
+    ("output: Recipe", "found a string 'Recipe'; write a JSON Schema, as in `{type: object, prop"),
+    ("tests: [{input: a, render: {equals: a}}]", "unknown key 'input'; write `prompt:`"),
+    ("tests: [{assert: a, render: {equals: a}}]", "write `expect:`, as in `expect: {contains: w"),
+    ("tests: [{prompt: hi}]", "found neither; write what to check, as in `expect: {contains: wor"),
+    ("messages: [user: [a]]", "write lines of a text below a `|`, without `- `, and quote a text"),
     ('"a\\e": 1', "2:1: unknown key 'a\\u001b'"),
 ]  # fmt: skip
 
@@ -64,6 +72,31 @@ def test_a_system_message_without_text_says_where_to_write_it(source: str) -> No
         "2:1: `system:` has no text; write it after the colon, or indented below `system: |`, and "
         "quote a text that begins with #"
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        (
+            'name = "x"\nsystem = "y"\n',
+            "1:1: expected a mapping with at least `system:`, found a string; write `key: value` "
+            "instead of `key = ",
+        ),
+        (
+            '[persona]\nname = "x"\n',
+            "2:1: found more after the end of the value; a file is one mapping of keys to values, "
+            "with `key: value` instead of `key = ",
+        ),
+        (
+            "<html>x</html>",
+            "1:1: expected a mapping with at least `system:`, found a string that begins with <, "
+            "as a web page does; download the file itself",
+        ),
+    ],
+)
+def test_another_format_is_recognized(source: str, part: str) -> None:
+    (found,) = faults(source)
+    assert part in found
 
 
 def test_a_system_message_that_is_indented_too_far_is_found() -> None:

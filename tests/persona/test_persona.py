@@ -183,7 +183,10 @@ WRONG = [
     ("template: 1", "2:11: template: expected jinja or none, found an integer 1"),
     ("tools: [web search]", "2:9: tools: invalid tool name 'web search': use 1 to 64 letters"),
     ("tools: ''", "2:8: tools: invalid tool name '': use 1 to 64 letters"),
-    ("tools: [1]", "2:9: tools: expected a string, found an integer 1; quote it"),
+    (
+        "tools: [1]",
+        "2:9: tools: expected a name, found an integer 1; write the name of an installed tool",
+    ),
     (
         "messages: {user: a}",
         "2:11: messages: expected a list, found a mapping {'user': 'a'}; write `- ` before each",
@@ -276,8 +279,8 @@ def test_a_mistake_is_named_with_its_place(source: str, fault: str) -> None:
         ("system: '  '\nprompt: Hi", f"1:9: {EMPTY}"),
         (
             "system: [a]",
-            "1:9: system: expected a string, found a list ['a']; quote a text that "
-            "begins with [, or write one text instead of a list",
+            "1:9: system: expected a string, found a list ['a']; write lines of a "
+            "text below a `|`, without `- `, and quote a text that begins with [",
         ),
     ],
 )

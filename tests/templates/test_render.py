@@ -210,7 +210,7 @@ MISTAKES = [
     ("system: |\n  {{ loop.index }}", "2: system: 'loop' is undefined" + DECLARE),
     (
         "system: |\n  a\n  {% if true %}\n  b\n",
-        "4: system: template syntax: Unexpected end of temp",
+        "4: system: template syntax: a {% if %} is not closed",
     ),
     ("system: |\n  a\n  {{ 1 + }}\n", "3: system: template syntax: unexpected 'end of print stat"),
     ("system: '{{ 1'", "1: system: template syntax: unexpected end of template, expected 'end of"),

@@ -210,7 +210,7 @@ def test_a_partial_is_read_again_when_it_changes(library: Runner, tmp_path: Path
         ("'http://x.y/z.md'", "is not allowed"),
         ("''", "is not allowed"),
         ("'link.md'", "is outside the library folder"),
-        ("'none.md'", "no file 'none.md' to include in"),
+        ("'none.md'", "; create it, or correct the name"),
         ("x", "the path to include must be a literal string"),
         ("['a.md', 'b.md']", "the path to include must be a literal string"),
         ("'self.md'", "include 'self.md' includes itself"),

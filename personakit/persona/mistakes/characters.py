@@ -184,13 +184,16 @@ def escape(failure: Failure) -> Mistake | None:
     hint = 'in "double quotes" write \\\\ for a backslash, or use single quotes'
     if "Unicode" in failure.problem:
         hint = "a surrogate is half a character: write the character itself"
-    text = failure.problem.replace("hexdecimal", "hexadecimal")
-    row, line = failure.row, failure.line(failure.row)
+    text = failure.problem
+    row, line, column = failure.row, failure.line(failure.row), failure.column
+    if "hexdecimal" in text:
+        column = line.rfind("\\", 0, column)
+        text = f"found {line[column : column + 2]}, which needs the digits of a character"
     match = KEY.match(line)
     if match and re.fullmatch(r'"[^"\']*"\s*', match["value"]) and "Unicode" not in failure.problem:
         value = match["value"].strip()[1:-1]
         hint += f"{failure.as_in(line[: match.start('value')].lstrip() + quoted(value))}"
-    return Mistake(f"{text}; {hint}", row + 1, failure.column + 1)
+    return Mistake(f"{text}; {hint}", row + 1, column + 1)
 
 
 def after_value(failure: Failure) -> Mistake | None:

@@ -1,4 +1,4 @@
-"""Keys and types of a variable that have the names of other formats."""
+"""Keys and words of variables, tests and messages that have the names of other formats."""
 
 from __future__ import annotations
 
@@ -30,6 +30,27 @@ _TYPES = synonyms(
     array="list tuple",
     object="dict map mapping",
 )
+_OF_TESTS = synonyms(
+    prompt="input question user message query",
+    variables="vars inputs arguments",
+    name="description title id",
+    expect="assert asserts assertions expected expected_output output answer evaluators",
+)
+# OpenAI's functions, LangChain, Gemini.
+_ROLES = synonyms(user="human me person", assistant="ai bot model gpt llm", system="instructions")
+
+
+def hint_in_test(key: str) -> str:
+    """Return what to write for an unknown key of a test, as ``; …``; empty if not known."""
+    name = _OF_TESTS.get(key.lower())
+    example = ", as in `expect: {contains: word}`" if name == "expect" else ""
+    return f"; write `{name}:`{example}" if name else ""
+
+
+def role_hint(role: str) -> str:
+    """Return what to write for an unknown role, as ``; …``; empty if not known."""
+    name = _ROLES.get(role.lower())
+    return f"; write {name}" if name else ""
 
 
 def key_hint(key: str) -> str:

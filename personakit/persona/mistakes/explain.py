@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from personakit.persona.mistakes import characters, layout
-from personakit.persona.mistakes.failure import Failure, Mistake
+from personakit.persona.mistakes.failure import ASSIGNMENT, Failure, Mistake
 
 _CONFLICT = ("<<<<<<< ", ">>>>>>> ")
 
@@ -30,6 +30,8 @@ def syntax_error(error: Any, text: str, path: str) -> Mistake:
             return mistake
     if "document start" in failure.problem:
         message = "found more after the end of the value; a file is one mapping of keys to values"
+        if ASSIGNMENT.match(text):
+            message += ', with `key: value` instead of `key = "value"`'
         return Mistake(message, failure.row + 1, failure.column + 1)
     if "node content" in failure.problem:
         message = "expected a value here; quote a text that begins with this character"

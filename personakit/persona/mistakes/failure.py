@@ -10,6 +10,8 @@ from personakit.base import brief, printable
 
 BLOCK = 'write the text below a "|"'
 _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+ASSIGNMENT = re.compile(r"\s*(?:\[[\w.-]+\]\s*)?[\w-]+\s*=(?!=)")
+"""A file of TOML or of variables of a shell."""
 _NAME = r"[\w.$-][\w .$-]{0,60}?|\"[^\"]*\"|'[^']*'"
 KEY = re.compile(rf"(?P<lead> *(?:- +)*)(?P<key>{_NAME}):(?=\s|\Z) *(?P<value>.*)")
 ITEM = re.compile(r"(?P<lead> *(?:- +)+)(?P<value>.*)")

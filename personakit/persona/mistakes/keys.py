@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from personakit.base import describe
+from personakit.errors import did_you_mean
 from personakit.persona import parameters, tests, variables
-from personakit.persona.mistakes.declarations import synonyms
+from personakit.persona.mistakes.declarations import role_hint, synonyms
+from personakit.persona.mistakes.failure import ASSIGNMENT
 from personakit.persona.yaml import Document, Path
 
 _NO_TEXT = (
@@ -69,6 +72,23 @@ _LEVELS = {
 }
 
 
+def not_a_mapping(data: Any) -> str:
+    """Return the message for a file that has no keys; it must not show what may be any file."""
+    kinds = {str: "a string", list: "a list", type(None): "an empty file"}
+    message = (
+        f"expected a mapping with at least `system:`, found {kinds.get(type(data), 'a value')}"
+    )
+    if isinstance(data, list):
+        return f"{message}; write `key: value` without `- `"
+    if not isinstance(data, str):
+        return message
+    if data.startswith("<"):
+        return f"{message} that begins with <, as a web page does; download the file itself"
+    if ASSIGNMENT.match(data):
+        return f'{message}; write `key: value` instead of `key = "value"`'
+    return f"{message}; write a text below `system: |`, indented"
+
+
 def root(key: str, value: Any, data: Mapping[str, Any]) -> str:
     """Return where an unknown key of a persona file belongs, as ``; …``; empty if it is not known.
 
@@ -83,6 +103,8 @@ def root(key: str, value: Any, data: Mapping[str, Any]) -> str:
         return f"; put it under `parameters:`, as in `parameters: {{{inner}: {_short(value)}}}`"
     if name in _LEVELS:
         return _LEVELS[name]
+    if " " in key.strip():
+        return "; if the line is a part of a text, write all of it below `system: |`, indented"
     if any(_uses(data.get(text), key) for text in ("system", "prompt")):
         return f"; declare a variable under `variables:`, as in `variables: {{{key}: …}}`"
     return ""
@@ -115,6 +137,18 @@ def message_form(item: Any) -> str:
     if isinstance(item, dict) and item.keys() <= {"system", *_ROLES}:
         return " and ".join(f"`- {role}: …`" for role in item)
     return "`- user: What is in season?`"
+
+
+def role(name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown role of a message."""
+    hint = role_hint(name) or did_you_mean(name, known)
+    return f"unknown role {name!r}: use one of {', '.join(known)}{hint}"
+
+
+def tool(value: Any) -> str:
+    """Return the message for an item of `tools:` that is not the name of a tool."""
+    hint = "write the name of an installed tool, as in `tools: [search]`; `personakit plugins` "
+    return f"tools: expected a name, found {describe(value)}; {hint}lists what is installed"
 
 
 def _snake(key: str) -> str:
