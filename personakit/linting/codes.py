@@ -54,5 +54,6 @@ CODES: dict[str, Code] = {
     "PK060": Code("warning", "`description` is missing"),
     "PK061": Code("warning", "a text that is cut by a comment"),
     "PK070": Code("error", "a JSON Schema that no value matches"),
+    "PK071": Code("warning", "a JSON Schema that every value matches"),
     "PK090": Code("warning", "a comment that ignores nothing"),
 }

@@ -39,6 +39,14 @@ def check(persona: Persona) -> Iterator[Problem]:
         except InvalidSchema as error:
             message = f"{at[-1]}: {error}"
             yield persona.document.problem(message, (*at, *error.path), code="PK012")
+        if schema and "type" not in schema and all(_is_type(value) for value in schema.values()):
+            name, kind = next(iter(schema.items()))
+            fixed = f"{{type: object, properties: {{{name}: {{type: {kind}}}}}}}"
+            message = (
+                f"{at[-1]}: no key is a keyword of JSON Schema, so every value matches; write "
+                f"{fixed}"
+            )
+            yield persona.document.problem(message, at, code="PK071")
         for path, part in parts:
             if isinstance(part, dict) and not _CHOICES & set(path):
                 for key, message in _contradictions(part):
@@ -72,6 +80,10 @@ def _contradictions(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"`{key}` has no {' or '.join(kinds)}, so no value matches: found {found}"
     if part.get("enum") == []:
         yield "enum", "`enum` is empty, so no value matches"
+
+
+def _is_type(value: Any) -> bool:
+    return isinstance(value, str) and value in TYPES
 
 
 def _is_one(value: Any, kinds: list[str]) -> bool:

@@ -44,7 +44,7 @@ def check(
     unreadable = any(problem.code in ("PK020", "PK022") for problem in compiled.problems)
     if not unreadable and not abstract:
         yield from _unused(persona, compiled.used, inherited)
-    own_prompt = persona.prompt is not None and persona.prompt.document is persona.document
+    own_prompt = isinstance(persona.document.data.get("prompt"), str)
     if own_prompt and not compiled.problems and not compiled.takes_input:
         yield compiled.unused_input()
     variables = {n: v for n, v in persona.variables.items() if n not in doubtful}

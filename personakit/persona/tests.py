@@ -8,7 +8,7 @@ from typing import Any
 
 from personakit.base import describe, given, is_type
 from personakit.frozen import FrozenDict, freeze
-from personakit.persona.validation import Checker
+from personakit.persona.validation import Checker, retyped
 from personakit.persona.yaml import Document
 
 TEXTS = ("contains", "contains_any", "not_contains")
@@ -94,7 +94,13 @@ def _misnamed(key: str, value: Any) -> str:
 def _checks(
     checker: Checker, data: Mapping[str, Any], known: tuple[str, ...], *at: str | int
 ) -> Mapping[str, Any]:
-    checks = checker.mapping(given(data, str(at[-1]), {}), *at)
+    value = given(data, str(at[-1]), {})
+    if isinstance(value, str):
+        form = f"write a check, as in `{at[-1]}: {{contains: word}}`"
+        message = f"{at[-1]}: expected a mapping, found {describe(value)}; {form}"
+        checker.fail(message, *at, code="PK011")
+        return FrozenDict()
+    checks = checker.mapping(value, *at)
     checker.unknown(checks, known, *at)
     checked = {key: _check(checker, key, checks[key], *at, key) for key in known if key in checks}
     return FrozenDict(freeze(checked))
@@ -108,7 +114,8 @@ def _check(checker: Checker, key: str, value: Any, *at: str | int) -> Any:
         return texts
     if key in NUMBERS:
         if not is_type(value, "integer") or value < 0:
-            checker.fail(f"{key}: expected an integer of 0 or more, found {describe(value)}", *at)
+            found = f"{describe(value)}{retyped(value, 'integer')}"
+            checker.fail(f"{key}: expected an integer of 0 or more, found {found}", *at)
         return value
     if key == "matches":
         return checker.pattern(value, *at) or ""

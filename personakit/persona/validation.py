@@ -17,6 +17,7 @@ MAX_PROBLEMS = 100
 
 _BOOLEANS = dict.fromkeys(("yes", "on", "y", "true", "1"), "true")
 _BOOLEANS |= dict.fromkeys(("no", "off", "n", "false", "0"), "false")
+_LONG = ("messages", "prompt", "system")
 _INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]+)?\Z")
 _NO_SPACE = re.compile(r"([A-Za-z_]\w*):([^\s/].*)\Z", re.DOTALL)
@@ -70,7 +71,7 @@ class Checker:
         """Return a string; add a problem for any other value."""
         if isinstance(value, str):
             return value
-        message = f"{_name(at)}: expected a string, found {describe(value)}{_as_text(value)}"
+        message = f"{_name(at)}: expected a string, found {describe(value)}{_as_text(value, at)}"
         self.fail(message, *at, code="PK011")
         return ""
 
@@ -167,11 +168,13 @@ def retyped(value: Any, kind: str) -> str:
     return f"; write {plain}" if number.match(plain) else ""
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, at: tuple[str | int, ...]) -> str:
     if value is None:
         return "; write a text after the colon, or remove the line"
     if isinstance(value, dict) and value and all(item is None for item in value.values()):
         return "; quote a text that begins with {, and write a variable as {{ name }}"
+    if isinstance(value, list) and at[0] not in _LONG:
+        return "; write one text instead of a list"
     if isinstance(value, list):
         lines = "write lines of a text below a `|`, without `- `"
         return f"; {lines}, and quote a text that begins with ["

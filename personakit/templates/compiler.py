@@ -329,6 +329,8 @@ _HINTS = {
     "got '}'": "; an expression ends in }}, a statement in %}",
     "got '&'": "; write `and`",
     "unexpected char '&'": "; write `and`",
+    "unexpected char '#'": "; write {% if … %} for {{#if}}, and {% for … %} for {{#each}}",
+    "end of comment tag": "; a comment ends in #}",
     "unexpected char '!'": "; write `not`",
     "unexpected char '?'": "; write x if y else z",
     "'name', got '|'": "; write `or`",
@@ -354,5 +356,5 @@ def _syntax_error(message: str | None) -> str:
         hint = "; no open tag matches it" if tag in _TAGS else hint
         innermost = re.search(r"following tags: '(end\w+)'", text)
         if innermost and tag.startswith("end"):
-            hint = f"; write {{% {innermost[1]} %}}"
+            text, hint = f"found {{% {tag} %}}, expected {{% {innermost[1]} %}}", ""
     return f"template syntax: {text}{hint}"

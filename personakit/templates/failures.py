@@ -78,6 +78,8 @@ def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, s
         methods = ", ".join(sorted(_METHODS & {"items", "keys", "values"}))
         hint = f'call a method such as {methods} with (), and write a key of that name as ["items"]'
         return f"the template fails: {error}; {hint}", "", ""
+    if isinstance(error, TypeError) and "can only concatenate str" in str(error):
+        return "a text and another value cannot be added with +; join them with ~", "", ""
     return f"the template fails: {str(error) or type(error).__name__}", "", ""
 
 

@@ -34,6 +34,10 @@ TEXTS = {
         f"{D}«PK003»system: «PK061»#1 rule\n",
         f"{D}system: 'a #b'\nprompt: |\n  c #d {{{{ input }}}}\n",
     ],
+    "PK071": [
+        f"{D}system: x\noutput:\n  «PK071»dish: string\n  minutes: integer\n",
+        f"{D}system: x\noutput: {{title: string, type: string}}\n",
+    ],
     "PK070": [
         f"{OUTPUT}  properties: {{a: {{}}}}\n  required: «PK070»[a, b]\n"
         "  additionalProperties: false\n",
@@ -49,6 +53,10 @@ TEXTS = {
         f"{D}system: x\ntests:\n- expect: {{json_schema: {{minLength: 2, maxLength: «PK070»1}}}}\n",
     ],
 }
+
+
+def test_a_prompt_of_another_type_is_one_problem(folder: Path) -> None:
+    lint({"personas/p.yaml": f"{D}system: x\nprompt: «PK011»[a]\n"})
 
 
 def test_a_name_in_single_braces_is_no_use_of_a_variable(folder: Path) -> None:

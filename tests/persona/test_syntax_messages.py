@@ -57,6 +57,7 @@ MISTAKES = [
     # the whole file
     ("name: x\n---\nYou are a chef.", 2, 1, "write a text that follows it below `system: |`"),
     ('system: "C:\\Users"\n', 1, 12, r"found \U, which needs the digits of a character; in "),
+    ('system: "x",\n', 1, 12, "found , after the value; YAML has no such ends: remove it"),
     ("<<<<<<< HEAD\nsystem: x\n=======\nsystem: y\n>>>>>>> b", 1, 1, "the mark of a merge confli"),
     ("system: a\x1bb", 1, 10, "the control character U+001B (ESC), which is not allowed in a file"),
     ("name: x\nsystem: a\x00b", 2, 10, "the control character U+0000 (NUL)"),

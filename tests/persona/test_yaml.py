@@ -182,7 +182,7 @@ REFUSED: list[tuple[str, int, int, str]] = [
     ("system: @x", 1, 9, "quote a value that begins with it"),
     ("a:\n\tb: 1", 2, 1, "found a tab; indent with spaces"),
     ('a: "\\d"', 1, 5, "write \\\\ for a backslash, or use single quotes"),
-    ('a: "\\x4"', 1, 7, "write \\\\ for a backslash"),
+    ('a: "\\x4"', 1, 5, "write \\\\ for a backslash"),
     ('a: "\\ud83d"', 1, 7, "write the character itself"),
     ('a: "x', 1, 4, "the \" that opens here is not closed"),
     ("a: [1, 2\n\n", 1, 4, "the [ that opens here is not closed"),

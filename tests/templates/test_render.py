@@ -214,6 +214,18 @@ MISTAKES = [
     ),
     ("system: |\n  a\n  {{ 1 + }}\n", "3: system: template syntax: unexpected 'end of print stat"),
     ("system: '{{ 1'", "1: system: template syntax: unexpected end of template, expected 'end of"),
+    (
+        "system: '{{#if x}}'",
+        "1: system: template syntax: unexpected char '#' at 2; write {% if … %}",
+    ),
+    (
+        "system: '{# a'",
+        "1: system: template syntax: Missing end of comment tag; a comment ends in #}",
+    ),
+    (
+        "system: '{% for a in [] %}{% endif %}'",
+        "1: system: template syntax: found {% endif %}, expected {% endfor %}",
+    ),
     ("system: '{% foo %}'", "1: system: template syntax: Encountered unknown tag 'foo'"),
     (
         "system: |\n  a\n  {% raw %}\n  b",
@@ -230,6 +242,10 @@ MISTAKES = [
         "3: system: an integer 1 has no field 'x'",
     ),
     ("system: '{{ [{}.x] }}'", "1: system: the mapping has no field 'x' (it is empty)"),
+    (
+        "system: '{{ \"a\" + 1 }}'",
+        "1: system: a text and another value cannot be added with +; join them with ~",
+    ),
     ("system: '{{ 1 + \"a\" }}'", "1: system: the template fails: unsupported operand type(s)"),
     (
         "system: '{% autoescape true %}{% endautoescape %}'",

@@ -223,6 +223,9 @@ def after_value(failure: Failure) -> Mistake | None:
         return Mistake(
             f"{_inner(mark)}{failure.as_in(head + quoted(value[1:-1]))}", row + 1, column
         )
+    if line[column:].strip() in (",", ";"):
+        message = f"found {line[column:].strip()} after the value; YAML has no such ends: remove it"
+        return Mistake(message, row + 1, failure.column + 1)
     message = f"text follows the {mark} that ends the value; quote the whole text"
     return Mistake(message + failure.requoted(row), row + 1, column + 1)
 
