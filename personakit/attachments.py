@@ -243,7 +243,8 @@ def _near(path: Path) -> str:
     try:
         if path.exists():
             return ""
-        return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+        names = (entry.name for entry in path.parent.iterdir() if entry.name != path.name)
+        return did_you_mean(path.name, names)
     except (OSError, ValueError):
         return ""
 

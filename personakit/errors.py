@@ -274,8 +274,8 @@ def _as_in_json(message: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known word except itself, or ``""``."""
+    """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``."""
     # Comparing is slow, and a typo is neither this long nor needs more candidates.
-    names = [name for name in itertools.islice(known, 1000) if name != word]
+    names = list(itertools.islice(known, 1000))
     close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -129,7 +129,7 @@ def _is_barred(path: Path) -> bool:
 
 def _neighbours(path: Path) -> list[str]:
     try:
-        return [entry.name for entry in path.parent.iterdir()]
+        return [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return []
 

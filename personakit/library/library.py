@@ -123,9 +123,8 @@ class Library:
         persona = self._cached(file)
         if persona is not None:
             return persona
-        near = did_you_mean(
-            file.name, [name + ENDING for name in nearest(file.stem, names_in(file.parent))]
-        )
+        others = [name for name in names_in(file.parent) if name + ENDING != file.name]
+        near = did_you_mean(file.name, [name + ENDING for name in nearest(file.stem, others)])
         if file.name == text and file.stem in self.names():
             near = f"; load the persona {file.stem!r} of the library without a file extension"
         hint = near or (

@@ -50,7 +50,7 @@ def unreadable(path: Path, option: str, error: OSError) -> UsageError:
 
 def _neighbours(path: Path) -> list[str]:
     try:
-        return [entry.name for entry in path.parent.iterdir()]
+        return [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return []
 
