@@ -22,11 +22,11 @@ from personakit.persona import question_persona
 def command(question: tuple[str, ...], system: str | None, **options: Any) -> int:
     """Ask a QUESTION without a persona and print the answer.
 
-    Without QUESTION, it is read from standard input, which also replaces a `-` in QUESTION:
+    What is piped in follows QUESTION, or replaces a `-` in it:
 
     \b
       personakit ask "What is in season in May?"
-      git diff | personakit ask -s "You review code." "Look for races." -
+      git diff | personakit ask -s "You review code." "Look for races."
 
     -c continues the last conversation, with the persona or the system message that it had:
 

@@ -51,7 +51,7 @@ def command(
     runner = make_runner()
     fragments = options.pop("fragments")
     dashes = (*prompt, *fragments, *([views["diff"]] if views["diff"] else []))
-    taken = bool(check_stdin(dashes, options)) and "-" not in prompt
+    taken = bool(check_stdin(dashes, options))
     if any(value not in (None, False) for value in views.values()):
         text = prompt_text(prompt, taken=taken)
         options |= {"prompt": text, "fragments": fragments}

@@ -19,12 +19,12 @@ from personakit.cli.shared.options import choices
 def command(persona: str | None, prompt: tuple[str, ...], **options: Any) -> int:
     """Run PERSONA and print the answer.
 
-    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is the user message;
-    the default is piped standard input, which also replaces a `-` in PROMPT:
+    PERSONA is a name (`personakit list`) or the path of a YAML file. PROMPT is the user message.
+    What is piped in follows it, or replaces a `-` in it:
 
     \b
       cat notes.txt | personakit run summarizer
-      git diff | personakit run code-reviewer "Look for races." -
+      git diff | personakit run code-reviewer
       personakit run chef "What can I cook?" -a fridge.jpg
 
     -c continues the last conversation. All words are then the prompt, unless the first word is the

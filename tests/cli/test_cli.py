@@ -124,7 +124,7 @@ def test_text_is_taken_from_standard_input(cli: Cli, server: Server) -> None:
     cli("run", "chef", "Look:", "-", *MODEL, stdin="piped in\n", env=server.environ())
     cli("run", "chef", "no", "dash", *MODEL, stdin="piped in\n", env=server.environ())
     said = [request.body["messages"][-1]["content"] for request in server.requests]
-    assert said == ["piped in\n", "Look:\n\npiped in\n", "no dash"]
+    assert said == ["piped in\n", "Look:\n\npiped in\n", "no dash\n\npiped in\n"]
 
 
 def test_variables_and_parameters_from_options_and_files(cli: Cli, server: Server) -> None:

@@ -126,7 +126,7 @@ def answer(
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
     attachments = attachments_of(attach)
     request |= {"attachments": attachments} if attachments else {}
-    prompt = prompt_text(words, taken=bool(texts) and "-" not in words)
+    prompt = prompt_text(words, taken=bool(texts) or key_file == "-")
     text = with_fragments(fragments, prompt)
     if turn.persona.path == QUESTION_PATH and text is None and not attachments:
         raise UsageError(

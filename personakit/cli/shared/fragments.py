@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from personakit.base import printable, read_file
-from personakit.cli.shared.input import LARGEST, stdin_text, unreadable
+from personakit.cli.shared.input import LARGEST, needed_stdin, unreadable
 from personakit.cli.shared.output import one_line
 from personakit.config import expanded
 from personakit.errors import UsageError
@@ -50,7 +50,7 @@ class Fragment:
             UsageError: It cannot be read, is larger than `LARGEST` or is not text.
         """
         if source == "-":
-            return cls(STDIN, _checked(stdin_text(), STDIN, option))
+            return cls(STDIN, _checked(needed_stdin(f"`{option} -`"), STDIN, option))
         if _URL.match(source):
             name = _without_user(source, option)
             return cls(name, _checked(_fetched(source, name, option), name, option))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import read_file
+from personakit.cli.shared import output
 from personakit.config import expanded
 from personakit.errors import UsageError, did_you_mean
 
@@ -17,6 +22,12 @@ if TYPE_CHECKING:
 
 LARGEST = 16_000_000
 """The largest size of a text from a file or standard input, in bytes."""
+PATIENCE = 3.0
+"""Seconds without input from a pipe after which a notice says that it is awaited."""
+AWAITED = (
+    "personakit: waiting for standard input, which is a pipe; `< /dev/null` at the end of the "
+    "command gives none"
+)
 
 
 def read_text(file: str, option: str) -> str:
@@ -61,7 +72,8 @@ def stdin_text() -> str:
     Raises:
         UsageError: The input is too large or is not UTF-8.
     """
-    data = sys.stdin.buffer.read(LARGEST + 1)
+    with _awaiting():
+        data = sys.stdin.buffer.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise UsageError(f"standard input is larger than the limit of {LARGEST:,} bytes")
     try:
@@ -73,23 +85,74 @@ def stdin_text() -> str:
         ) from None
 
 
-def prompt_text(words: tuple[str, ...], *, taken: bool = False) -> str | None:
-    """Return the prompt: the words, or standard input if it is piped; None without either.
+def needed_stdin(place: str) -> str:
+    """Return standard input, which a ``-`` asks for.
 
-    A ``-`` among the words is replaced by standard input. Words without a ``-`` leave standard
-    input unread, so that a shell loop that reads its lines from there does not lose them.
+    Args:
+        place: What asks for it, for the error.
+
+    Raises:
+        UsageError: There is nothing in it; see also `stdin_text`.
+    """
+    text = stdin_text()
+    if not text.strip():
+        raise UsageError(
+            f"{place} stands for standard input, which is empty; pipe a text in, or omit it"
+        )
+    return text
+
+
+@contextmanager
+def _awaiting() -> Iterator[None]:
+    """Print a notice if a pipe gives nothing for some seconds: its writer may never close it."""
+    if _kind() != stat.S_IFIFO:
+        yield
+        return
+    notice = threading.Timer(PATIENCE, output.line, [AWAITED], {"err": True})
+    notice.daemon = True
+    notice.start()
+    try:
+        sys.stdin.buffer.peek(1)
+        notice.cancel()
+        yield
+    finally:
+        notice.cancel()
+
+
+def _kind() -> int:
+    """Return the type of the file that is standard input; a stream without a file is a text."""
+    try:
+        return stat.S_IFMT(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):
+        return stat.S_IFREG
+
+
+def prompt_text(words: tuple[str, ...], *, taken: bool = False) -> str | None:
+    """Return the prompt: the words, and piped standard input after them; None without either.
+
+    A ``-`` among the words is replaced by standard input. Beside words, only a pipe or a regular
+    file is read: a socket or a device need not end, and is nobody's way to pass a text.
 
     Args:
         words: The arguments.
-        taken: Whether an option reads standard input, which is then not the prompt.
+        taken: Whether an option reads standard input, which is then not part of the prompt.
+
+    Raises:
+        UsageError: There is a ``-``, and standard input is empty; see also `stdin_text`.
     """
-    if words:
-        if "-" not in words:
-            return " ".join(words)
-        return "\n\n".join(stdin_text() if word == "-" else word for word in words)
+    if "-" in words:
+        at = words.index("-")
+        parts = [" ".join(words[:at]), needed_stdin("`-`"), " ".join(words[at + 1 :])]
+        return "\n\n".join(filter(None, parts))
+    typed = " ".join(words) if words else None
     if taken or sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-        return None
-    return stdin_text() or None
+        return typed
+    if words and _kind() not in (stat.S_IFIFO, stat.S_IFREG):
+        return typed
+    piped = stdin_text()
+    if not piped.strip():
+        return typed
+    return f"{typed}\n\n{piped}" if typed else piped
 
 
 def check_stdin(dashes: tuple[str, ...], options: Mapping[str, Any]) -> list[str]:
