@@ -38,7 +38,7 @@ from typing import Any
 from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type, read_file
 from personakit.errors import ConfigError, PersonaError
 from personakit.persona import Checker, parameters, read_plugins, yaml
-from personakit.providers import BUILT_IN, Provider, read_aliases
+from personakit.providers import BUILT_IN, DEFAULT_ALIAS, Provider, read_aliases
 
 APP = "personakit"
 KEYS_FILE = "keys.json"
@@ -208,15 +208,16 @@ class Config:
             data["log"] = LogSettings(on=False)
         selected = env.get("PERSONAKIT_PLUGINS")
         chosen = None if selected is None else {name.strip() for name in selected.split(",")}
+        aliases = read_aliases(folder / ALIASES_FILE, data.get("providers", BUILT_IN))
         return cls(
-            model=env.get("PERSONAKIT_MODEL") or data.get("model"),
+            model=env.get("PERSONAKIT_MODEL") or data.get("model") or aliases.get(DEFAULT_ALIAS),
             path=tuple(path),
             select=None if chosen is None else frozenset(chosen - {""}),
             environ=env,
             file=source,
             keys_file=folder / KEYS_FILE,
             keyring=keyring,
-            aliases=read_aliases(folder / ALIASES_FILE, data.get("providers", BUILT_IN)),
+            aliases=aliases,
             aliases_file=folder / ALIASES_FILE,
             **{key: data[key] for key in KEYS[2:] if key in data},
         )

@@ -175,6 +175,8 @@ BUILT_IN: dict[str, Provider] = {provider.name: provider for provider in _ALL}
 DEFAULT = "openai"
 EMBEDDED = "local"
 """The provider to use when no model is chosen, if a plugin provides it."""
+DEFAULT_ALIAS = "default"
+"""The alias whose model is used where neither the caller, the persona nor the config sets one."""
 
 
 def split_model(model: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from personakit.providers import DEFAULT, EMBEDDED, Endpoint, Provider, split_mo
 
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
-  for every run     model: openai/gpt-5-mini                 (config file; or PERSONAKIT_MODEL)
+  for every run     personakit models default openai/gpt-5-mini    (or PERSONAKIT_MODEL)
   with no key       """
 
 
@@ -87,8 +88,22 @@ class Router:
         model = f"{EMBEDDED}/{provider.default_model}"
         if not self._notified:
             self._notified = True
-            self.notify(f"personakit: no model chosen, using the embedded {model} (-m chooses one)")
+            more = self._more()
+            self.notify(
+                f"personakit: no model chosen, using the embedded {model} (-m chooses one{more})"
+            )
         return model
+
+    def _more(self) -> str:
+        """Return how to choose a model for all runs, if a key is where looking takes no time."""
+        config = self.config
+        providers = config.providers.values()
+        keyed = [one.name for one in providers if config.environ.get(one.key_env or "-")]
+        file = config.keys_file
+        if not keyed and (file is None or not os.path.exists(file)):  # noqa: PTH110 - never raises
+            return ""
+        name = keyed[0] if keyed else DEFAULT
+        return f"; `personakit models default {name}/MODEL` for all runs"
 
     def find_model(self, model: str) -> tuple[Provider, str]:
         """Return the provider of a model, or of the model of an alias, and the model's name there.

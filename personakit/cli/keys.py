@@ -89,6 +89,12 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
         _mark(file, found)
         output.line(f"{found.name}: key stored in the keyring ({keyring.backend()})")
     _note_first(router, found)
+    if not router.config.model:
+        output.line(
+            f"next: `personakit models {found.name}` lists its models, and `personakit models "
+            f"default {found.name}/MODEL` chooses the one that is used without -m",
+            err=True,
+        )
 
 
 def _mark(file: Path, provider: Provider) -> None:

@@ -13,7 +13,7 @@ from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_runner
 from personakit.errors import UsageError, did_you_mean
-from personakit.providers import Provider, alias_fault, write_alias
+from personakit.providers import DEFAULT_ALIAS, Provider, alias_fault, write_alias
 
 if TYPE_CHECKING:
     from personakit.backend import ModelList
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 DEFAULT = "list"
+_EXAMPLE = "personakit models default openai/gpt-5-mini"
+# The words of other tools, which would be taken for the name of an alias.
+_NO_ALIAS = {
+    **dict.fromkeys(("remove", "rm", "delete", "unset"), "personakit models alias NAME --remove"),
+    **dict.fromkeys(("set", "add"), "personakit models alias NAME MODEL"),
+    **dict.fromkeys(("list", "show"), "personakit models alias"),
+}
+# The words of other tools, which would be searched for.
+_NO_SEARCH = {
+    "options": "-p NAME=VALUE for a run, or `parameters:` in a persona or in the config file",
+    "aliases": "personakit models alias",
+    **dict.fromkeys(("set", "use"), "personakit models default MODEL"),
+    **dict.fromkeys(("remove", "rm", "delete"), "personakit models alias NAME --remove"),
+}
 
 
 class Row(NamedTuple):
@@ -63,6 +77,7 @@ def command() -> None:
       personakit models                      all models of the providers that have a key
       personakit models groq                 the models of a provider
       personakit models llama 70b            the models whose names contain these words
+      personakit models default openai/gpt-5-mini
       personakit models alias fast openai/gpt-5-mini
 
     `personakit models list --help` lists the options.
@@ -82,6 +97,8 @@ def list_(words: tuple[str, ...], refresh: bool, as_json: bool) -> None:
     """
     from personakit.backend import list_models  # noqa: PLC0415
 
+    if words and words[0] in _NO_SEARCH:
+        raise UsageError(f"`models {words[0]}` is no command; use {_NO_SEARCH[words[0]]}")
     runner = make_runner()
     providers = _providers(runner)
     one = len(words) == 1 and words[0] in providers
@@ -108,16 +125,50 @@ def list_(words: tuple[str, ...], refresh: bool, as_json: bool) -> None:
             output.line(f"{text}{hint}", err=True)
 
 
+@command.command("default")
+@click.argument("model", required=False, shell_complete=completing.model)
+@click.option("--remove", is_flag=True, help="Have no default model.")
+def default(model: str | None, remove: bool) -> None:
+    """Show the model that is used when none is chosen, or make MODEL that one.
+
+    It is the alias `default`. A model is taken from -m, else from the persona, PERSONAKIT_MODEL,
+    the config file, and then from here.
+    """
+    if remove and model is not None:
+        raise UsageError("--remove expects no model: personakit models default --remove")
+    runner = make_runner()
+    config = runner.config
+    before = config.aliases.get(DEFAULT_ALIAS)
+    if model is not None:
+        _set_alias(runner, DEFAULT_ALIAS, model)
+    elif remove:
+        _remove_alias(config, DEFAULT_ALIAS)
+    elif config.model:
+        output.line(config.model)
+    else:
+        output.line(f"no default model is set; `{_EXAMPLE}` sets one", err=True)
+    if config.model and config.model != before:
+        named = "PERSONAKIT_MODEL" if config.environ.get("PERSONAKIT_MODEL") else config.file
+        output.line(f"note: {named} sets {config.model}, which takes precedence", err=True)
+
+
 @command.command("alias")
 @click.argument("name", required=False, shell_complete=completing.alias)
 @click.argument("model", required=False, shell_complete=completing.model)
+@click.argument("more", nargs=-1, metavar="")
 @click.option("--remove", is_flag=True, help="Remove the alias.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def alias(name: str | None, model: str | None, remove: bool, as_json: bool) -> None:
+def alias(
+    name: str | None, model: str | None, more: tuple[str, ...], remove: bool, as_json: bool
+) -> None:
     """List the aliases, show one, or let NAME stand for MODEL.
 
     An alias can be used wherever a model is named: in -m, in a persona, in the config file.
     """
+    if name in _NO_ALIAS:
+        raise UsageError(f"`models alias {name}` is no command; use {_NO_ALIAS[name]}")
+    if more:
+        raise UsageError(f"expected an alias and a model, found {len(more) + 2} arguments")
     runner = make_runner()
     config = runner.config
     if remove and (name is None or model is not None):
@@ -128,17 +179,26 @@ def alias(name: str | None, model: str | None, remove: bool, as_json: bool) -> N
     if model is not None:
         _set_alias(runner, name, model)
         return
-    if name not in config.aliases:
-        hint = did_you_mean(name, config.aliases) or "; `personakit models alias` lists them"
-        raise UsageError(f"no alias {name[:80]!r}{hint}")
+    _check_alias(config, name)
     if remove:
-        assert config.aliases_file is not None
-        write_alias(config.aliases_file, config.providers, name, None)
-        output.line(f"removed the alias {name} (it was {config.aliases[name]})")
+        _remove_alias(config, name)
     elif as_json:
         output.print_json({name: config.aliases[name]})
     else:
         output.line(config.aliases[name])
+
+
+def _check_alias(config: Config, name: str) -> None:
+    if name not in config.aliases:
+        hint = did_you_mean(name, config.aliases) or "; `personakit models alias` lists them"
+        raise UsageError(f"no alias {name[:80]!r}{hint}")
+
+
+def _remove_alias(config: Config, name: str) -> None:
+    _check_alias(config, name)
+    assert config.aliases_file is not None
+    write_alias(config.aliases_file, config.providers, name, None)
+    output.line(f"removed the alias {name} (it was {config.aliases[name]})")
 
 
 def _set_alias(runner: Runner, name: str, model: str) -> None:
@@ -154,6 +214,8 @@ def _set_alias(runner: Runner, name: str, model: str) -> None:
     write_alias(config.aliases_file, config.providers, name, target)
     was = f" (it was {before})" if before not in (None, target) else ""
     output.line(f"{name} stands for {target}{was}")
+    if name == DEFAULT_ALIAS:
+        output.line("it is used where neither -m nor a persona names a model")
 
 
 def _list_aliases(aliases: Any, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,19 @@ def test_without_a_model_the_embedded_one_answers_and_says_so_once() -> None:
     made.notify = said.append
     assert made.default_model() == made.default_model() == "local/tiny"
     assert said == ["personakit: no model chosen, using the embedded local/tiny (-m chooses one)"]
+
+
+def test_with_a_key_the_notice_names_how_to_choose_a_model_for_all_runs(tmp_path: Path) -> None:
+    said: list[str] = []
+    named = Config(environ={"GROQ_API_KEY": "gsk-x"})
+    (tmp_path / "keys.json").write_text("{}")
+    stored = Config(keys_file=tmp_path / "keys.json")
+    for config in (named, stored):
+        made = Router(config, lambda kind, name: LOCAL)
+        made.notify = said.append
+        made.default_model()
+    assert "; `personakit models default groq/MODEL` for all runs)" in said[0]
+    assert "; `personakit models default openai/MODEL` for all runs)" in said[1]
 
 
 def test_without_any_model_the_error_names_three_ways() -> None:

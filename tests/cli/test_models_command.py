@@ -136,6 +136,53 @@ def test_an_alias_is_set_shown_changed_and_removed(call: Call, tmp_path: Path) -
     assert shown.stdout.splitlines()[-1].startswith("--- groq/llama (")
 
 
+def test_the_default_model_is_the_last_choice(call: Call, tmp_path: Path) -> None:
+    def used(*args: str, **environ: str) -> str:
+        shown = call("render", "chef", "Hi", "-v", "guests=2", *args, **environ).stdout
+        return shown.splitlines()[-1].split()[1]
+
+    assert "`personakit models default openai/gpt-5-mini` sets one" in (
+        call("models", "default").stderr
+    )
+    done = call("models", "default", "gpt-5-mini")
+    assert done.stdout.startswith("default stands for openai/gpt-5-mini\nit is used where neither")
+    assert done.stderr == ""
+    assert call("models", "default").stdout == "openai/gpt-5-mini\n"
+    assert used() == "openai/gpt-5-mini"
+    assert used("-m", "groq/x") == "groq/x"
+    environ = {"PERSONAKIT_MODEL": "groq/y"}
+    assert used(**environ) == "groq/y"
+    done = call("models", "default", "groq/z", **environ)
+    assert done.stderr == "note: PERSONAKIT_MODEL sets groq/y, which takes precedence\n"
+    config = tmp_path / "config.yaml"
+    config.write_text("model: groq/w\n")
+    done = call("models", "default", PERSONAKIT_CONFIG=str(config))
+    assert done.stdout == "groq/w\n"
+    assert done.stderr == f"note: {config} sets groq/w, which takes precedence\n"
+    assert "it was groq/z" in call("models", "default", "--remove").stdout
+    assert call("models", "default").stdout == ""
+    assert "no alias 'default'" in str(call("models", "default", "--remove").exception)
+
+
+OTHERS = {
+    "alias remove f": "`models alias remove` is no command; use personakit models alias NAME --rem",
+    "alias rm f": "use personakit models alias NAME --remove",
+    "alias set f openai/x": "use personakit models alias NAME MODEL",
+    "alias list": "use personakit models alias",
+    "alias a openai/x more": "expected an alias and a model, found 3 arguments",
+    "options set gpt-4o temperature 0": "use -p NAME=VALUE for a run, or `parameters:` in",
+    "aliases": "use personakit models alias",
+    "set gpt-4o": "use personakit models default MODEL",
+    "default x --remove": "--remove expects no model",
+}
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_commands_of_other_tools_name_the_right_one(line: str, call: Call, tmp_path: Path) -> None:
+    assert OTHERS[line] in str(call("models", *line.split()).exception)
+    assert not (tmp_path / ".config").exists()
+
+
 WRONG = {
     ("openai", "groq/x"): "'openai' is the name of a provider, so it cannot be an alias",
     ("local", "groq/x"): "'local' is the name of a provider",

@@ -84,5 +84,7 @@ def test_a_pipe_that_gives_nothing_is_named_once(shell: Any) -> None:
         assert process.stderr is not None
         awaited = process.stderr.readline()
         out, err = process.communicate(b"leeks", timeout=60)
-    assert awaited.startswith(b"personakit: waiting for standard input, which is a pipe; `< /dev/nu")
+    assert awaited.startswith(
+        b"personakit: waiting for standard input, which is a pipe; `< /dev/nu"
+    )
     assert (b"Soup?\n\nleeks" in out, err) == (True, b"")
