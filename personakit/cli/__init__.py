@@ -19,7 +19,7 @@ from personakit.cli.shared.terminal import guard_streams
 
 COMMANDS = {
     "ask": "Ask a question without a persona.",
-    "chat": "Talk with a persona.",
+    "chat": "Talk with a persona, or without one.",
     "completion": "Print the script that completes commands in your shell.",
     "edit": "Open a persona in your editor, and check it afterwards.",
     "keys": "Store, list and remove the API keys of providers.",
@@ -39,6 +39,21 @@ COMMANDS = {
 
 class _Group(Group):
     """A group of the commands of this package and those of plugins, which are imported on use."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an option of another tool is an error that names ours."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            from personakit.cli.shared.hints import option_error  # noqa: PLC0415
+
+            raise option_error(error) from None
+
+    def hint(self, ctx: click.Context, word: str) -> str:
+        """Return what to write for an unknown command."""
+        from personakit.cli.shared.hints import command_hint  # noqa: PLC0415
+
+        return command_hint(word) or super().hint(ctx, word)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *self._contributed()})

@@ -8,15 +8,14 @@ import click
 
 from personakit.cli.shared import answers, continuing
 from personakit.cli.shared.input import text_or_file
-from personakit.cli.shared.options import sending
+from personakit.cli.shared.options import sending, system_option
 from personakit.persona import question_persona
 
 
 @click.command("ask")
 @continuing.options
 @click.argument("question", nargs=-1)
-@click.option("-s", "--system", metavar="TEXT", help="The system message; @FILE reads it from a "
-              "file. It is not a template.")  # fmt: skip
+@system_option
 @sending
 @answers.options
 def command(question: tuple[str, ...], system: str | None, **options: Any) -> int:

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from personakit.base import printable, private_files
 from personakit.cli.shared import completing, output
+from personakit.cli.shared.extract import print_code
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
 from personakit.cli.shared.options import PersonaName, allowing, given_tools, make_runner
@@ -93,13 +94,27 @@ def list_(number: int, as_json: bool, **chosen: Any) -> None:
 @command.command("show")
 @click.argument("run", type=RunId(), default="last")
 @click.option("--trace", "traced", is_flag=True, help="Show what each plugin changed.")
+@click.option("-r", "--response", is_flag=True, help="Print the answer alone.")
+@click.option("-x", "--extract", is_flag=True, help="Print only the first fenced code block of the "
+              "answer.")  # fmt: skip
 @as_json
-def show(run: str, traced: bool, as_json: bool) -> None:
+def show(run: str, traced: bool, response: bool, extract: bool, as_json: bool) -> None:
     """Show a run: the request, the answer, and what each layer did. Default: the last run."""
     from personakit.cli.shared.log_view import show_row  # noqa: PLC0415
 
+    chosen = {"--trace": traced, "--response": response, "--extract": extract, "--json": as_json}
+    given = [name for name, value in chosen.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} cannot be combined with {given[1]}")
     row = _log().get(run)
-    output.print_json(row.to_json()) if as_json else show_row(row, traced=traced)
+    if as_json:
+        output.print_json(row.to_json())
+    elif response:
+        output.echo(row.text, end="" if row.text.endswith("\n") else "\n")
+    elif extract:
+        print_code(row.text)
+    else:
+        show_row(row, traced=traced)
 
 
 @command.command("search", short_help="Find the runs that contain words.")

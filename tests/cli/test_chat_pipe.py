@@ -151,7 +151,7 @@ def test_a_failed_turn_through_a_pipe_exits_with_1_and_the_next_is_answered(shel
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        (["chat"], "Missing argument 'PERSONA'"),
+        (["chat"], "no model is chosen"),
         (["chat", "nobody-here", *MODEL], "no persona 'nobody-here'"),
         (["chat", "chef", "-m", "opnai/x"], "did you mean 'openai'"),
         (["chat", "chef", *MODEL, "-v", "gests=2"], "did you mean 'guests'"),

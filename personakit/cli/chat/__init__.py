@@ -12,6 +12,7 @@ import click
 
 from personakit.cli.shared import continuing, limits
 from personakit.cli.shared.abilities import say_once
+from personakit.cli.shared.input import text_or_file
 from personakit.cli.shared.keyfile import OPTION, key_option, use_key
 from personakit.cli.shared.options import (
     allowing,
@@ -21,8 +22,10 @@ from personakit.cli.shared.options import (
     fragment_option,
     given_tools,
     make_runner,
+    system_option,
 )
 from personakit.errors import UsageError
+from personakit.persona import question_persona
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 @click.command("chat")
 @continuing.persona_argument
 @continuing.options
+@system_option
 @choices
 @attach_option
 @fragment_option
@@ -42,9 +46,10 @@ if TYPE_CHECKING:
 @limits.options
 @click.option("--markdown/--no-markdown", default=True, help="Render answers as Markdown "
               "on a terminal (the default).")  # fmt: skip
-@click.option("--no-log", is_flag=True, help="Do not log turns or save the input history.")
+@click.option("-n", "--no-log", is_flag=True, help="Do not log turns or save the input history.")
 def command(
-    persona: str | None,
+    persona: Reference | None,
+    system: str | None,
     markdown: bool,
     no_log: bool,
     key_file: str | None,
@@ -52,7 +57,9 @@ def command(
     functions: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Talk with PERSONA.
+    """Talk with PERSONA, or without one.
+
+    Without PERSONA, -s sets the system message; by default there is none.
 
     On a terminal, /help lists the commands, Ctrl-C stops an answer and Ctrl-D leaves. If input is
     piped, each line is a message, and its answer is printed:
@@ -66,17 +73,19 @@ def command(
 
     piped = not (sys.stdin and sys.stdin.isatty())
     if piped:
-        _check_input(key_file, options)
+        _check_input(key_file, system, options)
 
     def show(call: str) -> None:
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
+    persona = _answering(persona, system, goes_on=continuing.asked(options))
     bounds = limits.taken(options)
     runner = make_runner(log=not no_log, allowed=allowed, calls=show)
     if continuing.asked(options):
         talk = continuing.resumed(runner, persona, options)
     else:
-        talk = _new(runner, continuing.needed(persona), options)
+        assert persona is not None
+        talk = _new(runner, persona, options)
     say_once(runner, talk.persona)
     talk.notify = say
     attached = Attached.of(options["attach"], options["fragments"])
@@ -100,9 +109,27 @@ def _check_persona(runner: Runner, talk: Conversation) -> None:
     runner.render(silent, None, variables=talk.variables, parameters=talk.parameters)
 
 
-def _check_input(key_file: str | None, options: dict[str, Any]) -> None:
+def _answering(persona: Reference | None, system: str | None, *, goes_on: bool) -> Reference | None:
+    """Return the persona that answers; None for that of the conversation to continue.
+
+    Raises:
+        UsageError: There are a persona and a system message, or the file of the message cannot be
+            read.
+    """
+    if persona is not None and system is not None:
+        raise UsageError(
+            "-s is the system message of a chat without PERSONA; omit one of them, or change the "
+            "message with `personakit edit`"
+        )
+    if persona is not None or (goes_on and system is None):
+        return persona
+    return question_persona(None if system is None else text_or_file(system, "-s"))
+
+
+def _check_input(key_file: str | None, system: str | None, options: dict[str, Any]) -> None:
     """Raise UsageError if an option reads standard input, which contains messages."""
     read = [f"{OPTION} -"] * (key_file == "-") + ["--variables -"] * (options["file"] == "-")
+    read += ["-s @-"] * (system == "@-")
     read += [f"-v {pair}" for pair in options["pairs"] if pair.endswith("=@-")]
     if read:
         raise UsageError(

@@ -13,6 +13,7 @@ import click
 
 from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
+from personakit.cli.shared.extract import print_code
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import (
     attachments_of,
@@ -75,8 +76,8 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                      "changed, whether it held the answer back, and the time it took."),
         allowing,
         limits.options,
-        click.option("--usage", is_flag=True, help="Print tokens, cost and time on stderr."),
-        click.option("--no-log", is_flag=True, help="Do not log this run."),
+        click.option("-u", "--usage", is_flag=True, help="Print tokens, cost and time on stderr."),
+        click.option("-n", "--no-log", is_flag=True, help="Do not log this run."),
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option("--json-output", "only_output", is_flag=True, help="Print only the value that "
                      "the persona's `output:` specifies, as JSON."),
@@ -234,25 +235,9 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
     elif shown.as_json:
         output.print_json(_answer_json(response, persona.name))
     elif shown.extract:
-        _print_code(response.text)
+        print_code(response.text)
     else:
         output.echo(response.text)
-
-
-def _print_code(text: str) -> None:
-    """Print the first code block of an answer; an answer without one is printed whole."""
-    from personakit.cli.shared.extract import first_block  # noqa: PLC0415
-
-    block = first_block(text)
-    if block is None:
-        continuing.note("the answer contains no fenced code block, so all of it is printed")
-        output.echo(text)
-        return
-    output.echo(block.code, end="")
-    if not block.is_closed:
-        continuing.note("the code block has no closing fence; its end may be missing")
-    elif not block.code:
-        continuing.note("the code block is empty")
 
 
 def _stream(

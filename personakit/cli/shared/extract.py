@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from personakit.cli.shared import output
+
 
 class Block(NamedTuple):
     """A fenced code block.
@@ -34,3 +36,21 @@ def first_block(text: str) -> Block | None:
         code += "\n"
     first, end = found.map
     return Block(code, end - first == code.count("\n") + 2)
+
+
+def print_code(text: str) -> None:
+    """Print the first code block of an answer; an answer without one is printed whole."""
+    block = first_block(text)
+    if block is None:
+        _note("the answer contains no fenced code block, so all of it is printed")
+        output.echo(text)
+        return
+    output.echo(block.code, end="")
+    if not block.is_closed:
+        _note("the code block has no closing fence; its end may be missing")
+    elif not block.code:
+        _note("the code block is empty")
+
+
+def _note(text: str) -> None:
+    output.line(f"personakit: {text}", err=True)

@@ -24,10 +24,12 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            from personakit.errors import did_you_mean  # noqa: PLC0415
-
-            hint = did_you_mean(args[0], self.list_commands(ctx))
-            message = (
-                f"unknown command {args[0]!r}{hint or f'; `{ctx.command_path} --help` lists them'}"
-            )
+            message = f"unknown command {args[0][:80]!r}{self.hint(ctx, args[0])}"
             raise click.UsageError(message, ctx) from None
+
+    def hint(self, ctx: click.Context, word: str) -> str:
+        """Return what to write for an unknown command, as ``; …``."""
+        from personakit.errors import did_you_mean  # noqa: PLC0415
+
+        near = did_you_mean(word, self.list_commands(ctx))
+        return near or f"; `{ctx.command_path} --help` lists them"

@@ -87,6 +87,14 @@ def fragment_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def system_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-s`, the system message of a question without a persona."""
+    return click.option(
+        "-s", "--system", metavar="TEXT", help="The system message, without a persona; @FILE reads "
+        "it from a file. It is not a template.",
+    )(function)  # fmt: skip
+
+
 def with_fragments(sources: tuple[str, ...], prompt: str | None) -> str | None:
     """Return the prompt after the texts that `-f` names; None if there is neither.
 
@@ -209,6 +217,7 @@ def chosen_values(
     Raises:
         UsageError: An option has no ``=``, a file cannot be read, or a value is invalid.
     """
+    _check_kinds(persona, pairs, settings)
     replaced = {pair.partition("=")[0] for pair in pairs}
     variables = _from_file(file, persona, replaced) if file is not None else {}
     for pair in pairs:
@@ -221,6 +230,18 @@ def chosen_values(
         name, value = split_pair(pair, "-p")
         parsed[name] = parameters.convert(name, value)
     return {"variables": variables, "parameters": parsed}
+
+
+def _check_kinds(persona: Persona, pairs: tuple[str, ...], settings: tuple[str, ...]) -> None:
+    """Raise UsageError for a parameter that is set as a variable, or the other way round."""
+    for pair in pairs:
+        name = pair.partition("=")[0]
+        if name in parameters.ALLOWED and name not in persona.variables:
+            raise UsageError(f"{name!r} is a parameter of the model, no variable: write -p {pair}")
+    for pair in settings:
+        name = pair.partition("=")[0]
+        if name in persona.variables and name not in parameters.ALLOWED:
+            raise UsageError(f"{name!r} is a variable of {persona.name!r}: write -v {pair}")
 
 
 def split_pair(pair: str, option: str) -> tuple[str, str]:

@@ -1,0 +1,85 @@
+"""What commands say about the words of other tools, and about a prompt without a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.cli import Commands
+
+from personakit.cli import COMMANDS, group
+from personakit.cli.shared import hints
+from personakit.testing import Server
+
+MODEL = ("-m", "openai/test-model")
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Commands:
+    commands = Commands(tmp_path)
+    commands.write(
+        "greeter.yaml",
+        "system: Greet.\nvariables: {language: {enum: [English, French], default: English}}\n",
+    )
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chef", "Dinner"], "unknown command 'chef'; it is a persona: `personakit run chef`"),
+        (["./x.yaml"], "unknown command './x.yaml'; it is a persona: `personakit run ./x.yaml`"),
+        (["Why is it so?"], "; `personakit ask TEXT` asks a question"),
+        (["Why?"], "; `personakit ask TEXT` asks a question"),
+        (["logs"], "; `personakit log list` lists the runs"),
+        (["similar", "x"], "; texts are searched by the plugin rag"),
+        (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
+        (["zzzz"], "unknown command 'zzzz'; `"),
+        (["ask", "-o", "temperature", "0"], "; use -p NAME=VALUE, such as -p temperature=0.2"),
+        (["chat", "-t", "chef"], "; a template is a persona: `personakit run PERSONA`"),
+        (["run", "chef", "--cid", "7"], "; use --conversation ID"),
+        (["run", "chef", "-s", "x"], "; a persona has its own system message; `personakit ask -s"),
+        (["ask", "-v", "a=1", "x"], "; only a persona has variables"),
+        (["ask", "--td", "x"], "; each tool call is shown"),
+        (["ask", "--shema", "x"], "--schema"),
+        (["list", "-t"], "requires an argument"),
+        (["run", "./greeter.yaml", "-p", "language=French"], ": write -v language=French"),
+        (["run", "./greeter.yaml", "-v", "temperature=0"], ": write -p temperature=0"),
+        (["chat", "chef", "-s", "x"], "-s is the system message of a chat without PERSONA"),
+        (["chat", "-s", "@-"], "standard input is used by -s @-"),
+    ],
+)
+def test_an_error_names_what_to_write(call: Commands, words: list[str], message: str) -> None:
+    done = call(*words)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_hints_are_for_names_that_are_free() -> None:
+    assert not hints.COMMANDS.keys() & COMMANDS.keys()
+    context = group.make_context("personakit", ["ask"])
+    command = group.get_command(context, "ask")
+    assert command is not None
+    taken = {option for parameter in command.params for option in parameter.opts}
+    assert (hints.OPTIONS.keys() | hints._SHORT.keys()) & taken == {"-s", "--system"}
+
+
+def test_a_chat_without_a_persona(call: Commands) -> None:
+    with Server(["1", "2", "3", "4"]) as server:
+        env = server.environ()
+        done = call("chat", *MODEL, stdin="a\nb\n", **env)
+        assert (done.code, done.out) == (0, "1\n2\n")
+        assert [m["role"] for m in server.requests[-1].body["messages"]] == [
+            "user", "assistant", "user",
+        ]  # fmt: skip
+        done = call("chat", *MODEL, "-s", "Be {{ brief }}.", "-n", stdin="c\n", **env)
+        assert server.requests[-1].body["messages"][0]["content"] == "Be {{ brief }}."
+        assert call("chat", "-c", stdin="d\n", **env).out == "4\n"
+    assert [m["content"] for m in server.requests[-1].body["messages"]] == ["a", "1", "b", "2", "d"]
+
+
+def test_short_options(call: Commands) -> None:
+    with Server() as server:
+        env = server.environ()
+        assert "tokens in" in call("ask", "Hi", "-u", "-n", *MODEL, **env).err
+        assert call("log", "list", "--json", **env).out == "[]\n"
