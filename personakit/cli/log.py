@@ -16,7 +16,6 @@ from click.shell_completion import CompletionItem
 
 from personakit.base import printable, private_files
 from personakit.cli.shared import completing, output
-from personakit.cli.shared.extract import print_code
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.keyfile import key_option, use_key
 from personakit.cli.shared.options import PersonaName, allowing, given_tools, make_runner
@@ -109,9 +108,14 @@ def show(run: str, traced: bool, response: bool, extract: bool, as_json: bool) -
     row = _log().get(run)
     if as_json:
         output.print_json(row.to_json())
+    elif (response or extract) and not row.text:
+        why = (row.error or {}).get("message") or "it is empty"
+        raise click.ClickException(f"run {row.id} has no answer: {why}")
     elif response:
-        output.echo(row.text, end="" if row.text.endswith("\n") else "\n")
+        output.echo(row.text)
     elif extract:
+        from personakit.cli.shared.extract import print_code  # noqa: PLC0415
+
         print_code(row.text)
     else:
         show_row(row, traced=traced)
@@ -277,9 +281,25 @@ def _where(chosen: dict[str, Any]) -> Where:
         name: None if chosen[name] is None else moment(chosen[name], f"--{name}")
         for name in ("since", "before")
     }
+    if chosen["conversation"]:
+        moments["conversation"] = _conversation(chosen["conversation"])
     if chosen["model"]:
         moments["model"] = Config.read().resolve(chosen["model"])
     return Where(**{**chosen, **moments})
+
+
+def _conversation(name: str) -> str:
+    """Return the id of a conversation; a name that stands for none as it is, so it matches nothing.
+
+    Raises:
+        UsageError: Several conversations begin with it.
+    """
+    names = _log().conversations(name)
+    if len(names) > 1:
+        raise UsageError(
+            f"--conversation: several IDs begin with {name[:80]!r}: {', '.join(names)}"
+        )
+    return names[0] if names else name
 
 
 def moment(text: str, option: str) -> float:

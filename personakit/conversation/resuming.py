@@ -38,8 +38,8 @@ def resume(
 
     Args:
         runner: The runner for the next turns.
-        name: The ID of the conversation or of one of its runs, or a prefix of it; None for the
-            conversation of the last run.
+        name: The ID of the conversation or of one of its runs, or a prefix of it; None or ``last``
+            for the conversation of the last run.
         persona: The persona that answers; None for the one that answered last.
         model: The model; None for the one that answered last.
 
@@ -67,29 +67,26 @@ def resume(
 
 
 def _find(log: RunLog, name: str | None) -> tuple[str, list[Row]]:
-    if name is None:
-        identity = log.last_conversation()
-        if identity is None:
-            raise UsageError(
-                f"no conversation to continue: {log.path} contains no conversation yet; "
-                f"start one without -c"
-            )
-    else:
-        identity = name
-    rows = log.conversation(identity)
-    if not rows:
+    names = log.conversations("last" if name is None else name)
+    if len(names) != 1:
+        raise UsageError(_unclear(log, name, names))
+    return names[0], log.conversation(names[0])
+
+
+def _unclear(log: RunLog, name: str | None, names: list[str]) -> str:
+    """Return why a name stands for no conversation, or for several."""
+    if name in (None, "last"):
+        return (
+            f"no conversation to continue: {log.path} contains no conversation yet; start one "
+            f"without -c"
+        )
+    why = f"several IDs begin with it: {', '.join(names)}"
+    if not names:
         try:
-            run = log.get(identity)
+            log.get(name or "")
         except LogError as error:
-            names = log.conversations(identity) if identity else []
-            if len(names) != 1:
-                why = f"several IDs begin with it: {', '.join(names)}" if names else str(error)
-                raise UsageError(f"no conversation {identity[:80]!r}: {why}") from None
-            identity = names[0]
-        else:
-            identity = run.conversation or run.id
-        rows = log.conversation(identity)
-    return identity, rows
+            why = str(error)
+    return f"no conversation {(name or '')[:80]!r}: {why}"
 
 
 def persona_of(runner: PersonaRunner, row: Row) -> Persona:

@@ -157,13 +157,27 @@ class RunLog:
         query = f"{_SELECT} WHERE conversation = ? UNION {_SELECT} WHERE id = ? ORDER BY id"
         return [_row(values) for values in self._rows(query, (storable(conversation),) * 2)]
 
-    def conversations(self, beginning: str) -> list[str]:
-        """Return at most three ids of conversations that begin with a text."""
-        query = (
-            "SELECT DISTINCT conversation FROM runs WHERE conversation >= :name "
-            "AND conversation < :name || char(1114111) ORDER BY conversation LIMIT 3"
+    def conversations(self, name: str) -> list[str]:
+        """Return the ids of at most three conversations that a name can stand for.
+
+        Args:
+            name: The id of a conversation or of one of its runs, the beginning of one, or ``last``
+                for that of `last_conversation`. An id goes before the beginning of others.
+        """
+        if name == "last":
+            last = self.last_conversation()
+            return [] if last is None else [last]
+        query = "SELECT DISTINCT coalesce(conversation, id) FROM runs WHERE {} ORDER BY 1 LIMIT 3"
+        values = {"name": storable(name), "run": storable(name.lower())}
+        whole = "conversation = :name OR id = :run"
+        beginning = (
+            "(conversation >= :name AND conversation < :name || char(1114111)) "
+            "OR (id >= :run AND id < :run || 'g')"
         )
-        return [name for (name,) in self._rows(query, {"name": storable(beginning)})]
+        found = self._rows(query.format(whole), values)
+        if not found and name:
+            found = self._rows(query.format(beginning), values)
+        return [one for (one,) in found]
 
     def get(self, name: str) -> Row:
         """Return a run by its id, the beginning of its id, or ``last``.

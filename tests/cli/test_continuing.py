@@ -220,6 +220,23 @@ def test_the_beginning_of_a_conversation_s_id_is_enough(logged: Logged) -> None:
         resume(running, "\udcff")
 
 
+def test_the_beginning_of_runs_of_several_conversations_continues_none(logged: Logged) -> None:
+    running, _ = logged()
+    for text in "ab":
+        running.run("cook", text)
+    running.conversation("cook").run("c")
+    running.close()
+    log = RunLog.of(running.config)
+    rows = list(log.find(oldest_first=True))
+    shared = rows[0].id[:4]  # the beginning is the time
+    assert len(log.conversations(shared)) == 3
+    with pytest.raises(UsageError, match=f"conversation '{shared}': several IDs begin with it: "):
+        resume(running, shared)
+    assert resume(running, rows[1].id).messages[0].text == "Guest: b"
+    assert resume(running, "last").id == rows[2].conversation
+    log.close()
+
+
 # --- the commands --------------------------------------------------------------------------------
 
 

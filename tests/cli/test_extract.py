@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from personakit.cli.shared.extract import Block, first_block
-from personakit.testing import Server
+from personakit.testing import Reply, Server
 
 MODEL = ("-m", "openai/test-model")
 
@@ -97,3 +97,20 @@ def test_half_a_block_of_a_failed_run_is_not_on_standard_output(call: Commands) 
         done = call("ask", "Hi", "-x", *MODEL, **server.environ())
     assert (done.code, done.out) == (1, "")
     assert "rm(" in done.err
+
+
+def test_the_last_answer_is_printed_again_alone(call: Commands) -> None:
+    answer = "Here:\n\n```sh\nls\n```\n"
+    with Server([answer, Reply(b"{}", status=400)]) as server:
+        env = server.environ()
+        call("ask", "List files", *MODEL, **env)
+        assert call("log", "show", "-r", **env) == (0, f"{answer}\n", "")
+        assert call("log", "show", "last", "-x", **env) == (0, "ls\n", "")
+        assert "--response cannot be combined" in call("log", "show", "-r", "-x", **env).err
+        assert call("log", "list", "--conversation", "last", **env).out.endswith("List files\n")
+        assert call("ask", "Again", *MODEL, **env).code == 1
+        done = call("log", "show", "-r", **env)
+        assert (done.code, done.out) == (1, "")
+        assert " has no answer: " in done.err
+        both = call("ask", "-c", "--conversation", "7", "Hi", **env)
+        assert "-c continues the last conversation, --conversation the one with" in both.err

@@ -13,7 +13,6 @@ import click
 
 from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
-from personakit.cli.shared.extract import print_code
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import (
     attachments_of,
@@ -235,6 +234,8 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
     elif shown.as_json:
         output.print_json(_answer_json(response, persona.name))
     elif shown.extract:
+        from personakit.cli.shared.extract import print_code  # noqa: PLC0415
+
         print_code(response.text)
     else:
         output.echo(response.text)

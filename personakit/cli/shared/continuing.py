@@ -10,7 +10,7 @@ import click
 from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.options import PersonaName, chosen_values
-from personakit.errors import PersonaNotFound
+from personakit.errors import PersonaNotFound, UsageError
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
@@ -63,7 +63,15 @@ def is_persona(runner: Runner, word: str) -> bool:
 
 
 def asked(options: dict[str, Any]) -> bool:
-    """Return whether to continue a conversation."""
+    """Return whether to continue a conversation.
+
+    Raises:
+        UsageError: Both the last one and another one are to be continued.
+    """
+    if options["goes_on"] and options["conversation"] is not None:
+        raise UsageError(
+            "-c continues the last conversation, --conversation the one with that id; omit one"
+        )
     return options["goes_on"] or options["conversation"] is not None
 
 

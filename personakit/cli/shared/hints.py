@@ -24,7 +24,7 @@ COMMANDS = {
     "logs": "`personakit log list` lists the runs, `personakit log show -r` prints the last answer",
     "openai": "`personakit models openai` lists its models",
     "personas": "`personakit list` lists them",
-    "prompt": "`personakit ask TEXT` sends it without a persona, `personakit run PERSONA TEXT` with",
+    "prompt": "`personakit ask TEXT` asks without a persona, `personakit run PERSONA TEXT` with",
     "schemas": "`--schema 'name, age int'` of `personakit run` and `personakit ask` describes the "
     "answer",
     "similar": _SEARCH,
