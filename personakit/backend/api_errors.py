@@ -187,7 +187,8 @@ def _of_client(error: Exception, partial: str) -> BackendError:
     if any(late) and not any(broken):
         return Timeout("timed out waiting for data")
     cause = next((cause for cause in reversed(causes) if str(cause)), error)
-    message = f"{type(cause).__name__}: {_line(cause)}"
+    name = type(cause).__name__
+    message = f"{_PLAIN.get(name, name)}: {_line(cause)}"
     result = (IncompleteAnswer if partial else UpstreamUnavailable)(message)
     if "CERTIFICATE_VERIFY_FAILED" in message:
         result.advice = (
@@ -195,6 +196,16 @@ def _of_client(error: Exception, partial: str) -> BackendError:
             "the address"
         )
     return result
+
+
+_PLAIN = {
+    "gaierror": "the host was not found",
+    "ConnectionRefusedError": "the connection was refused",
+    "ConnectionResetError": "the connection was closed",
+    "ConnectError": "the connection failed",
+    "ClientConnectorError": "the connection failed",
+    "ClientConnectorDNSError": "the host was not found",
+}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

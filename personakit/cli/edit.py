@@ -64,7 +64,8 @@ def command(persona: str, folder: str | None) -> int:
     if unchanged:
         removed = "; the copy is removed" if copied else ""
         output.line(f"personakit: {file} was not changed{removed}", err=True)
-        return 0
+        if copied:
+            return 0
     # The notice has said that the copy hides the original.
     return check([file], without=("PK042",) if copied else ())
 

@@ -157,6 +157,7 @@ def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, boo
             kept, problem = keyring.get(name)
             if problem:
                 asks = False
+            if problem and problem != keyring.NONE:
                 output.line(f"the keyring cannot be read: {problem}", err=True)
         provider = router.find_provider(name) or Provider(name, key_required=False)
         yield provider, bool(kept)

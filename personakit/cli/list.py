@@ -6,22 +6,28 @@ import gc
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
 from personakit.cli.shared import output
 from personakit.cli.shared.options import make_library
-from personakit.errors import PersonaError
+from personakit.errors import PersonaError, did_you_mean
 from personakit.library import Summary
 
 
 @click.command("list")
+@click.argument("words", nargs=-1)
 @click.option("-t", "--tag", "tags", multiple=True, help="Only personas with this tag. Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(tags: tuple[str, ...], as_json: bool) -> None:
-    """List the personas that can be run by name."""
-    wanted = set(tags)
+def command(words: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
+    """List the personas that can be run by name.
+
+    WORDS select those whose names, descriptions or tags contain all of them.
+    """
+    wanted, texts = set(tags), [word.lower() for word in words]
+    known: set[str] = set()
+    count = 0
     broken: list[PersonaError] = []
     # On one terminal, the bar would erase lines that are printed meanwhile.
     is_mixed = as_json and sys.stdout.isatty()
@@ -34,11 +40,15 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
         shown(done, total)
 
     def found() -> Iterator[Summary]:
+        nonlocal count
         for persona in make_library().summaries(progress):
             if isinstance(persona, PersonaError):
                 broken.append(persona)
-            elif wanted.issubset(persona.tags):
+            elif wanted.issubset(persona.tags) and (not texts or _contains(persona, texts)):
+                count += 1
                 yield persona
+            elif wanted:
+                known.update(persona.tags)
 
     if as_json:
         _print_json(found())
@@ -47,8 +57,25 @@ def command(tags: tuple[str, ...], as_json: bool) -> None:
             ("name", "description", "tags"),
             ((p.name, p.description, ", ".join(p.tags)) for p in found()),
         )
+    if not count and (words or tags):
+        output.line(_nothing(words, tags, known), err=True)
     for error in broken:
         output.echo(f"skipped: {error}", err=True)
+
+
+def _contains(persona: Summary, texts: list[str]) -> bool:
+    whole = " ".join((persona.name, persona.description, *persona.tags)).lower()
+    return all(text in whole for text in texts)
+
+
+def _nothing(words: Iterable[str], tags: Iterable[str], known: set[str]) -> str:
+    """Return that nothing matches, and what would."""
+    unknown = [tag for tag in tags if tag not in known]
+    if unknown:
+        listed = f"; the tags are {', '.join(sorted(known))}" if known else ""
+        return f"no persona has the tag {unknown[0]!r}{did_you_mean(unknown[0], known) or listed}"
+    chosen = [*words, *(f"tag {tag}" for tag in tags)]
+    return f"no persona matches {', '.join(chosen)}; `personakit list` shows all"
 
 
 def _print_json(rows: Iterator[Summary]) -> None:

@@ -45,6 +45,17 @@ class RunId(click.ParamType[str]):
         return [*items, CompletionItem("last")] if "last".startswith(incomplete) else items
 
 
+class Count(click.IntRange):
+    """A whole number, with an error that names one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a whole number."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"expected a whole number from {self.min} on, found {value!r}", param, ctx)
+
+
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that filter runs."""
     return decorated(
@@ -75,7 +86,7 @@ def command() -> None:
 
 @command.command("list")
 @filters
-@click.option("-n", "number", type=click.IntRange(0), default=20, show_default=True,
+@click.option("-n", "number", type=Count(0), default=20, show_default=True,
               help="Number of runs; 0 for all.")  # fmt: skip
 @as_json
 def list_(number: int, as_json: bool, **chosen: Any) -> None:
@@ -124,7 +135,7 @@ def show(run: str, traced: bool, response: bool, extract: bool, as_json: bool) -
 @command.command("search", short_help="Find the runs that contain words.")
 @click.argument("words", nargs=-1, required=True)
 @filters
-@click.option("-n", "number", type=click.IntRange(1), default=20, show_default=True,
+@click.option("-n", "number", type=Count(1), default=20, show_default=True,
               help="Number of runs.")  # fmt: skip
 @as_json
 def search(words: tuple[str, ...], number: int, as_json: bool, **chosen: Any) -> None:

@@ -36,5 +36,7 @@ def command(persona: str | None, prompt: tuple[str, ...], **options: Any) -> int
     base = answers.runner_of(options)
     if continuing.asked(options) and persona is not None:
         is_word = not continuing.is_persona(base, persona)
+        if is_word and prompt:
+            continuing.note_typo(base, persona)
         prompt, persona = ((persona, *prompt), None) if is_word else (prompt, persona)
     return answers.answer(base, persona, prompt, options)

@@ -13,6 +13,7 @@ from typing import Any
 from personakit.base import Secret, install_command
 
 SERVICE = "personakit"
+NONE = "this machine has no keyring"
 
 
 def get(name: str) -> tuple[Secret | None, str]:
@@ -77,7 +78,7 @@ def _ask(question: Callable[[Any], Any]) -> tuple[Any, str]:
 def _reason(error: Exception) -> str:
     kind = type(error).__name__
     if kind == "NoKeyringError":
-        return "this machine has no keyring"
+        return NONE
     if kind in ("KeyringLocked", "LockedException"):
         return "it is locked"
     return f"it failed with {kind}"

@@ -271,7 +271,11 @@ class Library:
 
 def _shown(folders: Iterable[Path]) -> str:
     """Return the existing folders, each once, for an error message."""
-    return ", ".join(dict.fromkeys(str(folder) for folder in folders if folder.is_dir()))
+    found: dict[str, str] = {}
+    for folder in folders:
+        if folder.is_dir():
+            found.setdefault(os.path.realpath(folder), str(folder))
+    return ", ".join(found.values())
 
 
 def _named(persona: Persona, name: str) -> Persona:

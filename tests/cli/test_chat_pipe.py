@@ -54,7 +54,7 @@ def test_commands_through_a_pipe(shell: Any) -> None:
     with Server(["One.", "Two.", "Three.", "Four."]) as server:
         done = pipe(
             shell, server, "a", "/save x.json", "/persona poet.yaml", "/model openai/other",
-            "/set temperature=0.5", "b", "/undo", "/load x.json", "c", "/reset", "d", "/quit", "e",
+            "/set temperature=0.5", "b", "/undo", "/load x.json", "c", "/reset", "d", "exit", "e",
         )  # fmt: skip
     assert done.returncode == 0, done
     assert done.stdout == "One.\nTwo.\nThree.\nFour.\n"
@@ -87,6 +87,8 @@ WRONG = {
     "/quit now": "/quit accepts no argument, found 'now'",
     "/save": "/save requires a file name",
     "/save who.yaml": "who.yaml already exists and is not a saved conversation",
+    "/save! who.yaml": "who.yaml already exists and is not a saved conversation",
+    "/save other.json": "is another saved conversation; choose another name, or replace it with /s",
     "/save no/x.json": "cannot be written",
     "/load nothing.json": "cannot be read",
     "/load who.yaml": "not a saved conversation",
@@ -95,7 +97,11 @@ WRONG = {
 
 def test_a_command_that_cannot_be_done_is_said_and_the_chat_goes_on(shell: Any) -> None:
     with Server(["Fine."]) as server:
-        done = pipe(shell, server, *WRONG, "Hi")
+        pipe(shell, server, "/save other.json")
+        done = pipe(shell, server, *WRONG, " exit")
+        assert said(server)[-1] == ("user", " exit")
+        again = pipe(shell, server, "/save! other.json", "/save other.json", "quit")
+        assert (again.returncode, "left the chat; to send the word" in again.stderr) == (0, True)
     assert [error for error in WRONG.values() if error not in done.stderr] == []
     assert done.stderr.count("Error: ") == len(WRONG)
     assert (done.returncode, done.stdout) == (1, "Fine.\n")

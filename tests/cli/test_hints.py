@@ -83,3 +83,53 @@ def test_short_options(call: Commands) -> None:
         env = server.environ()
         assert "tokens in" in call("ask", "Hi", "-u", "-n", *MODEL, **env).err
         assert call("log", "list", "--json", **env).out == "[]\n"
+
+
+def test_a_typo_of_a_persona_is_sent_and_named(call: Commands) -> None:
+    with Server(["1", "2", "3"]) as server:
+        env = server.environ()
+        call("ask", "Hi", *MODEL, **env)
+        done = call("run", "-c", "chf", "And?", **env)
+        assert (done.code, done.out) == (0, "2\n")
+        assert "no persona 'chf', so it is sent as the first word; did you mean 'chef'?" in done.err
+        assert server.requests[-1].body["messages"][-1]["content"] == "chf And?"
+        assert call("run", "-c", "And", "for three?", **env) == (0, "3\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["log", "list", "-n", "x"], "expected a whole number from 0 on, found 'x'"),
+        (["log", "search", "a", "-n", "0"], "expected a whole number from 1 on, found '0'"),
+        (
+            ["ask", "Hi", *MODEL, "--schema", "p.yaml"],
+            "p.yaml:1:1: expected a JSON Schema, found a",
+        ),
+        (["chat", *MODEL], "OPENAI_API_KEY"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_is_sent(
+    call: Commands, words: list[str], message: str
+) -> None:
+    call.write("p.yaml", "system: Greet.\n")
+    done = call(*words, OPENAI_API_KEY="")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_personas_are_searched(call: Commands) -> None:
+    found = call("list", "CHEF")
+    assert (found.code, found.out.split("\t")[0], found.err) == (0, "chef", "")
+    tags = found.out.strip().split("\t")[-1].split(", ")
+    assert "chef\t" in call("list", "-t", tags[0]).out
+    assert (
+        f"no persona has the tag '{tags[0]}x'; did you mean"
+        in call("list", "-t", f"{tags[0]}x").err
+    )
+    assert call("list", "zzz", "-t", tags[0]).err.startswith("no persona matches zzz, tag ")
+
+
+def test_a_folder_of_personas_is_named_once(call: Commands) -> None:
+    (call.folder / "personas").mkdir()
+    env = {"PERSONAKIT_PATH": str(call.folder / "personas")}
+    assert str(call.folder) not in call("run", "nobody", "Hi", *MODEL, **env).err

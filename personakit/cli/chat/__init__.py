@@ -94,12 +94,19 @@ def command(
     _check_persona(runner, talk)
     if not chat.model:
         talk.model = runner.router.default_model()
-    runner.router.find_model(chat.model)
     use_key(runner, key_file, chat.model)
+    _check_key(runner, chat.model)
     if piped or not sys.stdout.isatty():
         return through_pipe(chat)
     history = None if no_log else _history(runner.config)
     return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
+
+
+def _check_key(runner: Runner, model: str) -> None:
+    """Raise ConfigError for an unknown model or a missing key before the first message is typed."""
+    provider, name = runner.router.find_model(model)
+    if provider.connect is None:
+        runner.router.endpoint(provider, name)
 
 
 def _check_persona(runner: Runner, talk: Conversation) -> None:

@@ -177,15 +177,35 @@ def _values(chat: Chat) -> dict[str, object]:
 
 def _save(chat: Chat, rest: str) -> None:
     path = _path(rest, "/save")
-    if path.exists():
-        try:
-            transcript.read(path)
-        except UsageError:
-            raise UsageError(
-                f"{path} already exists and is not a saved conversation; choose another name"
-            ) from None
+    if path.exists() and _saved(path) != chat.conversation.id:
+        raise UsageError(
+            f"{path} is another saved conversation; choose another name, or replace it with "
+            f"/save! {rest}"
+        )
     chat.conversation.save(path)
     chat.say(f"saved to {path}; continue it with /load {rest}")
+
+
+def _replace(chat: Chat, rest: str) -> None:
+    path = _path(rest, "/save!")
+    if path.exists():
+        _saved(path)
+    chat.conversation.save(path)
+    chat.say(f"saved to {path}; continue it with /load {rest}")
+
+
+def _saved(path: Path) -> str:
+    """Return the id of the conversation in a file.
+
+    Raises:
+        UsageError: The file is no saved conversation.
+    """
+    try:
+        return transcript.read(path).id
+    except UsageError:
+        raise UsageError(
+            f"{path} already exists and is not a saved conversation; choose another name"
+        ) from None
 
 
 def _load(chat: Chat, rest: str) -> None:
@@ -287,6 +307,7 @@ class _Entry:
     run: Command
 
 
+LEAVING = ("exit", "quit")
 ALIASES = {"exit": "quit", "q": "quit", "?": "help"}
 COMMANDS: dict[str, _Entry] = {
     "help": _Entry("", "list the commands", _help),
@@ -302,10 +323,11 @@ COMMANDS: dict[str, _Entry] = {
     "undo": _Entry("", "take back your last message and its answer", _undo),
     "retry": _Entry("", "send your last message again", _retry),
     "save": _Entry("FILE", "save the conversation to a file", _save),
+    "save!": _Entry("FILE", "the same, in place of another saved conversation", _replace),
     "load": _Entry("FILE", "continue a saved conversation", _load),
-    "quit": _Entry("", "leave the chat", _quit),
+    "quit": _Entry("", "leave the chat; also /exit, or the word quit or exit alone", _quit),
 }
-WITH_FILES = ("attach", "fragment", "load", "save")
+WITH_FILES = ("attach", "fragment", "load", "save", "save!")
 ARGUMENTS: dict[str, Callable[[Chat], list[str]]] = {
     "persona": lambda chat: list(chat.runner.library.names()),
     "model": _models,

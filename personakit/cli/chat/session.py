@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.chat.attaching import Attached
-from personakit.cli.chat.commands import Chat, Leave, complete, last, perform
+from personakit.cli.chat.commands import LEAVING, Chat, Leave, complete, last, perform
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
 from personakit.cli.shared import output
@@ -76,6 +76,11 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said, dict[str, Any]], None])
         if message is not None:
             answer(message, {})
         return
+    if line.rstrip() in LEAVING:
+        chat.say(
+            f"left the chat; to send the word, start the line with a space: ' {line.rstrip()}'"
+        )
+        raise Leave
     # If the turn fails, /retry sends the message again, with what is attached.
     attached, chat.attached = chat.attached, Attached()
     answer(*attached.message(line.removeprefix("/")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from personakit.base import NAME
 from personakit.cli.shared import completing, output
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.options import PersonaName, chosen_values
@@ -60,6 +61,17 @@ def is_persona(runner: Runner, word: str) -> bool:
     except PersonaNotFound:
         return False
     return True
+
+
+def note_typo(runner: Runner, word: str) -> None:
+    """Print a notice if the first of several words is nearly the name of a persona."""
+    import difflib  # noqa: PLC0415
+
+    if not NAME.match(word):
+        return
+    near = difflib.get_close_matches(word, runner.library.names(), n=1, cutoff=0.75)
+    if near:
+        note(f"no persona {word!r}, so it is sent as the first word; did you mean {near[0]!r}?")
 
 
 def asked(options: dict[str, Any]) -> bool:

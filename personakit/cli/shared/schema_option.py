@@ -13,6 +13,7 @@ from personakit.persona import yaml
 
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _NAME = re.compile(r"[^\W\d][\w-]*")
+_PERSONA = {"system", "messages", "prompt", "extends"}
 _ENDINGS = (".json", ".yaml", ".yml")
 
 
@@ -52,6 +53,9 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
     if not isinstance(document.data, dict):
         found = f"expected a JSON Schema as a mapping, found {describe(document.data)}"
         raise PersonaError([document.problem(found)])
+    if "type" not in document.data and (keys := _PERSONA & document.data.keys()):
+        found = f"expected a JSON Schema, found a persona (it has `{min(keys)}:`)"
+        raise PersonaError([document.problem(f"{found}; the schema is what its `output:` has")])
     try:
         checked(document.data)
     except InvalidSchema as error:
