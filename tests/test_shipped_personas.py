@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.shipped import shipped_files
 
 from personakit import Config, Persona, Runner, Variable
-from personakit.library import shipped
 
-FILES = sorted(shipped().glob("*.yaml"))
+FILES = shipped_files()
 
 
 @pytest.fixture(scope="module")
