@@ -67,7 +67,7 @@ def test_a_socket_and_a_device_are_not_read(shell: Any) -> None:
     shell.write("chef.yaml", "system: You cook.\n")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        for stdin in (theirs, subprocess.DEVNULL):
+        for stdin in (theirs.fileno(), subprocess.DEVNULL):
             done = subprocess.run(
                 shell.args("render", "./chef.yaml", "Soup?"), stdin=stdin, capture_output=True,
                 cwd=shell.folder, env=shell.env, timeout=60, check=False,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
               "on a terminal (the default).")  # fmt: skip
 @click.option("-n", "--no-log", is_flag=True, help="Do not log turns or save the input history.")
 def command(
-    persona: Reference | None,
+    persona: str | None,
     system: str | None,
     markdown: bool,
     no_log: bool,
@@ -78,14 +78,9 @@ def command(
     def show(call: str) -> None:
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
-    persona = _answering(persona, system, goes_on=continuing.asked(options))
     bounds = limits.taken(options)
     runner = make_runner(log=not no_log, allowed=allowed, calls=show)
-    if continuing.asked(options):
-        talk = continuing.resumed(runner, persona, options)
-    else:
-        assert persona is not None
-        talk = _new(runner, persona, options)
+    talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
     attached = Attached.of(options["attach"], options["fragments"])
@@ -144,7 +139,14 @@ def _check_input(key_file: str | None, system: str | None, options: dict[str, An
         )
 
 
-def _new(runner: Runner, persona: Reference, options: dict[str, Any]) -> Conversation:
+def _started(
+    runner: Runner, persona: Reference | None, system: str | None, options: dict[str, Any]
+) -> Conversation:
+    """Return the conversation that the options continue, or a new one."""
+    goes_on = continuing.asked(options)
+    persona = _answering(persona, system, goes_on=goes_on)
+    if goes_on or persona is None:
+        return continuing.resumed(runner, persona, options)
     chosen = chosen_values(runner.load(persona), **continuing.values(options))
     return runner.conversation(persona, model=options["model"], **chosen)
 

@@ -110,9 +110,10 @@ def _awaiting() -> Iterator[None]:
         return
     notice = threading.Timer(PATIENCE, output.line, [AWAITED], {"err": True})
     notice.daemon = True
+    stream: Any = sys.stdin.buffer
     notice.start()
     try:
-        sys.stdin.buffer.peek(1)
+        stream.peek(1)
         notice.cancel()
         yield
     finally:
