@@ -142,6 +142,7 @@ class Request:
         tools: The tools that the model may call.
         defaults: The names of the parameters that the persona or the config sets, and not the
             caller. The backend leaves out those that the model does not accept.
+        api: The API that the persona wishes: ``auto``, ``chat`` or ``responses``.
     """
 
     model: str
@@ -153,6 +154,7 @@ class Request:
     timeout: float | None = None
     tools: tuple[Tool, ...] = ()
     defaults: frozenset[str] = frozenset()
+    api: str = "auto"
 
     def __post_init__(self) -> None:
         if type(self.messages) is not tuple:
@@ -246,6 +248,8 @@ class Response:
         attempts: How often the last request was sent: more than once if the HTTP client retried.
         reasoning: The model's thoughts before the answer, as far as the provider shows them.
         items: See `Message`.
+        annotations: What the provider says about parts of the text, such as citations, in its own
+            form.
     """
 
     text: str
@@ -264,6 +268,7 @@ class Response:
     attempts: int = 1
     reasoning: str = ""
     items: tuple[Mapping[str, Any], ...] = ()
+    annotations: tuple[Mapping[str, Any], ...] = ()
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -275,6 +280,9 @@ class Response:
             object.__setattr__(self, "metadata", freeze(self.metadata, "Response.metadata"))
         if self.items != ():
             object.__setattr__(self, "items", freeze(self.items, "Response.items"))
+        if self.annotations != ():
+            annotations = freeze(self.annotations, "Response.annotations")
+            object.__setattr__(self, "annotations", annotations)
         if self.cost is None:
             # `__getattr__` fills the empty slot: importing the prices takes 240 ms.
             object.__delattr__(self, "cost")

@@ -94,6 +94,8 @@ class Provider:
         finish_reason: Whether its answers always end with a finish reason.
         json_schema: Whether it accepts a JSON Schema as `response_format`; if not, the schema is
             written into the system message.
+        api: How its models are asked: ``chat``, ``responses``, the name of a plugin's wire, or
+            ``auto``.
         headers: Additional headers as (name, value) pairs; values are converted to `Secret`.
     """
 
@@ -112,6 +114,7 @@ class Provider:
     stream_usage: bool = True
     finish_reason: bool = True
     json_schema: bool = True
+    api: str = "auto"
     headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:

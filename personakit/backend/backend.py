@@ -2,7 +2,8 @@
 
 The client handles HTTP: connections, keys, retries. Its `post` is used instead of
 `chat.completions.create` because the latter transforms each message and does not reject invalid
-answers; the body is the same. One code path serves whole and streamed, sync and async.
+answers; the body is the same. A wire writes the body and reads the answer. One code path serves
+whole and streamed, sync and async.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse
-from personakit.backend.chat.body import body_of
+from personakit.backend.answers.answer import Answer
 from personakit.backend.chat.model_parameters import adapted, rejected, remember
-from personakit.backend.chat.response_parser import ResponseParser
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
 from personakit.backend.retries import Attempt
 from personakit.backend.sse import MAX_STREAM, BodyReader
+from personakit.backend.wire import Wire, sayable, supported
 from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.errors import (
     AuthenticationFailed,
@@ -31,6 +32,7 @@ from personakit.errors import (
     UpstreamUnavailable,
     UsageError,
 )
+from personakit.frozen import thaw
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 
@@ -61,12 +63,15 @@ class OpenAIBackend:
         """
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
+        wire = self.router.wire(request, provider, endpoint)
+        supported(request, provider)
+        request = sayable(request, wire, self.router.notify)
         call = Attempt(functools.partial(provider.secrets, endpoint))
         without: dict[str, BadRequest] = {}
         while True:
             asked = adapted(request, provider, endpoint, self.router.notify, without)
             try:
-                response = await self._send(asked, provider, endpoint, call, emit)
+                response = await self._send(asked, provider, endpoint, wire, call, emit)
             except BadRequest as error:
                 name = rejected(error, asked, endpoint)
                 if not name or name in without:
@@ -82,16 +87,19 @@ class OpenAIBackend:
         request: Request,
         provider: Provider,
         endpoint: Endpoint,
+        wire: Wire,
         call: Attempt,
         emit: Emit | None,
     ) -> Response:
         """Send a request with the parameters that its model accepts; return the answer."""
         outer = sys.exception()
-        body = body_of(request, endpoint, provider, stream=emit is not None)
-        answer = ResponseParser(request, provider)
+        body = wire.body(request, endpoint, provider, stream=emit is not None)
+        if endpoint.defaults is not None:
+            body = {**thaw(endpoint.defaults), **body}
+        answer = wire.answer(request, provider)
         token = retries.current.set(call)
         try:
-            await self._exchange(endpoint, body, answer, emit)
+            await self._exchange(wire, endpoint, body, answer, emit)
         except UsageError as error:
             scrub(error, (), outer)
             raise
@@ -132,9 +140,16 @@ class OpenAIBackend:
             ) from error
 
     async def _exchange(
-        self, endpoint: Endpoint, body: dict[str, Any], answer: ResponseParser, emit: Emit | None
+        self,
+        wire: Wire,
+        endpoint: Endpoint,
+        body: dict[str, Any],
+        answer: Answer,
+        emit: Emit | None,
     ) -> None:
         """Send a body and read the reply."""
+        path = wire.path(endpoint, stream=emit is not None)
+        headers = wire.headers(endpoint.api_key)
         request = answer.request
         options: RequestOptions = {}
         if request.max_retries is not None:
@@ -142,7 +157,9 @@ class OpenAIBackend:
         if request.timeout is not None:
             options["timeout"] = request.timeout
         if in_sync():
-            response = self.clients.sync(answer.provider, endpoint).post(body, **options)
+            response = self.clients.sync(answer.provider, endpoint).post(
+                path, body, headers, **options
+            )
             try:
                 await _take(response, answer, emit)
             finally:
@@ -150,7 +167,7 @@ class OpenAIBackend:
             return
         with await self.clients.asynchronous(answer.provider, endpoint) as client:
             async with asyncio.timeout(deadline.shorter(None)):
-                response = await client.post(body, **options)
+                response = await client.post(path, body, headers, **options)
                 if emit is None:
                     await _atake(response, answer, None)
                     return
@@ -159,7 +176,7 @@ class OpenAIBackend:
             await _atake(response, answer, emit)
 
 
-async def _atake(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
+async def _atake(response: Any, answer: Answer, emit: Emit | None) -> None:
     """Read the body of an async reply and close it."""
     try:
         await _take(response, answer, emit)
@@ -170,7 +187,7 @@ async def _atake(response: Any, answer: ResponseParser, emit: Emit | None) -> No
     await response.aclose()
 
 
-async def _take(response: Any, answer: ResponseParser, emit: Emit | None) -> None:
+async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
     """Read the body of a reply whose headers have arrived."""
     answer.headers = response.headers
     reply = _Reply(response, is_timed=emit is not None)
@@ -224,7 +241,7 @@ class _Reply:
             await self.part()
 
 
-async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
+async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
     """Parse the events of a reply and emit their text."""
     part = await reply.part()
     if _is_whole(part.lstrip(), reply.kind):
@@ -239,7 +256,7 @@ async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
         return
     reply.body.widen(MAX_STREAM)
     decoder = sse.Decoder()
-    while part and not decoder.done:
+    while part:
         # The events of one read are emitted once; what came before a broken one is kept.
         texts: list[str] = []
         try:
@@ -248,16 +265,17 @@ async def _stream(reply: _Reply, answer: ResponseParser, emit: Emit) -> None:
         finally:
             if text := "".join(texts):
                 await emit(text)
-        if not decoder.done:
-            part = await reply.part()
+        if decoder.done or answer.done:
+            break
+        part = await reply.part()
     cut = False
     for data in decoder.flush():
         try:
             await emit(answer.event(data, decoder.name))
         except InvalidAnswer:
-            cut = True
+            cut = not answer.done
     await emit(answer.ended(cut=cut))
-    if decoder.done:
+    if decoder.done or answer.done:
         await reply.rest()
 
 

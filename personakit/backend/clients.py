@@ -12,7 +12,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from personakit.backend.retries import http_clients
 from personakit.base import Secret, check_file, install_command, only_sync
 from personakit.errors import ConfigError
+from personakit.frozen import FrozenDict
 from personakit.providers import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Client:
         self._post: Any = client.post
         self._get: Any = client.get
         self._base = base
-        self._url = str(base.copy_with(raw_path=base.raw_path + b"chat/completions"))
+        self._urls: dict[str, str] = {}
         self._options: RequestOptions = {
             "follow_redirects": False,
             "headers": dict.fromkeys(_PROGRESS, openai().omit),
@@ -211,16 +212,32 @@ class Client:
             "timeout": client.timeout,
         }
 
-    def post(self, body: dict[str, Any], **options: Unpack[RequestOptions]) -> Any:
-        """Request a chat completion; return the reply as soon as its headers have arrived.
+    def post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        own_headers: Mapping[str, str | None] = FrozenDict(),
+        **options: Unpack[RequestOptions],
+    ) -> Any:
+        """Send a request; return the reply as soon as its headers have arrived.
 
         Args:
-            body: The body, as chat.completions.create() would send it.
+            path: What follows the address in the URL.
+            body: The JSON of the body.
+            own_headers: More headers; None removes one.
             options: Options that differ from those of other requests.
         """
+        if own_headers:
+            omit = openai().omit
+            own = {name: omit if value is None else value for name, value in own_headers.items()}
+            options["headers"] = {**self._options["headers"], **own}
         all_options = {**self._options, **options} if options else self._options
+        url = self._urls.get(path)
+        if url is None:
+            raw = self._base.raw_path + path.encode()
+            url = self._urls[path] = str(self._base.copy_with(raw_path=raw))
         return self._post(
-            self._url, cast_to=response_class(), body=body, options=all_options, stream=True
+            url, cast_to=response_class(), body=body, options=all_options, stream=True
         )
 
     def models(self, query: str, headers: dict[str, Any], timeout: float) -> Any:

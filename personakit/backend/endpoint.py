@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import install_command, notify
 from personakit.config import Config
@@ -13,6 +13,9 @@ from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
 from personakit.providers import DEFAULT, EMBEDDED, Endpoint, Provider, split_model
+
+if TYPE_CHECKING:
+    from personakit.backend.wire import Wire
 
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
@@ -135,6 +138,20 @@ class Router:
                 raise ConfigError(
                     f"no alias {model!r}{hint} For the model of that name, write {DEFAULT}/{model}"
                 )
+
+    def wire(self, request: Request, provider: Provider, endpoint: Endpoint) -> Wire:
+        """Return how a request is sent to its provider.
+
+        The persona's `api` is preferred to that of the provider. With ``auto``, a wire of a plugin
+        with the provider's name is used if there is one, else the API of chat completions, except
+        where that refuses the request.
+
+        Raises:
+            ConfigError: No wire has the name.
+        """
+        from personakit.backend import wires  # noqa: PLC0415
+
+        return wires.chosen(request, provider, endpoint, self.contributed)
 
     def adapted(self, request: Request) -> Request:
         """Return a request with the parameters that its model is known to accept."""

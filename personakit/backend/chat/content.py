@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from personakit.backend.chat.checks import string
+from personakit.backend.answers.checks import string
 from personakit.errors import InvalidAnswer
 
 _TEXT = ("text", "output_text")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from personakit.backend.api_errors import reported
-from personakit.backend.chat.checks import (
+from personakit.backend.answers.answer import Answer
+from personakit.backend.answers.checks import (
     answer,
     array,
     clean,
@@ -16,17 +16,13 @@ from personakit.backend.chat.checks import (
     optional_text,
     string,
 )
+from personakit.backend.answers.usage_parser import read_usage
+from personakit.backend.api_errors import reported
 from personakit.backend.chat.content import read_content
-from personakit.backend.chat.finish_reasons import failure, meaning, without_answer
 from personakit.backend.chat.items import Extras, items_of
-from personakit.backend.chat.reasoning import ReasoningSplitter
-from personakit.backend.chat.tool_calls import ToolCalls
-from personakit.backend.chat.usage_parser import read_usage
-from personakit.backend.sse import MAX_BYTES
-from personakit.base import TextBuffer, shown
-from personakit.errors import IncompleteAnswer, InvalidAnswer
-from personakit.frozen import FrozenDict, freeze_json
-from personakit.messages import Message, Request, Response, ToolCall
+from personakit.base import shown
+from personakit.errors import InvalidAnswer
+from personakit.messages import Message, Request, ToolCall
 from personakit.providers import Provider
 
 _NOTHING: dict[str, Any] = {}
@@ -34,37 +30,20 @@ _NOTHING: dict[str, Any] = {}
 _ERRORS = ("message", "detail", "errors", "error_message")
 
 
-class ResponseParser:
+class ChatAnswer(Answer):
     """The parser of one chat completion, whole or streamed."""
 
     def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
-        self.raw: dict[str, Any] = {}
-        self.headers: Mapping[str, str] = {}
-        self.finish_reason: str | None = None
+        super().__init__(request, provider)
         self._beside: dict[str, Any] = {}
         self._index: Any = 0 if (request.parameters.get("n") or 1) > 1 else None
-        self._calls = ToolCalls(self._grow, request.tools)
         self._extras = Extras()
-        self._splitter = ReasoningSplitter()
-        self._thoughts: list[str] = []
-        self._refusal: list[str] = []
-        self._pieces = TextBuffer()
-        self._usage: Any = None
-        self._size = 0
-        self._half = ""
-        self._said = False
+        self._choice_usage: Any = None
+        self._whole: Mapping[str, Any] = _NOTHING  # the choice of a whole answer
 
-    @property
-    def text(self) -> str:
-        """The text received so far."""
-        return self._pieces.text
-
-    def whole(self, body: bytes) -> None:
-        """Parse the body of a whole answer."""
-        self.raw = data = answer(body)
-        choice = mapping(_first(data))
+    def read(self, data: dict[str, Any]) -> None:
+        """Read the JSON of a whole answer."""
+        self._whole = choice = mapping(_first(data))
         self.finish_reason = optional_text(choice.get("finish_reason"))
         message = choice.get("message")
         if message is None and self.finish_reason is not None:
@@ -73,10 +52,6 @@ class ResponseParser:
         # The text first: it is kept if something beside it is invalid.
         self._add(self._content(parts))
         self._beside_content(parts, whole=True)
-        self._end(choice)
-        if self.finish_reason is None and self.provider.finish_reason:
-            raise IncompleteAnswer("the answer has no finish reason")
-        self._check()
 
     def event(self, body: bytes, name: bytes = b"") -> str:
         """Parse one event of a stream and its name; return the text in it."""
@@ -123,17 +98,8 @@ class ResponseParser:
             counts = {key: value for key, value in usage.items() if value}
             self.raw["usage"] = {**self.raw.get("usage", {}), **counts}
 
-    def ended(self, *, cut: bool = False) -> str:
-        """Check that a stream is complete; `cut` means that its last event is not.
-
-        Returns:
-            The rest of the text.
-        """
-        rest = self._end({})
-        if self.finish_reason is None and (cut or self.provider.finish_reason):
-            raise IncompleteAnswer("the stream ended before the answer did (no finish reason)")
-        self._check()
-        return rest
+    def _is_complete(self, *, cut: bool) -> bool:
+        return self.finish_reason is not None or not (cut or self.provider.finish_reason)
 
     def _choice(self, choices: list[Any]) -> Mapping[str, Any] | None:
         """Return the choice that is the answer; None if the choices are others."""
@@ -176,68 +142,11 @@ class ResponseParser:
             self._grow(thoughts)
         return text
 
-    def _end(self, choice: Mapping[str, Any]) -> str:
-        """Read the end of an answer; return the rest of the text."""
-        rest = self._add("", last=True)
-        if not self._splitter.done:
-            cut = meaning(self.finish_reason) in ("length", "content_filter")
-            rest += self._keep(self._splitter.end(cut=cut))
-        # A refusal is the answer only if there is no other: in a stream it may come first.
-        if self._refusal and not self.text.strip():
-            rest += self._keep(clean("".join(self._refusal)))
-        self._error(choice)
-        return rest
-
     def _error(self, choice: Mapping[str, Any]) -> None:
         """Keep the usage in a choice, and raise the error in it."""
-        self._usage = choice.get("usage") or self._usage
+        self._choice_usage = choice.get("usage") or self._choice_usage
         if choice.get("error"):
             raise reported(choice["error"])
-
-    def _check(self) -> None:
-        """Raise an error if an answer that ended is not a whole one."""
-        self._calls.check()
-        reason = self.finish_reason
-        error = failure(reason) if reason is not None else None
-        if error is None and not self._calls and not self.text:
-            error = without_answer(meaning(reason), self.request, self.reasoning)
-            if error is None and not self._said:
-                error = InvalidAnswer("the answer has neither content nor tool calls")
-        if error is not None:
-            error.response = self.response()
-            raise error
-
-    def _add(self, text: str, *, last: bool = False) -> str:
-        """Add a text; return the part of the answer that can be passed on.
-
-        JSON can contain half a surrogate pair, which UTF-8 cannot encode. A stream can be split
-        inside a pair, so a first half is held back until the second one arrives.
-        """
-        if self._half or not text.isascii():
-            text, self._half = self._half + text, ""
-            if not last and "\ud800" <= text[-1:] <= "\udbff":
-                text, self._half = text[:-1], text[-1]
-            text = clean(text)
-        if text:
-            self._grow(text)
-            if not self._splitter.done:
-                text = self._splitter.feed(text)
-        return self._keep(text)
-
-    def _keep(self, text: str) -> str:
-        if text:
-            self._pieces.add(text)
-        return text
-
-    def _grow(self, text: str) -> None:
-        self._size += len(text)
-        if self._size > MAX_BYTES:
-            raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
-
-    @property
-    def request_id(self) -> str:
-        """The upstream's id of the request; empty if it did not answer."""
-        return str(self.headers.get("x-request-id", ""))
 
     @property
     def reasoning(self) -> str:
@@ -247,27 +156,21 @@ class ResponseParser:
         thoughts = (self._extras.reasoning, "".join(self._thoughts), self._splitter.reasoning)
         return clean("\n\n".join(filter(None, thoughts)))
 
-    def response(self, attempts: int = 1) -> Response:
-        """Return the response; `attempts` is how often the request was sent."""
-        calls, extras = self._calls.result(self.request.messages) if self._calls else ((), _NOTHING)
-        fields = self._extras.fields(with_calls=bool(calls)) if self._extras else _NOTHING
+    def _end(self) -> str:
+        rest = super()._end()
+        self._error(self._whole)
+        return rest
+
+    def _kept(self, extras: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        fields = self._extras.fields(with_calls=bool(self._calls)) if self._extras else _NOTHING
+        return items_of(self.provider.name, fields, extras) if fields or extras else ()
+
+    def _usage(self) -> Any:
         groq = self.raw.get("x_groq")
-        return Response(
-            text=self.text,
-            tool_calls=calls,
-            finish_reason=meaning(self.finish_reason),
-            model=clean(str(self.raw.get("model") or "")),
-            id=clean(str(self.raw.get("id") or "")),
-            usage=read_usage(
-                self.raw.get("usage"),
-                self._usage,
-                groq.get("usage") if isinstance(groq, dict) else None,
-            ),
-            request=self.request,
-            raw=self._raw(calls),
-            attempts=attempts,
-            reasoning=self.reasoning,
-            items=items_of(self.provider.name, fields, extras) if fields or extras else (),
+        return read_usage(
+            self.raw.get("usage"),
+            self._choice_usage,
+            groq.get("usage") if isinstance(groq, dict) else None,
         )
 
     def _raw(self, calls: tuple[ToolCall, ...]) -> Mapping[str, Any]:
@@ -276,11 +179,7 @@ class ResponseParser:
             body = {**self._extras.fields(with_calls=True), **message.to_api()}
             choice = {"index": 0, "message": body, "finish_reason": self.finish_reason}
             self.raw |= {"object": "chat.completion", "choices": [choice]}
-        try:
-            return freeze_json(self.raw)  # type: ignore[no-any-return]
-        except RecursionError:
-            # Deep nesting beside the text does not make the answer invalid.
-            return FrozenDict()
+        return super()._raw(calls)
 
 
 def _first(data: Mapping[str, Any]) -> Any:

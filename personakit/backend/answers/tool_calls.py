@@ -14,8 +14,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.backend.chat.checks import clean, mapping, string
-from personakit.backend.chat.items import merged
+from personakit.backend.answers.checks import clean, mapping, string
+from personakit.backend.answers.merging import merged
 from personakit.base import TextBuffer
 from personakit.errors import InvalidAnswer
 from personakit.messages import Message, ToolCall
