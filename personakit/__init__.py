@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from personakit.attachments import Attachment as Attachment
     from personakit.attachments import Source
+    from personakit.backend import Answer as Answer
+    from personakit.backend import Wire as Wire
     from personakit.base import Secret as Secret
     from personakit.base import check_file as check_file
     from personakit.base import install_command as install_command
@@ -98,6 +100,7 @@ _HOME = {
     **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(_BASE, "base"),
     **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
+    **dict.fromkeys(("Answer", "Wire"), "backend"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),
     **dict.fromkeys(("Pattern", "schema_validator"), "schemas"),

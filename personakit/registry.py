@@ -22,6 +22,7 @@ KINDS = (
     "template_filter",
     "template_global",
     "format",
+    "wire",
 )
 
 
@@ -126,6 +127,25 @@ class Registry:
             name=_named(name), base_url=base_url, key_env=key_env, connect=connect, **features
         )
         self._add("provider", name, provider)
+
+    def wire(self, name: str, wire: Any) -> None:
+        """Contribute the API of a provider; ``api: name`` in the config file chooses it.
+
+        A provider with the name of the wire uses it without that, if the plugin has the name, too.
+
+        Args:
+            name: Lower-case letters, digits, ``-`` and ``_``; the wire's own `name`.
+            wire: A `personakit.Wire`.
+
+        Raises:
+            ConfigError: `wire` is not a `Wire` with that name.
+        """
+        if getattr(wire, "name", None) != name or not callable(getattr(wire, "answer", None)):
+            raise ConfigError(
+                f"registry.wire: expected a Wire whose `name` is {name!r}, found {wire!r:.60}; "
+                f"pass an instance of a subclass of personakit.Wire"
+            )
+        self._add("wire", _named(name), wire)
 
     def tool(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import install_command, notify
@@ -43,7 +43,7 @@ class Router:
     """
 
     config: Config
-    contributed: Callable[[str, str], Any]
+    contributed: Callable[..., Any]
     notify: Callable[[str], None] = notify
     owner: Callable[[str, str], str] = lambda _, name: name
     keys: Keys = field(init=False)
@@ -77,7 +77,10 @@ class Router:
         """Return a provider, or None if no provider has that name."""
         provider = self.config.providers.get(name) or self.contributed("provider", name)
         assert provider is None or isinstance(provider, Provider)
-        return provider
+        if provider is None or provider.connect is not None:
+            return provider
+        wire = self.contributed("wire", provider.name, alone=True)
+        return provider if wire is None else replace(provider, **wire.features)
 
     def default_model(self) -> str:
         """Return the embedded model, and notify the user once.
@@ -142,16 +145,13 @@ class Router:
     def wire(self, request: Request, provider: Provider, endpoint: Endpoint) -> Wire:
         """Return how a request is sent to its provider.
 
-        The persona's `api` is preferred to that of the provider. With ``auto``, a wire of a plugin
-        with the provider's name is used if there is one, else the API of chat completions, except
-        where that refuses the request.
-
         Raises:
-            ConfigError: No wire has the name.
+            ConfigError: No wire has the name in the provider's `api`.
         """
         from personakit.backend import wires  # noqa: PLC0415
 
-        return wires.chosen(request, provider, endpoint, self.contributed)
+        named = wires.named(provider, self.contributed)
+        return wires.chosen(request, provider, endpoint) if named is None else named
 
     def adapted(self, request: Request) -> Request:
         """Return a request with the parameters that its model is known to accept."""

@@ -50,36 +50,42 @@ CHAT, RESPONSES = Chat(), Responses(reasons)
 _OWN: dict[str, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES)}
 
 
-def chosen(
-    request: Request,
-    provider: Provider,
-    endpoint: Endpoint,
-    contributed: Callable[[str, str], Any],
-) -> Wire:
-    """Return the wire of a request.
+def named(provider: Provider, contributed: Callable[..., Any]) -> Wire | None:
+    """Return the wire that a provider names, or that has its name; None for OpenAI's own APIs.
 
     Args:
-        request: The request; its `api` is the persona's.
-        provider: Its provider.
-        endpoint: Its address.
+        provider: The provider.
         contributed: Returns what a plugin contributes, by kind and name; None for nothing.
 
     Raises:
         ConfigError: No wire has the name.
     """
-    name = provider.api
-    if request.api != AUTO and name in (AUTO, *_OWN):
-        name = request.api
-    if name == AUTO:
-        own = contributed("wire", provider.name)
-        if own is not None:
-            return own  # type: ignore[no-any-return]
-        return RESPONSES if is_refused_by_chat(request, provider, endpoint) else CHAT
-    wire = _OWN.get(name) or contributed("wire", name)
+    if provider.api == AUTO:
+        wire: Wire | None = contributed("wire", provider.name, alone=True)
+        return wire
+    if provider.api in _OWN:
+        return None
+    wire = contributed("wire", provider.api)
     if wire is None:
-        hint = did_you_mean(name, _OWN) or f" (known: {', '.join((AUTO, *_OWN))})"
+        hint = did_you_mean(provider.api, _OWN) or f" (known: {', '.join((AUTO, *_OWN))})"
         raise ConfigError(
-            f"provider {provider.name!r}: unknown api {name!r}{hint}; correct `api:` under "
+            f"provider {provider.name!r}: unknown api {provider.api!r}{hint}; correct `api:` under "
             f"`providers:` in the config file, or install the plugin that contributes it"
         )
     return wire
+
+
+def chosen(request: Request, provider: Provider, endpoint: Endpoint) -> Wire:
+    """Return which of OpenAI's APIs a request is sent to.
+
+    The persona's `api` is preferred to that of the provider.
+
+    Args:
+        request: The request.
+        provider: Its provider.
+        endpoint: Its address.
+    """
+    name = provider.api if request.api == AUTO else request.api
+    if name != AUTO:
+        return _OWN[name]
+    return RESPONSES if is_refused_by_chat(request, provider, endpoint) else CHAT

@@ -180,13 +180,14 @@ class Plugins:
         """Return ``kind:name`` of every contribution of a loaded plugin."""
         return list(by_plugin(self._contributions, plugin))
 
-    def find(self, kind: str, name: str) -> Any:
+    def find(self, kind: str, name: str, *, alone: bool = False) -> Any:
         """Return a contribution, loading plugins until one provides it; None if none does.
 
-        The plugin of the same name is tried first, so that most look-ups import one package.
+        The plugin of the same name is tried first, so that most look-ups import one package;
+        `alone` loads no other.
         """
         with self._lock:
-            others = [other for other in self.installed() if other != name]
+            others = [] if alone else [other for other in self.installed() if other != name]
             for candidate in ([name] if name in self.installed() else []) + others:
                 contribution = self._contributions.get((kind, name))
                 if contribution is not None:

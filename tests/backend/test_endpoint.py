@@ -25,7 +25,7 @@ def router(environ: Mapping[str, str] | None = None, **contributed: Any) -> Rout
     """Return a router that sees an environment, a provider of the config and contributions."""
     config = Config(environ=environ or {}, providers={**BUILT_IN, "mine": MINE})
     return Router(
-        config, lambda kind, name: contributed.get(f"{kind}_{name}"), notify=lambda _: None
+        config, lambda kind, name, **_: contributed.get(f"{kind}_{name}"), notify=lambda _: None
     )
 
 
@@ -208,7 +208,7 @@ def test_no_key_is_ever_in_a_repr() -> None:
         endpoint("openai", config.environ),
         config,
         provider,
-        Router(config, lambda k, n: None),
+        Router(config, lambda k, n, **_: None),
     ]
     for value in (*shown, Config(providers={"mine": provider})):
         assert "sk-secret" not in repr(value)
