@@ -162,7 +162,8 @@ def test_a_key_of_the_config_goes_first_and_may_be_a_secret_s_name() -> None:
             environ={"MINE_KEY": "k"}, providers={"mine": dataclasses.replace(MINE, api_key=given)}
         )
         found = Router(
-            config, lambda kind, name: of_vault if (kind, name) == ("secret", "vault") else None
+            config,
+            lambda kind, name, **_: of_vault if (kind, name) == ("secret", "vault") else None,
         )
         assert found.endpoint(found.provider("mine"), "m") == Endpoint("http://mine/v1", key, "m")
 
