@@ -18,6 +18,7 @@ from personakit import errors
 from personakit.errors import BackendError
 from personakit.frozen import FrozenDict, freeze, thaw
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
+from personakit.providers import AUTO
 from personakit.tools import Tool
 from personakit.usage import Usage
 
@@ -41,6 +42,8 @@ def write_request(request: Request) -> dict[str, Any]:
     for name in ("timeout", "max_retries"):
         if getattr(request, name) is not None:
             kept[name] = getattr(request, name)
+    if request.api != AUTO:
+        kept["api"] = request.api
     return kept
 
 
@@ -56,6 +59,7 @@ def read_request(text: str, persona: str, variables: Mapping[str, Any]) -> Reque
         max_retries=data.get("max_retries"),
         timeout=data.get("timeout"),
         tools=tuple(map(_read_tool, data.get("tools", ()))),
+        api=data.get("api", AUTO),
     )
 
 

@@ -19,6 +19,9 @@ from personakit.frozen import freeze
 
 MAX_ALIASES = 1 << 20
 """The largest size of the file of aliases, in bytes."""
+AUTO = "auto"
+APIS = (AUTO, "chat", "responses")
+"""The values of `Request.api`: OpenAI's APIs, and the choice between them."""
 _ALIAS = re.compile(r"[A-Za-z0-9][\w.-]{0,79}\Z", re.ASCII)
 _KEY_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
@@ -114,7 +117,7 @@ class Provider:
     stream_usage: bool = True
     finish_reason: bool = True
     json_schema: bool = True
-    api: str = "auto"
+    api: str = AUTO
     headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:

@@ -152,6 +152,7 @@ class Runner:
             persona=found.name,
             variables=values.frozen,
             defaults=entry.defaults - parameters.keys() if parameters else entry.defaults,
+            api=found.api,
         )
         return attached(request, attachments) if attachments else request
 

@@ -13,6 +13,7 @@ KEYS = {
     "source": "Where the persona comes from.",
     "metadata": "A mapping for your own use; personakit ignores it.",
     "model": "provider/model, such as openai/gpt-5-mini. Usually left to the caller.",
+    "api": "The API of OpenAI to use: chat, responses, or auto, which chooses by the model.",
     "parameters": "Keyword arguments of chat.completions.create().",
     "variables": "The variables of the templates: each name with a default, or with a mapping.",
     "system": "The system message, a Jinja2 template.",

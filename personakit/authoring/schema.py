@@ -13,6 +13,7 @@ from personakit.authoring import descriptions
 from personakit.base import NAME, RESERVED, TOOL, TYPES
 from personakit.persona import KEYS, MODEL, REFERENCE, ROLES, parameters, tests, variables
 from personakit.plugins import Plugin, Plugins, options
+from personakit.providers import APIS, AUTO
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID = "urn:personakit:persona:1"
@@ -93,6 +94,7 @@ def _head() -> dict[str, Schema]:
         "authors": texts,
         "metadata": _nullable("object"),
         "model": model,
+        "api": {"enum": [*APIS, None], "default": AUTO},
         "template": {"enum": ["jinja", "none", None], "default": "jinja"},
     }
 

@@ -11,26 +11,34 @@ from personakit.backend.responses.wire import Responses
 from personakit.backend.wire import Wire
 from personakit.errors import ConfigError, did_you_mean
 from personakit.messages import Request
-from personakit.providers import Endpoint, Provider, split_model
+from personakit.providers import AUTO, Endpoint, Provider, split_model
 
-AUTO = "auto"
-_OPENAI = re.compile(
-    r"https://([\w.-]+\.)?(openai\.com|(openai|services\.ai|cognitiveservices)\.azure\.com)(:\d+)?/"
+_OPENAI = re.compile(r"https://([\w-]+\.)*openai\.com(:\d+)?/")
+_AZURE = re.compile(
+    r"https://[\w-]+\.(openai|services\.ai|cognitiveservices)\.azure\.com(:\d+)?/"
 )
-# Names of models that do not reason, and of models that do. At OpenAI and Azure, a new name counts
-# as one that does; behind another address, it may be any model.
-_OTHERS = re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-|davinci|babbage)|\S*-(chat|audio|search)")
-_REASONING = re.compile(r"(ft:)?(o\d|gpt-([5-9]|\d\d))(?!\S*-(chat|audio|search))")
+# Names of models that do not reason, and of models that do; at Azure, the user's own names contain
+# them. A new name of OpenAI's counts as one that does; behind another address, it may be any model.
+_OTHERS = re.compile(
+    r"(^|[-_.:/])(gpt-?[34]|chatgpt|davinci|babbage)|gpt-\S*-(chat|audio|search)", re.IGNORECASE
+)
+_REASONING = re.compile(r"(^|[-_.:/])(o[1-9]|gpt-?([5-9]|\d\d))", re.IGNORECASE)
 
 
 def reasons(model: str, provider: Provider, endpoint: Endpoint) -> bool:
-    """Return whether a model is one of OpenAI's that reason."""
-    if provider.name not in ("openai", "azure"):
+    """Return whether a model is one of OpenAI's that reason, or may be one."""
+    return encrypts(model, provider, endpoint) or (
+        _AZURE.match(endpoint.base_url) is not None and not _OTHERS.search(split_model(model)[1])
+    )
+
+
+def encrypts(model: str, provider: Provider, endpoint: Endpoint) -> bool:
+    """Return whether a model is certainly one of OpenAI's that reason."""
+    name, url = split_model(model)[1], endpoint.base_url
+    is_openai = _OPENAI.match(url) is not None
+    if not (is_openai or _AZURE.match(url) or provider.name in ("openai", "azure")):
         return False
-    name = split_model(model)[1]
-    if _OPENAI.match(endpoint.base_url):
-        return not _OTHERS.match(name)
-    return _REASONING.match(name) is not None
+    return not _OTHERS.search(name) and (is_openai or _REASONING.search(name) is not None)
 
 
 def is_refused_by_chat(request: Request, provider: Provider, endpoint: Endpoint) -> bool:
@@ -46,7 +54,7 @@ def is_refused_by_chat(request: Request, provider: Provider, endpoint: Endpoint)
     )
 
 
-CHAT, RESPONSES = Chat(), Responses(reasons)
+CHAT, RESPONSES = Chat(), Responses(encrypts)
 _OWN: dict[str, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES)}
 
 

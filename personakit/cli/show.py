@@ -12,6 +12,7 @@ from personakit.cli.shared.abilities import abilities
 from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.frozen import thaw
 from personakit.persona import described
+from personakit.providers import AUTO
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Text, Variable
@@ -62,6 +63,7 @@ def _head(persona: Persona) -> list[tuple[str, str]]:
         ("authors", ", ".join(persona.authors)),
         ("license", persona.license),
         ("source", persona.source),
+        ("api", "" if persona.api == AUTO else persona.api),
         ("parameters", settings),
         ("path", persona.path),
     ]
@@ -100,6 +102,7 @@ def _json(persona: Persona) -> dict[str, Any]:
         "tags": list(persona.tags),
         "authors": list(persona.authors),
         "model": persona.model,
+        "api": persona.api,
         "parameters": thaw(persona.parameters),
         "variables": {name: described(it, _SHOWN) for name, it in persona.variables.items()},
         "extends": list(persona.extends),

@@ -19,12 +19,13 @@ from personakit.persona.tests import PersonaTest
 from personakit.persona.validation import Checker
 from personakit.persona.variable import Variable
 from personakit.persona.yaml import Document
+from personakit.providers import APIS, AUTO
 
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
 ROLES = ("system", "developer", "user", "assistant")
 KEYS = (
-    "name description version extends tags authors license source metadata model parameters "
+    "name description version extends tags authors license source metadata model api parameters "
     "variables system messages prompt tools output history plugins tests template"
 ).split()
 UNNAMED = "<string>"
@@ -73,6 +74,7 @@ class Persona:
     source: str = ""
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     model: str | None = None
+    api: str = AUTO
     parameters: Mapping[str, Any] = field(default_factory=FrozenDict)
     variables: Mapping[str, Variable] = field(default_factory=FrozenDict)
     messages: tuple[tuple[Role, Text], ...] = ()
@@ -174,6 +176,7 @@ def merged(first: Persona | None, then: Persona) -> Persona:
         tags=_united(first.tags, then.tags),
         metadata=FrozenDict({**first.metadata, **then.metadata}),
         model=then.model or first.model,
+        api=first.api if then.api == AUTO else then.api,
         parameters=FrozenDict({**first.parameters, **then.parameters}),
         variables=FrozenDict({**first.variables, **then.variables}),
         messages=then.messages or first.messages,
@@ -264,6 +267,9 @@ class _Reader(Checker):
         values["model"] = base.model if base else None
         if data.get("model") is not None:
             values["model"] = self.model(data["model"])
+        values["api"] = base.api if base else AUTO
+        if data.get("api") is not None:
+            values["api"] = self.choice(data["api"], APIS, "api")
         return values
 
     def body(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from personakit.errors import Problem, TemplateError, did_you_mean
 from personakit.frozen import thaw
 from personakit.messages import Message, Role
 from personakit.persona import Persona, Text, Values, described
+from personakit.providers import AUTO
 from personakit.templates.budget import Budget, current_budget
 from personakit.templates.compiler import MAX_PROBLEMS, Part, Place, TemplateCompiler, fresh
 from personakit.templates.environment import RenderContext
@@ -165,6 +166,8 @@ class CompiledPersona:
         }
         if persona.history is not None:
             identity["history"] = persona.history.keep
+        if persona.api != AUTO:
+            identity["api"] = persona.api
         canonical = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from personakit.config import Config
+from personakit.testing import responses
 from personakit.testing.fake_backend import pieces
+
+_EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,11 @@ class Reply:
 
 
 class Server:
-    """A server on loopback that speaks the chat part of the OpenAI protocol, and lists models.
+    """A server on loopback that speaks OpenAI's APIs of chat and responses, and lists models.
 
-    Use it as a context manager. It answers from a list, as `Upstream` does.
+    Use it as a context manager. It answers from a list, as `Upstream` does. A response of the
+    Responses API, such as ``{"object": "response", "output": [...]}``, is streamed if the request
+    asks for that.
 
     Args:
         answers: Texts, dicts to send as JSON, bytes to send unchanged, or `Reply` values.
@@ -108,10 +113,19 @@ class Server:
 
     def reply(self, answer: Any, body: Mapping[str, Any]) -> Reply:
         """Return an answer as the reply to a request."""
+        if isinstance(answer, str) and "input" in body:
+            usage = {
+                **_usage(answer, "input_tokens", "output_tokens"),
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": 0},
+            }
+            answer = responses.response(responses.message(answer), request=body, usage=usage)
+        if isinstance(answer, dict) and answer.get("object") == "response" and body.get("stream"):
+            return Reply(b"".join(responses.events(answer, self.size)), headers=_EVENTS)
         if isinstance(answer, str) and body.get("stream"):
             usage = bool((body.get("stream_options") or {}).get("include_usage"))
             events = b"".join(self.events(answer, usage=usage))
-            return Reply(events, headers={"content-type": "text/event-stream; charset=utf-8"})
+            return Reply(events, headers=_EVENTS)
         data = self.whole(answer) if isinstance(answer, str) else answer
         return Reply(data if isinstance(data, bytes) else json.dumps(data).encode())
 
@@ -164,5 +178,7 @@ def _event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _usage(text: str) -> dict[str, int]:
-    return {"prompt_tokens": 5, "completion_tokens": len(text), "total_tokens": 5 + len(text)}
+def _usage(
+    text: str, prompt: str = "prompt_tokens", completion: str = "completion_tokens"
+) -> dict[str, int]:
+    return {prompt: 5, completion: len(text), "total_tokens": 5 + len(text)}

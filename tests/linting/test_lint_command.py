@@ -196,8 +196,8 @@ def test_annotations_of_github(terminal: Terminal, tmp_path: Path) -> None:
     assert result.stdout == (
         "::error file=a%2Cb%3Ac/p.yaml,line=4,col=1,title=PK010::unknown key '5%25' "
         "(known: name, description, version, extends, tags, authors, license, source, metadata, "
-        "model, parameters, variables, system, messages, prompt, tools, output, history, plugins, "
-        "tests, template)\n"
+        "model, api, parameters, variables, system, messages, prompt, tools, output, history, "
+        "plugins, tests, template)\n"
     )
 
 

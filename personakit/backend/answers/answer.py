@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from personakit.backend.answers import checks
+from personakit.backend.answers.checks import cleaned
 from personakit.backend.answers.finish_reasons import failure, meaning, without_answer
 from personakit.backend.answers.reasoning import ReasoningSplitter
 from personakit.backend.answers.tool_calls import ToolCalls
@@ -176,7 +177,7 @@ class Answer:
             attempts=attempts,
             reasoning=self.reasoning,
             items=self._kept(extras),
-            annotations=tuple(self.annotations),
+            annotations=_frozen(self.annotations),
         )
 
     @property
@@ -213,7 +214,8 @@ class Answer:
         if not self._items:
             return ()
         origin = {"provider": self.provider.name, "wire": self.wire, "model": self.request.model}
-        return (freeze_json({**origin, "items": self._items}),)
+        items = _frozen(self._items)
+        return (FrozenDict({**origin, "items": items}),) if items else ()
 
     def _raw(self, calls: tuple[ToolCall, ...]) -> Mapping[str, Any]:
         try:
@@ -280,3 +282,14 @@ class Answer:
         self._size += len(text)
         if self._size > MAX_BYTES:
             raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
+
+
+def _frozen(values: list[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Return objects of JSON, read-only; none of them if one is nested too deep.
+
+    That does not make the answer invalid, whose text stands beside them.
+    """
+    try:
+        return tuple(freeze_json(cleaned(values))) if values else ()
+    except RecursionError:
+        return ()

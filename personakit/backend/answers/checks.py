@@ -78,5 +78,14 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def cleaned(value: Any) -> Any:
+    """Return JSON whose texts have no unpaired surrogates; see `clean`."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(key): cleaned(item) for key, item in value.items()}
+    return [cleaned(item) for item in value] if isinstance(value, list) else value
+
+
 def _start(value: Any) -> str:
     return (value if isinstance(value, str) else shown(value))[:40]

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from personakit.backend.answers.checks import clean
+from personakit.backend.answers.checks import cleaned
 from personakit.backend.answers.merging import merged
 from personakit.base import TextBuffer
 from personakit.errors import UsageError
@@ -96,7 +96,7 @@ def items_of(
         check_plain(parts, "the fields")
     except UsageError:
         return ()
-    item = {key: _cleaned(part) for key, part in parts.items() if part}
+    item = {key: cleaned(part) for key, part in parts.items() if part}
     return (freeze({"provider": provider, **item}),) if item else ()
 
 
@@ -108,7 +108,7 @@ def message_body(message: Message, provider: str) -> dict[str, Any]:
     body = message.to_api()
     if message.tool_calls:
         for call in body["tool_calls"]:
-            call["function"]["arguments"] = _object(call["function"]["arguments"])
+            call["function"]["arguments"] = object_text(call["function"]["arguments"])
     for item in message.items:
         # A file may contain anything.
         if not isinstance(item, Mapping) or item.get("provider") != provider:  # type: ignore[redundant-expr]
@@ -123,15 +123,7 @@ def message_body(message: Message, provider: str) -> dict[str, Any]:
     return body
 
 
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, Mapping):
-        return {clean(key): _cleaned(item) for key, item in value.items()}
-    return [_cleaned(item) for item in value] if isinstance(value, list) else value
-
-
-def _object(arguments: str) -> str:
+def object_text(arguments: str) -> str:
     """Return the arguments of a tool call as the JSON text of an object."""
     if not arguments.strip():
         return "{}"

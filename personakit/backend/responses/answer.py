@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from personakit.backend.answers.answer import Answer
@@ -12,19 +12,32 @@ from personakit.errors import InvalidAnswer
 
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_TEXT, _REFUSAL = "output_text", "refusal"
+# OpenAI's names of the events, and that of the Open Responses specification.
+_THOUGHTS = frozenset(
+    {
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning.delta",
+    }
+)
+# Keys of an event without a type that reports an error.
+_ERRORS = ("message", "detail", "errors", "error_message")
+BETWEEN = "\n\n"
+"""What separates the texts of two messages of one response, and two parts of its thoughts."""
 
 
 class ResponsesAnswer(Answer):
     """The parser of one response.
 
-    Text is what `add_text` got from the events; the last event repeats the whole response, from
-    which come the calls, the thoughts to send back and the usage. Of a server that leaves its
-    output out there, the items that ended count.
+    Text is what the events add; the last event repeats the whole response, from which come the
+    calls, the thoughts to send back and the usage. Of a server that leaves its output out there,
+    the items that ended count.
     """
 
     _output: tuple[Any, ...] = ()
-    _streamed = False
+    _is_streamed = False
+    _texts_in: Any = None  # the item that the last text belongs to
+    _thoughts_in: Any = None
 
     def read(self, data: dict[str, Any]) -> None:
         """Read a whole response."""
@@ -38,18 +51,35 @@ class ResponsesAnswer(Answer):
         """Read an event of a stream; those that are not known are ignored."""
         kind = data.get("type") or name
         if kind == "response.output_text.delta":
-            self._streamed = True
-            self.add_text(data.get("delta") or "")
+            self._is_streamed = True
+            self._add_text(data.get("delta"), (data.get("output_index"),))
+        elif not isinstance(kind, str):
+            return
+        elif kind in _LAST:
+            self._read_last(mapping(data.get("response")), kind)
+        elif kind in _THOUGHTS:
+            places = ("output_index", "summary_index", "content_index")
+            self._add_thoughts(data.get("delta"), (kind, *map(data.get, places)))
         elif kind == "response.refusal.delta":
-            self.add_refusal(data.get("delta") or "")
-        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
-            self.add_reasoning(data.get("delta") or "")
+            self.add_refusal(string(data.get("delta")))
         elif kind == "response.output_item.done":
             self._output = (*self._output, mapping(data.get("item")))
-        elif kind == "error":
+        elif kind == "error" or (not kind and any(data.get(key) for key in _ERRORS)):
             raise reported(data.get("error") or data)
-        elif kind in _LAST:
-            self._read_last(mapping(data.get("response")), str(kind))
+
+    def _add_text(self, text: Any, item: Any) -> None:
+        """Add a text, after a blank line if it begins another message."""
+        if text and item != self._texts_in:
+            text = string(text) if self._texts_in is None else BETWEEN + string(text)
+            self._texts_in = item
+        self.add_text(text)
+
+    def _add_thoughts(self, text: Any, part: Any) -> None:
+        """Add thoughts, after a blank line if they begin another part."""
+        if text and part != self._thoughts_in:
+            text = string(text) if self._thoughts_in is None else BETWEEN + string(text)
+            self._thoughts_in = part
+        self.add_reasoning(text)
 
     def _read_last(self, response: Mapping[str, Any], kind: str) -> None:
         self.raw = dict(response)
@@ -62,36 +92,37 @@ class ResponsesAnswer(Answer):
 
     def _read_items(self, output: list[Any]) -> None:
         """Read the items of a response, in their order."""
+        thinks = self._thoughts_in is None
         for number, item in enumerate(map(mapping, output)):
             kind = item.get("type")
             if kind == "message":
-                self._read_message(item)
-                self.keep({"place": "message"})
+                self._read_message(item, number)
             elif kind == "function_call":
-                identity = string(item.get("call_id") or item.get("id"))
-                self.add_call(
-                    number,
-                    id=identity,
-                    name=string(item.get("name")),
-                    arguments=item.get("arguments"),
-                )
-                self.keep({"place": "call", "id": identity})
+                function = {"name": item.get("name"), "arguments": item.get("arguments")}
+                identity = item.get("call_id") or item.get("id")
+                call = {"index": number, "id": identity, "function": function}
+                self._calls.add_all([call], whole=True)
+                self.keep({"place": "call"})
             else:
-                if kind == "reasoning" and not self._thoughts:
-                    self.add_reasoning(_thoughts(item))
-                self.keep(_opaque(item))
-        if not any("place" not in item for item in self._items):
-            self._items.clear()  # the order of text and calls is no reason to keep anything
+                if kind == "reasoning" and thinks:
+                    for part, text in enumerate(_thoughts(item)):
+                        self._add_thoughts(text, (number, part))
+                self.keep(item)
 
-    def _read_message(self, message: Mapping[str, Any]) -> None:
+    def _read_message(self, message: Mapping[str, Any], number: int) -> None:
         self._said = True
+        size, has_refusal = 0, bool(self._refusal)
         for part in map(mapping, array(message.get("content"))):
-            if part.get("type") == _TEXT:
-                if not self._streamed:
-                    self.add_text(string(part.get("text")))
+            if part.get("type") == "output_text":
+                text = string(part.get("text"))
+                size += len(text)
+                if not self._is_streamed:
+                    self._add_text(text, (number,))
                 self.annotations += map(mapping, array(part.get("annotations")))
-            elif part.get("type") == _REFUSAL and not self._refusal:
+            elif part.get("type") == "refusal" and not has_refusal:
                 self.add_refusal(string(part.get("refusal")))
+        place = {"place": "message", "size": size}
+        self.keep({**place, "phase": phase} if (phase := message.get("phase")) else place)
 
     def _read_end(self, response: Mapping[str, Any]) -> None:
         status = response.get("status")
@@ -106,13 +137,19 @@ class ResponsesAnswer(Answer):
         else:
             self.finish_reason = str(status)
 
+    def _kept(self, extras: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        # Without these, the order of text and calls is no reason to keep anything.
+        if not any("place" not in item or "phase" in item for item in self._items):
+            return ()
+        calls = iter(self._calls.result(self.request.messages)[0])
+        for item in self._items:
+            if item.get("place") == "call":
+                item["id"] = next(calls).id  # type: ignore[index]
+        return super()._kept(extras)
 
-def _thoughts(item: Mapping[str, Any]) -> str:
-    """Return the thoughts in a reasoning item: its summary, or its text from open models."""
-    parts = [*array(item.get("summary")), *array(item.get("content"))]
-    return "\n\n".join(filter(None, (string(mapping(part).get("text")) for part in parts)))
 
-
-def _opaque(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item as it goes back: its state belongs to the answer."""
-    return {key: value for key, value in item.items() if key != "status" and value is not None}
+def _thoughts(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the thoughts in a reasoning item: its summary, and its text from open models."""
+    for part in (*array(item.get("summary")), *array(item.get("content"))):
+        if text := string(mapping(part).get("text")):
+            yield text

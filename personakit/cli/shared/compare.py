@@ -13,6 +13,7 @@ from personakit.cli.shared import output
 from personakit.cli.shared.options import chosen_values
 from personakit.messages import Request
 from personakit.persona import Persona
+from personakit.providers import AUTO
 from personakit.runner import Runner
 
 Part = tuple[str, str]  # a role and a text
@@ -83,7 +84,8 @@ def _parts(request: Request) -> Iterator[Part]:
     for message in request.messages:
         yield message.role, message.text
     model = {"model": request.model} if request.model else {}
-    settings = {**model, **output.plain(request.parameters)}
+    api = {} if request.api == AUTO else {"api": request.api}
+    settings = {**model, **api, **output.plain(request.parameters)}
     yield "parameters", "".join(f"{name}: {value}\n" for name, value in settings.items())
 
 

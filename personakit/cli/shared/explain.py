@@ -11,6 +11,7 @@ from personakit.cli.shared import output
 from personakit.frozen import thaw
 from personakit.messages import Request
 from personakit.persona import Persona
+from personakit.providers import AUTO
 from personakit.runner import Runner
 from personakit.templates import Part, Place
 
@@ -43,6 +44,8 @@ def show(
     origin = given.get("model") or _found(family, "model")
     model = (request.model, origin or "config") if request.model else ("not chosen yet", "")
     _section("model", [model])
+    if request.api != AUTO:
+        _section("api", [(request.api, _found(family, "api"))])
     _section("plugins", [(use.name, _plugin(use.document, use.at)) for use in persona.plugins])
 
 

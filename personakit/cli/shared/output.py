@@ -16,6 +16,7 @@ import click
 
 from personakit.base import printable
 from personakit.cli.shared.terminal import unguarded
+from personakit.providers import AUTO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,6 +208,7 @@ def request_json(request: Request) -> dict[str, Any]:
         "model": request.model or None,
         "messages": [message.to_api() for message in request.messages],
         "parameters": plain(request.parameters),
+        **({} if request.api == AUTO else {"api": request.api}),
         **({"tools": tools} if tools else {}),
     }
 
@@ -234,7 +236,8 @@ def show_request(request: Request, notes: Sequence[str] = ()) -> None:
         names = ", ".join(tool.parameters.get("properties", {}))
         line(f"{tool.name}({names}){about and f': {about}'}")
     shown = settings(request.parameters)
+    api = "" if request.api == AUTO else f", api: {request.api}"
     line(
-        f"--- {request.model or 'no model chosen'}{shown and f' ({shown})'}{notes[-1]}",
+        f"--- {request.model or 'no model chosen'}{shown and f' ({shown})'}{api}{notes[-1]}",
         dim=True,
     )

@@ -1,0 +1,156 @@
+"""The input of a request of the Responses API: the items of its messages.
+
+OpenAI refuses thoughts that are not directly before the item that they led to, and thoughts of
+which it has neither the content nor, with ``store: false``, a copy:
+https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-context
+Ids of messages and calls are not sent, because they name stored items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from personakit.backend.chat.items import object_text
+from personakit.backend.responses.answer import BETWEEN
+from personakit.errors import ConfigError
+from personakit.frozen import thaw
+from personakit.messages import Message, ToolCall
+
+Item = dict[str, Any]
+
+
+def input_items(message: Message, kept: Iterable[Any]) -> Iterator[Item]:
+    """Yield the input items of a message.
+
+    Args:
+        message: The message.
+        kept: What `ResponsesAnswer` kept of it: opaque items, and the places of the others.
+    """
+    if message.role == "tool":
+        result = {"type": "function_call_output", "call_id": message.tool_call_id or ""}
+        yield {**result, "output": message.text}
+    elif message.role == "assistant":
+        # A file may contain anything.
+        entries = [entry for entry in kept if isinstance(entry, Mapping)]
+        yield from _answer(message, entries) if entries else _plain(message)
+    else:
+        yield _message(message.role, _content(message))
+
+
+def _plain(message: Message) -> Iterator[Item]:
+    if text := _text(message):
+        yield _message("assistant", text)
+    for call in message.tool_calls:
+        yield _call(call)
+
+
+def _answer(message: Message, entries: list[Mapping[str, Any]]) -> Iterator[Item]:
+    """Yield the items of an answer in their order, as far as they are still there."""
+    texts = _texts(message, [entry for entry in entries if entry.get("place") == "message"])
+    calls = {call.id: _call(call) for call in message.tool_calls}
+    waiting: list[Item] = []
+    for entry in entries:
+        if "place" not in entry:
+            waiting += _opaque(entry)
+            continue
+        is_message = entry["place"] == "message"
+        item = next(texts, None) if is_message else calls.pop(str(entry.get("id")), None)
+        yield from waiting if item is not None else _without_end(waiting)
+        waiting.clear()
+        if item is not None:
+            yield item
+    yield from _without_end(waiting)
+    yield from filter(None, texts)
+    yield from calls.values()
+
+
+def _texts(message: Message, places: list[Mapping[str, Any]]) -> Iterator[Item | None]:
+    """Yield the message of each place; None for one without a text.
+
+    A text that a plugin changed is no longer that of several messages.
+    """
+    text = _text(message)
+    sizes = [size if isinstance(size := place.get("size"), int) else -1 for place in places]
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(text[start : start + size])
+        start += size + len(BETWEEN) if size else 0
+    phases = [place.get("phase") for place in places]
+    if min(sizes, default=-1) < 0 or BETWEEN.join(filter(None, pieces)) != text:
+        pieces, phases = [text], phases if len(places) == 1 else []
+    for number, piece in enumerate(pieces):
+        item = _message("assistant", piece)
+        phase = phases[number] if number < len(phases) else None
+        yield ({**item, "phase": phase} if phase else item) if piece else None
+
+
+def _without_end(items: list[Item]) -> list[Item]:
+    """Return items up to the last one that is no thought."""
+    while items and items[-1].get("type") == "reasoning":
+        items.pop()
+    return items
+
+
+def _opaque(entry: Mapping[str, Any]) -> list[Item]:
+    """Return an item as it goes back, if it can: thoughts with their content."""
+    item = thaw(entry)
+    if item.get("type") != "reasoning":
+        return [item]
+    # The state of thoughts is refused, and so is a content of none.
+    item = {key: value for key, value in item.items() if key != "status" and value is not None}
+    if item.get("encrypted_content"):
+        item.pop("content", None)
+    elif not item.get("content"):
+        return []
+    return [{"summary": [], **item}]
+
+
+def _call(call: ToolCall) -> Item:
+    named = {"call_id": call.id, "name": call.name, "arguments": object_text(call.arguments)}
+    return {"type": "function_call", **named}
+
+
+def _message(role: str, content: Any) -> Item:
+    return {"type": "message", "role": role, "content": content}
+
+
+def _content(message: Message) -> Any:
+    if isinstance(message.content, tuple):
+        return [_part(thaw(part)) for part in message.content]
+    return message.content or ""
+
+
+def _text(message: Message) -> str:
+    """Return the text of an answer, which may be in parts."""
+    if not isinstance(message.content, tuple):
+        return message.content or ""
+    parts = map(_refused, message.content)
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+
+
+def _refused(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    if part.get("type") not in ("text", "refusal"):
+        raise _unknown(part.get("type"))
+    return part
+
+
+def _part(part: dict[str, Any]) -> Item:
+    """Return a part of a message: chat's parts with other names."""
+    kind = part.get("type")
+    inner = part.get(str(kind))
+    if kind == "text":
+        return {"type": "input_text", "text": part.get("text")}
+    if kind == "image_url" and isinstance(inner, dict):
+        image = {"image_url": inner.get("url"), "detail": inner.get("detail") or "auto"}
+        return {"type": "input_image", **image}
+    if kind == "file" and isinstance(inner, dict):
+        return {"type": "input_file", **inner}
+    raise _unknown(kind)
+
+
+def _unknown(kind: Any) -> ConfigError:
+    return ConfigError(
+        f"the Responses API does not accept {kind!r} in a message; send text, images or files, or "
+        f"write `api: chat` in the persona or under `providers:` of the config file"
+    )
