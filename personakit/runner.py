@@ -123,8 +123,7 @@ class Runner:
             variables: Values for the persona's variables.
             model: ``provider/model`` or an alias; None for the persona's or the config's.
             parameters: Parameters of chat.completions.create(); None removes one of the persona.
-            output: See `Options`.
-            attachments: See `Options`.
+            output, attachments: See `Options`.
 
         Raises:
             UsageError: The persona or an argument is invalid.

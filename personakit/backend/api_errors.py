@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -69,6 +70,19 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "unauthenticated": AuthenticationFailed,
     "unauthorized": AuthenticationFailed,
 }
+# The codes of a response of the Responses API that failed:
+# https://platform.openai.com/docs/api-reference/responses/object#responses/object-error
+_BY_CODE |= dict.fromkeys(
+    "bio_policy empty_image_file failed_to_download_image image_content_policy_violation "
+    "image_file_not_found image_file_too_large image_parse_error image_too_large image_too_small "
+    "invalid_base64_image invalid_image invalid_image_format invalid_image_mode invalid_image_url "
+    "invalid_prompt misalignment_policy_violation unsupported_image_media_type".split(),
+    BadRequest,
+)
+NO_RESPONSES = (
+    "check that the server has the Responses API, or write `api: chat` in the persona or under "
+    "`providers:` of the config file"
+)
 LATER = "try again later, or choose another model with -m"
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
@@ -216,6 +230,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             error = error.__cause__ or error.__context__
 
 
+_THING = re.compile("model|deployment|engine|item", re.IGNORECASE)
+"""What an error 404 of a server that has the path is about."""
 _NEAR = 0.01
 """Seconds before the deadline from which on a failure counts as a timeout."""
 
@@ -249,11 +265,14 @@ def _of_status(error: Any, status: int) -> BackendError:
     )
     if status >= 500:
         result.advice = LATER
+    path = str(getattr(getattr(error, "request", None), "url", "")).partition("?")[0]
+    if status in (404, 405) and path.endswith("/responses") and not _THING.search(reason):
+        result.advice = NO_RESPONSES
     if status == 400 and "/v1/responses" in reason and "tools" in reason.lower():
         # From GPT-5.4 on: https://github.com/openai/openai-openapi/issues/541
         result.advice = (
-            "set `reasoning_effort: none` under `parameters:` of the persona, or "
-            "`-p reasoning_effort=none`: with tools, this model reasons only in the Responses API"
+            "write `api: responses` in the persona or under `providers:` of the config file: with "
+            "tools, this model reasons only in the Responses API"
         )
     return result
 

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from personakit.backend import api_errors, retries, sse
+from personakit.backend import api_errors, retries, sse, wires
 from personakit.backend.answers.answer import Answer
 from personakit.backend.chat.model_parameters import adapted, rejected, remember
 from personakit.backend.clients import Clients
@@ -26,8 +26,10 @@ from personakit.backend.wire import Wire, sayable, supported
 from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.errors import (
     AuthenticationFailed,
+    BackendError,
     BadRequest,
     InvalidAnswer,
+    ModelNotFound,
     PersonakitError,
     UpstreamUnavailable,
     UsageError,
@@ -36,6 +38,7 @@ from personakit.frozen import thaw
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
 
+_NO_PATH = (404, 405)
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event."""
 
@@ -63,16 +66,23 @@ class OpenAIBackend:
         """
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
-        wire = self.router.wire(request, provider, endpoint)
+        wire, notify = self.router.wire(request, provider, endpoint), self.router.notify
         supported(request, provider)
-        request = sayable(request, wire, self.router.notify)
+        said = sayable(request, wire, notify)
         call = Attempt(functools.partial(provider.secrets, endpoint))
-        without: dict[str, BadRequest] = {}
+        without: dict[str, BackendError] = {}
+        missing: BackendError | None = None
         while True:
-            asked = adapted(request, provider, endpoint, self.router.notify, without)
+            asked = adapted(said, provider, endpoint, notify, without)
             try:
                 response = await self._send(asked, provider, endpoint, wire, call, emit)
-            except BadRequest as error:
+            except (BadRequest, ModelNotFound) as error:
+                if missing is not None and error.status in _NO_PATH:
+                    raise missing  # noqa: B904 - it has a cause of its own
+                other = wires.instead(error, request, provider, wire)
+                if other is not None:
+                    missing, wire, said = error, other, sayable(request, other, notify)
+                    continue
                 name = rejected(error, asked, endpoint)
                 if not name or name in without:
                     raise
@@ -80,6 +90,8 @@ class OpenAIBackend:
             else:
                 for name, reason in without.items():
                     remember([name], reason, endpoint)
+                if missing is not None:
+                    wires.remember(endpoint, notify)
                 return response
 
     async def _send(

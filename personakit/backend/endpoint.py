@@ -12,7 +12,7 @@ from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
-from personakit.providers import DEFAULT, EMBEDDED, Endpoint, Provider, split_model
+from personakit.providers import AUTO, DEFAULT, EMBEDDED, Endpoint, Provider, split_model
 
 if TYPE_CHECKING:
     from personakit.backend.wire import Wire
@@ -154,14 +154,27 @@ class Router:
         return wires.chosen(request, provider, endpoint) if named is None else named
 
     def adapted(self, request: Request) -> Request:
-        """Return a request with the parameters that its model is known to accept."""
+        """Return a request as it would be sent, as far as that is known without its endpoint.
+
+        It has the API that would be used, and the parameters that this and the model accept.
+
+        Raises:
+            ConfigError: The API is unknown, or cannot say what the request contains.
+        """
+        from personakit.backend import wire  # noqa: PLC0415
         from personakit.backend.chat import model_parameters  # noqa: PLC0415
 
         name, model = _split(request.model)
         provider = self.find_provider(name)
         if provider is None:
             return request
-        return model_parameters.adapted(request, provider, Endpoint("", None, model), self.notify)
+        url = self._address(provider) if provider.connect is None else ""
+        endpoint = Endpoint(url, None, model)
+        chosen = self.wire(request, provider, endpoint)
+        if chosen.name == "responses" and request.api == AUTO:
+            request = request.replace(api=chosen.name)
+        request = wire.sayable(request, chosen, self.notify)
+        return model_parameters.adapted(request, provider, endpoint, self.notify)
 
     def takes_schema(self, model: str) -> bool:
         """Return whether a model's provider accepts a JSON Schema; True if it is unknown."""
@@ -176,9 +189,13 @@ class Router:
         """
         return Endpoint(self._base_url(provider), self.keys.find(provider), model)
 
-    def _base_url(self, provider: Provider) -> str:
+    def _address(self, provider: Provider) -> str:
+        """Return the URL of a provider's API, valid or not."""
         set_there = self.config.environ.get(provider.base_url_env, "").strip()
-        url = set_there.rstrip("/") + provider.path if set_there else provider.base_url
+        return set_there.rstrip("/") + provider.path if set_there else provider.base_url
+
+    def _base_url(self, provider: Provider) -> str:
+        url = self._address(provider)
         if not url.startswith(("http://", "https://")):
             problem = f"found {url!r}" if url else "it is not set"
             place = provider.base_url_env or "base_url"

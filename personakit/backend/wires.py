@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
 
+from personakit.backend.api_errors import NO_RESPONSES
 from personakit.backend.chat.wire import Chat
-from personakit.backend.responses.wire import Responses
 from personakit.backend.wire import Wire
-from personakit.errors import ConfigError, did_you_mean
+from personakit.errors import BackendError, ConfigError, did_you_mean
 from personakit.messages import Request
-from personakit.providers import AUTO, Endpoint, Provider, split_model
+from personakit.providers import APIS, AUTO, Endpoint, Provider, split_model
 
 _OPENAI = re.compile(r"https://([\w-]+\.)*openai\.com(:\d+)?/")
-_AZURE = re.compile(
-    r"https://[\w-]+\.(openai|services\.ai|cognitiveservices)\.azure\.com(:\d+)?/"
-)
+_AZURE = re.compile(r"https://[\w-]+\.(openai|services\.ai|cognitiveservices)\.azure\.com(:\d+)?/")
 # Names of models that do not reason, and of models that do; at Azure, the user's own names contain
 # them. A new name of OpenAI's counts as one that does; behind another address, it may be any model.
 _OTHERS = re.compile(
@@ -54,8 +53,26 @@ def is_refused_by_chat(request: Request, provider: Provider, endpoint: Endpoint)
     )
 
 
-CHAT, RESPONSES = Chat(), Responses(encrypts)
-_OWN: dict[str, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES)}
+# Addresses without the Responses API, as this process has seen.
+_without: set[str] = set()
+
+
+@functools.cache
+def own(name: str) -> Wire:
+    """Return the wire of one of OpenAI's APIs.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    if name == "chat":
+        return Chat()
+    if name == "responses":
+        # Most runs do not need it.
+        from personakit.backend.responses.wire import Responses  # noqa: PLC0415
+
+        return Responses(encrypts)
+    hint = did_you_mean(name, APIS) or f" (known: {', '.join(APIS)})"
+    raise ConfigError(f"unknown api {name!r} of a request{hint}; correct `Request.api`")
 
 
 def named(provider: Provider, contributed: Callable[..., Any]) -> Wire | None:
@@ -71,11 +88,11 @@ def named(provider: Provider, contributed: Callable[..., Any]) -> Wire | None:
     if provider.api == AUTO:
         wire: Wire | None = contributed("wire", provider.name, alone=True)
         return wire
-    if provider.api in _OWN:
+    if provider.api in APIS:
         return None
     wire = contributed("wire", provider.api)
     if wire is None:
-        hint = did_you_mean(provider.api, _OWN) or f" (known: {', '.join((AUTO, *_OWN))})"
+        hint = did_you_mean(provider.api, APIS) or f" (known: {', '.join(APIS)})"
         raise ConfigError(
             f"provider {provider.name!r}: unknown api {provider.api!r}{hint}; correct `api:` under "
             f"`providers:` in the config file, or install the plugin that contributes it"
@@ -95,5 +112,29 @@ def chosen(request: Request, provider: Provider, endpoint: Endpoint) -> Wire:
     """
     name = provider.api if request.api == AUTO else request.api
     if name != AUTO:
-        return _OWN[name]
-    return RESPONSES if is_refused_by_chat(request, provider, endpoint) else CHAT
+        return own(name)
+    wished = endpoint.base_url not in _without and is_refused_by_chat(request, provider, endpoint)
+    return own("responses" if wished else "chat")
+
+
+def instead(error: BackendError, request: Request, provider: Provider, wire: Wire) -> Wire | None:
+    """Return the wire to try after an error; None if there is none.
+
+    Args:
+        error: The error.
+        request: The request.
+        provider: Its provider.
+        wire: The wire that it was sent with.
+    """
+    if request.api != AUTO or provider.api != AUTO or wire is not own("responses"):
+        return None
+    return own("chat") if error.advice == NO_RESPONSES else None
+
+
+def remember(endpoint: Endpoint, notify: Callable[[str], None]) -> None:
+    """Remember that an address serves chat completions and no Responses API."""
+    _without.add(endpoint.base_url)
+    notify(
+        f"personakit: {endpoint.shown} has no Responses API, so chat completions are used; "
+        f"`api: chat` saves the attempt"
+    )

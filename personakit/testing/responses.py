@@ -10,7 +10,7 @@ from personakit.testing.fake_backend import pieces
 
 Item = dict[str, Any]
 # The events of each kind of part, and the key of its text there.
-_EVENTS = {
+_EVENTS: dict[str, tuple[str, str, Item]] = {
     "output_text": ("response.output_text", "text", {"logprobs": []}),
     "refusal": ("response.refusal", "refusal", {}),
     "reasoning_text": ("response.reasoning_text", "text", {}),
@@ -114,7 +114,7 @@ def write(event: Mapping[str, Any], number: int = 0) -> bytes:
 def _item(index: int, item: Item, size: int) -> Iterator[Item]:
     """Yield the events of an item."""
     begun = {**item, "status": "in_progress"} if "status" in item else dict(item)
-    at = {"output_index": index}
+    at: Item = {"output_index": index}
     lists = [name for name in ("summary", "content") if isinstance(item.get(name), list)]
     begun |= {name: [] for name in lists}
     is_call = item.get("type") == "function_call"

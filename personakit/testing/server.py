@@ -114,12 +114,9 @@ class Server:
     def reply(self, answer: Any, body: Mapping[str, Any]) -> Reply:
         """Return an answer as the reply to a request."""
         if isinstance(answer, str) and "input" in body:
-            usage = {
-                **_usage(answer, "input_tokens", "output_tokens"),
-                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-                "output_tokens_details": {"reasoning_tokens": 0},
-            }
-            answer = responses.response(responses.message(answer), request=body, usage=usage)
+            counts = _usage(answer, "input_tokens", "output_tokens")
+            answer = responses.response(responses.message(answer), request=body)
+            answer["usage"] |= counts
         if isinstance(answer, dict) and answer.get("object") == "response" and body.get("stream"):
             return Reply(b"".join(responses.events(answer, self.size)), headers=_EVENTS)
         if isinstance(answer, str) and body.get("stream"):

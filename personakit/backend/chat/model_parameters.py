@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from personakit.errors import BadRequest
+from personakit.errors import BackendError
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
 
@@ -83,7 +83,7 @@ def adapted(
     return request.replace(parameters=parameters) if parameters != given else request
 
 
-def rejected(error: BadRequest, request: Request, endpoint: Endpoint) -> str:
+def rejected(error: BackendError, request: Request, endpoint: Endpoint) -> str:
     """Return the parameter that an error names and that can be left out; empty for none.
 
     Args:
@@ -105,7 +105,7 @@ def rejected(error: BadRequest, request: Request, endpoint: Endpoint) -> str:
     return min(places, key=places.__getitem__, default="")
 
 
-def remember(names: Iterable[str], error: BadRequest, endpoint: Endpoint) -> None:
+def remember(names: Iterable[str], error: BackendError, endpoint: Endpoint) -> None:
     """Remember that a model rejects parameters: a request without them was answered.
 
     An error about the size of one prompt says nothing about other requests.
