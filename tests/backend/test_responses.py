@@ -238,7 +238,7 @@ def test_images_and_files(tmp_path: Path) -> None:
 
 def test_audio_is_an_error() -> None:
     sound = b"RIFF\x24\0\0\0WAVEfmt " + bytes(20)
-    with serving() as (running, server), pytest.raises(ConfigError, match="'input_audio'.*chat"):
+    with serving() as (running, server), pytest.raises(ConfigError, match=r"'input_audio'.*chat"):
         running.run(WHO, "What is it?", attachments=[sound])
     assert server.requests == []
 
@@ -353,7 +353,7 @@ def test_calls_with_the_same_id_or_none_have_their_own(mode: str) -> None:
 
 
 def test_the_type_of_openai_reads_the_answers() -> None:
-    from openai.types.responses import Response as Typed  # noqa: PLC0415
+    from openai.types.responses import Response as Typed
 
     for answer in (says("Hi"), says(thought(1, "Hm."), call("a", {})), response()):
         assert Typed.model_validate(answer).status == "completed"

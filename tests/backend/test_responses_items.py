@@ -323,10 +323,14 @@ def test_items_nested_too_deep_do_not_make_the_answer_invalid() -> None:
     assert (answer.text, answer.items, answer.annotations) == ("Hello", (), ())
 
 
+def said(*content: Any) -> Message:
+    return read_message({"role": "assistant", "content": content})
+
+
 def test_an_answer_in_parts_is_one_text_and_other_parts_are_an_error() -> None:
-    parts = Message("assistant", [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}])
+    parts = said({"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"})
     with serving() as (running, server):
-        again(running, parts, Message("assistant", [{"type": "refusal", "refusal": "No."}]))
+        again(running, parts, said({"type": "refusal", "refusal": "No."}))
     assert kinds(server.requests[0].body)[1:-1] == [
         "message assistant Hello",
         "message assistant No.",
@@ -349,7 +353,7 @@ def test_a_plugin_may_change_what_is_kept() -> None:
 
 ITEMS = st.lists(
     st.one_of(
-        st.builds(lambda text: message(text), st.sampled_from(["", "One.", "Two\n\nthree", "é😀"])),
+        st.builds(message, st.sampled_from(["", "One.", "Two\n\nthree", "é😀"])),
         st.builds(lambda text: message(text, phase="commentary"), st.sampled_from(["", "Hm."])),
         st.builds(lambda n: call("look_up", {"word": "a"}, f"call_{n}"), st.integers(0, 3)),
         st.builds(thought, st.integers(1, 9)),

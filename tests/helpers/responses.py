@@ -79,8 +79,8 @@ def valid(body: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _adapters() -> dict[str, Any]:
-    from openai.types.responses import response_create_params as params  # noqa: PLC0415
-    from pydantic import TypeAdapter  # noqa: PLC0415
+    from openai.types.responses import response_create_params as params
+    from pydantic import TypeAdapter
 
     kinds: dict[str, Any] = {
         "whole": params.ResponseCreateParamsNonStreaming,
