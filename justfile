@@ -47,7 +47,7 @@ full: format lint types contracts coverage openai2 aiohttp properties
 # Compare 20,000 random templates with plain Jinja2; cut a stream at every byte; abandon 1,000
 # streams in each way.
 properties:
-    PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py
+    PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Fuzz what personakit reads, all targets together for some minutes; see CONTRIBUTING.md.
 fuzz minutes='10' *args:

@@ -1,13 +1,15 @@
 """Whatever the other side does, a run ends in the right answer or in one typed error.
 
 `tests/faulty` has the server and its modes, each with how a run has to end under it; here each runs
-whole and streamed, sync and async.
+whole and streamed, sync and async. Of the Responses API, ``PERSONAKIT_EXAMPLES=…`` tries all, as
+`just properties` does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import FAMILIES, TEXT, Faulty, Gives, Mode, works, works_again
+from faulty import FAMILIES, RESPONSES, TEXT, Faulty, Gives, Mode, works, works_again
 from faulty.body import packed
 from faulty.judging import judged, show
 from faulty.running import WHO, attempts, in_all_ways
@@ -25,7 +27,22 @@ from faulty.server import LIFE
 from personakit import Runner
 from personakit.testing import MODES as WAYS
 
+SMOKE = frozenset(
+    "closed before the headers|hangs in the body|status 404|status 503|400 in OpenAI's words|"
+    "HTML with 200 as events|cut JSON|deep|lone surrogate|gzip that nobody asked for|output null|"
+    "status incomplete|200 with an error: a limit|cut by a TCP reset|closed without an end|stalls|"
+    "split into bytes|hangs after [DONE]|ends with [DONE] before a finish reason|"
+    "error event without the key|broken JSON in an event|no [DONE]|finish_reason length|"
+    "second response behind the first".split("|")
+)
+"""The faults of the Responses API that are always tried."""
 ALL = [(family, mode) for family, modes in FAMILIES.items() for mode in modes]
+ALL += [
+    (f"responses, {family}", mode)
+    for family, modes in RESPONSES.items()
+    for mode in modes
+    if mode.name in SMOKE or "PERSONAKIT_EXAMPLES" in os.environ
+]
 
 
 # aiohttp reads ahead: invalid bytes after an answer can fail it, so that it is requested again, and
@@ -261,7 +278,7 @@ def test_the_server_leaves_nothing_behind() -> None:
 
 
 def test_the_modes_have_names_of_their_own() -> None:
-    for family, modes in FAMILIES.items():
+    for family, modes in (*FAMILIES.items(), *RESPONSES.items()):
         names = [mode.name for mode in modes]
         assert sorted(names) == sorted(set(names)), family
     assert len(ALL) >= 79

@@ -1,6 +1,6 @@
 """A server that misbehaves in every way an upstream does, for the tests of faults."""
 
-from faulty import body, connection, events, shape, status, stream
+from faulty import body, connection, events, responses, shape, status, stream
 from faulty.modes import Ends, Fails, Gives, Mode
 from faulty.replies import TEXT, works, works_again
 from faulty.server import Faulty
@@ -13,4 +13,17 @@ FAMILIES = {
     "stream": (*events.MODES, *stream.MODES),
 }
 
-__all__ = ["FAMILIES", "TEXT", "Ends", "Fails", "Faulty", "Gives", "Mode", "works", "works_again"]
+RESPONSES = responses.FAMILIES
+
+__all__ = [
+    "FAMILIES",
+    "RESPONSES",
+    "TEXT",
+    "Ends",
+    "Fails",
+    "Faulty",
+    "Gives",
+    "Mode",
+    "works",
+    "works_again",
+]

@@ -161,7 +161,7 @@ MODES = (
     Mode("without end", endless(), INVALID),
     Mode("gzip that nobody asked for", gzipped(gzip.compress(GOOD)), Gives()),
     Mode("gzip bomb of 500 MB", bomb(), INVALID),
-    Mode("broken gzip", gzipped(gzip.compress(GOOD)[:40] + b"\0" * 40), INVALID),
+    Mode("broken gzip", gzipped(gzip.compress(GOOD)[:40] + b"\xff" * 40), INVALID),
     Mode("gzip that is none", gzipped(GOOD), INVALID),
     Mode(
         "cut gzip",

@@ -72,6 +72,7 @@ class Mode:
         deadline: Seconds that the run may take.
         again: Whether a second request over the same connections gets an answer of its own.
         deaf: Seconds in which the server refuses connections when it works in the end.
+        api: The API that is asked.
     """
 
     name: str
@@ -84,3 +85,4 @@ class Mode:
     deadline: float = 5.0
     again: bool = False
     deaf: float = 0.0
+    api: str = "chat"

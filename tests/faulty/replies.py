@@ -93,8 +93,12 @@ def stream(exchange: Exchange, *events: bytes) -> None:
 
 
 def works(exchange: Exchange, text: str = TEXT) -> None:
-    """Answer as it should be."""
-    if exchange.streams:
+    """Answer as it should be, in the API that is asked."""
+    if exchange.request.path.endswith("/responses"):
+        from faulty import responses
+
+        responses.works(exchange, text)
+    elif exchange.streams:
         stream(exchange, FIRST, said(text[:5]), said(text[5:]), STOP, DONE)
     else:
         exchange.send(reply(exchange, whole(text)))

@@ -48,10 +48,10 @@ def ending(ended: Ended) -> Iterator[None]:
     ended.seconds = time.monotonic() - start
 
 
-def attempt(way: str, runner: Runner, retries: int, **options: Any) -> Ended:
+def attempt(way: str, runner: Runner, settings: dict[str, Any], **options: Any) -> Ended:
     """Run once in the sync API."""
     ended = Ended()
-    request = runner.render(WHO, "Hi!").replace(max_retries=retries)
+    request = runner.render(WHO, "Hi!").replace(**settings)
     with ending(ended):
         if way == "run":
             ended.response = runner.run(WHO, request, **options)
@@ -64,10 +64,10 @@ def attempt(way: str, runner: Runner, retries: int, **options: Any) -> Ended:
     return ended
 
 
-async def aattempt(way: str, runner: Runner, retries: int, **options: Any) -> Ended:
+async def aattempt(way: str, runner: Runner, settings: dict[str, Any], **options: Any) -> Ended:
     """Run once in the async API."""
     ended = Ended()
-    request = runner.render(WHO, "Hi!").replace(max_retries=retries)
+    request = runner.render(WHO, "Hi!").replace(**settings)
     with ending(ended):
         if way == "arun":
             ended.response = await runner.arun(WHO, request, **options)
@@ -84,13 +84,14 @@ def attempts(way: str, server: Faulty, mode: Mode, runs: int = 1, retries: int =
     """Run over the same connections, one run after the other."""
     runner = Runner(server.config())
     options = {"timeout": mode.timeout, "deadline": mode.deadline}
+    settings = {"max_retries": retries, "api": mode.api}
 
     async def all_of_them() -> list[Ended]:
         ended: list[Ended] = []
         for _ in range(runs):
             if ended:
                 await asyncio.to_thread(server.settled.wait, LIFE)
-            ended.append(await aattempt(way, runner, retries, **options))
+            ended.append(await aattempt(way, runner, settings, **options))
         await runner.aclose()
         return ended
 
@@ -100,7 +101,7 @@ def attempts(way: str, server: Faulty, mode: Mode, runs: int = 1, retries: int =
     for _ in range(runs):
         if ended:
             server.settled.wait(LIFE)
-        ended.append(attempt(way, runner, retries, **options))
+        ended.append(attempt(way, runner, settings, **options))
     runner.close()
     return ended
 
