@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from personakit.log import RunLog as RunLog
     from personakit.messages import Event as Event
     from personakit.messages import Message as Message
+    from personakit.messages import Piece as Piece
     from personakit.messages import Request as Request
     from personakit.messages import Response as Response
     from personakit.messages import Timings as Timings
@@ -93,7 +94,7 @@ _ERRORS = (
     "UpstreamUnavailable UsageError VariableError"
 ).split()
 _BASE = "Secret check_file install_command io read_file sleep time_left".split()
-_MESSAGES = "Event Message Request Response Timings ToolCall ToolResult".split()
+_MESSAGES = "Event Message Piece Request Response Timings ToolCall ToolResult".split()
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),

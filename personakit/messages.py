@@ -334,6 +334,36 @@ _KEPT = tuple(field.name for field in dataclasses.fields(Response) if field.name
 _kept = operator.attrgetter(*_KEPT)
 
 
+@quick_init
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an answer as it arrives; see `Stream.pieces`.
+
+    Attributes:
+        kind: text, reasoning, tool_call, annotation or usage.
+        text: The text, for text and reasoning.
+        index: The number of the call among those of its answer, from 0, for tool_call.
+        id: The id of the call, in each of its pieces.
+        name: The name of the tool, in each of its pieces.
+        arguments: The next part of the call's arguments: JSON text.
+        annotation: One of `Response.annotations`, for annotation.
+        usage: The tokens of one model call, for usage.
+    """
+
+    kind: Literal["text", "reasoning", "tool_call", "annotation", "usage"]
+    text: str = ""
+    index: int = 0
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    annotation: Mapping[str, Any] | None = None
+    usage: Usage | None = None
+
+    def replace(self, **changes: Any) -> Piece:
+        """Return a copy with some fields changed."""
+        return replaced(self, changes)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """An event of a run, for the `observe` hook.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from personakit.base.signatures import described as described
     from personakit.base.signatures import plain as plain
     from personakit.base.signatures import typed as typed
+    from personakit.base.text import Noting as Noting
     from personakit.base.text import TextBuffer as TextBuffer
     from personakit.base.text import TextTap as TextTap
     from personakit.base.text import notify as notify
@@ -64,7 +65,7 @@ else:
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
-            "text": "TextBuffer TextTap notify printable",
+            "text": "Noting TextBuffer TextTap notify printable",
             "types": "TYPES article brief describe given infer_type is_type read_json shown",
             "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },

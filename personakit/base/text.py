@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from personakit.base.waiting import Emit
@@ -30,6 +30,31 @@ class TextBuffer:
         if len(self._pieces) > 1:
             self._pieces[:] = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
+
+
+class Noting:
+    """An `emit` for a caller who also wants the other pieces of an answer.
+
+    Attributes:
+        note: Takes a piece that is not text.
+        wanted: True: pieces are to be collected. An `emit` without it, or with False, is for a
+            caller who only wants text.
+    """
+
+    __slots__ = ("_emit", "note")
+    wanted = True
+
+    def __init__(self, emit: Emit, note: Callable[[Any], Awaitable[None]]) -> None:
+        self._emit, self.note = emit, note
+
+    def __call__(self, text: str) -> Awaitable[None]:
+        """Emit text."""
+        return self._emit(text)
+
+    @classmethod
+    def like(cls, outer: Emit, emit: Emit) -> Emit:
+        """Return an `emit` around `outer` that passes its other pieces on, if it wants any."""
+        return cls(emit, outer.note) if getattr(outer, "wanted", False) else emit
 
 
 class TextTap:
@@ -66,7 +91,7 @@ class TextTap:
             buffer.add(text)
             return emit(text)
 
-        return noted
+        return Noting.like(emit, noted)
 
 
 # C0 without tab and newline, DEL and C1; the bidi controls of UAX #9, the invisible operators and

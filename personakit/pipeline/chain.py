@@ -8,17 +8,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from personakit.base import Emit, TextBuffer, in_sync, time_left
+from personakit.base import Emit, in_sync, time_left
 from personakit.errors import BackendError, Blocked, PluginError, StreamStarted, Timeout
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.drivers import BlockingAwait
+from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.trace import Step, Trace
-
-_PIECE = 16_384
-"""The most characters that a filter gets at once."""
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
@@ -48,48 +46,6 @@ class Layer:
         return self.origin or f"plugin {self.plugin!r}"
 
 
-class StreamGate:
-    """The output of one layer, which records the emitted text.
-
-    Without streaming nothing is emitted, but the text is recorded and compared with the layer's
-    response all the same, so that a plugin with a mistake fails in every mode.
-    """
-
-    __slots__ = ("_emit", "_out", "busy")
-
-    def __init__(self, emit: Emit | None) -> None:
-        self._emit = emit
-        self._out = TextBuffer()
-        self.busy = False
-
-    @property
-    def live(self) -> bool:
-        """Whether the caller streams."""
-        return self._emit is not None
-
-    @property
-    def started(self) -> bool:
-        """Whether text has been emitted."""
-        return self.live and bool(self.out)
-
-    @property
-    def out(self) -> str:
-        """The text emitted so far."""
-        return self._out.text
-
-    @out.setter
-    def out(self, text: str) -> None:
-        self._out = TextBuffer()
-        self._out.add(text)
-
-    async def emit(self, text: str) -> None:
-        """Emit text."""
-        if text:
-            self._out.add(text)
-            if self._emit is not None:
-                await self._emit(text)
-
-
 class Send(Generic[In, Out]):
     """The `send` argument of a hook; see `hookspecs.Send`."""
 
@@ -110,9 +66,9 @@ class Send(Generic[In, Out]):
         self.emitted = False
         self.pending: list[Coroutine[Any, Any, Out]] = []
 
-    def __call__(self, request: In) -> Awaitable[Out]:
+    def __call__(self, request: In, *, reasoning: bool = False) -> Awaitable[Out]:
         """Pass the request on and wait for the whole answer."""
-        return self._later(self._pass(request, None, live=False))
+        return self._later(self._pass(request, None, live=False, hides=not reasoning))
 
     @property
     def started(self) -> bool:
@@ -126,7 +82,7 @@ class Send(Generic[In, Out]):
         if self._gate.busy:
             raise Misuse("it called send.emit() while send.live() was streaming text")
         self.emitted = self.emitted or bool(text)
-        await self._gate.emit(text)
+        await self._gate(text)
 
     def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
         """Run another persona."""
@@ -151,36 +107,27 @@ class Send(Generic[In, Out]):
     async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
         gate = self._gate
         if filter is None:
-            response = await self._pass(request, gate.emit if gate.live else None, live=True)
+            response = await self._pass(request, gate if gate.live else None, live=True)
             if isinstance(response, Response):
-                gate.out = response.text
+                gate.out, gate.reasoning = response.text, response.reasoning
             return response
-
-        async def through(text: str) -> None:
-            try:
-                out = _fed(filter, text)
-            except Exception as error:
-                raise FilterFailed(self, error) from error
-            await gate.emit(out)
-
+        filtered = Filtered(gate, filter, self)
+        emit = filtered if gate.live else None
         try:
-            response = await self._pass(request, through if gate.live else None, live=True)
+            response = await self._pass(request, emit, live=True, hides=filtered.hides)
         except FilterFailed as failed:
             if failed.send is not self:
                 raise
             failure: Exception = failed.error
         else:
             assert isinstance(response, Response)
-            if gate.live:
-                await gate.emit(_text(filter.flush()))
-                text = gate.out
-            else:
-                text = gate.out = _fed(filter, response.text) + _text(filter.flush())
-            self.last = response.replace(text=text)
+            self.last = await filtered.end(response)
             return self.last
         raise failure
 
-    async def _pass(self, request: In, emit: Emit | None, *, live: bool) -> Out:
+    async def _pass(
+        self, request: In, emit: Emit | None, *, live: bool, hides: bool = False
+    ) -> Out:
         layer = self._chain.layers[self._next - 1]
         kind = self._chain.takes
         if not isinstance(request, kind):
@@ -195,8 +142,8 @@ class Send(Generic[In, Out]):
             self.errors.append(started)
             raise started
         self.opened += 1
-        self._gate.out = ""
-        self._gate.busy = emit is not None
+        self._gate.out = self._gate.reasoning = ""
+        self._gate.busy, self._gate.hides = emit is not None, hides
         if self.step is not None:
             self.step.sends(request, live=live)
             self.step.leave()
@@ -220,37 +167,6 @@ class Send(Generic[In, Out]):
         for coroutine in unawaited:
             coroutine.close()
         return bool(unawaited)
-
-
-class FilterFailed(BaseException):
-    """Carries the error of a filter to the layer that owns the filter.
-
-    It is not an Exception, so no layer in between handles it as an error of the upstream.
-    """
-
-    def __init__(self, send: object, error: Exception) -> None:
-        super().__init__()
-        self.send = send
-        self.error = error
-
-
-class Misuse(TypeError):
-    """A hook broke its contract; the message says how."""
-
-
-def _fed(filter: Filter, text: str) -> str:  # noqa: A002
-    """Feed a text in pieces: a slow filter of a long one must stop at the deadline."""
-    out = []
-    for at in range(0, len(text) or 1, _PIECE):
-        out.append(_text(filter.feed(text[at : at + _PIECE])))
-        time_left()
-    return "".join(out)
-
-
-def _text(found: object) -> str:
-    if not isinstance(found, str):
-        raise Misuse(f"its filter returned {type(found).__name__}, expected str")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +224,10 @@ class Chain(Generic[In, Out]):
             self._left(send, passed=result)
             return await self.call(result, emit, index + 1)
         assert isinstance(result, self.gives)
+        answer: object = result
+        if gate.hides and isinstance(answer, Response) and (answer.reasoning or answer.annotations):
+            # A layer that held the text back must not be bypassed by what it does not know.
+            result = cast("Out", answer.replace(reasoning="", annotations=()))
         self._left(send, given=result)
         if isinstance(result, Response):
             await self._rest(layer, result, gate)
@@ -342,7 +262,7 @@ class Chain(Generic[In, Out]):
             step = self.trace.begin("", hook, len(self.layers), request)
         gate = StreamGate(emit)
         try:
-            response = await self.end(request, None if emit is None else gate.emit)
+            response = await self.end(request, None if emit is None else gate)
         except BaseException as error:
             if step is not None:
                 step.leave()
@@ -357,7 +277,7 @@ class Chain(Generic[In, Out]):
             step.attempts = getattr(response, "attempts", 1)
         answer: object = response
         if emit is not None and isinstance(answer, Response):
-            await gate.emit(answer.text.removeprefix(gate.out))
+            await gate.rest(answer)
         return response
 
     async def _hook(self, layer: Layer, request: In, send: Send[In, Out]) -> In | Out:
@@ -385,16 +305,16 @@ class Chain(Generic[In, Out]):
         return result
 
     async def _rest(self, layer: Layer, response: Response, gate: StreamGate) -> None:
-        """Emit the rest of a layer's text, which no inner layer can change any more."""
-        if not response.text.startswith(gate.out):
+        """Emit the rest of a layer's answer, which no inner layer can change any more."""
+        if fault := gate.fault(response):
             raise PluginError(
-                f"{layer} returned text from its {layer.hook} hook that does not begin with the "
-                f"text already emitted; to change text, use a filter with `send.live`, or wait "
-                f"with `await send(request)`",
+                f"{layer} returned {fault} from its {layer.hook} hook that does not begin with the "
+                f"{fault} already emitted; to change {fault}, use a filter with `send.live`, or "
+                f"wait with `await send(request)`",
                 plugin=layer.plugin,
                 response=response,
             )
-        await gate.emit(response.text[len(gate.out) :])
+        await gate.rest(response)
 
     def _failure(self, layer: Layer, error: BaseException, send: Send[In, Out]) -> PluginError:
         last: object = send.last

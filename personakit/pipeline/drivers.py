@@ -13,13 +13,19 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import Emit, TextBuffer, sync_mode
-from personakit.errors import PersonakitError
+from personakit.base import Emit, Noting, TextBuffer, sync_mode
+from personakit.errors import PersonakitError, UsageError
+from personakit.messages import Piece
 
 if TYPE_CHECKING:
     from personakit.pipeline.keeper import Keeper
 
 T = TypeVar("T")
+
+_MIXED = (
+    "a stream is read either as text, by iterating over it, or by its `pieces()`, not as both; "
+    "text is among the pieces: `piece.text` where `piece.kind` is 'text'"
+)
 
 
 class BlockingAwait(RuntimeError):
@@ -47,16 +53,26 @@ class Passed:
 
 @dataclass(slots=True)
 class Run(Generic[T]):
-    """A run in progress: its coroutine, its context and its outbox of text."""
+    """A run in progress: its coroutine, its context and its outbox of text.
+
+    With `by_pieces`, the other pieces of the answer are in the outbox, too.
+    """
 
     start: Callable[[Emit], Coroutine[Any, Any, T]]
-    outbox: list[str] = field(default_factory=list)
+    outbox: list[Any] = field(default_factory=list)
     result: T | None = None
     context: Context = field(default_factory=copy_context)
     keeper: Keeper | None = None
+    by_pieces: bool = False
+    begun: bool = False
     _stepping: bool = False
 
-    async def emit(self, text: str) -> None:
+    def begin(self) -> Coroutine[Any, Any, T]:
+        """Return the coroutine of the run."""
+        self.begun = True
+        return self.start(Noting(self.emit, self.emit) if self.by_pieces else self.emit)
+
+    async def emit(self, text: Any) -> None:
         """Put text into the outbox and give control to the driver.
 
         In another task (asyncio.wait_for creates one before Python 3.12) the driver cannot be
@@ -80,16 +96,16 @@ class Run(Generic[T]):
             raise PersonakitError("the stream has not ended; read it to the end first")
         return self.result
 
-    def drain(self) -> Iterator[str]:
+    def drain(self) -> Iterator[Any]:
         """Yield and remove the text in the outbox."""
         while self.outbox:
             yield self.outbox.pop(0)
 
 
-def drive(run: Run[T]) -> Iterator[str]:
+def drive(run: Run[T]) -> Iterator[Any]:
     """Step a run to its end without an event loop, yielding its text."""
     run.context.run(sync_mode.set, True)
-    coroutine = run.start(run.emit)
+    coroutine = run.begin()
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
     try:
@@ -113,10 +129,10 @@ def drive(run: Run[T]) -> Iterator[str]:
         run.context.run(coroutine.close)
 
 
-async def adrive(run: Run[T]) -> AsyncGenerator[str]:
+async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
     """Step a run to its end in the running event loop, yielding its text."""
     run.context.run(sync_mode.set, False)
-    coroutine = run.start(run.emit)
+    coroutine = run.begin()
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
     try:
@@ -224,12 +240,34 @@ class Stream(Generic[T]):
 
     async def __anext__(self) -> str:
         keeper = self._run.keeper
-        if keeper is None or keeper.reader is not keeper.current_task():
+        if keeper is None or keeper.reader is not keeper.current_task() or self._run.by_pieces:
             self._check(True)
             self._begin()
         text: str = await anext(self._items)
         self._out.add(text)
         return text
+
+    def pieces(self) -> Pieces:
+        """Return an iterator of all pieces of the answer, from `astream` an async iterator.
+
+        The texts of its pieces of kind ``text`` are those of iterating over the stream itself. The
+        others are reasoning, tool calls, annotations and, at the end of each model call, usage.
+
+        Raises:
+            UsageError: The stream is being read as text.
+        """
+        if self._run.begun and not self._run.by_pieces:
+            raise UsageError(_MIXED)
+        self._run.by_pieces = True
+        return Pieces(self)
+
+    def _kept(self, item: Any) -> Piece:
+        """Return an item of the outbox as a piece; keep its text."""
+        if isinstance(item, str):
+            self._out.add(item)
+            return Piece("text", item)
+        piece: Piece = item
+        return piece
 
     def _begin(self) -> None:
         """Note the task that reads on, so that the request ends if the task fails.
@@ -253,36 +291,64 @@ class Stream(Generic[T]):
         if self._run.keeper is not None:
             self._run.keeper.drop()
 
-    def _check(self, is_async: bool) -> None:
+    def _check(self, is_async: bool, by_pieces: bool = False) -> None:
+        if by_pieces is not self._run.by_pieces:
+            raise UsageError(_MIXED)
         if is_async != self._is_async:
             source, loop = ("astream", "async for") if self._is_async else ("stream", "for")
             raise TypeError(f"this stream was returned by {source}(): read it with `{loop}`")
 
     def close(self) -> None:
         """Close a stream from `stream` and end its request."""
-        self._check(False)
+        self._check(False, self._run.by_pieces)
         self._items.close()
 
     async def aclose(self) -> None:
         """Close a stream from `astream` and end its request."""
-        self._check(True)
+        self._check(True, self._run.by_pieces)
         if self._run.keeper is not None:
             await self._run.keeper.closed()
         await self._items.aclose()
 
     def __enter__(self) -> Stream[T]:
-        self._check(False)
+        self._check(False, self._run.by_pieces)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Stream[T]:
-        self._check(True)
+        self._check(True, self._run.by_pieces)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+class Pieces:
+    """The pieces of a stream, which it keeps open; see `Stream.pieces`."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream[Any]) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Pieces:
+        self._stream._check(False, True)
+        return self
+
+    def __next__(self) -> Piece:
+        self._stream._check(False, True)
+        return self._stream._kept(next(self._stream._items))
+
+    def __aiter__(self) -> Pieces:
+        self._stream._check(True, True)
+        return self
+
+    async def __anext__(self) -> Piece:
+        self._stream._check(True, True)
+        self._stream._begin()
+        return self._stream._kept(await anext(self._stream._items))
 
 
 def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:

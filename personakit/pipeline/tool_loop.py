@@ -7,9 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import Emit, TextTap, in_sync
+from personakit.base import Emit, Noting, TextTap, in_sync
 from personakit.errors import BackendError, IncompleteAnswer, TooManyRounds, did_you_mean
-from personakit.messages import Message, Request, Response, Timings, ToolCall, ToolResult
+from personakit.messages import (
+    Message,
+    Piece,
+    Request,
+    Response,
+    Timings,
+    ToolCall,
+    ToolResult,
+)
 from personakit.pipeline.chain import Chain
 from personakit.tools import Tool, ToolFailed
 from personakit.usage import Spent, Usage
@@ -54,7 +62,7 @@ class ToolLoop:
         """
         first, emit = request, self.tap.through(emit)
         for number in range(1, self.limit + 1):
-            later = self._later_round if self._texts else self.chat.call
+            later = self._later_round if self._texts or self._thoughts else self.chat.call
             response = await later(request, emit)
             if response.tool_calls or self._exchanged:
                 self._count(response)
@@ -89,15 +97,24 @@ class ToolLoop:
             raise
 
     def _joined(self, emit: Emit | None) -> Emit | None:
-        """Return an `emit` that separates the text of a round from earlier rounds."""
+        """Return an `emit` that separates the text and the reasoning of a round from earlier ones."""
         if emit is None:
             return emit
-        before = [_BETWEEN]
+        before = [_BETWEEN] if self._texts else []
+        unthought = [_BETWEEN] if self._thoughts else []
 
         async def apart(text: str) -> None:
             await emit((before.pop() if before else "") + text)
 
-        return apart
+        if not isinstance(emit, Noting):
+            return apart
+
+        async def note(piece: Piece) -> None:
+            if piece.kind == "reasoning" and unthought:
+                piece = piece.replace(text=unthought.pop() + piece.text)
+            await emit.note(piece)
+
+        return Noting(apart, note)
 
     def _count(self, response: Response) -> None:
         if response.text:
