@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import functools
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse, wires
 from personakit.backend.answers.answer import Answer
+from personakit.backend.answers.reasoning import Heard
 from personakit.backend.chat.model_parameters import adapted, rejected, remember
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
@@ -35,9 +37,10 @@ from personakit.errors import (
     UsageError,
 )
 from personakit.frozen import thaw
-from personakit.messages import Request, Response
+from personakit.messages import Piece, Request, Response
 from personakit.providers import Endpoint, Provider
 
+Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event."""
@@ -254,7 +257,10 @@ class _Reply:
 
 
 async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
-    """Parse the events of a reply and emit their text."""
+    """Parse the events of a reply and emit their text, and their other pieces if they are wanted.
+
+    Anything but a stream of events is read as a whole answer.
+    """
     part = await reply.part()
     if _is_whole(part.lstrip(), reply.kind):
         parts = [part]
@@ -267,28 +273,51 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
             await emit(answer.text)
         return
     reply.body.widen(MAX_STREAM)
-    decoder = sse.Decoder()
+    decoder, note = sse.Decoder(), None
+    if getattr(emit, "wanted", False):
+        answer.heard, note = Heard(), emit.note  # type: ignore[attr-defined]
     while part:
         # The events of one read are emitted once; what came before a broken one is kept.
         texts: list[str] = []
         try:
             for data in decoder.feed(part):
-                texts.append(answer.event(data, decoder.name))
+                text = answer.event(data, decoder.name)
+                if note is not None:
+                    await _pass_on(texts, answer, emit, note)
+                texts.append(text)
         finally:
             if text := "".join(texts):
                 await emit(text)
         if decoder.done or answer.done:
             break
         part = await reply.part()
+    await _end(decoder, answer, emit, note)
+    if decoder.done or answer.done:
+        await reply.rest()
+
+
+async def _end(decoder: sse.Decoder, answer: Answer, emit: Emit, note: Note | None) -> None:
+    """Parse the end of a stream and emit the rest."""
     cut = False
     for data in decoder.flush():
         try:
             await emit(answer.event(data, decoder.name))
         except InvalidAnswer:
             cut = not answer.done
-    await emit(answer.ended(cut=cut))
-    if decoder.done or answer.done:
-        await reply.rest()
+    rest = answer.ended(cut=cut)
+    if note is not None:
+        await _pass_on([], answer, emit, note)
+    await emit(rest)
+
+
+async def _pass_on(texts: list[str], answer: Answer, emit: Emit, note: Note) -> None:
+    """Emit the pieces of an event, and before them the texts of earlier events."""
+    pieces = answer.pieces()
+    if pieces and (text := "".join(texts)):
+        texts.clear()
+        await emit(text)
+    for piece in pieces:
+        await note(piece)
 
 
 def _is_whole(start: bytes, content_type: str) -> bool:

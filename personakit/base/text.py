@@ -54,7 +54,7 @@ class Noting:
     @classmethod
     def like(cls, outer: Emit, emit: Emit) -> Emit:
         """Return an `emit` around `outer` that passes its other pieces on, if it wants any."""
-        return cls(emit, outer.note) if getattr(outer, "wanted", False) else emit
+        return cls(emit, outer.note) if isinstance(outer, Noting) else emit
 
 
 class TextTap:

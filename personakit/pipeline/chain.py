@@ -8,10 +8,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from personakit.base import Emit, in_sync, time_left
-from personakit.errors import BackendError, Blocked, PluginError, StreamStarted, Timeout
+from personakit.errors import (
+    BackendError,
+    Blocked,
+    InvalidAnswer,
+    PluginError,
+    StreamStarted,
+    Timeout,
+)
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.drivers import BlockingAwait
@@ -224,13 +231,20 @@ class Chain(Generic[In, Out]):
             self._left(send, passed=result)
             return await self.call(result, emit, index + 1)
         assert isinstance(result, self.gives)
-        answer: object = result
-        if gate.hides and isinstance(answer, Response) and (answer.reasoning or answer.annotations):
-            # A layer that held the text back must not be bypassed by what it does not know.
-            result = cast("Out", answer.replace(reasoning="", annotations=()))
-        self._left(send, given=result)
-        if isinstance(result, Response):
-            await self._rest(layer, result, gate)
+        return await self._given(layer, result, gate, send)
+
+    async def _given(self, layer: Layer, given: Out, gate: StreamGate, send: Send[In, Out]) -> Out:
+        """Return what a layer gives, of which everything has been emitted."""
+        response: Any = given
+        if isinstance(response, Response):
+            if gate.hides and (response.reasoning or response.annotations):
+                # A layer that held the text back must not be bypassed by what it does not know.
+                response = response.replace(reasoning="", annotations=())
+            self._left(send, given=response)
+            await self._rest(layer, response, gate)
+        else:
+            self._left(send, given=given)
+        result: Out = response
         return result
 
     @staticmethod
@@ -277,6 +291,8 @@ class Chain(Generic[In, Out]):
             step.attempts = getattr(response, "attempts", 1)
         answer: object = response
         if emit is not None and isinstance(answer, Response):
+            if gate.notes and (fault := gate.notes.fault(answer)):
+                raise InvalidAnswer(f"the response differs from the {fault} emitted before it")
             await gate.rest(answer)
         return response
 

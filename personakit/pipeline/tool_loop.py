@@ -97,7 +97,7 @@ class ToolLoop:
             raise
 
     def _joined(self, emit: Emit | None) -> Emit | None:
-        """Return an `emit` that separates the text and the reasoning of a round from earlier ones."""
+        """Return an `emit` that separates the text and reasoning of a round from earlier ones."""
         if emit is None:
             return emit
         before = [_BETWEEN] if self._texts else []

@@ -9,7 +9,7 @@ from typing import Any, AnyStr
 
 from personakit.base import Emit
 from personakit.config import Config
-from personakit.messages import Request, Response
+from personakit.messages import Piece, Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
 from personakit.usage import Usage
@@ -53,6 +53,9 @@ class Upstream:
             answer = Response(answer, finish_reason="stop", model=request.model, usage=usage)
         text = answer.text if self.fail_after is None else answer.text[: self.fail_after]
         if emit is not None:
+            if getattr(emit, "wanted", False):
+                for thought in pieces(answer.reasoning, self.size) if answer.reasoning else ():
+                    await emit.note(Piece("reasoning", thought))  # type: ignore[attr-defined]
             for piece in pieces(text, self.size):
                 await emit(piece)
         if self.fail_after is not None:

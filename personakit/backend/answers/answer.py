@@ -8,7 +8,7 @@ from typing import Any
 from personakit.backend.answers import checks
 from personakit.backend.answers.checks import cleaned
 from personakit.backend.answers.finish_reasons import failure, meaning, without_answer
-from personakit.backend.answers.reasoning import ReasoningSplitter
+from personakit.backend.answers.reasoning import Heard, ReasoningSplitter
 from personakit.backend.answers.tool_calls import ToolCalls
 from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
@@ -16,7 +16,7 @@ from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer
 from personakit.frozen import FrozenDict, freeze_json
-from personakit.messages import Request, Response, ToolCall
+from personakit.messages import Piece, Request, Response, ToolCall
 from personakit.providers import Provider
 
 
@@ -42,9 +42,12 @@ class Answer:
             `Response.finish_reason`; None until it is known.
         annotations: What the API says about parts of the text, such as citations.
         done: True when the last event of a stream was read; the rest of the stream is not parsed.
+        heard: The thoughts of a stream as they arrived, with the names of their sources; None if
+            nobody wants pieces.
     """
 
     done = False
+    heard: Heard | None = None
 
     def __init__(self, request: Request, provider: Provider, wire: str = "chat") -> None:
         self.request = request
@@ -54,7 +57,7 @@ class Answer:
         self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
         self.annotations: list[Mapping[str, Any]] = []
-        self._calls = ToolCalls(self._grow, request.tools)
+        self._calls = self._arriving = ToolCalls(self._grow, request.tools)
         self._splitter = ReasoningSplitter()
         self._thoughts: list[str] = []
         self._refusal: list[str] = []
@@ -64,6 +67,7 @@ class Answer:
         self._size = 0
         self._half = ""
         self._said = False
+        self._noted = 0
 
     # --- what a wire implements ----------------------------------------------------------------
 
@@ -100,6 +104,8 @@ class Answer:
         if text:
             self._grow(checks.string(text))
             self._thoughts.append(text)
+            if self.heard is not None:
+                self.heard.add("thoughts", text)
 
     def add_refusal(self, text: str) -> None:
         """Add a piece of a refusal, which is the text of an answer without any other."""
@@ -150,6 +156,18 @@ class Answer:
         self.read_event(checks.answer(body), name.decode("utf-8", "replace"))
         return self._taken()
 
+    def pieces(self) -> list[Piece]:
+        """Return the pieces, other than text, that arrived since the last call."""
+        if self.heard is None:
+            return []
+        pieces = self.heard.pieces()
+        if self._arriving:
+            pieces += self._arriving.pieces(self.request.messages)
+        if new := self.annotations[self._noted :]:
+            self._noted = len(self.annotations)
+            pieces += [Piece("annotation", annotation=freeze_json(one)) for one in new]
+        return pieces
+
     def ended(self, *, cut: bool = False) -> str:
         """Check that a stream is complete; `cut` means that its last event is not.
 
@@ -188,6 +206,8 @@ class Answer:
     @property
     def reasoning(self) -> str:
         """The model's thoughts."""
+        if self.heard is not None:
+            return self.heard.text
         if not (self._thoughts or self._splitter.reasoning):
             return ""
         thoughts = ("".join(self._thoughts), self._splitter.reasoning)
@@ -238,6 +258,7 @@ class Answer:
         if not self._splitter.done:
             cut = meaning(self.finish_reason) in ("length", "content_filter")
             rest += self._keep(self._splitter.end(cut=cut))
+            self._hear_splitter()
         # A refusal is the answer only if there is no other: in a stream it may come first.
         if self._refusal and not self.text.strip():
             rest += self._keep(checks.clean("".join(self._refusal)))
@@ -271,7 +292,12 @@ class Answer:
             self._grow(text)
             if not self._splitter.done:
                 text = self._splitter.feed(text)
+                self._hear_splitter()
         return self._keep(text)
+
+    def _hear_splitter(self) -> None:
+        if self.heard is not None:
+            self.heard.add_all("text", self._splitter.reasoning)
 
     def _keep(self, text: str) -> str:
         if text:

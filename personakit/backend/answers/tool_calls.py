@@ -10,7 +10,7 @@ servers repeat in each piece all arguments so far.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from personakit.backend.answers.checks import clean, mapping, string
 from personakit.backend.answers.merging import merged
 from personakit.base import TextBuffer
 from personakit.errors import InvalidAnswer
-from personakit.messages import Message, ToolCall
+from personakit.messages import Message, Piece, ToolCall
 from personakit.tools import Tool
 
 _OWN = frozenset({"id", "type", "function", "index"})
@@ -36,6 +36,8 @@ class _Call:
     latest: str = ""  # the last piece of the arguments
     cumulative: bool = True  # whether each piece begins with the one before it
     extras: dict[str, Any] = field(default_factory=dict)
+    passed: int = 0  # how much of the arguments was passed on
+    own_id: str = ""  # the id under which they were
 
     @property
     def is_complete(self) -> bool:
@@ -166,6 +168,35 @@ class ToolCalls:
                 return None
         return self._calls[-1] if self._calls else None
 
+    def pieces(self, history: Iterable[Message]) -> Iterator[Piece]:
+        """Yield what arrived of the arguments since the last call.
+
+        Nothing is passed on that may change: a call whose id is missing or taken, arguments that
+        may be a placeholder, and those of which each piece may repeat all. They come at the end.
+
+        Args:
+            history: The earlier messages, whose ids are taken.
+        """
+        for number, call in enumerate(self._calls):
+            text = call.arguments.text
+            if "\ud800" <= text[-1:] <= "\udbff":
+                text = text[:-1]
+            repeats = call.cumulative and len(text) > len(call.latest)
+            if len(text) == call.passed or len(text.strip()) < 3 or repeats or not call.name:
+                continue
+            identity = call.own_id or clean(call.id)
+            if not call.own_id and (not identity or identity in self._taken(history)):
+                continue
+            call.own_id, fresh = identity, clean(text[call.passed :])
+            call.passed = len(text)
+            yield Piece(
+                "tool_call", index=number, id=identity, name=clean(call.name), arguments=fresh
+            )
+
+    def _taken(self, history: Iterable[Message]) -> set[str]:
+        passed = {call.own_id for call in self._calls if call.own_id}
+        return passed | {call.id for message in history for call in message.tool_calls}
+
     def check(self) -> None:
         """Check the calls of an answer that is complete.
 
@@ -186,11 +217,12 @@ class ToolCalls:
         calls = self._calls
         if len({call.index for call in calls if isinstance(call.index, int)}) == len(calls):
             calls = sorted(calls, key=lambda call: call.index)
-        taken = {call.id for message in history for call in message.tool_calls}
-        result, extras, number = [], {}, len(taken)
+        taken = self._taken(history)
+        result, extras = [], {}
+        number = len(taken) - sum(bool(call.own_id) for call in calls)
         for call in calls:
-            identity = clean(call.id)
-            while not identity or identity in taken:
+            identity = call.own_id or clean(call.id)
+            while not call.own_id and (not identity or identity in taken):
                 number += 1
                 # Mistral accepts only ids of nine letters and digits.
                 identity = f"call{number:05d}"

@@ -124,6 +124,8 @@ class ChatAnswer(Answer):
             self._refusal.append(refusal)
             self._grow(refusal)
         self._extras.add(message, self._grow)
+        if self.heard is not None:
+            self.heard.add("field", self._extras.thoughts_in(message))
 
     def _content(self, message: Mapping[str, Any]) -> str:
         """Return the text in a message or a delta."""
@@ -137,9 +139,7 @@ class ChatAnswer(Answer):
         if refusal:
             self._refusal.append(refusal)
             self._grow(refusal)
-        if thoughts:
-            self._thoughts.append(thoughts)
-            self._grow(thoughts)
+        self.add_reasoning(thoughts)
         return text
 
     def _error(self, choice: Mapping[str, Any]) -> None:
@@ -151,6 +151,8 @@ class ChatAnswer(Answer):
     @property
     def reasoning(self) -> str:
         """The model's thoughts."""
+        if self.heard is not None:
+            return self.heard.text
         if not (self._extras or self._thoughts or self._splitter.reasoning):
             return ""
         thoughts = (self._extras.reasoning, "".join(self._thoughts), self._splitter.reasoning)

@@ -30,9 +30,10 @@ _ALWAYS = frozenset({"extra_content", "reasoning_details", "thought_signature"})
 class Extras:
     """The other fields of a message, whole or streamed."""
 
-    __slots__ = ("_fields", "_thoughts")
+    __slots__ = ("_fields", "_source", "_thoughts")
 
     def __init__(self) -> None:
+        self._source = ""
         self._fields: dict[str, Any] = {}
         self._thoughts: dict[str, TextBuffer] = {}
 
@@ -61,6 +62,15 @@ class Extras:
         """The reasoning as text."""
         texts = (self._thoughts[key].text for key in _THOUGHTS if key in self._thoughts)
         return next(filter(None, texts), "") or "".join(_details(self._fields))
+
+    def thoughts_in(self, delta: Mapping[str, Any]) -> str:
+        """Return the reasoning in a delta: of the first field that had any, as others repeat it."""
+        texts: dict[str, str] = {
+            key: delta[key] for key in _THOUGHTS if isinstance(delta.get(key), str)
+        }
+        texts["reasoning_details"] = "".join(_details(delta))
+        self._source = self._source or next((key for key, text in texts.items() if text), "")
+        return texts.get(self._source, "")
 
     def fields(self, *, with_calls: bool) -> dict[str, Any]:
         """Return what goes back with the message.

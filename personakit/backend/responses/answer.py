@@ -7,8 +7,11 @@ from typing import Any
 
 from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.checks import array, mapping, string
+from personakit.backend.answers.tool_calls import ToolCalls
 from personakit.backend.api_errors import reported
 from personakit.errors import InvalidAnswer
+from personakit.messages import Request
+from personakit.providers import Provider
 
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -24,6 +27,7 @@ _THOUGHTS = frozenset(
 _ERRORS = ("message", "detail", "errors", "error_message")
 BETWEEN = "\n\n"
 """What separates the texts of two messages of one response, and two parts of its thoughts."""
+_CALL = frozenset({"response.output_item.added", "response.function_call_arguments.delta"})
 
 
 class ResponsesAnswer(Answer):
@@ -38,6 +42,11 @@ class ResponsesAnswer(Answer):
     _is_streamed = False
     _texts_in: Any = None  # the item that the last text belongs to
     _thoughts_in: Any = None
+
+    def __init__(self, request: Request, provider: Provider, wire: str) -> None:
+        super().__init__(request, provider, wire)
+        # The last event has the calls; for a caller who wants pieces, they are read as they arrive.
+        self._arriving = ToolCalls(self._grow, request.tools)
 
     def read(self, data: dict[str, Any]) -> None:
         """Read a whole response."""
@@ -64,6 +73,8 @@ class ResponsesAnswer(Answer):
             self.add_refusal(string(data.get("delta")))
         elif kind == "response.output_item.done":
             self._output = (*self._output, mapping(data.get("item")))
+        elif kind in _CALL and self.heard is not None:
+            self._hear_call(data)
         elif kind == "error" or (not kind and any(data.get(key) for key in _ERRORS)):
             raise reported(data.get("error") or data)
 
@@ -80,6 +91,13 @@ class ResponsesAnswer(Answer):
             text = string(text) if self._thoughts_in is None else BETWEEN + string(text)
             self._thoughts_in = part
         self.add_reasoning(text)
+
+    def _hear_call(self, data: Mapping[str, Any]) -> None:
+        item = mapping(data.get("item") or {"type": "function_call"})
+        if item.get("type") == "function_call":
+            function = {"name": item.get("name"), "arguments": data.get("delta")}
+            piece = {"id": item.get("call_id"), "index": data.get("output_index")}
+            self._arriving.add_all([{**piece, "function": function}])
 
     def _read_last(self, response: Mapping[str, Any], kind: str) -> None:
         self.raw = dict(response)
