@@ -38,7 +38,7 @@ def write_request(request: Request) -> dict[str, Any]:
         "parameters": {k: v for k, v in request.parameters.items() if k not in SECRET},
     }
     if request.tools:
-        kept["tools"] = [tool.to_api() for tool in request.tools]
+        kept["tools"] = [_write_tool(tool) for tool in request.tools]
     for name in ("timeout", "max_retries"):
         if getattr(request, name) is not None:
             kept[name] = getattr(request, name)
@@ -79,6 +79,10 @@ def read_message(data: Mapping[str, Any]) -> Message:
     return Message(data["role"], data["content"], tuple(calls), data.get("tool_call_id"), items)
 
 
+def _write_tool(tool: Tool) -> dict[str, Any]:
+    return {**tool.to_api(), "run_by": "caller"} if tool.function is None else tool.to_api()
+
+
 def _read_tool(data: Mapping[str, Any]) -> Tool:
     """Return a tool with its description for the model; the log does not store its function."""
     described = data["function"]
@@ -88,7 +92,7 @@ def _read_tool(data: Mapping[str, Any]) -> Tool:
 
     return Tool(
         described["name"],
-        gone,
+        None if data.get("run_by") == "caller" else gone,
         described.get("description", ""),
         FrozenDict(described["parameters"]),
     )

@@ -120,6 +120,12 @@ class Filter(Protocol):
     The results of `feed` for all pieces and then of `flush`, joined, must be the same for every way
     to cut the text into pieces. Hold back no more text than necessary. The pieces have at most
     16,384 characters, also those of a whole answer; between them, the run stops at its deadline.
+
+    A filter that also has `feed_reasoning(text)` gets the model's reasoning, in pieces as well, and
+    returns what may be shown of it; `flush_reasoning()`, if there is one, returns the rest. The two
+    have nothing to do with `feed` and `flush`: text and reasoning arrive in any order.
+    Behind a filter without `feed_reasoning`, the caller gets text and tool calls alone: no
+    reasoning, no annotations, and no pieces other than text (see `Stream.pieces`).
     """
 
     def feed(self, text: str) -> str:
@@ -134,8 +140,15 @@ class Filter(Protocol):
 class Send(Protocol):
     """Passes a request to the next plugin, and finally to the model."""
 
-    def __call__(self, request: Request) -> Awaitable[Response]:
+    def __call__(self, request: Request, *, reasoning: bool = False) -> Awaitable[Response]:
         """Return the whole answer, even if the caller streams; the text that you return is emitted.
+
+        Of the response that you return, the caller does not get the reasoning, the annotations and
+        the pieces other than text: a guard is not bypassed by what it does not check.
+
+        Args:
+            request: The request.
+            reasoning: True to let them pass, as they stand in the response that you return.
 
         Raises:
             StreamStarted: Text of an earlier answer has already been emitted.
@@ -146,7 +159,8 @@ class Send(Protocol):
         """Emit the answer's text as it arrives, through `filter` if there is one.
 
         The text of the response is the emitted text. You may append text to it or change other
-        fields, but not change the text.
+        fields, but not change the text and the reasoning, nor, if the caller reads pieces, the tool
+        calls and annotations that were emitted without a filter.
 
         Raises:
             StreamStarted: Text of an earlier answer has already been emitted.
@@ -155,7 +169,7 @@ class Send(Protocol):
 
     @property
     def started(self) -> bool:
-        """Whether text of this layer has been emitted: if so, no request can be sent again.
+        """Whether text or a piece of this layer was emitted: if so, nothing can be sent again.
 
         Always False if the caller does not stream.
         """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
 from personakit.usage import Spent, Usage
 
@@ -250,6 +251,9 @@ class Response:
         items: See `Message`.
         annotations: What the provider says about parts of the text, such as citations, in its own
             form.
+        tool_results: The results of the run's own tools in a round in which the model also called
+            tools of the caller. `tool_calls` then has the calls that are left to the caller; those
+            of the whole round are in `messages`.
     """
 
     text: str
@@ -269,7 +273,9 @@ class Response:
     reasoning: str = ""
     items: tuple[Mapping[str, Any], ...] = ()
     annotations: tuple[Mapping[str, Any], ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
+    _asked: Request | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if type(self.tool_calls) is not tuple:
@@ -316,6 +322,26 @@ class Response:
     def message(self) -> Message:
         """The answer as an assistant message."""
         return Message("assistant", self.text or None, self.tool_calls, items=self.items)
+
+    def continue_with(self, results: Iterable[ToolResult] | Mapping[str, str]) -> Request:
+        """Return the request that continues a run which ended with calls of the caller's tools.
+
+        It has the messages of the run, the results of its own calls and these; run it with the same
+        persona and options: ``runner.run(persona, response.continue_with(results))``.
+
+        Args:
+            results: One for each of `tool_calls`: results, or a mapping of their ids to texts.
+
+        Raises:
+            UsageError: There is nothing to continue, or an id is missing, unknown or there twice.
+        """
+        from personakit.tools import results_of  # noqa: PLC0415
+
+        if self._asked is None or not self.tool_calls:
+            raise UsageError("there is nothing to continue: the run did not end with tool calls")
+        texts = results_of({call.id: call.name for call in self.tool_calls}, results)
+        answers = (Message("tool", text, tool_call_id=key) for key, text in texts.items())
+        return self._asked.with_messages(*self.messages, *answers)
 
     def replace(self, **changes: Any) -> Response:
         """Return a copy with some fields changed.

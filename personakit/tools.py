@@ -42,7 +42,8 @@ class Tool:
     Attributes:
         name: The name for the model: at most 64 letters, digits, ``_`` and ``-``.
         function: Called with the arguments by name; `def` or `async def`. It returns the result: a
-            string, or a value that JSON or pydantic can serialize.
+            string, or a value that JSON or pydantic can serialize. None for a tool that the caller
+            of the run runs: see `Response.continue_with`.
         description: What the tool does, for the model.
         parameters: The JSON Schema of the arguments, of type object.
         timeout: Seconds that a call may take; None for no limit.
@@ -53,7 +54,7 @@ class Tool:
     """
 
     name: str
-    function: Callable[..., Any] = field(repr=False)
+    function: Callable[..., Any] | None = field(default=None, repr=False)
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
     timeout: float | None = TIMEOUT
@@ -123,6 +124,8 @@ class Tool:
             ToolFailed: The arguments are invalid, or the function raised or timed out.
             Blocked: The function raised it.
         """
+        if self.function is None:
+            raise ToolFailed(f"tool {self.name!r} has no function; the caller of the run runs it")
         values = _object(arguments)
         try:
             checked = values if self.check is None else self.check(values)
@@ -148,6 +151,8 @@ class Tool:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A function cannot leave its process: only the description is pickled.
+        if self.function is None:
+            return Tool, (self.name, None, self.description, dict(self.parameters), self.timeout)
         return _described, (self.name, self.description, dict(self.parameters), self.timeout)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
@@ -183,12 +188,51 @@ def tools_of(given: Iterable[Tool | Callable[..., Any]]) -> list[Tool]:
             raise ConfigError(f"tools must contain functions or Tool values, found {item!r:.60}")
         tool = item if isinstance(item, Tool) else Tool.of(item)
         first = tools.setdefault(tool.name, tool)
-        if first.function != tool.function:
+        if first.function != tool.function or (tool.function is None and first != tool):
             raise ConfigError(
                 f"tools contains two functions named {tool.name!r}; rename one: "
                 f"Tool.of(function, name=…)"
             )
     return [replace(tool, touches=()) if tool.touches else tool for tool in tools.values()]
+
+
+def results_of(calls: Mapping[str, str], results: Any) -> dict[str, str]:
+    """Return the texts of a caller's results, in the order of the calls.
+
+    Args:
+        calls: The names of the tools by the ids of their calls.
+        results: `ToolResult` values, or a mapping of ids to texts.
+
+    Raises:
+        UsageError: An id is missing, unknown or there twice, or a result is something else.
+    """
+    if isinstance(results, str) or not isinstance(results, Iterable):
+        raise UsageError(f"results: expected a list of ToolResult, found {results!r:.80}")
+    pairs: Iterable[tuple[Any, Any]] = (
+        results.items()
+        if isinstance(results, Mapping)
+        else [(getattr(one, "call_id", one), getattr(one, "content", None)) for one in results]
+    )
+    texts: dict[str, str] = {}
+    faults = []
+    for identity, text in pairs:
+        if not isinstance(identity, str) or not isinstance(text, str):
+            raise UsageError(
+                f"results: expected ToolResult(call_id, text) or {{call_id: text}}, found "
+                f"{identity if text is None else {identity: text}!r:.80}"
+            )
+        if identity not in calls:
+            faults.append(f"no call has the id {identity[:80]!r}")
+        if identity in texts:
+            faults.append(f"{identity[:80]!r} has two results")
+        texts[identity] = text
+    faults += [f"{key[:80]!r} ({calls[key]}) has no result" for key in calls if key not in texts]
+    if faults:
+        raise UsageError(
+            f"the results do not fit the tool calls: {'; '.join(faults)}; give one for each call "
+            f"of `response.tool_calls`"
+        )
+    return {identity: texts[identity] for identity in calls}
 
 
 def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:

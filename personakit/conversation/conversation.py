@@ -10,14 +10,14 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from personakit.base import Emit, TextTap
 from personakit.conversation import transcript
-from personakit.conversation.length import closed, newest, too_long, with_remedies
+from personakit.conversation.length import closed, newest, open_calls, too_long, with_remedies
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from personakit.config import Config
     from personakit.pipeline import Prompt
 
-Said = str | Message | None
-"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged."""
+Said = str | Message | Request | None
+"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged; or
+the results of the caller's tools, as `Response.continue_with` returns them."""
 
 Turn = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 Start = Callable[[Reference, Request, Any], Turn]
@@ -119,6 +120,7 @@ class Conversation:
         self.notify, self.left_out = setup.get("notify") or _log.warning, 0
         self._messages = tuple(setup.get("messages") or ())
         self._unanswered: list[str | Message] = []
+        self._open: tuple[Message, ...] = ()  # the last answer, if it has calls without a result
         self._asked = ""
         self._busy = threading.Lock()
 
@@ -144,7 +146,9 @@ class Conversation:
 
         Args:
             prompt: The user's message: a text, or a message that is sent unchanged. None sends no
-                user message, or the persona's `prompt:` if that needs no input.
+                user message, or the persona's `prompt:` if that needs no input. After a turn that
+                ended with calls of the caller's tools, ``response.continue_with(results)``
+                continues it; any other prompt drops these calls.
             options: The options of `Runner.run`; variables and parameters override those of the
                 conversation.
 
@@ -171,8 +175,10 @@ class Conversation:
     def prepare(self, prompt: Said = None, **options: Unpack[Options]) -> Request:
         """Return the request of a turn after the plugins changed it; nothing is sent."""
         head, said = self._rendered(prompt, options)
-        policy, history = self._persona.history, self._messages[self.left_out :]
-        history = newest(history, policy.keep) if policy is not None else history
+        policy, history = self._persona.history, self._past(prompt)[self.left_out :]
+        results = isinstance(prompt, Request)
+        if policy is not None:
+            history = newest(history, policy.keep, before_results=results)
         request = head.replace(messages=(*head.messages, *history, *said.messages))
         options["attachments"] = ()  # they are in the request
         return self._runner.prepare(self._persona, request, **options)
@@ -180,27 +186,45 @@ class Conversation:
     def _turn(self, prompt: Said, options: Options) -> Turn:
         async def turn(emit: Emit | None) -> Response:
             with self._alone():
-                if prompt is not None:
+                if prompt is not None and not isinstance(prompt, Request):
                     self._unanswered = [prompt]
+                past = self._past(prompt)
                 head, said = self._rendered(prompt, options)
-                self._unanswered = list(said.messages)
+                if not isinstance(prompt, Request):
+                    self._unanswered = list(said.messages)
+                before = (*past, *said.messages)
                 tap = TextTap()
                 try:
-                    response = await self._send(head, said, options, tap, tap.through(emit))
+                    emit = tap.through(emit)
+                    response = await self._send(head, past, said, options, tap, emit)
                 except BaseException as error:
                     if tap.text and not isinstance(error, Exception):
-                        self._grow(said.messages, [Message("assistant", tap.text)])
+                        self._grow(before, [Message("assistant", tap.text)])
                     raise
-                self._grow(said.messages, response.messages)
+                self._grow(before, response.messages)
                 return response
 
         return turn
 
+    def _past(self, prompt: Said) -> tuple[Message, ...]:
+        """Return the history before a prompt; before the results of calls, with these calls."""
+        if not isinstance(prompt, Request):
+            return self._messages
+        missing = open_calls(self._open)
+        if not missing or {m.tool_call_id for m in prompt.messages[-len(missing) :]} != missing:
+            raise UsageError(
+                "the request does not continue the last turn of this conversation: pass a text, a "
+                "message, or `response.continue_with(results)` of its last response"
+            )
+        return (*self._messages[: -len(self._open)], *self._open)
+
     def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
         """Return the request without the user's message, and the request with only that message."""
-        persona, text = self._persona, prompt
+        persona, text = self._persona, None if isinstance(prompt, Request) else prompt
+        if isinstance(prompt, Message | Request):
+            persona = dataclasses.replace(persona, prompt=None)
         if isinstance(prompt, Message):
-            persona, text = dataclasses.replace(persona, prompt=None), prompt.text
+            text = prompt.text
         request = self._runner.render(
             persona,
             text if isinstance(text, str) else None,
@@ -213,21 +237,32 @@ class Conversation:
         head, said = request.messages[:end], request.messages[end:]
         if isinstance(prompt, Message):
             said = (prompt,)
+        if isinstance(prompt, Request):
+            said = prompt.messages[-len(open_calls(self._open)) :]
+            request = request.with_tools(*prompt.tools)
         spoken = attached(request.replace(messages=said), options.get("attachments", ()))
         if not spoken.messages and self._messages:
             raise UsageError("the prompt is missing: a turn of a conversation needs one")
         return request.replace(messages=head), spoken
 
     async def _send(
-        self, head: Request, said: Request, options: Options, tap: TextTap, emit: Emit | None
+        self,
+        head: Request,
+        history: tuple[Message, ...],
+        said: Request,
+        options: Options,
+        tap: TextTap,
+        emit: Emit | None,
     ) -> Response:
         """Return the response; send less of the history if the persona or upstream requires it."""
-        persona, history = self._persona, self._messages
+        persona = self._persona
+        results = bool(said.messages) and said.messages[0].role == "tool"
         if head.model != self._asked:  # more may fit this one
             self._asked, self.left_out = head.model, 0
         if persona.history is not None:
             keep = persona.history.keep
-            self._leave_out(newest(history, keep), f"history: {{keep: {keep}}}")
+            kept = newest(history, keep, before_results=results)
+            self._leave_out(kept, f"history: {{keep: {keep}}}")
         while True:
             sent = history[self.left_out :]
             request = head.replace(messages=(*head.messages, *sent, *said.messages))
@@ -237,10 +272,11 @@ class Conversation:
             except BackendError as error:
                 if tap.text or not too_long(error):
                     raise
-                if persona.history is None or not sent:
+                less = newest(sent, len(sent) // 2, before_results=results)
+                if persona.history is None or len(less) == len(sent):
                     raise with_remedies(error, len(sent)) from error
                 why = f"the history no longer fits {request.model or 'the model'}"
-                self._leave_out(newest(sent, len(sent) // 2), why)
+                self._leave_out(less, why)
 
     def _leave_out(self, kept: tuple[Message, ...], why: str) -> None:
         count = len(self._messages) - len(kept)
@@ -250,13 +286,14 @@ class Conversation:
             total = len(self._messages)
             self.notify(f"the {oldest} of {total} messages {verb} no longer sent ({why})")
 
-    def _grow(self, said: Iterable[Message], answer: Iterable[Message]) -> None:
-        self._messages = (*self._messages, *said, *closed(answer))
+    def _grow(self, before: Iterable[Message], answer: Sequence[Message]) -> None:
+        self._messages = (*before, *closed(answer))
         self._unanswered = []
+        self._open = tuple(answer) if open_calls(answer) else ()
 
     # --- going back ------------------------------------------------------------------------------
 
-    def undo(self) -> Said:
+    def undo(self) -> str | Message | None:
         """Remove the last turn, answered or not, and return its user message.
 
         Raises:
@@ -271,6 +308,7 @@ class Conversation:
             while at > 0 and self._messages[at].role != "user":
                 at -= 1
             removed, self._messages = self._messages[at], self._messages[:at]
+            self._open = ()
             self.left_out = 0  # more may fit now
             return removed if removed.role == "user" else None
 
@@ -282,6 +320,7 @@ class Conversation:
         """
         with self._alone():
             self._messages, self._unanswered, self.left_out = (), [], 0
+            self._open = ()
             self.id = new_id()
 
     @contextmanager

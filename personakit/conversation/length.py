@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from personakit.errors import BackendError, RateLimited
@@ -36,12 +36,22 @@ _TOO_LONG = re.compile(
 )
 
 
-def newest(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
+def newest(
+    messages: tuple[Message, ...], keep: int, *, before_results: bool = False
+) -> tuple[Message, ...]:
     """Return at most `keep` of the newest messages, starting with a user message.
 
     An upstream rejects an answer without its question, or a tool result without its call.
+
+    Args:
+        messages: The messages.
+        keep: The most messages to return.
+        before_results: Whether results follow, before which the last turn is kept as a whole.
     """
     start = max(len(messages) - keep, 0)
+    users = [at for at, message in enumerate(messages) if message.role == "user"]
+    if before_results and users:
+        start = min(start, users[-1])
     while 0 < start < len(messages) and messages[start].role != "user":
         start += 1
     return messages[start:]
@@ -52,8 +62,20 @@ def closed(answer: Iterable[Message]) -> tuple[Message, ...]:
 
     An upstream rejects a tool call without a result, and an answer without content.
     """
-    *before, last = answer
-    return (*before, last.replace(content=last.content or "", tool_calls=()))
+    messages = list(answer)
+    at = len(messages) - 1
+    while at > 0 and messages[at].role == "tool":
+        at -= 1
+    last, results = messages[at], {message.tool_call_id for message in messages[at + 1 :]}
+    calls = tuple(call for call in last.tool_calls if call.id in results)
+    content = last.content if calls else last.content or ""
+    return (*messages[:at], last.replace(content=content, tool_calls=calls), *messages[at + 1 :])
+
+
+def open_calls(answer: Sequence[Message]) -> set[str]:
+    """Return the ids of the calls in an answer's messages that have no result."""
+    calls = {call.id for message in answer for call in message.tool_calls}
+    return calls - {message.tool_call_id for message in answer}
 
 
 def too_long(error: BackendError) -> bool:

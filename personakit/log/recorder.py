@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from personakit.base import Emit, Secret, TextTap, hide, in_sync
@@ -23,7 +23,7 @@ from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
 from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
-from personakit.messages import Request, Response, Timings
+from personakit.messages import Message, Request, Response, Timings
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, Step, Trace
 from personakit.usage import Usage
@@ -118,9 +118,17 @@ class RunRecord:
         answered = models[-1].response
         last = (isinstance(answered, Response) and answered.request) or models[-1].request
         # The messages of tool calls in between are already in the row.
-        between = response.messages[:-1] if response is not None else ()
+        between = _before_answer(response.messages) if response is not None else ()
         expected = self._request.with_messages(*between) if between else self._request
         return last if isinstance(last, Request) and last != expected else None
+
+
+def _before_answer(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages of a run before the last answer, which tool results may follow."""
+    end = len(messages)
+    while end > 0 and messages[end - 1].role == "tool":
+        end -= 1
+    return messages[: max(end - 1, 0)]
 
 
 def _whole(path: str) -> str:

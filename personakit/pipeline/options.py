@@ -104,7 +104,13 @@ class Backend(Protocol):
     """Sends the requests of a runner; `personakit.testing` has one that needs no network."""
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
-        """Send a request and return the answer; with `emit`, emit its text as it arrives."""
+        """Send a request and return the answer; with `emit`, emit its text as it arrives.
+
+        The `emit` of a runner also has `emit.note(piece)`, awaited with a `Piece` of reasoning, of
+        a tool call or of an annotation as it arrives. What is not emitted is taken from the
+        response at the end, so both are only about time. `emit.wanted` is False if the caller
+        reads text alone: `note` then does nothing.
+        """
         ...
 
 

@@ -54,7 +54,7 @@ class ToolLoop:
     _spent: list[Spent] = field(default_factory=list)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
-        """Return the answer, with the text of all rounds.
+        """Return the answer, with the text of all rounds; or the calls of the caller's tools.
 
         Raises:
             IncompleteAnswer: An answer with tool calls is not whole; the calls are not run.
@@ -72,20 +72,34 @@ class ToolLoop:
             if not offered:
                 whole = self._whole(response, first)
                 return whole if self.read is None else self.read(whole)
+            tools = {tool.name: tool for tool in offered}
+            if any(_is_callers(call, tools) for call in response.tool_calls):
+                return await self._left_to_caller(response, first, tools)
             if number == self.limit:
                 break
-            tools = {tool.name: tool for tool in offered}
             results = await self._call(response.tool_calls, tools)
-            answers = (
-                Message("tool", result.content, tool_call_id=result.call_id) for result in results
-            )
-            added = (response.message, *answers)
+            added = (response.message, *map(_message, results))
             self._exchanged += added
             request = request.with_messages(*added)
         raise TooManyRounds(
             f"the model still calls tools after {self.limit} rounds; raise max_rounds, or write in "
             f"the system text when to stop",
             response=self._whole(response, first),
+        )
+
+    async def _left_to_caller(
+        self, response: Response, request: Request, tools: dict[str, Tool]
+    ) -> Response:
+        """Run the run's own calls of a round, and return the response with the caller's."""
+        calls = tuple(call for call in response.tool_calls if _is_callers(call, tools))
+        own = tuple(call for call in response.tool_calls if call not in calls)
+        results = await self._call(own, tools)
+        whole = self._whole(response, request)
+        return whole.replace(
+            tool_calls=calls,
+            tool_results=tuple(results),
+            finish_reason="tool_calls",
+            messages=(*whole.messages, *map(_message, results)),
         )
 
     async def _later_round(self, request: Request, emit: Emit | None) -> Response:
@@ -127,6 +141,7 @@ class ToolLoop:
         changes: dict[str, Any] = {
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
+            "_asked": request,
             "timings": Timings(
                 self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
             ),
@@ -166,7 +181,7 @@ class ToolLoop:
             await self.called("tool", call=call, result=result)
             return result
 
-        if in_sync() or len(calls) == 1:
+        if in_sync() or len(calls) < 2:
             return [await one(call) for call in calls]
         import asyncio  # noqa: PLC0415
 
@@ -177,6 +192,14 @@ class ToolLoop:
             # Raise one error, as in the sync modes; the other calls were cancelled.
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def _is_callers(call: ToolCall, tools: dict[str, Tool]) -> bool:
+    return call.name in tools and tools[call.name].function is None
+
+
+def _message(result: ToolResult) -> Message:
+    return Message("tool", result.content, tool_call_id=result.call_id)
 
 
 async def call_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:

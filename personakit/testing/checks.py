@@ -10,6 +10,7 @@ from typing import Any
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response
 from personakit.persona import Persona
+from personakit.pipeline import Stream
 from personakit.runner import Runner
 from personakit.testing.fake_backend import Answer, pieces, runner
 from personakit.testing.fake_backend import persona as test_persona
@@ -20,11 +21,14 @@ MODES = ("run", "arun", "stream", "astream")
 def in_mode(
     mode: str, run_with: Runner, who: Any, prompt: str | Request | None = None, **options: Any
 ) -> Response:
-    """Run a persona in one of `MODES` and return the response.
+    """Run a persona in one of `MODES`, or by ``pieces``, and return the response.
 
     Raises:
-        AssertionError: The streamed text differs from the text of the response.
+        AssertionError: The streamed text differs from the text of the response, or the streamed
+            reasoning from its reasoning.
     """
+    if mode == "pieces":
+        return _by_pieces(run_with.stream(who, prompt, **options))
     if mode == "run":
         return run_with.run(who, prompt, **options)
     if mode == "arun":
@@ -45,6 +49,21 @@ def in_mode(
     return stream.response
 
 
+def _by_pieces(stream: Stream[Response]) -> Response:
+    found = {"text": "", "reasoning": ""}
+    for piece in stream.pieces():
+        found[piece.kind] = found.get(piece.kind, "") + piece.text
+    response = stream.response
+    assert found["text"] == response.text, (
+        f"the pieces have the text {found['text']!r}, but the response {response.text!r}"
+    )
+    assert found["reasoning"] == response.reasoning, (
+        f"the pieces have the reasoning {found['reasoning']!r}, but the response "
+        f"{response.reasoning!r}"
+    )
+    return response
+
+
 def check_plugin(
     plugin: Any,
     request: str | Request | None = "Hi!",
@@ -55,8 +74,9 @@ def check_plugin(
 ) -> Response:
     """Run a plugin sync and async, whole and streamed in pieces of several sizes.
 
-    All runs must have the same outcome: the same text, tool calls, finish reason and parsed value,
-    or the same error. The streamed text must be the text of the response.
+    All runs must have the same outcome: the same text, reasoning, tool calls, finish reason and
+    parsed value, or the same error. The streamed text must be the text of the response, and so the
+    reasoning among the pieces of a stream.
 
     Args:
         plugin: An object with hooks, used for all runs; or a class or function without required
@@ -81,7 +101,7 @@ def check_plugin(
     who = persona or test_persona()
     first: tuple[str, Response | Exception] | None = None
     for size in sizes:
-        for mode in MODES:
+        for mode in (*MODES, "pieces"):
             instance = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
             running, _ = runner(answers, plugins=[instance], size=size)
             ended = _ended(mode, running, who, request)
@@ -112,7 +132,7 @@ def _outcome(ended: Response | Exception) -> tuple[Any, ...]:
     """Return the values that must be the same in every mode."""
     if isinstance(ended, Exception):
         return type(ended), str(ended)
-    return ended.text, ended.tool_calls, ended.finish_reason, ended.parsed
+    return ended.text, ended.tool_calls, ended.finish_reason, ended.parsed, ended.reasoning
 
 
 def _shown(ended: Response | Exception) -> str:

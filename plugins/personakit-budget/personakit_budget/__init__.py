@@ -247,7 +247,7 @@ class Budget:
 
 
 class _Meter:
-    """A filter that passes text through and keeps a copy."""
+    """A filter that passes text and reasoning through and keeps a copy, as both are paid."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -255,6 +255,8 @@ class _Meter:
     def feed(self, text: str) -> str:
         self.text += text
         return text
+
+    feed_reasoning = feed
 
     def flush(self) -> str:
         return ""

@@ -1,6 +1,7 @@
 """A personakit plugin that checks requests and answers, and fails closed."""
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
@@ -113,7 +114,8 @@ class Guard:
 async def _answer(request: Request, send: Send) -> Response:
     """Return the complete answer; drop the unchecked text that an error carries."""
     try:
-        return await send(request)
+        # The output rules read all that may be shown.
+        return await send(request, reasoning=True)
     except BackendError as error:
         error.partial, error.response = "", None
         raise
@@ -138,14 +140,26 @@ def _said(request: Request, response: Response) -> list[str]:
     """Return the texts to check: the answer with the text of earlier rounds, and the rest of it.
 
     A run with tools joins the texts of all rounds, and a phrase may span two rounds. The caller can
-    read the reasoning, too.
+    read the reasoning and the annotations, too.
     """
     users = [n for n, message in enumerate(request.messages) if message.role == "user"]
     turn = request.messages[users[-1] + 1 if users else 0 :]
     rounds = [message.text for message in turn if message.tool_calls and message.text]
     text = "\n\n".join([*rounds, response.text])
     calls = (part for call in response.tool_calls for part in (call.name, call.arguments))
-    return [text, response.reasoning, *calls]
+    return [text, response.reasoning, *calls, *_texts(response.annotations)]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts in plain data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _texts(item)
 
 
 async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str:

@@ -115,6 +115,10 @@ class FirstText:
         self.at = self.at or time.perf_counter()
         return text
 
+    def feed_reasoning(self, text: str) -> str:
+        """Return the reasoning unchanged."""
+        return text
+
     def flush(self) -> str:
         """Return an empty text, because `feed` holds nothing back."""
         return ""

@@ -51,7 +51,9 @@ class Redact:
             error.partial = table.restore(error.partial)
             if isinstance(error.response, Response):
                 answer = _restored(error.response, table)
-                error.response = answer.replace(text=table.restore(answer.text))
+                error.response = answer.replace(
+                    text=table.restore(answer.text), reasoning=table.restore(answer.reasoning)
+                )
             raise
         return _restored(response, table)
 
@@ -64,13 +66,16 @@ class Redact:
 
 
 def _restored(response: Response, table: Table) -> Response:
-    """Return a response with the values restored beside its text; `items` go back as they came."""
+    """Return a response with the values restored in its calls and annotations.
+
+    The filter restores its text and its reasoning; `items` go back as they came.
+    """
     calls = (
         replace(call, arguments=table.restore(call.arguments, _in_json))
         for call in response.tool_calls
     )
-    reasoning = table.restore(response.reasoning)
-    return response.replace(reasoning=reasoning, tool_calls=tuple(calls))
+    annotations = (_map_value(one, table.restore) for one in response.annotations)
+    return response.replace(tool_calls=tuple(calls), annotations=tuple(annotations))
 
 
 def _map_request(request: Request, change: Callable[[str], str]) -> Request:

@@ -68,7 +68,7 @@ class Table:
 
 
 class Restore:
-    """The filter of one answer: `feed` text as it arrives, `flush` at its end.
+    """The filter of one answer: `feed` text as it arrives, `flush` at its end; so its reasoning.
 
     It holds back only the end of the text that may become a placeholder of the table, so the
     restored text does not depend on how the answer is split into chunks.
@@ -77,18 +77,31 @@ class Restore:
     def __init__(self, table: Table) -> None:
         """Restore the values of `table`, which must be complete."""
         self._table = table
-        self._held = ""
+        self._held = self._held_reasoning = ""
 
     def feed(self, text: str) -> str:
         """Return the restored text that can be shown now."""
-        text = self._held + text
+        shown, self._held = self._restored(self._held + text)
+        return shown
+
+    def feed_reasoning(self, text: str) -> str:
+        """Return the restored reasoning that can be shown now."""
+        shown, self._held_reasoning = self._restored(self._held_reasoning + text)
+        return shown
+
+    def _restored(self, text: str) -> tuple[str, str]:
+        """Return what can be shown of a text, and the rest."""
         # A name contains no bracket, so only the last "[" can still be open.
         start = text.rfind("[")
         end = start if start >= 0 and self._table.may_begin(text[start:]) else len(text)
-        self._held = text[end:]
-        return self._table.restore(text[:end])
+        return self._table.restore(text[:end]), text[end:]
 
     def flush(self) -> str:
         """Return the text that is still held back, which is not a placeholder."""
         held, self._held = self._held, ""
+        return held
+
+    def flush_reasoning(self) -> str:
+        """Return the reasoning that is still held back."""
+        held, self._held_reasoning = self._held_reasoning, ""
         return held

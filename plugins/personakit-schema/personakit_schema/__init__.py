@@ -69,7 +69,7 @@ class Schema:
         first = _instructed(request, schema) if self.instruct else request
         asked, spent = first, None
         for attempt in range(1, self.attempts + 1):
-            response = await send(asked)
+            response = await send(asked, reasoning=True)  # the schema is about the text alone
             spent = _added(spent, response)
             if response.tool_calls:
                 return spent
