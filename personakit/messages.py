@@ -276,6 +276,7 @@ class Response:
     tool_results: tuple[ToolResult, ...] = ()
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
     _asked: Request | None = field(default=None, repr=False, compare=False)
+    _bare: bool = field(default=False, repr=False, compare=False)  # no pieces but text
 
     def __post_init__(self) -> None:
         if type(self.tool_calls) is not tuple:

@@ -237,9 +237,9 @@ class Chain(Generic[In, Out]):
         """Return what a layer gives, of which everything has been emitted."""
         response: Any = given
         if isinstance(response, Response):
-            if gate.hides and (response.reasoning or response.annotations):
+            if gate.hides:
                 # A layer that held the text back must not be bypassed by what it does not know.
-                response = response.replace(reasoning="", annotations=())
+                response = response.replace(reasoning="", annotations=(), _bare=True)
             self._left(send, given=response)
             await self._rest(layer, response, gate)
         else:

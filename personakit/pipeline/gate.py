@@ -159,11 +159,11 @@ class StreamGate:
 
     async def rest(self, response: Response) -> None:
         """Emit the rest of a response, which begins with what was emitted."""
-        notes = None if self.hides else self.notes
+        notes = self.notes
         if notes is not None and response.reasoning.startswith(notes.reasoning):
             await self.think(response.reasoning[len(notes.reasoning) :])
         await self(response.text.removeprefix(self.out))
-        if notes is not None:
+        if notes is not None and not response._bare:
             for piece in notes.after_text(response):
                 await self._note(piece)
 

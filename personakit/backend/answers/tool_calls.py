@@ -185,8 +185,10 @@ class ToolCalls:
             if len(text) == call.passed or len(text.strip()) < 3 or repeats or not call.name:
                 continue
             identity = call.own_id or clean(call.id)
-            if not call.own_id and (not identity or identity in self._taken(history)):
-                continue
+            if not call.own_id:
+                earlier = {clean(other.id) for other in self._calls[:number]}
+                if not identity or identity in earlier | self._taken(history):
+                    continue
             call.own_id, fresh = identity, clean(text[call.passed :])
             call.passed = len(text)
             yield Piece(

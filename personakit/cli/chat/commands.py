@@ -15,6 +15,7 @@ from personakit.cli.shared.options import split_pair
 from personakit.config import expanded
 from personakit.conversation import Conversation, Said, transcript
 from personakit.errors import UsageError, did_you_mean
+from personakit.messages import Message
 from personakit.persona import Declared, parameters
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def last(chat: Chat) -> str:
 
 
 def _short(said: Said) -> str:
-    message = said if isinstance(said, str) else said.text if said else ""
+    message = said.text if isinstance(said, Message) else said if isinstance(said, str) else ""
     text = " ".join(prompt_in(message).split())
     return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
