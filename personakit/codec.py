@@ -64,9 +64,11 @@ def read_request(text: str, persona: str, variables: Mapping[str, Any]) -> Reque
 
 
 def write_message(message: Message) -> dict[str, Any]:
-    """Return the stored form of a message: as the API accepts it, and its `items`."""
-    items = {"items": thaw(message.items)} if message.items else {}
-    return {**message.to_api(), **items}
+    """Return the stored form of a message: as the API accepts it, and what it leaves out."""
+    more: dict[str, Any] = {"items": thaw(message.items)} if message.items else {}
+    if message.cache:
+        more["cache"] = True
+    return {**message.to_api(), **more}
 
 
 def read_message(data: Mapping[str, Any]) -> Message:
@@ -76,7 +78,8 @@ def read_message(data: Mapping[str, Any]) -> Message:
         for call in data.get("tool_calls", ())
     )
     items = freeze(data.get("items", ()))
-    return Message(data["role"], data["content"], tuple(calls), data.get("tool_call_id"), items)
+    call, cache = data.get("tool_call_id"), data.get("cache") is True
+    return Message(data["role"], data["content"], tuple(calls), call, items, cache)
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:

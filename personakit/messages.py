@@ -68,6 +68,8 @@ class Message:
         tool_call_id: The id of the call that a tool message answers.
         items: What the provider of an answer wants back with it, such as signed thoughts. Only the
             backend reads these, and it sends them only to the provider that they came from.
+        cache: Whether the provider is asked to keep the prompt up to the end of this message for
+            the next requests. OpenAI's APIs do so by themselves and ignore it.
     """
 
     role: Role
@@ -75,6 +77,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     items: tuple[Mapping[str, Any], ...] = ()
+    cache: bool = False
 
     def __post_init__(self) -> None:
         if type(self.content) is not str and isinstance(self.content, list | tuple):
@@ -111,7 +114,7 @@ class Message:
         return self.replace(content=parts)
 
     def to_api(self) -> dict[str, Any]:
-        """Return the message as chat.completions.create() accepts it, without its `items`."""
+        """Return the message as chat.completions.create() accepts it, without `items`, `cache`."""
         body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
         if self.tool_calls:
             body["tool_calls"] = [

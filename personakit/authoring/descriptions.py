@@ -16,7 +16,7 @@ KEYS = {
     "api": "The API of OpenAI to use: chat, responses, or auto, which chooses by the model.",
     "parameters": "Keyword arguments of chat.completions.create().",
     "variables": "The variables of the templates: each name with a default, or with a mapping.",
-    "system": "The system message, a Jinja2 template.",
+    "system": "The system message, a Jinja2 template; or {text: ..., cache: true}.",
     "messages": "Few-shot messages after the system message; each content is a template. "
     "With {append: [...]}, those of the parent come first.",
     "prompt": "A template of the user's message; `input` is the text that the user typed.",
@@ -27,6 +27,10 @@ KEYS = {
     "tests": "Tests of the messages or the answer; `personakit test` runs them.",
     "template": "jinja, or none for literal texts.",
 }
+CACHE = (
+    "Whether the provider is asked to keep the prompt up to here for the next requests; for APIs "
+    "that want to be asked."
+)
 PARAMETERS = {
     "frequency_penalty": "Makes tokens less likely the more often they have occurred; -2 to 2.",
     "logit_bias": "Makes tokens more or less likely: token IDs with numbers from -100 to 100.",

@@ -52,8 +52,8 @@ def persona_schema(plugins: Plugins, *, abstract: bool = False) -> tuple[Schema,
     }
     if not abstract:
         texts = [
-            {"required": [key], "properties": {key: {"type": "string"}}}
-            for key in ("system", "prompt")
+            {"required": [key], "properties": {key: {"type": kinds}}}
+            for key, kinds in (("system", ["string", "object"]), ("prompt", ["string"]))
         ]
         has_messages = {
             "required": ["messages"],
@@ -102,6 +102,7 @@ def _head() -> dict[str, Schema]:
 def _body() -> dict[str, Schema]:
     """Return the schemas of the keys that make a request."""
     tool = _ecma(TOOL)
+    text: Schema = {"type": "string", "pattern": r"\S"}
     messages: Schema = {"items": {"$ref": "#/$defs/message"}}
     keep = {"description": descriptions.KEEP, "type": "integer", "minimum": 0}
     settings = {
@@ -116,7 +117,12 @@ def _body() -> dict[str, Schema]:
             "propertyNames": {"pattern": name},
             "additionalProperties": {"$ref": "#/$defs/variable"},
         },
-        "system": {**_nullable("string"), "pattern": r"\S"},
+        "system": {
+            **_closed({"text": {**text, "description": descriptions.KEYS["system"]}, **_cache()}),
+            **text,
+            "type": ["string", "object", "null"],
+            "required": ["text"],
+        },
         "messages": {
             **_closed(
                 {"append": {"description": descriptions.APPEND, "type": "array", **messages}}
@@ -140,7 +146,13 @@ def _body() -> dict[str, Schema]:
 def _message() -> Schema:
     """Return the schema of one message: a role with its content."""
     roles = {role: {"description": descriptions.ROLES[role], "type": "string"} for role in ROLES}
-    return {**_closed(roles), "minProperties": 1, "maxProperties": 1}
+    one = [{"required": [role]} for role in ROLES]
+    return {**_closed({**roles, **_cache()}), "oneOf": one}
+
+
+def _cache() -> dict[str, Schema]:
+    """Return the schema of the mark of a message up to which the prompt is cached."""
+    return {"cache": {"description": descriptions.CACHE, "type": ["boolean", "null"]}}
 
 
 def _items() -> Schema:

@@ -111,6 +111,9 @@ def _json(persona: Persona) -> dict[str, Any]:
         "history": {"keep": persona.history.keep} if persona.history else None,
         "plugins": [use.name for use in persona.plugins],
         "system": persona.system.source if persona.system else None,
-        "messages": [{"role": role, "content": text.source} for role, text in persona.messages],
+        "messages": [
+            {"role": role, "content": text.source, **({"cache": True} if text.cache else {})}
+            for role, text in persona.messages
+        ],
         "prompt": persona.prompt.source if persona.prompt else None,
     }

@@ -28,6 +28,7 @@ KEYS = (
     "name description version extends tags authors license source metadata model api parameters "
     "variables system messages prompt tools output history plugins tests template"
 ).split()
+SYSTEM_KEYS = ("text", "cache")
 UNNAMED = "<string>"
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
@@ -45,6 +46,7 @@ class Text:
         document: The file that contains it: the persona's own or a parent's.
         literal: True if it is not a template.
         parent: The persona that `{{ parent.system }}` refers to.
+        cache: Whether the provider is asked to keep the prompt up to the end of this text.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Text:
     document: Document = field(repr=False, compare=False)
     literal: bool = False
     parent: Persona | None = field(default=None, repr=False, compare=False)
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -288,12 +291,10 @@ class _Reader(Checker):
                 base.plugins if base else (), read_plugins(self, given(data, "plugins", []))
             ),
         }
-        for key in ("system", "prompt"):
-            if data.get(key) is not None:
-                values[key] = self.template(data[key], key)
-        if isinstance(data.get("system"), str) and not data["system"].strip():
-            message = "system: the text is empty; write the system message, or remove the key"
-            self.fail(message, "system")
+        if data.get("system") is not None:
+            values["system"] = self.system(data["system"])
+        if data.get("prompt") is not None:
+            values["prompt"] = self.template(data["prompt"], "prompt")
         if data.get("messages") is not None:
             values["messages"] = self.messages(data["messages"])
         if data.get("output") is not None:
@@ -348,8 +349,26 @@ class _Reader(Checker):
             merged[name] = variables.declare(self, name, item, merged.get(name))
         return FrozenDict(merged)
 
-    def template(self, value: Any, *at: str | int) -> Text:
-        return Text(self.text(value, *at), at, self.document, self.literal, self.parent)
+    def template(self, value: Any, *at: str | int, cache: bool = False) -> Text:
+        text = self.text(value, *at)
+        return Text(text, at, self.document, self.literal, self.parent, cache)
+
+    def system(self, value: Any) -> Text:
+        """Read the system message: a text, or a mapping that also says whether to cache it."""
+        at: tuple[str, ...] = ("system",)
+        cache = False
+        if isinstance(value, dict):
+            self.unknown(value, SYSTEM_KEYS, "system")
+            cache = self.cache(value, "system")
+            value, at = value.get("text", ""), ("system", "text")
+        if isinstance(value, str) and not value.strip():
+            message = "system: the text is empty; write the system message, or remove the key"
+            self.fail(message, "system")
+        return self.template(value, *at, cache=cache)
+
+    def cache(self, value: Mapping[str, Any], *at: str | int) -> bool:
+        """Read the `cache:` of a message; false if it has none."""
+        return value.get("cache") is not None and self.boolean(value["cache"], *at, "cache")
 
     def messages(self, value: Any) -> tuple[tuple[Role, Text], ...]:
         """Read a list of messages, or a mapping that appends a list to those of the parent."""
@@ -381,17 +400,18 @@ class _Reader(Checker):
         return tuple(pair for pair in pairs if pair is not None)
 
     def message(self, item: Any, *at: str | int) -> tuple[Role, Text] | None:
-        if not isinstance(item, dict) or len(item) != 1:
+        if not isinstance(item, dict) or len(item.keys() - {"cache"}) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)
             form = f"expected a role and its content, as in {_key_mistakes().message_form(item)}"
             self.fail(f"{form}, found {found}", *at, code="PK011")
             return None
-        role, content = next(iter(item.items()))
+        role, content = next((key, it) for key, it in item.items() if key != "cache")
         if role not in ROLES:
             message = _key_mistakes().role(role, ROLES)
             self.fail(message, *at, role, key=True, code="PK010")
             return None
-        return cast("Role", role), self.template(content, *at, role)
+        text = self.template(content, *at, role, cache=self.cache(item, *at))
+        return cast("Role", role), text
 
     def tools(self, value: Any) -> tuple[str, ...]:
         for index, item in enumerate(value if isinstance(value, list) else ()):

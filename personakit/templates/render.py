@@ -59,7 +59,7 @@ class CompiledPersona:
 
     def _part(self, role: Role, text: Text, *extra: str) -> Part:
         if text.literal or not _is_template(text.source):
-            return Part(role, text, None, fixed=Message(role, text.source))
+            return Part(role, text, None, fixed=Message(role, text.source, cache=text.cache))
         unit = self._templates.compile(text.source, Place.of(text))
         self.used |= unit.names.keys()
         self._note(unit.problems)
@@ -152,7 +152,8 @@ class CompiledPersona:
         texts = []
         for part in self.everything():
             sources = [source for _, source in part.unit.parts] if part.unit else [part.text.source]
-            texts.append([part.role, part.unit is not None, sources])
+            mark = ["cache"] if part.text.cache else []
+            texts.append([part.role, part.unit is not None, sources, *mark])
         identity = {
             "name": persona.name,
             "model": persona.model,
@@ -194,7 +195,7 @@ class CompiledPersona:
                     messages.append(part.fixed)
                     continue
                 text = _rendered(part, given, budget)
-                messages.append(Message(part.role, text))
+                messages.append(Message(part.role, text, cache=part.text.cache))
                 size += len(text)
             many = len(self.parts) > 1 or self._prompt is not None
             if self._prompt is not None:
