@@ -65,6 +65,7 @@ _BY_CODE: dict[str, type[BackendError]] = {
     "rate_limit_exceeded": RateLimited,
     "request_too_large": BadRequest,
     "resource_exhausted": RateLimited,
+    "timeout_error": Timeout,
     "tokens": RateLimited,
     "too_many_requests": RateLimited,
     "unauthenticated": AuthenticationFailed,
@@ -260,7 +261,7 @@ def _of_status(error: Any, status: int) -> BackendError:
     result = family(
         message,
         status=status,
-        request_id=getattr(error, "request_id", None) or "",
+        request_id=getattr(error, "request_id", None) or headers.get("request-id", ""),
         retry_after=retry_after(headers),
     )
     if status >= 500:

@@ -17,6 +17,7 @@ from personakit.providers import AUTO, DEFAULT, EMBEDDED, Endpoint, Provider, sp
 if TYPE_CHECKING:
     from personakit.backend.wire import Wire
 
+_OPENAI_APIS = ("chat", "responses")
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     personakit models default openai/gpt-5-mini    (or PERSONAKIT_MODEL)
@@ -79,7 +80,11 @@ class Router:
         assert provider is None or isinstance(provider, Provider)
         if provider is None or provider.connect is not None:
             return provider
-        wire = self.contributed("wire", provider.name, alone=True)
+        if provider.api in _OPENAI_APIS:
+            return provider
+        is_auto = provider.api == "auto"
+        name = provider.name if is_auto else provider.api
+        wire = self.contributed("wire", name, alone=is_auto)
         return provider if wire is None else replace(provider, **wire.features)
 
     def default_model(self) -> str:

@@ -37,7 +37,13 @@ PATIENCE = 5.0
 LOCAL_PATIENCE = 1.0
 """Seconds that a server on this machine has that the user has not set up."""
 _LONGEST_NAME = 300
-_CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len")
+_CONTEXT = (
+    "context_length",
+    "context_window",
+    "max_context_length",
+    "max_model_len",
+    "max_input_tokens",  # Anthropic
+)
 # Anthropic lists its models for its own headers only, by default 20 of them:
 # https://docs.claude.com/en/api/models-list
 _ANTHROPIC = ("anthropic", "limit=1000", {"anthropic-version": "2023-06-01"})

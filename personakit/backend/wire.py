@@ -11,7 +11,7 @@ from personakit.errors import ConfigError
 from personakit.messages import Message, Request
 from personakit.providers import Endpoint, Provider
 
-_HINTS = frozenset({"frequency_penalty", "logit_bias", "presence_penalty", "seed"})
+_HINTS = frozenset({"frequency_penalty", "logit_bias", "presence_penalty", "seed", "verbosity"})
 """What a persona wishes, and an answer without it is still one to the persona."""
 _notified: set[tuple[str, str, str]] = set()
 
@@ -82,7 +82,7 @@ class Wire:
                 and (item.get("provider"), item.get("wire"), item.get("model")) == origin
                 and isinstance(items := item.get("items"), tuple | list)
             ):
-                return tuple(items)
+                return tuple(entry for entry in items if isinstance(entry, Mapping))
         return ()
 
     @staticmethod
@@ -136,10 +136,11 @@ def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Requ
     )
     for name in unknown:
         if name not in _HINTS or name not in request.defaults:
+            place = "in the persona or " if wire.name == "responses" else ""
             raise ConfigError(
                 f"{request.model}: {wire.title} has no parameter {name!r}; remove it, or write "
-                f"`api: chat` in the persona or under `providers:` of the config file, as chat "
-                f"completions have it"
+                f"`api: chat` {place}under `providers:` of the config file, as chat completions "
+                f"have it"
             )
         if (request.model, wire.name, name) not in _notified:
             _notified.add((request.model, wire.name, name))

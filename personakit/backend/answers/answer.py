@@ -19,6 +19,9 @@ from personakit.frozen import FrozenDict, freeze_json
 from personakit.messages import Piece, Request, Response, ToolCall
 from personakit.providers import Provider
 
+# What code that reads JSON of another form than it expects raises.
+_OTHER_FORM = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class Answer:
     """One answer of an API, whole or streamed; a `Wire` creates one for each request.
@@ -74,6 +77,9 @@ class Answer:
     def read(self, data: dict[str, Any]) -> None:
         """Read the JSON of a whole answer.
 
+        An exception such as KeyError or TypeError means that it has another form than expected;
+        it becomes an `InvalidAnswer`.
+
         Raises:
             BackendError: It is not an answer, or it reports an error.
         """
@@ -81,6 +87,8 @@ class Answer:
 
     def read_event(self, data: dict[str, Any], name: str) -> None:
         """Read the JSON of one event of a stream; set `done` at the last one.
+
+        Exceptions are those of `read`.
 
         Args:
             data: The data of the event.
@@ -141,7 +149,10 @@ class Answer:
     def whole(self, body: bytes) -> None:
         """Parse the body of a whole answer."""
         self.raw = data = checks.answer(body)
-        self.read(data)
+        try:
+            self.read(data)
+        except _OTHER_FORM as error:
+            raise checks.unexpected(error, data) from error
         self._end()
         if self.finish_reason is None and self.provider.finish_reason:
             raise IncompleteAnswer("the answer has no finish reason")
@@ -153,7 +164,11 @@ class Answer:
             return ""
         if name == b"error":
             raise reported(checks.error_of(body))
-        self.read_event(checks.answer(body), name.decode("utf-8", "replace"))
+        data = checks.answer(body)
+        try:
+            self.read_event(data, name.decode("utf-8", "replace"))
+        except _OTHER_FORM as error:
+            raise checks.unexpected(error, data) from error
         return self._taken()
 
     def pieces(self) -> list[Piece]:

@@ -45,6 +45,12 @@ def error_of(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
+def unexpected(error: Exception, data: Mapping[str, Any]) -> InvalidAnswer:
+    """Return the error of JSON that has another form than a wire expects."""
+    reason = f"{type(error).__name__}: {error}"[:80]
+    return InvalidAnswer(f"the answer is {shown(data)[:80]}, not of the expected form ({reason})")
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return an object of JSON; reject anything else."""
     if not isinstance(value, dict):

@@ -25,6 +25,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "stop_sequence": "stop",
         "tool_use": "tool_calls",
         "max_tokens": "length",
+        "pause_turn": "length",  # a long turn that can be continued
         "model_context_window_exceeded": "length",
         "refusal": "content_filter",
     },

@@ -41,7 +41,8 @@ def _usage(value: Any) -> Usage | None:
     total = _count(value, "total_tokens")
     cached, written = _cache(value)
     outputs = _mapping(value, "completion_tokens_details", "output_tokens_details")
-    reasoning = _count(outputs, "reasoning_tokens") or _count(value, "reasoning_tokens") or 0
+    reasoning = _count(outputs, "reasoning_tokens", "thinking_tokens")
+    reasoning = reasoning or _count(value, "reasoning_tokens") or 0
     if _is_beside(value, prompt, cached + written, completion, total):
         prompt += cached + written
     if total is not None and total > prompt + completion:

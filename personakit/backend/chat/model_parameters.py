@@ -39,6 +39,13 @@ _FAMILIES = (
         re.compile(r"gpt-5\.\d+(?!\S*-chat)"),
         lambda parameters: parameters.get("reasoning_effort") not in (None, "none"),
     ),
+    # The page "Thinking" of Anthropic's documentation, and "What's new" of each model from 4.7 on.
+    _Family(
+        frozenset({"anthropic"}),
+        re.compile(r"claude-(instant|\d|\w+-4(?!-[78]))"),
+        lambda parameters: parameters.get("reasoning_effort") not in (None, "none"),
+    ),
+    _Family(frozenset({"anthropic"}), re.compile("claude-"), lambda _: True),
 )
 # What a model rejected in this process, by its address and name.
 _rejected: dict[tuple[str, str], set[str]] = {}
