@@ -68,7 +68,8 @@ FILES = [block for block in blocks("yaml") if not block[0].startswith("docs/tuto
 
 @pytest.mark.parametrize(("place", "text"), FILES, ids=lambda v: v[:30])
 def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: Path) -> None:
-    if place.startswith(("docs/config.md", "docs/keys.md", "docs/log.md")):
+    configs = ("docs/config.md", "docs/keys.md", "docs/log.md")
+    if place.startswith(configs) or text.startswith("providers:"):
         file = tmp_path / "config.yaml"
         file.write_text(text, "utf-8")
         assert Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)}).file
