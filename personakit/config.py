@@ -47,7 +47,8 @@ KEYS = tuple(
     "model path parameters plugins allow_plugins allow_tools plugin_options timeout deadline "
     "providers log".split()
 )
-_NOT_OF_CONFIG = ("name", "connect", "path", "names_file")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII)
+_NOT_OF_CONFIG = ("name", "connect", "backend", "path", "names_file", "given")
 PROVIDER_KEYS = tuple(f.name for f in dataclasses.fields(Provider) if f.name not in _NOT_OF_CONFIG)
 
 
@@ -385,8 +386,9 @@ class _Reader(Checker):
             return base
         self.unknown(given, PROVIDER_KEYS, *at)
         kept = {key: self.value(base, key, given[key]) for key in PROVIDER_KEYS if key in given}
-        if not (kept.get("base_url") or base.base_url or kept.get("base_url_env")):
+        if not kept and name not in BUILT_IN:
             self.fail(f"provider {name!r} has no `base_url`", *at)
+        kept["given"] = frozenset(kept)
         # A user's provider that names a key requires it.
         kept.setdefault("key_required", base.key_required or bool(kept.get("key_env")))
         return dataclasses.replace(base, **kept)
@@ -404,6 +406,6 @@ class _Reader(Checker):
             kind = "true or false" if wanted is bool else "a string"
             self.fail(f"{key}: expected {kind}", *at)
             return getattr(base, key)
-        if key == "base_url" and not value.startswith(("http://", "https://")):
+        if key == "base_url" and not _ADDRESS.match(value):
             self.fail("base_url: expected a URL such as https://example.com/v1", *at)
         return value

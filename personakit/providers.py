@@ -88,6 +88,8 @@ class Provider:
         api_key: ``scheme:rest`` for a scheme that a plugin contributes, ``literal:key``, or a key
             without a scheme-like prefix; a string is converted to a `Secret`.
         connect: Called with the model's name before each request; replaces `base_url` and the key.
+        backend: Called with an `Endpoint`, once for each different one of a runner; returns the
+            object that sends its requests, instead of the HTTP client. `base_url` may be empty.
         names_file: Returns whether a model's name is the path of a file; a persona cannot name
             such a model, only the user.
         default_model: The model used when only the provider's name is given.
@@ -100,6 +102,8 @@ class Provider:
         api: How its models are asked: ``chat``, ``responses``, the name of a plugin's wire, or
             ``auto``.
         headers: Additional headers as (name, value) pairs; values are converted to `Secret`.
+        given: The names of the fields that the config file sets. The others are those of a
+            plugin's provider with the same name, if there is one.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Provider:
     key_required: bool = True
     api_key: str | Secret = field(default=Secret(""), repr=False)
     connect: Callable[[str], Endpoint] | None = None
+    backend: Callable[[Endpoint], Any] | None = None
     names_file: Callable[[str], bool] | None = None
     default_model: str = ""
     tools: bool = True
@@ -119,6 +124,7 @@ class Provider:
     json_schema: bool = True
     api: str = AUTO
     headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
+    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", Secret(self.api_key))

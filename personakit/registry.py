@@ -111,20 +111,38 @@ class Registry:
         base_url: str = "",
         key_env: str = "",
         connect: Callable[[str], Endpoint] | None = None,
+        backend: Callable[[Endpoint], Any] | None = None,
         **features: Any,
     ) -> None:
         """Contribute a provider: its models are called ``name/model``.
 
         Args:
             name: The part before the slash.
-            base_url: The URL of an OpenAI-compatible API.
+            base_url: The URL of an OpenAI-compatible API, or of the API of a `wire`.
             key_env: The environment variable that holds its key; empty for none.
             connect: Called with the model's name before each request; replaces `base_url` and
                 `key_env`. The async API calls it in a worker thread. It may start a server.
+            backend: For a model in this process, or behind another protocol than HTTP with JSON:
+                called with an `Endpoint` at the first request for it, returns an object with
+                ``async def send(request, emit)``. See docs/plugins/provider.md.
             features: Other fields of `personakit.Provider`, such as `tools` or `default_model`.
+
+        Raises:
+            ConfigError: `connect` or `backend` cannot be called.
         """
+        for argument, value in (("connect", connect), ("backend", backend)):
+            if value is not None and not callable(value):
+                raise ConfigError(
+                    f"registry.provider: {argument} must be a function or a class, found "
+                    f"{value!r:.60}; pass it without calling it"
+                )
         provider = Provider(
-            name=_named(name), base_url=base_url, key_env=key_env, connect=connect, **features
+            name=_named(name),
+            base_url=base_url,
+            key_env=key_env,
+            connect=connect,
+            backend=backend,
+            **features,
         )
         self._add("provider", name, provider)
 

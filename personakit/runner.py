@@ -42,6 +42,7 @@ from personakit.tools import Tool, tools_of
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
+    from personakit.backend import OpenAIBackend
     from personakit.conversation import Conversation, Setup
     from personakit.log import Recorder, RunLog
 
@@ -94,6 +95,7 @@ class Runner:
         self.library, self.plugins = self.catalog.library, self.catalog.plugins
         self.router = self.catalog.router
         self._backend = backend
+        self._own: OpenAIBackend | None = None
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         logs = self.config.log
@@ -377,7 +379,7 @@ class Runner:
         # Nobody would close the connections of a second backend.
         with self._lock:
             if self._backend is None:
-                self._backend = OpenAIBackend(self.router, Clients())
+                self._backend = self._own = OpenAIBackend(self.router, Clients())
             return self._backend
 
     def __enter__(self) -> Self:
@@ -396,17 +398,15 @@ class Runner:
         """Close the connections of the sync API, and the run log; a later run opens new ones."""
         if self._recorder is not None:
             self._recorder.close()
-        clients = getattr(self._backend, "clients", None)
-        if clients is not None:
-            clients.close()
+        if self._own is not None:
+            self._own.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and the run log."""
         if self._recorder is not None:
             await io(self._recorder.close)()
-        clients = getattr(self._backend, "clients", None)
-        if clients is not None:
-            await clients.aclose()
+        if self._own is not None:
+            await self._own.aclose()
 
 
 @functools.cache

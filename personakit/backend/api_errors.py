@@ -112,16 +112,20 @@ def translate(
         partial: The text received so far.
         request_id: The upstream's id of the request; empty if it did not answer.
     """
-    result = error if isinstance(error, BackendError) else _of_client(error, partial)
+    result = error if isinstance(error, BackendError) else of_exception(error, partial)
     if type(result) is UpstreamUnavailable and result.status is None and not result.advice:
         result.advice = _through_proxy(endpoint.base_url)
-    reason = result.message.removesuffix(".")
-    result.message = f"{endpoint.model} at {endpoint.shown}: {reason}; {_advice(result)}"
-    result.args = (result.message,)
-    result.partial = result.partial or partial
     result.request_id = result.request_id or request_id
     result.attempts = call.attempts
-    return result
+    return completed(result, f"{endpoint.model} at {endpoint.shown}", partial)
+
+
+def completed(error: BackendError, place: str, partial: str) -> BackendError:
+    """Return an error with the place where it happened, advice and the text received so far."""
+    error.message = f"{place}: {error.message.removesuffix('.')}; {_advice(error)}"
+    error.args = (error.message,)
+    error.partial = error.partial or partial
+    return error
 
 
 def _through_proxy(url: str) -> str:
@@ -185,8 +189,8 @@ def _code(code: Any) -> int | str | None:
     return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
-def _of_client(error: Exception, partial: str) -> BackendError:
-    """Return the error for an exception of the openai client or of its HTTP library."""
+def of_exception(error: BaseException, partial: str) -> BackendError:
+    """Return the error for an exception of the openai client, of its HTTP library, or another."""
     status = getattr(error, "status_code", None)
     if status is not None:
         return _of_status(error, status)
@@ -194,7 +198,7 @@ def _of_client(error: Exception, partial: str) -> BackendError:
     if any(isinstance(cause, UnicodeEncodeError) for cause in causes):
         return BadRequest("the request contains half a surrogate pair, which is not a character")
     limit = deadline.current()
-    if limit is not None and limit.left <= _NEAR:
+    if limit is not None and limit.left <= NEAR:
         return Timeout(f"no answer within {limit}")
     # The client on aiohttp reports a refused or broken connection as a timeout, too.
     late = ["Timeout" in type(cause).__name__ for cause in causes]
@@ -233,7 +237,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 _THING = re.compile("model|deployment|engine|item", re.IGNORECASE)
 """What an error 404 of a server that has the path is about."""
-_NEAR = 0.01
+NEAR = 0.01
 """Seconds before the deadline from which on a failure counts as a timeout."""
 
 

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import functools
 import sys
+import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse, wires
@@ -48,6 +49,8 @@ _REST = 0.1
 if TYPE_CHECKING:
     from openai._types import RequestOptions
 
+    from personakit.backend.contributed.backends import Backends
+
 
 @dataclass(slots=True)
 class OpenAIBackend:
@@ -56,10 +59,13 @@ class OpenAIBackend:
     Attributes:
         router: Finds the provider and the address of a model.
         clients: The openai clients, kept for reuse.
+        others: The backends of plugins, kept for reuse; None until one is needed.
     """
 
     router: Router
     clients: Clients
+    others: Backends | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Send a request and return the answer; with `emit`, stream it.
@@ -69,6 +75,9 @@ class OpenAIBackend:
         """
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
+        if provider.backend is not None:
+            supported(request, provider)
+            return await self._others().send(request, provider, endpoint, emit)
         wire, notify = self.router.wire(request, provider, endpoint), self.router.notify
         supported(request, provider)
         said = sayable(request, wire, notify)
@@ -137,6 +146,27 @@ class OpenAIBackend:
         finally:
             retries.current.reset(token)
         return answer.response(call.attempts)
+
+    def _others(self) -> Backends:
+        # Nobody would close the backends of a second one.
+        with self._lock:
+            if self.others is None:
+                from personakit.backend.contributed.backends import Backends  # noqa: PLC0415
+
+                self.others = Backends(self.router)
+            return self.others
+
+    def close(self) -> None:
+        """Close the connections of the sync API, and the backends of plugins."""
+        self.clients.close()
+        if self.others is not None:
+            self.others.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and the backends of plugins."""
+        await self.clients.aclose()
+        if self.others is not None:
+            await self.others.aclose()
 
     async def _endpoint(self, provider: Provider, model: str) -> Endpoint:
         if provider.connect is None:

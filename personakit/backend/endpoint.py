@@ -12,7 +12,15 @@ from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
-from personakit.providers import AUTO, DEFAULT, EMBEDDED, Endpoint, Provider, split_model
+from personakit.providers import (
+    AUTO,
+    BUILT_IN,
+    DEFAULT,
+    EMBEDDED,
+    Endpoint,
+    Provider,
+    split_model,
+)
 
 if TYPE_CHECKING:
     from personakit.backend.wire import Wire
@@ -48,6 +56,7 @@ class Router:
     notify: Callable[[str], None] = notify
     owner: Callable[[str, str], str] = lambda _, name: name
     keys: Keys = field(init=False)
+    _providers: dict[str, Provider] = field(default_factory=dict)
     _notified: bool = False
 
     def __post_init__(self) -> None:
@@ -76,16 +85,33 @@ class Router:
 
     def find_provider(self, name: str) -> Provider | None:
         """Return a provider, or None if no provider has that name."""
-        provider = self.config.providers.get(name) or self.contributed("provider", name)
+        provider = self._providers.get(name) or self._found(name)
+        if provider is not None:
+            self._providers[name] = provider
+        return provider
+
+    def _found(self, name: str) -> Provider | None:
+        provider = own = self.config.providers.get(name)
+        if own is None or (own.given and name not in BUILT_IN):
+            # Only a provider without an address of its own is worth the import of every plugin.
+            alone = own is not None and bool(own.base_url or own.base_url_env)
+            brought: Provider | None = self.contributed("provider", name, alone=alone)
+            if own is None or brought is None:
+                provider = own or brought
+            else:
+                provider = replace(brought, **{key: getattr(own, key) for key in own.given})
         assert provider is None or isinstance(provider, Provider)
-        if provider is None or provider.connect is not None:
+        if provider is None or provider.connect is not None or provider.backend is not None:
             return provider
         if provider.api in _OPENAI_APIS:
             return provider
-        is_auto = provider.api == "auto"
+        is_auto = provider.api == AUTO
         name = provider.name if is_auto else provider.api
         wire = self.contributed("wire", name, alone=is_auto)
-        return provider if wire is None else replace(provider, **wire.features)
+        if wire is None:
+            return provider
+        features = {key: value for key, value in wire.features.items() if key not in provider.given}
+        return replace(provider, **features)
 
     def default_model(self) -> str:
         """Return the embedded model, and notify the user once.
@@ -201,7 +227,7 @@ class Router:
 
     def _base_url(self, provider: Provider) -> str:
         url = self._address(provider)
-        if not url.startswith(("http://", "https://")):
+        if provider.backend is None and not url.startswith(("http://", "https://")):
             problem = f"found {url!r}" if url else "it is not set"
             place = provider.base_url_env or "base_url"
             raise ConfigError(

@@ -9,8 +9,10 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
     from personakit.pipeline.chain import Layer as Layer
+    from personakit.pipeline.drivers import Passed as Passed
     from personakit.pipeline.drivers import Run as Run
     from personakit.pipeline.drivers import Stream as Stream
+    from personakit.pipeline.drivers import needs_loop as needs_loop
     from personakit.pipeline.drivers import run_async as run_async
     from personakit.pipeline.drivers import run_sync as run_sync
     from personakit.pipeline.dry_run import DryRun as DryRun
@@ -36,7 +38,7 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Run Stream run_async run_sync",
+            "drivers": "Passed Run Stream needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start observed within_deadline",
             "observers": "Watch",

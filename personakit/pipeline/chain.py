@@ -21,7 +21,7 @@ from personakit.errors import (
 )
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.pipeline.drivers import BlockingAwait
+from personakit.pipeline.drivers import needs_loop
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.trace import Step, Trace
 
@@ -351,16 +351,9 @@ def _explained(error: BaseException) -> str:
             f"read-only: return a copy, as in `request.replace(model=…)`"
         )
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if in_sync() and _needs_loop(error):
+    if in_sync() and needs_loop(error):
         message += (
             "; in the sync API a hook can await only send, personakit.io and personakit.sleep: "
             "use these, or call arun() or astream()"
         )
     return message
-
-
-def _needs_loop(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, BlockingAwait) or (
-        isinstance(error, RuntimeError) and ("event loop" in text or "async" in text)
-    )

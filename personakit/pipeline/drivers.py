@@ -32,6 +32,14 @@ class BlockingAwait(RuntimeError):
     """A plugin awaits something that needs an event loop, in the sync API."""
 
 
+def needs_loop(error: BaseException) -> bool:
+    """Return whether an error comes from an await, in the sync API, that needs an event loop."""
+    text = str(error)
+    return isinstance(error, BlockingAwait) or (
+        isinstance(error, RuntimeError) and ("event loop" in text or "async" in text)
+    )
+
+
 class _Mark:
     """Awaited to give control to the driver, which empties the outbox."""
 

@@ -1,0 +1,1 @@
+"""The backends of plugins: created when they are needed, and held to their contract."""
