@@ -189,8 +189,15 @@ def _code(code: Any) -> int | str | None:
     return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
-def of_exception(error: BaseException, partial: str) -> BackendError:
-    """Return the error for an exception of the openai client, of its HTTP library, or another."""
+def of_exception(error: BaseException, partial: str, *, innermost: bool = True) -> BackendError:
+    """Return the error for an exception of the openai client, of its HTTP library, or another.
+
+    Args:
+        error: The exception.
+        partial: The text received so far.
+        innermost: Whether the first cause explains most, as in an HTTP library; if not, the error
+            does.
+    """
     status = getattr(error, "status_code", None)
     if status is not None:
         return _of_status(error, status)
@@ -205,7 +212,8 @@ def of_exception(error: BaseException, partial: str) -> BackendError:
     broken = [isinstance(c, ConnectionError) or "Disconnected" in type(c).__name__ for c in causes]
     if any(late) and not any(broken):
         return Timeout("timed out waiting for data")
-    cause = next((cause for cause in reversed(causes) if str(cause)), error)
+    ordered = reversed(causes) if innermost else causes
+    cause = next((cause for cause in ordered if str(cause)), error)
     name = type(cause).__name__
     message = f"{_PLAIN.get(name, name)}: {_line(cause)}"
     result = (IncompleteAnswer if partial else UpstreamUnavailable)(message)

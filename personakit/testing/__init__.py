@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from personakit.base import door
 
 if TYPE_CHECKING:
+    from personakit.testing.backend_checks import check_backend as check_backend
     from personakit.testing.checks import MODES as MODES
     from personakit.testing.checks import check_filter as check_filter
     from personakit.testing.checks import check_plugin as check_plugin
@@ -32,6 +33,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
+            "backend_checks": "check_backend",
             "checks": "MODES check_filter check_plugin in_mode",
             "fake_backend": "Answer Upstream persona pieces runner",
             "server": "Received Reply Server",

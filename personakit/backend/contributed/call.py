@@ -163,7 +163,7 @@ class Call:
                 f"use a copy, as in `request.replace(model=…)`"
             )
         result = error if isinstance(error, BackendError) else None
-        result = result or api_errors.of_exception(error, partial)
+        result = result or api_errors.of_exception(error, partial, innermost=False)
         if type(result) is UpstreamUnavailable and not result.advice:
             result.advice = api_errors.LATER
         result.attempts = result.attempts or 1
