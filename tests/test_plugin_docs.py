@@ -86,7 +86,9 @@ def test_every_name_of_the_testing_module_is_documented() -> None:
     assert [name for name in dir(testing) if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("name", ["check_plugin", "check_filter", "in_mode", "runner", "persona"])
+@pytest.mark.parametrize(
+    "name", ["check_backend", "check_plugin", "check_filter", "in_mode", "runner", "persona"]
+)
 def test_every_argument_of_a_testing_function_is_documented(name: str) -> None:
     found = re.search(rf"^`{name}\((.*)\)`", page("testing"), re.MULTILINE)
     said = re.findall(r"\w+", found[1]) if found else []

@@ -9,7 +9,16 @@ from typing import Any
 import click
 import pytest
 
-from personakit import ConfigError, Endpoint, PluginError, Provider, Registry, Request, hookimpl
+from personakit import (
+    ConfigError,
+    Endpoint,
+    PluginError,
+    Provider,
+    Registry,
+    Request,
+    Wire,
+    hookimpl,
+)
 from personakit.registry import KINDS, by_plugin, of_kind
 
 
@@ -27,10 +36,19 @@ def connect(model: str) -> Endpoint:
     return Endpoint("http://127.0.0.1:1/v1", None, model)
 
 
+def answering(endpoint: Endpoint) -> Plugin:
+    return Plugin()
+
+
 def write(request: Request) -> str:
     return request.model
 
 
+class Mine(Wire):
+    name = "mine"
+
+
+WIRE = Mine()
 command = click.Command("talk")
 
 # Of each kind: how it is contributed, its name, and what is found under it.
@@ -55,6 +73,13 @@ WAYS: list[tuple[str, Callable[[Registry], Any], str, Any]] = [
         "own",
         Provider("own", connect=connect, default_model="small"),
     ),
+    (
+        "provider",
+        lambda r: r.provider("within", backend=answering),
+        "within",
+        Provider("within", backend=answering),
+    ),
+    ("wire", lambda r: r.wire("mine", WIRE), "mine", WIRE),
 ]
 
 

@@ -34,6 +34,7 @@ from personakit.errors import (
     InvalidAnswer,
     ModelNotFound,
     PersonakitError,
+    PluginError,
     UpstreamUnavailable,
     UsageError,
 )
@@ -43,6 +44,9 @@ from personakit.providers import Endpoint, Provider
 
 Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
+_JSON_LINES = ("ndjson", "jsonl", "json-lines")
+"""Parts of the content types of streams in which each line is the JSON of an event. There is no
+standard; Ollama's own API sends application/x-ndjson."""
 _REST = 0.1
 """Seconds to wait for the end of a reply after its last event."""
 
@@ -117,10 +121,14 @@ class OpenAIBackend:
     ) -> Response:
         """Send a request with the parameters that its model accepts; return the answer."""
         outer = sys.exception()
-        body = wire.body(request, endpoint, provider, stream=emit is not None)
+        try:
+            body = wire.body(request, endpoint, provider, stream=emit is not None)
+            answer = wire.answer(request, provider)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            found = f"{type(error).__name__}: {error}"
+            raise PluginError(f"wire {wire.name!r} cannot write the request: {found}") from error
         if endpoint.defaults is not None:
             body = {**thaw(endpoint.defaults), **body}
-        answer = wire.answer(request, provider)
         token = retries.current.set(call)
         try:
             await self._exchange(wire, endpoint, body, answer, emit)
@@ -352,6 +360,8 @@ async def _pass_on(texts: list[str], answer: Answer, emit: Emit, note: Note) -> 
 
 def _is_whole(start: bytes, content_type: str) -> bool:
     """Return whether a body is an answer, an error or a page rather than a stream of events."""
+    if any(name in content_type.lower() for name in _JSON_LINES):
+        return False
     if start[:1] in (b"{", b"[", b"<"):
         return True
     # An event field is data, event, id or retry; a colon begins a comment.

@@ -19,9 +19,9 @@ _notified: set[tuple[str, str, str]] = set()
 class Wire:
     """How the requests of one API are written, and its answers read.
 
-    A subclass implements `body` and `answer`. One instance serves all requests, from all threads,
-    so it keeps nothing about any of them. Connections, keys, retries, the deadline, the decoding of
-    events, and the sync and the async API are the backend's.
+    A subclass implements `path` and `body`, and names its `answers`. One instance serves all
+    requests, from all threads, so it keeps nothing about any of them. Connections, keys, retries,
+    the deadline, the decoding of events, and the sync and the async API are the backend's.
 
     Attributes:
         name: Its name in ``api:`` of a provider and of a persona.
@@ -29,12 +29,14 @@ class Wire:
         parameters: The names of `Request.parameters` that it can say; None for all.
         features: Fields of `personakit.Provider` that have other values with this wire, such as
             ``{"json_schema": True}``.
+        answers: The class of its answers.
     """
 
     name: str
     title: str
     parameters: frozenset[str] | None = None
     features: Mapping[str, Any] = {}
+    answers: type[Answer] = Answer
 
     def path(self, endpoint: Endpoint, *, stream: bool) -> str:
         """Return what follows the provider's address in the URL, with a query if need be."""
@@ -65,8 +67,8 @@ class Wire:
         raise NotImplementedError
 
     def answer(self, request: Request, provider: Provider) -> Answer:
-        """Return the parser of one answer."""
-        raise NotImplementedError
+        """Return the parser of one answer, by default one of `answers`."""
+        return self.answers(request, provider, self.name)
 
     def kept(self, message: Message, request: Request, provider: Provider) -> tuple[Any, ...]:
         """Return what `Answer.keep` kept of a message.

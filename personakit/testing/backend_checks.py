@@ -20,7 +20,7 @@ from personakit.runner import Runner
 from personakit.testing.checks import MODES, in_mode
 from personakit.testing.fake_backend import persona
 
-_NAME, _MODEL = "checked", "checked/test"
+_NAME = "checked"
 _GRACE = 5.0
 """Seconds that a backend has to end after it was cancelled."""
 _ENDED = 1e-9
@@ -33,7 +33,7 @@ def check_backend(
     prompts: Sequence[str] = ("Hi!", "Good morning!"),
     *,
     failing: str | None = None,
-    endpoint: Endpoint | None = None,
+    model: str = "test",
     **features: Any,
 ) -> Response:
     """Run a backend in the four modes and check that it keeps its contract.
@@ -46,8 +46,9 @@ def check_backend(
         backend: The factory, as for `Registry.provider`, or a backend.
         prompts: At least two user messages. If the answers differ, calls that mix are noticed.
         failing: A user message for which the backend raises an error.
-        endpoint: What the factory gets; its model is always ``test``. Default: no address, no key.
-        features: Other fields of the provider, as for `Registry.provider`.
+        model: The name of the model, as the factory gets it.
+        features: Other fields of the provider, as for `Registry.provider`, such as `base_url` or
+            `api_key`.
 
     Returns:
         The answer to the first prompt.
@@ -58,10 +59,8 @@ def check_backend(
     if isinstance(prompts, str) or len(prompts) < 2:
         raise TypeError("check_backend(backend, prompts): `prompts` must be two or more strings")
     watched = _Watched(_factory(backend))
-    base = endpoint or Endpoint("", None, "test")
-    key = {"api_key": f"literal:{base.api_key.reveal()}"} if base.api_key else {}
-    made = {"base_url": base.base_url, "backend": watched.create, **key, **features}
-    config = Config(model=_MODEL, path=(), providers={_NAME: Provider(_NAME, **made)})
+    provider = Provider(_NAME, backend=watched.create, **features)
+    config = Config(model=f"{_NAME}/{model}", path=(), providers={_NAME: provider})
     with Runner(config, log=False) as running:
         checks = _Checks(running, watched)
         answers = {prompt: checks.in_every_mode(prompt) for prompt in prompts}

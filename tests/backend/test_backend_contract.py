@@ -50,7 +50,7 @@ class Backend:
         try:
             for text in self.texts:
                 if self.nap:
-                    await personakit.io(time.sleep, nap)(self.nap)
+                    await personakit.io(lambda: time.sleep(self.nap), lambda: nap(self.nap))()
                 if emit is not None:
                     await emit(text)
             if isinstance(self.end, BaseException):

@@ -60,7 +60,7 @@ class Threaded:
 
     async def send(self, request: Any, emit: Any) -> Response:
         pieces, text = iter(text_of(request)), ""
-        while piece := await personakit.io(next)(pieces, ""):
+        while piece := await personakit.io(lambda: next(pieces, ""))():
             text += piece
             if emit is not None:
                 await emit(piece)
@@ -84,8 +84,8 @@ def test_the_factory_gets_the_endpoint_with_the_key() -> None:
         endpoints.append(endpoint)
         return Words(endpoint)
 
-    check_backend(factory, failing="fail", endpoint=Endpoint("grpc://[::1]:80", "k3y", "ignored"))
-    assert endpoints == [Endpoint("grpc://[::1]:80", "k3y", "test")]
+    check_backend(factory, failing="fail", model="m", base_url="grpc://[::1]:80", api_key="k3y")
+    assert endpoints == [Endpoint("grpc://[::1]:80", "k3y", "m")]
 
 
 def test_features_are_those_of_the_provider() -> None:

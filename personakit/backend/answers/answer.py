@@ -26,10 +26,11 @@ _OTHER_FORM = (AttributeError, LookupError, RecursionError, TypeError, ValueErro
 class Answer:
     """One answer of an API, whole or streamed; a `Wire` creates one for each request.
 
-    A subclass implements `read` for a whole answer and `read_event` for the events of a stream.
-    Both pass on what they find with `add_text`, `add_reasoning`, `add_refusal`, `add_call` and
-    `keep`, and set `raw` and `finish_reason`. What is common to all APIs is done here: characters
-    that are cut in two, limits of size, ids of calls, errors, and answers that are not complete.
+    A subclass implements `read` for a whole answer and, unless each event of a stream is a small
+    answer, `read_event` for the events. Both pass on what they find with `add_text`,
+    `add_reasoning`, `add_refusal`, `add_call` and `keep`, and set `raw` and `finish_reason`. What
+    is common to all APIs is done here: characters that are cut in two, limits of size, ids of
+    calls, errors, and answers that are not complete.
 
     Args:
         request: The request as it was sent.
@@ -88,6 +89,7 @@ class Answer:
     def read_event(self, data: dict[str, Any], name: str) -> None:
         """Read the JSON of one event of a stream; set `done` at the last one.
 
+        By default, an event is read as a small answer, and one with a finish reason is the last.
         Exceptions are those of `read`.
 
         Args:
@@ -97,7 +99,8 @@ class Answer:
         Raises:
             BackendError: It reports an error.
         """
-        raise NotImplementedError
+        self.read(data)
+        self.done = self.finish_reason is not None
 
     # --- what a wire calls ---------------------------------------------------------------------
 

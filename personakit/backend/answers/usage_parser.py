@@ -1,8 +1,8 @@
 """Read the token counts of an answer, which servers spell in different ways.
 
 The spellings are those of OpenAI's chat completions and Responses APIs, Anthropic's messages API,
-Groq's `x_groq`, DeepSeek's `prompt_cache_hit_tokens` and OpenRouter's `cache_write_tokens`, each
-from its API reference.
+Google's generateContent, Groq's `x_groq`, DeepSeek's `prompt_cache_hit_tokens` and OpenRouter's
+`cache_write_tokens`, each from its API reference.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def _usage(value: Any) -> Usage | None:
     if counts is None:
         return None
     prompt, completion = counts
-    total = _count(value, "total_tokens")
+    total = _total(value)
     cached, written = _cache(value)
     outputs = _mapping(value, "completion_tokens_details", "output_tokens_details")
     reasoning = _count(outputs, "reasoning_tokens", "thinking_tokens")
-    reasoning = reasoning or _count(value, "reasoning_tokens") or 0
+    reasoning = reasoning or _count(value, "reasoning_tokens", "thoughtsTokenCount") or 0
     if _is_beside(value, prompt, cached + written, completion, total):
         prompt += cached + written
     if total is not None and total > prompt + completion:
@@ -54,9 +54,9 @@ def _usage(value: Any) -> Usage | None:
 
 def _prompt_and_completion(value: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return both counts, one of them from the total if need be; None if that is not possible."""
-    total = _count(value, "total_tokens")
-    prompt = _count(value, "prompt_tokens", "input_tokens")
-    completion = _count(value, "completion_tokens", "output_tokens")
+    total = _total(value)
+    prompt = _count(value, "prompt_tokens", "input_tokens", "promptTokenCount")
+    completion = _count(value, "completion_tokens", "output_tokens", "candidatesTokenCount")
     if prompt is None and completion is not None and total is not None:
         if value.get("prompt_tokens", value.get("input_tokens")) is not None:
             return None  # a count that is not understood
@@ -71,13 +71,21 @@ def _prompt_and_completion(value: Mapping[str, Any]) -> tuple[int, int] | None:
     return (prompt, completion) if prompt + completion else None
 
 
+def _total(value: Mapping[str, Any]) -> int | None:
+    return _count(value, "total_tokens", "totalTokenCount")
+
+
 def _cache(value: Mapping[str, Any]) -> tuple[int, int]:
     """Return the tokens read from the cache, and those written to it."""
     inputs = _mapping(value, "prompt_tokens_details", "input_tokens_details")
     cached = _count(inputs, "cached_tokens")
     if cached is None:
         cached = _count(
-            value, "cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens"
+            value,
+            "cache_read_input_tokens",
+            "prompt_cache_hit_tokens",
+            "cached_tokens",
+            "cachedContentTokenCount",
         )
     written = _count(inputs, "cache_write_tokens", "cache_creation_tokens")
     if written is None:
