@@ -99,7 +99,8 @@ class Router:
             if own is None or brought is None:
                 provider = own or brought
             else:
-                provider = replace(brought, **{key: getattr(own, key) for key in own.given})
+                values = {key: getattr(own, key) for key in own.given}
+                provider = replace(brought, given=own.given, **values)
         assert provider is None or isinstance(provider, Provider)
         if provider is None or provider.connect is not None or provider.backend is not None:
             return provider
@@ -230,6 +231,8 @@ class Router:
         if provider.backend is None and not url.startswith(("http://", "https://")):
             problem = f"found {url!r}" if url else "it is not set"
             place = provider.base_url_env or "base_url"
+            if provider.given and not provider.base_url:
+                problem += f" in {self.config.file}, and no installed plugin provides it"
             raise ConfigError(
                 f"provider {provider.name!r}: {place} must be an address such as "
                 f"https://example.com/v1; {problem}"

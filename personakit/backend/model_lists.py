@@ -123,12 +123,14 @@ def list_models(
 
 def _start(router: Router, provider: Provider) -> tuple[ModelList, Endpoint | None]:
     """Return what is known without asking a provider, and its endpoint; None if it has none."""
+    models = (Listed(provider.default_model),) if provider.default_model else None
     if provider.connect is not None:
-        models = (Listed(provider.default_model),) if provider.default_model else None
         return ModelList(provider, models=models), None
     has_key: bool | None = None
     try:
         has_key = True if router.keys.find(provider) else None
+        if provider.backend is not None:
+            return ModelList(provider, has_key, models=models), None
         return ModelList(provider, has_key), router.endpoint(provider, "the models")
     except NoKey:
         return ModelList(provider, has_key=False), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from personakit.backend.answers.answer import Answer
 from personakit.base import Secret
@@ -35,7 +35,7 @@ class Wire:
     name: str
     title: str
     parameters: frozenset[str] | None = None
-    features: Mapping[str, Any] = {}
+    features: ClassVar[Mapping[str, Any]] = {}
     answers: type[Answer] = Answer
 
     def path(self, endpoint: Endpoint, *, stream: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from personakit import (
     UpstreamUnavailable,
     hookimpl,
 )
+from personakit.backend import list_models
 from personakit.testing import MODES, in_mode
 
 KEY = "sk-1234567890"
@@ -121,8 +123,10 @@ def test_a_stored_key_is_found(tmp_path: Path) -> None:
 
 def test_a_provider_of_the_config_file_without_an_address_or_a_plugin(tmp_path: Path) -> None:
     settings = config(tmp_path, "providers: {work: {key_env: X}}", X=KEY)
-    with Runner(settings) as runner, pytest.raises(ConfigError, match="base_url must be an addr"):
+    with Runner(settings) as runner, pytest.raises(ConfigError) as raised:
         runner.run(WHO, "Hi!", model="work/x")
+    assert "provider 'work': base_url must be an address" in str(raised.value)
+    assert f"not set in {settings.file}, and no installed plugin provides it" in str(raised.value)
 
 
 def test_a_key_that_is_required_and_missing() -> None:
@@ -136,6 +140,17 @@ def test_a_function_that_connects_gives_the_endpoint() -> None:
     runner = running(Echo, connect=lambda _: endpoint)
     assert runner.run(WHO, "Hi!").text == "Hi!"
     assert Echo.made == [endpoint]
+
+
+def test_its_models_are_not_asked_for_over_http(tmp_path: Path) -> None:
+    runner = Runner(config(tmp_path, ECHO_KEY=KEY), plugins=[Plugin])
+    provider = runner.router.provider("echo")
+    [listed] = list_models(runner.router, [provider])
+    assert (listed.models, listed.has_key, listed.fault) == (None, True, "")
+    [listed] = list_models(runner.router, [dataclasses.replace(provider, default_model="x")])
+    assert [model.name for model in listed.models or ()] == ["x"]
+    required = dataclasses.replace(provider, key_env="NO_KEY", key_required=True)
+    assert list_models(runner.router, [required])[0].has_key is False
 
 
 def test_features_of_the_provider_hold() -> None:

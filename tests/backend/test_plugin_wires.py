@@ -1,0 +1,160 @@
+"""Wires that plugins bring: JSON lines, small answers as events, and mistakes in a wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from helpers.backend import WHO, in_modes, in_streams
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personakit import (
+    Answer,
+    BackendError,
+    Config,
+    IncompleteAnswer,
+    InvalidAnswer,
+    PluginError,
+    Provider,
+    Registry,
+    Request,
+    Runner,
+    Usage,
+    Wire,
+    hookimpl,
+)
+from personakit.backend.answers.usage_parser import read_usage
+from personakit.backend.sse import Decoder
+from personakit.testing import Reply, Server, in_mode, pieces
+
+LINES = {"content-type": "application/x-ndjson"}
+
+
+class LinesAnswer(Answer):
+    """An answer of Ollama's own API: https://docs.ollama.com/api/chat."""
+
+    def read(self, data: dict[str, Any]) -> None:
+        self.add_text(data["message"]["content"])
+        if data["done"]:
+            counts = {"prompt_tokens": data["prompt_eval_count"]}
+            self.raw = {**data, "usage": {**counts, "completion_tokens": data["eval_count"]}}
+            self.finish_reason = data["done_reason"]
+
+
+class LinesWire(Wire):
+    name, title, answers = "lines", "an API of JSON lines", LinesAnswer
+    features: ClassVar[Any] = {"tools": False, "json_schema": False}
+
+    def path(self, endpoint: Any, *, stream: bool) -> str:
+        return "api/chat"
+
+    def body(self, request: Any, endpoint: Any, provider: Any, *, stream: bool) -> dict[str, Any]:
+        texts = [message.text for message in request.messages]
+        if texts[-1] == "wrong":
+            return {"x": texts[7]}
+        return {"model": endpoint.model, "messages": texts, "stream": stream}
+
+
+class Plugin:
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
+        registry.wire("lines", LinesWire())
+
+
+def said(text: str, **end: Any) -> dict[str, Any]:
+    return {"model": "m", "message": {"content": text}, "done": bool(end), **end}
+
+
+END = said("", done_reason="stop", prompt_eval_count=5, eval_count=2)
+
+
+def lines(*events: Any) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def play(mode: str, answer: Any, prompt: str = "Hi!", cut: int = 0, **options: Any) -> Any:
+    with Server([answer], cut=cut) as server:
+        settings = Config(model="lines/m", path=(), environ={"LINES_URL": server.base_url})
+        with Runner(settings, plugins=[Plugin], log=False) as running:
+            return in_mode(mode, running, WHO, prompt, **options)
+
+
+@in_streams
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl; charset=utf-8"])
+def test_a_stream_of_json_lines(mode: str, kind: str) -> None:
+    body = lines(said("Hé"), said("llo 😀"), END)
+    response = play(mode, Reply(body, headers={"content-type": kind}))
+    assert (response.text, response.finish_reason) == ("Héllo 😀", "stop")
+    assert response.usage == Usage(5, 2, 7)
+
+
+@given(
+    texts=st.lists(st.text(max_size=6), max_size=4),
+    size=st.integers(1, 60),
+)
+def test_streamed_is_whole_for_every_text_and_cut(texts: list[str], size: int) -> None:
+    answer = LinesAnswer(Request("lines/m"), Provider("lines"), "lines")
+    events = [said(text) for text in texts]
+    decoder, streamed = Decoder(), ""
+    for part in pieces(lines(*events, END), size):
+        streamed += "".join(answer.event(data, decoder.name) for data in decoder.feed(part))
+    streamed += answer.ended()
+    whole = LinesAnswer(Request("lines/m"), Provider("lines"), "lines")
+    whole.whole(json.dumps({**END, "message": {"content": "".join(texts)}}).encode())
+    assert streamed == whole.text == answer.text
+
+
+@in_streams
+@pytest.mark.parametrize(
+    ("events", "kind", "words"),
+    [
+        ([said("Hel")], IncompleteAnswer, "before the answer did"),
+        ([said("Hel"), {"error": "out of memory"}], BackendError, "out of memory"),
+        ([said("Hel"), {"done": True}], InvalidAnswer, "KeyError: 'message'"),
+        ([said("Hel"), {"message": None, "done": True}], InvalidAnswer, "NoneType"),
+    ],
+)
+def test_a_stream_that_fails_keeps_its_beginning(
+    mode: str, events: list[Any], kind: type[BackendError], words: str
+) -> None:
+    with pytest.raises(kind, match=words) as raised:
+        play(mode, Reply(lines(*events), headers=LINES))
+    assert raised.value.partial == "Hel"
+
+
+@pytest.mark.parametrize("mode", ["run", "arun"])
+def test_json_that_a_wire_cannot_read_is_an_invalid_answer(mode: str) -> None:
+    with pytest.raises(InvalidAnswer, match=r"cannot be read \(KeyError: 'message'\); it is {'x'"):
+        play(mode, {"x": 1})
+
+
+@in_modes
+def test_a_mistake_in_the_body_names_the_wire(mode: str) -> None:
+    with pytest.raises(PluginError, match="wire 'lines' cannot write the request: IndexError"):
+        play(mode, said("x"), "wrong")
+
+
+def test_the_config_file_overrides_single_settings(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("providers: {lines: {json_schema: true, base_url: 'http://[::1]:2'}}", "utf-8")
+    settings = Config.read({"PERSONAKIT_CONFIG": str(file), "HOME": str(tmp_path)})
+    found = Runner(settings, plugins=[Plugin]).router.provider("lines")
+    expected = Provider("lines", "http://[::1]:2", base_url_env="LINES_URL", tools=False)
+    assert dataclasses.replace(found, given=frozenset()) == expected
+
+
+def test_the_names_of_googles_token_counts() -> None:
+    counts = {
+        "promptTokenCount": 10,
+        "candidatesTokenCount": 2,
+        "thoughtsTokenCount": 3,
+        "cachedContentTokenCount": 4,
+        "totalTokenCount": 15,
+    }
+    assert read_usage(counts) == Usage(10, 5, 15, 4, 3)
