@@ -16,6 +16,7 @@ SYNC = [
     Side("openai by hand, client.post", "openai_client:post", "openai", ("openai",)),
     Side("**personakit**", "ours:call", "personakit", OURS),
     Side("**personakit**, three plugins", "ours:call", "personakit", OURS, {"layers": "three"}),
+    Side("**personakit**, Responses API", "ours:call", "personakit", OURS, {"api": "responses"}),
     Side("LangChain", "langchain:call", "langchain", ("langchain-openai",)),
     Side("LiteLLM", "litellm:call", "litellm", ("litellm",)),
     Side("Haystack", "haystack:call", "haystack", ("haystack-ai",)),

@@ -14,9 +14,11 @@ from benchmarks.harness.server import answer_of
 EVENTS = 500
 _REDACT = json.loads(sample.persona()) | {"plugins": ["redact"]}
 REDACT = {"persona": json.dumps(_REDACT)}
+RESPONSES = {"api": "responses"}
 SYNC = [
     Side(BY_HAND, "openai_client:stream", "openai", ("openai",)),
     Side("**personakit**", "ours:stream", "personakit", OURS),
+    Side("**personakit**, Responses API", "ours:stream", "personakit", OURS, RESPONSES),
     Side("**personakit**, redact", "ours:stream", "personakit", OURS, REDACT),
 ]
 ASYNC = [
@@ -26,6 +28,7 @@ ASYNC = [
     ),
     Side("**personakit**", "ours:astream", "personakit", OURS),
     Side("**personakit**, aiohttp", "ours:astream", "personakit-aiohttp", OURS, AIOHTTP),
+    Side("**personakit**, Responses API", "ours:astream", "personakit", OURS, RESPONSES),
     Side("**personakit**, redact", "ours:astream", "personakit", OURS, REDACT),
 ]
 NOTE = f"""\

@@ -125,7 +125,8 @@ class Runner:
             variables: Values for the persona's variables.
             model: ``provider/model`` or an alias; None for the persona's or the config's.
             parameters: Parameters of chat.completions.create(); None removes one of the persona.
-            output, attachments: See `Options`.
+            output: See `Options`.
+            attachments: See `Options`.
 
         Raises:
             UsageError: The persona or an argument is invalid.
@@ -143,8 +144,7 @@ class Runner:
             settings = _parameters(found, settings, output, parameters)
         if found.plugins:
             self.plugins.check(found)
-        compiled = entry.compiled
-        if compiled is None or compiled.files:
+        if (compiled := entry.compiled) is None or compiled.files:
             compiled = self.catalog.compiled(found)
         request = Request(
             model=model or entry.model or self.catalog.own_model(found),

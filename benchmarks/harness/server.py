@@ -1,4 +1,4 @@
-"""A fast server on loopback that speaks the chat part of the OpenAI protocol.
+"""A fast server on loopback that speaks OpenAI's APIs of chat and responses.
 
 It runs as a process of its own (``python server.py`` prints its port) and answers from bytes that
 are made once, so that it is not what is measured: `benchmarks.harness.traffic` says how many
@@ -34,25 +34,63 @@ def answer_of(events: int) -> str:
 def plan(path: str) -> tuple[float, float, bytes, tuple[bytes, ...]]:
     """Return the delay, the pace (both in seconds), the whole reply and the parts of a stream."""
     found = {name: int(value) for name, value in re.findall(r"/(wait|events|pace)(\d+)", path)}
-    text = answer_of(found.get("events", 1))
+    wait, pace = found.get("wait", 0) / 1000, found.get("pace", 0) / 1000
+    said = _responses if path.endswith("/responses") else _chat
+    body, events = said(found.get("events", 1))
+    start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    stream = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+        b"transfer-encoding: chunked\r\n\r\n"
+    )
+    parts = (stream + events[0], *events[1:-1], events[-1] + b"0\r\n\r\n")
+    return wait, pace, start % len(body) + body, parts
+
+
+def _chat(count: int) -> tuple[bytes, list[bytes]]:
+    """Return a completion and its events."""
+    text = answer_of(count)
     usage = {"prompt_tokens": 90, "completion_tokens": 9, "total_tokens": 99}
     head = {"id": "chatcmpl-1", "created": 1, "model": "test-model", "system_fingerprint": "fp_1"}
     choice = {"index": 0, "logprobs": None, "finish_reason": "stop"}
     said = {"role": "assistant", "content": text, "refusal": None}
     whole = {**head, "object": "chat.completion", "choices": [{**choice, "message": said}]}
     body = json.dumps({**whole, "usage": usage}).encode()
-    start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": WORD}] * found.get("events", 1)
+    deltas += [{"content": WORD}] * count
     events = [_event(head, {"delta": delta, "finish_reason": None}) for delta in deltas]
     events.append(_event(head, {"delta": {}, "finish_reason": "stop"}))
-    events.append(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
-    stream = (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-        b"transfer-encoding: chunked\r\n\r\n"
-    )
-    wait, pace = found.get("wait", 0) / 1000, found.get("pace", 0) / 1000
-    return wait, pace, start % len(body) + body, (stream + events[0], *events[1:])
+    events.append(_chunk(b"data: [DONE]\n\n"))
+    return body, events
+
+
+def _responses(count: int) -> tuple[bytes, list[bytes]]:
+    """Return a response and its events."""
+    text = answer_of(count)
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    message = {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant"}
+    item = {**message, "content": [part]}
+    usage = {"input_tokens": 90, "output_tokens": 9, "total_tokens": 99}
+    head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "test-model"}
+    whole = {**head, "status": "completed", "output": [item], "usage": usage}
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    begun = {**head, "status": "in_progress", "output": []}
+    word = {"type": "response.output_text.delta", **at, "delta": WORD, "logprobs": []}
+    data: list[dict[str, object]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": message},
+        {"type": "response.content_part.added", **at, "part": {**part, "text": ""}},
+        *[word] * count,
+        {"type": "response.output_text.done", **at, "text": text, "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": whole},
+    ]
+    events = [json.dumps({**each, "sequence_number": at}) for at, each in enumerate(data)]
+    names = [str(each["type"]) for each in data]
+    sent = zip(names, events, strict=True)
+    return json.dumps(whole).encode(), [
+        _chunk(f"event: {name}\ndata: {event}\n\n".encode()) for name, event in sent
+    ]
 
 
 def _event(head: dict[str, object], choice: dict[str, object]) -> bytes:

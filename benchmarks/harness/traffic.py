@@ -39,7 +39,9 @@ class Server:
     def last(self) -> list[tuple[str, str]]:
         """Return the roles and texts of the last request that arrived."""
         body = json.loads(self._get("/last"))
-        return [(said["role"], _text(said["content"])) for said in body["messages"]]
+        return [
+            (said["role"], _text(said["content"])) for said in body.get("messages") or body["input"]
+        ]
 
     def _get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,8 @@ def _runner(job: Job) -> tuple[Any, Any]:
 
     environ = {"OPENAI_BASE_URL": job.get("base_url", ""), "OPENAI_API_KEY": "key"}
     config = Config(model="openai/test-model", path=(), environ=environ)
-    persona = Persona.parse(job["persona"], "bench.yaml")
+    api = {"api": job["api"]} if "api" in job else {}
+    persona = Persona.parse(json.dumps({**json.loads(job["persona"]), **api}), "bench.yaml")
     return Runner(config, plugins=_layers(job.get("layers", "none"))), persona
 
 

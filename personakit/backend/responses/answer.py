@@ -151,9 +151,18 @@ class ResponsesAnswer(Answer):
             reason = string(mapping(details).get("reason")) or "incomplete"
             self.finish_reason = _REASONS.get(reason, reason)
         elif status in ("completed", None):
-            self.finish_reason = "tool_calls" if self._calls else "stop"
+            is_cut = not self._calls and self._is_at_limit()
+            self.finish_reason = "tool_calls" if self._calls else "length" if is_cut else "stop"
         else:
             self.finish_reason = str(status)
+
+    def _is_at_limit(self) -> bool:
+        """Return whether an answer has as many tokens as it may; llama.cpp calls it completed."""
+        if self.provider.name in ("openai", "azure"):
+            return False
+        usage, asked = self._usage(), self.request.parameters
+        limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
+        return usage is not None and limit is not None and usage.completion_tokens >= limit
 
     def _kept(self, extras: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         # Without these, the order of text and calls is no reason to keep anything.

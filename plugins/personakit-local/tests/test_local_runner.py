@@ -108,3 +108,32 @@ def test_the_server_applies_the_samplings_breaker(endpoint: Endpoint) -> None:
 
         with_line_breaks, without = repeated({**SAMPLING, **breakers}), repeated(SAMPLING)
     assert with_line_breaks > 3 > without
+
+
+def test_the_responses_api_says_what_chat_completions_do(runner: Runner, tmp_path: Path) -> None:
+    usual = PERSONA.replace("temperature: 0.9", "temperature: 0").replace(", seed: 7", "")
+    (tmp_path / "cook.yaml").write_text(usual)
+    (tmp_path / "other.yaml").write_text(usual.replace("name: cook", "name: other\napi: responses"))
+    chat = runner.run("cook", "A soup?")
+    whole = runner.run("other", "A soup?")
+    stream = runner.stream("other", "A soup?")
+    streamed = list(stream)
+
+    async def main() -> list[str]:
+        try:
+            answer = await runner.arun("other", "A soup?")
+            pieces = [piece async for piece in runner.astream("other", "A soup?")]
+            return [answer.text, "".join(pieces)]
+        finally:
+            await runner.aclose()
+
+    assert whole.raw["object"] == "response"
+    assert (whole.text, whole.finish_reason) == (chat.text, chat.finish_reason)
+    assert len(streamed) > 3
+    assert ["".join(streamed), *asyncio.run(main())] == [whole.text] * 3
+    # What is in the cache of the server differs.
+    counts = [
+        answer.usage and answer.usage.total_tokens for answer in (chat, whole, stream.response)
+    ]
+    assert counts[0]
+    assert counts == [counts[0]] * 3
