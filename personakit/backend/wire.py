@@ -136,14 +136,14 @@ def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Requ
         for name, value in parameters.items()
         if value is not None and name not in wire.parameters
     )
+    wrong = next((n for n in unknown if n not in _HINTS or n not in request.defaults), None)
+    if wrong is not None:
+        place = "in the persona or " if wire.name == "responses" else ""
+        raise ConfigError(
+            f"{request.model}: {wire.title} has no parameter {wrong!r}; remove it, or write "
+            f"`api: chat` {place}under `providers:` of the config file, as chat completions have it"
+        )
     for name in unknown:
-        if name not in _HINTS or name not in request.defaults:
-            place = "in the persona or " if wire.name == "responses" else ""
-            raise ConfigError(
-                f"{request.model}: {wire.title} has no parameter {name!r}; remove it, or write "
-                f"`api: chat` {place}under `providers:` of the config file, as chat completions "
-                f"have it"
-            )
         if (request.model, wire.name, name) not in _notified:
             _notified.add((request.model, wire.name, name))
             notify(f"personakit: {name} is left out: {wire.title} has no such parameter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from personakit import (
     ConfigError,
     IncompleteAnswer,
     InvalidAnswer,
+    Provider,
     RateLimited,
     Request,
     Response,
+    Runner,
     UpstreamUnavailable,
     Usage,
     hookimpl,
@@ -281,6 +284,20 @@ def test_an_incomplete_answer_has_its_reason(mode: str, reason: str, meaning: st
     if meaning == "length":
         assert "reasoning used up the token limit" in str(caught.value)
         assert "raise max_completion_tokens (now 99)" in str(caught.value)
+
+
+@in_modes
+def test_an_answer_as_long_as_it_may_be_is_cut_off_wherever_that_is_not_said(mode: str) -> None:
+    with serving("123456789") as (running, server):
+        mine = Provider("mine", server.base_url, key_required=False, api="responses")
+        other = dataclasses.replace(running.config, providers={"mine": mine}, model="mine/m")
+        with Runner(other) as elsewhere:
+            reasons = [
+                in_mode(mode, who, WHO, "Hi", parameters={"max_tokens": limit}).finish_reason
+                for limit in (9, 10)
+                for who in (running, elsewhere)
+            ]
+    assert reasons == ["stop", "length", "stop", "stop"]
 
 
 @in_modes

@@ -316,6 +316,18 @@ def test_a_persona_by_its_path_is_found_again_from_another_folder(run: Any) -> N
     assert row["request"]["messages"][0]["content"] == "You are Bob."
 
 
+def test_replaying_with_the_api_and_the_wishes_of_the_persona(run: Any, server: Server) -> None:
+    wishes = "api: responses\nparameters: {seed: 7, max_tokens: 20}\n"
+    run.write("personas/ann.yaml", f"system: You are Ann.\nmodel: openai/a\n{wishes}")
+    assert run("run", "ann", "Hi!").returncode == 0
+    again = run("log", "replay")
+    assert again.returncode == 1
+    assert "seed is left out" in again.stderr
+    first, second = server.requests
+    assert (first.path, first.body["max_output_tokens"]) == ("/v1/responses", 20)
+    assert (second.path, second.body) == (first.path, first.body)
+
+
 def test_replaying_with_a_key_of_its_own(run: Any, server: Server) -> None:
     assert run("run", "ann", "Hi!").returncode == 0
     run.write("key", "another-key")

@@ -178,8 +178,15 @@ def show_replay(
             f"the plugins are the current ones",
             err=True,
         )
-    # A logged tool is only a description; the tools of the current plugins can be called.
-    request = row.rendered.replace(tools=(), model=model or row.model)
+    usual = {**runner.config.parameters, **persona.parameters}
+    asked = row.rendered.parameters.items()
+    # A logged tool is only a description; the tools of the current plugins can be called. The log
+    # does not say who set a parameter.
+    request = row.rendered.replace(
+        tools=(),
+        model=model or row.model,
+        defaults=frozenset(name for name, value in asked if usual.get(name) == value),
+    )
     schema = _schema(row) if persona.output else None
     response = runner.run(persona, request, tools=tools, output=schema)
     names = (row.answered_by or row.model, response.model or request.model)
@@ -187,8 +194,8 @@ def show_replay(
         names = (f"{names[0]} ({_when(row.timings.started)})", f"{names[1]} (now)")
     calls = [[(c.name, c.arguments) for c in answer.tool_calls] for answer in (row, response)]
     before, after = (
-        [*text.splitlines(), *(f"calls {name} {arguments}" for name, arguments in asked)]
-        for text, asked in zip((row.text, response.text), calls, strict=True)
+        [*text.splitlines(), *(f"calls {name} {arguments}" for name, arguments in made)]
+        for text, made in zip((row.text, response.text), calls, strict=True)
     )
     same = before == after
     if as_json:
