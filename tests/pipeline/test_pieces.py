@@ -431,5 +431,5 @@ def test_pieces_of_the_responses_api(taken: bool) -> None:
     found = assembled(pieces)
     assert found.reasoning == stream.response.reasoning == "Hm, so."
     assert found.calls == list(stream.response.tool_calls)
-    assert [piece.kind for piece in pieces].count("tool_call") == (1 if taken else 3)
+    assert [piece.kind for piece in pieces].count("tool_call") == (1 if taken else 4)
     assert found.usages == [Usage(1, 2, 3)]

@@ -21,6 +21,7 @@ from personakit import (
     IncompleteAnswer,
     PersonaError,
     PersonakitError,
+    Piece,
     Request,
     Response,
     Runner,
@@ -315,3 +316,24 @@ def test_a_judge_beside_the_file_may_not_name_the_file_of_a_model(tmp_path: Path
     (tmp_path / "mine" / "judge.yaml").write_text("system: I judge.\nmodel: local//x.gguf\n")
     with pytest.raises(PersonaError, match=r"judge\.yaml:2:8: model: 'local//x\.gguf' is the path"):
         runner()[0].run(file, "Hi")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_may_be_shown_beside_the_text_is_checked(mode: str) -> None:
+    notes = ({"type": "citation", "quotes": ["The devil!"]},)
+    running, _ = runner([Response("Hi", annotations=notes)], plugins=[DENY])
+    with pytest.raises(Blocked):
+        in_mode(mode, running, a_persona(), "Hi")
+    fine = Response("Hi", reasoning="Hm.", annotations=({"quotes": ["An angel."]},))
+    running, _ = runner([fine], plugins=[DENY])
+    response = in_mode(mode, running, a_persona(), "Hi")
+    assert (response.reasoning, response.annotations) == (fine.reasoning, fine.annotations)
+
+
+def test_no_piece_of_a_refused_answer_is_shown() -> None:
+    refused = Response("Hi", reasoning="Well. The devil!", tool_calls=(ToolCall("1", "a"),))
+    running, _ = runner([refused], plugins=[DENY])
+    shown: list[Piece] = []
+    with pytest.raises(Blocked):
+        shown += running.stream(a_persona(), "Hi").pieces()
+    assert shown == []

@@ -304,3 +304,22 @@ def test_an_answer_that_cannot_be_used_is_restored(mode: str) -> None:
     assert raised.value.partial == restored.text == f"To {MAIL}"
     assert restored.tool_calls[0].arguments == json.dumps({"to": MAIL})
     assert restored.reasoning == f"{MAIL}?"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_the_pieces_of_a_stream_are_restored(size: int) -> None:
+    answer = Response(
+        "To [EMAIL-1]",
+        tool_calls=(ToolCall("1", "write", '{"to": "[EMAIL-1]"}'),),
+        reasoning="[EMAIL-1], or [EMAIL-9",
+        annotations=({"quote": "[EMAIL-1]"},),
+    )
+    running, _ = runner([answer], plugins=[Redact()], size=size)
+    stream = running.stream(a_persona(), MAIL)
+    pieces = list(stream.pieces())
+    reasoning = "".join(piece.text for piece in pieces if piece.kind == "reasoning")
+    assert reasoning == stream.response.reasoning == f"{MAIL}, or [EMAIL-9"
+    arguments = "".join(piece.arguments for piece in pieces)
+    assert arguments == stream.response.tool_calls[0].arguments == json.dumps({"to": MAIL})
+    assert [piece.annotation for piece in pieces if piece.annotation] == [{"quote": MAIL}]
+    assert stream.response.annotations == ({"quote": MAIL},)
