@@ -114,14 +114,13 @@ class Send(Generic[In, Out]):
     async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
         gate = self._gate
         if filter is None:
-            response = await self._pass(request, gate if gate.live else None, live=True)
+            response = await self._pass(request, gate.inner, live=True)
             if isinstance(response, Response):
                 gate.out, gate.reasoning = response.text, response.reasoning
             return response
         filtered = Filtered(gate, filter, self)
-        emit = filtered if gate.live else None
         try:
-            response = await self._pass(request, emit, live=True, hides=filtered.hides)
+            response = await self._pass(request, filtered.inner, live=True, hides=filtered.hides)
         except FilterFailed as failed:
             if failed.send is not self:
                 raise
@@ -237,9 +236,9 @@ class Chain(Generic[In, Out]):
         """Return what a layer gives, of which everything has been emitted."""
         response: Any = given
         if isinstance(response, Response):
-            if gate.hides:
+            if gate.hides and (gate.wanted or response.reasoning or response.annotations):
                 # A layer that held the text back must not be bypassed by what it does not know.
-                response = response.replace(reasoning="", annotations=(), _bare=True)
+                response = response.replace(reasoning="", annotations=(), _bare=gate.wanted)
             self._left(send, given=response)
             await self._rest(layer, response, gate)
         else:

@@ -216,6 +216,7 @@ class Stream(Generic[T]):
         self._run = run
         self._items: Any = adrive(run) if is_async else drive(run)
         self._is_async = is_async
+        self._read_by: bool | None = is_async  # None if by pieces
         self._out = TextBuffer()
 
     @property
@@ -266,7 +267,7 @@ class Stream(Generic[T]):
         """
         if self._run.begun and not self._run.by_pieces:
             raise UsageError(_MIXED)
-        self._run.by_pieces = True
+        self._run.by_pieces, self._read_by = True, None
         return Pieces(self)
 
     def _kept(self, item: Any) -> Piece:
@@ -299,34 +300,37 @@ class Stream(Generic[T]):
         if self._run.keeper is not None:
             self._run.keeper.drop()
 
-    def _check(self, is_async: bool, by_pieces: bool = False) -> None:
-        if by_pieces is not self._run.by_pieces:
+    def _check(self, is_async: bool) -> None:
+        if is_async is not self._read_by:
+            self._check_api(is_async)
             raise UsageError(_MIXED)
+
+    def _check_api(self, is_async: bool) -> None:
         if is_async != self._is_async:
             source, loop = ("astream", "async for") if self._is_async else ("stream", "for")
             raise TypeError(f"this stream was returned by {source}(): read it with `{loop}`")
 
     def close(self) -> None:
         """Close a stream from `stream` and end its request."""
-        self._check(False, self._run.by_pieces)
+        self._check_api(False)
         self._items.close()
 
     async def aclose(self) -> None:
         """Close a stream from `astream` and end its request."""
-        self._check(True, self._run.by_pieces)
+        self._check_api(True)
         if self._run.keeper is not None:
             await self._run.keeper.closed()
         await self._items.aclose()
 
     def __enter__(self) -> Stream[T]:
-        self._check(False, self._run.by_pieces)
+        self._check_api(False)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Stream[T]:
-        self._check(True, self._run.by_pieces)
+        self._check_api(True)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -342,19 +346,19 @@ class Pieces:
         self._stream = stream
 
     def __iter__(self) -> Pieces:
-        self._stream._check(False, True)
+        self._stream._check_api(False)
         return self
 
     def __next__(self) -> Piece:
-        self._stream._check(False, True)
+        self._stream._check_api(False)
         return self._stream._kept(next(self._stream._items))
 
     def __aiter__(self) -> Pieces:
-        self._stream._check(True, True)
+        self._stream._check_api(True)
         return self
 
     async def __anext__(self) -> Piece:
-        self._stream._check(True, True)
+        self._stream._check_api(True)
         self._stream._begin()
         return self._stream._kept(await anext(self._stream._items))
 

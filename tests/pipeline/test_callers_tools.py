@@ -212,6 +212,15 @@ def test_a_conversation_goes_on_with_the_results(mode: str, keep: int | None) ->
     assert conversation.messages[-1] == Message("assistant", "Take a hat.")
 
 
+def test_a_turn_is_read_by_pieces() -> None:
+    conversation, _ = talk(BOTH, DONE)
+    stream = conversation.stream("What do I wear?", tools=[weather, ASK])
+    kinds = [piece.kind for piece in stream.pieces()]
+    assert (kinds.count("tool_call"), kinds.count("reasoning")) == (2, 1)
+    stream = conversation.stream(stream.response.continue_with({"c2": "Today."}))
+    assert "".join(stream) == "Take a hat."
+
+
 def test_a_conversation_goes_on_without_the_results() -> None:
     conversation, upstream = talk(BOTH, DONE)
     response = conversation.run("What do I wear?", tools=[weather, ASK])
