@@ -81,7 +81,8 @@ class MessagesAnswer(Answer):
 
     def _finish(self, data: dict[str, Any]) -> None:
         """Read why the message ended, and keep its blocks."""
-        self.finish_reason = data.get("stop_reason")
+        reason = data.get("stop_reason")
+        self.finish_reason = None if reason is None else str(reason)
         for (index, key), pieces in self._pieces.items():
             block, text = self._blocks[index], "".join(pieces)
             block[key] = block.get(key, "") + text

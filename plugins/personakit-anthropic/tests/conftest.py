@@ -109,9 +109,13 @@ class Fake(Server):
         return [request.body for request in self.requests]
 
 
-@contextmanager
-def _serving(answers: Sequence[Any], **options: Any) -> Iterator[tuple[Runner, Fake]]:
-    with Fake(answers, **options) as fake:
+Serving = Callable[[Sequence[Any]], AbstractContextManager[tuple[Runner, Fake]]]
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Serving]:
+    """Return a context manager with a runner and the fake that it asks, the same for all tests."""
+    with Fake() as fake:
         provider = Provider("anthropic", fake.base_url, key_env="ANTHROPIC_API_KEY")
         config = Config(
             model="anthropic/claude-opus-5-5",
@@ -119,24 +123,15 @@ def _serving(answers: Sequence[Any], **options: Any) -> Iterator[tuple[Runner, F
             providers={"anthropic": provider},
             environ={"ANTHROPIC_API_KEY": "sk-ant-test"},
         )
-        with Runner(config) as runner:
+
+        @contextmanager
+        def answering(answers: Sequence[Any]) -> Iterator[tuple[Runner, Fake]]:
+            fake.answers = answers
+            fake.requests.clear()
             yield runner, fake
 
-
-Serving = Callable[..., AbstractContextManager[tuple[Runner, Fake]]]
-
-
-@pytest.fixture(scope="session")
-def serving() -> Serving:
-    """Return a context manager with a runner and the fake that it asks."""
-    return _serving
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Runner, Fake]]:
-    """Return a runner and a fake for many requests; a test sets the fake's answers."""
-    with _serving([]) as pair:
-        yield pair
+        with Runner(config) as runner:
+            yield answering
 
 
 @pytest.fixture(scope="session")

@@ -258,13 +258,74 @@ def test_an_answer_of_another_form_is_invalid(mode: str, body: Any, serving: Any
         in_mode(mode, runner, persona(), "Hi!")
 
 
+ERROR = b'{"type": "error", "error": {"type": "api_error", "message": "It broke"}}'
+BEGUN = (
+    b'data: {"type": "message_start", "message": {"content": []}}\n\n'
+    b'data: {"type": "content_block_start", "index": 0, "content_block": '
+    b'{"type": "text", "text": ""}}\n\n'
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("body", "raised"),
+    [
+        (b"", InvalidAnswer),
+        (b"<html>Bad gateway</html>", InvalidAnswer),
+        (b"null", InvalidAnswer),
+        (b"[]", InvalidAnswer),
+        (b'{"type": "message"}', InvalidAnswer),
+        (b'{"type": "message", "content": [], "stop_reason": "end_turn"}', InvalidAnswer),
+        (b'{"content": [{"type": "text", "text": "x"}], "stop_reason": 5}', IncompleteAnswer),
+        (b'{"content": [{"type": "text", "text": "x"}]}', IncompleteAnswer),
+        (ERROR, UpstreamUnavailable),
+    ],
+)
+def test_a_reply_that_is_no_answer(mode: str, body: bytes, raised: type, serving: Any) -> None:
+    with serving([Reply(body)]) as (runner, _), pytest.raises(raised):
+        in_mode(mode, runner, persona(), "Hi!")
+
+
+@pytest.mark.parametrize("mode", STREAMED)
+@pytest.mark.parametrize(
+    ("event", "raised"),
+    [
+        (b'{"type": "content_block_start", "index": 1}', InvalidAnswer),
+        (b'{"type": "content_block_delta", "index": 7, "delta": {"type": "x"}}', InvalidAnswer),
+        (b'{"type": "content_block_delta", "index": [], "delta": {"type": "x"}}', InvalidAnswer),
+        (b'{"type": "content_block_delta", "index": 0, "delta": null}', InvalidAnswer),
+        (b'{"type": "message_delta", "delta": {}, "usage": 5}', InvalidAnswer),
+        (b'{"type": "content_block_delta", "ind', InvalidAnswer),
+        (b"null", InvalidAnswer),
+        (ERROR, UpstreamUnavailable),
+        (b'{"type": "message_stop"}', IncompleteAnswer),
+        (b'{"choices": [{"delta": {"content": "chat"}}]}', IncompleteAnswer),
+    ],
+)
+def test_an_event_that_is_none(mode: str, event: bytes, raised: type, serving: Any) -> None:
+    body = BEGUN + b"data: " + event + b"\n\n"
+    reply = Reply(body, headers={"content-type": "text/event-stream"})
+    with serving([reply]) as (runner, _), pytest.raises(raised):
+        in_mode(mode, runner, persona(), "Hi!")
+
+
+def test_a_call_that_is_cut_off_is_not_run(serving: Any, answer: Any, pieces: Any) -> None:
+    whole = pieces(answer(call(1, town="Bonn"), stop="max_tokens"))
+    events = whole.split(b"event: ")
+    cut = b"event: ".join(event for event in events if b'"partial_json": "}"' not in event)
+    assert cut != whole
+    reply = Reply(cut, headers={"content-type": "text/event-stream"})
+    with serving([reply]) as (runner, _), pytest.raises(IncompleteAnswer, match="not run"):
+        in_mode("stream", runner, persona(), "Rain?", tools=[rain])
+
+
 LONG = [THOUGHT, text("Grüße 🌧️ "), HIDDEN, text("aus Köln."), call(1, town="Köln 🌧️", mm=[1.5])]
 
 
 @settings(max_examples=40, deadline=None)
 @given(size=st.integers(1, 12), cuts=st.lists(st.integers(0, 5000), max_size=20))
 def test_a_stream_cut_anywhere_is_the_whole_answer(
-    size: int, cuts: list[int], shared: Any, answer: Any, pieces: Any
+    size: int, cuts: list[int], serving: Any, answer: Any, pieces: Any
 ) -> None:
     message = answer(*LONG, stop="tool_use", cache_read_input_tokens=4)
     sent = pieces(message, size)
@@ -272,10 +333,8 @@ def test_a_stream_cut_anywhere_is_the_whole_answer(
     parts = (sent[start:end] for start, end in itertools.pairwise(at))
     reply = Reply((part for part in parts), headers={"content-type": "text/event-stream"})
     request = Request("anthropic/claude-opus-5-5", (Message("user", "Hi!"),))
-    runner, fake = shared
-    fake.answers = [message, reply]
-    fake.requests.clear()
-    whole = runner.run(persona(), request)
-    cut = in_mode("stream", runner, persona(), request)
+    with serving([message, reply]) as (runner, _):
+        whole = runner.run(persona(), request)
+        cut = in_mode("stream", runner, persona(), request)
     for name in ("text", "tool_calls", "items", "reasoning", "usage", "finish_reason", "raw"):
         assert getattr(cut, name) == getattr(whole, name), name
