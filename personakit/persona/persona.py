@@ -362,7 +362,10 @@ class _Reader(Checker):
             cache = self.cache(value, "system")
             value, at = value.get("text", ""), ("system", "text")
         if isinstance(value, str) and not value.strip():
-            message = "system: the text is empty; write the system message, or remove the key"
+            place = " under `text:`" if len(at) > 1 else ""
+            message = (
+                f"system: the text is empty; write the system message{place}, or remove the key"
+            )
             self.fail(message, "system")
         return self.template(value, *at, cache=cache)
 

@@ -61,7 +61,10 @@ def test_the_log_keeps_the_mark() -> None:
         ("messages: [{user: a, cache: yes please}]", "1:29: cache: expected true or false, found"),
         ("messages: [{user: a, cash: true}]", "expected a role and its content"),
         ("messages: [{cache: true}]", "expected a role and its content"),
-        ("system: {cache: true}", "system: the text is empty"),
+        (
+            "system: {cache: true}",
+            "system: the text is empty; write the system message under `text:`",
+        ),
         ("system: {text: a, cash: true}", "unknown key 'cash'; did you mean 'cache'?"),
         ("system: {text: [a]}", "text: expected a string, found"),
     ],
