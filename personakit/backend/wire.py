@@ -33,7 +33,7 @@ class Wire:
     """
 
     name: str
-    title: str
+    title: str = "the provider's API"
     parameters: frozenset[str] | None = None
     features: ClassVar[Mapping[str, Any]] = {}
     answers: type[Answer] = Answer

@@ -116,7 +116,7 @@ class _Wrapped:
 
     def send(self, request: Request, emit: Emit | None) -> Any:
         sent = self.backend.send(request, None if emit is None else self._emit(emit))
-        return self._send(request, sent) if inspect.iscoroutine(sent) else sent
+        return self._send(request, sent) if isinstance(sent, Coroutine) else sent
 
     async def _send(self, request: Request, sent: Coroutine[Any, Any, Response]) -> Response:
         before = repr(request)

@@ -172,7 +172,11 @@ def test_it_must_be_a_function_or_a_class() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_factory_that_fails_is_called_again(mode: str) -> None:
-    failures: list[Exception] = [OSError(f"cannot read {KEY}"), ConfigError("install torch")]
+    failures: list[Exception] = [
+        OSError(f"cannot read {KEY}"),
+        ConfigError("install torch"),
+        StopIteration(),
+    ]
 
     def factory(endpoint: Endpoint) -> Echo:
         if failures:
@@ -184,6 +188,8 @@ def test_a_factory_that_fails_is_called_again(mode: str) -> None:
         in_mode(mode, runner, WHO, "Hi!")
     assert str(raised.value).startswith("mine/small: OSError: cannot read ***; ")
     with pytest.raises(ConfigError, match="install torch"):
+        in_mode(mode, runner, WHO, "Hi!")
+    with pytest.raises(UpstreamUnavailable, match="StopIteration"):
         in_mode(mode, runner, WHO, "Hi!")
     assert in_mode(mode, runner, WHO, "Hi!").text == "Hi!"
 

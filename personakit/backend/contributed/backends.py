@@ -97,6 +97,8 @@ class Backends:
             # The next call tries again.
             with self._lock:
                 self._made.pop(key, None)
+            if isinstance(error, StopIteration):  # a future of asyncio refuses it, and never ends
+                error = RuntimeError("the factory raised StopIteration")
             future.set_exception(error)
         else:
             future.set_result(backend)

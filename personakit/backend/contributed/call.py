@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -105,7 +104,7 @@ class Call:
         output = None if emit is None else Output(emit, self._broken)
         with self.failing(output):
             sent = backend.send(self.request, output)
-            if not inspect.iscoroutine(sent):
+            if not isinstance(sent, Coroutine):
                 raise self._broken(
                     f"its `send` returned {type(sent).__name__}; write `async def send(self, "
                     f"request, emit)`, which returns a personakit.Response"
