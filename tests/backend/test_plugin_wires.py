@@ -78,11 +78,11 @@ def lines(*events: Any) -> bytes:
     return b"".join(json.dumps(event).encode() + b"\n" for event in events)
 
 
-def play(mode: str, answer: Any, prompt: str = "Hi!", cut: int = 0, **options: Any) -> Any:
-    with Server([answer], cut=cut) as server:
+def play(mode: str, answer: Any, prompt: str = "Hi!", plugin: Any = Plugin) -> Any:
+    with Server([answer]) as server:
         settings = Config(model="lines/m", path=(), environ={"LINES_URL": server.base_url})
-        with Runner(settings, plugins=[Plugin], log=False) as running:
-            return in_mode(mode, running, WHO, prompt, **options)
+        with Runner(settings, plugins=[plugin], log=False) as running:
+            return in_mode(mode, running, WHO, prompt)
 
 
 @in_streams
@@ -92,6 +92,31 @@ def test_a_stream_of_json_lines(mode: str, kind: str) -> None:
     response = play(mode, Reply(body, headers={"content-type": kind}))
     assert (response.text, response.finish_reason) == ("Héllo 😀", "stop")
     assert response.usage == Usage(5, 2, 7)
+
+
+@in_modes
+def test_an_answer_that_sets_no_raw_has_the_members_of_all_events(mode: str) -> None:
+    class Small(LinesAnswer):
+        def read(self, data: dict[str, Any]) -> None:
+            self.add_text(data.get("text", ""))
+            self.finish_reason = data.get("reason")
+
+    class SmallWire(LinesWire):
+        answers = Small
+
+    class Other:
+        @staticmethod
+        @hookimpl
+        def setup(registry: Registry) -> None:
+            registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
+            registry.wire("lines", SmallWire())
+
+    usage = {"input_tokens": 1, "output_tokens": 2}
+    events = [{"id": "7", "text": "He"}, {"text": "llo"}, {"reason": "stop", "usage": usage}]
+    whole = {"id": "7", "text": "Hello", "reason": "stop", "usage": usage}
+    answer = Reply(lines(*events), headers=LINES) if "stream" in mode else whole
+    response = play(mode, answer, plugin=Other)
+    assert (response.text, response.id, response.usage) == ("Hello", "7", Usage(1, 2, 3))
 
 
 @given(

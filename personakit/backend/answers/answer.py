@@ -89,8 +89,8 @@ class Answer:
     def read_event(self, data: dict[str, Any], name: str) -> None:
         """Read the JSON of one event of a stream; set `done` at the last one.
 
-        By default, an event is read as a small answer, and one with a finish reason is the last.
-        Exceptions are those of `read`.
+        By default, an event is read as a small answer, one with a finish reason is the last, and
+        `raw` has the members of all of them. Exceptions are those of `read`.
 
         Args:
             data: The data of the event.
@@ -99,6 +99,7 @@ class Answer:
         Raises:
             BackendError: It reports an error.
         """
+        self.raw = {**self.raw, **data}
         self.read(data)
         self.done = self.finish_reason is not None
 
