@@ -249,6 +249,19 @@ def test_an_error_of_emit_cannot_be_swallowed(mode: str) -> None:
     assert backend.emits == 3
 
 
+@in_streams
+def test_an_error_of_emit_is_not_replaced_by_one_of_the_backend(mode: str) -> None:
+    class Wraps:
+        async def send(self, request: Any, emit: Any) -> Response:
+            try:
+                await emit(7)
+            except Exception as error:
+                raise OSError("cannot write") from error
+            return HELLO
+
+    assert "called emit() with 7; expected a string" in str(failure(mode, Wraps(), PluginError))
+
+
 # --- deadline and cancellation --------------------------------------------------------------------
 
 

@@ -147,7 +147,7 @@ class Call:
 
     def _failure(self, error: BaseException, output: Output | None) -> PersonakitError:
         partial = "" if output is None else output.text
-        if output is not None and isinstance(output.error, BackendError):
+        if output is not None and isinstance(output.error, Exception):
             error = output.error
         if isinstance(error, PersonakitError) and not isinstance(error, BackendError):
             return error
