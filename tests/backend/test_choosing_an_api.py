@@ -324,17 +324,6 @@ def test_a_chosen_api_is_the_only_one(mode: str, api: str, own: str) -> None:
     assert paths(server) == ["responses"]
 
 
-def test_the_error_of_chat_names_the_api_to_choose() -> None:
-    message = "Function tools with reasoning_effort are not supported. Use /v1/responses instead."
-    reply = missing({"error": {"message": message}}, 400)
-    with (
-        serving(reply, api="chat") as (running, server),
-        pytest.raises(BadRequest, match=r"write `api: responses` in the persona"),
-    ):
-        running.run(WHO, "Hi", tools=[look_up])
-    assert len(server.requests) == 1
-
-
 # --- what is shown -------------------------------------------------------------------------------
 
 

@@ -413,14 +413,13 @@ def test_models_of_openai_that_reason_get_what_they_accept() -> None:
     assert len(lines) == 4
 
 
-def test_the_error_about_tools_names_the_parameter_to_set() -> None:
+def test_the_error_about_tools_names_the_api_to_choose() -> None:
     words = (
         "Function tools with reasoning_effort are not supported for gpt-5.4 in "
         "/v1/chat/completions. Please use /v1/responses instead."
     )
     reply = Reply(json.dumps({"error": {"message": words}}).encode(), 400)
-    error, _ = fails("run", BadRequest, reply, match="reasoning_effort: none")
-    assert "-p reasoning_effort=none" in str(error)
+    fails("run", BadRequest, reply, match="write `api: responses` in the persona")
 
 
 @in_modes
