@@ -57,6 +57,7 @@ class Router:
     owner: Callable[[str, str], str] = lambda _, name: name
     keys: Keys = field(init=False)
     _providers: dict[str, Provider] = field(default_factory=dict)
+    _wires: dict[str, Wire | None] = field(default_factory=dict)
     _notified: bool = False
 
     def __post_init__(self) -> None:
@@ -182,7 +183,9 @@ class Router:
         """
         from personakit.backend import wires  # noqa: PLC0415
 
-        named = wires.named(provider, self.contributed)
+        if provider.name not in self._wires:
+            self._wires[provider.name] = wires.named(provider, self.contributed)
+        named = self._wires[provider.name]
         return wires.chosen(request, provider, endpoint) if named is None else named
 
     def adapted(self, request: Request) -> Request:
