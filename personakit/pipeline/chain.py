@@ -158,6 +158,9 @@ class Send(Generic[In, Out]):
             self.last = await self._chain.call(request, emit, self._next)
         except BaseException as error:
             self.errors.append(error)
+            unused = getattr(error, "response", None) if hides else None
+            if isinstance(unused, Response):
+                error.response = _without_reasoning(unused)  # type: ignore[attr-defined]
             raise
         finally:
             self._gate.busy = False
@@ -237,8 +240,7 @@ class Chain(Generic[In, Out]):
         response: Any = given
         if isinstance(response, Response):
             if gate.hides and (gate.wanted or response.reasoning or response.annotations):
-                # A layer that held the text back must not be bypassed by what it does not know.
-                response = response.replace(reasoning="", annotations=(), _bare=gate.wanted)
+                response = _without_reasoning(response, bare=gate.wanted)
             self._left(send, given=response)
             await self._rest(layer, response, gate)
         else:
@@ -338,6 +340,11 @@ class Chain(Generic[In, Out]):
             plugin=layer.plugin,
             response=last if isinstance(last, Response) else None,
         )
+
+
+def _without_reasoning(response: Response, *, bare: bool = False) -> Response:
+    """Return what passes a layer that holds the text back and knows of nothing else."""
+    return response.replace(reasoning="", annotations=(), _bare=bare)
 
 
 def _explained(error: BaseException) -> str:

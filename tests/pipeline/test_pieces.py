@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from personakit import (
     BackendError,
     Config,
+    IncompleteAnswer,
     Message,
     Piece,
     PluginError,
@@ -180,6 +181,17 @@ def test_a_plugin_that_waits_sees_the_reasoning_itself() -> None:
     response, _ = run("run", plugin(looks), answers=[ANSWER])
     assert seen == [("Let me see: ab.", (NOTE,))]
     assert response.reasoning == ""
+
+
+@pytest.mark.parametrize("hides", [shouts, replaces, waits_knowingly, thinks])
+@pytest.mark.parametrize("mode", ["run", "arun", "stream", "astream"])
+def test_an_answer_that_cannot_be_used_has_no_hidden_reasoning(hides: Any, mode: str) -> None:
+    error = IncompleteAnswer("cut", response=ANSWER)
+    with pytest.raises(IncompleteAnswer) as caught:
+        run(mode, plugin(hides), answers=[error])
+    response = caught.value.response
+    assert isinstance(response, Response)
+    assert response.reasoning == ("" if hides in (shouts, replaces) else ANSWER.reasoning)
 
 
 async def forgets_reasoning(request: Request, send: Send) -> Response:
