@@ -22,13 +22,19 @@ _OTHERS = re.compile(
     r"(^|[-_.:/])(gpt-?[34]|chatgpt|davinci|babbage)|gpt-\S*-(chat|audio|search)", re.IGNORECASE
 )
 _REASONING = re.compile(r"(^|[-_.:/])(o[1-9]|gpt-?([5-9]|\d\d))", re.IGNORECASE)
+# Those that chat completions refuse with tools; earlier ones are asked there if the address is that
+# of a proxy or of a fake, which seldom serve another API.
+_REFUSED = re.compile(r"(^|[-_.:/])gpt-?(5\.([4-9]|\d\d)|[6-9]|\d\d)", re.IGNORECASE)
 
 
-def reasons(model: str, provider: Provider, endpoint: Endpoint) -> bool:
-    """Return whether a model is one of OpenAI's that reason, or may be one."""
-    return encrypts(model, provider, endpoint) or (
-        _AZURE.match(endpoint.base_url) is not None and not _OTHERS.search(split_model(model)[1])
-    )
+def prefers_responses(model: str, provider: Provider, endpoint: Endpoint) -> bool:
+    """Return whether a model is asked with tools in the Responses API."""
+    name, url = split_model(model)[1], endpoint.base_url
+    if _OPENAI.match(url):
+        return encrypts(model, provider, endpoint)
+    if _AZURE.match(url):
+        return not _OTHERS.search(name)
+    return encrypts(model, provider, endpoint) and _REFUSED.search(name) is not None
 
 
 def encrypts(model: str, provider: Provider, endpoint: Endpoint) -> bool:
@@ -49,7 +55,7 @@ def is_refused_by_chat(request: Request, provider: Provider, endpoint: Endpoint)
     return (
         bool(request.tools)
         and request.parameters.get("reasoning_effort") != "none"
-        and reasons(request.model, provider, endpoint)
+        and prefers_responses(request.model, provider, endpoint)
     )
 
 

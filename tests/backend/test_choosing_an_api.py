@@ -179,7 +179,7 @@ OPENAI, AZURE, HERE = (
 
 
 @pytest.mark.parametrize(
-    ("provider", "url", "model", "reasons", "encrypts"),
+    ("provider", "url", "model", "prefers", "encrypts"),
     [
         ("openai", OPENAI, "gpt-5.4", True, True),
         ("openai", OPENAI, "gpt-5-mini", True, True),
@@ -193,6 +193,12 @@ OPENAI, AZURE, HERE = (
         ("openai", OPENAI, "gpt-5-chat-latest", False, False),
         ("openai", OPENAI, "gpt-5-search-api", False, False),
         ("openai", HERE, "gpt-5.4", True, True),
+        ("openai", HERE, "gpt-6-mini", True, True),
+        ("openai", HERE, "gpt-5.10", True, True),
+        # Chat completions serve these, and a server that stands in for OpenAI seldom more.
+        ("openai", HERE, "gpt-5-mini", False, True),
+        ("openai", HERE, "gpt-5.2", False, True),
+        ("openai", HERE, "o3", False, True),
         ("openai", HERE, "llama3", False, False),
         ("openai", "https://api.openai.com.example.org/v1", "llama3", False, False),
         ("azure", AZURE, "gpt-5.4", True, True),
@@ -207,12 +213,12 @@ OPENAI, AZURE, HERE = (
     ],
 )
 def test_a_model_that_reasons(
-    provider: str, url: str, model: str, reasons: bool, encrypts: bool
+    provider: str, url: str, model: str, prefers: bool, encrypts: bool
 ) -> None:
     known = BUILT_IN.get(provider) or Provider(provider, url)
     endpoint = Endpoint(url, None, model)
     name = f"{provider}/{model}"
-    assert wires.reasons(name, known, endpoint) is reasons
+    assert wires.prefers_responses(name, known, endpoint) is prefers
     assert wires.encrypts(name, known, endpoint) is encrypts
 
 
