@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import api_errors, retries, sse, wires
 from personakit.backend.answers.answer import Answer
-from personakit.backend.answers.reasoning import Heard
+from personakit.backend.answers.heard import Heard
 from personakit.backend.chat.model_parameters import adapted, rejected, remember
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router

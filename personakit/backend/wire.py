@@ -131,11 +131,8 @@ def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Requ
     if wire.parameters is None:
         return request
     parameters = request.parameters
-    unknown = sorted(
-        name
-        for name, value in parameters.items()
-        if value is not None and name not in wire.parameters
-    )
+    given = {name for name, value in parameters.items() if value is not None}
+    unknown = sorted(given - wire.parameters)
     wrong = next((n for n in unknown if n not in _HINTS or n not in request.defaults), None)
     if wrong is not None:
         place = "in the persona or " if wire.name == "responses" else ""

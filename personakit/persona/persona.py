@@ -362,11 +362,9 @@ class _Reader(Checker):
             cache = self.cache(value, "system")
             value, at = value.get("text", ""), ("system", "text")
         if isinstance(value, str) and not value.strip():
-            place = " under `text:`" if len(at) > 1 else ""
-            message = (
-                f"system: the text is empty; write the system message{place}, or remove the key"
-            )
-            self.fail(message, "system")
+            place = " under `text:`" if at[1:] else ""
+            message = f"the text is empty; write the system message{place}, or remove the key"
+            self.fail(f"system: {message}", "system")
         return self.template(value, *at, cache=cache)
 
     def cache(self, value: Mapping[str, Any], *at: str | int) -> bool:
@@ -413,8 +411,7 @@ class _Reader(Checker):
             message = _key_mistakes().role(role, ROLES)
             self.fail(message, *at, role, key=True, code="PK010")
             return None
-        text = self.template(content, *at, role, cache=self.cache(item, *at))
-        return cast("Role", role), text
+        return cast("Role", role), self.template(content, *at, role, cache=self.cache(item, *at))
 
     def tools(self, value: Any) -> tuple[str, ...]:
         for index, item in enumerate(value if isinstance(value, list) else ()):

@@ -183,8 +183,7 @@ class Plugins:
     def find(self, kind: str, name: str, *, alone: bool = False) -> Any:
         """Return a contribution, loading plugins until one provides it; None if none does.
 
-        The plugin of the same name is tried first, so that most look-ups import one package;
-        `alone` loads no other.
+        The plugin of the same name is tried first, and with `alone` no other is imported.
         """
         with self._lock:
             others = [] if alone else [other for other in self.installed() if other != name]

@@ -88,7 +88,7 @@ class Status(Exception):
     ("error", "whole", "streamed", "words"),
     [
         (KeyError("x"), UpstreamUnavailable, IncompleteAnswer, "mine/small: KeyError: 'x'; "),
-        (ConnectionResetError("gone"), UpstreamUnavailable, IncompleteAnswer, "ResetError: gone"),
+        (ConnectionResetError("gone"), UpstreamUnavailable, IncompleteAnswer, "was closed: gone"),
         (TimeoutError("slow"), Timeout, Timeout, "mine/small: timed out"),
         (Status("busy"), RateLimited, RateLimited, "mine/small: status 429: busy"),
         (SystemExit(3), UpstreamUnavailable, IncompleteAnswer, "SystemExit: 3"),

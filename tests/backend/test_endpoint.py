@@ -71,7 +71,7 @@ def test_a_model_that_nobody_runs(model: str, message: str) -> None:
 
 def test_a_mistyped_alias_is_no_model_of_openai() -> None:
     config = Config(environ={}, aliases={"fast": "ollama/qwen3", "gpt-5": "ollama/gpt-oss"})
-    found = Router(config, lambda kind, name: None)
+    found = Router(config, lambda kind, name, **_: None)
     with pytest.raises(ConfigError, match=r"no alias 'fsat'; did you mean 'fast'\? For the model "):
         found.find_model("fsat")
     assert found.find_model("openai/fsat")[1] == "fsat"
@@ -188,7 +188,7 @@ def test_with_a_key_the_notice_names_how_to_choose_a_model_for_all_runs(tmp_path
     (tmp_path / "keys.json").write_text("{}")
     stored = Config(keys_file=tmp_path / "keys.json")
     for config in (named, stored):
-        made = Router(config, lambda kind, name: LOCAL)
+        made = Router(config, lambda kind, name, **_: LOCAL)
         made.notify = said.append
         made.default_model()
     assert "; `personakit models default groq/MODEL` for all runs)" in said[0]

@@ -216,7 +216,7 @@ def test_literal_is_no_scheme_of_a_plugin() -> None:
         f"providers: {{w: {{base_url: https://x.y, api_key: {CANARY!r}, more: 1}}}}",
         f"providers: {{w: {{base_url: https://x.y, api_key: [{CANARY!r}]}}}}",
         f"providers: {{w: {{base_url: https://x.y, api_key: {CANARY!r}",
-        f"providers: {{w: {{headers: {{x: {CANARY!r}}}}}}}",
+        f"providers: {{w: {{base_url: https://x.y, headers: {{x: [{CANARY!r}]}}}}}}",
     ],
 )
 def test_a_config_file_that_is_wrong_shows_no_key(tmp_path: Path, content: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from personakit.backend.answers import checks
 from personakit.backend.answers.checks import cleaned
 from personakit.backend.answers.finish_reasons import failure, meaning, without_answer
-from personakit.backend.answers.reasoning import Heard, ReasoningSplitter
+from personakit.backend.answers.heard import Heard
+from personakit.backend.answers.reasoning import ReasoningSplitter
 from personakit.backend.answers.tool_calls import ToolCalls
 from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
