@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from personakit import Endpoint, Provider, Request, Secret, Wire
 from personakit_anthropic.answer import MessagesAnswer
@@ -25,7 +25,7 @@ class Messages(Wire):
         "max_completion_tokens max_tokens parallel_tool_calls reasoning_effort response_format "
         "stop temperature tool_choice top_p".split()
     )
-    features: Mapping[str, Any] = {"json_schema": True}
+    features: ClassVar[Mapping[str, Any]] = {"json_schema": True}
 
     def path(self, endpoint: Endpoint, *, stream: bool) -> str:
         """Return the path of messages."""
