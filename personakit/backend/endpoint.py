@@ -161,9 +161,11 @@ class Router:
 
     def _check_bare(self, model: str) -> None:
         """Raise ConfigError if a name without a provider is hardly the name of a model."""
-        if model in self.config.providers:
+        found = self.config.providers.get(model) or self.contributed("provider", model, alone=True)
+        if found is not None:
             raise ConfigError(
-                f"{model!r} is the name of a provider, not a model; write {model}/model"
+                f"{model!r} is the name of a provider, not a model; write "
+                f"{model}/{found.default_model or 'model'}"
             )
         hint = did_you_mean(model, self.config.aliases)
         if hint:

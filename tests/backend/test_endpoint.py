@@ -69,6 +69,15 @@ def test_a_model_that_nobody_runs(model: str, message: str) -> None:
         router().find_model(model)
 
 
+def test_the_name_of_a_plugins_provider_is_no_model_of_openai() -> None:
+    with_default = Provider("mine2", "http://x", default_model="small")
+    found = router(provider_mine2=with_default, provider_mine3=Provider("mine3", "http://x"))
+    with pytest.raises(ConfigError, match=r"'mine2' is the name of a provider.*write mine2/small"):
+        found.find_model("mine2")
+    with pytest.raises(ConfigError, match=r"'mine3' is the name of a provider.*write mine3/model"):
+        found.find_model("mine3")
+
+
 def test_a_mistyped_alias_is_no_model_of_openai() -> None:
     config = Config(environ={}, aliases={"fast": "ollama/qwen3", "gpt-5": "ollama/gpt-oss"})
     found = Router(config, lambda kind, name, **_: None)
