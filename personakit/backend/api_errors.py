@@ -99,7 +99,12 @@ _ADVICE: dict[type[BackendError], str] = {
 
 
 def translate(
-    error: Exception, endpoint: Endpoint, call: Attempt, partial: str = "", request_id: str = ""
+    error: Exception,
+    endpoint: Endpoint,
+    call: Attempt,
+    partial: str = "",
+    request_id: str = "",
+    api: str = "",
 ) -> BackendError:
     """Return the `BackendError` for an exception that ended a call.
 
@@ -111,10 +116,15 @@ def translate(
         call: The attempts.
         partial: The text received so far.
         request_id: The upstream's id of the request; empty if it did not answer.
+        api: What the API of a plugin's wire is called; empty for OpenAI's.
     """
     result = error if isinstance(error, BackendError) else of_exception(error, partial)
-    if type(result) is UpstreamUnavailable and result.status is None and not result.advice:
-        result.advice = _through_proxy(endpoint.base_url)
+    if not result.advice:
+        if isinstance(result, InvalidAnswer) and api:
+            result.advice = f"check that the address belongs to {api}"
+        elif type(result) is UpstreamUnavailable and result.status is None:
+            # A wire raises it about a reply: the server was reached.
+            result.advice = LATER if result is error else _through_proxy(endpoint.base_url)
     result.request_id = result.request_id or request_id
     result.attempts = call.attempts
     return completed(result, f"{endpoint.model} at {endpoint.shown}", partial)

@@ -40,7 +40,7 @@ from personakit.errors import (
 )
 from personakit.frozen import thaw
 from personakit.messages import Piece, Request, Response
-from personakit.providers import Endpoint, Provider
+from personakit.providers import APIS, Endpoint, Provider
 
 Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
@@ -141,7 +141,10 @@ class OpenAIBackend:
             # key that it rejects.
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            failure = api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
+            api = "" if wire.name in APIS else wire.title
+            failure = api_errors.translate(
+                error, endpoint, call, answer.text, answer.request_id, api
+            )
             scrub(failure, secrets, outer)
             if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)

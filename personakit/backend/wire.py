@@ -9,7 +9,7 @@ from personakit.backend.answers.answer import Answer
 from personakit.base import Secret
 from personakit.errors import ConfigError
 from personakit.messages import Message, Request
-from personakit.providers import Endpoint, Provider
+from personakit.providers import BUILT_IN, Endpoint, Provider, split_model
 
 _HINTS = frozenset({"frequency_penalty", "logit_bias", "presence_penalty", "seed", "verbosity"})
 """What a persona wishes, and an answer without it is still one to the persona."""
@@ -136,9 +136,15 @@ def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Requ
     wrong = next((n for n in unknown if n not in _HINTS or n not in request.defaults), None)
     if wrong is not None:
         place = "in the persona or " if wire.name == "responses" else ""
+        # A provider that a plugin brings together with its wire has no chat completions.
+        instead = (
+            f", or write `api: chat` {place}under `providers:` of the config file, as chat "
+            f"completions have it"
+        )
+        has_chat = wire.name == "responses" or split_model(request.model)[0] in BUILT_IN
         raise ConfigError(
-            f"{request.model}: {wire.title} has no parameter {wrong!r}; remove it, or write "
-            f"`api: chat` {place}under `providers:` of the config file, as chat completions have it"
+            f"{request.model}: {wire.title} has no parameter {wrong!r}; remove it"
+            f"{instead if has_chat else ''}"
         )
     for name in unknown:
         if (request.model, wire.name, name) not in _notified:

@@ -16,6 +16,7 @@ from personakit import (
     Answer,
     BackendError,
     Config,
+    ConfigError,
     IncompleteAnswer,
     InvalidAnswer,
     PluginError,
@@ -23,6 +24,7 @@ from personakit import (
     Registry,
     Request,
     Runner,
+    UpstreamUnavailable,
     Usage,
     Wire,
     hookimpl,
@@ -155,10 +157,67 @@ def test_a_stream_that_fails_keeps_its_beginning(
 
 @pytest.mark.parametrize("mode", ["run", "arun"])
 def test_json_that_a_wire_cannot_read_is_an_invalid_answer(mode: str) -> None:
-    with pytest.raises(
-        InvalidAnswer, match=r"is {'x'.*, not of the expected form \(KeyError: 'message'"
-    ):
+    with pytest.raises(InvalidAnswer, match=r"is {'x': 1}, not of .* \(KeyError: 'message'\)"):
         play(mode, {"x": 1})
+
+
+@in_modes
+def test_an_invalid_answer_names_the_api_of_the_wire(mode: str) -> None:
+    answer = Reply(lines({"x": 1}), headers=LINES) if "stream" in mode else {"x": 1}
+    with pytest.raises(
+        InvalidAnswer, match="the address belongs to an API of JSON lines"
+    ) as raised:
+        play(mode, answer)
+    assert "OpenAI" not in str(raised.value)
+
+
+class Failing(LinesAnswer):
+    def read(self, data: dict[str, Any]) -> None:
+        super().read(data)
+        if self.finish_reason == "failed":
+            raise UpstreamUnavailable("the model has crashed")
+
+
+class FailingWire(LinesWire):
+    answers = Failing
+
+
+class FailingPlugin:
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
+        registry.wire("lines", FailingWire())
+
+
+@in_modes
+def test_a_failure_in_an_answer_is_no_fault_of_the_address(mode: str) -> None:
+    end = {"done_reason": "failed", "prompt_eval_count": 5, "eval_count": 2}
+    answer = Reply(lines(said("Hi", **end)), headers=LINES)
+    with pytest.raises(UpstreamUnavailable, match="crashed; try again later") as raised:
+        play(mode, answer, plugin=FailingPlugin)
+    assert "address" not in str(raised.value)
+
+
+class FewWire(LinesWire):
+    parameters = frozenset({"temperature"})
+
+
+class FewPlugin:
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.provider("lines", base_url="http://127.0.0.1:1")
+        registry.wire("lines", FewWire())
+
+
+def test_a_provider_with_a_wire_of_its_own_is_not_said_to_have_chat_completions() -> None:
+    config = Config(model="lines/m", path=(), environ={})
+    with (
+        Runner(config, plugins=[FewPlugin], log=False) as running,
+        pytest.raises(ConfigError, match=r"JSON lines has no parameter 'top_p'; remove it$"),
+    ):
+        running.run(WHO, "Hi!", parameters={"top_p": 0.5})
 
 
 @in_modes
