@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Generator
 from types import SimpleNamespace
@@ -251,3 +254,17 @@ def test_the_server_streams_pieces_until_the_client_leaves() -> None:
         with urllib.request.urlopen(url, b"{}", timeout=30) as reply:
             assert reply.read(4) == b"data"
         assert closed.wait(30)
+
+
+def test_the_server_prints_nothing_about_a_client_that_leaves(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Server() as server:
+        url = urllib.parse.urlsplit(server.base_url)
+        for sent in (b"", b"POST /v1/chat/completions HTTP/1.1\r\n"):
+            with socket.create_connection((url.hostname, url.port)) as client:
+                client.sendall(sent)
+                # Closing then resets the connection.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        post(server, {})
+    assert "Traceback" not in capfd.readouterr().err
