@@ -217,7 +217,7 @@ def test_an_error_event_is_the_error_with_the_text(
         sent = b"data:" + sent.partition(b"data:")[2] if bare else sent
         with (
             serving(streamed(delta("Hel"), sent, delta("lo"), ended())) as (running, _),
-            pytest.raises(BackendError, match=r"Slow down; |response failed") as caught,
+            pytest.raises(BackendError, match=r"Slow down; |response failed; ") as caught,
         ):
             in_mode(mode, running, WHO, "Hi")
         assert (type(caught.value), caught.value.partial) == (kind, "Hel")
@@ -268,3 +268,80 @@ def test_a_surrogate_pair_over_two_events(mode: str) -> None:
     with serving(body) as (running, _):
         answer = in_mode(mode, running, WHO, "Hi")
     assert answer.text == "a😀b\N{REPLACEMENT CHARACTER}"
+
+
+ENDED = {"type": "response.completed", "response": {**says(), "output": []}}
+
+
+def added(name: str, identity: str = "call_1", index: Any = 0) -> bytes:
+    item = call(name, "", identity)
+    return write({"type": "response.output_item.added", "output_index": index, "item": item})
+
+
+def arguments(text: str, kind: str = "delta", index: Any = 0, **more: Any) -> bytes:
+    key = "delta" if kind == "delta" else "arguments"
+    event = {"type": f"response.function_call_arguments.{kind}", "output_index": index, key: text}
+    return write({**event, **more})
+
+
+by_events = pytest.mark.parametrize("mode", ["stream", "astream", "pieces"])
+
+
+@by_events
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (added("a") + arguments('{"b":') + arguments("1}"), [("a", '{"b":1}')]),
+        (added("a") + arguments('{"b":1}', "done"), [("a", '{"b":1}')]),
+        (added("a") + arguments('{"b":1}') + arguments('{"b":1}', "done"), [("a", '{"b":1}')]),
+        (added("a") + added("c", "call_2", 1), [("a", "{}"), ("c", "{}")]),
+        (arguments('{"b":1}', "done", name="a"), [("a", '{"b":1}')]),
+    ],
+)
+def test_calls_that_no_item_repeats_are_not_lost(mode: str, body: bytes, expected: Any) -> None:
+    with serving(streamed(delta("Let me."), body, write(ENDED))) as (running, _):
+        answer = in_mode(mode, running, WHO, "Hi")
+    assert [(made.name, made.arguments) for made in answer.tool_calls] == expected
+    assert (answer.text, answer.finish_reason) == ("Let me.", "tool_calls")
+
+
+@by_events
+def test_a_call_without_a_name_is_no_answer(mode: str) -> None:
+    body = streamed(delta("Let me."), arguments('{"b":1}', "done"), write(ENDED))
+    with serving(body) as (running, _), pytest.raises(InvalidAnswer, match="without a name"):
+        in_mode(mode, running, WHO, "Hi")
+
+
+@by_events
+@pytest.mark.parametrize("last", [call("a", '{"b":1}'), call("a", '{"b": 1}', "call_9")])
+def test_a_call_that_is_written_in_another_way_at_its_end(mode: str, last: Any) -> None:
+    both = [last, call("c", "{}", "call_2")]
+    body = added("a") + arguments('{"b": 1}') + added("c", "call_2", 1) + ended(says(*both))
+    with serving(streamed(body)) as (running, _):
+        answer = in_mode(mode, running, WHO, "Hi")
+    assert [made.name for made in answer.tool_calls] == ["a", "c"]
+    assert json.loads(answer.tool_calls[0].arguments) == {"b": 1}
+
+
+@by_events
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [
+        (delta("Hel"), ["Hello"]),
+        (delta("One"), ["One", "Two"]),
+        (delta("O\ud83d") + delta("\ude00"), ["O\U0001f600ne"]),
+        (
+            b"".join(
+                write({"type": "response.output_text.delta", "item_id": text, "delta": text})
+                for text in ("One", "Two")
+            ),
+            ["One", "Two"],
+        ),
+        (b"", [{**message(""), "content": [{"type": "text", "text": "Hello"}]}]),
+    ],
+)
+def test_a_text_of_which_events_are_missing_is_whole(mode: str, body: bytes, output: Any) -> None:
+    last = {"type": "response.done", "response": says(*output)}
+    with serving(streamed(body, write(last)), says(*output)) as (running, _):
+        answer = in_mode(mode, running, WHO, "Hi")
+        assert answer.text == running.run(WHO, "Hi").text != ""

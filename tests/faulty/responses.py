@@ -35,7 +35,7 @@ def chunk(delta: Any, finish: str | None = None, **changes: Any) -> Any:
     odd = {"type": "response.odd", **changes}
     if finish is None:
         return odd if delta == {} else text
-    last = whole(**(LENGTH if finish == "length" else {}))
+    last = whole(TEXT[:5], **LENGTH) if finish == "length" else whole()
     return [
         *([] if delta == {} else [text]),
         {"type": f"response.{last['status']}", "response": last},

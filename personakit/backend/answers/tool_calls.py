@@ -154,6 +154,34 @@ class ToolCalls:
         if extras:
             call.extras = merged(call.extras, extras)
 
+    def end(self, index: Any, arguments: Any, name: Any = None) -> None:
+        """Add all arguments of a call, unless they arrived in pieces."""
+        call = self._find(index, "")
+        if call is None or not call.arguments:
+            function = {"name": name if call is None else None, "arguments": arguments}
+            self.add_all([{"index": index, "function": function}])
+
+    def follow(self, arrived: ToolCalls, *, or_take: bool) -> None:
+        """Keep to what was passed on of these calls, as they arrived in pieces.
+
+        Some servers give a call another id at its end, or write its arguments in another way.
+
+        Args:
+            arrived: The calls as they arrived.
+            or_take: Whether these are the calls if there are no others.
+        """
+        if or_take and not self._calls:
+            self._calls = arrived._calls
+            return
+        left = [call for call in arrived._calls if call.own_id]
+        for call in self._calls:
+            same = [other for other in left if other.id == call.id]
+            for other in same or [other for other in left if other.name == call.name][:1]:
+                left.remove(other)
+                call.own_id = other.own_id
+                if not call.arguments.text.startswith(other.arguments.text[: other.passed]):
+                    call.arguments, call.cumulative = other.arguments, False
+
     def _find(self, index: Any, identity: str) -> _Call | None:
         """Return the call that a piece may belong to: by its id, its index, or the last one."""
         if identity:
