@@ -89,7 +89,7 @@ _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
     BadRequest: "correct what the message names; `--dry-run` shows the request",
     IncompleteAnswer: "the partial answer is kept; run it again",
-    InvalidAnswer: "check that the address belongs to an OpenAI-compatible API",
+    InvalidAnswer: "check that the address is that of the provider's API",
     ModelNotFound: "check the model's name; write it as provider/model",
     QuotaExhausted: "the account has no credit left; add credit or choose another model",
     RateLimited: "wait and try again",

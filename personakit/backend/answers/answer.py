@@ -20,6 +20,7 @@ from personakit.frozen import FrozenDict, freeze_json
 from personakit.messages import Piece, Request, Response, ToolCall
 from personakit.providers import Provider
 
+_AGAIN = "run it again, or choose another model with -m"
 # What code that reads JSON of another form than it expects raises.
 _OTHER_FORM = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -293,6 +294,8 @@ class Answer:
             error = without_answer(self._meaning(), self.request, self.reasoning)
             if error is None and not self._said:
                 error = InvalidAnswer("the answer has neither content nor tool calls")
+                # A server that knows why the model stopped is of the right kind.
+                error.advice = _AGAIN if reason is not None else ""
         if error is not None:
             error.response = self.response()
             raise error

@@ -13,6 +13,7 @@ from typing import Any
 from personakit.usage import Usage
 
 _MOST = 2**63
+_ANTHROPICS = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
 
 
 def read_usage(*values: Any) -> Usage | None:
@@ -98,14 +99,15 @@ def _is_beside(
 ) -> bool:
     """Return whether the tokens in the cache are not among those of the prompt.
 
-    So it is with Anthropic's input_tokens; the total tells, if there is one.
+    So it is with Anthropic's input_tokens, whose counts of the cache have names of their own; the
+    total tells, if there is one.
     """
     if not stored:
         return False
     if total is not None:
         return total - prompt - completion == stored
     own = "prompt_tokens" not in value and "input_tokens_details" not in value
-    return stored > prompt or (own and "cache_read_input_tokens" in value)
+    return stored > prompt or (own and not _ANTHROPICS.isdisjoint(value))
 
 
 def _mapping(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from personakit_anthropic.blocks import as_object
 
 # The events of a stream: https://platform.claude.com/docs/en/build-with-claude/streaming
 _PIECES = frozenset({"text", "thinking", "signature", "partial_json"})
+_EMPTY = {"text": ("text",), "thinking": ("thinking",), "tool_use": ("id",)}
 
 
 class MessagesAnswer(Answer):
@@ -34,7 +35,9 @@ class MessagesAnswer(Answer):
         """Read an event of a stream; those that are not known are ignored."""
         kind = data.get("type") or name
         if kind == "message_start":
-            self.raw = dict(data["message"])
+            # The output is not counted yet.
+            usage = {**(data["message"].get("usage") or {}), "output_tokens": None}
+            self.raw = {**data["message"], "usage": usage}
         elif kind == "content_block_start":
             self._begin(data["index"], data["content_block"])
         elif kind == "content_block_delta":
@@ -43,15 +46,19 @@ class MessagesAnswer(Answer):
             usage = data.get("usage") or {}
             counts = {key: value for key, value in usage.items() if value}
             self.raw["usage"] = {**(self.raw.get("usage") or {}), **counts}
-            self.raw |= {key: value for key, value in data["delta"].items() if value is not None}
+            delta = data.get("delta") or {}
+            self.raw |= {key: value for key, value in delta.items() if value is not None}
         elif kind == "message_stop":
             self._finish(self.raw)
             self.done = self.finish_reason is not None
 
     def _begin(self, index: int, block: Mapping[str, Any]) -> None:
         """Read the beginning of a block, or all of it."""
-        self._blocks[index] = dict(block)
+        # Gateways send null for what is empty, and leave it out.
+        self._blocks[index] = block = {**block}
         kind = block.get("type")
+        for key in _EMPTY.get(str(kind), ()):
+            block[key] = block.get(key) or ""
         if kind == "text":
             self.add_text(block["text"])
             self.annotations += block.get("citations") or ()
@@ -85,7 +92,7 @@ class MessagesAnswer(Answer):
         self.finish_reason = None if reason is None else str(reason)
         for (index, key), pieces in self._pieces.items():
             block, text = self._blocks[index], "".join(pieces)
-            block[key] = block.get(key, "") + text
+            block[key] = (block.get(key) or "") + text
             if key == "partial_json":
                 block["input"] = as_object(block.pop(key))
         data["content"] = blocks = [self._blocks[index] for index in sorted(self._blocks)]

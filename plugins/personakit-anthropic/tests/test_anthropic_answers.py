@@ -338,3 +338,58 @@ def test_a_stream_cut_anywhere_is_the_whole_answer(
         cut = in_mode("stream", runner, persona(), request)
     for name in ("text", "tool_calls", "items", "reasoning", "usage", "finish_reason", "raw"):
         assert getattr(cut, name) == getattr(whole, name), name
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nulls_of_gateways_are_empty(mode: str, serving: Any, answer: Any, pieces: Any) -> None:
+    blocks = [THOUGHT, text("Hello"), call(1, town="Ulm")]
+    events = [json.loads(line[6:]) for line in pieces(answer(*blocks)).decode().splitlines()[1::3]]
+    blocks[2] = {**blocks[2], "id": None}
+    for event in events:
+        block = event.get("content_block", {})
+        for key in block.keys() & {"signature", "text", "id"}:
+            block[key] = None
+        block.pop("thinking", None)
+    events += [{"type": "message_delta", "usage": {"output_tokens": 5}}, events.pop()]
+    sent = "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
+    whole = {**answer(), "content": blocks}
+    headers = {"content-type": "text/event-stream"}
+    reply = Reply(sent, headers=headers) if mode in STREAMED else Reply(json.dumps(whole).encode())
+    last = Reply(json.dumps({**answer(), "content": [{"type": "text", "text": None}]}).encode())
+    with serving([reply, last]) as (runner, fake):
+        response = in_mode(mode, runner, persona(), "Hi!", tools=[rain])
+    assert (response.text, response.reasoning) == ("Hello", "Let me look it up.")
+    sent_back = fake.bodies[1]["messages"][1]["content"]
+    assert sent_back == [THOUGHT, text("Hello"), {**call(1, town="Ulm"), "id": "call00001"}]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        ({"input_tokens": 10}, None),
+        ({"input_tokens": 10, "output_tokens": None}, None),
+        ({"input_tokens": 500, "output_tokens": 5, "cache_creation_input_tokens": 90}, (590, 5)),
+    ],
+)
+def test_counts_that_are_missing_are_unknown(
+    mode: str, used: Any, expected: Any, serving: Any, answer: Any, pieces: Any
+) -> None:
+    whole = {**answer(text("Hello")), "usage": used}
+    sent = pieces({**whole, "usage": {**used, "output_tokens": used.get("output_tokens")}})
+    reply = Reply(sent, headers={"content-type": "text/event-stream"})
+    with serving([reply if mode in STREAMED else Reply(json.dumps(whole).encode())]) as (runner, _):
+        usage = in_mode(mode, runner, persona(), "Hi!").usage
+    counts = None if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+    assert counts == expected
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_turn_without_content_is_an_error_that_is_no_fault_of_the_address(
+    mode: str, serving: Any, answer: Any
+) -> None:
+    with (
+        serving([answer()]) as (runner, _),
+        pytest.raises(InvalidAnswer, match="neither content nor tool calls; run it again, or"),
+    ):
+        in_mode(mode, runner, persona(), "Hi!")
