@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 from personakit.backend import api_errors, retries, sse, wires
 from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.heard import Heard
-from personakit.backend.chat.model_parameters import adapted, rejected, remember
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
+from personakit.backend.requests.model_parameters import adapted, rejected, remember
+from personakit.backend.requests.support import sayable, supported
 from personakit.backend.retries import Attempt
 from personakit.backend.sse import MAX_STREAM, BodyReader
-from personakit.backend.wire import Wire, sayable, supported
+from personakit.backend.wire import Wire
 from personakit.base import Emit, deadline, in_sync, io, scrub
 from personakit.errors import (
     AuthenticationFailed,

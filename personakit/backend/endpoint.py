@@ -198,8 +198,7 @@ class Router:
         Raises:
             ConfigError: The API is unknown, or cannot say what the request contains.
         """
-        from personakit.backend import wire  # noqa: PLC0415
-        from personakit.backend.chat import model_parameters  # noqa: PLC0415
+        from personakit.backend.requests import model_parameters, support  # noqa: PLC0415
 
         name, model = _split(request.model)
         provider = self.find_provider(name)
@@ -210,7 +209,7 @@ class Router:
         chosen = self.wire(request, provider, endpoint)
         if chosen.name == "responses" and request.api == AUTO:
             request = request.replace(api=chosen.name)
-        request = wire.sayable(request, chosen, self.notify)
+        request = support.sayable(request, chosen, self.notify)
         return model_parameters.adapted(request, provider, endpoint, self.notify)
 
     def takes_schema(self, model: str) -> bool:

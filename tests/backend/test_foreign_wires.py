@@ -24,8 +24,8 @@ from personakit import (
 from personakit.backend.answers.finish_reasons import meaning
 from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
-from personakit.backend.chat.model_parameters import adapted
 from personakit.backend.endpoint import Router
+from personakit.backend.requests.model_parameters import adapted
 
 
 class Plain(Answer):

@@ -1,0 +1,1 @@
+"""What a provider, an API and a model accept of a request."""

@@ -1,0 +1,74 @@
+"""Check a request against what its provider and its wire support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from personakit.backend.wire import Wire
+from personakit.errors import ConfigError
+from personakit.messages import Request
+from personakit.providers import BUILT_IN, Provider, split_model
+
+_HINTS = frozenset({"frequency_penalty", "logit_bias", "presence_penalty", "seed", "verbosity"})
+"""What a persona wishes, and an answer without it is still one to the persona."""
+_notified: set[tuple[str, str, str]] = set()
+
+
+def supported(request: Request, provider: Provider) -> None:
+    """Check that a provider supports the attachments and the tools of a request.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not provider.attachments and any(message.parts for message in request.messages):
+        raise ConfigError(
+            f"provider {provider.name!r} does not accept images, files or audio; choose another "
+            f"model with `-m provider/model`, or send text alone"
+        )
+    if request.tools and not provider.tools:
+        names = ", ".join(tool.name for tool in request.tools)
+        raise ConfigError(
+            f"provider {provider.name!r} does not support tools ({names}); choose another "
+            f"model with `-m provider/model`, or run without tools: remove `tools:` from the "
+            f"persona, or leave out -T and --functions"
+        )
+
+
+def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Request:
+    """Return a request with the parameters that a wire can say.
+
+    Args:
+        request: The request.
+        wire: The wire.
+        notify: Called with one line about a parameter of a persona that is left out, once in a
+            process.
+
+    Raises:
+        ConfigError: It cannot say one that the caller set, or that changes what an answer is.
+    """
+    if wire.parameters is None:
+        return request
+    parameters = request.parameters
+    given = {name for name, value in parameters.items() if value is not None}
+    unknown = sorted(given - wire.parameters)
+    wrong = next((n for n in unknown if n not in _HINTS or n not in request.defaults), None)
+    if wrong is not None:
+        place = "in the persona or " if wire.name == "responses" else ""
+        # A provider that a plugin brings together with its wire has no chat completions.
+        instead = (
+            f", or write `api: chat` {place}under `providers:` of the config file, as chat "
+            f"completions have it"
+        )
+        has_chat = wire.name == "responses" or split_model(request.model)[0] in BUILT_IN
+        raise ConfigError(
+            f"{request.model}: {wire.title} has no parameter {wrong!r}; remove it"
+            f"{instead if has_chat else ''}"
+        )
+    for name in unknown:
+        if (request.model, wire.name, name) not in _notified:
+            _notified.add((request.model, wire.name, name))
+            notify(f"personakit: {name} is left out: {wire.title} has no such parameter")
+    if not unknown:
+        return request
+    kept = {name: value for name, value in parameters.items() if name not in unknown}
+    return request.replace(parameters=kept)
