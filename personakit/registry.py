@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from personakit.base import NAME, SCHEME, Secret
-from personakit.errors import ConfigError, PluginError
+from personakit.errors import ConfigError, PluginError, did_you_mean
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
 from personakit.tools import Tool, touched
@@ -158,11 +158,17 @@ class Registry:
         Raises:
             ConfigError: `wire` is not a `Wire` with that name.
         """
-        if getattr(wire, "name", None) != name or not callable(getattr(wire, "answer", None)):
+        is_wire = not isinstance(wire, type) and callable(getattr(wire, "answer", None))
+        if getattr(wire, "name", None) != name or not is_wire:
             raise ConfigError(
                 f"registry.wire: expected a Wire whose `name` is {name!r}, found {wire!r:.60}; "
                 f"pass an instance of a subclass of personakit.Wire"
             )
+        known = [one.name for one in fields(Provider)]
+        for feature in getattr(wire, "features", ()):
+            if feature not in known:
+                hint = did_you_mean(feature, known) or f" (known: {', '.join(known)})"
+                raise ConfigError(f"registry.wire: unknown feature {feature!r}{hint}")
         self._add("wire", _named(name), wire)
 
     def tool(

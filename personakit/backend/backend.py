@@ -13,7 +13,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -123,17 +123,22 @@ class OpenAIBackend:
         """Send a request with the parameters that its model accepts; return the answer."""
         outer = sys.exception()
         try:
-            body = wire.body(request, endpoint, provider, stream=emit is not None)
+            body = {**wire.body(request, endpoint, provider, stream=emit is not None)}
             answer = wire.answer(request, provider)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            found = f"{type(error).__name__}: {error}"
-            raise PluginError(f"wire {wire.name!r} cannot write the request: {found}") from error
+            path = wire.path(endpoint, stream=emit is not None)
+            headers = wire.headers(endpoint.api_key)
+        except PersonakitError:
+            raise
+        except Exception as error:
+            secrets = provider.secrets(endpoint)
+            scrub(error, secrets, outer)
+            raise _cannot_write(wire, error) from error
         if endpoint.defaults is not None:
             body = {**thaw(endpoint.defaults), **body}
         token = retries.current.set(call)
         try:
-            await self._exchange(wire, endpoint, body, answer, emit)
-        except UsageError as error:
+            await self._exchange(endpoint, path, body, headers, answer, emit)
+        except (UsageError, PluginError) as error:
             scrub(error, (), outer)
             raise
         # The client raises its own errors and those of its HTTP library, which has two names.
@@ -142,10 +147,7 @@ class OpenAIBackend:
             # key that it rejects.
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            api = "" if wire.name in APIS else wire.title
-            failure = api_errors.translate(
-                error, endpoint, call, answer.text, answer.request_id, api
-            )
+            failure = _failure(error, endpoint, wire, answer, call)
             scrub(failure, secrets, outer)
             if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)
@@ -198,15 +200,14 @@ class OpenAIBackend:
 
     async def _exchange(
         self,
-        wire: Wire,
         endpoint: Endpoint,
+        path: str,
         body: dict[str, Any],
+        headers: Mapping[str, str | None],
         answer: Answer,
         emit: Emit | None,
     ) -> None:
         """Send a body and read the reply."""
-        path = wire.path(endpoint, stream=emit is not None)
-        headers = wire.headers(endpoint.api_key)
         request = answer.request
         options: RequestOptions = {}
         if request.max_retries is not None:
@@ -231,6 +232,22 @@ class OpenAIBackend:
             # The timeout must not cancel the caller's task while it processes a text, nor refer to
             # that task, whose exception refers to the stream.
             await _atake(response, answer, emit)
+
+
+def _failure(
+    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
+) -> BackendError | PluginError:
+    """Return the error of a call that failed: the upstream's, or that of a plugin's wire."""
+    if wire.name in APIS:
+        return api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
+    if isinstance(error, TypeError):  # from the client, which cannot send what the wire wrote
+        return _cannot_write(wire, error)
+    return api_errors.translate(error, endpoint, call, answer.text, answer.request_id, wire.title)
+
+
+def _cannot_write(wire: Wire, error: Exception) -> PluginError:
+    reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return PluginError(f"wire {wire.name!r} cannot write the request: {reason}")
 
 
 async def _atake(response: Any, answer: Answer, emit: Emit | None) -> None:

@@ -106,7 +106,8 @@ class _Watched:
 
     def create(self, endpoint: Endpoint) -> Any:
         backend = self.factory(endpoint)
-        return _Wrapped(self, backend) if callable(getattr(backend, "send", None)) else backend
+        has_send = callable(getattr(backend, "send", None)) and not isinstance(backend, Coroutine)
+        return _Wrapped(self, backend) if has_send else backend
 
 
 @dataclass(slots=True)

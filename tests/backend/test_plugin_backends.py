@@ -167,6 +167,27 @@ def test_it_must_be_a_function_or_a_class() -> None:
         Registry("x").provider("echo", backend=object())  # type: ignore[arg-type]
 
 
+class OneArgument(Echo):
+    async def send(self, request: Any) -> Response:  # type: ignore[override]
+        return Response("Hi!", finish_reason="stop")
+
+
+class Mistaken(Echo):
+    async def send(self, request: Any, emit: Any = None) -> Response:
+        return Response(request + 1, finish_reason="stop")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_send_that_takes_other_arguments_breaks_the_contract(mode: str) -> None:
+    with (
+        running(OneArgument) as runner,
+        pytest.raises(PluginError, match=r"but 3 were given; write `async def send\(self, "),
+    ):
+        in_mode(mode, runner, WHO, "Hi!")
+    with running(Mistaken) as runner, pytest.raises(UpstreamUnavailable, match="TypeError"):
+        in_mode(mode, runner, WHO, "Hi!")
+
+
 # --- the factory ----------------------------------------------------------------------------------
 
 

@@ -226,6 +226,82 @@ def test_a_mistake_in_the_body_names_the_wire(mode: str) -> None:
         play(mode, said("x"), "wrong")
 
 
+class Faulty(LinesAnswer):
+    def __init__(self, request: Request, provider: Provider, wire: str = "") -> None:
+        super().__init__(request, provider, wire)
+        self.mistake = request.messages[-1].text
+
+    def read(self, data: dict[str, Any]) -> None:
+        if self.mistake == "read":
+            raise ZeroDivisionError("by zero")
+        super().read(data)
+        if self.mistake == "raw":
+            self.raw = None  # type: ignore[assignment]
+
+
+class FaultyWire(LinesWire):
+    """A wire with the mistake that the prompt names."""
+
+    answers = Faulty
+
+    def path(self, endpoint: Any, *, stream: bool) -> str:
+        return str(endpoint.nothing if endpoint.model == "path" else "api/chat")
+
+    def body(self, request: Any, endpoint: Any, provider: Any, *, stream: bool) -> Any:
+        bodies = {"none": None, "message": {"message": request.messages[0]}}
+        if (mistake := request.messages[-1].text) == "missing":
+            return Wire.body(self, request, endpoint, provider, stream=stream)
+        return bodies.get(mistake, {"stream": stream})
+
+
+class FaultyPlugin:
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
+        registry.wire("lines", FaultyWire())
+
+
+@in_modes
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("none", "cannot write the request: TypeError: 'NoneType' object is not a mapping"),
+        ("message", "cannot write the request: TypeError: .*Message is not JSON serializable"),
+        ("missing", "cannot write the request: NotImplementedError$"),
+        ("read", "cannot read the answer: ZeroDivisionError: by zero"),
+        ("raw", "`raw` must be a dict, found None"),
+    ],
+)
+def test_a_mistake_in_a_wire_is_no_failure_of_the_upstream(
+    mode: str, mistake: str, words: str
+) -> None:
+    answer = Reply(lines({**END, "message": {"content": "Hi"}}), headers=LINES)
+    with pytest.raises(PluginError, match=f"wire 'lines'.* ?{words}"):
+        play(mode, answer, mistake, plugin=FaultyPlugin)
+
+
+def test_a_mistake_in_the_path_names_the_wire() -> None:
+    config = Config(model="lines/path", path=(), environ={})
+    with (
+        Runner(config, plugins=[FaultyPlugin], log=False) as running,
+        pytest.raises(PluginError, match="wire 'lines' cannot write the request: AttributeError"),
+    ):
+        running.run(WHO, "Hi!")
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        (LinesWire, "pass an instance"),
+        (type("Typo", (LinesWire,), {"features": {"tolls": False}})(), "'tolls'.*mean 'tools'"),
+    ],
+)
+def test_a_wire_is_checked_when_it_is_contributed(wire: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Registry("lines").wire("lines", wire)
+
+
 def test_the_config_file_overrides_single_settings(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("providers: {lines: {json_schema: true, base_url: 'http://[::1]:2'}}", "utf-8")

@@ -234,6 +234,10 @@ class Bytes(Words):
         await emit(piece.encode())
 
 
+async def asynchronous(endpoint: Endpoint) -> Text:
+    return Text(endpoint)
+
+
 def nothing(endpoint: Endpoint) -> None: ...
 
 
@@ -260,6 +264,7 @@ def nothing(endpoint: Endpoint) -> None: ...
         (Blocks, "expected a BackendError, it raised Blocked: no"),
         (Leaves, "it left a task running"),
         (Bytes, "called emit.. with b'You'; expected a string"),
+        (asynchronous, "its factory is `async def`; write `def`"),
         (nothing, "its factory returned None; it must return an object with `async def send"),
     ],
 )

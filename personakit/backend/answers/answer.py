@@ -15,7 +15,7 @@ from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
 from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
-from personakit.errors import IncompleteAnswer, InvalidAnswer
+from personakit.errors import IncompleteAnswer, InvalidAnswer, PersonakitError, PluginError
 from personakit.frozen import FrozenDict, freeze_json
 from personakit.messages import Piece, Request, Response, ToolCall
 from personakit.providers import Provider
@@ -157,8 +157,10 @@ class Answer:
         self.raw = data = checks.answer(body)
         try:
             self.read(data)
-        except _OTHER_FORM as error:
-            raise checks.unexpected(error, data) from error
+        except PersonakitError:
+            raise
+        except Exception as error:
+            raise self._unread(error, data) from error
         self._end()
         if self.finish_reason is None and self.provider.finish_reason:
             raise IncompleteAnswer("the answer has no finish reason")
@@ -173,8 +175,10 @@ class Answer:
         data = checks.answer(body)
         try:
             self.read_event(data, name.decode("utf-8", "replace"))
-        except _OTHER_FORM as error:
-            raise checks.unexpected(error, data) from error
+        except PersonakitError:
+            raise
+        except Exception as error:
+            raise self._unread(error, data) from error
         return self._taken()
 
     def pieces(self) -> list[Piece]:
@@ -241,6 +245,13 @@ class Answer:
 
     # --- in common -----------------------------------------------------------------------------
 
+    def _unread(self, error: Exception, data: Any) -> PersonakitError:
+        """Return the error for an exception of `read` or `read_event`."""
+        if isinstance(error, _OTHER_FORM):
+            return checks.unexpected(error, data)
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return PluginError(f"wire {self.wire!r} cannot read the answer: {reason}")
+
     def _is_complete(self, *, cut: bool) -> bool:
         return self.done and not cut
 
@@ -275,6 +286,8 @@ class Answer:
 
     def _end(self) -> str:
         """Read the end of an answer; return the rest of the text."""
+        if not isinstance(self.raw, dict):
+            raise PluginError(f"wire {self.wire!r}: `raw` must be a dict, found {self.raw!r:.60}")
         rest = self._add("", last=True)
         if not self._splitter.done:
             cut = meaning(self.finish_reason) in ("length", "content_filter")

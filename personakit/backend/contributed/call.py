@@ -103,7 +103,14 @@ class Call:
         """
         output = None if emit is None else Output(emit, self._broken)
         with self.failing(output):
-            sent = backend.send(self.request, output)
+            try:
+                sent = backend.send(self.request, output)
+            except TypeError as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                    raise
+                raise self._broken(  # the call itself failed, not the code of `send`
+                    f"{error}; write `async def send(self, request, emit)`"
+                ) from error
             if not isinstance(sent, Coroutine):
                 raise self._broken(
                     f"its `send` returned {type(sent).__name__}; write `async def send(self, "
@@ -120,6 +127,9 @@ class Call:
         Raises:
             PluginError: It is no backend.
         """
+        if isinstance(backend, Coroutine):
+            backend.close()
+            raise self._broken("its factory is `async def`; write `def`")
         if not callable(getattr(backend, "send", None)):
             raise self._broken(
                 f"its factory returned {shown(backend)[:60]}; it must return an object with "
