@@ -248,6 +248,24 @@ def of_kind(contributions: Mapping[tuple[str, str], Contribution], kind: str) ->
     return {name: c.value for (found, name), c in contributions.items() if found == kind}
 
 
+def belongs(
+    found: Contribution | None,
+    contributions: Mapping[tuple[str, str], Contribution],
+    installed: Collection[str],
+) -> bool:
+    """Return whether a contribution is there whatever else is loaded.
+
+    So is that of the plugin of its name, of the plugin of the provider of its name, and of an
+    object of the caller.
+    """
+    if found is None or found.plugin not in installed:
+        return True
+    provider = contributions.get(("provider", found.name))
+    if provider is not None and provider is not found and provider.plugin == found.plugin:
+        return True
+    return found.plugin == found.name
+
+
 def by_plugin(contributions: Mapping[tuple[str, str], Contribution], plugin: str) -> Iterator[str]:
     """Yield ``kind:name`` of every contribution of a plugin."""
     return (f"{c.kind}:{c.name}" for c in contributions.values() if c.plugin == plugin)

@@ -22,7 +22,7 @@ from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
 from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
 from personakit.plugins.user_options import Settled
-from personakit.registry import Contribution, Pending, Registry, by_plugin, of_kind
+from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
 from personakit.tools import Tool
 
 if TYPE_CHECKING:
@@ -183,17 +183,17 @@ class Plugins:
     def find(self, kind: str, name: str, *, alone: bool = False) -> Any:
         """Return a contribution, loading plugins until one provides it; None if none does.
 
-        The plugin of the same name is tried first, and with `alone` no other is imported.
+        The plugin of the same name is tried first; `alone` imports no other (see `belongs`).
         """
         with self._lock:
             others = [] if alone else [other for other in self.installed() if other != name]
             for candidate in ([name] if name in self.installed() else []) + others:
-                contribution = self._contributions.get((kind, name))
-                if contribution is not None:
-                    return contribution.value
+                if (kind, name) in self._contributions:
+                    break
                 self.load(candidate)
-            last = self._contributions.get((kind, name))
-            return last.value if last is not None else None
+            found = self._contributions.get((kind, name))
+            chance = alone and not belongs(found, self._contributions, self.installed())
+            return None if found is None or chance else found.value
 
     def owner(self, kind: str, name: str) -> str:
         """Return the plugin of a contribution that `find` returned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from personakit import (
 )
 from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.sse import Decoder
-from personakit.testing import Reply, Server, in_mode, pieces
+from personakit.testing import Reply, Server, in_mode, persona, pieces
 
 LINES = {"content-type": "application/x-ndjson"}
 
@@ -300,6 +301,33 @@ def test_a_mistake_in_the_path_names_the_wire() -> None:
 def test_a_wire_is_checked_when_it_is_contributed(wire: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Registry("lines").wire("lines", wire)
+
+
+class MistralWire(LinesWire):
+    name = "mistral"
+
+
+class Other:
+    """Brings a wire with the name of a provider that is not its own, and a filter."""
+
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        registry.wire("mistral", MistralWire())
+        registry.template_filter("same", str)
+
+
+@pytest.mark.parametrize("system", ["You greet.", "{{ 'You greet.' | same }}"])
+def test_the_wire_of_another_plugin_is_not_used_because_that_is_loaded(
+    system: str, install: Callable[..., None]
+) -> None:
+    install(other=Other)
+    with Server(["Hello!"]) as server:
+        mine = Provider("mistral", server.base_url, given=frozenset({"base_url"}))
+        config = Config(model="mistral/m", path=(), environ={}, providers={"mistral": mine})
+        with Runner(config, log=False) as running:
+            assert running.run(persona(system), "Hi!").text == "Hello!"
+    assert server.requests[0].path == "/v1/chat/completions"
 
 
 def test_the_config_file_overrides_single_settings(tmp_path: Path) -> None:
