@@ -28,6 +28,8 @@ SECRET = frozenset({"api_key", "base_url", "extra_headers", "extra_query"})
 # JSON does not escape these, but editors, terminals or UTF-8 cannot show them.
 _HIDDEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _DIFF_LINES = 80
+# The parts of a response that are JSON of the provider.
+_PLAIN = ("items", "annotations")
 
 
 def write_request(request: Request) -> dict[str, Any]:
@@ -136,8 +138,8 @@ def write_response(response: Response) -> Any:
     if response.reasoning:
         written["reasoning"] = response.reasoning
     # Their texts are not folded: a list of lines could not be told from a list.
-    items = {"items": thaw(response.items)} if response.items else {}
-    return json.loads(pretty({**_folded(written), **items}))
+    plain = {name: thaw(value) for name in _PLAIN if (value := getattr(response, name))}
+    return json.loads(pretty({**_folded(written), **plain}))
 
 
 def read_response(written: dict[str, Any]) -> Response:
@@ -153,7 +155,7 @@ def read_response(written: dict[str, Any]) -> Response:
         model=_text(written.get("model", "")),
         usage=Usage(**written["usage"]) if "usage" in written else None,
         reasoning=_text(written.get("reasoning", "")),
-        items=freeze(written.get("items", ())),
+        **{name: _objects(written[name]) for name in _PLAIN if name in written},
     )
 
 
@@ -221,6 +223,13 @@ def _text(value: Any) -> str:
     if not isinstance(text, str):
         raise TypeError(f"expected a string, found {text!r}"[:80])
     return text
+
+
+def _objects(value: Any) -> Any:
+    """Return a list of objects, read-only."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise TypeError(f"expected a list of objects, found {value!r}"[:80])
+    return freeze(value)
 
 
 def _shown(value: Any) -> str:

@@ -300,12 +300,15 @@ def test_a_file_may_contain_any_items(items: list[Any]) -> None:
 
 
 def test_items_are_stored_and_read_back() -> None:
-    with serving(says(thought(1, "a\ud83d"), "Hello"), "Bye.") as (running, server):
+    cited = message("Hello")
+    cited["content"][0]["annotations"] = [{"type": "url_citation", "title": "a\nb"}]
+    with serving(says(thought(1, "a\ud83d"), cited), "Bye.") as (running, server):
         answer = running.run(WHO, "Hi")
         stored = json.loads(json.dumps(write_message(answer.message)).encode("utf-8"))
         assert read_message(stored) == answer.message
         recorded = read_response(json.loads(json.dumps(write_response(answer))))
         assert recorded.items == answer.items
+        assert recorded.annotations == answer.annotations != ()
         again(running, recorded.message)
     assert kinds(server.requests[1].body)[1] == "reasoning gAAA1"
     assert answer.reasoning == "a\N{REPLACEMENT CHARACTER}"

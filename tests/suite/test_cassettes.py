@@ -206,6 +206,11 @@ def test_two_files_of_one_stem_have_two_recordings() -> None:
         ),
         (
             '{"format": 1, "tests": {"a": {"model": "m", "exchanges": '
+            '[{"request": {}, "response": {"text": "", "annotations": 5}}]}}}',
+            "expected a list of objects, found 5",
+        ),
+        (
+            '{"format": 1, "tests": {"a": {"model": "m", "exchanges": '
             '[{"request": {}, "error": {"type": "SystemExit"}}]}}}',
             "unknown error type 'SystemExit'",
         ),

@@ -6,11 +6,12 @@ from typing import Any
 
 from personakit import Persona, Request, Response, ToolCall, Usage
 
-FORMAT = "personakit-cache 2"
+FORMAT = "personakit-cache 3"
 """Part of every key, so that entries of another format are not found."""
 
 _FIELDS = (
     "text", "finish_reason", "model", "id", "raw", "parsed", "metadata", "reasoning", "items",
+    "annotations",
 )  # fmt: skip
 COMPLETE = frozenset({"stop", "tool_calls", None})
 
@@ -24,6 +25,7 @@ def key_of(request: Request, persona: Persona) -> str | None:
     parts = {
         "format": FORMAT,
         "model": request.model,
+        "api": request.api,
         "messages": [(message.to_api(), message.items) for message in request.messages],
         "parameters": dict(sorted(request.parameters.items())),
         "tools": [tool.to_api() for tool in request.tools],
@@ -67,7 +69,8 @@ def read(text: str) -> Response | None:
     try:
         written = json.loads(text)
         calls = tuple(ToolCall(**call) for call in written.pop("tool_calls"))
-        mappings = (written["raw"], written["metadata"], *written["items"])
+        listed = (*written["items"], *written["annotations"])
+        mappings = (written["raw"], written["metadata"], *listed)
         answer = _answer(**written, tool_calls=calls)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -117,6 +117,7 @@ def test_all_that_matters_is_compared(cache: Cache) -> None:
     turned = {"type": "object", "properties": {"b": {}, "a": {}}}
     requests += [
         base.replace(model="test/other"),
+        base.replace(api="chat"),
         base.replace(messages=(said[0], said[0])),
         base.replace(parameters={"temperature": 0}),
         base.replace(parameters={"temperature": 0.5}),
@@ -394,12 +395,16 @@ def test_the_example_of_the_readme(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_reasoning_and_items_come_back_and_are_part_of_the_key(mode: str, cache: Cache) -> None:
+def test_all_parts_of_an_answer_come_back_and_items_are_part_of_the_key(
+    mode: str, cache: Cache
+) -> None:
     items = ({"provider": "test", "message": {"reasoning_content": "Hm."}},)
-    answer = Response("Hi", finish_reason="stop", reasoning="Hm.", items=items)
+    noted = ({"type": "url_citation", "url": "https://example.com"},)
+    answer = Response("Hi", finish_reason="stop", reasoning="Hm.", items=items, annotations=noted)
     running, upstream = runner([answer], plugins=[cache])
     first, hit = (in_mode(mode, running, persona(), "Hi") for _ in range(2))
-    assert (hit.reasoning, hit.items) == (first.reasoning, first.items) == ("Hm.", items)
+    assert (hit.reasoning, hit.items, hit.annotations) == ("Hm.", items, noted)
+    assert (first.reasoning, first.items, first.annotations) == ("Hm.", items, noted)
     assert len(upstream.requests) == 1
     for kept in (items, ()):
         history = (Message("user", "Hi"), Message("assistant", "Hi", items=kept))

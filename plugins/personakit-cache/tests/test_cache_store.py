@@ -213,6 +213,7 @@ ENTRY: dict[str, Any] = {
     "tool_calls": [],
     "reasoning": "",
     "items": [],
+    "annotations": [],
 }
 
 
@@ -230,6 +231,7 @@ ENTRY: dict[str, Any] = {
         ({**ENTRY, "metadata": [1]}, "miss"),
         ({**ENTRY, "reasoning": None}, "miss"),
         ({**ENTRY, "items": [1]}, "miss"),
+        ({**ENTRY, "annotations": [1]}, "miss"),
         ({"text": "Hello"}, "miss"),
         ([], "miss"),
         (None, "miss"),
