@@ -11,6 +11,10 @@ from personakit_redact.restore import Restore, Table
 
 __all__ = ["Redact"]
 
+_SIGNED = frozenset({"signature", "thought_signature"})
+# Bytes as text, in which digits mean nothing.
+_OPAQUE = _SIGNED | {"data", "encrypted_content", "encrypted_index", "id"}
+
 
 @dataclass(eq=False)
 class Redact:
@@ -43,6 +47,10 @@ class Redact:
         table = Table()
         _map_request(request, table.reserve)
         hidden = _map_request(request, lambda text: self._hide(text, table))
+        # What a model wrote behind this plugin contains its placeholders, which stay.
+        hidden = hidden.replace(
+            messages=tuple(_map_items(m, lambda t: self._hide(t, table)) for m in hidden.messages)
+        )
         if not self.restore:
             return hidden
         try:
@@ -91,6 +99,35 @@ def _map_calls(message: Message, change: Callable[[str], str]) -> Message:
     """Return `message` with `change` applied to the arguments of its tool calls."""
     calls = (replace(c, arguments=_map_json(c.arguments, change)) for c in message.tool_calls)
     return message.replace(tool_calls=tuple(calls)) if message.tool_calls else message
+
+
+def _map_items(message: Message, change: Callable[[str], str]) -> Message:
+    """Return `message` with `change` applied to what its provider wants back with it.
+
+    What is signed is left out if it would change: the provider rejects another text.
+    """
+    if not message.items:
+        return message
+    items = _map_kept(message.items, change)
+    return message if items is message.items else message.replace(items=tuple(items))
+
+
+def _map_kept(value: Any, change: Callable[[str], str]) -> Any:
+    """Return JSON with `change` applied, itself if nothing changes; None to leave it out."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        parts = [(k, v, v if k in _OPAQUE else _map_kept(v, change)) for k, v in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(None, item, _map_kept(item, change)) for item in value]
+    else:
+        return value
+    if all(old is new or old == new for _, old, new in parts):
+        return value
+    if isinstance(value, Mapping):
+        kept = {key: new for key, old, new in parts if new is not None or old is None}
+        return None if any(value.get(key) for key in _SIGNED) else kept
+    return [new for _, old, new in parts if new is not None or old is None]
 
 
 def _map_names(message: Message, change: Callable[[str], str]) -> Message:

@@ -291,6 +291,22 @@ def test_what_the_provider_wants_back_stays_and_reasoning_is_restored(mode: str)
     assert MAIL not in repr(upstream.requests[-1])
 
 
+def test_items_of_a_history_that_was_not_redacted_are() -> None:
+    thought = {"type": "reasoning", "id": "rs", "encrypted_content": MAIL, "n": None}
+    summary = ({"type": "summary_text", "text": f"To {MAIL}."},)
+    signed = {"type": "thinking", "thinking": MAIL, "signature": "S", "parts": (1,)}
+    other = {**signed, "thinking": "Hm."}
+    kept = ({**thought, "summary": summary}, signed, other, {"place": "message", "size": 3})
+    items = ({"provider": "test", "items": kept}, {"message": {"x": signed, "reasoning": MAIL}})
+    running, upstream = runner(["Bye."], plugins=[Redact()])
+    history = (Message("user", MAIL), Message("assistant", "Hm.", items=items))
+    running.run(a_persona(), Request("test/m", (*history, Message("user", "And?"))))
+    first, second = upstream.requests[0].messages[1].items
+    hidden = {**thought, "summary": ({"type": "summary_text", "text": "To [EMAIL-1]."},)}
+    assert first == {"provider": "test", "items": (hidden, other, kept[-1])}
+    assert second == {"message": {"reasoning": "[EMAIL-1]"}}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_cannot_be_used_is_restored(mode: str) -> None:
     call = ToolCall("1", "write", '{"to": "[EMAIL-1]"}')
