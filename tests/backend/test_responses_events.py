@@ -345,3 +345,13 @@ def test_a_text_of_which_events_are_missing_is_whole(mode: str, body: bytes, out
     with serving(streamed(body, write(last)), says(*output)) as (running, _):
         answer = in_mode(mode, running, WHO, "Hi")
         assert answer.text == running.run(WHO, "Hi").text != ""
+
+
+@by_events
+def test_a_chat_completion_is_no_response_and_the_error_names_the_api(mode: str) -> None:
+    choice = {"delta": {"content": "Hello"}, "finish_reason": "stop"}
+    sent = b"data: " + json.dumps({"object": "x", "choices": [choice]}).encode() + b"\n\n"
+    whole = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    for reply in (streamed(sent, b"data: [DONE]\n\n"), whole):
+        with serving(reply) as (running, _), pytest.raises(InvalidAnswer, match="`api: chat`"):
+            in_mode(mode, running, WHO, "Hi")

@@ -8,7 +8,7 @@ from typing import Any
 from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.checks import array, clean, mapping, string
 from personakit.backend.answers.tool_calls import ToolCalls
-from personakit.backend.api_errors import reported
+from personakit.backend.api_errors import NO_RESPONSES, reported
 from personakit.errors import InvalidAnswer
 from personakit.messages import Request
 from personakit.providers import Provider
@@ -60,8 +60,7 @@ class ResponsesAnswer(Answer):
     def read(self, data: dict[str, Any]) -> None:
         """Read a whole response."""
         if data.get("object") != "response" and "output" not in data:
-            keys = ", ".join(data)[:200]
-            raise InvalidAnswer(f"the answer is not a response; its keys are {keys}")
+            raise _other_form(data)
         self._add_rest(self._read_items(array(data.get("output"))))
         self._read_end(data)
 
@@ -85,6 +84,8 @@ class ResponsesAnswer(Answer):
             self._add_call_piece(data)
         elif kind == "error" or (not kind and any(data.get(key) for key in _ERRORS)):
             raise reported(data.get("error") or data)
+        elif not kind and "choices" in data:
+            raise _other_form(data)
 
     def _add_text(self, text: Any, item: Any) -> None:
         """Add a text, after a blank line if it begins another message."""
@@ -201,6 +202,13 @@ class ResponsesAnswer(Answer):
             if item.get("place") == "call":
                 item["id"] = next(calls).id  # type: ignore[index]
         return super()._kept(extras)
+
+
+def _other_form(data: Mapping[str, Any]) -> InvalidAnswer:
+    error = InvalidAnswer(f"the answer is not a response; its keys are {', '.join(data)[:200]}")
+    # Of chat completions, at an address where they are all that there is.
+    error.advice = NO_RESPONSES if "choices" in data else ""
+    return error
 
 
 def _thoughts(item: Mapping[str, Any]) -> Iterator[str]:
