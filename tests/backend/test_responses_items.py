@@ -280,6 +280,21 @@ def test_another_model_never_gets_the_thoughts_of_one() -> None:
     assert same == ["message assistant Hello"], "a request keeps its own model"
 
 
+def test_a_call_that_nobody_ran_stays_behind_with_its_thoughts() -> None:
+    custom = {"type": "custom_tool_call", "call_id": "c1", "name": "x", "input": "do"}
+    shell = [
+        {"type": "shell_call", "call_id": "c2", "action": {"commands": ["ls"]}},
+        {"type": "shell_call_output", "call_id": "c2", "output": []},
+    ]
+    answers = says(thought(1), custom, thought(2), *shell, thought(3), "Hello")
+    with serving(answers, "Bye.", check=False) as (running, server):
+        again(running, running.run(WHO, "Hi").message)
+    assert kinds(server.requests[1].body)[1:-1] == [
+        "reasoning gAAA2", "shell_call", "shell_call_output", "reasoning gAAA3",
+        "message assistant Hello",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "items",
     [

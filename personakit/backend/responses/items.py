@@ -49,17 +49,21 @@ def _answer(message: Message, entries: list[Mapping[str, Any]]) -> Iterator[Item
     """Yield the items of an answer in their order, as far as they are still there."""
     texts = _texts(message, [entry for entry in entries if entry.get("place") == "message"])
     calls = {call.id: _call(call) for call in message.tool_calls}
+    outputs = [e.get("call_id") for e in entries if str(e.get("type")).endswith("_output")]
     waiting: list[Item] = []
     for entry in entries:
-        if "place" not in entry:
+        if entry.get("call_id") and entry["call_id"] not in outputs:
+            # A call that nobody ran, such as one of a custom tool: it is refused without an output.
+            _without_end(waiting)
+        elif "place" not in entry:
             waiting += _opaque(entry)
-            continue
-        is_message = entry["place"] == "message"
-        item = next(texts, None) if is_message else calls.pop(str(entry.get("id")), None)
-        yield from waiting if item is not None else _without_end(waiting)
-        waiting.clear()
-        if item is not None:
-            yield item
+        else:
+            is_message = entry["place"] == "message"
+            item = next(texts, None) if is_message else calls.pop(str(entry.get("id")), None)
+            yield from waiting if item is not None else _without_end(waiting)
+            waiting.clear()
+            if item is not None:
+                yield item
     yield from _without_end(waiting)
     yield from filter(None, texts)
     yield from calls.values()
