@@ -13,6 +13,7 @@ from helpers.responses import call, says, serving, thought
 from personakit import (
     BackendError,
     BadRequest,
+    Config,
     ConfigError,
     IncompleteAnswer,
     InvalidAnswer,
@@ -25,7 +26,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import Reply, in_mode, persona
+from personakit.testing import Reply, Server, in_mode, persona
 from personakit.testing.responses import message, response
 
 WHO = persona("You are {{ name }}.", variables={"name": "Ann"})
@@ -386,3 +387,29 @@ def test_the_error_of_a_tool_is_its_output() -> None:
     output = server.requests[1].body["input"][-1]
     assert (output["type"], output["call_id"]) == ("function_call_output", "call_1")
     assert "no such word" in output["output"]
+
+
+@in_modes
+@pytest.mark.parametrize(
+    "output",
+    [
+        (call("look_up", '{"word": "a'),),
+        ("Let me see.", {**call("look_up", {"word": "a"}), "status": "incomplete"}),
+    ],
+)
+def test_a_call_that_is_cut_is_not_run_although_the_response_is_completed(
+    mode: str, output: Any
+) -> None:
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        raise AssertionError(word)
+
+    usage = {"input_tokens": 5, "output_tokens": 9, "total_tokens": 14}
+    with Server([says(*output, usage=usage)]) as server:
+        provider = Provider("mine", server.base_url, api="responses")
+        config = Config(model="mine/m", path=(), environ={}, providers={"mine": provider})
+        with (
+            Runner(config) as running,
+            pytest.raises(IncompleteAnswer, match="which were not run"),
+        ):
+            in_mode(mode, running, WHO, "Hi", tools=[look_up], parameters={"max_tokens": 9})

@@ -123,6 +123,11 @@ class ToolCalls:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether the arguments of all calls are JSON, or empty."""
+        return all(call.is_complete or not call.arguments for call in self._calls)
+
     def add_all(self, pieces: list[Any], *, whole: bool = False) -> None:
         """Add the pieces of one delta, or the calls of a whole answer."""
         for number, piece in enumerate(pieces):

@@ -48,6 +48,7 @@ class ResponsesAnswer(Answer):
     """
 
     _output: tuple[Any, ...] = ()
+    _is_cut = False  # whether an item says so
     _texts_in: Any = None  # the item that the last text belongs to
     _thoughts_in: Any = None
 
@@ -135,6 +136,7 @@ class ResponsesAnswer(Answer):
         texts: list[str] = []
         for number, item in enumerate(map(mapping, output)):
             kind = item.get("type")
+            self._is_cut = self._is_cut or item.get("status") == "incomplete"
             if kind == "message":
                 texts.append(self._read_message(item))
             elif kind == "function_call":
@@ -180,8 +182,9 @@ class ResponsesAnswer(Answer):
             reason = string(mapping(details).get("reason")) or "incomplete"
             self.finish_reason = _REASONS.get(reason, reason)
         elif status in ("completed", None):
-            is_cut = not self._calls and self._is_at_limit()
-            self.finish_reason = "tool_calls" if self._calls else "length" if is_cut else "stop"
+            is_whole = bool(self._calls) and self._calls.are_whole
+            is_cut = self._is_cut or (not is_whole and self._is_at_limit())
+            self.finish_reason = "length" if is_cut else "tool_calls" if self._calls else "stop"
         else:
             self.finish_reason = str(status)
 
