@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from personakit.base.deadline import DEFAULT_DEADLINE as DEFAULT_DEADLINE
     from personakit.base.distributions import entry_points as entry_points
     from personakit.base.distributions import install_command as install_command
+    from personakit.base.distributions import may_have as may_have
     from personakit.base.doors import door as door
     from personakit.base.files import State as State
     from personakit.base.files import check_file as check_file
@@ -59,7 +60,7 @@ else:
         __name__,
         {
             "deadline": "DEFAULT_DEADLINE",
-            "distributions": "entry_points install_command",
+            "distributions": "entry_points install_command may_have",
             "doors": "door",
             "files": "State check_file is_stream locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",

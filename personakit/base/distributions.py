@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def entry_points(group: str) -> Iterable[EntryPoint]:
     """Return the entry points of a group from all installed packages."""
-    if not _may_be_named(group.encode()):
+    if not may_have(group):
         return ()
     from importlib import metadata  # noqa: PLC0415
 
@@ -55,18 +55,24 @@ def _quoted(argument: str) -> str:
     return argument if is_plain else f'"{argument}"'
 
 
-def _may_be_named(group: bytes) -> bool:
-    """Return whether an installed package may have the group; False is certain."""
+def may_have(group: str, name: str = "") -> bool:
+    """Return whether an installed package may have an entry point; False is certain.
+
+    Args:
+        group: The group of entry points.
+        name: The name of the entry point; empty for any of the group.
+    """
+    texts = [group.encode(), f"\n{name}".encode()] if name else [group.encode()]
     for finder in sys.meta_path:
         # Python's own finders search the folders of sys.path; others may search anywhere.
         own = getattr(finder, "__module__", "").startswith("_frozen_importlib")
         if not own and hasattr(finder, "find_distributions"):
             return True
-    return any(_names(folder, group) for folder in sys.path)
+    return any(_names(folder, texts) for folder in sys.path)
 
 
-def _names(folder: str, group: bytes) -> bool:
-    """Return whether a folder of sys.path may contain a package that has the group."""
+def _names(folder: str, texts: Iterable[bytes]) -> bool:
+    """Return whether a folder of sys.path may contain a package whose entry points have texts."""
     try:
         with os.scandir(folder or ".") as entries:
             paths = [e.path for e in entries if e.name.lower().endswith("-info")]
@@ -75,13 +81,14 @@ def _names(folder: str, group: bytes) -> bool:
     except (OSError, ValueError, TypeError):
         # A zip file, or another entry that only importlib.metadata can read.
         return True
-    return any(_holds(os.path.join(path, "entry_points.txt"), group) for path in paths)  # noqa: PTH118
+    return any(_holds(os.path.join(path, "entry_points.txt"), texts) for path in paths)  # noqa: PTH118
 
 
-def _holds(file: str, text: bytes) -> bool:
+def _holds(file: str, texts: Iterable[bytes]) -> bool:
     try:
         with open(file, "rb") as opened:  # noqa: PTH123
-            return text in opened.read()
+            content = b"\n".join(map(bytes.strip, opened.read().splitlines()))
+            return all(text in content for text in texts)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from personakit.base import entry_points
+from personakit.base import entry_points, may_have
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
@@ -186,13 +186,13 @@ class Plugins:
         The plugin of the same name is tried first; `alone` imports no other (see `belongs`).
         """
         with self._lock:
-            others = [] if alone else [other for other in self.installed() if other != name]
-            for candidate in ([name] if name in self.installed() else []) + others:
-                if (kind, name) in self._contributions:
-                    break
-                self.load(candidate)
+            known = self._found is not None or self.entry_points is not None
+            installed = self.installed() if known or not alone or may_have(PROJECT, name) else {}
+            for candidate in sorted(installed, key=lambda other: other != name):
+                if (kind, name) not in self._contributions and not (alone and candidate != name):
+                    self.load(candidate)
             found = self._contributions.get((kind, name))
-            chance = alone and not belongs(found, self._contributions, self.installed())
+            chance = alone and not belongs(found, self._contributions, installed)
             return None if found is None or chance else found.value
 
     def owner(self, kind: str, name: str) -> str:
