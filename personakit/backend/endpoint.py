@@ -57,7 +57,7 @@ class Router:
     owner: Callable[[str, str], str] = lambda _, name: name
     keys: Keys = field(init=False)
     _providers: dict[str, Provider] = field(default_factory=dict)
-    _wires: dict[str, Wire | None] = field(default_factory=dict)
+    _wires: dict[str, Callable[..., Wire]] = field(default_factory=dict)
     _notified: bool = False
 
     def __post_init__(self) -> None:
@@ -183,12 +183,13 @@ class Router:
         Raises:
             ConfigError: No wire has the name in the provider's `api`.
         """
-        from personakit.backend import wires  # noqa: PLC0415
-
         if provider.name not in self._wires:
-            self._wires[provider.name] = wires.named(provider, self.contributed)
-        named = self._wires[provider.name]
-        return wires.chosen(request, provider, endpoint) if named is None else named
+            from personakit.backend import wires  # noqa: PLC0415
+
+            named = wires.named(provider, self.contributed)
+            # The import statement takes longer than the choice.
+            self._wires[provider.name] = wires.chosen if named is None else lambda *_: named
+        return self._wires[provider.name](request, provider, endpoint)
 
     def adapted(self, request: Request) -> Request:
         """Return a request as it would be sent, as far as that is known without its endpoint.
