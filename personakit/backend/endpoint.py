@@ -208,7 +208,9 @@ class Router:
         url = self._address(provider) if provider.connect is None else ""
         endpoint = Endpoint(url, None, model)
         chosen = self.wire(request, provider, endpoint)
-        if chosen.name == "responses" and request.api == AUTO:
+        if chosen.name not in _OPENAI_APIS:
+            request = request.replace(api=AUTO)  # a persona chooses among OpenAI's APIs
+        elif chosen.name == "responses" and request.api == AUTO:
             request = request.replace(api=chosen.name)
         request = support.sayable(request, chosen, self.notify)
         return model_parameters.adapted(request, provider, endpoint, self.notify)

@@ -138,3 +138,9 @@ def test_sampling_of_claude(model: str, effort: str | None, left: bool) -> None:
     sent = adapted(request, Provider("anthropic"), endpoint, append)
     assert ("temperature" in sent.parameters) is left
     assert bool(notices) is not left
+
+
+def test_the_wish_of_a_persona_is_not_about_the_api_of_a_plugin() -> None:
+    router = Router(Config(providers={"speech": Provider("speech", "http://x")}), contributed)
+    for api in ("auto", "chat", "responses"):
+        assert router.adapted(Request("speech/x", api=api)).api == "auto"
