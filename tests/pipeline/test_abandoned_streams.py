@@ -130,9 +130,11 @@ async def is_cancelled(stream: Stream[Any]) -> None:
 
 async def is_cancelled_while_it_waits(stream: Stream[Any]) -> None:
     # Once: httpcore 1 leaves a connection open if it is cancelled again while it closes it.
-    asyncio.get_running_loop().call_later(0.05, asyncio.current_task().cancel)  # type: ignore[union-attr]
+    cancel: Callable[[], Any] | None = asyncio.current_task().cancel  # type: ignore[union-attr]
     async for _ in stream:
-        pass
+        if cancel is not None:
+            asyncio.get_running_loop().call_later(0.05, cancel)
+            cancel = None
 
 
 async def breaks(stream: Stream[Any]) -> None:
