@@ -80,11 +80,10 @@ class OpenAIBackend:
         """
         provider, model = self.router.find_model(request.model)
         endpoint = await self._endpoint(provider, model)
+        supported(request, provider)
         if provider.backend is not None:
-            supported(request, provider)
             return await self._others().send(request, provider, endpoint, emit)
         wire, notify = self.router.wire(request, provider, endpoint), self.router.notify
-        supported(request, provider)
         said = sayable(request, wire, notify)
         call = Attempt(functools.partial(provider.secrets, endpoint))
         without: dict[str, BackendError] = {}

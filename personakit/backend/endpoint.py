@@ -13,6 +13,7 @@ from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
 from personakit.messages import Request
 from personakit.providers import (
+    APIS,
     AUTO,
     BUILT_IN,
     DEFAULT,
@@ -25,7 +26,6 @@ from personakit.providers import (
 if TYPE_CHECKING:
     from personakit.backend.wire import Wire
 
-_OPENAI_APIS = ("chat", "responses")
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
   for every run     personakit models default openai/gpt-5-mini    (or PERSONAKIT_MODEL)
@@ -105,9 +105,9 @@ class Router:
         assert provider is None or isinstance(provider, Provider)
         if provider is None or provider.connect is not None or provider.backend is not None:
             return provider
-        if provider.api in _OPENAI_APIS:
-            return provider
         is_auto = provider.api == AUTO
+        if provider.api in APIS and not is_auto:
+            return provider
         name = provider.name if is_auto else provider.api
         wire = self.contributed("wire", name, alone=is_auto)
         if wire is None:
@@ -208,7 +208,7 @@ class Router:
         url = self._address(provider) if provider.connect is None else ""
         endpoint = Endpoint(url, None, model)
         chosen = self.wire(request, provider, endpoint)
-        if chosen.name not in _OPENAI_APIS:
+        if chosen.name not in APIS:
             request = request.replace(api=AUTO)  # a persona chooses among OpenAI's APIs
         elif chosen.name == "responses" and request.api == AUTO:
             request = request.replace(api=chosen.name)
