@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from personakit.registry import Registry as Registry
     from personakit.runner import Runner as Runner
     from personakit.schemas import Pattern as Pattern
+    from personakit.schemas import SchemaSubset as SchemaSubset
     from personakit.schemas import schema_validator as schema_validator
     from personakit.tools import Tool as Tool
     from personakit.usage import Usage as Usage
@@ -104,7 +105,7 @@ _HOME = {
     **dict.fromkeys(("Answer", "Wire"), "backend"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),
-    **dict.fromkeys(("Pattern", "schema_validator"), "schemas"),
+    **dict.fromkeys(("Pattern", "SchemaSubset", "schema_validator"), "schemas"),
     **dict.fromkeys(("Row", "RunLog"), "log"),
     **dict.fromkeys(("Usage", "price"), "usage"),
     "Attachment": "attachments",

@@ -201,12 +201,7 @@ class Catalog:
             _check_tools(persona, request)
         if request.tools:
             self.plugins.check_tools(persona, {t.name: t.touches for t in request.tools})
-        form = request.parameters.get("response_format") or {}
-        if form.get("type") != "json_schema" or self.router.takes_schema(request.model):
-            return request
-        from personakit.output import instructed  # noqa: PLC0415
-
-        return instructed(request)
+        return self.router.formed(request) if request.parameters.get("response_format") else request
 
     def resolved(self, request: Request) -> Request:
         """Return a request with the model of its alias, if it names one."""

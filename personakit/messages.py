@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from personakit.base import read_arguments
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
 from personakit.usage import Spent, Usage
@@ -31,6 +32,11 @@ class ToolCall:
     id: str
     name: str
     arguments: str = "{}"
+
+    @property
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as an object; ``{"arguments": …}`` with the text if they are not one."""
+        return read_arguments(self.arguments)
 
     def replace(self, **changes: Any) -> ToolCall:
         """Return a copy with some fields changed."""
@@ -193,9 +199,8 @@ class Request:
         if first is None or first.role != "system":
             return self.replace(messages=(Message("system", text), *self.messages))
         if not isinstance(first.content, str):
-            changed = first.replace(
-                content=(*(first.content or ()), {"type": "text", "text": text})
-            )
+            parts = (*(first.content or ()), {"type": "text", "text": text})
+            changed = first.replace(content=parts)
         else:
             changed = first.replace(content=f"{first.content.rstrip()}\n\n{text}")
         return self.replace(messages=(changed, *self.messages[1:]))

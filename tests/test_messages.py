@@ -180,6 +180,23 @@ def test_with_system_adds_a_paragraph_to_the_system_message(
     assert request.messages == messages
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        ('{"n": [1, null]}', {"n": [1, None]}),
+        ("", {}),
+        (" ", {}),
+        ("[1]", {"arguments": "[1]"}),
+        ('{"n": NaN}', {"arguments": '{"n": NaN}'}),
+        ('{"n": ', {"arguments": '{"n": '}),
+        ("[" * 100_000, {"arguments": "[" * 100_000}),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_arguments_of_a_call_are_an_object(arguments: str, value: Any) -> None:
+    assert ToolCall("a", "f", arguments).parsed == value
+
+
 def test_a_request_is_changed_by_replacing() -> None:
     assert REQUEST.map_text(str.upper).system == "YOU ARE A CHEF."
     longer = REQUEST.with_messages(Message("assistant", "Hello!"), Message("user", "Bye!"))

@@ -58,6 +58,7 @@ class Router:
     keys: Keys = field(init=False)
     _providers: dict[str, Provider] = field(default_factory=dict)
     _wires: dict[str, Callable[..., Wire]] = field(default_factory=dict)
+    _foreign: dict[str, Wire] = field(default_factory=dict)  # plugins' wires, by their providers
     _notified: bool = False
 
     def __post_init__(self) -> None:
@@ -112,6 +113,7 @@ class Router:
         wire = self.contributed("wire", name, alone=is_auto)
         if wire is None:
             return provider
+        self._foreign[provider.name] = wire
         features = {key: value for key, value in wire.features.items() if key not in provider.given}
         return replace(provider, **features)
 
@@ -186,9 +188,11 @@ class Router:
         if provider.name not in self._wires:
             from personakit.backend import wires  # noqa: PLC0415
 
-            named = wires.named(provider, self.contributed)
+            foreign = self._foreign.get(provider.name)
+            if foreign is None and provider.api not in APIS:
+                raise wires.unknown(provider)
             # The import statement takes longer than the choice.
-            self._wires[provider.name] = wires.chosen if named is None else lambda *_: named
+            self._wires[provider.name] = wires.chosen if foreign is None else lambda *_: foreign
         return self._wires[provider.name](request, provider, endpoint)
 
     def adapted(self, request: Request) -> Request:
@@ -215,10 +219,15 @@ class Router:
         request = support.sayable(request, chosen, self.notify)
         return model_parameters.adapted(request, provider, endpoint, self.notify)
 
-    def takes_schema(self, model: str) -> bool:
-        """Return whether a model's provider accepts a JSON Schema; True if it is unknown."""
-        provider = self.find_provider(_split(model)[0])
-        return provider is None or provider.json_schema
+    def formed(self, request: Request) -> Request:
+        """Return a request that asks for its structured answer as its provider accepts it."""
+        provider = self.find_provider(_split(request.model)[0])
+        if provider is None:
+            return request
+        from personakit.backend.requests import support  # noqa: PLC0415
+
+        foreign = self._foreign.get(provider.name)
+        return support.formed(request, provider, foreign.schemas if foreign else None)
 
     def endpoint(self, provider: Provider, model: str) -> Endpoint:
         """Return the endpoint of a model whose provider has an address.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.backend.answers.answer import Answer
 from personakit.base import Secret
-from personakit.messages import Message, Request
+from personakit.messages import Message, Request, ToolCall
 from personakit.providers import Endpoint, Provider
+
+if TYPE_CHECKING:
+    from personakit.schemas import SchemaSubset
 
 
 class Wire:
@@ -24,12 +27,15 @@ class Wire:
         parameters: The names of `Request.parameters` that it can say; None for all.
         features: Fields of `personakit.Provider` that have other values with this wire, such as
             ``{"json_schema": True}``.
+        schemas: The subset of JSON Schema for a structured answer; None for all of it. A schema
+            that it cannot express is written into the system message.
         answers: The class of its answers.
     """
 
     name: str
     title: str = "the provider's API"
     parameters: frozenset[str] | None = None
+    schemas: SchemaSubset | None = None
     features: ClassVar[Mapping[str, Any]] = {}
     answers: type[Answer] = Answer
 
@@ -81,6 +87,23 @@ class Wire:
             ):
                 return tuple(entry for entry in items if isinstance(entry, Mapping))
         return ()
+
+    def parts(
+        self, message: Message, request: Request, provider: Provider
+    ) -> Iterator[str | ToolCall | Mapping[str, Any]]:
+        """Yield the texts and the calls of an answer and, between them, what was kept of it.
+
+        Args:
+            message: An assistant message.
+            request: The request that it is sent with.
+            provider: The provider that it is sent to.
+        """
+        from personakit.backend.answers.order import ordered  # noqa: PLC0415
+
+        entries = self.kept(message, request, provider)
+        for _, part in ordered(message.text, message.tool_calls, entries):
+            if part:
+                yield part
 
     @staticmethod
     def limit(request: Request, endpoint: Endpoint) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
 
 from personakit.backend.api_errors import NO_RESPONSES
 from personakit.backend.chat.wire import Chat
@@ -81,29 +80,13 @@ def own(name: str) -> Wire:
     raise ConfigError(f"unknown api {name!r} of a request{hint}; correct `Request.api`")
 
 
-def named(provider: Provider, contributed: Callable[..., Any]) -> Wire | None:
-    """Return the wire that a provider names, or that has its name; None for OpenAI's own APIs.
-
-    Args:
-        provider: The provider.
-        contributed: Returns what a plugin contributes, by kind and name; None for nothing.
-
-    Raises:
-        ConfigError: No wire has the name.
-    """
-    if provider.api == AUTO:
-        wire: Wire | None = contributed("wire", provider.name, alone=True)
-        return wire
-    if provider.api in APIS:
-        return None
-    wire = contributed("wire", provider.api)
-    if wire is None:
-        hint = did_you_mean(provider.api, APIS) or f" (known: {', '.join(APIS)})"
-        raise ConfigError(
-            f"provider {provider.name!r}: unknown api {provider.api!r}{hint}; correct `api:` under "
-            f"`providers:` in the config file, or install the plugin that contributes it"
-        )
-    return wire
+def unknown(provider: Provider) -> ConfigError:
+    """Return the error for a provider whose `api` no wire has."""
+    hint = did_you_mean(provider.api, APIS) or f" (known: {', '.join(APIS)})"
+    return ConfigError(
+        f"provider {provider.name!r}: unknown api {provider.api!r}{hint}; correct `api:` under "
+        f"`providers:` in the config file, or install the plugin that contributes it"
+    )
 
 
 def chosen(request: Request, provider: Provider, endpoint: Endpoint) -> Wire:

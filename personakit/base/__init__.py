@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from personakit.base.types import given as given
     from personakit.base.types import infer_type as infer_type
     from personakit.base.types import is_type as is_type
+    from personakit.base.types import read_arguments as read_arguments
     from personakit.base.types import read_json as read_json
     from personakit.base.types import shown as shown
     from personakit.base.waiting import Emit as Emit
@@ -67,7 +68,8 @@ else:
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap notify printable",
-            "types": "TYPES article brief describe given infer_type is_type read_json shown",
+            "types": "TYPES article brief describe given infer_type is_type read_arguments "
+            "read_json shown",
             "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",

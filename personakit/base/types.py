@@ -99,6 +99,15 @@ def read_json(text: str) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def read_arguments(text: str) -> dict[str, Any]:
+    """Parse the arguments of a tool call; ``{"arguments": text}`` for a text that is no object."""
+    try:
+        value = read_json(text if text.strip() else "{}")
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"arguments": text}
+
+
 def _number(text: str) -> float:
     """Parse a number; reject one that is too large for a float, which would become infinity."""
     number = float(text)

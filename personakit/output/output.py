@@ -197,7 +197,7 @@ def _text_of(value: Any) -> str:
 def instructed(request: Request) -> Request:
     """Return a request with its schema in the system prompt, for models without schema support."""
     form = request.parameters["response_format"]
-    schema = (form.get("json_schema") or {}).get("schema") or {}
+    schema = (form.get("json_schema") or {}).get("schema") or {"type": "object"}
     rest = {k: v for k, v in request.parameters.items() if k != "response_format"}
     return request.replace(parameters=rest).with_system(
         "Answer with JSON alone, without a code fence, that matches this JSON Schema:\n"

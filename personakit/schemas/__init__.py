@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from personakit.schemas.patterns import pattern_of as pattern_of
     from personakit.schemas.shape import InvalidSchema as InvalidSchema
     from personakit.schemas.shape import checked as checked
+    from personakit.schemas.subset import SchemaSubset as SchemaSubset
     from personakit.schemas.validation import Meter as Meter
     from personakit.schemas.validation import schema_validator as schema_validator
 else:
@@ -20,6 +21,7 @@ else:
         {
             "patterns": "Pattern foreign_pattern pattern_of",
             "shape": "InvalidSchema checked",
+            "subset": "SchemaSubset",
             "validation": "Meter schema_validator",
         },
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from personakit import (
     Answer,
@@ -18,10 +20,12 @@ from personakit import (
     Provider,
     Request,
     Timeout,
+    ToolCall,
     Usage,
     Wire,
 )
 from personakit.backend.answers.finish_reasons import meaning
+from personakit.backend.answers.order import ordered
 from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
 from personakit.backend.endpoint import Router
@@ -100,6 +104,66 @@ def test_only_objects_are_kept() -> None:
     items: Any = ({**origin, "items": (1, {"a": 2}, "b", None)},)
     kept = Speech().kept(Message("assistant", "x", items=items), Request("p/m"), Provider("p"))
     assert kept == ({"a": 2},)
+
+
+class Signing(Plain):
+    """Keeps a signature between a text and the calls, if there is one."""
+
+    def read(self, data: dict[str, Any]) -> None:
+        super().read(data)
+        self.place_text(len(data["say"]["text"]))
+        if "signature" in data:
+            self.keep({"signature": data["signature"]})
+        for call in data.get("calls", ()):
+            self.add_call(call["id"], **call)
+            self.place_call()
+
+
+def test_the_parts_of_an_answer_go_back_in_their_order() -> None:
+    request, provider = Request("speech/x"), Provider("speech")
+    calls = [{"id": "a", "name": "f"}, {"id": "b", "name": "g"}]
+    answer = Signing(request, provider, "speech")
+    answer.whole(json.dumps({"say": {"text": "One."}, "signature": "s", "calls": calls}).encode())
+    message = answer.response().message
+    first, second = message.tool_calls
+    signed = {"signature": "s"}
+
+    def parts(message: Message, model: str = "speech/x") -> list[Any]:
+        return list(Speech().parts(message, Request(model), provider))
+
+    assert parts(message) == ["One.", signed, first, second]
+    assert parts(message, "speech/other") == ["One.", first, second]
+    # A plugin changed the text, removed a call, or added one.
+    assert parts(message.replace(content="Two parts.")) == ["Two parts.", signed, first, second]
+    assert parts(message.replace(content=None, tool_calls=(second,))) == [signed, second]
+    added = first.replace(id="c")
+    assert parts(message.replace(tool_calls=(added, second))) == ["One.", signed, second, added]
+
+
+def test_an_answer_of_texts_and_calls_keeps_nothing() -> None:
+    answer = Signing(Request("speech/x"), Provider("speech"), "speech")
+    calls = [{"id": "a", "name": "f"}]
+    answer.whole(json.dumps({"say": {"text": "One."}, "calls": calls}).encode())
+    assert answer.response().items == ()
+
+
+PLACES = st.one_of(
+    st.builds(lambda size: {"place": "text", "size": size}, st.integers(-1, 5) | st.text()),
+    st.builds(lambda key: {"place": "call", "id": key}, st.sampled_from("abx") | st.none()),
+    st.builds(lambda key: {"kept": key}, st.integers()),
+)
+
+
+@given(st.text(max_size=9), st.lists(PLACES, max_size=6), st.sampled_from(["", "-"]))
+def test_nothing_is_lost_or_twice_in_the_order_of_an_answer(
+    text: str, entries: list[Any], between: str
+) -> None:
+    calls = [ToolCall("a", "f"), ToolCall("b", "g")]
+    parts = [part for _, part in ordered(text, calls, entries, between) if part]
+    assert between.join(part for part in parts if isinstance(part, str)) == text
+    assert sorted(part.id for part in parts if isinstance(part, ToolCall)) == ["a", "b"]
+    kept = [part for part in parts if isinstance(part, dict)]
+    assert kept == [entry for entry in entries if "kept" in entry]
 
 
 def test_words_of_anthropic() -> None:

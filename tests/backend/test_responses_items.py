@@ -299,8 +299,8 @@ def test_a_call_that_nobody_ran_stays_behind_with_its_thoughts() -> None:
     "items",
     [
         [7], ["x"], [None], [{}], [{"items": 7}], [{"items": [7, None, "x", {}]}],
-        [{"items": [{"place": 7}, {"place": "message", "size": "x"}]}],
-        [{"items": [{"place": "call", "id": []}, {"place": "message", "size": -5}]}],
+        [{"items": [{"place": 7}, {"place": "text", "size": "x"}]}],
+        [{"items": [{"place": "call", "id": []}, {"place": "text", "size": -5}]}],
         [{"items": [{"type": "reasoning", "encrypted_content": "g"}]}],
     ],
 )  # fmt: skip

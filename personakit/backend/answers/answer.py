@@ -22,6 +22,7 @@ from personakit.providers import Provider
 
 _AGAIN = "run it again, or choose another model with -m"
 # What code that reads JSON of another form than it expects raises.
+_PLACE = frozenset({"place", "size"})
 _OTHER_FORM = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -150,6 +151,19 @@ class Answer:
         """Keep what the API wants back with the answer; see `Wire.kept`."""
         self._items.append(item)
 
+    def place_text(self, size: int, **more: Any) -> None:
+        """Keep the place of a text between what `keep` keeps; see `Wire.parts`.
+
+        Args:
+            size: Its length in characters.
+            more: What the API wants back with the text.
+        """
+        self._items.append({"place": "text", "size": size, **more})
+
+    def place_call(self) -> None:
+        """Keep the place of the next tool call between what `keep` keeps."""
+        self._items.append({"place": "call"})
+
     # --- what the backend calls ----------------------------------------------------------------
 
     def whole(self, body: bytes) -> None:
@@ -263,8 +277,12 @@ class Answer:
 
     def _kept(self, extras: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return `Response.items`; `extras` is what the API sent with the calls, by their ids."""
-        if not self._items:
+        # Without anything else, the order of texts and calls is no reason to keep it.
+        if all(item.keys() <= _PLACE for item in self._items):
             return ()
+        places = (item for item in self._items if item.get("place") == "call")
+        for place, call in zip(places, self._calls.result(self.request.messages)[0], strict=False):
+            place["id"] = call.id  # type: ignore[index]
         origin = {"provider": self.provider.name, "wire": self.wire, "model": self.request.model}
         items = _frozen(self._items)
         return (FrozenDict({**origin, "items": items}),) if items else ()

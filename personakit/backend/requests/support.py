@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from personakit.backend.wire import Wire
 from personakit.errors import ConfigError
 from personakit.messages import Request
 from personakit.providers import BUILT_IN, Provider, split_model
+
+if TYPE_CHECKING:
+    from personakit.schemas import SchemaSubset
 
 _HINTS = frozenset({"frequency_penalty", "logit_bias", "presence_penalty", "seed", "verbosity"})
 """What a persona wishes, and an answer without it is still one to the persona."""
@@ -32,6 +36,32 @@ def supported(request: Request, provider: Provider) -> None:
             f"model with `-m provider/model`, or run without tools: remove `tools:` from the "
             f"persona, or leave out -T and --functions"
         )
+
+
+def formed(request: Request, provider: Provider, subset: SchemaSubset | None) -> Request:
+    """Return a request that asks for a structured answer as its provider accepts it.
+
+    A schema that the provider does not accept is written into the system message.
+
+    Args:
+        request: The request; it has a `response_format`.
+        provider: Its provider.
+        subset: The subset of JSON Schema that the provider accepts; None for all of it.
+    """
+    from personakit.output import instructed  # noqa: PLC0415
+
+    form = request.parameters["response_format"]
+    kind = form.get("type")
+    if kind == "json_schema" and not provider.json_schema:
+        return instructed(request)
+    if subset is None or kind not in ("json_object", "json_schema"):
+        return request
+    inner = form.get("json_schema") or {}
+    schema = subset.reduced(inner.get("schema") or {"type": "object"})
+    if schema is None:
+        return instructed(request)
+    changed = {"type": "json_schema", "json_schema": {**inner, "schema": schema}}
+    return request.replace(parameters={**request.parameters, "response_format": changed})
 
 
 def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Request:

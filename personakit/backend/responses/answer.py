@@ -144,7 +144,7 @@ class ResponsesAnswer(Answer):
                 identity = item.get("call_id") or item.get("id")
                 call = {"index": number, "id": identity, "function": function}
                 self._calls.add_all([call], whole=True)
-                self.keep({"place": "call"})
+                self.place_call()
             else:
                 if kind == "reasoning" and thinks:
                     for part, text in enumerate(_thoughts(item)):
@@ -169,8 +169,8 @@ class ResponsesAnswer(Answer):
             elif part.get("type") == "refusal" and not has_refusal:
                 self.add_refusal(string(part.get("refusal")))
         text = "".join(texts)
-        place = {"place": "message", "size": len(text)}
-        self.keep({**place, "phase": phase} if (phase := message.get("phase")) else place)
+        phase = message.get("phase")
+        self.place_text(len(text), **({"phase": phase} if phase else {}))
         return text
 
     def _read_end(self, response: Mapping[str, Any]) -> None:
@@ -195,16 +195,6 @@ class ResponsesAnswer(Answer):
         usage, asked = self._usage(), self.request.parameters
         limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
         return usage is not None and limit is not None and usage.completion_tokens >= limit
-
-    def _kept(self, extras: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        # Without these, the order of text and calls is no reason to keep anything.
-        if not any("place" not in item or "phase" in item for item in self._items):
-            return ()
-        calls = iter(self._calls.result(self.request.messages)[0])
-        for item in self._items:
-            if item.get("place") == "call":
-                item["id"] = next(calls).id  # type: ignore[index]
-        return super()._kept(extras)
 
 
 def _other_form(data: Mapping[str, Any]) -> InvalidAnswer:

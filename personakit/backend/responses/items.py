@@ -8,9 +8,10 @@ Ids of messages and calls are not sent, because they name stored items.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from personakit.backend.answers.order import ordered
 from personakit.backend.chat.items import object_text
 from personakit.backend.responses.answer import BETWEEN
 from personakit.errors import ConfigError
@@ -20,7 +21,7 @@ from personakit.messages import Message, ToolCall
 Item = dict[str, Any]
 
 
-def input_items(message: Message, kept: Iterable[Any]) -> Iterator[Item]:
+def input_items(message: Message, kept: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
     """Yield the input items of a message.
 
     Args:
@@ -31,62 +32,32 @@ def input_items(message: Message, kept: Iterable[Any]) -> Iterator[Item]:
         result = {"type": "function_call_output", "call_id": message.tool_call_id or ""}
         yield {**result, "output": message.text}
     elif message.role == "assistant":
-        # A file may contain anything.
-        entries = [entry for entry in kept if isinstance(entry, Mapping)]
-        yield from _answer(message, entries) if entries else _plain(message)
+        yield from _answer(message, kept)
     else:
         yield _message(message.role, _content(message))
 
 
-def _plain(message: Message) -> Iterator[Item]:
-    if text := _text(message):
-        yield _message("assistant", text)
-    for call in message.tool_calls:
-        yield _call(call)
-
-
-def _answer(message: Message, entries: list[Mapping[str, Any]]) -> Iterator[Item]:
+def _answer(message: Message, entries: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
     """Yield the items of an answer in their order, as far as they are still there."""
-    texts = _texts(message, [entry for entry in entries if entry.get("place") == "message"])
-    calls = {call.id: _call(call) for call in message.tool_calls}
     outputs = [e.get("call_id") for e in entries if str(e.get("type")).endswith("_output")]
     waiting: list[Item] = []
-    for entry in entries:
-        if entry.get("call_id") and entry["call_id"] not in outputs:
+    for entry, part in ordered(_text(message), message.tool_calls, entries, BETWEEN):
+        if part is not entry:
+            yield from waiting if entry and part else _without_end(waiting)
+            waiting.clear()
+            if part:
+                yield _call(part) if isinstance(part, ToolCall) else _said(part, entry)
+        elif entry.get("call_id") and entry["call_id"] not in outputs:
             # A call that nobody ran, such as one of a custom tool: it is refused without an output.
             _without_end(waiting)
-        elif "place" not in entry:
-            waiting += _opaque(entry)
         else:
-            is_message = entry["place"] == "message"
-            item = next(texts, None) if is_message else calls.pop(str(entry.get("id")), None)
-            yield from waiting if item is not None else _without_end(waiting)
-            waiting.clear()
-            if item is not None:
-                yield item
+            waiting += _opaque(entry)
     yield from _without_end(waiting)
-    yield from filter(None, texts)
-    yield from calls.values()
 
 
-def _texts(message: Message, places: list[Mapping[str, Any]]) -> Iterator[Item | None]:
-    """Yield the message of each place; None for one without a text.
-
-    A text that a plugin changed is no longer that of several messages.
-    """
-    text = _text(message)
-    sizes = [size if isinstance(size := place.get("size"), int) else -1 for place in places]
-    pieces, start = [], 0
-    for size in sizes:
-        pieces.append(text[start : start + size])
-        start += size + len(BETWEEN) if size else 0
-    phases = [place.get("phase") for place in places]
-    if min(sizes, default=-1) < 0 or BETWEEN.join(filter(None, pieces)) != text:
-        pieces, phases = [text], phases if len(places) == 1 else []
-    for number, piece in enumerate(pieces):
-        item = _message("assistant", piece)
-        phase = phases[number] if number < len(phases) else None
-        yield ({**item, "phase": phase} if phase else item) if piece else None
+def _said(text: str, entry: Mapping[str, Any]) -> Item:
+    item = _message("assistant", text)
+    return {**item, "phase": entry["phase"]} if "phase" in entry else item
 
 
 def _without_end(items: list[Item]) -> list[Item]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from personakit import Answer, Provider, Request
-from personakit_anthropic.blocks import as_object
+from personakit import Answer, Provider, Request, ToolCall
 
 # The events of a stream: https://platform.claude.com/docs/en/build-with-claude/streaming
 _PIECES = frozenset({"text", "thinking", "signature", "partial_json"})
@@ -94,16 +93,12 @@ class MessagesAnswer(Answer):
             block, text = self._blocks[index], "".join(pieces)
             block[key] = (block.get(key) or "") + text
             if key == "partial_json":
-                block["input"] = as_object(block.pop(key))
-        data["content"] = blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        entries = [_place(block) or block for block in blocks]
-        if any("type" in entry for entry in entries):
-            for entry in entries:
-                self.keep(entry)
-
-
-def _place(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a block that is also in the message; empty for any other."""
-    if block.get("type") == "text":
-        return {"length": len(block["text"])}
-    return {"call": block["id"]} if block.get("type") == "tool_use" else {}
+                block["input"] = ToolCall("", "", block.pop(key)).parsed
+        data["content"] = [self._blocks[index] for index in sorted(self._blocks)]
+        for block in data["content"]:
+            if block.get("type") == "text":
+                self.place_text(len(block["text"]))
+            elif block.get("type") == "tool_use":
+                self.place_call()
+            else:
+                self.keep(block)

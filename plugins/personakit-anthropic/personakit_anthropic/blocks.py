@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from personakit import ConfigError, Message
+from personakit import ConfigError, Message, ToolCall
 
 Block = dict[str, Any]
+Part = str | ToolCall | Mapping[str, Any]
 
 
 def conversation(
-    messages: Iterable[Message], kept: Callable[[Message], tuple[Any, ...]]
+    messages: Iterable[Message], parts: Callable[[Message], Iterable[Part]]
 ) -> tuple[list[Block], list[Block]]:
     """Return the blocks of the system prompt, and the turns of a conversation.
 
@@ -23,7 +23,7 @@ def conversation(
 
     Args:
         messages: The messages.
-        kept: Returns what `MessagesAnswer` kept of a message.
+        parts: Returns the parts of an answer; see `Wire.parts`.
 
     Raises:
         ConfigError: A message contains what the API does not accept.
@@ -32,7 +32,7 @@ def conversation(
     turns: list[Block] = []
     for message in messages:
         if message.role == "assistant":
-            blocks = _answer(message, kept(message))
+            blocks = _answer(parts(message))
         else:
             blocks = list(_parts(message.to_api()["content"]))
         if message.role == "tool":
@@ -50,24 +50,17 @@ def conversation(
     return system, turns
 
 
-def _answer(message: Message, kept: tuple[Any, ...]) -> list[Block]:
-    """Return the blocks of an answer in their order: kept ones, text and calls."""
-    text = message.text
-    calls = {call.id: call for call in message.tool_calls}
-    # The text is in one piece if a plugin changed it.
-    is_whole = len(text) == sum(entry.get("length", 0) for entry in kept)
+def _answer(parts: Iterable[Part]) -> list[Block]:
+    """Return the blocks of an answer; the API refuses thoughts that lead to nothing."""
     blocks: list[Block] = []
-    for entry in (*kept, {"length": len(text)}, *({"call": identity} for identity in calls)):
-        if "length" in entry:
-            size = entry["length"] if is_whole else len(text)
-            blocks += _parts(text[:size])
-            text = text[size:]
-        elif "call" not in entry:
-            blocks.append(dict(entry))
-        elif call := calls.pop(entry["call"], None):
-            use = {"type": "tool_use", "id": _identity(call.id), "name": call.name}
-            blocks.append({**use, "input": as_object(call.arguments)})
-    # The API refuses thoughts that lead to nothing.
+    for part in parts:
+        if isinstance(part, str):
+            blocks += _parts(part)
+        elif isinstance(part, ToolCall):
+            use = {"type": "tool_use", "id": _identity(part.id), "name": part.name}
+            blocks.append({**use, "input": part.parsed})
+        else:
+            blocks.append(dict(part))
     return blocks if any(block.get("type") in ("text", "tool_use") for block in blocks) else []
 
 
@@ -102,12 +95,3 @@ def _source(address: str) -> Block:
 def _identity(identity: str) -> str:
     """Return the id of a call in the characters that the API accepts; other models have others."""
     return re.sub(r"[^\w-]", "_", identity, flags=re.ASCII)
-
-
-def as_object(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a call as an object, which the API wants, whatever they are."""
-    try:
-        value = json.loads(arguments or "{}", parse_constant=str)
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}

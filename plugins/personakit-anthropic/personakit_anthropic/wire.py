@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from personakit import Endpoint, Provider, Request, Secret, Wire
+from personakit import Endpoint, Provider, Request, SchemaSubset, Secret, Wire
 from personakit_anthropic.answer import MessagesAnswer
 from personakit_anthropic.blocks import conversation
 from personakit_anthropic.models import most_tokens, thinking
-from personakit_anthropic.schemas import accepted
 
-_AS_INSTRUCTION = "Answer with JSON alone, without a code fence, that matches this JSON Schema:\n"
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+_FORMATS = "date date-time duration email hostname ipv4 ipv6 time uri uuid".split()
 
 
 class Messages(Wire):
@@ -21,10 +20,12 @@ class Messages(Wire):
 
     name = "anthropic"
     title = "Anthropic's Messages API"
+    answers = MessagesAnswer
     parameters = frozenset(
         "max_completion_tokens max_tokens parallel_tool_calls reasoning_effort response_format "
         "stop temperature tool_choice top_p".split()
     )
+    schemas = SchemaSubset(values={"format": _FORMATS, "minItems": (0, 1)})
     features: ClassVar[Mapping[str, Any]] = {"json_schema": True}
 
     def path(self, endpoint: Endpoint, *, stream: bool) -> str:
@@ -43,8 +44,8 @@ class Messages(Wire):
     ) -> dict[str, Any]:
         """Return the JSON body of a request."""
         given = {name: value for name, value in request.parameters.items() if value is not None}
-        kept = functools.partial(self.kept, request=request, provider=provider)
-        system, turns = conversation(request.messages, kept)
+        parts = functools.partial(self.parts, request=request, provider=provider)
+        system, turns = conversation(request.messages, parts)
         limit = self.limit(request, endpoint) or most_tokens(endpoint.model)
         body: dict[str, Any] = {"model": endpoint.model, "max_tokens": limit, "messages": turns}
         body |= {name: given[name] for name in ("temperature", "top_p") if name in given}
@@ -52,25 +53,15 @@ class Messages(Wire):
             body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         if "reasoning_effort" in given:
             body |= thinking(endpoint.model, given["reasoning_effort"], limit)
-        form = given.get("response_format") or {}
-        if form.get("type", "text") != "text":
-            schema = (form.get("json_schema") or {}).get("schema") or {"type": "object"}
-            if said := accepted(schema):
-                config = {"format": {"type": "json_schema", "schema": said}}
-                body["output_config"] = {**body.get("output_config", {}), **config}
-            else:
-                text = _AS_INSTRUCTION + json.dumps(schema, ensure_ascii=False)
-                system.append({"type": "text", "text": text})
+        if form := given.get("response_format", {}).get("json_schema"):
+            config = {"format": {"type": "json_schema", "schema": form["schema"]}}
+            body["output_config"] = {**body.get("output_config", {}), **config}
         if system:
             body["system"] = system
         if request.tools:
             body["tools"] = [_tool(tool.to_api()["function"]) for tool in request.tools]
             body["tool_choice"] = _choice(given)
         return {**body, "stream": True} if stream else body
-
-    def answer(self, request: Request, provider: Provider) -> MessagesAnswer:
-        """Return the parser of a message."""
-        return MessagesAnswer(request, provider, self.name)
 
 
 def _tool(function: dict[str, Any]) -> dict[str, Any]:
@@ -80,10 +71,9 @@ def _tool(function: dict[str, Any]) -> dict[str, Any]:
 
 def _choice(given: Mapping[str, Any]) -> dict[str, Any]:
     choice = given.get("tool_choice", "auto")
+    result = {"type": "any" if choice == "required" else choice}
     if isinstance(choice, Mapping):
         result = {"type": "tool", "name": choice["function"]["name"]}
-    else:
-        result = {"type": "any" if choice == "required" else choice}
     if given.get("parallel_tool_calls") is False and choice != "none":
         result["disable_parallel_tool_use"] = True
     return result

@@ -90,7 +90,7 @@ def test_a_tool_loop_of_three_rounds_sends_back_the_signed_thoughts(
     assert turns[:3] == fake.bodies[1]["messages"]
     assert fake.bodies[0]["tools"][0]["input_schema"]["required"] == ["town"]
     # The thoughts of the last answer go back, too, if the conversation goes on.
-    assert response.messages[-1].items[0]["items"] == (last[0], {"length": 16})
+    assert response.messages[-1].items[0]["items"] == (last[0], {"place": "text", "size": 16})
 
 
 def test_items_of_another_model_are_not_sent(serving: Any, answer: Any) -> None:

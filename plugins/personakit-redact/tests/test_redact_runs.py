@@ -296,7 +296,7 @@ def test_items_of_a_history_that_was_not_redacted_are() -> None:
     summary = ({"type": "summary_text", "text": f"To {MAIL}."},)
     signed = {"type": "thinking", "thinking": MAIL, "signature": "S", "parts": (1,)}
     other = {**signed, "thinking": "Hm."}
-    kept = ({**thought, "summary": summary}, signed, other, {"place": "message", "size": 3})
+    kept = ({**thought, "summary": summary}, signed, other, {"place": "text", "size": 3})
     items = ({"provider": "test", "items": kept}, {"message": {"x": signed, "reasoning": MAIL}})
     running, upstream = runner(["Bye."], plugins=[Redact()])
     history = (Message("user", MAIL), Message("assistant", "Hm.", items=items))
