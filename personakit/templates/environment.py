@@ -22,9 +22,10 @@ from personakit.templates.budget import Refused, bounded_range, current_budget
 from personakit.templates.codegen import MeteredCodeGenerator
 from personakit.templates.filters import FILTERS, TESTS, Undefined, joined, text, writable
 
-# Methods whose result has no predictable size, or is not a text.
+# Methods whose result has no predictable size, or is not a text; and `escape` of Markup, a str that
+# makes any object a text.
 _UNSAFE = {
-    str: frozenset("encode format format_map maketrans translate".split()),
+    str: frozenset("encode escape format format_map maketrans translate".split()),
     int: frozenset("from_bytes to_bytes".split()),
 }
 # Compiling 6,000 tokens takes up to 0.33 s and 30 MB.
@@ -101,11 +102,18 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj(*args, **kwargs)
         budget = current_budget.get()
         more = {k: v for k, v in kwargs.items() if k != "_loop_vars"} if kwargs else kwargs
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str):
+            if obj.__name__ == "join" and len(args) == 1 and not more:
+                return joined(owner, args[0])
+            if owner.__class__ is not str:
+                # Methods of Markup convert their arguments to text.
+                for value in args:
+                    if value is not None:
+                        writable(value)
         budget.call(obj, args, more)
         if isinstance(obj, LoopContext) and args:
             args = (budget.steps(args[0]), *args[1:])
-        if getattr(obj, "__name__", "") == "join" and type(getattr(obj, "__self__", 0)) is str:
-            return joined(obj.__self__, *args)
         return budget.made(super().call(context, obj, *args, **kwargs))
 
     def getattr(self, obj: Any, attribute: str) -> Any:

@@ -80,6 +80,9 @@ def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, s
         return f"the template fails: {error}; {hint}", "", ""
     if isinstance(error, TypeError) and "can only concatenate str" in str(error):
         return "a text and another value cannot be added with +; join them with ~", "", ""
+    if isinstance(error, TypeError) and "expected str instance" in str(error):
+        hint = "the filter join takes any values, as in {{ x | join(', ') }}"
+        return f"the template fails: {error}; {hint}", "", ""
     return f"the template fails: {str(error) or type(error).__name__}", "", ""
 
 

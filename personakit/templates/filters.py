@@ -121,15 +121,19 @@ def text(value: Any) -> str:
     return str(writable(value))
 
 
-def joined(separator: str, values: Iterable[Any]) -> str:
-    """Join values into a text; reject a result that is too large."""
+def joined(joint: str, values: Iterable[Any]) -> str:
+    """Return ``joint.join(values)``; reject a result that is too large."""
     budget = current_budget.get()
-    if not isinstance(values, list | tuple):
-        values = list(budget.steps(values))
-    budget.charge(2 * len(values))
-    parts = [value if value.__class__ is str else text(value) for value in values]
-    budget.room(sum(map(len, parts)) + len(separator) * len(parts))
-    return separator.join(parts)
+    items = values if isinstance(values, list | tuple) else list(budget.steps(values))
+    budget.charge(2 * len(items))
+    if {*map(type, items)} <= _ONLY_TEXT:
+        size = sum(map(len, items))
+    else:
+        writable(items)
+        size = size_of(items, budget.size)
+    # Markup escapes the texts that it joins.
+    budget.room(len(joint) * len(items) + (size if joint.__class__ is str else 6 * size))
+    return joint.join(items)
 
 
 @jinja2.pass_environment
@@ -140,11 +144,17 @@ def _join(env: jinja2.Environment, value: Any, d: Any = "", attribute: Any = Non
         if len(result) > _SHORT:
             current_budget.get().room(len(result))
         return result
+    budget, separator = current_budget.get(), text(d)
     if attribute is not None:
         price = _STEPS_PER_ITEM + _parts(attribute)
         getter = jinja_filters.make_attrgetter(env, attribute)
-        value = [getter(item) for item in current_budget.get().steps(value, price)]
-    return joined(text(d), value)
+        value = [getter(item) for item in budget.steps(value, price)]
+    elif not isinstance(value, list | tuple):
+        value = list(budget.steps(value))
+    budget.charge(2 * len(value))
+    parts = [item if item.__class__ is str else text(item) for item in value]
+    budget.room(sum(map(len, parts)) + len(separator) * len(parts))
+    return separator.join(parts)
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:

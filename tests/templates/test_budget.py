@@ -155,6 +155,9 @@ BOMBS: dict[str, tuple[str, str]] = {
     "join of a generator": ("{{ range(100000) | map('string') | join('x' * 190000) }}", DO),
     "join of a generator, the method": (
         "{{ ('x' * 190000).join(range(100000) | map('string')) }}", DO),
+    "join of a generator by a safe text": (
+        "{{ (('x' * 30000) | safe).join(range(30000) | map('string')) }}", SIZE),
+    "join by a safe text": ("{{ (('x' * 16000) | safe).join(['a'] * 8000) }}", SIZE),
     "join by name": ("{{ [1, 2] | join(attribute='real', d='x' * 190000) }}"
                      "{{ range(9999) | list | join(attribute='real', d='x' * 190000) }}", SIZE),
     "join of an attribute": (

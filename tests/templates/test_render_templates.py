@@ -78,6 +78,8 @@ OBJECTS = [
     "{{ range | string }}", "{{ range | upper }}", "{{ [range] | join }}", "{{ '%s' % range }}",
     "{{ '%s' % (range,) }}", "{{ 'a' | replace('a', range) }}", "{{ ('a' | map('upper')) | trim }}",
     "{% for i in [1] %}{{ loop }}{% endfor %}", "{% macro m() %}{% endmacro %}{{ m }}",
+    "{{ ('a' | safe).join([range]) }}", "{{ ('a' | safe).join(([range] | map('d'))) }}",
+    "{{ ('a' | safe).replace('a', range) }}", "{{ ('a' | safe).ljust(9, range) }}",
 ]  # fmt: skip
 
 
@@ -105,6 +107,7 @@ ESCAPES = [
     "{{ self._TemplateReference__context }}", "{{ [].append(1) }}", "{{ {}.update(a=1) }}",
     "{{ {}.pop('a') }}", "{{ [1].sort() }}", "{{ {}.setdefault('a', 1) }}", "{{ [1].clear() }}",
     "{{ [1].__iadd__([2]) }}", "{{ x.upper.__self__ }}", "{{ {}.fromkeys.__self__ }}",
+    "{{ (x | safe).escape(range) }}",
 ]  # fmt: skip
 
 
@@ -138,6 +141,51 @@ def test_filters_with_no_place_in_a_prompt_are_gone(name: str) -> None:
 def test_a_template_changes_nothing(name: str) -> None:
     declared = {"d": {"default": {"a": 1}}}
     refused(f"{{% set d = {{'a': 1}} %}}{{% set q = {name} %}}{{{{ d }}}}", declared)
+
+
+# --- the method join ------------------------------------------------------------------------------
+
+PAIRS = {"d": {"default": {"a": 1}}, "l": [3, 1, 2]}
+NOT_TEXTS = {
+    "{{ '-'.join(l) }}": "sequence item 0: expected str instance, int found",
+    "{{ '-'.join(d | dictsort) }}": "sequence item 0: expected str instance, tuple found",
+    "{{ '-'.join(l | map('abs')) }}": "sequence item 0: expected str instance, int found",
+    "{% for x in l if 'a' == 'a'.join(l) %}{% endfor %}": "expected str instance, int found",
+}
+
+
+@pytest.mark.parametrize("template", NOT_TEXTS)
+def test_the_method_join_takes_texts_only_and_names_the_filter(template: str) -> None:
+    found = refused(template, PAIRS)
+    assert NOT_TEXTS[template] in found
+    assert found.endswith("; the filter join takes any values, as in {{ x | join(', ') }}")
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        ("join()", "str.join() takes exactly one argument (0 given)"),
+        ("join(d, d)", "str.join() takes exactly one argument (2 given)"),
+        ("join(d, a=1)", "str.join() takes no keyword arguments"),
+        ("join(5)", "'int' object is not iterable"),
+        ("join([d.b])", "'d' has no field 'b' (it has: a)"),
+    ],
+)
+def test_the_method_join_takes_one_argument(call: str, fault: str) -> None:
+    assert fault in refused(f"{{{{ '-'.{call} }}}}", PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ '-'.join(d) }} {{ '-'.join('abc') }} {{ '-'.join(d.keys()) }}", "a a-b-c a"),
+        ("{{ '-'.join('ab' | map('upper')) }} {{ '-'.join(['<' | safe, 'b']) }}", "A-B <-b"),
+        ("{% for x in l %}{{ '-'.join(['a', 'b']) }} {% endfor %}", "a-b a-b a-b "),
+        ("{{ ('<' | safe).join(['<', 1, none, '&' | safe]) }}", "&lt;<1<None<&"),
+    ],
+)
+def test_the_method_join_gives_the_text_of_python(template: str, text: str) -> None:
+    assert system(template, PAIRS) == text
 
 
 # --- extends and include ------------------------------------------------------------------------
