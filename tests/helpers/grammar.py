@@ -63,6 +63,10 @@ TEXT = TEXT_ATOM | st.one_of(
     form("{}.{}", TEXT_ATOM, pick(
         "upper() strip('a') title() zfill(5) ljust(6,'.') replace('a',s) join(l) lower()"
     )),
+    form("{}.join({})", TEXT_ATOM, pick(["m", "d", "u", "(d | dictsort)", "(l | map('upper'))"])),
+    form("({} | safe).{}", TEXT_ATOM, pick(
+        "upper() join(l) join(m) join(d) replace('a','<') ljust(6,'.') zfill(5) strip('a') title()"
+    )),
     form("{}[{}]", TEXT_ATOM, SLICE),
     form("({} if {} else {})", text, truth, text),
     form("({} | string)", number),
@@ -140,6 +144,7 @@ ANYTHING = st.recursive(
         form("({} is {})", inner, pick("odd divisibleby(2) lower in(l) sameas(x) gt(1)")),
         form("{}[{}]", inner, inner),
         form("{}.{}", inner, pick("items() keys() get('k') copy() index('a') format(1) k v real")),
+        form("{}.{}({})", inner, pick("join count index replace split startswith strip"), inner),
         form("({} if {})", inner, inner),
         form("(-{})", inner),
     ),
