@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,12 @@ def _lines(path: str) -> list[str]:
 def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the message, the field to point at, and the path that is before it; empty for none."""
     if isinstance(error, MissingField):
+        if isinstance(error.name, jinja2.Undefined):
+            # The mistake is in the name of the field, which is undefined itself.
+            try:
+                str(error.name)
+            except jinja2.UndefinedError as inner:
+                return _explained(inner, values)
         return _missing(error, values)
     if isinstance(error, Refused | jinja2.UndefinedError):
         message = str(error)
@@ -91,9 +98,11 @@ def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str, 
     path = _path_of(obj, values)
     where = _named(path)
     subject = f".{name}", _dotted(path)
+    # An address in memory differs in each process.
+    field = repr(name) if isinstance(name, str) else re.sub(" at 0x[0-9a-fA-F]+", "", repr(name))
     if isinstance(obj, Mapping):
         hint = did_you_mean(name, map(str, obj)) if isinstance(name, str) else ""
-        message = f"{where or 'the mapping'} has no field {name!r}{hint or _listed(obj)}"
+        message = f"{where or 'the mapping'} has no field {field}{hint or _listed(obj)}"
         return message, *subject
     if isinstance(obj, list | tuple) and isinstance(name, int):
         items = "1 item" if len(obj) == 1 else f"{len(obj)} items"
@@ -102,12 +111,12 @@ def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str, 
     if isinstance(obj, LoopContext):
         fields = [field for field in dir(LoopContext) if not field.startswith("_")]
         hint = did_you_mean(str(name), fields) or f" (it has: {', '.join(fields)})"
-        return f"'loop' has no field {name!r}{hint}", f".{name}", "loop"
+        return f"'loop' has no field {field}{hint}", f".{name}", "loop"
     if not isinstance(obj, str | int | float | list | tuple):
         return str(error), "", ""
     shown = where or describe(obj)
     kind = "field" if isinstance(name, str) else "item"
-    return f"{shown} has no {kind} {name!r}", *subject
+    return f"{shown} has no {kind} {field}", *subject
 
 
 def _listed(obj: Mapping[Any, Any]) -> str:

@@ -173,6 +173,10 @@ MISSING = {
     "{% set x = order.lines | first %}{{ x.tgs }}": (
         "item 1 of 'order.lines' has no field 'tgs'; did you mean 'tags'?"
     ),
+    "{{ order.lines[order.nme] }}": "'order' has no field 'nme' (it has: items, lines, customer)",
+    "{{ name[order.customer[order.lnes]] }}": (
+        "'order' has no field 'lnes'; did you mean 'lines'?"
+    ),
     "{{ {'a': 1}.b }}": "the mapping has no field 'b' (it has: a)",
     "{{ name.first }}": "a string 'Ann' has no field 'first'",
 }  # fmt: skip
@@ -192,6 +196,22 @@ def test_a_missing_field_is_named_with_its_place(template: str, tmp_path: Path) 
     assert problem.line == 6
     if found := re.search(r"no field '(\w+)'", problem.message):
         assert problem.column == len("  ") + template.index(found[1]) + 1
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ t[t[t[t]]] }}", "a string 'Ann' has no field 'Ann'"),
+        ("{{ t | attr(t[t]) }}", "a string 'Ann' has no field 'Ann'"),
+        ("{{ [1] | map(attribute=t[t[t]]) | list }}", "a string 'Ann' has no field 'Ann'"),
+        ("{{ t[range] }}", "a string 'Ann' has no item <function bounded_range>"),
+        ("{{ d[[t.upper]] }}", "'d' has no field [<built-in method upper of str object>] (it"),
+        ("{{ d[t.upper] }}", "'d' has no field <built-in method upper of str object> (it has: a)"),
+        ("{% for x in [1] %}{{ loop[range] }}{% endfor %}", "no field <function bounded_range>"),
+    ],
+)
+def test_a_missing_field_of_any_name_is_an_error_of_the_template(template: str, told: str) -> None:
+    assert told in render(template, {"t": "Ann", "d": {"a": 1}})
 
 
 @pytest.mark.parametrize(
