@@ -236,7 +236,20 @@ def run(
 def run(
     persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
 ) -> Response[Any]:
-    """Run a persona with the shared runner; see `Runner.run`."""
+    """Run a persona and return the whole answer, with the shared runner; see `Runner.run`.
+
+    Args:
+        persona: A name, the path of a file, or a persona.
+        prompt: The user's message, or a whole request, such as a changed result of `render`.
+        output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
+            mapping. `Response.parsed` is a value of it.
+        options: The other keyword arguments; see `personakit.Options`.
+
+    Raises:
+        UsageError: The persona or an argument is invalid.
+        RunError: The run started and failed.
+    """
     return _default().run(persona, prompt, **options)
 
 

@@ -358,8 +358,7 @@ class Response(Generic[Parsed_co]):
 
         A new text resets `parsed` unless `changes` contains it.
         """
-        if "cost" not in changes:
-            changes["cost"] = self._given_cost()
+        changes.setdefault("cost", self._given_cost())
         if "text" in changes and changes["text"] != self.text:
             changes.setdefault("parsed", None)
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})

@@ -37,9 +37,9 @@ class Options(TypedDict, total=False):
     To pass them on with their types, write ``**options: Unpack[personakit.Options]``.
 
     Attributes:
-        variables: See `Runner.render`.
-        model: See `Runner.render`.
-        parameters: See `Runner.render`.
+        variables: Values for the persona's variables.
+        model: ``provider/model`` or an alias; default: the persona's or the config's.
+        parameters: Parameters of chat.completions.create(); None removes one of the persona.
         trace: A new `Trace`, to be filled with what each layer does.
         max_rounds: The most model calls of a run that uses tools; default 10.
         timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
@@ -117,7 +117,7 @@ _UNCHECKED = frozenset(AllOptions.__annotations__) - {"max_rounds", "timeout", "
 
 
 DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOptions)}
-"""The defaults of `AllOptions`, in the order in which help() shows them."""
+"""The default of each of `AllOptions`, in the order in which help() shows them."""
 
 
 class _Shown:
@@ -133,17 +133,44 @@ class _Shown:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        written = inspect.signature(self._function, follow_wrapped=False)
-        *own, _ = written.parameters.values()
+        own = inspect.signature(self._function, follow_wrapped=False)
         hints = self._options.__annotations__
-        keywords = [
+        parameters = [
+            each.replace(annotation=_Written(each.annotation))
+            for each in own.parameters.values()
+            if each.kind is not each.VAR_KEYWORD
+        ]
+        parameters += [
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default,
-                annotation=hints[name].__forward_arg__,
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=_Written(hints[name].__forward_arg__),
             )
             for name, default in self._defaults.items()
-        ]  # fmt: skip
-        return written.replace(parameters=[*own, *keywords])
+        ]
+        return _Listed(parameters, return_annotation=_Written(own.return_annotation))
+
+
+class _Listed(inspect.Signature):
+    """A signature with a line for each parameter, as help() writes it from Python 3.13 on."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        each = [*self.parameters.values()]
+        lines = [str(one) for one in each if one.kind is not one.KEYWORD_ONLY]
+        lines += ["*", *(str(one) for one in each if one.kind is one.KEYWORD_ONLY)]
+        return "".join(
+            ["(\n", *(f"    {line},\n" for line in lines), f") -> {self.return_annotation}"]
+        )
+
+
+class _Written(str):
+    """An annotation that help() shows as it is written, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def keywords(options: type, defaults: Mapping[str, Any]) -> Callable[[F], F]:
