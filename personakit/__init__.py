@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from personakit.permissions import UserOption as UserOption
     from personakit.persona import Persona as Persona
     from personakit.persona import Variable as Variable
-    from personakit.pipeline import AllOptions, Prompt
+    from personakit.pipeline import AllOptions
     from personakit.pipeline import AsyncStream as AsyncStream
     from personakit.pipeline import Options as Options
     from personakit.pipeline import Step as Step
@@ -202,39 +202,33 @@ def render(
 
 @_as_runner
 def prepare(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> Request:
     """Return the request as it would be sent, with the shared runner; see `Runner.prepare`."""
     return _default().prepare(persona, prompt, **options)
 
 
+# fmt: off
 @overload
-def run(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: None = None,
-    **options: Unpack[Options],
-) -> Response[object]: ...
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-def run(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: type[T] | TypeForm[T],
-    **options: Unpack[Options],
-) -> Response[T]: ...
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-def run(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: Mapping[str, Any],
-    **options: Unpack[Options],
-) -> Response[Any]: ...
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+# fmt: on
 @_as_runner
 def run(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> Response[Any]:
     """Run a persona and return the whole answer, with the shared runner; see `Runner.run`.
 
@@ -253,98 +247,74 @@ def run(
     return _default().run(persona, prompt, **options)
 
 
+# fmt: off
 @overload
-async def arun(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: None = None,
-    **options: Unpack[Options],
-) -> Response[object]: ...
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-async def arun(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: type[T] | TypeForm[T],
-    **options: Unpack[Options],
-) -> Response[T]: ...
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-async def arun(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: Mapping[str, Any],
-    **options: Unpack[Options],
-) -> Response[Any]: ...
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+# fmt: on
 @_as_runner
 async def arun(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> Response[Any]:
     """Run a persona with the shared runner, in the event loop; see `Runner.arun`."""
     response: Response[Any] = await _default().arun(persona, prompt, **options)
     return response
 
 
+# fmt: off
 @overload
-def stream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: None = None,
-    **options: Unpack[Options],
-) -> Stream[Response[object]]: ...
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
 @overload
-def stream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: type[T] | TypeForm[T],
-    **options: Unpack[Options],
-) -> Stream[Response[T]]: ...
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
 @overload
-def stream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: Mapping[str, Any],
-    **options: Unpack[Options],
-) -> Stream[Response[Any]]: ...
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+@overload
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
+# fmt: on
 @_as_runner
 def stream(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> Stream[Response[Any]]:
     """Stream a persona's answer with the shared runner; see `Runner.stream`."""
     return _default().stream(persona, prompt, **options)
 
 
+# fmt: off
 @overload
-def astream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: None = None,
-    **options: Unpack[Options],
-) -> AsyncStream[Response[object]]: ...
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
 @overload
-def astream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: type[T] | TypeForm[T],
-    **options: Unpack[Options],
-) -> AsyncStream[Response[T]]: ...
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
 @overload
-def astream(
-    persona: str | Path | Persona,
-    prompt: Prompt = None,
-    *,
-    output: Mapping[str, Any],
-    **options: Unpack[Options],
-) -> AsyncStream[Response[Any]]: ...
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+@overload
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
+# fmt: on
 @_as_runner
 def astream(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[AllOptions]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> AsyncStream[Response[Any]]:
     """Stream a persona's answer with the shared runner, asynchronously; see `Runner.astream`."""
     return _default().astream(persona, prompt, **options)

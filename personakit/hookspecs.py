@@ -144,33 +144,20 @@ class Filter(Protocol):
 class SendRun(Protocol):
     """What `Send` and `SendTool` have in common."""
 
+    # fmt: off
     @overload
-    def run(
-        self,
-        persona: str | Persona,
-        prompt: str | None = None,
-        *,
-        output: None = None,
-        **options: Any,
-    ) -> Awaitable[Response[object]]: ...
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: None = None, **options: Any) -> Awaitable[Response[object]]: ...
     @overload
-    def run(
-        self,
-        persona: str | Persona,
-        prompt: str | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Any,
-    ) -> Awaitable[Response[T]]: ...
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: type[T], **options: Any) -> Awaitable[Response[T]]: ...
     @overload
-    def run(
-        self,
-        persona: str | Persona,
-        prompt: str | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Any,
-    ) -> Awaitable[Response[Any]]: ...
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: TypeForm[T], **options: Any) -> Awaitable[Response[T]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: Mapping[str, Any], **options: Any) -> Awaitable[Response[Any]]: ...
+    # fmt: on
     def run(
         self, persona: str | Persona, prompt: str | None = None, **options: Any
     ) -> Awaitable[Response[Any]]:

@@ -38,30 +38,20 @@ class Turns:
         """Return the run of a turn, which starts when it is called."""
         raise NotImplementedError
 
+    # fmt: off
     @overload
-    def run(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Response[object]: ...
+    def run(self, prompt: str | Message | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    def run(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Response[T]: ...
+    def run(self, prompt: str | Message | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Response[Any]: ...
+    def run(self, prompt: str | Message | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    def run(self, prompt: str | Message | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def run(
         self,
@@ -86,30 +76,20 @@ class Turns:
         """
         return run_sync(self._turn(prompt, options))
 
+    # fmt: off
     @overload
-    async def arun(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Response[object]: ...
+    async def arun(self, prompt: str | Message | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    async def arun(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Response[T]: ...
+    async def arun(self, prompt: str | Message | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Response[Any]: ...
+    async def arun(self, prompt: str | Message | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    async def arun(self, prompt: str | Message | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     async def arun(
         self,
@@ -119,30 +99,20 @@ class Turns:
         """Run a turn like `run`, awaited."""
         return await run_async(self._turn(prompt, options))
 
+    # fmt: off
     @overload
-    def stream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Stream[Response[object]]: ...
+    def stream(self, prompt: str | Message | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
     @overload
-    def stream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Stream[Response[T]]: ...
+    def stream(self, prompt: str | Message | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Stream[Response[Any]]: ...
+    def stream(self, prompt: str | Message | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+    @overload
+    def stream(self, prompt: str | Message | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def stream(
         self,
@@ -152,30 +122,20 @@ class Turns:
         """Run a turn like `run`, but return an iterator of the text; iterating starts the turn."""
         return Stream(Run(self._turn(prompt, options)))
 
+    # fmt: off
     @overload
-    def astream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[object]]: ...
+    def astream(self, prompt: str | Message | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
     @overload
-    def astream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[T]]: ...
+    def astream(self, prompt: str | Message | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(
-        self,
-        prompt: str | Message | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[Any]]: ...
+    def astream(self, prompt: str | Message | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+    @overload
+    def astream(self, prompt: str | Message | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def astream(
         self,

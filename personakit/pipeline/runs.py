@@ -32,33 +32,20 @@ class Runs:
         """Return a run, after checking everything that can be checked before it starts."""
         raise NotImplementedError
 
+    # fmt: off
     @overload
-    def run(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Response[object]: ...
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    def run(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Response[T]: ...
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Response[Any]: ...
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def run(
         self,
@@ -73,33 +60,20 @@ class Runs:
         """
         return run_sync(self._start(persona, prompt, options))
 
+    # fmt: off
     @overload
-    async def arun(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Response[object]: ...
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    async def arun(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Response[T]: ...
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Response[Any]: ...
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     async def arun(
         self,
@@ -110,33 +84,20 @@ class Runs:
         """Run a persona as `run` does, in the running event loop."""
         return await run_async(self._start(persona, prompt, options))
 
+    # fmt: off
     @overload
-    def stream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> Stream[Response[object]]: ...
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
     @overload
-    def stream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> Stream[Response[T]]: ...
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> Stream[Response[Any]]: ...
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+    @overload
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def stream(
         self,
@@ -147,33 +108,20 @@ class Runs:
         """Run a persona as `run` does and return an iterator of the answer's text."""
         return Stream(Run(self._start(persona, prompt, options)))
 
+    # fmt: off
     @overload
-    def astream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: None = None,
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[object]]: ...
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
     @overload
-    def astream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: type[T] | TypeForm[T],
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[T]]: ...
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        *,
-        output: Mapping[str, Any],
-        **options: Unpack[Options],
-    ) -> AsyncStream[Response[Any]]: ...
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+    @overload
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
+    # fmt: on
     @keywords(AllOptions, DEFAULTS)
     def astream(
         self,
