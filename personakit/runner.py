@@ -16,7 +16,6 @@ from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference, parameters
 from personakit.pipeline import (
-    DEFAULTS,
     AllOptions,
     Backend,
     Chain,
@@ -278,9 +277,12 @@ class Runner(Runs):
 
     # --- the request and tool calls alone; `Runs` has the four ways to run a persona -------------
 
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[AllOptions]
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 
