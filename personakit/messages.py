@@ -6,7 +6,7 @@ import dataclasses
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from personakit.base import read_arguments
 from personakit.errors import UsageError
@@ -14,7 +14,13 @@ from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
 from personakit.usage import Spent, Usage
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
     from personakit.tools import Tool
+
+    Parsed_co = DefaultTypeVar("Parsed_co", covariant=True, default=Any)
+else:
+    Parsed_co = TypeVar("Parsed_co", covariant=True)
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -234,8 +240,8 @@ class Timings:
 
 @quick_init
 @dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to a request.
+class Response(Generic[Parsed_co]):
+    """The answer to a request; ``Response[Dinner]`` has a ``Dinner`` as `parsed`.
 
     Attributes:
         text: The text of the answer.
@@ -273,7 +279,7 @@ class Response:
     cost: float | None = None
     request: Request | None = None
     raw: Mapping[str, Any] = field(default_factory=FrozenDict, repr=False)
-    parsed: Any = None
+    parsed: Parsed_co = None  # type: ignore[assignment]  # without a value it is that of None
     timings: Timings | None = None
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     messages: tuple[Message, ...] = ()
@@ -352,13 +358,12 @@ class Response:
         answers = (Message("tool", text, tool_call_id=key) for key, text in texts.items())
         return self._asked.with_messages(*self.messages, *answers)
 
-    def replace(self, **changes: Any) -> Response:
+    def replace(self, **changes: Any) -> Response[Any]:
         """Return a copy with some fields changed.
 
         A new text resets `parsed` unless `changes` contains it.
         """
-        if "cost" not in changes:
-            changes["cost"] = self._given_cost()
+        changes.setdefault("cost", self._given_cost())
         if "text" in changes and changes["text"] != self.text:
             changes.setdefault("parsed", None)
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
