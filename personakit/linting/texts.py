@@ -38,7 +38,11 @@ def check(persona: Persona, lines: Sequence[str]) -> Iterator[Problem]:
                 f'{name}: " #" begins a comment in YAML, so the text from there on is lost; quote '
                 f"the text: {brief(fixed, 100)}; a comment has two spaces before # and one after"
             )
-            yield Problem(message, document.path, line, match.start() + 1, "PK061")
+            end = len(match.string.rstrip()) + 1
+            yield Problem(
+                message, document.path, line, match.start() + 1, "PK061",
+                end_line=line, end_column=end,
+            )  # fmt: skip
 
 
 def _value(data: Any, at: Sequence[str | int]) -> Any:

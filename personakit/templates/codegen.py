@@ -215,10 +215,13 @@ class MeteredCodeGenerator(CodeGenerator):
         if node.test is not None:
             steps = nodes.Const(1 + price(node.test), lineno=node.lineno)
             attribute = nodes.EnvironmentAttribute("steps", lineno=node.lineno)
-            node.iter = nodes.Call(
-                attribute, [node.iter, steps], [], None, None, lineno=node.lineno
-            )
-        super().visit_For(node, frame)
+            plain = node.iter
+            node.iter = nodes.Call(attribute, [plain, steps], [], None, None, lineno=node.lineno)
+            super().visit_For(node, frame)
+            # The linter reads the tree, too.
+            node.iter = plain
+        else:
+            super().visit_For(node, frame)
 
     def visit_Call(self, node: nodes.Call, frame: Any, forward_caller: bool = False) -> None:  # noqa: N802, D102
         if isinstance(node.node, nodes.EnvironmentAttribute):

@@ -120,11 +120,13 @@ class TemplateCompiler:
             Jinja does not have.
         globals: Returns further global names; called only if a name is otherwise undefined.
         find: Returns the file of a partial for its name and the path of the template's file.
+        trees: The syntax trees of valid templates by their source, for `parse`; None to keep none.
     """
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
     globals: Callable[[], Mapping[str, Any]] = dict
     find: Callable[[str, str], Path] = _no_library
+    trees: dict[str, nodes.Template] | None = None
     _env: Environment = field(default_factory=environment, init=False)
     _partials: _Partials = field(default_factory=_Partials, init=False)
 
@@ -142,6 +144,8 @@ class TemplateCompiler:
 
     def parse(self, source: str) -> nodes.Template | None:
         """Return the syntax tree of a template; None if its syntax is invalid."""
+        if self.trees is not None and source in self.trees:
+            return self.trees[source]
         token = current_budget.set(_budget())
         try:
             return self._env.parse(source)
@@ -169,6 +173,8 @@ class TemplateCompiler:
             if not problems:
                 code = self._env.compile(tree, filename=place.path)
                 template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
+                if self.trees is not None:
+                    self.trees[source] = tree
         except jinja2.TemplateSyntaxError as error:
             problems.append(place.problem(_syntax_error(error.message), error.lineno))
         except RecursionError:
