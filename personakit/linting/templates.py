@@ -122,9 +122,7 @@ class _Text:
         place: Its position.
     """
 
-    def __init__(
-        self, tree: Tree, variables: Mapping[str, Variable], place: Place
-    ) -> None:
+    def __init__(self, tree: Tree, variables: Mapping[str, Variable], place: Place) -> None:
         self.tree = tree
         own = {node.name for node in tree.find(nodes.Name) if node.ctx != "load"}
         self.variables = {name: v for name, v in variables.items() if name not in own}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from personakit.base import door
 
 if TYPE_CHECKING:
-    from personakit.looking.look import Look as Look
-    from personakit.looking.look import look as look
+    from personakit.looking.looks import Look as Look
+    from personakit.looking.looks import look as look
 else:
-    __getattr__, __dir__, __all__ = door(__name__, {"look": "Look look"})
+    __getattr__, __dir__, __all__ = door(__name__, {"looks": "Look look"})

@@ -196,7 +196,8 @@ def test_annotations_of_github(terminal: Terminal, tmp_path: Path) -> None:
     result = terminal("lint", "--format", "github", "a,b:c/p.yaml")
     assert result.stdout == (
         "::error file=a%2Cb%3Ac/p.yaml,line=4,col=1,endLine=4,endColumn=3,title=PK010::"
-        "unknown key '5%25' (known: name, description, version, extends, tags, authors, license, source, metadata, "
+        "unknown key '5%25' "
+        "(known: name, description, version, extends, tags, authors, license, source, metadata, "
         "model, api, parameters, variables, system, messages, prompt, tools, output, history, "
         "plugins, tests, template)\n"
     )

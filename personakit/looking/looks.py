@@ -77,7 +77,7 @@ def look(
     Raises:
         UsageError: An argument has the wrong type, or the path contains a NUL character.
     """
-    _check(path, text, texts)
+    _check(path, text, texts, variables)
     overlay = {**{Path(at): other for at, other in (texts or {}).items()}, Path(path): text}
     linter = Linter(runner, texts=overlay)
     # The texts are also read while rendering.
@@ -97,7 +97,7 @@ def look(
     return Look(findings, persona, request, None, tokens, samples)
 
 
-def _check(path: Any, text: Any, texts: Any) -> None:
+def _check(path: Any, text: Any, texts: Any, variables: Any) -> None:
     """Raise UsageError for an argument of the wrong type."""
     for at, value in {path: text, **(texts or {})}.items():
         if not isinstance(at, str | os.PathLike) or "\0" in os.fspath(at):
@@ -105,6 +105,9 @@ def _check(path: Any, text: Any, texts: Any) -> None:
         if not isinstance(value, str | bytes):
             found = type(value).__name__
             raise UsageError(f"the text of {at} must be a string or bytes, found {found}")
+    if not isinstance(variables or {}, Mapping):
+        found = type(variables).__name__
+        raise UsageError(f"variables must be a mapping of names to values, found {found}")
 
 
 def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
