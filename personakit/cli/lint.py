@@ -131,7 +131,7 @@ def _path_of_stdin(paths: tuple[str, ...], filename: str | None) -> Path:
         return Path(STDIN)
     path = Path(filename)
     if path.is_dir() or path.suffix not in _endings():
-        found = "a folder" if path.is_dir() else repr(filename)
+        found = f"the folder {filename}" if filename and path.is_dir() else repr(filename)
         raise UsageError(
             f"--stdin-filename: expected the path of a persona file, such as personas/chef.yaml, "
             f"found {found}"
