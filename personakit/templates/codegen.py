@@ -62,12 +62,23 @@ def price(node: nodes.Node) -> int:
 
 
 class MeteredCodeGenerator(CodeGenerator):
-    """A code generator whose output charges for each step."""
+    """A code generator whose output charges for each step.
+
+    Attributes:
+        undeclared: The names that the template may read from the context; complete after `visit`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.undeclared: set[str] = set()
         # The price of what runs before a list of statements, by the identity of the list.
         self._before: dict[int, int] = {}
+
+    def enter_frame(self, frame: Any) -> None:
+        """Collect names as `jinja2.meta.TrackingCodeGenerator` does, without a second walk."""
+        super().enter_frame(frame)
+        loads = [name for action, name in frame.symbols.loads.values() if action == "resolve"]
+        self.undeclared.update(name for name in loads if name not in self.environment.globals)
 
     def write_commons(self) -> None:
         """Write the local variables of each function, such as the budget of the render."""

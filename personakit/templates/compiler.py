@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +19,7 @@ from personakit.messages import Message, Role
 from personakit.persona import Text
 from personakit.templates import budget
 from personakit.templates.budget import Budget, Refused, current_budget
+from personakit.templates.codegen import MeteredCodeGenerator
 from personakit.templates.environment import Environment, environment
 from personakit.templates.filters import measured
 
@@ -193,14 +195,19 @@ class TemplateCompiler:
             current_budget.get().charge(100)
             tree = Tree.of(self._env.parse(source))
             problems += list(self._unknown(tree, place))[:MAX_PROBLEMS]
-            for made in self._included(tree, place, stack):
-                included += [made] if isinstance(made, Unit) else []
-                problems += made.problems if isinstance(made, Unit) else [made]
+            for unit in self._included(tree, place, stack):
+                included += [unit] if isinstance(unit, Unit) else []
+                problems += unit.problems if isinstance(unit, Unit) else [unit]
                 problems = list(dict.fromkeys(problems))
-            names, stored = _names(tree, place, included)
+            code = StringIO()
+            generator = MeteredCodeGenerator(self._env, None, place.path, code, optimized=False)
             if not problems:
-                code = self._env.compile(tree.root, filename=place.path)
-                template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
+                problems += _visit(generator, tree, place)
+            undeclared = _undeclared(tree) if problems else generator.undeclared
+            names, stored = _names(tree, undeclared, place, included)
+            if not problems:
+                made = compile(code.getvalue(), place.path, "exec")
+                template = jinja2.Template.from_code(self._env, made, self._env.globals, None)
                 if self.trees is not None:
                     self.trees[source] = tree
         except jinja2.TemplateSyntaxError as error:
@@ -308,8 +315,26 @@ def fresh(files: Mapping[Path, State]) -> bool:
     return all(state_of(file) == state for file, state in files.items())
 
 
+def _visit(generator: MeteredCodeGenerator, tree: Tree, place: Place) -> list[Problem]:
+    """Generate the code of a template, and return the problem that stops it, if any."""
+    try:
+        generator.visit(tree.root)
+    except jinja2.TemplateSyntaxError as error:
+        return [place.problem(_syntax_error(error.message), error.lineno)]
+    return []
+
+
+def _undeclared(tree: Tree) -> set[str]:
+    """Return the names that a template reads from the context, which need not be valid."""
+    # As meta.find_undeclared_variables, which evaluates constants and fails if one of them fails.
+    tracker = meta.TrackingCodeGenerator(tree.root.environment)  # type: ignore[arg-type]
+    tracker.optimizer = None
+    tracker.visit(tree.root)
+    return tracker.undeclared_identifiers
+
+
 def _names(
-    tree: Tree, place: Place, included: list[Unit]
+    tree: Tree, undeclared: set[str], place: Place, included: list[Unit]
 ) -> tuple[dict[str, tuple[Place, int]], frozenset[str]]:
     """Return the names that a template and its partials read from the context, and those they set.
 
@@ -321,11 +346,7 @@ def _names(
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
             stored.add(node.name)
-    # As meta.find_undeclared_variables, which evaluates constants and fails if one of them fails.
-    tracker = meta.TrackingCodeGenerator(tree.root.environment)  # type: ignore[arg-type]
-    tracker.optimizer = None
-    tracker.visit(tree.root)
-    names = {n: (place, lines.get(n, 1)) for n in tracker.undeclared_identifiers}
+    names = {n: (place, lines.get(n, 1)) for n in undeclared}
     for unit in included:
         for name, where in unit.names.items():
             names.setdefault(name, where)
