@@ -212,8 +212,8 @@ def state_of(file: Path) -> State:
     Raises:
         PersonaError: The status of the file cannot be read, or it is a link to no file.
     """
-    text = _overlay(file)
-    if text is not None:
+    # A run asks for the state of each of its files, so this costs it no further call.
+    if _texts.get() and (text := _overlay(file)) is not None:
         return hash(text), len(text), -1
     try:
         status = file.stat()

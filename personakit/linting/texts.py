@@ -8,8 +8,7 @@ from typing import Any
 
 from personakit.base import brief
 from personakit.errors import Problem
-from personakit.persona import Persona
-from personakit.persona.yaml import Mark
+from personakit.persona import Persona, yaml
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#(?P<text>.*)")
 _SPACE = re.compile(r"\s*")
@@ -64,7 +63,7 @@ def _is_text(match: re.Match[str], *, of_request: bool) -> bool:
     return of_request and bool(text.strip()) and len(spaces) - len(spaces.rstrip()) == 1
 
 
-def _comment(lines: Sequence[str], mark: Mark, value: str) -> tuple[re.Match[str], str] | None:
+def _comment(lines: Sequence[str], mark: yaml.Mark, value: str) -> tuple[re.Match[str], str] | None:
     """Return the comment that ends an unquoted value: its match and the quoted value.
 
     Args:

@@ -322,7 +322,7 @@ def test_a_look_compiles_each_template_once(runner: Runner) -> None:
     def count(frame: Any, event: str, _argument: Any) -> None:
         nonlocal compiled
         code = frame.f_code
-        made = code.co_name == "generate" and code.co_filename.endswith("compiler.py")
+        made = code.co_name == "visit_Template" and code.co_filename.endswith("compiler.py")
         compiled += event == "call" and made
 
     sys.setprofile(count)
