@@ -6,7 +6,7 @@ a ratio. The parts: `harness` (environments, server, turns, tables, pictures) an
 adapter a package, each run in its own environment).
 """
 
-QUESTIONS = ("start", "call", "render", "stream", "many", "library", "plugins", "memory")
+QUESTIONS = ("start", "call", "render", "stream", "many", "library", "plugins", "look", "memory")
 """The modules, each with `ask(bench) -> list[Table]`."""
 
 LONG = ("answers",)

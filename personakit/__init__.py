@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from personakit.backend import Answer as Answer
     from personakit.backend import Wire as Wire
     from personakit.base import Secret as Secret
+    from personakit.base import Texts
     from personakit.base import check_file as check_file
     from personakit.base import install_command as install_command
     from personakit.base import io as io
@@ -62,8 +63,10 @@ if TYPE_CHECKING:
     from personakit.hookspecs import Send as Send
     from personakit.hookspecs import SendTool as SendTool
     from personakit.hookspecs import hookimpl as hookimpl
+    from personakit.linting import Finding as Finding
     from personakit.log import Row as Row
     from personakit.log import RunLog as RunLog
+    from personakit.looking import Look as Look
     from personakit.messages import Event as Event
     from personakit.messages import Message as Message
     from personakit.messages import Piece as Piece
@@ -118,12 +121,14 @@ _HOME = {
     "Attachment": "attachments",
     "Config": "config",
     "Conversation": "conversation",
+    "Finding": "linting",
+    "Look": "looking",
     "Registry": "registry",
     "Runner": "runner",
     "Tool": "tools",
     "UserOption": "permissions",
 }
-_RUNNER = ("arun", "astream", "load", "prepare", "render", "run", "stream")
+_RUNNER = ("arun", "astream", "load", "look", "prepare", "render", "run", "stream")
 
 __version__ = "0.1.0"
 __all__ = sorted((*_HOME, *_RUNNER, "__version__"))  # noqa: PLE0605
@@ -202,6 +207,33 @@ def render(
 
 
 @_as_runner
+def look(
+    path: str | Path,
+    text: str | bytes,
+    *,
+    runner: Runner | None = None,
+    variables: Mapping[str, Any] | None = None,
+    prompt: str | None = None,
+    model: str | None = None,
+    texts: Texts | None = None,
+) -> Look:
+    """Lint and render a text as if it were saved at a path; see `looking.look`.
+
+    Without a runner, this uses the shared one.
+    """
+    from personakit.looking import look  # noqa: PLC0415
+
+    return look(
+        runner or _default(),
+        path,
+        text,
+        variables=variables,
+        prompt=prompt,
+        model=model,
+        texts=texts,
+    )
+
+
 def prepare(
     persona: str | Path | Persona,
     prompt: str | Request | None = None,

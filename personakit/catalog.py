@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import threading
@@ -129,7 +130,8 @@ class Catalog:
         if made is None or (made.files and not made.is_fresh()):
             from personakit.templates import CompiledPersona, placed  # noqa: PLC0415
 
-            made = CompiledPersona(self.templates(), persona)
+            # A copy: an entry with a reference to its key would never be removed.
+            made = CompiledPersona(self.templates(), dataclasses.replace(persona))
             if made.problems:
                 raise TemplateError(placed(made.problems))
             entry.compiled = made
@@ -150,15 +152,20 @@ class Catalog:
     def templates(self) -> TemplateCompiler:
         """Return the template compiler, created on first use."""
         if self._templates is None:
-            from personakit.templates import TemplateCompiler  # noqa: PLC0415
-
-            every = self.plugins.every
-            self._templates = TemplateCompiler(
-                functools.partial(every, "template_filter"),
-                functools.partial(every, "template_global"),
-                self.library.partial,
-            )
+            self._templates = self.compiler()
         return self._templates
+
+    def compiler(self, trees: dict[str, Any] | None = None) -> TemplateCompiler:
+        """Return a new template compiler, which caches nothing for runs; see `TemplateCompiler`."""
+        from personakit.templates import TemplateCompiler  # noqa: PLC0415
+
+        every = self.plugins.every
+        return TemplateCompiler(
+            functools.partial(every, "template_filter"),
+            functools.partial(every, "template_global"),
+            self.library.partial,
+            trees,
+        )
 
     def bind(self, persona: Persona) -> Bound:
         """Return a persona's plugins, instantiated with their options, once."""

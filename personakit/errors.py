@@ -68,6 +68,8 @@ class Problem:
         column: The column, counted from 1; 0 if unknown.
         code: The kind of problem, such as ``PK010``; `personakit lint` documents them.
         subject: The wrong word on the line; set when only the line is known.
+        end_line: The line on which it ends; 0 if unknown.
+        end_column: The column after its last character; 0 if unknown.
     """
 
     message: str
@@ -76,6 +78,8 @@ class Problem:
     column: int = 0
     code: str = field(default="", compare=False)
     subject: str = field(default="", compare=False, repr=False)
+    end_line: int = field(default=0, compare=False, repr=False)
+    end_column: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # A quoted key or name can be as long as the file.

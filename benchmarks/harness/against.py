@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks import look
 from benchmarks.call import job_of
 from benchmarks.harness import ratios, sample
 from benchmarks.harness.bench import Bench, Cell, Table
@@ -17,8 +18,8 @@ EVENTS = 500
 
 
 def ask(bench: Bench) -> list[Table]:
-    """Compare two checkouts: commands, calls, streams and many calls at once."""
-    return [*_starts(bench), *_calls(bench)]
+    """Compare two checkouts: commands, calls, streams, many calls at once, and looks."""
+    return [*_starts(bench), *_calls(bench), _look(bench)]
 
 
 def _starts(bench: Bench) -> Iterator[Table]:
@@ -59,3 +60,13 @@ def _calls(bench: Bench) -> Iterator[Table]:
         ]
         found = contest(bench, sides, job, effort)
         yield ratios.by_cost(title, found, BEFORE, note=NOTE)
+
+
+def _look(bench: Bench) -> Table:
+    """Compare a look with the steps that it replaces, in the other checkout."""
+    sides = [
+        Side(BEFORE, "ours:step_by_step", "before", ("personakit",)),
+        Side(NOW, "ours:look", "personakit", ("personakit",)),
+    ]
+    found = contest(bench, sides, look.job(), Effort(bench.pick(15, 5), bench.pick(100, 30)))
+    return ratios.by_cost("look", found, BEFORE, note=NOTE)

@@ -114,6 +114,45 @@ def astream(job: Job) -> Callable[[], AsyncIterator[str]]:
     return once
 
 
+def step_by_step(job: Job) -> Callable[[], str]:
+    """Lint, load, render and count the tokens of a file."""
+    from pathlib import Path
+
+    from personakit import Persona, Runner
+    from personakit.config import Config
+    from personakit.linting import Linter
+    from personakit.tokens import count_tokens
+
+    file, runner = Path(job["file"]), Runner(Config())
+
+    def once() -> str:
+        Linter(runner).check([file])
+        persona = Persona.read(file, parents=runner.library.parents(file))
+        request = runner.render(persona, "Hi", model="openai/gpt-5")
+        tokens = [count_tokens(message.text, request.model) for message in request.messages]
+        return f"{len(tokens)} messages"
+
+    return once
+
+
+def look(job: Job) -> Callable[[], str]:
+    """Look at the text of a file."""
+    from pathlib import Path
+
+    from personakit import Runner
+    from personakit.config import Config
+    from personakit.looking import look
+
+    file, runner = Path(job["file"]), Runner(Config())
+    text = file.read_text("utf-8")
+
+    def once() -> str:
+        found = look(runner, file, text, prompt="Hi", model="openai/gpt-5")
+        return f"{len(found.tokens)} messages"
+
+    return once
+
+
 def layers(job: Job) -> Callable[[], str]:
     """Run through many layers that do nothing, to a model that is no network away."""
     from personakit import Filter, hookimpl, testing

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from personakit.base.distributions import install_command as install_command
     from personakit.base.distributions import may_have as may_have
     from personakit.base.doors import door as door
+    from personakit.base.files import STDIN as STDIN
     from personakit.base.files import State as State
+    from personakit.base.files import Texts as Texts
     from personakit.base.files import check_file as check_file
+    from personakit.base.files import is_file as is_file
     from personakit.base.files import is_stream as is_stream
     from personakit.base.files import locate as locate
     from personakit.base.files import occurrences as occurrences
+    from personakit.base.files import overlaid as overlaid
     from personakit.base.files import read_file as read_file
     from personakit.base.files import state_of as state_of
     from personakit.base.files import walk as walk
@@ -63,7 +67,8 @@ else:
             "deadline": "DEFAULT_DEADLINE",
             "distributions": "entry_points install_command may_have",
             "doors": "door",
-            "files": "State check_file is_stream locate occurrences read_file state_of walk",
+            "files": "STDIN State Texts check_file is_file is_stream locate occurrences overlaid "
+            "read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",

@@ -1,4 +1,7 @@
-"""Files: reading, detecting changes, listing a folder, and locating a word in a file."""
+"""Files: reading, detecting changes, listing a folder, and locating a word in a file.
+
+Texts can take the place of files, as those of an editor that are not saved: see `overlaid`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import os
 import re
 import stat
 import string
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
 
 from personakit.errors import PersonaError, Problem
 
@@ -32,11 +38,58 @@ _KINDS = {
 }
 
 State = tuple[int, int, int] | None
+Texts = Mapping[str, str | bytes] | Mapping[Path, str | bytes]
+"""Texts by the path of a file."""
+
+STDIN = "<stdin>"
+"""The path of a text from standard input, in errors."""
+
+_texts: ContextVar[Mapping[str, bytes]] = ContextVar("texts", default={})  # noqa: B039
+
+
+@contextmanager
+def overlaid(texts: Texts) -> Iterator[None]:
+    """Let texts take the place of files in a block: for `read_file`, `state_of` and `is_file`.
+
+    Other threads and tasks see the files. What a cache of personas keeps of a text, it replaces
+    when it is next asked for the file, since their states differ.
+
+    Args:
+        texts: The texts by path; a file need not exist. A lone surrogate makes a text invalid.
+    """
+    real = {
+        _real(path): text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        for path, text in texts.items()
+    }
+    token = _texts.set({**_texts.get(), **real})
+    try:
+        yield
+    finally:
+        _texts.reset(token)
+
+
+def _overlay(path: str | os.PathLike[str]) -> bytes | None:
+    """Return the text that takes the place of a file; None for none."""
+    texts = _texts.get()
+    return texts.get(_real(path)) if texts else None
+
+
+def _real(path: str | os.PathLike[str]) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        # The path contains a NUL character.
+        return os.fspath(path)
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file, or a text takes its place."""
+    return _overlay(path) is not None or os.path.isfile(path)  # noqa: PTH113
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is one that a shell makes for a stream: it is in no folder."""
-    return _STREAMS.match(os.fspath(path)) is not None
+    """Return whether a path is `STDIN`, or one that a shell makes for a stream: in no folder."""
+    return os.fspath(path) == STDIN or _STREAMS.match(os.fspath(path)) is not None
 
 
 def read_file(
@@ -63,12 +116,12 @@ def read_file(
             link to a missing file. `strerror` is the reason, as a clause.
     """
     name = os.fspath(path)
-    if _STREAMS.match(name):
-        handle = os.open(name, _FLAGS & ~getattr(os, "O_NONBLOCK", 0))
-    else:
-        # Opening some devices has effects, so the kind is checked before, too.
-        check_file(name, must_exist=True)
-        handle = os.open(name, _FLAGS if follow else _FLAGS | getattr(os, "O_NOFOLLOW", 0))
+    text = _overlay(name)
+    if text is not None:
+        if len(text) > limit:
+            raise _too_large(name, limit)
+        return text
+    handle = _open(name, follow=follow)
     try:
         status = os.fstat(handle)
         if not _STREAMS.match(name):
@@ -88,6 +141,14 @@ def read_file(
     finally:
         os.close(handle)
     return b"".join(pieces)
+
+
+def _open(name: str, *, follow: bool) -> int:
+    if _STREAMS.match(name):
+        return os.open(name, _FLAGS & ~getattr(os, "O_NONBLOCK", 0))
+    # Opening some devices has effects, so the kind is checked before, too.
+    check_file(name, must_exist=True)
+    return os.open(name, _FLAGS if follow else _FLAGS | getattr(os, "O_NOFOLLOW", 0))
 
 
 def check_file(
@@ -151,6 +212,9 @@ def state_of(file: Path) -> State:
     Raises:
         PersonaError: The status of the file cannot be read, or it is a link to no file.
     """
+    # A run asks for the state of each of its files, so this costs it no further call.
+    if _texts.get() and (text := _overlay(file)) is not None:
+        return hash(text), len(text), -1
     try:
         status = file.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -179,19 +243,31 @@ def walk(folder: Path, endings: tuple[str, ...], left_out: Collection[str]) -> I
                 yield Path(here, name)
 
 
-def locate(lines: Sequence[str], first: int, subject: str) -> tuple[int, int] | None:
+class Occurrence(NamedTuple):
+    """The position of a word in a file; line and columns count from 1.
+
+    Attributes:
+        line: The line.
+        column: The column of its first character.
+        end: The column after its last character.
+        before: The expression before a field.
+    """
+
+    line: int
+    column: int
+    end: int
+    before: str
+
+
+def locate(lines: Sequence[str], first: int, subject: str) -> Occurrence | None:
     """Return the first position of a word in a text of a file; None if it does not occur.
 
     For the arguments, see `occurrences`.
-
-    Returns:
-        Line and column, both counted from 1.
     """
-    found = next(occurrences(lines, first, subject), None)
-    return found and found[:2]
+    return next(occurrences(lines, first, subject), None)
 
 
-def occurrences(lines: Sequence[str], first: int, subject: str) -> Iterator[tuple[int, int, str]]:
+def occurrences(lines: Sequence[str], first: int, subject: str) -> Iterator[Occurrence]:
     """Yield the positions of a word in a text of a file.
 
     Jinja reports the line of a template but no column; and where YAML folds lines, one line of the
@@ -204,8 +280,8 @@ def occurrences(lines: Sequence[str], first: int, subject: str) -> Iterator[tupl
             ``["field"]``, ``[2]`` or ``attribute="field"``.
 
     Yields:
-        Line and column, both counted from 1, and the expression before a field. What is outside
-        of ``{{ }}`` and ``{% %}`` counts only in a line without an occurrence inside.
+        The positions. What is outside of ``{{ }}`` and ``{% %}`` counts only in a line without an
+        occurrence inside.
     """
     if subject.startswith("."):
         name = re.escape(subject[1:])
@@ -219,7 +295,8 @@ def occurrences(lines: Sequence[str], first: int, subject: str) -> Iterator[tupl
         inside = [match for start, end in spans for match in word.finditer(line, start, end)]
         for match in inside or word.finditer(line):
             before = line[: match.start()]
-            yield number, match.start(1) + 1, before[len(before.rstrip(_OF_PATHS)) :]
+            owner = before[len(before.rstrip(_OF_PATHS)) :]
+            yield Occurrence(number, match.start(1) + 1, match.end(1) + 1, owner)
 
 
 def _block(lines: Sequence[str], first: int) -> Iterator[int]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from personakit.base import STDIN
 from personakit.cli.shared import output
+from personakit.cli.shared.input import stdin_bytes
 from personakit.cli.shared.options import PersonaName, make_runner
 from personakit.errors import UsageError, did_you_mean
 
@@ -33,14 +37,27 @@ FORMATS = ("text", "json", "github")
     help="github writes annotations for GitHub Actions.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
-def command(paths: tuple[str, ...], strict: bool, form: str, as_json: bool) -> int:
+@click.option(
+    "--stdin-filename",
+    "filename",
+    metavar="FILE",
+    help="The path of the text that - reads; the file need not exist.",
+)
+def command(
+    paths: tuple[str, ...], strict: bool, form: str, as_json: bool, filename: str | None
+) -> int:
     """Check persona files and report all problems.
 
-    PATHS are files, folders or names of personas. Default: the folder personas or, if it does not
-    exist, every folder of the library. Nothing is run or sent. Exits with 1 if there are errors.
+    PATHS are files, folders or names of personas; - reads one file from standard input. Default:
+    the folder personas or, if it does not exist, every folder of the library. Nothing is run or
+    sent. Exits with 1 if there are errors.
     """
+    form = "json" if as_json else form
+    if "-" in paths or filename is not None:
+        file = _path_of_stdin(paths, filename)
+        return _report([], [file], {file: stdin_bytes()}, strict=strict, form=form)
     targets = [Path(path) for path in paths] or _default()
-    return check(targets, strict=strict, form="json" if as_json else form)
+    return check(targets, strict=strict, form=form)
 
 
 def check(
@@ -58,10 +75,23 @@ def check(
         form: One of `FORMATS`.
         without: Codes of problems to leave out.
     """
+    files = list(dict.fromkeys(file for path in targets for file in _files(path)))
+    return _report(targets, files, {}, strict=strict, form=form, without=without)
+
+
+def _report(
+    targets: list[Path],
+    files: list[Path],
+    texts: dict[Path, bytes],
+    *,
+    strict: bool,
+    form: str,
+    without: Collection[str] = (),
+) -> int:
+    """Print the problems of files, some of which are texts that are not saved; see `check`."""
     from personakit.linting import Linter  # noqa: PLC0415
 
-    files = list(dict.fromkeys(file for path in targets for file in _files(path)))
-    findings = Linter(_runner(targets, files), strict=strict).check(files)
+    findings = Linter(_runner(targets, files), strict, texts).check(files)
     findings = [finding for finding in findings if finding.code not in without]
     if form == "json":
         output.print_json([dataclasses.asdict(finding) for finding in findings])
@@ -71,6 +101,48 @@ def check(
             output.line(write(finding))
         output.echo(_summary(findings, len(files)), err=True)
     return int(any(finding.severity == "error" for finding in findings))
+
+
+def _path_of_stdin(paths: tuple[str, ...], filename: str | None) -> Path:
+    """Return the path of the text from standard input.
+
+    Raises:
+        UsageError: There are other paths or no `-`, standard input is a terminal, or the path is
+            not that of a persona file.
+    """
+    if "-" not in paths:
+        shown = shlex.quote(filename or "")
+        raise UsageError(
+            f"--stdin-filename names the text that `-` reads, and there is no `-`; write "
+            f"`personakit lint --stdin-filename {shown} -`, or `personakit lint {shown}`"
+        )
+    if len(paths) > 1:
+        others = ", ".join(path for path in paths if path != "-") or "another -"
+        raise UsageError(
+            f"`-` reads one file from standard input and cannot be combined with {others}; lint "
+            f"them with two commands"
+        )
+    if sys.stdin.isatty():
+        raise UsageError(
+            "`-` reads a persona file from standard input, which is a terminal; pipe one in, as in "
+            "`personakit lint - < personas/chef.yaml`, or name the file"
+        )
+    if filename is None:
+        return Path(STDIN)
+    path = Path(filename)
+    if path.is_dir() or path.suffix not in _endings():
+        found = f"the folder {filename}" if filename and path.is_dir() else repr(filename)
+        raise UsageError(
+            f"--stdin-filename: expected the path of a persona file, such as personas/chef.yaml, "
+            f"found {found}"
+        )
+    return path
+
+
+def _endings() -> tuple[str, ...]:
+    from personakit.linting import ENDINGS  # noqa: PLC0415
+
+    return (*ENDINGS, ".json")
 
 
 def _default() -> list[Path]:
@@ -104,7 +176,7 @@ def _files(path: Path) -> Iterable[Path]:
             )
         return files
     if os.path.lexists(path):
-        if path.suffix not in (*ENDINGS, ".json"):
+        if path.suffix not in _endings():
             raise UsageError(
                 f"{path} is not a persona file: expected {' or '.join(ENDINGS)}; included files "
                 f"are checked with the personas that include them"
@@ -154,7 +226,12 @@ def _line(finding: Finding) -> str:
 
 def _annotation(finding: Finding) -> str:
     """Return a finding as a workflow command of GitHub Actions."""
-    place = f"file={_property(finding.path)},line={finding.line},col={finding.column}"
+    place = f"file={_property(finding.path)},line={finding.line}"
+    if finding.end_line == finding.line:
+        place += f",col={finding.column},endLine={finding.line},endColumn={finding.end_column}"
+    else:
+        # Columns are those of a single line: https://docs.github.com/rest/checks/runs
+        place += f",endLine={finding.end_line}"
     return f"::{finding.severity} {place},title={finding.code}::{_data(finding.message)}"
 
 

@@ -9,15 +9,13 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.library.index import ENDING as ENDING
     from personakit.library.library import Library as Library
-    from personakit.library.library import packaged as packaged
-    from personakit.library.library import shipped as shipped
     from personakit.library.summaries import Summary as Summary
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
             "index": "ENDING",
-            "library": "Library packaged shipped",
+            "library": "Library",
             "summaries": "Summary",
         },
     )

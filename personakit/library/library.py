@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import NAME, State, entry_points, is_stream, state_of
+from personakit.base import NAME, State, entry_points, is_file, is_stream, state_of
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
@@ -71,10 +71,15 @@ class Library:
     def folders(self) -> Iterator[Path]:
         """Yield the folders of the search path, in order; some may not exist."""
         yield from self.path
+        yield from self.packaged
+
+    @property
+    def packaged(self) -> tuple[Path, ...]:
+        """The folders of installed packages, and last that of personakit."""
         if self._packaged is None:
             # Searching the installed distributions takes 2 ms.
             self._packaged = (*packaged(), shipped())
-        yield from self._packaged
+        return self._packaged
 
     def load(self, reference: str | Path) -> Persona:
         """Return a persona.
@@ -173,7 +178,7 @@ class Library:
 
     def roots(self, path: str) -> Iterator[Path]:
         """Yield the folders in which a file's `extends` and includes are searched."""
-        if Path(path).is_file() and not is_stream(path):
+        if is_file(path) and not is_stream(path):
             yield Path(path).parent
         yield from self.folders()
 

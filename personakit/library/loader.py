@@ -96,7 +96,7 @@ class Loader:
             if found is None:
                 continue
             # Not ==: a file can have several paths, relative, absolute or through a link.
-            if not any(found.samefile(file) for file in self.stack):
+            if not any(_is_same(found, file) for file in self.stack):
                 return self._once(found)
             around = True
         if around:
@@ -105,6 +105,14 @@ class Loader:
         names = {name for root in self.roots(reading) for name in names_in(root)}
         hint = did_you_mean(reference, nearest(reference, names))
         raise PersonaNotFound(f"no persona {reference!r} in the library{hint}")
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except (OSError, ValueError):
+        # One of them is a text that is not saved.
+        return os.path.realpath(first) == os.path.realpath(second)
 
 
 def names_in(folder: Path) -> list[str]:

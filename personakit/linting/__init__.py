@@ -9,6 +9,7 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.linting.check import ENDINGS as ENDINGS
     from personakit.linting.check import PARTIALS as PARTIALS
+    from personakit.linting.check import Examined as Examined
     from personakit.linting.check import Finding as Finding
     from personakit.linting.check import Linter as Linter
     from personakit.linting.check import files_in as files_in
@@ -16,6 +17,6 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "check": "ENDINGS Finding Linter PARTIALS files_in",
+            "check": "ENDINGS Examined Finding Linter PARTIALS files_in",
         },
     )

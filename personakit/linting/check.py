@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from personakit.base import read_file, walk
+from personakit.base import Texts, is_stream, overlaid, walk
 from personakit.errors import PersonaError, Problem
 from personakit.linting import names, plugin_uses, schemas, templates, test_cases, texts
 from personakit.linting.children import Children
@@ -15,7 +15,7 @@ from personakit.linting.codes import CODES
 from personakit.linting.source import Source
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
-from personakit.templates import CompiledPersona
+from personakit.templates import CompiledPersona, TemplateCompiler
 
 ENDINGS = (".yaml", ".yml")
 PARTIALS = "partials"
@@ -34,6 +34,9 @@ class Finding:
         severity: ``error`` or ``warning``.
         code: One of `codes.CODES`.
         message: What was found and what would be right, on one line.
+        end_line: The line on which it ends.
+        end_column: The column after its last character, counted from 1. A finding about a mapping
+            or list of several lines ends after its first key.
     """
 
     path: str
@@ -42,6 +45,25 @@ class Finding:
     severity: str
     code: str
     message: str
+    end_line: int
+    end_column: int
+
+
+@dataclass(slots=True)
+class Examined:
+    """A persona file as the linter sees it.
+
+    Attributes:
+        findings: All problems, sorted.
+        persona: The persona, as far as it could be parsed; None if it could not.
+        compiled: Its compiled templates; None without a persona.
+        stops: The problems that stop it from being rendered, with their places.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    persona: Persona | None = None
+    compiled: CompiledPersona | None = None
+    stops: list[Problem] = field(default_factory=list)
 
 
 def files_in(folder: Path) -> Iterator[Path]:
@@ -56,34 +78,70 @@ class Linter:
     Attributes:
         runner: Provides the library and the plugins; nothing is run or sent.
         strict: True to report warnings as errors.
+        texts: Texts that take the place of files, by path, as those of an editor that are not
+            saved. A file need not exist. Personas extend and include them, too.
     """
 
     runner: Runner
     strict: bool = False
+    texts: Texts = field(default_factory=dict)
     _sources: dict[str, Source] = field(default_factory=dict)
-    _children: Children | None = None
+    _children: Children = field(init=False)
+    _compiler: TemplateCompiler = field(init=False)
     _named: dict[tuple[Path, str], Path] = field(default_factory=dict)
 
     def check(self, files: Sequence[Path]) -> list[Finding]:
         """Return all problems in files, sorted by path, line and column."""
-        findings: dict[tuple[object, ...], Finding] = {}
-        self._children = Children(self.runner, files)
-        for file in files:
-            for problem in self._file(file):
-                self._add(findings, problem)
-            for problem in self._source(str(file)).faults:
-                self._add(findings, problem)
-        return sorted(findings.values())
+        found: dict[tuple[object, ...], Finding] = {}
+        with overlaid(self.texts):
+            self._begin(files)
+            for file in files:
+                self._collect(file, found, Examined())
+        return sorted(found.values())
+
+    def examine(self, file: Path) -> Examined:
+        """Return the problems of a file, and its persona compiled for rendering."""
+        found: dict[tuple[object, ...], Finding] = {}
+        result = Examined()
+        with overlaid(self.texts):
+            self._begin([file])
+            self._collect(file, found, result)
+        result.findings = sorted(found.values())
+        return result
+
+    def placed(self, problem: Problem) -> Problem:
+        """Return a problem with its start and end in its file."""
+        return self._source(problem.path).placed(problem)
+
+    def _begin(self, files: Sequence[Path]) -> None:
+        self._sources.clear()
+        self._named.clear()
+        # Not the compiler of the runs, which could include a partial that is not saved.
+        self._compiler = self.runner.catalog.compiler({})
+        self._children = Children(self.runner, self._compiler, [*files, *map(Path, self.texts)])
+
+    def _collect(
+        self, file: Path, found: dict[tuple[object, ...], Finding], into: Examined
+    ) -> None:
+        for problem in self._file(file, into):
+            self._add(found, problem)
+        for problem in self._source(str(file)).faults:
+            self._add(found, problem)
+        if into.compiled is not None:
+            into.stops += into.compiled.problems
+        into.stops = [self.placed(problem) for problem in into.stops]
 
     def _add(self, found: dict[tuple[object, ...], Finding], problem: Problem) -> None:
         """Add a problem, unless a comment silences it or another file reported it before."""
         source = self._source(problem.path)
-        line, column = source.place(problem)
+        problem = source.placed(problem)
+        line, column = problem.line, problem.column
         if source.silences(problem.code, line):
             return
         severity = "error" if self.strict else CODES[problem.code].severity
         message = " ".join(problem.message.split())
-        finding = Finding(problem.path, line, column, severity, problem.code, message)
+        end = problem.end_line, problem.end_column
+        finding = Finding(problem.path, line, column, severity, problem.code, message, *end)
         found.setdefault((os.path.realpath(problem.path), line, column, message), finding)
 
     def _source(self, path: str) -> Source:
@@ -91,34 +149,39 @@ class Linter:
             self._sources[path] = Source.read(path)
         return self._sources[path]
 
-    def _file(self, file: Path) -> Iterator[Problem]:
+    def _file(self, file: Path, into: Examined) -> Iterator[Problem]:
+        source = self._source(str(file))
+        if source.fault is not None:
+            message = f"cannot be read: {source.fault.strerror}"
+            into.stops = [Problem(message, str(file), code="PK001")]
+            yield from into.stops
+            return
         try:
-            parsed = yaml.parse(read_file(file, yaml.MAX_BYTES), str(file), file=file)
+            parsed = yaml.parse(source.data, str(file), file=file)
         except PersonaError as error:
-            yield from _coded(error.problems)
+            into.stops = _coded(error.problems)
+            yield from into.stops
             return
-        except OSError as error:
-            message = f"cannot be read: {error.strerror}"
-            yield Problem(message, str(file), code="PK001")
-            return
-        abstract = PARTIALS in file.absolute().parent.parts
+        abstract = PARTIALS in file.absolute().parent.parts and not is_stream(file)
         library = self.runner.library
         persona, problems = examine(parsed, parents=library.parents(file), abstract=abstract)
-        yield from _coded(problems)
+        into.persona, into.stops = persona, _coded(problems)
+        yield from into.stops
         if persona is not None:
-            yield from self._persona(file, persona, problems, abstract=abstract)
+            # A copy, which does not keep the persona in the catalog: see `Catalog.compiled`.
+            into.compiled = CompiledPersona(self._compiler, replace(persona))
+            yield from self._persona(file, into.compiled, problems, abstract=abstract)
 
     def _persona(
-        self, file: Path, persona: Persona, problems: Iterable[Problem], *, abstract: bool
+        self, file: Path, compiled: CompiledPersona, problems: Iterable[Problem], *, abstract: bool
     ) -> Iterator[Problem]:
         """Yield the problems of a persona that was parsed."""
-        compiler = self.runner.catalog.templates()
+        compiler, persona = self._compiler, compiled.persona
         broken = any(problem.code == "PK002" for problem in problems)
         data = persona.document.data
         broken = broken or not isinstance(data.get("variables") or {}, dict)
         doubtful = _doubtful(persona, problems)
-        compiled = CompiledPersona(compiler, persona)
-        children = self._children or Children(self.runner, [file])
+        children = self._children
         yield from templates.check(
             compiler, compiled, broken=broken, doubtful=doubtful, abstract=abstract,
             inherited=lambda: children.used(file),
@@ -134,14 +197,16 @@ class Linter:
         yield from texts.check(persona, self._source(str(file)).lines)
         if abstract:
             return
+        if not persona.description and data.get("description") is None:
+            message = "`description` is missing; add one sentence for `personakit list`"
+            yield persona.document.problem(message, code="PK060")
+        if is_stream(file):
+            return
         yield from names.check(self.runner.library, file, persona)
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
             message = f"name: {first.name} is named {persona.name!r}, too; rename one of them"
             yield persona.document.problem(message, ("name",), code="PK041")
-        if not persona.description and data.get("description") is None:
-            message = "`description` is missing; add one sentence for `personakit list`"
-            yield persona.document.problem(message, code="PK060")
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:
@@ -154,10 +219,6 @@ def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:
     }
 
 
-def _coded(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield problems with a code; problems of the YAML itself come without one."""
-    for problem in problems:
-        if problem.code:
-            yield problem
-        else:
-            yield Problem(problem.message, problem.path, problem.line, problem.column, "PK001")
+def _coded(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems with a code; problems of the YAML itself come without one."""
+    return [problem if problem.code else replace(problem, code="PK001") for problem in problems]

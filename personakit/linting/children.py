@@ -11,19 +11,21 @@ from personakit.errors import PersonakitError
 from personakit.library import ENDING
 from personakit.persona import Persona, examine, yaml
 from personakit.runner import Runner
-from personakit.templates import CompiledPersona
+from personakit.templates import CompiledPersona, TemplateCompiler
 
 
 class Children:
     """The personas that extend others: among some files, in their folders and in the library.
 
     Args:
-        runner: Provides the library and compiles the templates.
+        runner: Provides the library.
+        compiler: Compiles the templates.
         files: The files.
     """
 
-    def __init__(self, runner: Runner, files: Iterable[Path]) -> None:
+    def __init__(self, runner: Runner, compiler: TemplateCompiler, files: Iterable[Path]) -> None:
         self._runner = runner
+        self._compiler = compiler
         self._files = list(files)
         self._used: dict[str, set[str]] | None = None
 
@@ -60,7 +62,7 @@ class Children:
             return  # reported when that file is checked
         if persona is None or not persona.extends:
             return
-        used = CompiledPersona(self._runner.catalog.templates(), persona).used
+        used = CompiledPersona(self._compiler, persona).used
         for ancestor in self._ancestors(persona, (file,)):
             self._used.setdefault(os.path.realpath(ancestor), set()).update(used)
 

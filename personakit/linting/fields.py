@@ -10,6 +10,7 @@ from jinja2 import nodes
 
 from personakit.errors import did_you_mean
 from personakit.persona import Variable
+from personakit.templates import Tree
 
 Scope = dict[str, Variable | None]
 _METHODS = {"object": frozenset(dir(dict)), "array": frozenset(dir(list))}
@@ -46,7 +47,7 @@ class Fields:
         missing: The fields that the template reads and that no value has.
     """
 
-    def __init__(self, tree: nodes.Template, variables: Mapping[str, Variable]) -> None:
+    def __init__(self, tree: Tree, variables: Mapping[str, Variable]) -> None:
         self.missing: list[Missing] = []
         self._types: dict[int, Variable] = {}
         self._handlers: dict[type[nodes.Node], Callable[..., Variable | None]] = {
@@ -61,16 +62,16 @@ class Fields:
             nodes.CallBlock: self._block,
             nodes.With: self._block,
         }
-        loops = {id(name) for loop in tree.find_all(nodes.For) for name in _targets(loop.target)}
-        names = [name for name in tree.find_all(nodes.Name) if name.ctx != "load"]
+        loops = {id(name) for loop in tree.find(nodes.For) for name in _targets(loop.target)}
+        names = [name for name in tree.find(nodes.Name) if name.ctx != "load"]
         # A name of a loop is known in the loop; one that is set elsewhere, only if it is set once.
         self._set = Counter(name.name for name in names if id(name) not in loops)
         self._set.update(
             name.name for name in names if id(name) in loops and name.name in self._set
         )
         self._set.update(name for name in variables if name in self._set)
-        self._set.update({node.name: 2 for node in tree.find_all(nodes.Macro)})
-        self._see(tree, {n: v for n, v in variables.items() if n not in self._set})
+        self._set.update({node.name: 2 for node in tree.find(nodes.Macro)})
+        self._see(tree.root, {n: v for n, v in variables.items() if n not in self._set})
 
     def type_of(self, node: nodes.Node) -> Variable | None:
         """Return the declaration of what an expression refers to; None if it is unknown."""

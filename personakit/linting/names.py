@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from personakit.base import is_file
 from personakit.errors import Problem
-from personakit.library import ENDING, Library, packaged, shipped
+from personakit.library import ENDING, Library
 from personakit.persona import Persona
 
 
@@ -16,12 +18,13 @@ def check(library: Library, file: Path, persona: Persona) -> Iterator[Problem]:
     A persona in a folder of the search path is found by its file's name, elsewhere by its path.
     """
     document = persona.document
-    folder = _real(file.parent)
+    folder = os.path.realpath(file.parent)
     twin = file.with_suffix(ENDING)
-    if file.suffix != ENDING and twin.is_file():
+    if file.suffix != ENDING and is_file(twin):
         message = f"{twin.name} in this folder hides {file.name}; remove or rename one of them"
         yield document.problem(message, code="PK041")
-    in_library = folder in {_real(root) for root in library.folders()}
+    packaged = folder in map(os.path.realpath, library.packaged)
+    in_library = packaged or folder in map(os.path.realpath, library.path)
     if persona.name and persona.name != file.stem:
         message = (
             f"name: expected the file name {file.stem!r}, found {persona.name!r}; a library finds "
@@ -30,10 +33,10 @@ def check(library: Library, file: Path, persona: Persona) -> Iterator[Problem]:
         yield document.problem(message, ("name",), code="PK040" if in_library else "PK044")
     if not in_library:
         return
-    if file.suffix != ENDING and not twin.is_file():
+    if file.suffix != ENDING and not is_file(twin):
         message = f"only a {ENDING} file is found by name; rename it to {twin.name}"
         yield document.problem(message, code="PK043")
-    hidden = _hidden(file, folder)
+    hidden = None if packaged else _hidden(library, file)
     if hidden is not None and file.stem not in persona.extends:
         message = (
             f"this file hides the persona {file.stem!r} in {hidden.parent}; "
@@ -42,18 +45,8 @@ def check(library: Library, file: Path, persona: Persona) -> Iterator[Problem]:
         yield document.problem(message, ("name",), key=True, code="PK042")
 
 
-def _hidden(file: Path, folder: Path) -> Path | None:
+def _hidden(library: Library, file: Path) -> Path | None:
     """Return the file of the same name in a package or among the shipped personas."""
     if file.suffix != ENDING:
         return None
-    others = [*packaged(), shipped()]
-    if folder in {_real(other) for other in others}:
-        return None
-    return next((path for other in others if (path := other / file.name).is_file()), None)
-
-
-def _real(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except OSError:
-        return path
+    return next((path for other in library.packaged if (path := other / file.name).is_file()), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from personakit.base import locate, read_file
 from personakit.errors import Problem, did_you_mean
@@ -13,6 +13,7 @@ from personakit.persona import MAX_BYTES
 
 _COMMENT = re.compile(r"#\s*personakit:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?")
 _EXAMPLE = "# personakit: ignore[PK024]"
+_WORD = re.compile(r"[\w-]+|\S")
 
 
 @dataclass(slots=True)
@@ -21,12 +22,16 @@ class Source:
 
     Attributes:
         path: The file.
+        data: Its content; empty if it cannot be read.
+        fault: The reason why it cannot be read; None if it can.
         lines: Its lines; one empty line if it cannot be read.
         ignored: Codes that comments silence, by line; codes for the whole file are under 0.
         faults: The problems of those comments.
     """
 
     path: str
+    data: bytes
+    fault: OSError | None
     lines: list[str]
     ignored: dict[int, set[str]] = field(default_factory=dict)
     faults: list[Problem] = field(default_factory=list)
@@ -34,11 +39,12 @@ class Source:
     @classmethod
     def read(cls, path: str) -> Source:
         """Read a file; `Linter` reports a file that cannot be read."""
+        data, fault = b"", None
         try:
-            text = read_file(path, MAX_BYTES).decode("utf-8-sig", "replace")
-        except OSError:
-            text = ""
-        source = cls(path, text.split("\n"))
+            data = read_file(path, MAX_BYTES)
+        except OSError as error:
+            fault = error
+        source = cls(path, data, fault, data.decode("utf-8-sig", "replace").split("\n"))
         for number, line in enumerate(source.lines, 1):
             if "personakit:" in line:
                 source._comments(number, line)
@@ -71,13 +77,36 @@ class Source:
         """Tell whether a comment silences a code on a line."""
         return any(code in self.ignored.get(at, ()) for at in (0, line))
 
-    def place(self, problem: Problem) -> tuple[int, int]:
-        """Return the line and column of a problem, both counted from 1."""
-        first = problem.line or 1
-        if problem.column:
-            return first, problem.column
-        position = locate(self.lines, first, problem.subject) if problem.subject else None
-        if position is not None:
-            return position
-        line = self.lines[first - 1] if first <= len(self.lines) else ""
-        return first, len(line) - len(line.lstrip()) + 1 if line.strip() else 1
+    def placed(self, problem: Problem) -> Problem:
+        """Return a problem with its start and its end.
+
+        Where the end is unknown, it is that of the word; for a problem with a line only, that of
+        the line.
+        """
+        line, column = problem.line or 1, problem.column
+        end = problem.end_line, problem.end_column
+        text = self._line(line)
+        if not column:
+            position = locate(self.lines, line, problem.subject) if problem.subject else None
+            if position is not None:
+                line, column, end = position.line, position.column, (position.line, position.end)
+            else:
+                column = len(text) - len(text.lstrip()) + 1 if text.strip() else 1
+                end = line, max(column, len(text.rstrip()) + 1)
+        elif end <= (line, column):
+            word = _WORD.match(text, column - 1)
+            end = line, word.end() + 1 if word else column
+        else:
+            end = self._end((line, column), *end)
+        return replace(problem, line=line, column=column, end_line=end[0], end_column=end[1])
+
+    def _end(self, start: tuple[int, int], line: int, column: int) -> tuple[int, int]:
+        """Return the end of a value; a block scalar ends in YAML where the next token begins."""
+        while line > start[0] and not self._line(line)[: column - 1].strip():
+            line -= 1
+            column = len(self._line(line)) + 1
+        text = self._line(line)[: column - 1]
+        return max(start, (line, len(text.rstrip()) + 1)) if line > start[0] else (line, column)
+
+    def _line(self, number: int) -> str:
+        return self.lines[number - 1] if number <= len(self.lines) else ""

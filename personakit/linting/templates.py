@@ -15,7 +15,7 @@ from personakit.errors import Problem, did_you_mean
 from personakit.linting.fields import Fields, spelled
 from personakit.persona import Persona, Text, Variable
 from personakit.persona import variables as declarations
-from personakit.templates import CompiledPersona, Place, TemplateCompiler
+from personakit.templates import CompiledPersona, Place, TemplateCompiler, Tree
 
 
 def check(
@@ -57,7 +57,7 @@ def check(
 
 
 def _uses(
-    tree: nodes.Template, variables: Mapping[str, Variable], place: Place, abstract: bool
+    tree: Tree, variables: Mapping[str, Variable], place: Place, abstract: bool
 ) -> list[Problem]:
     """Return the problems of how a text uses the variables."""
     checks = _Text(tree, variables, place)
@@ -71,15 +71,11 @@ def needs_prompt(templates: TemplateCompiler, persona: Persona) -> bool:
     tree = templates.parse(text.source) if text is not None and not text.literal else None
     if tree is None:
         return False
-    try:
-        uses = [node for node in tree.find_all(nodes.Name) if node.name == "input"]
-    except RecursionError:
-        return False
+    uses = [node for node in tree.find(nodes.Name) if node.name == "input"]
     guards = [
         node
-        for node in tree.find_all((nodes.Test, nodes.Filter))
-        if isinstance(node, nodes.Test | nodes.Filter)
-        and node.name in ("defined", "undefined", "default", "d")
+        for node in tree.find(nodes.Test, nodes.Filter)
+        if node.name in ("defined", "undefined", "default", "d")
         and isinstance(node.node, nodes.Name)
         and node.node.name == "input"
     ]
@@ -126,11 +122,9 @@ class _Text:
         place: Its position.
     """
 
-    def __init__(
-        self, tree: nodes.Template, variables: Mapping[str, Variable], place: Place
-    ) -> None:
+    def __init__(self, tree: Tree, variables: Mapping[str, Variable], place: Place) -> None:
         self.tree = tree
-        own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+        own = {node.name for node in tree.find(nodes.Name) if node.ctx != "load"}
         self.variables = {name: v for name, v in variables.items() if name not in own}
         self.fields = Fields(tree, variables)
         self.place = place
@@ -156,7 +150,7 @@ class _Text:
 
     def comparisons(self) -> Iterator[Problem]:
         """Yield comparisons of a variable with values that it cannot have."""
-        for node in self.tree.find_all(nodes.Compare):
+        for node in self.tree.find(nodes.Compare):
             if len(node.ops) != 1:
                 continue
             left, operator, right = node.expr, node.ops[0].op, node.ops[0].expr
@@ -180,9 +174,8 @@ class _Text:
 
     def always_there(self) -> Iterator[Problem]:
         """Yield `is defined` tests and `default` filters of declared variables."""
-        for node in self.tree.find_all((nodes.Test, nodes.Filter)):
-            assert isinstance(node, nodes.Test | nodes.Filter)
-            variable = self.variable(node.node) if node.node is not None else None
+        for node in self.tree.find(nodes.Test, nodes.Filter):
+            variable = self.variable(node.node)
             if variable is None:
                 continue
             name = variable.name
@@ -205,7 +198,7 @@ class _Text:
     def maybe_null(self) -> Iterator[Problem]:
         """Yield variables that may be null and are written without a test."""
         tested = set(self._tested())
-        for output in self.tree.find_all(nodes.Output):
+        for output in self.tree.find(nodes.Output):
             for node in output.nodes:
                 variable = self.declared(node)
                 if variable is None or variable.required or variable.default is not None:
@@ -220,7 +213,7 @@ class _Text:
 
     def _tested(self) -> Iterator[str]:
         """Yield the names and fields in conditions."""
-        for node in self.tree.find_all((nodes.If, nodes.CondExpr, nodes.For, nodes.And, nodes.Or)):
+        for node in self.tree.find(nodes.If, nodes.CondExpr, nodes.For, nodes.And, nodes.Or):
             has_test = isinstance(node, nodes.If | nodes.CondExpr | nodes.For)
             condition: nodes.Node | None = node.test if has_test else node  # type: ignore[attr-defined]
             if condition is not None:

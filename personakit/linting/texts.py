@@ -8,9 +8,10 @@ from typing import Any
 
 from personakit.base import brief
 from personakit.errors import Problem
-from personakit.persona import Persona
+from personakit.persona import Persona, yaml
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#(?P<text>.*)")
+_SPACE = re.compile(r"\s*")
 # Values that are words of the format, beside which a comment is more likely than a lost text.
 _WORDS = ("extends", "model", "name", "template", "type", "use", "version")
 _OF_REQUEST = ("messages", "prompt", "system")
@@ -28,17 +29,21 @@ def check(persona: Persona, lines: Sequence[str]) -> Iterator[Problem]:
         value = _value(document.data, at)
         if not at or at[-1] in _WORDS or not (value is None or isinstance(value, str)):
             continue
-        place = _comment(lines, mark.line, mark.column, value or "")
-        if place is None:
+        comment = _comment(lines, mark, value or "")
+        if comment is None:
             continue
-        line, match, fixed = place
+        match, fixed = comment
         name = next(part for part in reversed(at) if isinstance(part, str))
         if _is_text(match, of_request=at[0] in _OF_REQUEST):
             message = (
                 f'{name}: " #" begins a comment in YAML, so the text from there on is lost; quote '
                 f"the text: {brief(fixed, 100)}; a comment has two spaces before # and one after"
             )
-            yield Problem(message, document.path, line, match.start() + 1, "PK061")
+            end = len(match.string.rstrip()) + 1
+            yield Problem(
+                message, document.path, mark.end_line, match.start() + 1, "PK061",
+                end_line=mark.end_line, end_column=end,
+            )  # fmt: skip
 
 
 def _value(data: Any, at: Sequence[str | int]) -> Any:
@@ -58,29 +63,25 @@ def _is_text(match: re.Match[str], *, of_request: bool) -> bool:
     return of_request and bool(text.strip()) and len(spaces) - len(spaces.rstrip()) == 1
 
 
-def _comment(
-    lines: Sequence[str], first: int, column: int, value: str
-) -> tuple[int, re.Match[str], str] | None:
-    """Return the comment that ends an unquoted value: its line, its match and the quoted value.
+def _comment(lines: Sequence[str], mark: yaml.Mark, value: str) -> tuple[re.Match[str], str] | None:
+    """Return the comment that ends an unquoted value: its match and the quoted value.
 
     Args:
         lines: The lines of the file.
-        first: The line on which the value begins, counted from 1.
-        column: Its column.
+        mark: The position of the value.
         value: The value; empty for null.
     """
-    words, read = value.split(), list[str]()
-    for number in range(first, len(lines) + 1):
-        line = lines[number - 1].rstrip("\r")
-        start = column - 1 if number == first else 0
-        if not read and line[start : start + 1] in ("'", '"', "|", ">"):
-            return None
-        match = _COMMENT.search(line, start)
-        read += line[start : match.start() if match else len(line)].split()
-        if match and read == words:
-            text = " ".join([*words, f"#{match['text'].rstrip()}"])
-            mark = "'" if '"' in text else '"'
-            return number, match, f"`{mark}{text}{mark}`"
-        if match or len(read) >= len(words):
-            return None
-    return None
+    if max(mark.line, mark.end_line) > len(lines):
+        return None
+    if lines[mark.line - 1][mark.column - 1 : mark.column] in ("'", '"', "|", ">"):
+        return None
+    if not value and (mark.line, mark.column) != (mark.end_line, mark.end_column):
+        return None  # `~` and `null` are no text
+    line = lines[mark.end_line - 1].rstrip("\r")
+    space = _SPACE.match(line, mark.end_column - 1)
+    match = _COMMENT.match(line, space.end()) if space else None
+    if match is None:
+        return None
+    text = " ".join([*value.split(), f"#{match['text'].rstrip()}"])
+    quote = "'" if '"' in text else '"'
+    return match, f"`{quote}{text}{quote}`"

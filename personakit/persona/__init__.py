@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from personakit.persona.values import Values as Values
     from personakit.persona.variable import Variable as Variable
     from personakit.persona.variable import described as described
+    from personakit.persona.variable import missing as missing
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
     from personakit.persona.yaml import Document as Document
 else:
@@ -41,7 +42,7 @@ else:
             "tests": "PersonaTest",
             "validation": "Checker",
             "values": "Declared Values",
-            "variable": "Variable described",
+            "variable": "Variable described missing",
             "yaml": "Document MAX_BYTES",
         },
         modules="parameters tests variables yaml",

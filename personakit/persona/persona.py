@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personakit.base import NAME, RESERVED, TOOL, describe, given, read_file
+from personakit.base import NAME, RESERVED, STDIN, TOOL, describe, given, read_file
 from personakit.errors import PersonaError, Problem, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
@@ -253,7 +253,7 @@ class _Reader(Checker):
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read the keys that describe the persona."""
-        stem = "persona" if self.document.path == UNNAMED else Path(self.document.path).stem
+        stem = "persona" if (path := self.document.path) in (UNNAMED, STDIN) else Path(path).stem
         base = self.parent
         values: dict[str, Any] = {"name": self.name(data.get("name", stem))}
         for key in ("description", "version", "license", "source"):

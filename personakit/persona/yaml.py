@@ -48,7 +48,9 @@ class Mark(NamedTuple):
 
     `text_line` is the line on which the text of a scalar begins: for a block scalar the line after
     its `|`. `literal` is True if the lines of the text are lines of the file, as below a `|`, and
-    False where YAML folds lines.
+    False where YAML folds lines. `end_line` and `end_column` are the position after a scalar or a
+    flow collection, for a block scalar the start of the next token; 0 for a block collection.
+    `key_end` is the column after the key.
     """
 
     line: int
@@ -57,6 +59,9 @@ class Mark(NamedTuple):
     key_column: int
     text_line: int
     literal: bool = False
+    end_line: int = 0
+    end_column: int = 0
+    key_end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,11 @@ class Document:
         mark = self.marks.get(at)
         if mark is None:
             return Problem(message, self.path, code=code)
-        line, column = (mark.key_line, mark.key_column) if key else (mark.line, mark.column)
-        return Problem(message, self.path, line, column, code)
+        if key and mark.key_end:
+            start, end = (mark.key_line, mark.key_column), (mark.key_line, mark.key_end)
+        else:
+            start, end = (mark.line, mark.column), (mark.end_line, mark.end_column)
+        return Problem(message, self.path, *start, code, end_line=end[0], end_column=end[1])
 
 
 @dataclass(slots=True)
@@ -100,6 +108,7 @@ class _Frame:
     flow: bool
     key: str | None = None
     key_mark: Any = None
+    key_end: Any = None
 
 
 def parse(
@@ -253,9 +262,9 @@ class _Builder:
         if frame is not None and frame.key is None and type(frame.value) is dict:
             self.key(frame, event)
         elif event.style:
-            self.add(event.value, event.start_mark, event.style)
+            self.add(event.value, event.start_mark, event.end_mark, event.style)
         else:
-            self.add(self.resolve(event), event.start_mark)
+            self.add(self.resolve(event), event.start_mark, event.end_mark)
 
     def key(self, frame: _Frame, event: Any) -> None:
         key, mark = event.value, event.start_mark
@@ -266,7 +275,7 @@ class _Builder:
         if key in frame.value:
             first = self.marks[(*frame.path, key)]
             self.fail(f"duplicate key {key!r}; line {first.key_line} sets it first", mark)
-        frame.key, frame.key_mark = key, mark
+        frame.key, frame.key_mark, frame.key_end = key, mark, event.end_mark
 
     def resolve(self, event: Any) -> Any:
         """Return the value of a plain scalar by YAML 1.2's core schema."""
@@ -313,19 +322,24 @@ class _Builder:
         self.check(event)
         if len(self.stack) >= MAX_DEPTH:
             self.fail(f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
-        path = self.add(value, event.start_mark)
+        path = self.add(value, event.start_mark, None)
         self.stack.append(_Frame(value, path, event.start_mark, bool(event.flow_style)))
 
-    def end(self, _event: Any) -> None:
-        self.stack.pop()
+    def end(self, event: Any) -> None:
+        frame = self.stack.pop()
+        if frame.flow:
+            line, column = event.end_mark.line + 1, event.end_mark.column + 1
+            mark = self.marks[frame.path]
+            self.marks[frame.path] = mark._replace(end_line=line, end_column=column)
 
-    def add(self, value: Any, mark: Any, style: str = "") -> Path:
+    def add(self, value: Any, mark: Any, end: Any, style: str = "") -> Path:
         """Add a value to the open collection, record its position and return its path."""
         line, column = mark.line + 1, mark.column + 1
         begin, literal = (line + 1, style == "|") if style in ("|", ">") else (line, False)
+        last_line, last = (end.line + 1, end.column + 1) if end else (0, 0)
         if not self.stack:
             self.root = value
-            self.marks[()] = Mark(line, column, line, column, begin, literal)
+            self.marks[()] = Mark(line, column, line, column, begin, literal, last_line, last)
             return ()
         frame = self.stack[-1]
         if type(frame.value) is dict:
@@ -333,11 +347,16 @@ class _Builder:
             path: Path = (*frame.path, key)
             frame.value[key] = value
             place = (frame.key_mark.line + 1, frame.key_mark.column + 1)
+            # A key of several lines is possible after "? " only.
+            same_line = frame.key_end.line == frame.key_mark.line
+            key_end = frame.key_end.column + 1 if same_line else 0
             frame.key = None
         else:
             assert isinstance(frame.value, list)
             path = (*frame.path, len(frame.value))
             frame.value.append(value)
-            place = (line, column)
-        self.marks[path] = Mark(line, column, *place, begin, literal)
+            place, key_end = (line, column), 0
+        self.marks[path] = Mark(
+            line, column, *place, begin, literal, last_line, last, key_end
+        )  # fmt: skip
         return path

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from personakit.templates.compiler import Part as Part
     from personakit.templates.compiler import Place as Place
     from personakit.templates.compiler import TemplateCompiler as TemplateCompiler
+    from personakit.templates.compiler import Tree as Tree
     from personakit.templates.failures import placed as placed
     from personakit.templates.render import CompiledPersona as CompiledPersona
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "compiler": "Part Place TemplateCompiler",
+            "compiler": "Part Place TemplateCompiler Tree",
             "failures": "placed",
             "render": "CompiledPersona",
         },

@@ -62,12 +62,23 @@ def price(node: nodes.Node) -> int:
 
 
 class MeteredCodeGenerator(CodeGenerator):
-    """A code generator whose output charges for each step."""
+    """A code generator whose output charges for each step.
+
+    Attributes:
+        undeclared: The names that the template may read from the context; complete after `visit`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.undeclared: set[str] = set()
         # The price of what runs before a list of statements, by the identity of the list.
         self._before: dict[int, int] = {}
+
+    def enter_frame(self, frame: Any) -> None:
+        """Collect names as `jinja2.meta.TrackingCodeGenerator` does, without a second walk."""
+        super().enter_frame(frame)
+        loads = [name for action, name in frame.symbols.loads.values() if action == "resolve"]
+        self.undeclared.update(name for name in loads if name not in self.environment.globals)
 
     def write_commons(self) -> None:
         """Write the local variables of each function, such as the budget of the render."""
@@ -215,10 +226,13 @@ class MeteredCodeGenerator(CodeGenerator):
         if node.test is not None:
             steps = nodes.Const(1 + price(node.test), lineno=node.lineno)
             attribute = nodes.EnvironmentAttribute("steps", lineno=node.lineno)
-            node.iter = nodes.Call(
-                attribute, [node.iter, steps], [], None, None, lineno=node.lineno
-            )
-        super().visit_For(node, frame)
+            plain = node.iter
+            node.iter = nodes.Call(attribute, [plain, steps], [], None, None, lineno=node.lineno)
+            super().visit_For(node, frame)
+            # The linter reads the tree, too.
+            node.iter = plain
+        else:
+            super().visit_For(node, frame)
 
     def visit_Call(self, node: nodes.Call, frame: Any, forward_caller: bool = False) -> None:  # noqa: N802, D102
         if isinstance(node.node, nodes.EnvironmentAttribute):

@@ -6,8 +6,9 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jinja2
 from jinja2 import meta, nodes
@@ -18,11 +19,14 @@ from personakit.messages import Message, Role
 from personakit.persona import Text
 from personakit.templates import budget
 from personakit.templates.budget import Budget, Refused, current_budget
+from personakit.templates.codegen import MeteredCodeGenerator
 from personakit.templates.environment import Environment, environment
 from personakit.templates.filters import measured
 
 MAX_INCLUDES = 16
 MAX_PROBLEMS = 50
+
+_Node = TypeVar("_Node", bound=nodes.Node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,32 @@ class Unit:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A syntax tree with a list of its nodes: Jinja walks the whole tree for each search.
+
+    Attributes:
+        root: The root.
+        below: All nodes below it, in the order of `nodes.Node.find_all`.
+    """
+
+    root: nodes.Template
+    below: list[nodes.Node]
+
+    @classmethod
+    def of(cls, root: nodes.Template) -> Tree:
+        """Return a tree by its root.
+
+        Raises:
+            RecursionError: The tree is too deep.
+        """
+        return cls(root, list(root.find_all(nodes.Node)))
+
+    def find(self, *kinds: type[_Node]) -> list[_Node]:
+        """Return the nodes of some types."""
+        return [node for node in self.below if isinstance(node, kinds)]
+
+
 class _Partials(jinja2.BaseLoader):
     """A loader of compiled partials."""
 
@@ -120,11 +150,13 @@ class TemplateCompiler:
             Jinja does not have.
         globals: Returns further global names; called only if a name is otherwise undefined.
         find: Returns the file of a partial for its name and the path of the template's file.
+        trees: The syntax trees of valid templates by their source, for `parse`; None to keep none.
     """
 
     filters: Callable[[], Mapping[str, Callable[..., Any]]] = dict
     globals: Callable[[], Mapping[str, Any]] = dict
     find: Callable[[str, str], Path] = _no_library
+    trees: dict[str, Tree] | None = None
     _env: Environment = field(default_factory=environment, init=False)
     _partials: _Partials = field(default_factory=_Partials, init=False)
 
@@ -140,11 +172,13 @@ class TemplateCompiler:
             self._partials.units = {name: u for name, u in units.items() if not u.problems}
         return unit
 
-    def parse(self, source: str) -> nodes.Template | None:
+    def parse(self, source: str) -> Tree | None:
         """Return the syntax tree of a template; None if its syntax is invalid."""
+        if self.trees is not None and source in self.trees:
+            return self.trees[source]
         token = current_budget.set(_budget())
         try:
-            return self._env.parse(source)
+            return Tree.of(self._env.parse(source))
         except (jinja2.TemplateSyntaxError, RecursionError, Refused, ValueError):
             return None
         finally:
@@ -159,16 +193,23 @@ class TemplateCompiler:
         token = current_budget.set(_budget())
         try:
             current_budget.get().charge(100)
-            tree = self._env.parse(source)
+            tree = Tree.of(self._env.parse(source))
             problems += list(self._unknown(tree, place))[:MAX_PROBLEMS]
-            for made in self._included(tree, place, stack):
-                included += [made] if isinstance(made, Unit) else []
-                problems += made.problems if isinstance(made, Unit) else [made]
+            for unit in self._included(tree, place, stack):
+                included += [unit] if isinstance(unit, Unit) else []
+                problems += unit.problems if isinstance(unit, Unit) else [unit]
                 problems = list(dict.fromkeys(problems))
-            names, stored = _names(tree, place, included)
+            code = StringIO()
+            generator = MeteredCodeGenerator(self._env, None, place.path, code, optimized=False)
             if not problems:
-                code = self._env.compile(tree, filename=place.path)
-                template = jinja2.Template.from_code(self._env, code, self._env.globals, None)
+                problems += _visit(generator, tree, place)
+            undeclared = _undeclared(tree) if problems else generator.undeclared
+            names, stored = _names(tree, undeclared, place, included)
+            if not problems:
+                made = compile(code.getvalue(), place.path, "exec")
+                template = jinja2.Template.from_code(self._env, made, self._env.globals, None)
+                if self.trees is not None:
+                    self.trees[source] = tree
         except jinja2.TemplateSyntaxError as error:
             problems.append(place.problem(_syntax_error(error.message), error.lineno))
         except RecursionError:
@@ -185,15 +226,14 @@ class TemplateCompiler:
         own = (place, source)
         return Unit(template, names, stored, (own, *parts.items()), files, tuple(problems))
 
-    def _unknown(self, tree: nodes.Template, place: Place) -> Iterator[Problem]:
+    def _unknown(self, tree: Tree, place: Place) -> Iterator[Problem]:
         """Yield a problem for each unknown filter and test, and replace it with a known one.
 
         Jinja finds the names in a tree by compiling it, which fails for an unknown filter.
         """
         self._ask_for_filters(tree)
         choices = {"filter": set(self.known_filters()), "test": set(self._env.tests)}
-        for node in tree.find_all((nodes.Filter, nodes.Test)):
-            assert isinstance(node, nodes.Filter | nodes.Test)
+        for node in tree.find(nodes.Filter, nodes.Test):
             kind = type(node).__name__.lower()
             if node.name not in choices[kind]:
                 hint = did_you_mean(node.name, sorted(choices[kind]))
@@ -202,14 +242,14 @@ class TemplateCompiler:
                 node.name = "string"
 
     def _included(
-        self, tree: nodes.Template, place: Place, stack: tuple[Path, ...]
+        self, tree: Tree, place: Place, stack: tuple[Path, ...]
     ) -> Iterator[Unit | Problem]:
         """Compile the partials of a template, and replace each name in the tree by its path."""
-        for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Extends)):
+        for node in tree.find(nodes.Import, nodes.FromImport, nodes.Extends):
             kind = {"FromImport": "from"}.get(type(node).__name__, type(node).__name__.lower())
             message = f"{{% {kind} %}} is not supported; use {{% include %}}"
             yield place.problem(message, node.lineno, "PK022", kind)
-        for include in tree.find_all(nodes.Include):
+        for include in tree.find(nodes.Include):
             name = include.template
             if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
                 example = '{% include "partials/tone.md" %}'
@@ -251,9 +291,9 @@ class TemplateCompiler:
         self._partials.units[str(file)] = unit
         return unit
 
-    def _ask_for_filters(self, tree: nodes.Template) -> None:
+    def _ask_for_filters(self, tree: Tree) -> None:
         """Add the filters of the plugins if the template uses an unknown filter."""
-        used = {node.name for node in tree.find_all(nodes.Filter)}
+        used = {node.name for node in tree.find(nodes.Filter)}
         if used - self._env.filters.keys():
             for name, function in self.filters().items():
                 self._env.filters.setdefault(name, measured(name, function))
@@ -275,24 +315,38 @@ def fresh(files: Mapping[Path, State]) -> bool:
     return all(state_of(file) == state for file, state in files.items())
 
 
+def _visit(generator: MeteredCodeGenerator, tree: Tree, place: Place) -> list[Problem]:
+    """Generate the code of a template, and return the problem that stops it, if any."""
+    try:
+        generator.visit(tree.root)
+    except jinja2.TemplateSyntaxError as error:
+        return [place.problem(_syntax_error(error.message), error.lineno)]
+    return []
+
+
+def _undeclared(tree: Tree) -> set[str]:
+    """Return the names that a template reads from the context, which need not be valid."""
+    # As meta.find_undeclared_variables, which evaluates constants and fails if one of them fails.
+    tracker = meta.TrackingCodeGenerator(tree.root.environment)  # type: ignore[arg-type]
+    tracker.optimizer = None
+    tracker.visit(tree.root)
+    return tracker.undeclared_identifiers
+
+
 def _names(
-    tree: nodes.Template, place: Place, included: list[Unit]
+    tree: Tree, undeclared: set[str], place: Place, included: list[Unit]
 ) -> tuple[dict[str, tuple[Place, int]], frozenset[str]]:
     """Return the names that a template and its partials read from the context, and those they set.
 
     A name that is set in a branch may be in both.
     """
     lines: dict[str, int] = {}
-    stored = {node.name for node in tree.find_all(nodes.Macro)}
-    for node in tree.find_all(nodes.Name):
+    stored = {node.name for node in tree.find(nodes.Macro)}
+    for node in tree.find(nodes.Name):
         lines.setdefault(node.name, node.lineno)
         if node.ctx != "load":
             stored.add(node.name)
-    # As meta.find_undeclared_variables, which evaluates constants and fails if one of them fails.
-    tracker = meta.TrackingCodeGenerator(tree.environment)  # type: ignore[arg-type]
-    tracker.optimizer = None
-    tracker.visit(tree)
-    names = {n: (place, lines.get(n, 1)) for n in tracker.undeclared_identifiers}
+    names = {n: (place, lines.get(n, 1)) for n in undeclared}
     for unit in included:
         for name, where in unit.names.items():
             names.setdefault(name, where)

@@ -49,13 +49,19 @@ def placed(problems: Iterable[Problem]) -> list[Problem]:
         text = lines[problem.path]
         if problem.line and not problem.column and problem.line <= len(text):
             start = text[problem.line - 1]
-            place = problem.line, len(start) - len(start.lstrip()) + 1
+            column, end = len(start) - len(start.lstrip()) + 1, len(start.rstrip()) + 1
+            place = problem.line, column, max(column, end)
             if problem.subject:
-                place = locate(text, problem.line, problem.subject) or place
-            result.append(replace(problem, line=place[0], column=place[1]))
+                found = locate(text, problem.line, problem.subject)
+                place = found[:3] if found else place
+            result.append(_at(problem, *place))
         else:
             result.append(problem)
     return result
+
+
+def _at(problem: Problem, line: int, column: int, end: int) -> Problem:
+    return replace(problem, line=line, column=column, end_line=line, end_column=end)
 
 
 def _lines(path: str) -> list[str]:
@@ -170,14 +176,13 @@ def _located(problem: Problem, owner: str, literal: bool) -> Problem:
     lines = _lines(problem.path)
     found = list(occurrences(lines, problem.line, problem.subject))
     if literal:
-        found = [place for place in found if place[0] == problem.line]
-    owners = {place[2] for place in found}
+        found = [place for place in found if place.line == problem.line]
+    owners = {place.before for place in found}
     if owner in owners:
-        found = [place for place in found if place[2] == owner]
+        found = [place for place in found if place.before == owner]
     elif len(owners) != 1:
         return problem
-    line, column, _ = found[0]
-    return replace(problem, line=line, column=column)
+    return _at(problem, *found[0][:3])
 
 
 def _origin(error: BaseException, place: Place) -> tuple[Place, int]:

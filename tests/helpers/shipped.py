@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from personakit.library import shipped
+from personakit.library.library import shipped
 
 
 def shipped_files() -> list[Path]:

@@ -14,7 +14,7 @@ from helpers.shipped import shipped_files
 
 from personakit import Runner
 from personakit.config import Config
-from personakit.library import shipped
+from personakit.library.library import shipped
 from personakit.linting.check import Linter, files_in
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
@@ -177,7 +177,8 @@ def test_json(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(BAD)
     result = terminal("lint", "--json", "p.yaml")
     (found,) = json.loads(result.stdout)
-    assert list(found) == ["path", "line", "column", "severity", "code", "message"]
+    names = "path line column severity code message end_line end_column"
+    assert list(found) == names.split()
     assert (found["path"], found["line"], found["column"], found["severity"], found["code"]) == (
         "p.yaml",
         3,
@@ -194,7 +195,8 @@ def test_annotations_of_github(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "a,b:c" / "p.yaml").write_text("description: d\nsystem: x\nversion: 5%\n5%: x\n")
     result = terminal("lint", "--format", "github", "a,b:c/p.yaml")
     assert result.stdout == (
-        "::error file=a%2Cb%3Ac/p.yaml,line=4,col=1,title=PK010::unknown key '5%25' "
+        "::error file=a%2Cb%3Ac/p.yaml,line=4,col=1,endLine=4,endColumn=3,title=PK010::"
+        "unknown key '5%25' "
         "(known: name, description, version, extends, tags, authors, license, source, metadata, "
         "model, api, parameters, variables, system, messages, prompt, tools, output, history, "
         "plugins, tests, template)\n"

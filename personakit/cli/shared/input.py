@@ -72,10 +72,7 @@ def stdin_text() -> str:
     Raises:
         UsageError: The input is too large or is not UTF-8.
     """
-    with _awaiting():
-        data = sys.stdin.buffer.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise UsageError(f"standard input is larger than the limit of {LARGEST:,} bytes")
+    data = stdin_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -83,6 +80,19 @@ def stdin_text() -> str:
             f"standard input is not UTF-8 (byte {error.start}); use `-a -` to attach an image, a "
             f"PDF or an audio file, if the command has -a"
         ) from None
+
+
+def stdin_bytes() -> bytes:
+    """Return standard input.
+
+    Raises:
+        UsageError: The input is too large.
+    """
+    with _awaiting():
+        data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UsageError(f"standard input is larger than the limit of {LARGEST:,} bytes")
+    return data
 
 
 def needed_stdin(place: str) -> str:

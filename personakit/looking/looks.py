@@ -1,0 +1,147 @@
+"""A look at a text of an editor: lint, persona, rendered request and tokens, in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from personakit.base import Texts, overlaid
+from personakit.errors import PersonaError, PersonakitError, Problem, UsageError, VariableError
+from personakit.frozen import FrozenDict, freeze
+from personakit.linting import Examined, Finding, Linter
+from personakit.messages import Request
+from personakit.persona import Persona, missing
+from personakit.runner import Runner
+from personakit.tokens import count_tokens
+
+_EMPTY: dict[str, Any] = {"array": [], "object": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What `look` finds.
+
+    Attributes:
+        findings: The problems that `personakit lint` reports for the text, sorted.
+        persona: The persona, as far as it could be parsed; None if it could not.
+        request: The rendered request; None if an error stops it.
+        error: The reason why there is no request, with its place where that is known; otherwise
+            None. That of an invalid variable is its declaration.
+        tokens: For each message the number of its tokens, and whether it is exact; see
+            `count_tokens`.
+        samples: The values that were made up for required variables: the `example` of the
+            declaration, its first allowed value, or a value of its type.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    persona: Persona | None = None
+    request: Request | None = None
+    error: Problem | None = None
+    tokens: tuple[tuple[int, bool], ...] = ()
+    samples: Mapping[str, Any] = field(default_factory=FrozenDict)
+
+    def __repr__(self) -> str:
+        name = self.persona.name if self.persona else None
+        counts = f"{len(self.findings)} findings, {len(self.tokens)} messages"
+        return f"<Look at {name!r}: {counts}{f', error: {self.error}' if self.error else ''}>"
+
+
+def look(
+    runner: Runner,
+    path: str | Path,
+    text: str | bytes,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    prompt: str | None = None,
+    model: str | None = None,
+    texts: Texts | None = None,
+) -> Look:
+    """Lint and render the text of a persona file as if it were saved; nothing is run or sent.
+
+    Whatever the text is, no exception is raised for it: each of its errors is in the result. No
+    plugin changes the request; see `Runner.render`.
+
+    Args:
+        runner: Provides the library, the plugins and the config.
+        path: The path at which the text would be saved; no file needs to be there.
+        text: The YAML text. Bytes must be UTF-8.
+        variables: Values for the persona's variables. A required variable without one gets a
+            sample; see `Look.samples`.
+        prompt: The user's message; None for a request without one.
+        model: ``provider/model`` or an alias; None for the persona's or the config's.
+        texts: Further texts that are not saved, by path, which the persona can extend or include.
+
+    Raises:
+        UsageError: An argument has the wrong type, or the path contains a NUL character.
+    """
+    _check(path, text, texts, variables)
+    overlay = {**{Path(at): other for at, other in (texts or {}).items()}, Path(path): text}
+    linter = Linter(runner, texts=overlay)
+    # The texts are also read while rendering.
+    with overlaid(overlay):
+        examined = linter.examine(Path(path))
+        findings, persona = tuple(examined.findings), examined.persona
+        if persona is None or examined.stops:
+            return Look(findings, persona, error=next(iter(examined.stops), None))
+        samples = FrozenDict(freeze(dict(_samples(persona, variables or {}))))
+        values = {**(variables or {}), **samples}
+        try:
+            request = _rendered(runner, examined, prompt, values, model)
+        except PersonakitError as error:
+            problem = linter.placed(_problem(error, persona, values))
+            return Look(findings, persona, error=problem, samples=samples)
+    tokens = tuple(count_tokens(message.text, request.model) for message in request.messages)
+    return Look(findings, persona, request, None, tokens, samples)
+
+
+def _check(path: Any, text: Any, texts: Any, variables: Any) -> None:
+    """Raise UsageError for an argument of the wrong type."""
+    for at, value in {path: text, **(texts or {})}.items():
+        if not isinstance(at, str | os.PathLike) or "\0" in os.fspath(at):
+            raise UsageError(f"a path must be a string without NUL characters, found {at!r}")
+        if not isinstance(value, str | bytes):
+            found = type(value).__name__
+            raise UsageError(f"the text of {at} must be a string or bytes, found {found}")
+    if not isinstance(variables or {}, Mapping):
+        found = type(variables).__name__
+        raise UsageError(f"variables must be a mapping of names to values, found {found}")
+
+
+def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a value for each required variable without one, if a valid one can be made up."""
+    for name, variable in persona.variables.items():
+        if variable.required and name not in given:
+            for value in (variable.sample(), _EMPTY.get(variable.type)):
+                if not variable.faults(value):
+                    yield name, value
+                    break
+
+
+def _rendered(
+    runner: Runner,
+    examined: Examined,
+    prompt: str | None,
+    variables: Mapping[str, Any],
+    model: str | None,
+) -> Request:
+    """Render a persona with the templates that the linter compiled."""
+    assert examined.persona is not None
+    runner.catalog.entry(examined.persona).compiled = examined.compiled
+    return runner.render(examined.persona, prompt, variables=variables, model=model)
+
+
+def _problem(error: PersonakitError, persona: Persona, values: Mapping[str, Any]) -> Problem:
+    """Return an error of rendering as a problem of the file."""
+    if isinstance(error, PersonaError):
+        return error.problems[0]
+    if not isinstance(error, VariableError):
+        return Problem(str(error), persona.path)
+    for name, variable in persona.variables.items():
+        faults = variable.errors(values[name]) if name in values else []
+        if faults or (variable.required and name not in values):
+            message = faults[0] if faults else missing(variable)
+            return persona.document.problem(message, ("variables", name), key=True)
+    return persona.document.problem(str(error), ("variables",), key=True)
