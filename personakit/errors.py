@@ -102,6 +102,10 @@ class PersonakitError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        cut = f"{self.message[:MAX_MESSAGE]}…" if len(self.message) > MAX_MESSAGE else self.message
+        return f"{type(self).__name__}({cut!r})"
+
 
 class UsageError(PersonakitError):
     """The call or its input is wrong; nothing was sent."""

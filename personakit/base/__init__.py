@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from personakit.base.signatures import described as described
     from personakit.base.signatures import plain as plain
     from personakit.base.signatures import typed as typed
+    from personakit.base.signatures import written_schema as written_schema
     from personakit.base.text import Noting as Noting
     from personakit.base.text import TextBuffer as TextBuffer
     from personakit.base.text import TextTap as TextTap
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
     from personakit.base.types import TYPES as TYPES
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
+    from personakit.base.types import brief_repr as brief_repr
     from personakit.base.types import describe as describe
     from personakit.base.types import given as given
     from personakit.base.types import infer_type as infer_type
     from personakit.base.types import is_type as is_type
     from personakit.base.types import read_json as read_json
     from personakit.base.types import shown as shown
+    from personakit.base.types import size as size
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -65,9 +68,10 @@ else:
             "files": "State check_file is_stream locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
-            "signatures": "arguments described plain typed",
+            "signatures": "arguments described plain typed written_schema",
             "text": "Noting TextBuffer TextTap notify printable",
-            "types": "TYPES article brief describe given infer_type is_type read_json shown",
+            "types": "TYPES article brief brief_repr describe given infer_type is_type read_json "
+            "shown size",
             "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import attached as attached
     from personakit.pipeline.options import check_names as check_names
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
-    from personakit.pipeline.tool_loop import call_tool as call_tool
+    from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
 else:
@@ -43,7 +43,7 @@ else:
             "layers": "RunLayer Start observed within_deadline",
             "observers": "Watch",
             "options": "MAX_ROUNDS Backend Options Prompt RunOptions attached check_names",
-            "tool_loop": "ToolLoop call_tool",
+            "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
         },
     )

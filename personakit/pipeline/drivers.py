@@ -13,9 +13,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import Emit, Noting, TextBuffer, sync_mode
+from personakit.base import Emit, Noting, TextBuffer, brief_repr, sync_mode
 from personakit.errors import PersonakitError, UsageError
-from personakit.messages import Piece
+from personakit.hookspecs import Piece
 
 if TYPE_CHECKING:
     from personakit.pipeline.keeper import Keeper
@@ -218,6 +218,11 @@ class Stream(Generic[T]):
         self._is_async = is_async
         self._read_by: bool | None = is_async  # None if by pieces
         self._out = TextBuffer()
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from (("text", self.text), ("ended", self._run.result is not None))
 
     @property
     def text(self) -> str:

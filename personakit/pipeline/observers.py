@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from personakit.messages import Event
+from personakit.hookspecs import Event
 from personakit.pipeline.chain import Layer
 
 Observer = tuple[str, Callable[[Event], Any]]
