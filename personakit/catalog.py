@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import Router
 from personakit.config import Config, user_cache
-from personakit.errors import ConfigError, PersonaError, PersonaNotFound, TemplateError
+from personakit.errors import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    PersonaNotFound,
+    TemplateError,
+    shorten,
+)
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
@@ -107,6 +114,13 @@ class Catalog:
         """
         if isinstance(persona, Persona):
             return persona
+        try:
+            return self._loaded(persona)
+        except PersonakitError as error:
+            shorten(error)
+            raise
+
+    def _loaded(self, persona: str | Path) -> Persona:
         reference, at, pin = str(persona).rpartition("@")
         # Path.exists raises for a name that is too long.
         if not at or not reference or "/" in pin or os.path.exists(persona):  # noqa: PTH110

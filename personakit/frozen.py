@@ -151,7 +151,7 @@ def quick_init(cls: type[T]) -> type[T]:
     `object.__setattr__`, which the one of dataclasses calls, looks up each attribute by its name;
     here the descriptors of the slots set them. The signature stays the same.
     """
-    names: dict[str, Any] = {"missing": dataclasses.MISSING}
+    names: dict[str, Any] = {"missing": dataclasses.MISSING, "__name__": __name__}
     parameters, lines = ["self"], []
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         if not field.init:

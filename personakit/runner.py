@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from personakit.base import Emit, TextTap, brief_repr, io, time_left
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
-from personakit.errors import UsageError
+from personakit.errors import PersonakitError, UsageError, shorten
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference
 from personakit.pipeline import (
@@ -176,12 +176,15 @@ class Runner:
 
     def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
-        found = persona if isinstance(persona, Persona) else self.load(persona)
-        checked = self._options(found, options)
-        request = self._request(found, prompt, checked)
-        return self._layers(
-            found, request, checked, self._backend or self._connect(), self._recorder
-        )
+        try:
+            found = persona if isinstance(persona, Persona) else self.load(persona)
+            checked = self._options(found, options)
+            request = self._request(found, prompt, checked)
+            backend = self._backend or self._connect()
+            return self._layers(found, request, checked, backend, self._recorder)
+        except PersonakitError as error:
+            shorten(error)
+            raise
 
     def _options(self, persona: Persona, options: Options) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""

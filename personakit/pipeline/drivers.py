@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personakit.base import Emit, Noting, TextBuffer, brief_repr, sync_mode
-from personakit.errors import PersonakitError, UsageError
+from personakit.errors import PersonakitError, UsageError, shorten
 from personakit.hookspecs import Piece
 
 if TYPE_CHECKING:
@@ -124,8 +124,9 @@ def drive(run: Run[T]) -> Iterator[Any]:
                 run.result = stop.value
                 yield from run.drain()
                 return
-            except Exception:
+            except Exception as error:
                 yield from run.drain()
+                shorten(error)
                 raise
             action, argument = coroutine.send, None
             if isinstance(item, _Mark):
@@ -152,9 +153,10 @@ async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
                 for text in run.drain():
                     yield text
                 return
-            except Exception:
+            except Exception as error:
                 for text in run.drain():
                     yield text
+                shorten(error)
                 raise
             action, argument = coroutine.send, None
             if isinstance(item, _Mark):
@@ -383,6 +385,9 @@ def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except PersonakitError as error:
+        shorten(error)
+        raise
     finally:
         context.run(coroutine.close)
 
@@ -406,5 +411,8 @@ async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
                 argument = await Passed(item)
             except BaseException as error:
                 action, argument = coroutine.throw, error
+    except PersonakitError as error:
+        shorten(error)
+        raise
     finally:
         context.run(coroutine.close)
