@@ -13,12 +13,14 @@ Every name is imported on first use.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
-    from typing import Unpack
+    from typing import TypeVar, Unpack
+
+    from typing_extensions import TypeForm
 
     from personakit.attachments import Attachment as Attachment
     from personakit.attachments import Source
@@ -72,7 +74,9 @@ if TYPE_CHECKING:
     from personakit.permissions import UserOption as UserOption
     from personakit.persona import Persona as Persona
     from personakit.persona import Variable as Variable
-    from personakit.pipeline import Options, Prompt
+    from personakit.pipeline import AllOptions
+    from personakit.pipeline import AsyncStream as AsyncStream
+    from personakit.pipeline import Options as Options
     from personakit.pipeline import Step as Step
     from personakit.pipeline import Stream as Stream
     from personakit.pipeline import Trace as Trace
@@ -87,6 +91,9 @@ if TYPE_CHECKING:
     from personakit.usage import Usage as Usage
     from personakit.usage import price as price
 
+    F = TypeVar("F", bound=Callable[..., Any])
+    T = TypeVar("T")
+
 _ERRORS = (
     "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
     "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError Problem "
@@ -100,7 +107,7 @@ _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Event", "Filter", "Piece", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(_BASE, "base"),
-    **dict.fromkeys(("Step", "Stream", "Trace"), "pipeline"),
+    **dict.fromkeys(("AsyncStream", "Options", "Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Answer", "Wire"), "backend"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),
@@ -140,6 +147,32 @@ def _default() -> Runner:
     return default_runner()
 
 
+class _Behind:
+    """What `inspect` finds behind a function of this module: the method of the shared runner."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def __wrapped__(self) -> Any:
+        from personakit.runner import Runner  # noqa: PLC0415
+
+        return getattr(Runner, self._name)
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect  # noqa: PLC0415
+
+        whole = inspect.signature(self.__wrapped__)
+        return whole.replace(parameters=[*whole.parameters.values()][1:])
+
+
+def _as_runner(function: F) -> F:
+    """Show the options of a function one by one, as the method of the runner does."""
+    function.__wrapped__ = _Behind(function.__name__)  # type: ignore[attr-defined]
+    return function
+
+
 def load(persona: str | Path) -> Persona:
     """Return a persona by name or path; see `Library.load`."""
     return _default().load(persona)
@@ -167,36 +200,121 @@ def render(
     )
 
 
+@_as_runner
 def prepare(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
 ) -> Request:
     """Return the request as it would be sent, with the shared runner; see `Runner.prepare`."""
     return _default().prepare(persona, prompt, **options)
 
 
+# fmt: off
+@overload
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Response[object]: ...
+@overload
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+# fmt: on
+@_as_runner
 def run(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
-) -> Response:
-    """Run a persona with the shared runner; see `Runner.run`."""
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
+) -> Response[Any]:
+    """Run a persona and return the whole answer, with the shared runner; see `Runner.run`.
+
+    Args:
+        persona: A name, the path of a file, or a persona.
+        prompt: The user's message, or a whole request, such as a changed result of `render`.
+        output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
+            mapping. `Response.parsed` is a value of it.
+        options: The other keyword arguments; see `personakit.Options`.
+
+    Raises:
+        UsageError: The persona or an argument is invalid.
+        RunError: The run started and failed.
+    """
     return _default().run(persona, prompt, **options)
 
 
+# fmt: off
+@overload
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Response[object]: ...
+@overload
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+@overload
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+# fmt: on
+@_as_runner
 async def arun(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
-) -> Response:
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
+) -> Response[Any]:
     """Run a persona with the shared runner, in the event loop; see `Runner.arun`."""
-    return await _default().arun(persona, prompt, **options)
+    response: Response[Any] = await _default().arun(persona, prompt, **options)
+    return response
 
 
+# fmt: off
+@overload
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
+@overload
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+@overload
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+@overload
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
+# fmt: on
+@_as_runner
 def stream(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
-) -> Stream[Response]:
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
+) -> Stream[Response[Any]]:
     """Stream a persona's answer with the shared runner; see `Runner.stream`."""
     return _default().stream(persona, prompt, **options)
 
 
+# fmt: off
+@overload
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
+@overload
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+@overload
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+@overload
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
+# fmt: on
+@_as_runner
 def astream(
-    persona: str | Path | Persona, prompt: Prompt = None, **options: Unpack[Options]
-) -> Stream[Response]:
+    persona: str | Path | Persona,
+    prompt: str | Request | None = None,
+    **options: Unpack[AllOptions],
+) -> AsyncStream[Response[Any]]:
     """Stream a persona's answer with the shared runner, asynchronously; see `Runner.astream`."""
     return _default().astream(persona, prompt, **options)

@@ -23,9 +23,9 @@ calls them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 import pluggy
 
@@ -33,12 +33,14 @@ from personakit.base import brief_repr
 from personakit.frozen import quick_init, replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing_extensions import TypeForm
 
     from personakit.messages import Request, Response, ToolCall, ToolResult
     from personakit.persona import Persona
     from personakit.registry import Registry
     from personakit.usage import Usage
+
+T = TypeVar("T")
 
 PROJECT = "personakit"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -209,7 +211,44 @@ class Filter(Protocol):
         ...
 
 
-class Send(Protocol):
+class SendRun(Protocol):
+    """What `Send` and `SendTool` have in common."""
+
+    # fmt: off
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: None = None, **options: Any) -> Awaitable[Response[object]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: type[T], **options: Any) -> Awaitable[Response[T]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: TypeForm[T], **options: Any) -> Awaitable[Response[T]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *,
+        output: Mapping[str, Any], **options: Any) -> Awaitable[Response[Any]]: ...
+    # fmt: on
+    def run(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Response[Any]]:
+        """Run another persona with the same runner and return its whole answer.
+
+        Its own plugins and those of the config are applied, except the calling plugin.
+
+        Args:
+            persona: A name, a path or a persona.
+            prompt: The user's message.
+            options: Options of `Runner.run`, such as variables, model (default: the persona's,
+                else that of the calling run), parameters and output.
+
+        Raises:
+            UsageError: The persona or its variables are invalid.
+            RunError: The run failed.
+        """
+        ...
+
+
+class Send(SendRun, Protocol):
     """Passes a request to the next plugin, and finally to the model."""
 
     def __call__(self, request: Request, *, reasoning: bool = False) -> Awaitable[Response]:
@@ -254,35 +293,10 @@ class Send(Protocol):
         """
         ...
 
-    def run(
-        self, persona: str | Persona, prompt: str | None = None, **options: Any
-    ) -> Awaitable[Response]:
-        """Run another persona with the same runner and return its whole answer.
 
-        Its own plugins and those of the config are applied, except the calling plugin.
-
-        Args:
-            persona: A name, a path or a persona.
-            prompt: The user's message.
-            options: Options of `Runner.run`, such as variables, model (default: the persona's,
-                else that of the calling run) and parameters.
-
-        Raises:
-            UsageError: The persona or its variables are invalid.
-            RunError: The run failed.
-        """
-        ...
-
-
-class SendTool(Protocol):
+class SendTool(SendRun, Protocol):
     """Passes a tool call to the next plugin, and finally to the tool."""
 
     def __call__(self, call: ToolCall) -> Awaitable[ToolResult]:
         """Return the result of the call."""
-        ...
-
-    def run(
-        self, persona: str | Persona, prompt: str | None = None, **options: Any
-    ) -> Awaitable[Response]:
-        """Run another persona, for example to judge the call; see `Send.run`."""
         ...

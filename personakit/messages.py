@@ -7,15 +7,21 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from personakit.base import brief_repr
+from personakit.base import Written, brief_repr
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, list_only, quick_init, replaced, thaw
 from personakit.usage import Spent, Timings, Usage
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
     from personakit.tools import Tool
+
+    Parsed_co = DefaultTypeVar("Parsed_co", covariant=True, default=Any)
+else:
+    Parsed_co = TypeVar("Parsed_co", covariant=True)
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -224,8 +230,8 @@ class Request:
 
 @quick_init
 @dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to a request.
+class Response(Generic[Parsed_co]):
+    """The answer to a request; ``Response[Dinner]`` has a ``Dinner`` as `parsed`.
 
     Attributes:
         text: The text of the answer.
@@ -264,7 +270,7 @@ class Response:
     cost: float | None = None
     request: Request | None = None
     raw: Mapping[str, Any] = field(default_factory=FrozenDict, repr=False)
-    parsed: Any = None
+    parsed: Parsed_co = None  # type: ignore[assignment]  # without a value it is that of None
     timings: Timings | None = None
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     messages: tuple[Message, ...] = ()
@@ -305,6 +311,10 @@ class Response:
             object.__delattr__(self, "cost")
 
     if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            # pydantic would take the alias of a generic dataclass apart by itself.
+            return Annotated[cls, Written(WRITTEN, item)]
 
         def __getattr__(self, name: str) -> Any:
             if name == "persona":
@@ -356,13 +366,12 @@ class Response:
         answers = (Message("tool", text, tool_call_id=key) for key, text in texts.items())
         return self._asked.with_messages(*self.messages, *answers)
 
-    def replace(self, **changes: Any) -> Response:
+    def replace(self, **changes: Any) -> Response[Any]:
         """Return a copy with some fields changed.
 
         A new text resets `parsed` unless `changes` contains it.
         """
-        if "cost" not in changes:
-            changes["cost"] = self._given_cost()
+        changes.setdefault("cost", self._given_cost())
         if "text" in changes and changes["text"] != self.text:
             changes.setdefault("parsed", None)
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
@@ -387,9 +396,7 @@ class Response:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        from personakit.base import written_schema  # noqa: PLC0415
-
-        return written_schema(Response, WRITTEN, source, handler)
+        return Written(WRITTEN, Any).__get_pydantic_core_schema__(cls, handler)
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {**dict(zip(_KEPT, _kept(self), strict=True)), "cost": self._given_cost()}
@@ -400,7 +407,9 @@ def _unpickled(values: dict[str, Any]) -> Response:
     return Response(**values)
 
 
-WRITTEN = ("text reasoning parsed tool_calls model finish_reason usage cost persona id").split()
+WRITTEN = tuple(
+    "text reasoning parsed tool_calls model finish_reason usage cost persona id".split()
+)
 """The keys of `Response.to_dict`. What has the system prompt in it must not be among them."""
 # Like `frozen.replaced`, without the cost: reading it would calculate it.
 _KEPT = tuple(it.name for it in dataclasses.fields(Response) if it.init and it.name != "cost")

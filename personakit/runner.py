@@ -15,25 +15,25 @@ from personakit.errors import PersonakitError, UsageError, shorten
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference
 from personakit.pipeline import (
+    DEFAULTS,
+    AllOptions,
     Backend,
     Chain,
     DryRun,
     Layer,
     Leaving,
-    Options,
     Prompt,
-    Run,
     RunLayer,
     RunOptions,
+    Runs,
     Start,
-    Stream,
     ToolLoop,
     Trace,
     Watch,
     attached,
     call_alone,
+    keywords,
     observed,
-    run_async,
     run_sync,
     within_deadline,
 )
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
-class Runner:
+class Runner(Runs):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
     Close its connections with `close`, in the async API with `aclose`, or use it in a ``with`` or
@@ -174,7 +174,7 @@ class Runner:
         )
         return attached(request, attachments) if attachments else request
 
-    def _start(self, persona: Reference, prompt: Prompt, options: Options) -> Start:
+    def _start(self, persona: Reference, prompt: Prompt, options: AllOptions) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
         try:
             found = persona if isinstance(persona, Persona) else self.load(persona)
@@ -186,7 +186,7 @@ class Runner:
             shorten(error)
             raise
 
-    def _options(self, persona: Persona, options: Options) -> RunOptions:
+    def _options(self, persona: Persona, options: AllOptions) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""
         checked = RunOptions.of(options, self.config)
         if checked.output is None:
@@ -282,7 +282,7 @@ class Runner:
         request: Request,
         persona: Reference,
         prompt: Prompt,
-        options: Options,
+        options: AllOptions,
     ) -> Response:
         """Run another persona for a layer, without the plugin of the layer."""
         time_left()
@@ -296,38 +296,11 @@ class Runner:
         without |= {layer.plugin}
         return await self._layers(other, ready, checked, backend, without=without)(None)
 
-    # --- the four drivers, and prepare, which sends nothing --------------------------------------
+    # --- the request and tool calls alone; `Runs` has the four ways to run a persona -------------
 
-    def run(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Response:
-        """Run a persona and return the whole answer. Arguments and errors are those of `render`.
-
-        Raises:
-            RunError: The run started and failed.
-        """
-        return run_sync(self._start(persona, prompt, options))
-
-    async def arun(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Response:
-        """Run a persona as `run` does, in the running event loop."""
-        return await run_async(self._start(persona, prompt, options))
-
-    def stream(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Stream[Response]:
-        """Run a persona as `run` does and return an iterator of the answer's text."""
-        return Stream(Run(self._start(persona, prompt, options)), is_async=False)
-
-    def astream(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
-    ) -> Stream[Response]:
-        """Run a persona as `run` does and return an async iterator of the answer's text."""
-        return Stream(Run(self._start(persona, prompt, options)), is_async=True)
-
+    @keywords(AllOptions, DEFAULTS)
     def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[AllOptions]
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 

@@ -39,6 +39,11 @@ WAYS_IN = {
 }
 
 
+def signature(value: Any) -> str:
+    """Return a signature on one line."""
+    return " ".join(str(inspect.signature(value)).split())
+
+
 def members(kind: type) -> Iterator[str]:
     """Yield the public attributes of a class with their signatures."""
     fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else ()
@@ -46,7 +51,7 @@ def members(kind: type) -> Iterator[str]:
         value = inspect.getattr_static(kind, name, None)
         value = getattr(value, "__func__", value)
         if inspect.isfunction(value):
-            yield f".{name}{inspect.signature(value)}"
+            yield f".{name}{signature(value)}"
         elif not issubclass(kind, BaseException) or name in vars(kind):
             yield f".{name}"
 
@@ -57,15 +62,15 @@ def public(module: Any) -> Iterator[str]:
         value = getattr(module, name)
         head = f"{module.__name__}.{name}"
         if not isinstance(value, type):
-            shown = inspect.signature(value) if inspect.isfunction(value) else ""
+            shown = signature(value) if inspect.isfunction(value) else ""
             yield f"{head}{shown}"
             continue
         bases = [b.__name__ for b in value.__mro__[1:] if b.__module__.startswith("personakit")]
         try:
-            signature = str(inspect.signature(value))
+            shown = signature(value)
         except ValueError:
-            signature = ""
-        yield f"{head}{signature}{f' < {chr(32).join(bases)}' if bases else ''}"
+            shown = ""
+        yield f"{head}{shown}{f' < {chr(32).join(bases)}' if bases else ''}"
         yield from (f"{head}{member}" for member in members(value))
 
 

@@ -383,7 +383,7 @@ def test_variables_are_a_mapping() -> None:
     running, _ = runner(["never"])
     message = "variables must be a mapping of names to values, found list"
     with pytest.raises(UsageError, match=message):
-        running.run(persona("x"), "Hi", variables=["a"])  # type: ignore[arg-type]
+        running.run(persona("x"), "Hi", variables=["a"])  # type: ignore[call-overload]
 
 
 def test_a_backend_can_send() -> None:

@@ -71,7 +71,9 @@ def test_it_is_what_the_command_prints(tmp_path: Path) -> None:
     assert json.loads(done.out)["persona"] == "ann"
 
 
-@pytest.mark.parametrize("kind", [None, Response, Response | None, list[Response], Any])
+@pytest.mark.parametrize(
+    "kind", [None, Response, Response[Dinner], Response | None, list[Response], Any]
+)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_handler_of_fastapi_sends_the_dictionary(kind: Any, is_async: bool) -> None:
     app, response = FastAPI(), answered(output=Dinner)
@@ -89,10 +91,10 @@ def test_a_handler_of_fastapi_sends_the_dictionary(kind: Any, is_async: bool) ->
 
 def test_a_return_annotation_documents_the_keys() -> None:
     app = FastAPI()
-    reply = answered()
+    reply = answered(output=Dinner)
 
     @app.get("/ask")
-    def ask() -> Response:
+    def ask() -> Response[Dinner]:
         return reply
 
     client = TestClient(app)
@@ -101,7 +103,7 @@ def test_a_return_annotation_documents_the_keys() -> None:
     schema = described["paths"]["/ask"]["get"]["responses"]["200"]["content"]["application/json"]
     assert list(schema["schema"]["properties"]) == KEYS
     assert schema["schema"]["properties"]["text"]["type"] == "string"
-    assert {"ToolCall", "Usage"} <= set(described["components"]["schemas"])
+    assert {"Dinner", "ToolCall", "Usage"} <= set(described["components"]["schemas"])
 
 
 def test_serializers_that_know_dataclasses_or_pydantic_write_the_same() -> None:

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from personakit.base.signatures import described as described
     from personakit.base.signatures import plain as plain
     from personakit.base.signatures import typed as typed
-    from personakit.base.signatures import written_schema as written_schema
     from personakit.base.text import Noting as Noting
     from personakit.base.text import TextBuffer as TextBuffer
     from personakit.base.text import TextTap as TextTap
     from personakit.base.text import notify as notify
     from personakit.base.text import printable as printable
     from personakit.base.types import TYPES as TYPES
+    from personakit.base.types import Written as Written
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
     from personakit.base.types import brief_repr as brief_repr
@@ -68,10 +68,10 @@ else:
             "files": "State check_file is_stream locate occurrences read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
-            "signatures": "arguments described plain typed written_schema",
+            "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap notify printable",
-            "types": "TYPES article brief brief_repr describe given infer_type is_type read_json "
-            "shown size",
+            "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
+            "read_json shown size",
             "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from personakit.errors import ConfigError
@@ -148,34 +147,6 @@ def typed(
             raise ValueError("\n".join(map(_fault, errors))) from None
 
     return schema, make
-
-
-def written_schema(kind: type, names: Iterable[str], source: Any, handler: Any) -> Any:
-    """Return pydantic's core schema of a class whose instances are written as a JSON object.
-
-    Args:
-        kind: The class; only its instances are valid.
-        names: The attributes to write.
-        source: The class, or for a generic one the class with the type of `parsed`.
-        handler: pydantic's handler, which returns the schemas of the attributes' types.
-    """
-    from pydantic_core import core_schema  # noqa: PLC0415
-
-    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
-    given = typing.get_args(source)
-    fields = {}
-    for name in names:
-        hint = hints[name]
-        if given and isinstance(hint, typing.TypeVar):
-            hint = given[0]
-        fields[name] = core_schema.typed_dict_field(handler.generate_schema(hint))
-    return core_schema.is_instance_schema(
-        kind,
-        serialization=core_schema.plain_serializer_function_ser_schema(
-            lambda value: {name: getattr(value, name) for name in fields},
-            return_schema=core_schema.typed_dict_schema(fields),
-        ),
-    )
 
 
 def _fault(error: Any) -> str:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -239,3 +240,33 @@ def _text(text: str, room: int) -> str:
     if len(kept) == len(text):
         return shown
     return f"{shown[:-1]}…{shown[-1]} ({len(text):,} characters)"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """Says in an annotation how pydantic writes the instances of a class: as a JSON object.
+
+    Attributes:
+        names: The attributes to write.
+        parsed: The type of the attribute `parsed`, if there is one.
+    """
+
+    names: tuple[str, ...]
+    parsed: Any
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415
+
+        hints = typing.get_type_hints(kind)
+        hints["parsed"] = typing.Optional[self.parsed]  # noqa: UP045 - of any form of a type
+        fields = {
+            name: core_schema.typed_dict_field(handler.generate_schema(hints[name]))
+            for name in self.names
+        }
+        return core_schema.is_instance_schema(
+            kind,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: {name: getattr(value, name) for name in self.names},
+                return_schema=core_schema.typed_dict_schema(fields),
+            ),
+        )

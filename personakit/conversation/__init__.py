@@ -9,16 +9,17 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.conversation import transcript as transcript
     from personakit.conversation.conversation import Conversation as Conversation
-    from personakit.conversation.conversation import Said as Said
     from personakit.conversation.conversation import Setup as Setup
     from personakit.conversation.resuming import persona_of as persona_of
     from personakit.conversation.resuming import resume as resume
+    from personakit.conversation.turns import Said as Said
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "conversation": "Conversation Said Setup",
+            "conversation": "Conversation Setup",
             "resuming": "persona_of resume",
+            "turns": "Said",
         },
         modules="transcript",
     )

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
@@ -18,20 +18,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 from personakit.base import Emit, TextTap, brief_repr
 from personakit.conversation import transcript
 from personakit.conversation.length import closed, newest, open_calls, too_long, with_remedies
+from personakit.conversation.turns import Said, Turn, Turns
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
-from personakit.pipeline import Options, Run, Stream, attached, check_names, run_async, run_sync
+from personakit.pipeline import DEFAULTS, AllOptions, attached, check_names, keywords
 
 if TYPE_CHECKING:
     from personakit.config import Config
     from personakit.pipeline import Prompt
 
-Said = str | Message | Request | None
-"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged; or
-the results of the caller's tools, as `Response.continue_with` returns them."""
-
-Turn = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 Start = Callable[[Reference, Request, Any], Turn]
 
 _log = logging.getLogger("personakit")
@@ -60,7 +56,7 @@ class PersonaRunner(Protocol):
         ...
 
     def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[Options]
+        self, persona: Reference, prompt: Prompt = None, **options: Unpack[AllOptions]
     ) -> Request:
         """See `Runner.prepare`."""
         ...
@@ -90,7 +86,7 @@ class Setup(TypedDict, total=False):
     notify: Callable[[str], None] | None
 
 
-class Conversation:
+class Conversation(Turns):
     """A persona and its message history; created by `Runner.conversation`.
 
     A conversation runs one turn at a time. When a turn ends, its rendered user message and
@@ -156,40 +152,10 @@ class Conversation:
         """The history, without the persona's own messages."""
         return self._messages
 
-    # --- a turn, in four ways --------------------------------------------------------------------
+    # --- a turn; `Turns` has the four ways to run it ---------------------------------------------
 
-    def run(self, prompt: Said = None, **options: Unpack[Options]) -> Response:
-        """Run a turn and return the whole response.
-
-        Args:
-            prompt: The user's message: a text, or a message that is sent unchanged. None sends no
-                user message, or the persona's `prompt:` if that needs no input. After a turn that
-                ended with calls of the caller's tools, ``response.continue_with(results)``
-                continues it; any other prompt drops these calls.
-            options: The options of `Runner.run`; variables and parameters override those of the
-                conversation.
-
-        Raises:
-            UsageError: Another turn is running, the prompt is missing, or `Runner.render` raised
-                it.
-            RunError: The turn failed. If the upstream rejected its length, the message contains
-                remedies.
-        """
-        return run_sync(self._turn(prompt, options))
-
-    async def arun(self, prompt: Said = None, **options: Unpack[Options]) -> Response:
-        """Run a turn like `run`, awaited."""
-        return await run_async(self._turn(prompt, options))
-
-    def stream(self, prompt: Said = None, **options: Unpack[Options]) -> Stream[Response]:
-        """Run a turn like `run`, but return an iterator of the text; iterating starts the turn."""
-        return Stream(Run(self._turn(prompt, options)), is_async=False)
-
-    def astream(self, prompt: Said = None, **options: Unpack[Options]) -> Stream[Response]:
-        """Run a turn like `stream`, for `async for`."""
-        return Stream(Run(self._turn(prompt, options)), is_async=True)
-
-    def prepare(self, prompt: Said = None, **options: Unpack[Options]) -> Request:
+    @keywords(AllOptions, DEFAULTS)
+    def prepare(self, prompt: Said = None, **options: Unpack[AllOptions]) -> Request:
         """Return the request of a turn after the plugins changed it; nothing is sent."""
         head, said = self._rendered(prompt, options)
         policy, history = self._persona.history, self._past(prompt)[self.left_out :]
@@ -200,7 +166,7 @@ class Conversation:
         options["attachments"] = ()  # they are in the request
         return self._runner.prepare(self._persona, request, **options)
 
-    def _turn(self, prompt: Said, options: Options) -> Turn:
+    def _turn(self, prompt: Said, options: AllOptions) -> Turn:
         async def turn(emit: Emit | None) -> Response:
             with self._alone():
                 if prompt is not None and not isinstance(prompt, Request):
@@ -235,7 +201,7 @@ class Conversation:
             )
         return (*self._messages[: -len(self._open)], *self._open)
 
-    def _rendered(self, prompt: Said, options: Options) -> tuple[Request, Request]:
+    def _rendered(self, prompt: Said, options: AllOptions) -> tuple[Request, Request]:
         """Return the request without the user's message, and the request with only that message."""
         persona, text = self._persona, None if isinstance(prompt, Request) else prompt
         if isinstance(prompt, Message | Request):
@@ -267,7 +233,7 @@ class Conversation:
         head: Request,
         history: tuple[Message, ...],
         said: Request,
-        options: Options,
+        options: AllOptions,
         tap: TextTap,
         emit: Emit | None,
     ) -> Response:

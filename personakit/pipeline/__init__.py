@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.chain import Layer as Layer
     from personakit.pipeline.drivers import Passed as Passed
     from personakit.pipeline.drivers import Run as Run
-    from personakit.pipeline.drivers import Stream as Stream
     from personakit.pipeline.drivers import needs_loop as needs_loop
     from personakit.pipeline.drivers import run_async as run_async
     from personakit.pipeline.drivers import run_sync as run_sync
@@ -19,16 +18,22 @@ if TYPE_CHECKING:
     from personakit.pipeline.dry_run import Leaving as Leaving
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
+    from personakit.pipeline.layers import Watch as Watch
     from personakit.pipeline.layers import observed as observed
     from personakit.pipeline.layers import within_deadline as within_deadline
-    from personakit.pipeline.observers import Watch as Watch
+    from personakit.pipeline.options import DEFAULTS as DEFAULTS
     from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
+    from personakit.pipeline.options import AllOptions as AllOptions
     from personakit.pipeline.options import Backend as Backend
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
     from personakit.pipeline.options import RunOptions as RunOptions
     from personakit.pipeline.options import attached as attached
     from personakit.pipeline.options import check_names as check_names
+    from personakit.pipeline.options import keywords as keywords
+    from personakit.pipeline.runs import Runs as Runs
+    from personakit.pipeline.streams import AsyncStream as AsyncStream
+    from personakit.pipeline.streams import Stream as Stream
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
@@ -38,11 +43,15 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Passed Run Stream needs_loop run_async run_sync",
+            "drivers": "Passed Run needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "layers": "RunLayer Start observed within_deadline",
-            "observers": "Watch",
-            "options": "MAX_ROUNDS Backend Options Prompt RunOptions attached check_names",
+            "layers": "RunLayer Start Watch observed within_deadline",
+            "options": (
+                "DEFAULTS MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
+                "check_names keywords"
+            ),
+            "runs": "Runs",
+            "streams": "AsyncStream Stream",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
         },

@@ -13,19 +13,13 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import Emit, Noting, TextBuffer, brief_repr, sync_mode
-from personakit.errors import PersonakitError, UsageError, shorten
-from personakit.hookspecs import Piece
+from personakit.base import Emit, Noting, sync_mode
+from personakit.errors import PersonakitError, shorten
 
 if TYPE_CHECKING:
     from personakit.pipeline.keeper import Keeper
 
 T = TypeVar("T")
-
-_MIXED = (
-    "a stream is read either as text, by iterating over it, or by its `pieces()`, not as both; "
-    "text is among the pieces: `piece.text` where `piece.kind` is 'text'"
-)
 
 
 class BlockingAwait(RuntimeError):
@@ -205,169 +199,6 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
             except BaseException as error:
                 action, argument = coroutine.throw, error
                 cancelled = cancelled or isinstance(error, asyncio.CancelledError)
-
-
-class Stream(Generic[T]):
-    """The text of a run as it arrives: an iterator, or an async iterator from `astream`.
-
-    Closing it, leaving its `with` block or dropping it ends the request. So does a task that reads
-    it from `astream` and fails or is cancelled, unless another task reads on.
-    """
-
-    def __init__(self, run: Run[T], *, is_async: bool) -> None:
-        self._run = run
-        self._items: Any = adrive(run) if is_async else drive(run)
-        self._is_async = is_async
-        self._read_by: bool | None = is_async  # None if by pieces
-        self._out = TextBuffer()
-
-    __repr__ = brief_repr
-
-    def _shown(self) -> Iterator[tuple[str, Any]]:
-        yield from (("text", self.text), ("ended", self._run.result is not None))
-
-    @property
-    def text(self) -> str:
-        """The text read so far."""
-        return self._out.text
-
-    @property
-    def response(self) -> T:
-        """The whole response, once the stream has ended.
-
-        Raises:
-            PersonakitError: The stream has not ended.
-        """
-        return self._run.finished()
-
-    def __iter__(self) -> Stream[T]:
-        self._check(False)
-        return self
-
-    def __next__(self) -> str:
-        self._check(False)
-        text: str = next(self._items)
-        self._out.add(text)
-        return text
-
-    def __aiter__(self) -> Stream[T]:
-        self._check(True)
-        return self
-
-    async def __anext__(self) -> str:
-        keeper = self._run.keeper
-        if keeper is None or keeper.reader is not keeper.current_task() or self._run.by_pieces:
-            self._check(True)
-            self._begin()
-        text: str = await anext(self._items)
-        self._out.add(text)
-        return text
-
-    def pieces(self) -> Pieces:
-        """Return an iterator of all pieces of the answer, from `astream` an async iterator.
-
-        The texts of its pieces of kind ``text`` are those of iterating over the stream itself. The
-        others are reasoning, tool calls, annotations and, at the end of each model call, usage.
-
-        Raises:
-            UsageError: The stream is being read as text.
-        """
-        if self._run.begun and not self._run.by_pieces:
-            raise UsageError(_MIXED)
-        self._run.by_pieces, self._read_by = True, None
-        return Pieces(self)
-
-    def _kept(self, item: Any) -> Piece:
-        """Return an item of the outbox as a piece; keep its text."""
-        if isinstance(item, str):
-            self._out.add(item)
-            return Piece("text", item)
-        piece: Piece = item
-        return piece
-
-    def _begin(self) -> None:
-        """Note the task that reads on, so that the request ends if the task fails.
-
-        Raises:
-            PersonakitError: The stream was closed because the task that read it failed.
-        """
-        # Importing asyncio takes 16 ms, which commands without an event loop need not spend.
-        from personakit.pipeline.keeper import Keeper  # noqa: PLC0415
-
-        if self._run.keeper is None:
-            if self._items.ag_frame is None:
-                return  # closed before it was read
-            try:
-                self._run.keeper = Keeper(self._items)
-            except RuntimeError:
-                return  # no loop of asyncio is running, which could close it
-        self._run.keeper.begin()
-
-    def __del__(self) -> None:
-        if self._run.keeper is not None:
-            self._run.keeper.drop()
-
-    def _check(self, is_async: bool) -> None:
-        if is_async is not self._read_by:
-            self._check_api(is_async)
-            raise UsageError(_MIXED)
-
-    def _check_api(self, is_async: bool) -> None:
-        if is_async != self._is_async:
-            source, loop = ("astream", "async for") if self._is_async else ("stream", "for")
-            raise TypeError(f"this stream was returned by {source}(): read it with `{loop}`")
-
-    def close(self) -> None:
-        """Close a stream from `stream` and end its request."""
-        self._check_api(False)
-        self._items.close()
-
-    async def aclose(self) -> None:
-        """Close a stream from `astream` and end its request."""
-        self._check_api(True)
-        if self._run.keeper is not None:
-            await self._run.keeper.closed()
-        await self._items.aclose()
-
-    def __enter__(self) -> Stream[T]:
-        self._check_api(False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Stream[T]:
-        self._check_api(True)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-
-class Pieces:
-    """The pieces of a stream, which it keeps open; see `Stream.pieces`."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: Stream[Any]) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Pieces:
-        self._stream._check_api(False)
-        return self
-
-    def __next__(self) -> Piece:
-        self._stream._check_api(False)
-        return self._stream._kept(next(self._stream._items))
-
-    def __aiter__(self) -> Pieces:
-        self._stream._check_api(True)
-        return self
-
-    async def __anext__(self) -> Piece:
-        self._stream._check_api(True)
-        self._stream._begin()
-        return self._stream._kept(await anext(self._stream._items))
 
 
 def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
+import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from personakit.base import Emit, is_type
 from personakit.errors import UsageError, did_you_mean
@@ -25,21 +28,23 @@ Prompt = str | Request | None
 """The user's message, or a whole request, such as a changed result of `render`."""
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 class Options(TypedDict, total=False):
-    """The keyword arguments of every function that runs a persona.
+    """The keyword arguments of every function that runs a persona, besides `output`.
+
+    To pass them on with their types, write ``**options: Unpack[personakit.Options]``.
 
     Attributes:
-        variables: See `Runner.render`.
-        model: See `Runner.render`.
-        parameters: See `Runner.render`.
+        variables: Values for the persona's variables.
+        model: ``provider/model`` or an alias; default: the persona's or the config's.
+        parameters: Parameters of chat.completions.create(); None removes one of the persona.
         trace: A new `Trace`, to be filled with what each layer does.
         max_rounds: The most model calls of a run that uses tools; default 10.
         timeout: Seconds that the upstream may stay silent; default: the config's, or 600.
         deadline: Seconds that the whole run may take, tools, retries and waits included; default:
             the config's, or 1800.
-        output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
-            dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
-            mapping. `Response.parsed` is the value.
         attachments: Images, PDFs and audio for the user's message: paths, http(s) URLs of images,
             bytes, or `Attachment` values.
         tools: Tools in addition to the persona's: functions or `Tool` values.
@@ -53,15 +58,26 @@ class Options(TypedDict, total=False):
     max_rounds: int | None
     timeout: float | None
     deadline: float | None
-    output: Any
     attachments: Iterable[Source]
     tools: Iterable[Tool | Callable[..., Any]]
     conversation: str | None
 
 
+class AllOptions(Options, total=False):
+    """`Options` with the one that decides the type of the response.
+
+    Attributes:
+        output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
+            dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
+            mapping. `Response.parsed` is the value.
+    """
+
+    output: Any
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`Options` after validation, with defaults."""
+    """`AllOptions` after validation, with defaults."""
 
     variables: Mapping[str, Any] | None = None
     model: str | None = None
@@ -76,7 +92,7 @@ class RunOptions:
     conversation: str | None = None
 
     @classmethod
-    def of(cls, given: Options, config: Config) -> RunOptions:
+    def of(cls, given: AllOptions, config: Config) -> RunOptions:
         """Return the options of a run.
 
         Raises:
@@ -97,7 +113,82 @@ class RunOptions:
         return replaced(self, changes)
 
 
-_UNCHECKED = frozenset(Options.__annotations__) - {"max_rounds", "timeout", "deadline"}
+_UNCHECKED = frozenset(AllOptions.__annotations__) - {"max_rounds", "timeout", "deadline"}
+
+
+DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOptions)}
+"""The default of each of `AllOptions`, in the order in which help() shows them."""
+
+
+class _Shown:
+    """What `inspect` finds behind a function with `**options`: its whole signature.
+
+    It is calculated when something asks for it; imports need not wait for it.
+    """
+
+    def __init__(self, function: Any, options: type, defaults: Mapping[str, Any]) -> None:
+        self._function, self._options, self._defaults = function, options, defaults
+        # A copy, for `inspect.getsource`: the function itself leads here.
+        self.__wrapped__ = types.FunctionType(function.__code__, function.__globals__)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        own = inspect.signature(self._function, follow_wrapped=False)
+        hints = self._options.__annotations__
+        parameters = [
+            each.replace(annotation=_Written(each.annotation))
+            for each in own.parameters.values()
+            if each.kind is not each.VAR_KEYWORD
+        ]
+        parameters += [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=_Written(hints[name].__forward_arg__),
+            )
+            for name, default in self._defaults.items()
+        ]
+        return _Listed(parameters, return_annotation=_Written(own.return_annotation))
+
+
+class _Listed(inspect.Signature):
+    """A signature with a line for each parameter, as help() writes it from Python 3.13 on."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        each = [*self.parameters.values()]
+        lines = [str(one) for one in each if one.kind is not one.KEYWORD_ONLY]
+        lines += ["*", *(str(one) for one in each if one.kind is one.KEYWORD_ONLY)]
+        return "".join(
+            ["(\n", *(f"    {line},\n" for line in lines), f") -> {self.return_annotation}"]
+        )
+
+
+class _Written(str):
+    """An annotation that help() shows as it is written, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def keywords(options: type, defaults: Mapping[str, Any]) -> Callable[[F], F]:
+    """Return a decorator whose functions show their `**options` one by one.
+
+    `inspect.signature`, help() and editors in notebooks then list them as keyword arguments, with
+    types and defaults, as type checkers do. The function itself stays as it is.
+
+    Args:
+        options: The TypedDict of the options.
+        defaults: The default of each, in the order in which they are shown.
+    """
+
+    def decorate(function: F) -> F:
+        function.__wrapped__ = _Shown(function, options, defaults)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 class Backend(Protocol):
@@ -130,13 +221,13 @@ def check_names(given: Iterable[str], known: type) -> None:
             )
 
 
-def _check(options: Options) -> None:
+def _check(options: AllOptions) -> None:
     """Check the options of a run.
 
     Raises:
         UsageError: An option is unknown, or its number is invalid.
     """
-    check_names(options, Options)
+    check_names(options, AllOptions)
     rounds: Any = options.get("max_rounds")
     if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
         raise UsageError(f"max_rounds must be an integer above 0, found {rounds!r}")

@@ -18,7 +18,7 @@ from personakit.errors import (
 from personakit.hookspecs import Piece
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain, Layer
-from personakit.pipeline.observers import Watch
+from personakit.pipeline.layers import Watch
 from personakit.tools import Tool, ToolFailed
 from personakit.usage import Spent, Timings, Usage
 

@@ -321,12 +321,14 @@ class _Checks:
             return in_mode(mode, self.running, persona(), prompt, **options)
 
         async def read() -> Response:
+            response: Response
             if mode == "arun":
-                return await self.running.arun(persona(), prompt, **options)
+                response = await self.running.arun(persona(), prompt, **options)
+                return response
             stream = self.running.astream(persona(), prompt, **options)
-            text = "".join([piece async for piece in stream])
-            assert text == stream.response.text, f"{text!r} != {stream.response.text!r}"
-            return stream.response
+            text, response = "".join([piece async for piece in stream]), stream.response
+            assert text == response.text, f"{text!r} != {response.text!r}"
+            return response
 
         return asyncio.run(_without_tasks(read(), mode))
 

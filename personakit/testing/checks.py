@@ -33,20 +33,19 @@ def in_mode(
         return run_with.run(who, prompt, **options)
     if mode == "arun":
         return asyncio.run(run_with.arun(who, prompt, **options))
+    response: Response
     if mode == "stream":
         stream = run_with.stream(who, prompt, **options)
-        text = "".join(stream)
+        text, response = "".join(stream), stream.response
     else:
-        stream = run_with.astream(who, prompt, **options)
+        astream = run_with.astream(who, prompt, **options)
 
         async def read() -> str:
-            return "".join([piece async for piece in stream])
+            return "".join([piece async for piece in astream])
 
-        text = asyncio.run(read())
-    assert text == stream.response.text, (
-        f"streamed {text!r}, but the text is {stream.response.text!r}"
-    )
-    return stream.response
+        text, response = asyncio.run(read()), astream.response
+    assert text == response.text, f"streamed {text!r}, but the text is {response.text!r}"
+    return response
 
 
 def _by_pieces(stream: Stream[Response]) -> Response:

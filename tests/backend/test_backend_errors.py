@@ -312,7 +312,7 @@ def test_text_reaches_the_caller_while_the_upstream_still_speaks(mode: str) -> N
 
     with serving(Reply(speaks(), headers=EVENTS)) as (running, _):
         if mode == "stream":
-            stream = running.stream(WHO)
+            stream: Any = running.stream(WHO)
             for _ in stream:
                 heard.set()
         else:

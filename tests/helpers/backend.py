@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from personakit import (
+    AsyncStream,
     BackendError,
     Runner,
+    Stream,
     hookimpl,
 )
 from personakit.testing import MODES, Server, in_mode, persona
@@ -61,7 +63,7 @@ def fails(mode: str, kind: type[BackendError], *answers: Any, match: str = "") -
 
 
 def failure(mode: str, running: Runner) -> tuple[Exception, str]:
-    stream = None
+    stream: Stream | AsyncStream | None = None
     try:
         if mode == "stream":
             stream = running.stream(WHO)

@@ -32,18 +32,19 @@ def say(conversation: Conversation, mode: str, prompt: Any = None, **options: An
         return conversation.run(prompt, **options)
     if mode == "arun":
         return asyncio.run(conversation.arun(prompt, **options))
+    response: Response
     if mode == "stream":
         stream = conversation.stream(prompt, **options)
-        text = "".join(stream)
+        text, response = "".join(stream), stream.response
     else:
-        stream = conversation.astream(prompt, **options)
+        astream = conversation.astream(prompt, **options)
 
         async def read() -> str:
-            return "".join([piece async for piece in stream])
+            return "".join([piece async for piece in astream])
 
-        text = asyncio.run(read())
-    assert text == stream.response.text
-    return stream.response
+        text, response = asyncio.run(read()), astream.response
+    assert text == response.text
+    return response
 
 
 def talk(

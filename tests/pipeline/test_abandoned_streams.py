@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from personakit import Config, PersonakitError, Runner, Stream
+from personakit import AsyncStream, Config, PersonakitError, Runner
 from personakit.testing import Server, persona, runner
 
 COUNT = 1000 if "PERSONAKIT_EXAMPLES" in os.environ else 4
@@ -117,18 +117,18 @@ def silent(
 # --- ways to leave -------------------------------------------------------------------------------
 
 
-async def raises(stream: Stream[Any]) -> None:
+async def raises(stream: AsyncStream[Any]) -> None:
     async for _ in stream:
         raise KeyError
 
 
-async def is_cancelled(stream: Stream[Any]) -> None:
+async def is_cancelled(stream: AsyncStream[Any]) -> None:
     async for _ in stream:
         asyncio.current_task().cancel()  # type: ignore[union-attr]
         await asyncio.sleep(0)
 
 
-async def is_cancelled_while_it_waits(stream: Stream[Any]) -> None:
+async def is_cancelled_while_it_waits(stream: AsyncStream[Any]) -> None:
     # Once: httpcore 1 leaves a connection open if it is cancelled again while it closes it.
     cancel: Callable[[], Any] | None = asyncio.current_task().cancel  # type: ignore[union-attr]
     async for _ in stream:
@@ -137,24 +137,24 @@ async def is_cancelled_while_it_waits(stream: Stream[Any]) -> None:
             cancel = None
 
 
-async def breaks(stream: Stream[Any]) -> None:
+async def breaks(stream: AsyncStream[Any]) -> None:
     async for _ in stream:
         break
 
 
-async def closes(stream: Stream[Any]) -> None:
+async def closes(stream: AsyncStream[Any]) -> None:
     async for _ in stream:
         await stream.aclose()
 
 
-async def takes_too_long(stream: Stream[Any]) -> None:
+async def takes_too_long(stream: AsyncStream[Any]) -> None:
     async with asyncio.timeout(None) as limit:
         async for _ in stream:
             limit.reschedule(0)
             await asyncio.sleep(60)
 
 
-async def has_a_failing_sibling(stream: Stream[Any]) -> None:
+async def has_a_failing_sibling(stream: AsyncStream[Any]) -> None:
     async def slow() -> None:
         async for _ in stream:
             begun.set()
@@ -170,7 +170,7 @@ async def has_a_failing_sibling(stream: Stream[Any]) -> None:
         group.create_task(fails())
 
 
-async def raises_around_a_generator(stream: Stream[Any]) -> None:
+async def raises_around_a_generator(stream: AsyncStream[Any]) -> None:
     async def wrapped() -> AsyncIterator[str]:
         async for text in stream:
             yield text.upper()
@@ -179,7 +179,7 @@ async def raises_around_a_generator(stream: Stream[Any]) -> None:
         raise KeyError
 
 
-async def drops_it_in_a_thread(stream: Stream[Any]) -> None:
+async def drops_it_in_a_thread(stream: AsyncStream[Any]) -> None:
     kept = [stream]
     await anext(stream)
     del stream
@@ -243,7 +243,7 @@ def test_a_loop_that_ends_closes_the_streams_that_are_left(how: str, silent: Any
         asyncio.run(until_closed(endless))
 
 
-async def reads(stream: Stream[Any]) -> None:
+async def reads(stream: AsyncStream[Any]) -> None:
     async for _ in stream:
         pass
 
@@ -265,7 +265,7 @@ def test_a_loop_that_ends_at_once_closes_a_stream_too(silent: Any) -> None:
 
 def test_a_task_may_return_a_stream_that_another_one_reads_on(silent: Any) -> None:
     async def main() -> None:
-        async def begins() -> Stream[Any]:
+        async def begins() -> AsyncStream[Any]:
             stream = running.astream(persona())
             assert await anext(stream) == "H"
             return stream

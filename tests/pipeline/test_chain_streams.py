@@ -46,7 +46,7 @@ in_streams = pytest.mark.parametrize("mode", ["stream", "astream"])
 
 def read(mode: str, running: Runner) -> tuple[str, BaseException | None]:
     """Return what came out of a stream, and what ended it."""
-    made = running.stream if mode == "stream" else running.astream
+    made: Any = running.stream if mode == "stream" else running.astream
     stream = made(persona(), "Hi!")
 
     async def read_async() -> None:

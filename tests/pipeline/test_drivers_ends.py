@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import pytest
@@ -222,22 +228,18 @@ def test_the_response_is_there_when_the_stream_has_ended_and_not_before() -> Non
 
 def test_a_stream_is_read_the_way_it_was_made() -> None:
     running, _ = runner()
-    stream, astream = running.stream(persona()), running.astream(persona())
-    for use in (iter, next, lambda s: s.close(), lambda s: s.__enter__()):
-        with pytest.raises(TypeError, match=r"returned by astream\(\): read it with `async for`"):
-            use(astream)
-    for ause in (
-        lambda s: s.__aiter__().__anext__(),
-        anext,
-        lambda s: s.aclose(),
-        lambda s: s.__aenter__(),
-    ):
-        with pytest.raises(TypeError, match=r"returned by stream\(\): read it with `for`"):
-            asyncio.run(awaited(ause, stream))
-
-
-async def awaited(call: Callable[[Any], Awaitable[Any]], value: Any) -> Any:
-    return await call(value)
+    made: list[Any] = [running.stream(persona()), running.conversation(persona()).stream()]
+    amade: list[Any] = [running.astream(persona()), running.conversation(persona()).astream()]
+    for stream, astream in zip(made, amade, strict=True):
+        for each in (stream, stream.pieces()):
+            assert isinstance(each, Iterator)
+            assert not isinstance(each, AsyncIterable | AbstractAsyncContextManager)
+        for aeach in (astream, astream.pieces()):
+            assert isinstance(aeach, AsyncIterator)
+            assert not isinstance(aeach, Iterable | AbstractContextManager)
+        assert isinstance(stream, AbstractContextManager)
+        assert isinstance(astream, AbstractAsyncContextManager)
+        assert (hasattr(stream, "aclose"), hasattr(astream, "close")) == (False, False)
 
 
 @pytest.mark.parametrize("fail_after", [0, 3])

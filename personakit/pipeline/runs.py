@@ -1,0 +1,133 @@
+"""The four ways to run a persona, with the types of their answers.
+
+`output` decides the type of `Response.parsed`, so each way has three overloads. All other options
+are in `Options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+
+from personakit.messages import Request, Response
+from personakit.persona import Persona
+from personakit.pipeline.drivers import Run, run_async, run_sync
+from personakit.pipeline.layers import Start
+from personakit.pipeline.options import DEFAULTS, AllOptions, Options, keywords
+from personakit.pipeline.streams import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
+
+
+class Runs:
+    """Runs personas: whole or streamed, sync or async."""
+
+    def _start(
+        self, persona: str | Path | Persona, prompt: str | Request | None, options: AllOptions
+    ) -> Start:
+        """Return a run, after checking everything that can be checked before it starts."""
+        raise NotImplementedError
+
+    # fmt: off
+    @overload
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
+    @overload
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
+    @keywords(AllOptions, DEFAULTS)
+    def run(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
+    ) -> Response[Any]:
+        """Run a persona and return the whole answer. Arguments and errors are those of `render`.
+
+        Raises:
+            RunError: The run started and failed.
+        """
+        return run_sync(self._start(persona, prompt, options))
+
+    # fmt: off
+    @overload
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Response[object]: ...
+    @overload
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
+    @overload
+    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
+    # fmt: on
+    @keywords(AllOptions, DEFAULTS)
+    async def arun(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
+    ) -> Response[Any]:
+        """Run a persona as `run` does, in the running event loop."""
+        return await run_async(self._start(persona, prompt, options))
+
+    # fmt: off
+    @overload
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
+    @overload
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+    @overload
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
+    @overload
+    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
+    # fmt: on
+    @keywords(AllOptions, DEFAULTS)
+    def stream(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
+    ) -> Stream[Response[Any]]:
+        """Run a persona as `run` does and return an iterator of the answer's text."""
+        return Stream(Run(self._start(persona, prompt, options)))
+
+    # fmt: off
+    @overload
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
+    @overload
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+    @overload
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
+    @overload
+    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+        output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
+    # fmt: on
+    @keywords(AllOptions, DEFAULTS)
+    def astream(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
+    ) -> AsyncStream[Response[Any]]:
+        """Run a persona as `run` does and return an async iterator of the answer's text."""
+        return AsyncStream(Run(self._start(persona, prompt, options)))
