@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from personakit.errors import UpstreamUnavailable as UpstreamUnavailable
     from personakit.errors import UsageError as UsageError
     from personakit.errors import VariableError as VariableError
+    from personakit.hookspecs import Event as Event
     from personakit.hookspecs import Filter as Filter
+    from personakit.hookspecs import Piece as Piece
     from personakit.hookspecs import Send as Send
     from personakit.hookspecs import SendTool as SendTool
     from personakit.hookspecs import hookimpl as hookimpl
@@ -67,12 +69,9 @@ if TYPE_CHECKING:
     from personakit.log import Row as Row
     from personakit.log import RunLog as RunLog
     from personakit.looking import Look as Look
-    from personakit.messages import Event as Event
     from personakit.messages import Message as Message
-    from personakit.messages import Piece as Piece
     from personakit.messages import Request as Request
     from personakit.messages import Response as Response
-    from personakit.messages import Timings as Timings
     from personakit.messages import ToolCall as ToolCall
     from personakit.messages import ToolResult as ToolResult
     from personakit.permissions import UserOption as UserOption
@@ -92,6 +91,7 @@ if TYPE_CHECKING:
     from personakit.schemas import SchemaSubset as SchemaSubset
     from personakit.schemas import schema_validator as schema_validator
     from personakit.tools import Tool as Tool
+    from personakit.usage import Timings as Timings
     from personakit.usage import Usage as Usage
     from personakit.usage import price as price
 
@@ -105,11 +105,11 @@ _ERRORS = (
     "UpstreamUnavailable UsageError VariableError"
 ).split()
 _BASE = "Secret check_file install_command io read_file sleep time_left".split()
-_MESSAGES = "Event Message Piece Request Response Timings ToolCall ToolResult".split()
+_MESSAGES = "Message Request Response ToolCall ToolResult".split()
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     **dict.fromkeys(_MESSAGES, "messages"),
-    **dict.fromkeys(("Filter", "Send", "SendTool", "hookimpl"), "hookspecs"),
+    **dict.fromkeys(("Event", "Filter", "Piece", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(_BASE, "base"),
     **dict.fromkeys(("AsyncStream", "Options", "Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Answer", "Wire"), "backend"),
@@ -117,7 +117,7 @@ _HOME = {
     **dict.fromkeys(("Persona", "Variable"), "persona"),
     **dict.fromkeys(("Pattern", "SchemaSubset", "schema_validator"), "schemas"),
     **dict.fromkeys(("Row", "RunLog"), "log"),
-    **dict.fromkeys(("Usage", "price"), "usage"),
+    **dict.fromkeys(("Timings", "Usage", "price"), "usage"),
     "Attachment": "attachments",
     "Config": "config",
     "Conversation": "conversation",
@@ -206,7 +206,6 @@ def render(
     )
 
 
-@_as_runner
 def look(
     path: str | Path,
     text: str | bytes,
@@ -234,6 +233,7 @@ def look(
     )
 
 
+@_as_runner
 def prepare(
     persona: str | Path | Persona,
     prompt: str | Request | None = None,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from personakit.base import read_file
+from personakit.base import brief_repr, read_file, size
 from personakit.errors import UsageError, did_you_mean
 from personakit.frozen import freeze
 from personakit.messages import Message, Request
@@ -70,6 +70,15 @@ class Attachment:
     data: bytes = field(default=b"", repr=False)
     url: str = ""
     name: str = ""
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        if self.url:
+            yield "url", self.url
+        else:
+            yield from (("type", self.type), ("size", size(len(self.data))))
+            yield from [("name", self.name)] if self.name else ()
 
     def __post_init__(self) -> None:
         if self.url and self.data:
@@ -203,13 +212,6 @@ def describe(part: Mapping[str, Any]) -> str:
 def _coded(text: str) -> str:
     """Return the size of base64 text in bytes, formatted for people."""
     return size(len(text) * 3 // 4 - text[-2:].count("="))
-
-
-def size(count: int) -> str:
-    """Return a number of bytes, formatted for people."""
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1000:.1f} kB" if count < MEGABYTE else f"{count / MEGABYTE:.1f} MB"
 
 
 def _check_address(url: str) -> None:

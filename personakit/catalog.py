@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.backend import Router
 from personakit.config import Config, user_cache
-from personakit.errors import ConfigError, PersonaError, PersonaNotFound, TemplateError
+from personakit.errors import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    PersonaNotFound,
+    TemplateError,
+    shorten,
+)
 from personakit.frozen import FrozenDict, freeze
 from personakit.library import Library
 from personakit.messages import Request, Response
 from personakit.permissions import NotAllowed, OptionKind, UserOption
-from personakit.persona import Declared, Document, Persona, Reference
+from personakit.persona import Declared, Document, Persona, Reference, parameters
 from personakit.plugins import Bound, Made, Plugins
 
 if TYPE_CHECKING:
@@ -39,9 +46,19 @@ class CatalogEntry:
         bound: Its plugins; None until they are bound.
         compiled: Its templates; None until they are compiled.
         reader: The parser for its `output:`; None until it is first needed.
+        alive: The persona; its end removes the entry.
     """
 
-    __slots__ = ("bound", "compiled", "declared", "defaults", "model", "parameters", "reader")
+    __slots__ = (
+        "alive",
+        "bound",
+        "compiled",
+        "declared",
+        "defaults",
+        "model",
+        "parameters",
+        "reader",
+    )
 
     def __init__(self, persona: Persona, config: Config) -> None:
         self.declared = Declared(persona.variables)
@@ -53,6 +70,7 @@ class CatalogEntry:
         self.bound: Bound | None = None
         self.compiled: CompiledPersona | None = None
         self.reader: Reader | None = None
+        self.alive: weakref.ref[Persona] | None = None
 
 
 class Catalog:
@@ -81,9 +99,8 @@ class Catalog:
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: TemplateCompiler | None = None
-        self._entries: weakref.WeakKeyDictionary[Persona, CatalogEntry] = (
-            weakref.WeakKeyDictionary()
-        )
+        # By identity: comparing personas takes longer, and equal ones may be in different files.
+        self._entries: dict[int, CatalogEntry] = {}
         self._lock = threading.RLock()
 
     def load(self, persona: Reference) -> Persona:
@@ -98,6 +115,13 @@ class Catalog:
         """
         if isinstance(persona, Persona):
             return persona
+        try:
+            return self._loaded(persona)
+        except PersonakitError as error:
+            shorten(error)
+            raise
+
+    def _loaded(self, persona: str | Path) -> Persona:
         reference, at, pin = str(persona).rpartition("@")
         # Path.exists raises for a name that is too long.
         if not at or not reference or "/" in pin or os.path.exists(persona):  # noqa: PTH110
@@ -139,12 +163,16 @@ class Catalog:
 
     def entry(self, persona: Persona) -> CatalogEntry:
         """Return the entry of a persona, created on first use."""
-        found = self._entries.get(persona)
+        key = id(persona)
+        found = self._entries.get(key)
         if found is None:
             with self._lock:
-                found = self._entries.get(persona)
+                found = self._entries.get(key)
                 if found is None:
-                    found = self._entries[persona] = CatalogEntry(persona, self.config)
+                    found = self._entries[key] = CatalogEntry(persona, self.config)
+                    found.alive = weakref.ref(
+                        persona, functools.partial(_forget, weakref.ref(self), key)
+                    )
                     if persona.model and self.plugins.names_file(persona.model):
                         found.model = ""
         return found
@@ -255,6 +283,12 @@ class Catalog:
         return self.plugins.make(self._outer)
 
 
+def _forget(catalog: weakref.ref[Catalog], key: int, _: object) -> None:
+    found = catalog()
+    if found is not None:
+        found._entries.pop(key, None)
+
+
 def wanted(persona: Persona, output: Any = None) -> Output | None:
     """Return the output of a run: the caller's, else the persona's; None for plain text.
 
@@ -272,6 +306,18 @@ def wanted(persona: Persona, output: Any = None) -> Output | None:
 def response_format(output: Output | None) -> Mapping[str, Any]:
     """Return the `response_format` parameter for an output."""
     return {} if output is None else {"response_format": output.response_format}
+
+
+def merged_parameters(
+    persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
+) -> FrozenDict:
+    """Return the parameters of a request; the caller's override the persona's and config's."""
+    form = response_format(wanted(persona, output)) if output is not None else {}
+    if given:
+        parameters.check(given)
+    merged = {**base, **form, **persona.parameters, **(given or {})}
+    kept = {name: value for name, value in merged.items() if value is not None}
+    return FrozenDict({name: freeze(value) for name, value in kept.items()})
 
 
 def _check_tools(persona: Persona, request: Request) -> None:

@@ -35,7 +35,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit.base import DEFAULT_DEADLINE, NAME, Hidden, describe, is_type, read_file
+from personakit.base import (
+    DEFAULT_DEADLINE,
+    NAME,
+    Hidden,
+    brief_repr,
+    describe,
+    is_type,
+    read_file,
+)
 from personakit.errors import ConfigError, PersonaError
 from personakit.persona import Checker, parameters, read_plugins, yaml
 from personakit.providers import BUILT_IN, DEFAULT_ALIAS, Provider, read_aliases
@@ -173,6 +181,8 @@ class Config:
     keyring: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     aliases_file: Path | None = None
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         if self.model:

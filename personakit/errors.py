@@ -30,12 +30,21 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
 MAX_MESSAGE = 1000
+TRACEBACK = "PERSONAKIT_TRACEBACK"
+# Whose frames say nothing if personakit called them. A plugin may call them, too.
+_LIBRARIES = frozenset(
+    "aiohttp anyio asyncio concurrent contextlib functools httpcore httpcore2 httpx httpx2 jinja2 "
+    "openai pydantic threading yaml".split()
+)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # As repr() writes a control character: after an even number of backslashes. From \x80 on, the same
 # escape stands for a byte that is not UTF-8.
 _CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\x([01][0-9a-f]|7f)")
@@ -105,6 +114,30 @@ class PersonakitError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of a traceback: the message, as a rule.
+
+        For a failed plugin, the places in its code follow.
+        """
+        import traceback  # noqa: PLC0415
+
+        if os.environ.get(TRACEBACK) == "full":
+            return traceback.format_exception(self)
+        kinds = (kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        text = _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", self.message)
+        lines = f"{next(kinds).__name__}: {text}".split("\n")
+        cause = self.__cause__
+        if cause is not None and not isinstance(cause, PersonakitError):
+            lines += [
+                f"  in {frame.name}, {frame.filename}, line {frame.lineno}"
+                for frame in traceback.extract_tb(_without_own(cause.__traceback__))[-3:]
+            ]
+        return lines
+
+    def __repr__(self) -> str:
+        cut = f"{self.message[:MAX_MESSAGE]}…" if len(self.message) > MAX_MESSAGE else self.message
+        return f"{type(self).__name__}({cut!r})"
 
 
 class UsageError(PersonakitError):
@@ -275,6 +308,48 @@ class UpstreamUnavailable(BackendError):
 def _as_in_json(message: str) -> str:
     r"""Return a message in which reprs show control characters as terminals do: ``\u001b``."""
     return _CONTROL.sub(r"\1\\u00\2", message)
+
+
+def shorten(error: BaseException) -> None:
+    """Leave the inner frames of personakit out of the traceback of an error and of its causes.
+
+    With them go those of the libraries that personakit calls; the frames of plugins and of the
+    user's code stay. Call it in the `except` clause of a function that users call, whose own frame
+    stays, too. Errors of other packages stay as they are, and so does everything if the environment
+    variable PERSONAKIT_TRACEBACK is ``full``.
+    """
+    if not isinstance(error, PersonakitError) or os.environ.get(TRACEBACK) == "full":
+        return
+    first = error.__traceback__
+    if first is not None:
+        first.tb_next = _without_own(first.tb_next)
+    waiting, seen = [error.__cause__, error.__context__], {id(None), id(error)}
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        cause.__traceback__ = _without_own(cause.__traceback__)
+        waiting += [cause.__cause__, cause.__context__]
+
+
+def _without_own(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of personakit and of the libraries that it calls."""
+    kept: TracebackType | None = None
+    last: TracebackType | None = None
+    hidden = True
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        hidden = package == "personakit" or (hidden and package in _LIBRARIES)
+        if not hidden:
+            same = TracebackType(None, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+            if last is None:
+                kept = same
+            else:
+                last.tb_next = same
+            last = same
+        trace = trace.tb_next
+    return kept
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -151,9 +151,11 @@ def quick_init(cls: type[T]) -> type[T]:
     `object.__setattr__`, which the one of dataclasses calls, looks up each attribute by its name;
     here the descriptors of the slots set them. The signature stays the same.
     """
-    names: dict[str, Any] = {"missing": dataclasses.MISSING}
+    names: dict[str, Any] = {"missing": dataclasses.MISSING, "__name__": __name__}
     parameters, lines = ["self"], []
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if not field.init:
+            continue
         name = value = field.name
         names[f"set_{name}"] = getattr(cls, name).__set__
         names[f"default_{name}"] = field.default
@@ -181,3 +183,19 @@ def replaced(value: T, changes: dict[str, Any]) -> T:
     names: tuple[str, ...] = value.__slots__  # type: ignore[attr-defined]
     kept = zip(names, operator.attrgetter(*names)(value), strict=True)
     return type(value)(**{**dict(kept), **changes})
+
+
+def list_only(cls: type, names: Collection[str]) -> None:
+    """Let `dataclasses.fields` list only some fields of a dataclass.
+
+    `dataclasses.asdict`, and the frameworks and serializers that know dataclasses, then write only
+    these. The constructor and `dataclasses.replace` still take the others, which become what
+    `dataclasses.InitVar` declares.
+    """
+    hidden: Any = vars(dataclasses)["_FIELD_INITVAR"]
+    for name, field in vars(cls)["__dataclass_fields__"].items():
+        if name not in names:
+            field._field_type = hidden
+            # `dataclasses.replace` demands a value for an `InitVar` without a default.
+            if field.default is dataclasses.MISSING:
+                field.default = field.default_factory()

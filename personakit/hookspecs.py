@@ -24,22 +24,92 @@ calls them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 import pluggy
+
+from personakit.base import brief_repr
+from personakit.frozen import quick_init, replaced
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-    from personakit.messages import Event, Request, Response, ToolCall, ToolResult
+    from personakit.messages import Request, Response, ToolCall, ToolResult
     from personakit.persona import Persona
     from personakit.registry import Registry
+    from personakit.usage import Usage
 
 T = TypeVar("T")
 
 PROJECT = "personakit"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a run, for the `observe` hook.
+
+    Attributes:
+        name: started (the request as rendered), sent (the request as sent), answered (the
+            upstream's response), tool (a tool call ended), skipped (a plugin failed and was
+            skipped), finished (the response for the caller) or failed.
+        run: The id of the run, the same in all its events.
+        persona: The persona's name.
+        request: The request, if the event has one.
+        response: The response, if the event has one.
+        error: The exception, for skipped and failed.
+        plugin: The plugin's name, for skipped.
+        call: The tool call, for tool.
+        result: The tool's result, for tool.
+        time: Unix time in seconds.
+    """
+
+    name: Literal["started", "sent", "answered", "tool", "skipped", "finished", "failed"]
+    run: str
+    persona: str = ""
+    request: Request | None = None
+    response: Response | None = None
+    error: BaseException | None = None
+    plugin: str = ""
+    call: ToolCall | None = None
+    result: ToolResult | None = None
+    time: float = 0.0
+
+    __repr__ = brief_repr
+
+
+@quick_init
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an answer as it arrives; see `Stream.pieces`.
+
+    Attributes:
+        kind: text, reasoning, tool_call, annotation or usage.
+        text: The text, for text and reasoning.
+        index: The number of the call among those of its answer, from 0, for tool_call.
+        id: The id of the call, in each of its pieces.
+        name: The name of the tool, in each of its pieces.
+        arguments: The next part of the call's arguments: JSON text.
+        annotation: One of `Response.annotations`, for annotation.
+        usage: The tokens of one model call, for usage.
+    """
+
+    kind: Literal["text", "reasoning", "tool_call", "annotation", "usage"]
+    text: str = ""
+    index: int = 0
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    annotation: Mapping[str, Any] | None = None
+    usage: Usage | None = None
+
+    __repr__ = brief_repr
+
+    def replace(self, **changes: Any) -> Piece:
+        """Return a copy with some fields changed."""
+        return replaced(self, changes)
 
 
 class Specs:

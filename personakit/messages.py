@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from personakit.base import read_arguments
+from personakit.base import Written, brief_repr, read_arguments
 from personakit.errors import UsageError
-from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
-from personakit.usage import Spent, Usage
+from personakit.frozen import FrozenDict, freeze, list_only, quick_init, replaced, thaw
+from personakit.usage import Spent, Timings, Usage
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -39,6 +40,8 @@ class ToolCall:
     name: str
     arguments: str = "{}"
 
+    __repr__ = brief_repr
+
     @property
     def parsed(self) -> dict[str, Any]:
         """The arguments as an object; ``{"arguments": …}`` with the text if they are not one."""
@@ -62,6 +65,8 @@ class ToolResult:
     call_id: str
     content: str
     is_error: bool = False
+
+    __repr__ = brief_repr
 
     def replace(self, **changes: Any) -> ToolResult:
         """Return a copy with some fields changed."""
@@ -90,6 +95,8 @@ class Message:
     tool_call_id: str | None = None
     items: tuple[Mapping[str, Any], ...] = ()
     cache: bool = False
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         if type(self.content) is not str and isinstance(self.content, list | tuple):
@@ -172,6 +179,8 @@ class Request:
     defaults: frozenset[str] = frozenset()
     api: str = "auto"
 
+    __repr__ = brief_repr
+
     def __post_init__(self) -> None:
         if type(self.messages) is not tuple:
             object.__setattr__(self, "messages", tuple(self.messages))
@@ -223,21 +232,6 @@ class Request:
         return self.replace(tools=tuple(named.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """The times of a run, in seconds.
-
-    Attributes:
-        started: The start of the run, as Unix time.
-        total: From the start to the whole answer.
-        first_text: From the start to the first streamed text; None if the run did not stream.
-    """
-
-    started: float
-    total: float
-    first_text: float | None = None
-
-
 @quick_init
 @dataclass(frozen=True, slots=True)
 class Response(Generic[Parsed_co]):
@@ -268,6 +262,7 @@ class Response(Generic[Parsed_co]):
         tool_results: The results of the run's own tools in a round in which the model also called
             tools of the caller. `tool_calls` then has the calls that are left to the caller; those
             of the whole round are in `messages`.
+        persona: The name of the persona that was asked.
     """
 
     text: str
@@ -291,6 +286,17 @@ class Response(Generic[Parsed_co]):
     _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
     _asked: Request | None = field(default=None, repr=False, compare=False)
     _bare: bool = field(default=False, repr=False, compare=False)  # no pieces but text
+    persona: str = field(init=False, compare=False)  # an empty slot: see `__getattr__`
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield "text", self.text
+        for name in WRITTEN[1:]:
+            # Calculating the cost would import the prices.
+            value = self._given_cost() if name == "cost" else getattr(self, name)
+            if value not in (None, "", ()):
+                yield name, value
 
     def __post_init__(self) -> None:
         if type(self.tool_calls) is not tuple:
@@ -310,7 +316,13 @@ class Response(Generic[Parsed_co]):
 
     if not TYPE_CHECKING:
 
+        def __class_getitem__(cls, item: Any) -> Any:
+            # pydantic would take the alias of a generic dataclass apart by itself.
+            return Annotated[cls, Written(WRITTEN, item)]
+
         def __getattr__(self, name: str) -> Any:
+            if name == "persona":
+                return self.request.persona if self.request is not None else ""
             if name != "cost":
                 raise AttributeError(f"'Response' object has no attribute {name!r}")
             costs = [spent.cost() for spent in self._rounds or (self._spent(),)]
@@ -368,68 +380,42 @@ class Response(Generic[Parsed_co]):
             changes.setdefault("parsed", None)
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as JSON types, without the request: what ``personakit run --json`` has.
 
+        The keys are `text`, `reasoning`, `parsed`, `tool_calls`, `model`, `finish_reason`, `usage`,
+        `cost`, `persona` and `id`, with the values of the attributes. Web frameworks write a
+        response in the same form, through pydantic or `dataclasses.asdict`.
+
+        Raises:
+            TypeError: JSON cannot represent `parsed`.
+        """
+        from personakit.base import plain  # noqa: PLC0415
+
+        written = {name: getattr(self, name) for name in WRITTEN}
+        parsed = json.loads(json.dumps(self.parsed, default=plain))
+        calls = [dataclasses.asdict(call) for call in self.tool_calls]
+        usage = None if self.usage is None else dataclasses.asdict(self.usage)
+        return {**written, "parsed": parsed, "tool_calls": calls, "usage": usage}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return Written(WRITTEN, Any).__get_pydantic_core_schema__(cls, handler)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {**dict(zip(_KEPT, _kept(self), strict=True)), "cost": self._given_cost()}
+        return _unpickled, (values,)
+
+
+def _unpickled(values: dict[str, Any]) -> Response:
+    return Response(**values)
+
+
+WRITTEN = tuple(
+    "text reasoning parsed tool_calls model finish_reason usage cost persona id".split()
+)
+"""The keys of `Response.to_dict`. What has the system prompt in it must not be among them."""
 # Like `frozen.replaced`, without the cost: reading it would calculate it.
-_KEPT = tuple(field.name for field in dataclasses.fields(Response) if field.name != "cost")
+_KEPT = tuple(it.name for it in dataclasses.fields(Response) if it.init and it.name != "cost")
 _kept = operator.attrgetter(*_KEPT)
-
-
-@quick_init
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of an answer as it arrives; see `Stream.pieces`.
-
-    Attributes:
-        kind: text, reasoning, tool_call, annotation or usage.
-        text: The text, for text and reasoning.
-        index: The number of the call among those of its answer, from 0, for tool_call.
-        id: The id of the call, in each of its pieces.
-        name: The name of the tool, in each of its pieces.
-        arguments: The next part of the call's arguments: JSON text.
-        annotation: One of `Response.annotations`, for annotation.
-        usage: The tokens of one model call, for usage.
-    """
-
-    kind: Literal["text", "reasoning", "tool_call", "annotation", "usage"]
-    text: str = ""
-    index: int = 0
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-    annotation: Mapping[str, Any] | None = None
-    usage: Usage | None = None
-
-    def replace(self, **changes: Any) -> Piece:
-        """Return a copy with some fields changed."""
-        return replaced(self, changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event of a run, for the `observe` hook.
-
-    Attributes:
-        name: started (the request as rendered), sent (the request as sent), answered (the
-            upstream's response), tool (a tool call ended), skipped (a plugin failed and was
-            skipped), finished (the response for the caller) or failed.
-        run: The id of the run, the same in all its events.
-        persona: The persona's name.
-        request: The request, if the event has one.
-        response: The response, if the event has one.
-        error: The exception, for skipped and failed.
-        plugin: The plugin's name, for skipped.
-        call: The tool call, for tool.
-        result: The tool's result, for tool.
-        time: Unix time in seconds.
-    """
-
-    name: Literal["started", "sent", "answered", "tool", "skipped", "finished", "failed"]
-    run: str
-    persona: str = ""
-    request: Request | None = None
-    response: Response | None = None
-    error: BaseException | None = None
-    plugin: str = ""
-    call: ToolCall | None = None
-    result: ToolResult | None = None
-    time: float = 0.0
+list_only(Response, WRITTEN)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import Secret, describe, private_files, read_file
+from personakit.base import Secret, brief_repr, describe, private_files, read_file
 from personakit.errors import ConfigError
 from personakit.frozen import freeze
 
@@ -62,11 +62,14 @@ class Endpoint:
         if self.defaults is not None:
             object.__setattr__(self, "defaults", freeze(self.defaults))
 
-    def __repr__(self) -> str:
-        rest = f"api_key={self.api_key!r}, model={self.model!r}, max_tokens={self.max_tokens!r}"
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from {"base_url": self.shown, "api_key": self.api_key, "model": self.model}.items()
+        if self.max_tokens is not None:
+            yield "max_tokens", self.max_tokens
         if self.defaults is not None:
-            rest += f", defaults={self.defaults!r}"
-        return f"Endpoint(base_url={self.shown!r}, {rest})"
+            yield "defaults", self.defaults
 
     @property
     def shown(self) -> str:
@@ -125,6 +128,8 @@ class Provider:
     api: str = AUTO
     headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", Secret(self.api_key))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from personakit.base import NAME, SCHEME, Secret
+from personakit.base import NAME, SCHEME, Secret, brief_repr
 from personakit.errors import ConfigError, PluginError, did_you_mean
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
@@ -41,6 +41,8 @@ class Contribution:
     name: str
     value: Any
     plugin: str
+
+    __repr__ = brief_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Registry:
 
     owner: str
     contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
     def _add(self, kind: str, name: str, value: Any) -> None:
         other = self.contributions.get((kind, name))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from personakit.base import Emit, TextTap, io, time_left
-from personakit.catalog import Catalog, response_format, wanted
+from personakit.base import Emit, TextTap, brief_repr, io, time_left
+from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
-from personakit.errors import ConfigError, UsageError
-from personakit.frozen import FrozenDict, freeze
+from personakit.errors import PersonakitError, UsageError, shorten
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.persona import Persona, Reference, parameters
+from personakit.persona import Persona, Reference
 from personakit.pipeline import (
     AllOptions,
     Backend,
@@ -31,13 +30,13 @@ from personakit.pipeline import (
     Trace,
     Watch,
     attached,
-    call_tool,
+    call_alone,
     keywords,
     observed,
     run_sync,
     within_deadline,
 )
-from personakit.tools import Tool, tools_of
+from personakit.tools import tools_of
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -90,7 +89,9 @@ class Runner(Runs):
                 f"{type(backend).__name__}; omit it to use the openai client"
             )
         self.config = config or Config.read()
-        self.catalog = Catalog(self.config, tuple(map(Path, path)), tuple(plugins))
+        folders, outer = tuple(map(Path, path)), tuple(plugins)
+        self._given = config, folders, outer, backend, log
+        self.catalog = Catalog(self.config, folders, outer)
         self.library, self.plugins = self.catalog.library, self.catalog.plugins
         self.router = self.catalog.router
         self._backend = backend
@@ -102,6 +103,22 @@ class Runner(Runs):
             from personakit.log import Recorder  # noqa: PLC0415
 
             self._recorder = Recorder.of(log, self.config, self.router.keys.known)
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        names = "config path plugins backend log".split()
+        pairs = zip(names, self._given, strict=True)
+        yield from (pair for pair in pairs if pair[1] not in (None, ()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        config, path, plugins, backend, log = self._given
+        if config is not None:
+            raise TypeError(
+                "a Runner with a config cannot be pickled: a config contains keys; without one, "
+                "the other process reads the config file and the environment"
+            )
+        return _unpickled, (path, plugins, backend, log)
 
     # --- the data flow -------------------------------------------------------------------------
 
@@ -140,7 +157,7 @@ class Runner(Runs):
         values = entry.declared.values(variables or {})
         settings = entry.parameters
         if output is not None or parameters:
-            settings = _parameters(found, settings, output, parameters)
+            settings = merged_parameters(found, settings, output, parameters)
         if found.plugins:
             self.plugins.check(found)
         if (compiled := entry.compiled) is None or compiled.files:
@@ -158,12 +175,15 @@ class Runner(Runs):
 
     def _start(self, persona: Reference, prompt: Prompt, options: AllOptions) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
-        found = persona if isinstance(persona, Persona) else self.load(persona)
-        checked = self._options(found, options)
-        request = self._request(found, prompt, checked)
-        return self._layers(
-            found, request, checked, self._backend or self._connect(), self._recorder
-        )
+        try:
+            found = persona if isinstance(persona, Persona) else self.load(persona)
+            checked = self._options(found, options)
+            request = self._request(found, prompt, checked)
+            backend = self._backend or self._connect()
+            return self._layers(found, request, checked, backend, self._recorder)
+        except PersonakitError as error:
+            shorten(error)
+            raise
 
     def _options(self, persona: Persona, options: AllOptions) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""
@@ -310,21 +330,8 @@ class Runner(Runs):
         bound = self.catalog.bind(found)
         watch = Watch(bound.observers, found.name)
         contributed = self.plugins.find("tool", call.name)
-        tools: dict[str, Tool] = {call.name: contributed.tool()} if contributed else {}
-
-        async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
-            return await call_tool(call, tools)
-
-        async def nested(*_: Any) -> Response:
-            raise ConfigError("a tool call outside a run cannot run another persona")
-
-        async def run(emit: None) -> ToolResult:
-            chain = Chain(bound.tool, end, found, ToolCall, ToolResult, watch.skipped, nested)
-            result = await chain.call(call)
-            await watch("tool", call=call, result=result)
-            return result
-
-        return run_sync(run)
+        tools = {call.name: contributed.tool()} if contributed else {}
+        return run_sync(functools.partial(call_alone, call, tools, bound.tool, found, watch))
 
     # --- personas, conversations and connections -------------------------------------------------
 
@@ -390,13 +397,7 @@ def default_runner() -> Runner:
     return Runner()
 
 
-def _parameters(
-    persona: Persona, base: FrozenDict, output: Any, given: Mapping[str, Any] | None
-) -> FrozenDict:
-    """Return the parameters of a request; the caller's override the persona's and config's."""
-    form = response_format(wanted(persona, output)) if output is not None else {}
-    if given:
-        parameters.check(given)
-    merged = {**base, **form, **persona.parameters, **(given or {})}
-    kept = {name: value for name, value in merged.items() if value is not None}
-    return FrozenDict({name: freeze(value) for name, value in kept.items()})
+def _unpickled(path: tuple[Path, ...], plugins: tuple[Any, ...], backend: Any, log: Any) -> Runner:
+    if not (path or plugins or backend) and log is None:
+        return default_runner()
+    return Runner(path=path, plugins=plugins, backend=backend, log=log)

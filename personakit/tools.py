@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import TOOL, arguments, deadline, in_sync, is_type, plain
+from personakit.base import TOOL, arguments, brief_repr, deadline, in_sync, is_type, plain
 from personakit.errors import Blocked, ConfigError, UsageError
 from personakit.frozen import check_plain, freeze, thaw
 
@@ -60,6 +60,8 @@ class Tool:
     timeout: float | None = TIMEOUT
     check: Callable[[dict[str, Any]], dict[str, Any]] | None = field(default=None, repr=False)
     touches: Collection[str] = ()
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         if not TOOL.match(self.name):

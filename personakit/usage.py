@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.base import brief_repr
 from personakit.frozen import quick_init
 from personakit.providers import split_model
 
@@ -37,6 +38,8 @@ class Usage:
     cache_write_tokens: int = 0
     incomplete: bool = False
 
+    __repr__ = brief_repr
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
@@ -59,6 +62,21 @@ class Usage:
         if not known:
             return None
         return sum(known, cls(incomplete=len(known) < len(every)))
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The times of a run, in seconds.
+
+    Attributes:
+        started: The start of the run, as Unix time.
+        total: From the start to the whole answer.
+        first_text: From the start to the first streamed text; None if the run did not stream.
+    """
+
+    started: float
+    total: float
+    first_text: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ from personakit.errors import (
     UsageError,
 )
 from personakit.frozen import thaw
-from personakit.messages import Piece, Request, Response
+from personakit.hookspecs import Piece
+from personakit.messages import Request, Response
 from personakit.providers import APIS, Endpoint, Provider
 
 Note = Callable[[Piece], Awaitable[None]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import install_command, notify
+from personakit.base import brief_repr, install_command, notify
 from personakit.config import Config
 from personakit.errors import ConfigError, did_you_mean
 from personakit.keys import Keys
@@ -52,14 +52,16 @@ class Router:
     """
 
     config: Config
-    contributed: Callable[..., Any]
-    notify: Callable[[str], None] = notify
-    owner: Callable[[str, str], str] = lambda _, name: name
-    keys: Keys = field(init=False)
+    contributed: Callable[..., Any] = field(repr=False)
+    notify: Callable[[str], None] = field(default=notify, repr=False)
+    owner: Callable[[str, str], str] = field(default=lambda _, name: name, repr=False)
+    keys: Keys = field(init=False, repr=False)
     _providers: dict[str, Provider] = field(default_factory=dict)
     _wires: dict[str, Callable[..., Wire]] = field(default_factory=dict)
     _foreign: dict[str, Wire] = field(default_factory=dict)  # plugins' wires, by their providers
     _notified: bool = False
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.config, self.contributed, self.owner)

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from personakit.base.text import notify as notify
     from personakit.base.text import printable as printable
     from personakit.base.types import TYPES as TYPES
+    from personakit.base.types import Written as Written
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
+    from personakit.base.types import brief_repr as brief_repr
     from personakit.base.types import describe as describe
     from personakit.base.types import given as given
     from personakit.base.types import infer_type as infer_type
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from personakit.base.types import read_arguments as read_arguments
     from personakit.base.types import read_json as read_json
     from personakit.base.types import shown as shown
+    from personakit.base.types import size as size
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -73,8 +76,8 @@ else:
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap notify printable",
-            "types": "TYPES article brief describe given infer_type is_type read_arguments "
-            "read_json shown",
+            "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
+            "read_arguments read_json shown size",
             "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",

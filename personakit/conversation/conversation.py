@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
-from personakit.base import Emit, TextTap
+from personakit.base import Emit, TextTap, brief_repr
 from personakit.conversation import transcript
 from personakit.conversation.length import closed, newest, open_calls, too_long, with_remedies
 from personakit.conversation.turns import Said, Turn, Turns
@@ -119,6 +119,23 @@ class Conversation(Turns):
         self._open: tuple[Message, ...] = ()  # the last answer, if it has calls without a result
         self._asked = ""
         self._busy = threading.Lock()
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from (("persona", self._persona.name), ("id", self.id))
+        names = "model messages variables parameters".split()
+        yield from ((name, value) for name in names if (value := getattr(self, name)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        setup = {
+            "model": self.model,
+            "variables": self.variables,
+            "parameters": self.parameters,
+            "id": self.id,
+            "messages": self._messages,
+        }
+        return _unpickled, (self._runner, self._reference, setup)
 
     @property
     def persona(self) -> Persona:
@@ -340,6 +357,10 @@ class Conversation(Turns):
             parameters=written.parameters,
             messages=written.messages,
         )
+
+
+def _unpickled(runner: PersonaRunner, persona: Reference, setup: Setup) -> Conversation:
+    return runner.conversation(persona, **setup)
 
 
 def new_id() -> str:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import NAME, State, entry_points, is_file, is_stream, state_of
+from personakit.base import (
+    NAME,
+    State,
+    brief_repr,
+    entry_points,
+    is_file,
+    is_stream,
+    state_of,
+)
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
@@ -62,11 +70,15 @@ class Library:
     """
 
     path: tuple[Path, ...] = ()
-    loader: Callable[[str], Callable[[str], str | bytes] | None] = lambda scheme: None
+    loader: Callable[[str], Callable[[str], str | bytes] | None] = field(
+        default=lambda scheme: None, repr=False
+    )
     cache: Path | None = None
     private: tuple[Path, ...] = ()
     _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
     _packaged: tuple[Path, ...] | None = None
+
+    __repr__ = brief_repr
 
     def folders(self) -> Iterator[Path]:
         """Yield the folders of the search path, in order; some may not exist."""

@@ -23,10 +23,10 @@ from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
 from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
-from personakit.messages import Message, Request, Response, Timings
+from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, Step, Trace
-from personakit.usage import Usage
+from personakit.usage import Timings, Usage
 
 ABANDONED = "Abandoned"
 """The error type of an abandoned run: a stream that was closed or a task that was cancelled."""

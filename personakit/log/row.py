@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from personakit.base import brief_repr
 from personakit.codec import (
     compact,
     read_message,
@@ -17,9 +18,9 @@ from personakit.codec import (
     write_message,
     write_request,
 )
-from personakit.messages import Message, Request, Timings, ToolCall
+from personakit.messages import Message, Request, ToolCall
 from personakit.pipeline import Step
-from personakit.usage import Usage
+from personakit.usage import Timings, Usage
 
 COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
@@ -77,6 +78,8 @@ class Row:
     trace: tuple[Mapping[str, Any], ...] = ()
     error: Mapping[str, Any] | None = None
     replays: str | None = None
+
+    __repr__ = brief_repr
 
     @property
     def model(self) -> str:

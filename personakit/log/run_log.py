@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit.base import brief_repr
 from personakit.codec import storable
 from personakit.config import Config, data_folder, expanded
 from personakit.log.database import WAIT, Database, LogError
@@ -86,6 +87,12 @@ class RunLog:
         self.max_age = max_age
         self.max_size = max_size
         self.database = Database(self.path, MIGRATIONS, MARK)
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from (("path", str(self.path)), ("max_age", self.max_age))
+        yield "max_size", self.max_size
 
     @classmethod
     def of(cls, config: Config) -> RunLog:

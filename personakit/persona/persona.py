@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personakit.base import NAME, RESERVED, STDIN, TOOL, describe, given, read_file
+from personakit.base import NAME, RESERVED, STDIN, TOOL, brief_repr, describe, given, read_file
 from personakit.errors import PersonaError, Problem, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
 from personakit.persona import parameters, tests, variables, yaml
 from personakit.persona.history import History, read_history
-from personakit.persona.plugins import PluginUse, read_plugins
+from personakit.persona.plugins import PluginUse, read_plugins, united
 from personakit.persona.tests import PersonaTest
 from personakit.persona.validation import Checker
 from personakit.persona.variable import Variable
@@ -53,16 +53,18 @@ class Text:
     at: yaml.Path
     document: Document = field(repr=False, compare=False)
     literal: bool = False
-    parent: Persona | None = field(default=None, repr=False, compare=False)
+    parent: Persona | None = field(default=None, repr=False)
     cache: bool = False
+    __repr__ = brief_repr
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Persona:
     """A persona as its file describes it, with what it inherits from its parents.
 
     Create one with `personakit.load`, `Persona.parse` or `Persona.read`. The attributes are the
-    keys of the file; the texts are not rendered.
+    keys of the file; the texts are not rendered. Personas are equal if their files have the same
+    path and, comments apart, the same content.
     """
 
     name: str
@@ -87,6 +89,10 @@ class Persona:
     history: History | None = None
     plugins: tuple[PluginUse, ...] = ()
     tests: tuple[PersonaTest, ...] = ()
+    __repr__ = brief_repr
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path, self.system and self.system.source))
 
     @property
     def path(self) -> str:
@@ -176,7 +182,7 @@ def merged(first: Persona | None, then: Persona) -> Persona:
         document=then.document,
         system=then.system or first.system,
         description=then.description or first.description,
-        tags=_united(first.tags, then.tags),
+        tags=united(first.tags, then.tags),
         metadata=FrozenDict({**first.metadata, **then.metadata}),
         model=then.model or first.model,
         api=first.api if then.api == AUTO else then.api,
@@ -184,17 +190,11 @@ def merged(first: Persona | None, then: Persona) -> Persona:
         variables=FrozenDict({**first.variables, **then.variables}),
         messages=then.messages or first.messages,
         prompt=then.prompt or first.prompt,
-        tools=_united(first.tools, then.tools),
+        tools=united(first.tools, then.tools),
         output=then.output if then.output is not None else first.output,
         history=then.history or first.history,
-        plugins=_united(first.plugins, then.plugins),
+        plugins=united(first.plugins, then.plugins),
     )
-
-
-def _united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return both tuples joined, without the items of `then` that `first` contains."""
-    seen = set(map(repr, first))
-    return (*first, *(item for item in then if repr(item) not in seen))
 
 
 class _Reader(Checker):
@@ -264,7 +264,7 @@ class _Reader(Checker):
         for key in ("tags", "authors"):
             if data.get(key) is not None:
                 values[key] = self.texts(data[key], key)
-        values["tags"] = _united(base.tags if base else (), values.get("tags", ()))
+        values["tags"] = united(base.tags if base else (), values.get("tags", ()))
         metadata = self.mapping(given(data, "metadata", {}), "metadata")
         values["metadata"] = freeze({**(base.metadata if base else {}), **metadata})
         values["model"] = base.model if base else None
@@ -286,8 +286,8 @@ class _Reader(Checker):
             "messages": base.messages if base else (),
             "output": base.output if base else None,
             "history": base.history if base else None,
-            "tools": _united(base.tools if base else (), self.tools(given(data, "tools", []))),
-            "plugins": _united(
+            "tools": united(base.tools if base else (), self.tools(given(data, "tools", []))),
+            "plugins": united(
                 base.plugins if base else (), read_plugins(self, given(data, "plugins", []))
             ),
         }
@@ -396,8 +396,7 @@ class _Reader(Checker):
 
     def pairs(self, value: Any, *at: str) -> tuple[tuple[Role, Text], ...]:
         """Read a list of roles, each with its content."""
-        items = enumerate(self.list(value, *at))
-        pairs = [self.message(item, *at, index) for index, item in items]
+        pairs = (self.message(item, *at, i) for i, item in enumerate(self.list(value, *at)))
         return tuple(pair for pair in pairs if pair is not None)
 
     def message(self, item: Any, *at: str | int) -> tuple[Role, Text] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from personakit.base import NAME, describe, given
+from personakit.base import NAME, brief_repr, describe, given
 from personakit.frozen import FrozenDict, freeze
 from personakit.persona.validation import Checker
 from personakit.persona.yaml import Document
@@ -29,6 +29,8 @@ class PluginUse:
     on_error: Literal["fail", "skip"] = "fail"
     at: tuple[str | int, ...] = field(default=(), repr=False, compare=False)
     document: Document | None = field(default=None, repr=False, compare=False)
+
+    __repr__ = brief_repr
 
     def place(self, option: str) -> tuple[str | int, ...]:
         """Return the path of an option in the document, or of the entry if it has none."""
@@ -70,3 +72,14 @@ def _read(checker: Checker, item: Any, index: int) -> PluginUse | None:
         )
     skip = cast('Literal["fail", "skip"]', on_error)
     return PluginUse(name, freeze(options), skip, at, checker.document)
+
+
+def united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return both tuples joined, without the items of `then` that `first` contains."""
+    seen = set(map(_identity, first))
+    return (*first, *(item for item in then if _identity(item) not in seen))
+
+
+def _identity(item: str | PluginUse) -> object:
+    """Return a key for a set; options are mappings, which have no hash."""
+    return item if isinstance(item, str) else (item.name, repr(item.options), item.on_error)

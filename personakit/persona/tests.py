@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import describe, given, is_type
+from personakit.base import brief_repr, describe, given, is_type
 from personakit.frozen import FrozenDict, freeze
 from personakit.persona.validation import Checker, retyped
 from personakit.persona.yaml import Document
@@ -45,6 +45,8 @@ class PersonaTest:
     expect: Mapping[str, Any]
     at: tuple[str | int, ...]
     document: Document = field(repr=False, compare=False)
+
+    __repr__ = brief_repr
 
 
 def read_tests(checker: Checker, value: Any) -> tuple[PersonaTest, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from personakit.base import article, brief, describe, is_type, read_json, shown
+from personakit.base import article, brief, brief_repr, describe, is_type, read_json, shown
 from personakit.errors import VariableError, did_you_mean
 from personakit.frozen import FrozenDict, freeze, thaw
 from personakit.persona.validation import retyped
@@ -73,6 +73,8 @@ class Variable:
     additional: bool = False
     description: str = ""
     example: Any = None
+
+    __repr__ = brief_repr
 
     @property
     def nested(self) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from personakit.base import is_stream
+from personakit.base import brief_repr, is_stream
 from personakit.errors import PersonaError, Problem
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ class Document:
     """
 
     data: Any
-    marks: dict[Path, Mark]
+    marks: dict[Path, Mark] = field(repr=False, compare=False)
     path: str
     folder: str | None = None
+
+    __repr__ = brief_repr
 
     def problem(self, message: str, at: Path = (), *, key: bool = False, code: str = "") -> Problem:
         """Return a problem with the position of the value at a path, or of its key.

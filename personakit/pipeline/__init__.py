@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.streams import AsyncStream as AsyncStream
     from personakit.pipeline.streams import Stream as Stream
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
-    from personakit.pipeline.tool_loop import call_tool as call_tool
+    from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
 else:
@@ -51,7 +51,7 @@ else:
             ),
             "runs": "Runs",
             "streams": "AsyncStream Stream",
-            "tool_loop": "ToolLoop call_tool",
+            "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
         },
     )

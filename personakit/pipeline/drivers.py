@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personakit.base import Emit, Noting, sync_mode
-from personakit.errors import PersonakitError
+from personakit.errors import PersonakitError, shorten
 
 if TYPE_CHECKING:
     from personakit.pipeline.keeper import Keeper
@@ -118,8 +118,9 @@ def drive(run: Run[T]) -> Iterator[Any]:
                 run.result = stop.value
                 yield from run.drain()
                 return
-            except Exception:
+            except Exception as error:
                 yield from run.drain()
+                shorten(error)
                 raise
             action, argument = coroutine.send, None
             if isinstance(item, _Mark):
@@ -146,9 +147,10 @@ async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
                 for text in run.drain():
                     yield text
                 return
-            except Exception:
+            except Exception as error:
                 for text in run.drain():
                     yield text
+                shorten(error)
                 raise
             action, argument = coroutine.send, None
             if isinstance(item, _Mark):
@@ -214,6 +216,9 @@ def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except PersonakitError as error:
+        shorten(error)
+        raise
     finally:
         context.run(coroutine.close)
 
@@ -237,5 +242,8 @@ async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
                 argument = await Passed(item)
             except BaseException as error:
                 action, argument = coroutine.throw, error
+    except PersonakitError as error:
+        shorten(error)
+        raise
     finally:
         context.run(coroutine.close)

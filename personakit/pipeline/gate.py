@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from personakit.base import Emit, TextBuffer, time_left
-from personakit.hookspecs import Filter
-from personakit.messages import Piece, Response
+from personakit.hookspecs import Filter, Piece
+from personakit.messages import Response
 
 _PIECE = 16_384
 """The most characters that a filter gets at once."""

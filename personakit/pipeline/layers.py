@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from personakit.base import Emit, deadline
-from personakit.messages import Event, Request, Response
+from personakit.hookspecs import Event
+from personakit.messages import Request, Response
 from personakit.pipeline.chain import Layer
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import TextBuffer
+from personakit.base import TextBuffer, brief_repr
 from personakit.errors import UsageError
-from personakit.messages import Piece
+from personakit.hookspecs import Piece
 from personakit.pipeline.drivers import Run, adrive, drive
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class _Reading(Generic[T_co]):
     def __init__(self, run: Run[T_co]) -> None:
         self._run = run
         self._out = TextBuffer()
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from (("text", self.text), ("ended", self._run.result is not None))
 
     @property
     def text(self) -> str:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import Emit, Noting, TextTap, in_sync
-from personakit.errors import BackendError, IncompleteAnswer, TooManyRounds, did_you_mean
-from personakit.messages import (
-    Message,
-    Piece,
-    Request,
-    Response,
-    Timings,
-    ToolCall,
-    ToolResult,
+from personakit.errors import (
+    BackendError,
+    ConfigError,
+    IncompleteAnswer,
+    TooManyRounds,
+    did_you_mean,
 )
-from personakit.pipeline.chain import Chain
+from personakit.hookspecs import Piece
+from personakit.messages import Message, Request, Response, ToolCall, ToolResult
+from personakit.pipeline.chain import Chain, Layer
+from personakit.pipeline.layers import Watch
 from personakit.tools import Tool, ToolFailed
-from personakit.usage import Spent, Usage
+from personakit.usage import Spent, Timings, Usage
 
 _BETWEEN = "\n\n"
 _CUT = {
@@ -212,3 +212,25 @@ async def call_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
         return ToolResult(call.id, await tool.call(call.arguments))
     except ToolFailed as error:
         return ToolResult(call.id, f"error: {error}", is_error=True)
+
+
+async def call_alone(
+    call: ToolCall,
+    tools: dict[str, Tool],
+    layers: tuple[Layer, ...],
+    persona: Any,
+    watch: Watch,
+    _: None = None,
+) -> ToolResult:
+    """Call a tool outside a run, through the `tool` hooks of a persona's plugins."""
+
+    async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
+        return await call_tool(call, tools)
+
+    async def nested(*_: Any) -> Response:
+        raise ConfigError("a tool call outside a run cannot run another persona")
+
+    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, nested)
+    result = await chain.call(call)
+    await watch("tool", call=call, result=result)
+    return result

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from personakit.base import brief_repr
 from personakit.messages import Request, Response, ToolCall, ToolResult
 
 Way = Literal["passed", "live", "held", "answered", "failed", "skipped"]
@@ -44,6 +45,8 @@ class Step:
     error: BaseException | None = None
     attempts: int = 1
     _since: float = field(default_factory=time.perf_counter, repr=False)
+
+    __repr__ = brief_repr
 
     def leave(self) -> None:
         """Stop the clock: control leaves the layer."""
@@ -90,6 +93,8 @@ class Trace:
     """
 
     steps: list[Step] = field(default_factory=list)
+
+    __repr__ = brief_repr
 
     def begin(self, plugin: str, hook: str, depth: int, request: Request | ToolCall) -> Step:
         """Record the entry into a layer and return its step."""

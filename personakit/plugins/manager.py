@@ -103,7 +103,7 @@ class Bound:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Plugins:
     """The installed plugins.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from personakit.base import brief, deadline, time_left
+from personakit.base import brief, brief_repr, deadline, time_left
 
 MAX_LENGTH = 5_000
 """The longest pattern, in characters."""
@@ -57,6 +57,14 @@ class Pattern:
         self.text = text
         self.size = _size_of(text)
         self._matches = _compiled(text)
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield "text", self.text
+
+    def __reduce__(self) -> tuple[type[Pattern], tuple[str]]:
+        return Pattern, (self.text,)
 
     @classmethod
     def of(cls, text: str) -> Pattern:

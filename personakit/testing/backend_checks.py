@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from personakit.base import Emit
+from personakit.codec import compact, write_request
 from personakit.config import Config
 from personakit.errors import BackendError, Timeout
 from personakit.messages import Request, Response
@@ -110,6 +111,10 @@ class _Watched:
         return _Wrapped(self, backend) if has_send else backend
 
 
+def _written(request: Request) -> str:
+    return compact([write_request(request), request.persona, request.variables])
+
+
 @dataclass(slots=True)
 class _Wrapped:
     watched: _Watched
@@ -120,14 +125,14 @@ class _Wrapped:
         return self._send(request, sent) if isinstance(sent, Coroutine) else sent
 
     async def _send(self, request: Request, sent: Coroutine[Any, Any, Response]) -> Response:
-        before = repr(request)
+        before = _written(request)
         self.watched.running += 1
         self.watched.begun += 1
         try:
             response = await sent
         finally:
             self.watched.running -= 1
-            if repr(request) != before:
+            if _written(request) != before:
                 self.watched.faults.append(
                     "it changed the request, which other plugins and the log read; use a copy, as "
                     "in `request.replace(model=…)`"

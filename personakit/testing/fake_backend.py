@@ -9,7 +9,8 @@ from typing import Any, AnyStr
 
 from personakit.base import Emit
 from personakit.config import Config
-from personakit.messages import Piece, Request, Response
+from personakit.hookspecs import Piece
+from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
 from personakit.usage import Usage

@@ -17,7 +17,8 @@ from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer, PersonakitError, PluginError
 from personakit.frozen import FrozenDict, freeze_json
-from personakit.messages import Piece, Request, Response, ToolCall
+from personakit.hookspecs import Piece
+from personakit.messages import Request, Response, ToolCall
 from personakit.providers import Provider
 
 _AGAIN = "run it again, or choose another model with -m"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from personakit.backend.answers.checks import clean
 from personakit.base import TextBuffer
-from personakit.messages import Piece
+from personakit.hookspecs import Piece
 
 
 class Heard:

@@ -18,7 +18,8 @@ from personakit.backend.answers.checks import clean, mapping, string
 from personakit.backend.answers.merging import merged
 from personakit.base import TextBuffer
 from personakit.errors import InvalidAnswer
-from personakit.messages import Message, Piece, ToolCall
+from personakit.hookspecs import Piece
+from personakit.messages import Message, ToolCall
 from personakit.tools import Tool
 
 _OWN = frozenset({"id", "type", "function", "index"})

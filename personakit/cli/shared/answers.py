@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -232,7 +231,7 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
     if shown.only_output:
         output.print_json(response.parsed, compact=not sys.stdout.isatty())
     elif shown.as_json:
-        output.print_json(_answer_json(response, persona.name))
+        output.print_json(response.to_dict())
     elif shown.extract:
         from personakit.cli.shared.extract import print_code  # noqa: PLC0415
 
@@ -291,18 +290,3 @@ def tokens_line(usage: Usage) -> str:
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     least = "at least " if usage.incomplete else ""
     return f"{least}{read}, {usage.completion_tokens:,} out{thought}"
-
-
-def _answer_json(response: Response, persona: str) -> dict[str, Any]:
-    usage = response.usage
-    return {
-        "text": response.text,
-        "reasoning": response.reasoning,
-        "parsed": response.parsed,
-        "model": response.model,
-        "finish_reason": response.finish_reason,
-        "usage": dataclasses.asdict(usage) if usage else None,
-        "cost": response.cost,
-        "persona": persona,
-        "id": response.id,
-    }

@@ -13,7 +13,8 @@ from personakit.errors import UsageError
 from personakit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from personakit.messages import Event, ToolCall, ToolResult
+    from personakit.hookspecs import Event
+    from personakit.messages import ToolCall, ToolResult
     from personakit.persona import Persona
     from personakit.runner import Runner
     from personakit.tools import Tool
