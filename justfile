@@ -58,6 +58,10 @@ fix:
     uv run --dev ruff format .
     uv run --dev ruff check --fix .
 
+# Write docs/python.md, the reference of the Python API, from the docstrings.
+reference:
+    GOLDEN=write uv run --dev pytest -q tests/test_reference.py
+
 # Build the wheel and the sdist, and test the wheel in an empty environment.
 package:
     uv run --dev pytest tests/test_packaging.py -v

@@ -131,6 +131,7 @@ _HOME = {
 _RUNNER = ("arun", "astream", "load", "look", "prepare", "render", "run", "stream")
 
 __version__ = "0.1.0"
+"""The version of the installed package."""
 __all__ = sorted((*_HOME, *_RUNNER, "__version__"))  # noqa: PLE0605
 
 
@@ -180,7 +181,7 @@ def _as_runner(function: F) -> F:
 
 
 def load(persona: str | Path) -> Persona:
-    """Return a persona by name or path; see `Library.load`."""
+    """Return a persona by name or path, with the shared runner; see `Runner.load`."""
     return _default().load(persona)
 
 
@@ -216,9 +217,23 @@ def look(
     model: str | None = None,
     texts: Texts | None = None,
 ) -> Look:
-    """Lint and render a text as if it were saved at a path; see `looking.look`.
+    """Lint and render the text of a persona file as if it were saved; nothing is run or sent.
 
-    Without a runner, this uses the shared one.
+    Whatever the text is, no exception is raised for it: each of its errors is in the result. No
+    plugin changes the request.
+
+    Args:
+        path: The path at which the text would be saved; no file needs to be there.
+        text: The YAML text. Bytes must be UTF-8.
+        runner: Provides the library, the plugins and the config; None for the shared one.
+        variables: Values for the persona's variables. A required variable without one gets a
+            sample; see `Look.samples`.
+        prompt: The user's message; None for a request without one.
+        model: ``provider/model`` or an alias; None for the persona's or the config's.
+        texts: Further texts that are not saved, by path, which the persona can extend or include.
+
+    Raises:
+        UsageError: An argument has the wrong type, or the path contains a NUL character.
     """
     from personakit.looking import look  # noqa: PLC0415
 

@@ -45,6 +45,7 @@ T = TypeVar("T")
 PROJECT = "personakit"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function or a method of a plugin as one of the four hooks; its name says which."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Runner(Runs):
             variables: Values for the persona's variables.
             model: ``provider/model`` or an alias; None for the persona's or the config's.
             parameters: Parameters of chat.completions.create(); None removes one of the persona.
-            output: See `Options`.
+            output: The type of the answer; see `personakit.run`.
             attachments: See `Options`.
 
         Raises:
@@ -306,7 +306,7 @@ class Runner(Runs):
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 
-        If a plugin answers by itself, this is the rendered request. Arguments: see `render`.
+        If a plugin answers by itself, this is the rendered request. Arguments: see `run`.
         """
         found = self.load(persona)
         checked = self._options(found, options)
@@ -336,7 +336,15 @@ class Runner(Runs):
     # --- personas, conversations and connections -------------------------------------------------
 
     def load(self, persona: Reference) -> Persona:
-        """Return a persona by name or path; see `Catalog.load`."""
+        """Return a persona by name or path; return a `Persona` unchanged.
+
+        Args:
+            persona: A name or a path. It may end in ``@`` and a version or hash: ``chef@1.0``.
+
+        Raises:
+            PersonaNotFound: No persona has that name, or it does not have that version or hash.
+            PersonaError: The file is invalid.
+        """
         return self.catalog.load(persona)
 
     def hash(self, persona: Reference) -> str:
@@ -348,7 +356,12 @@ class Runner(Runs):
 
         Args:
             persona: A name, the path of a file, or a persona.
-            setup: See `conversation.Setup`.
+            model: ``provider/model``; None for the model that `render` would choose.
+            variables: Values for the persona's variables.
+            parameters: Parameters of chat.completions.create(); they override the persona's.
+            id: The ID of the conversation in the run log; None for a new one.
+            messages: The earlier messages.
+            notify: Called with a one-line notice whenever messages are left out; None logs it.
         """
         from personakit.conversation import Conversation  # noqa: PLC0415
 

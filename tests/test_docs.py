@@ -62,8 +62,10 @@ def test_python_examples_run(place: str, code: str, tmp_path: Path) -> None:
             value()
 
 
-# The blocks of the tutorial are parts of files; tests/test_tutorial.py puts them together.
-FILES = [block for block in blocks("yaml") if not block[0].startswith("docs/tutorial.md")]
+# The blocks of these pages are parts of files; tests/test_tutorial.py and
+# tests/test_from_f_strings.py put them together.
+STEPS = ("docs/tutorial.md", "docs/from-f-strings.md")
+FILES = [block for block in blocks("yaml") if not block[0].startswith(STEPS)]
 
 
 @pytest.mark.parametrize(("place", "text"), FILES, ids=lambda v: v[:30])
@@ -160,7 +162,9 @@ def anchors(text: str) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
     plain = [re.sub(r"[^\w\- ]", "", title.lower()) for title in titles]
-    return {title.replace(" ", "-") for title in plain}
+    made = [title.replace(" ", "-") for title in plain]
+    before = [made[:place].count(name) for place, name in enumerate(made)]
+    return {f"{name}-{count}" if count else name for name, count in zip(made, before, strict=True)}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -32,7 +32,7 @@ class Finding:
         line: The line, counted from 1.
         column: The column, counted from 1.
         severity: ``error`` or ``warning``.
-        code: One of `codes.CODES`.
+        code: The kind of problem, such as ``PK010``; docs/lint.md lists them.
         message: What was found and what would be right, on one line.
         end_line: The line on which it ends.
         end_column: The column after its last character, counted from 1. A finding about a mapping

@@ -30,8 +30,8 @@ class Look:
         request: The rendered request; None if an error stops it.
         error: The reason why there is no request, with its place where that is known; otherwise
             None. That of an invalid variable is its declaration.
-        tokens: For each message the number of its tokens, and whether it is exact; see
-            `count_tokens`.
+        tokens: For each message the number of its tokens, and whether it is exact. It is an
+            estimate if the vocabulary of the model is not known or not installed.
         samples: The values that were made up for required variables: the `example` of the
             declaration, its first allowed value, or a value of its type.
     """

@@ -16,12 +16,20 @@ from personakit.testing.fake_backend import Answer, pieces, runner
 from personakit.testing.fake_backend import persona as test_persona
 
 MODES = ("run", "arun", "stream", "astream")
+"""The ways to run a persona."""
 
 
 def in_mode(
     mode: str, run_with: Runner, who: Any, prompt: str | Request | None = None, **options: Any
 ) -> Response:
     """Run a persona in one of `MODES`, or by ``pieces``, and return the response.
+
+    Args:
+        mode: One of `MODES`, or ``pieces`` to read the pieces of a stream.
+        run_with: The runner.
+        who: A name, the path of a file, or a persona.
+        prompt: The user's message, or a whole request.
+        options: The options of `Runner.run`.
 
     Raises:
         AssertionError: The streamed text differs from the text of the response, or the streamed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, AnyStr
 
 from personakit.base import Emit
@@ -16,6 +17,7 @@ from personakit.runner import Runner
 from personakit.usage import Usage
 
 Answer = str | Response | Exception | Callable[[Request], "str | Response"]
+"""An answer of `Upstream`: a text, a response, an error to raise, or a function of the request."""
 
 
 def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
@@ -70,6 +72,7 @@ def runner(
     plugins: Iterable[Any] = (),
     size: int = 3,
     select: Iterable[str] | None = None,
+    path: Iterable[str | Path] = (),
     **settings: Any,
 ) -> tuple[Runner, Upstream]:
     """Return a runner that uses no config, no environment and no network, and its upstream.
@@ -79,14 +82,20 @@ def runner(
         plugins: Plugins around every persona's own: objects or names.
         size: The number of characters in a streamed piece; 0 streams a text as one piece.
         select: The names of the installed plugins that may be loaded; None for all.
+        path: Folders of personas to search before those of installed packages.
         settings: Other fields of `Config`, such as `plugin_options` or `allow_tools`.
     """
     upstream = Upstream(answers, size)
     chosen = None if select is None else frozenset(select)
     config = Config(**{"model": "test/model", "path": (), "select": chosen, **settings})
-    return Runner(config, plugins=plugins, backend=upstream), upstream
+    return Runner(config, path=path, plugins=plugins, backend=upstream), upstream
 
 
 def persona(system: str | None = "You are a test.", **keys: Any) -> Persona:
-    """Return a persona with the given keys of the file format; without `system` if it is None."""
+    """Return a persona.
+
+    Args:
+        system: The system message, a template; None for none.
+        keys: Other keys of the file format, such as `variables`.
+    """
     return Persona.parse(json.dumps({"name": "test", "system": system, **keys}), "test.yaml")

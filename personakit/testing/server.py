@@ -19,7 +19,15 @@ _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An HTTP request that the server received; `port` is the client's and names its connection."""
+    """An HTTP request that a `Server` received.
+
+    Attributes:
+        method: The method, in capitals.
+        path: The path with the query.
+        headers: The headers, as the client wrote them.
+        body: The value of the JSON body.
+        port: The port of the client, which is the same for all requests of a connection.
+    """
 
     method: str
     path: str
@@ -34,6 +42,11 @@ class Reply:
 
     A generator serves one request. It is closed when the client disconnects; if it raises
     ConnectionError, the reply is cut off.
+
+    Attributes:
+        body: The bytes, or a generator of bytes to stream.
+        status: The HTTP status.
+        headers: The headers besides those that the server needs.
     """
 
     body: bytes | Generator[bytes] = b""

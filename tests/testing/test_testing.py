@@ -10,12 +10,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from personakit import PluginError, Request, Response, Runner, Send, hookimpl
+from personakit import PluginError, Request, Response, Runner, Send, UsageError, hookimpl
 from personakit.testing.checks import MODES, check_filter, check_plugin, in_mode
 from personakit.testing.fake_backend import Upstream, persona, pieces, runner
 from personakit.testing.server import Reply, Server
@@ -91,6 +92,17 @@ def test_in_mode_checks_what_was_streamed(mode: str) -> None:
     running = Runner(runner()[0].config, backend=Lies())
     with pytest.raises(AssertionError, match="streamed 'streamedsaid', but the text is 'said'"):
         in_mode(mode, running, persona())
+
+
+def test_a_runner_finds_the_personas_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "ann.yaml").write_text("system: You are Ann.")
+    paths: list[list[str | Path]] = [[str(tmp_path)], [tmp_path]]
+    for path in paths:
+        running, upstream = runner(path=path)
+        running.run("ann", "Hi!")
+        assert upstream.requests[0].system == "You are Ann."
+    with pytest.raises(UsageError, match="path must be a list"):
+        runner(path=str(tmp_path))
 
 
 def test_a_persona_of_keys() -> None:

@@ -1,0 +1,112 @@
+"""docs/python.md, the reference of the Python API, is complete and up to date."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import reference
+from helpers.docstrings import parse
+from helpers.signatures import parameters
+
+import personakit
+import personakit.testing
+
+FILE = Path(__file__).parent.parent / "docs" / "python.md"
+STALE = "docs/python.md is not what the docstrings say; to write it: uv run --dev just reference"
+if os.environ.get("GOLDEN") == "write":
+    FILE.write_text(reference.page(), "utf-8")
+PAGE = FILE.read_text("utf-8")
+TITLES = re.findall(r"^###+ `(.+)`$", PAGE, re.M)
+NAMES = [*dir(personakit), *(f"testing.{name}" for name in dir(personakit.testing))]
+
+
+def section(name: str) -> str:
+    """Return what the page has about a public name."""
+    titles = (name, f"personakit.{name}")
+    (found,) = (part for part in re.split(r"^### ", PAGE, flags=re.M) if part[1:].startswith(titles)
+                and part[1:].partition("`")[0] in titles)  # fmt: skip
+    return re.split(r"^## ", found, flags=re.M)[0]
+
+
+def value(name: str) -> Any:
+    module, _, own = name.rpartition(".")
+    return getattr(personakit.testing if module else personakit, own)
+
+
+def test_the_page_is_what_the_docstrings_say() -> None:
+    if reference.page() != PAGE:
+        pytest.fail(STALE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_described(name: str) -> None:
+    row = re.search(rf"^\| \[?`{name}`.* \| (.+) \|$", PAGE, re.M)
+    if row:
+        assert row[1].endswith(".")
+    else:
+        text = re.sub(r"^```py\n.*?^```$", "", section(name), flags=re.M | re.S)
+        assert re.match(r"`.+`\n\s*\w[^\n]+[.:]\n", text), text[:200]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isfunction(value(name))])
+def test_the_arguments_of_every_function_are_shown_one_by_one(name: str) -> None:
+    shown = re.search(r"^```py\n(.*?)^```$", section(name), re.M | re.S)
+    assert shown
+    signature = inspect.signature(value(name))
+    assert [p for p in signature.parameters if not re.search(rf"\b{p}\b", shown[1])] == []
+    assert "Unpack" not in shown[1]
+
+
+def test_arguments_are_described_if_one_of_them_is() -> None:
+    missing = []
+    for name in NAMES:
+        kind = value(name)
+        functions = {name: kind} if inspect.isfunction(kind) else {}
+        if isinstance(kind, type):
+            functions = {
+                f"{name}.{m.name}": m.value for m in reference.members(kind) if not m.is_property
+            }
+        for title, each in functions.items():
+            function = getattr(each, "__func__", each)
+            docs = parse(inspect.getdoc(function) or "")
+            described = {argument.lstrip("*") for argument, _ in docs.arguments}
+            wanted = {each.name for each in parameters(inspect.signature(function), each)}
+            if described and "options" not in described and wanted - described:
+                missing.append((title, wanted - described))
+    assert missing == []
+
+
+def test_no_private_name_is_on_the_page() -> None:
+    assert [title for title in TITLES if re.search(r"(^|\.)_(?!_)", title)] == []
+    code = "".join(re.findall(r"^```py\n.*?^```$", PAGE, re.M | re.S))
+    assert re.findall(r"\b_[a-z]\w*|0x[0-9a-f]{6,}|<factory>|ForwardRef", code) == []
+
+
+def test_no_name_has_two_headings() -> None:
+    assert sorted(set(TITLES)) == sorted(TITLES)
+
+
+def test_a_new_name_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def warm(*, models: list[str] | None = None) -> None:
+        """Import what runs need.
+
+        Args:
+            models: The models; None for ``all`` of them.
+
+        Raises:
+            UsageError: A model is unknown.
+        """
+
+    warm.__module__ = "personakit"
+    monkeypatch.setattr(personakit, "warm", warm, raising=False)
+    monkeypatch.setattr(personakit, "__all__", [*personakit.__all__, "warm"])
+    text = reference.page()
+    shown = "```py\nasync warm(*, models: list[str] | None = None)\n```\n\nImport what runs need.\n"
+    assert shown in text
+    assert "- `models` (`list[str] | None`): The models; None for `all` of them.\n" in text
+    assert "[`warm`](#personakitwarm)" in text
