@@ -1,4 +1,4 @@
-"""The four ways to run a persona, with the types of their answers.
+"""The four ways to run a persona, with the types of their answers; and the end of a runner.
 
 `output` decides the type of `Response.parsed`, so each way has three overloads. All other options
 are in `Options`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from personakit.messages import Request, Response
 from personakit.persona import Persona
@@ -31,6 +31,37 @@ class Runs:
     ) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
         raise NotImplementedError
+
+    def _begin(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None,
+        options: AllOptions,
+        *,
+        check: bool = False,
+    ) -> Start:
+        """Return a run for the async API; what it loads is loaded in a thread."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connections of the sync API."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     # fmt: off
     @overload
@@ -81,8 +112,11 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
-        """Run a persona as `run` does, in the running event loop."""
-        return await run_async(self._start(persona, prompt, options))
+        """Run a persona as `run` does, in the running event loop.
+
+        The first run loads what it needs in a thread, so that the loop goes on.
+        """
+        return await run_async(self._begin(persona, prompt, options))
 
     # fmt: off
     @overload
@@ -129,5 +163,9 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> AsyncStream[Response[Any]]:
-        """Run a persona as `run` does and return an async iterator of the answer's text."""
-        return AsyncStream(Run(self._start(persona, prompt, options)))
+        """Run a persona as `run` does and return an async iterator of the answer's text.
+
+        The first time, see `warm`, the templates and plugins of a persona are loaded in a thread
+        when the iteration starts; errors in them are raised then.
+        """
+        return AsyncStream(Run(self._begin(persona, prompt, options, check=True)))
