@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import Emit, TextTap, brief_repr, io, time_left
+from personakit.base import Closing, Emit, TextTap, brief_repr, io, time_left
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, UsageError, shorten
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
-class Runner(Runs):
+class Runner(Runs, Closing):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
     Close its connections with `close`, in the async API with `aclose`, or use it in a ``with`` or

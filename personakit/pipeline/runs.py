@@ -1,4 +1,4 @@
-"""The four ways to run a persona, with the types of their answers; and the end of a runner.
+"""The four ways to run a persona, with the types of their answers.
 
 `output` decides the type of `Response.parsed`, so each way has three overloads. All other options
 are in `Options`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from personakit.messages import Request, Response
 from personakit.persona import Persona
@@ -42,26 +42,6 @@ class Runs:
     ) -> Start:
         """Return a run for the async API; what it loads is loaded in a thread."""
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Close the connections of the sync API."""
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     # fmt: off
     @overload
