@@ -13,6 +13,7 @@ Every name is imported on first use.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ _HOME = {
     "Tool": "tools",
     "UserOption": "permissions",
 }
-_RUNNER = ("arun", "astream", "load", "look", "prepare", "render", "run", "stream")
+_RUNNER = "arun astream load look prepare render run stream warm".split()
 
 __version__ = "0.1.0"
 """The version of the installed package."""
@@ -152,6 +153,21 @@ def _default() -> Runner:
     from personakit.runner import default_runner  # noqa: PLC0415
 
     return default_runner()
+
+
+def _is_loaded() -> bool:
+    """Return whether the shared runner is there; its imports take a while."""
+    module = sys.modules.get("personakit.runner")
+    return module is not None and module.default_runner.cache_info().currsize > 0
+
+
+async def _loaded() -> Runner:
+    """Return the shared runner, which is created in a thread."""
+    if _is_loaded():
+        return _default()
+    import asyncio  # noqa: PLC0415
+
+    return await asyncio.to_thread(_default)
 
 
 class _Behind:
@@ -316,7 +332,7 @@ async def arun(
     **options: Unpack[AllOptions],
 ) -> Response[Any]:
     """Run a persona with the shared runner, in the event loop; see `Runner.arun`."""
-    response: Response[Any] = await _default().arun(persona, prompt, **options)
+    response: Response[Any] = await (await _loaded()).arun(persona, prompt, **options)
     return response
 
 
@@ -365,4 +381,13 @@ def astream(
     **options: Unpack[AllOptions],
 ) -> AsyncStream[Response[Any]]:
     """Stream a persona's answer with the shared runner, asynchronously; see `Runner.astream`."""
-    return _default().astream(persona, prompt, **options)
+    if _is_loaded():
+        return _default().astream(persona, prompt, **options)
+    from personakit.pipeline import AsyncStream, Run, deferred  # noqa: PLC0415
+
+    return AsyncStream(Run(deferred(lambda: _default()._first(persona, prompt, options))))
+
+
+async def warm(*personas: str | Path | Persona) -> None:
+    """Load in a thread what the first runs of the shared runner would load; see `Runner.warm`."""
+    await (await _loaded()).warm(*personas)

@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from personakit.messages import Request, Response
 from personakit.permissions import NotAllowed, OptionKind, UserOption
 from personakit.persona import Declared, Document, Persona, Reference, parameters
 from personakit.plugins import Bound, Made, Plugins
+from personakit.providers import DEFAULT
+from personakit.usage import Usage, price
 
 if TYPE_CHECKING:
     from personakit.output import Output
@@ -101,6 +103,7 @@ class Catalog:
         self._templates: TemplateCompiler | None = None
         # By identity: comparing personas takes longer, and equal ones may be in different files.
         self._entries: dict[int, CatalogEntry] = {}
+        self._ready: set[str | Path] = set()
         self._lock = threading.RLock()
 
     def load(self, persona: Reference) -> Persona:
@@ -176,6 +179,53 @@ class Catalog:
                     if persona.model and self.plugins.names_file(persona.model):
                         found.model = ""
         return found
+
+    def is_ready(self, persona: Reference) -> bool:
+        """Return whether a run of a persona loads nothing: see `note_ready`."""
+        if isinstance(persona, Persona):
+            entry = self._entries.get(id(persona))
+            return entry is not None and bool(entry.bound and entry.compiled)
+        return persona in self._ready
+
+    def load_ahead(self, personas: Iterable[Reference]) -> set[str]:
+        """Load personas with their templates and plugins, the template engine and the prices.
+
+        Returns:
+            The models of the personas, and one of openai for those without a model.
+
+        Raises:
+            PersonaNotFound: A persona does not exist.
+            PersonaError: A file or a template is invalid.
+            ConfigError: A plugin cannot be used.
+        """
+        models = {f"{DEFAULT}/any"}
+        for persona in personas:
+            found = self.load(persona)
+            self.compiled(found)
+            self.bind(found)
+            self.note_ready(persona)
+            models.add(self.entry(found).model or f"{DEFAULT}/any")
+        self.compiled(Persona.parse("system: Hi"))
+        price(f"{DEFAULT}/gpt-4o-mini", Usage())
+        return models
+
+    def check(
+        self, persona: Reference, variables: Mapping[str, Any], given: Mapping[str, Any] | None
+    ) -> None:
+        """Check what can be checked of a run without templates and plugins.
+
+        Raises:
+            UsageError: The persona, a variable or a parameter is invalid.
+        """
+        entry = self.entry(self.load(persona))
+        entry.declared.values(variables)
+        if given:
+            parameters.check(given)
+
+    def note_ready(self, persona: Reference) -> None:
+        """Note that a persona was loaded, compiled and bound, under the name that was given."""
+        if not isinstance(persona, Persona):
+            self._ready.add(persona)
 
     def templates(self) -> TemplateCompiler:
         """Return the template compiler, created on first use."""

@@ -6,9 +6,9 @@ import functools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import Emit, TextTap, brief_repr, io, time_left
+from personakit.base import Closing, Emit, TextTap, brief_repr, io, time_left
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, UsageError, shorten
@@ -31,6 +31,7 @@ from personakit.pipeline import (
     Watch,
     attached,
     call_alone,
+    deferred,
     keywords,
     observed,
     run_sync,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
-class Runner(Runs):
+class Runner(Runs, Closing):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
     Close its connections with `close`, in the async API with `aclose`, or use it in a ``with`` or
@@ -98,6 +99,7 @@ class Runner(Runs):
         self._own: OpenAIBackend | None = None
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
+        self._warm = False
         logs = self.config.log
         if logs.on and (logs.python if log is None else log is not False):
             from personakit.log import Recorder  # noqa: PLC0415
@@ -107,8 +109,7 @@ class Runner(Runs):
     __repr__ = brief_repr
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        names = "config path plugins backend log".split()
-        pairs = zip(names, self._given, strict=True)
+        pairs = zip("config path plugins backend log".split(), self._given, strict=True)
         yield from (pair for pair in pairs if pair[1] not in (None, ()))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,7 +119,9 @@ class Runner(Runs):
                 "a Runner with a config cannot be pickled: a config contains keys; without one, "
                 "the other process reads the config file and the environment"
             )
-        return _unpickled, (path, plugins, backend, log)
+        if not (path or plugins or backend) and log is None:
+            return default_runner, ()
+        return functools.partial(Runner, path=path, plugins=plugins, backend=backend, log=log), ()
 
     # --- the data flow -------------------------------------------------------------------------
 
@@ -184,6 +187,29 @@ class Runner(Runs):
         except PersonakitError as error:
             shorten(error)
             raise
+
+    def _begin(
+        self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
+    ) -> Start:
+        """Return a run for the async API, made in a thread when it begins if that takes a while.
+
+        With `check`, the persona's file, its variables and the options are checked at once.
+        """
+        if self._warm and self.catalog.is_ready(persona):
+            return self._start(persona, prompt, options)
+        if check:
+            checked = RunOptions.of(options, self.config)
+            if not isinstance(prompt, Request):
+                self.catalog.check(persona, checked.variables or {}, checked.parameters)
+        return deferred(functools.partial(self._first, persona, prompt, options))
+
+    def _first(self, persona: Reference, prompt: Prompt, options: AllOptions) -> Start:
+        start = self._start(persona, prompt, options)
+        self.catalog.note_ready(persona)
+        if not self._warm and self._own is not None:
+            self._own.load(start.args[0].model)  # type: ignore[attr-defined]
+        self._warm = True
+        return start
 
     def _options(self, persona: Persona, options: AllOptions) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""
@@ -367,6 +393,27 @@ class Runner(Runs):
 
         return Conversation(self, self._start, persona, **setup)
 
+    async def warm(self, *personas: Reference) -> None:
+        """Load in a thread what the first runs would load, such as when a service starts.
+
+        That is the openai client with its certificates, the template engine, the plugins and the
+        prices, about a second of imports, and the given personas.
+
+        Args:
+            personas: Names, paths of files, or personas.
+
+        Raises:
+            UsageError: A persona is invalid, or cannot be used.
+        """
+        await io(self._load_ahead)(personas)
+
+    def _load_ahead(self, personas: tuple[Reference, ...]) -> None:
+        self._connect()
+        for model in self.catalog.load_ahead(personas):
+            if self._own is not None:
+                self._own.load(model)
+        self._warm = True
+
     def _connect(self) -> Backend:
         """Return the backend, created on first use."""
         from personakit.backend import Clients, OpenAIBackend  # noqa: PLC0415
@@ -376,18 +423,6 @@ class Runner(Runs):
             if self._backend is None:
                 self._backend = self._own = OpenAIBackend(self.router, Clients())
             return self._backend
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     def close(self) -> None:
         """Close the connections of the sync API, and the run log; a later run opens new ones."""
@@ -408,9 +443,3 @@ class Runner(Runs):
 def default_runner() -> Runner:
     """Return the shared runner of `personakit.run` and the other functions."""
     return Runner()
-
-
-def _unpickled(path: tuple[Path, ...], plugins: tuple[Any, ...], backend: Any, log: Any) -> Runner:
-    if not (path or plugins or backend) and log is None:
-        return default_runner()
-    return Runner(path=path, plugins=plugins, backend=backend, log=log)

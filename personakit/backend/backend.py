@@ -170,6 +170,16 @@ class OpenAIBackend:
                 self.others = Backends(self.router)
             return self.others
 
+    def load(self, model: str) -> None:
+        """Import what the first request to a model needs; it raises the errors itself."""
+        try:
+            provider, _ = self.router.find_model(model)
+            if provider.backend is None:
+                self.clients.load(self.router.address(provider))
+            self.router.adapted(Request(model))
+        except PersonakitError:
+            return
+
     def close(self) -> None:
         """Close the connections of the sync API, and the backends of plugins."""
         self.clients.close()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -45,8 +46,8 @@ def openai() -> Any:
     If only the sync API is used, openai is imported as if aiohttp were not installed, which takes
     a fifth of the time.
     """
-    # The objects of its thousand modules live on: garbage collection meanwhile takes an eighth of
-    # the import.
+    # The objects of its thousand modules live on. Collecting garbage takes an eighth of the import,
+    # and the first time after it a tenth, in which all threads wait: so they become old without it.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -54,6 +55,9 @@ def openai() -> Any:
             import openai as package  # noqa: PLC0415
     finally:
         if collects:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # moves them to the oldest generation
             gc.enable()
     return package
 
@@ -75,6 +79,8 @@ def _hidden(package: str) -> Iterator[None]:
             del sys.modules[package]
 
 
+# What the HTTP library imports when it connects, through names that depend on the event loop.
+_LATE = ("anyio._core._synchronization", "anyio._backends._asyncio")
 _MAX_CERTIFICATES = 32_000_000  # bytes
 _SHARE = 16
 """Concurrent requests per async client. Its pool checks every connection for each request: 256
@@ -311,6 +317,14 @@ class Clients:
         await anext(shared.owner)
         return shared
 
+    def load(self, url: str) -> None:
+        """Import openai and what its async client imports; create the TLS context if needed."""
+        new_http_client(_http_clients()[1], trust_env=False, verify=False)
+        for name in _LATE if "anyio" in sys.modules else ():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        _verified(url)
+
     def _forget_closed_loops(self) -> None:
         for key in list(self._async):
             if key[0].is_closed():
@@ -354,16 +368,22 @@ def _arguments(provider: Provider, endpoint: Endpoint, http_client: Any) -> dict
         ]
         headers = {**{name.strip(): nothing for name in own if name.strip()}, **headers}
     here = is_loopback(endpoint.base_url)
-    plain = here and endpoint.base_url.startswith("http:")
     return {
         "base_url": endpoint.base_url,
         "api_key": endpoint.api_key.reveal() if endpoint.api_key else NO_KEY,
         "default_headers": headers,
         # A proxy from the environment would resolve a loopback address to its own machine.
         "http_client": new_http_client(
-            http_client, trust_env=not here, verify=False if plain else certificates()
+            http_client,
+            trust_env=not here,
+            verify=_verified(endpoint.base_url),
         ),
     }
+
+
+def _verified(url: str) -> Any:
+    """Return what verifies the server of a URL: a TLS context; False for nothing."""
+    return not (is_loopback(url) and url.startswith("http:")) and certificates()
 
 
 def is_loopback(url: str) -> bool:

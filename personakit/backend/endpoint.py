@@ -211,7 +211,7 @@ class Router:
         provider = self.find_provider(name)
         if provider is None:
             return request
-        url = self._address(provider) if provider.connect is None else ""
+        url = self.address(provider) if provider.connect is None else ""
         endpoint = Endpoint(url, None, model)
         chosen = self.wire(request, provider, endpoint)
         if chosen.name not in APIS:
@@ -239,13 +239,13 @@ class Router:
         """
         return Endpoint(self._base_url(provider), self.keys.find(provider), model)
 
-    def _address(self, provider: Provider) -> str:
+    def address(self, provider: Provider) -> str:
         """Return the URL of a provider's API, valid or not."""
         set_there = self.config.environ.get(provider.base_url_env, "").strip()
         return set_there.rstrip("/") + provider.path if set_there else provider.base_url
 
     def _base_url(self, provider: Provider) -> str:
-        url = self._address(provider)
+        url = self.address(provider)
         if provider.backend is None and not url.startswith(("http://", "https://")):
             problem = f"found {url!r}" if url else "it is not set"
             place = provider.base_url_env or "base_url"

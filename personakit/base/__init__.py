@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from personakit.base.types import read_json as read_json
     from personakit.base.types import shown as shown
     from personakit.base.types import size as size
+    from personakit.base.waiting import Closing as Closing
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -78,7 +79,7 @@ else:
             "text": "Noting TextBuffer TextTap notify printable",
             "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
             "read_arguments read_json shown size",
-            "waiting": "Emit in_sync io only_sync sleep sync_mode time_left",
+            "waiting": "Closing Emit in_sync io only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from personakit.base import deadline
 from personakit.errors import Timeout
@@ -44,6 +44,30 @@ def io(
         return await asyncio.to_thread(sync, *args, **kwargs)
 
     return call
+
+
+class Closing:
+    """Is closed at the end of a `with` or an `async with` block."""
+
+    def close(self) -> None:
+        """Close the connections of the sync API."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
 
 def time_left() -> float | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.chain import Layer as Layer
     from personakit.pipeline.drivers import Passed as Passed
     from personakit.pipeline.drivers import Run as Run
+    from personakit.pipeline.drivers import deferred as deferred
     from personakit.pipeline.drivers import needs_loop as needs_loop
     from personakit.pipeline.drivers import run_async as run_async
     from personakit.pipeline.drivers import run_sync as run_sync
@@ -42,7 +43,7 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Passed Run needs_loop run_async run_sync",
+            "drivers": "Passed Run deferred needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (

@@ -247,3 +247,25 @@ async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
         raise
     finally:
         context.run(coroutine.close)
+
+
+def deferred(
+    make: Callable[[], Callable[[Emit | None], Coroutine[Any, Any, T]]],
+) -> Callable[[Emit | None], Coroutine[Any, Any, T]]:
+    """Return a run that is made when it begins, in a thread: making the first takes a second.
+
+    Where no event loop of asyncio is running, it is made in place.
+    """
+
+    async def begun(emit: Emit | None) -> T:
+        import asyncio  # noqa: PLC0415
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            start = make()
+        else:
+            start = await asyncio.to_thread(make)
+        return await start(emit)
+
+    return begun

@@ -32,6 +32,17 @@ class Runs:
         """Return a run, after checking everything that can be checked before it starts."""
         raise NotImplementedError
 
+    def _begin(
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None,
+        options: AllOptions,
+        *,
+        check: bool = False,
+    ) -> Start:
+        """Return a run for the async API; what it loads is loaded in a thread."""
+        raise NotImplementedError
+
     # fmt: off
     @overload
     def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
@@ -81,8 +92,11 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
-        """Run a persona as `run` does, in the running event loop."""
-        return await run_async(self._start(persona, prompt, options))
+        """Run a persona as `run` does, in the running event loop.
+
+        The first run loads what it needs in a thread, so that the loop goes on.
+        """
+        return await run_async(self._begin(persona, prompt, options))
 
     # fmt: off
     @overload
@@ -129,5 +143,9 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> AsyncStream[Response[Any]]:
-        """Run a persona as `run` does and return an async iterator of the answer's text."""
-        return AsyncStream(Run(self._start(persona, prompt, options)))
+        """Run a persona as `run` does and return an async iterator of the answer's text.
+
+        The first time, see `warm`, the templates and plugins of a persona are loaded in a thread
+        when the iteration starts; errors in them are raised then.
+        """
+        return AsyncStream(Run(self._begin(persona, prompt, options, check=True)))

@@ -317,7 +317,9 @@ def test_a_cancelled_run_ends_its_backend() -> None:
     backend = Backend(HELLO, nap=60)
 
     async def cancel() -> None:
-        task = asyncio.create_task(running(backend).arun(WHO, "Hi!"))
+        runner = running(backend)
+        await runner.warm(WHO)
+        task = asyncio.create_task(runner.arun(WHO, "Hi!"))
         await asyncio.sleep(0.02)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
