@@ -21,6 +21,7 @@ from personakit import (
     Conversation,
     Endpoint,
     Event,
+    Finding,
     Message,
     Pattern,
     Persona,
@@ -107,6 +108,8 @@ def values() -> dict[str, Any]:
         "Conversation": runner.conversation(Persona.parse("system: Hi"), messages=messages),
         "Endpoint": endpoint,
         "Error": BadRequest(LONG, response=response),
+        "Finding": Finding("p.yaml", 1, 1, "error", "PK010", LONG, 1, 2),
+        "Look": personakit.look("p.yaml", FILE, runner=runner),
         "Event": Event("started", "1", "a", request, response, call=call, result=result),
         "Library": runner.library,
         "Message": messages[1],
@@ -304,7 +307,9 @@ def test_the_shared_runner_is_that_of_the_process_that_unpickles_it() -> None:
 
 def test_every_public_class_whose_instances_a_user_meets_is_among_the_values() -> None:
     """Protocols, what plugins receive and marks in annotations are not."""
-    others = "Answer Filter Options Registry Secret Send SendTool UserOption Wire".split()
+    others = (
+        "Answer Filter Options Registry SchemaSubset Secret Send SendTool UserOption Wire".split()
+    )
     for name in personakit.__all__:
         kind = getattr(personakit, name)
         if inspect.isclass(kind) and not issubclass(kind, (BaseException, dict)):

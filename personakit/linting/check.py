@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from personakit.base import Texts, is_stream, overlaid, walk
+from personakit.base import Texts, brief_repr, is_stream, overlaid, walk
 from personakit.errors import PersonaError, Problem
 from personakit.linting import names, plugin_uses, schemas, templates, test_cases, texts
 from personakit.linting.children import Children
@@ -47,6 +47,8 @@ class Finding:
     message: str
     end_line: int
     end_column: int
+
+    __repr__ = brief_repr
 
 
 @dataclass(slots=True)
