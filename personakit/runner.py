@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from personakit.base import Closing, Emit, TextTap, brief_repr, io, time_left
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
-from personakit.errors import PersonakitError, UsageError, shorten
+from personakit.errors import PersonakitError, shorten
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference
 from personakit.pipeline import (
@@ -31,8 +31,10 @@ from personakit.pipeline import (
     Watch,
     attached,
     call_alone,
+    check_setup,
     deferred,
     keywords,
+    not_a_prompt,
     observed,
     run_sync,
     within_deadline,
@@ -81,14 +83,7 @@ class Runner(Runs, Closing):
         backend: Backend | None = None,
         log: RunLog | Recorder | bool | None = None,
     ) -> None:
-        for name, value in (("path", path), ("plugins", plugins)):
-            if isinstance(value, str | Path):
-                raise UsageError(f"{name} must be a list, found {str(value)!r}; write {name}=[…]")
-        if backend is not None and not callable(getattr(backend, "send", None)):
-            raise UsageError(
-                f"a backend must define `async def send(request, emit)`, found "
-                f"{type(backend).__name__}; omit it to use the openai client"
-            )
+        check_setup(path, plugins, backend)
         self.config = config or Config.read()
         folders, outer = tuple(map(Path, path)), tuple(plugins)
         self._given = config, folders, outer, backend, log
@@ -115,10 +110,7 @@ class Runner(Runs, Closing):
     def __reduce__(self) -> tuple[Any, ...]:
         config, path, plugins, backend, log = self._given
         if config is not None:
-            raise TypeError(
-                "a Runner with a config cannot be pickled: a config contains keys; without one, "
-                "the other process reads the config file and the environment"
-            )
+            raise TypeError("a Runner with a config cannot be pickled: a config contains keys")
         if not (path or plugins or backend) and log is None:
             return default_runner, ()
         return functools.partial(Runner, path=path, plugins=plugins, backend=backend, log=log), ()
@@ -151,10 +143,7 @@ class Runner(Runs, Closing):
             UsageError: The persona or an argument is invalid.
         """
         if prompt is not None and not isinstance(prompt, str):
-            raise UsageError(
-                f"the prompt must be a string, found {type(prompt).__name__}; for earlier messages "
-                f"use a conversation (`Runner.conversation`) or a Request"
-            )
+            raise not_a_prompt(prompt)
         found = persona if isinstance(persona, Persona) else self.load(persona)
         entry, model = self.catalog.entry(found), model and self.config.resolve(model)
         values = entry.declared.values(variables or {})
@@ -281,8 +270,7 @@ class Runner(Runs, Closing):
         if watch.wanted:
             run = observed(run, watch)
         if recorder is not None and trace is not None:
-            hash_of = self.catalog.hash
-            run = recorder.around(run, persona, trace, tap, options.conversation, hash_of)
+            run = recorder.around(run, persona, trace, tap, options.conversation, self.hash)
         return functools.partial(run, request)
 
     async def _send(
@@ -325,10 +313,7 @@ class Runner(Runs, Closing):
 
     @keywords
     def prepare(
-        self,
-        persona: str | Path | Persona,
-        prompt: str | Request | None = None,
-        **options: Unpack[AllOptions],
+        self, persona: Reference, prompt: str | Request | None = None, **options: Unpack[AllOptions]
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 

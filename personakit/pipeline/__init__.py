@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import RunOptions as RunOptions
     from personakit.pipeline.options import attached as attached
     from personakit.pipeline.options import check_names as check_names
+    from personakit.pipeline.options import check_setup as check_setup
     from personakit.pipeline.options import keywords as keywords
+    from personakit.pipeline.options import not_a_prompt as not_a_prompt
     from personakit.pipeline.runs import Runs as Runs
     from personakit.pipeline.streams import AsyncStream as AsyncStream
     from personakit.pipeline.streams import Stream as Stream
@@ -48,7 +50,7 @@ else:
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
-                "check_names keywords"
+                "check_names check_setup keywords not_a_prompt"
             ),
             "runs": "Runs",
             "streams": "AsyncStream Stream",

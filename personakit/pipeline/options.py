@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -197,6 +198,30 @@ class Backend(Protocol):
         reads text alone: `note` then does nothing.
         """
         ...
+
+
+def check_setup(path: Any, plugins: Any, backend: Any) -> None:
+    """Check arguments of a runner.
+
+    Raises:
+        UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
+    """
+    for name, value in (("path", path), ("plugins", plugins)):
+        if isinstance(value, str | os.PathLike):
+            raise UsageError(f"{name} must be a list, found {str(value)!r}; write {name}=[…]")
+    if backend is not None and not callable(getattr(backend, "send", None)):
+        raise UsageError(
+            f"a backend must define `async def send(request, emit)`, found "
+            f"{type(backend).__name__}; omit it to use the openai client"
+        )
+
+
+def not_a_prompt(value: Any) -> UsageError:
+    """Return the error for a prompt of a rendered request that is neither a string nor None."""
+    return UsageError(
+        f"the prompt must be a string, found {type(value).__name__}; for earlier messages use a "
+        f"conversation (`Runner.conversation`) or a Request"
+    )
 
 
 def check_names(given: Iterable[str], known: type) -> None:
