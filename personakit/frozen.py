@@ -172,7 +172,14 @@ def quick_init(cls: type[T]) -> type[T]:
     exec(source, names, scope)  # noqa: S102 - as dataclasses does; the names are those of the fields
     init: Any = functools.update_wrapper(scope["__init__"], cls.__init__)
     type.__setattr__(cls, "__init__", init)
+    # That of dataclasses refers to the class without slots, and raises a TypeError for a name that
+    # is not a field; a generic class is called with one: `Response[int](…)`.
+    type.__setattr__(cls, "__setattr__", _refuse)
     return cls
+
+
+def _refuse(value: object, name: str, _: object) -> NoReturn:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def replaced(value: T, changes: dict[str, Any]) -> T:

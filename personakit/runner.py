@@ -15,7 +15,6 @@ from personakit.errors import PersonakitError, UsageError, shorten
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.persona import Persona, Reference
 from personakit.pipeline import (
-    DEFAULTS,
     AllOptions,
     Backend,
     Chain,
@@ -192,10 +191,7 @@ class Runner(Runs, Closing):
     def _begin(
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
-        """Return a run for the async API, made in a thread when it begins if that takes a while.
-
-        With `check`, the persona's file, its variables and the options are checked at once.
-        """
+        """Return a run for the async API, made in a thread if that takes a while"""
         if self._warm and self.catalog.is_ready(persona):
             return self._start(persona, prompt, options)
         if check:
@@ -324,9 +320,12 @@ class Runner(Runs, Closing):
 
     # --- the request and tool calls alone; `Runs` has the four ways to run a persona -------------
 
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[AllOptions]
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | None = None,
+        **options: Unpack[AllOptions],
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 

@@ -13,6 +13,7 @@ import os
 import pickle
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ def signature(value: Any) -> str:
 
 def members(kind: type) -> Iterator[str]:
     """Yield the public attributes of a class with their signatures."""
+    if typing.is_typeddict(kind):
+        yield from (f".{name}" for name in kind.__annotations__)
+        return
     fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else ()
     for name in sorted({*fields, *(n for n in dir(kind) if not n.startswith("_"))}):
         value = inspect.getattr_static(kind, name, None)

@@ -98,6 +98,14 @@ def test_what_goes_in_stays_the_giver_s() -> None:
     assert response.raw == response.metadata == {"choices": ({},)}
 
 
+def test_a_response_may_name_the_type_of_its_value() -> None:
+    response = Response[int]("3", parsed=3)
+    assert response == Response("3", parsed=3)
+    assert pickle.loads(pickle.dumps(response)) == copy.deepcopy(response) == response
+    with pytest.raises(AttributeError, match="cannot assign to field 'other'"):
+        response.other = 1  # type: ignore[attr-defined]
+
+
 def test_frozen_data_is_json_and_thaws_to_the_receiver_s_own() -> None:
     data = {"a": [1, {"b": None}], "c": {"d": "e"}}
     frozen = freeze(data)

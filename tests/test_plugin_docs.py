@@ -61,7 +61,7 @@ def test_there_is_no_other_hook() -> None:
 
 
 def test_every_member_of_send_is_documented() -> None:
-    members = [name for name in vars(Send) if name[0] != "_"]
+    members = [name for name in dir(Send) if name[0] != "_"]
     assert {"live", "started", "emit", "run"} <= set(members)
     text = page("chat")
     assert [name for name in members if not re.search(rf"^### `.*send\.{name}\b", text, re.M)] == []

@@ -22,7 +22,7 @@ from personakit.conversation.turns import Said, Turn, Turns
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
-from personakit.pipeline import DEFAULTS, AllOptions, attached, check_names, keywords
+from personakit.pipeline import AllOptions, attached, check_names, keywords
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -154,8 +154,10 @@ class Conversation(Turns):
 
     # --- a turn; `Turns` has the four ways to run it ---------------------------------------------
 
-    @keywords(AllOptions, DEFAULTS)
-    def prepare(self, prompt: Said = None, **options: Unpack[AllOptions]) -> Request:
+    @keywords
+    def prepare(
+        self, prompt: str | Message | Request | None = None, **options: Unpack[AllOptions]
+    ) -> Request:
         """Return the request of a turn after the plugins changed it; nothing is sent."""
         head, said = self._rendered(prompt, options)
         policy, history = self._persona.history, self._past(prompt)[self.left_out :]

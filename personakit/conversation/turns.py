@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 from personakit.base import Emit
 from personakit.messages import Message, Request, Response
 from personakit.pipeline import (
-    DEFAULTS,
     AllOptions,
     AsyncStream,
     Options,
@@ -52,7 +51,7 @@ class Turns:
     def run(self, prompt: str | Message | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def run(
         self,
         prompt: str | Message | Request | None = None,
@@ -90,7 +89,7 @@ class Turns:
     async def arun(self, prompt: str | Message | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     async def arun(
         self,
         prompt: str | Message | Request | None = None,
@@ -113,7 +112,7 @@ class Turns:
     def stream(self, prompt: str | Message | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def stream(
         self,
         prompt: str | Message | Request | None = None,
@@ -136,7 +135,7 @@ class Turns:
     def astream(self, prompt: str | Message | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def astream(
         self,
         prompt: str | Message | Request | None = None,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import Watch as Watch
     from personakit.pipeline.layers import observed as observed
     from personakit.pipeline.layers import within_deadline as within_deadline
-    from personakit.pipeline.options import DEFAULTS as DEFAULTS
     from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
     from personakit.pipeline.options import AllOptions as AllOptions
     from personakit.pipeline.options import Backend as Backend
@@ -48,7 +47,7 @@ else:
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
-                "DEFAULTS MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
+                "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
                 "check_names keywords"
             ),
             "runs": "Runs",

@@ -116,8 +116,8 @@ class RunOptions:
 _UNCHECKED = frozenset(AllOptions.__annotations__) - {"max_rounds", "timeout", "deadline"}
 
 
-DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOptions)}
-"""The default of each of `AllOptions`, in the order in which help() shows them."""
+# In the order in which help() shows them.
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOptions)}
 
 
 class _Shown:
@@ -126,17 +126,19 @@ class _Shown:
     It is calculated when something asks for it; imports need not wait for it.
     """
 
-    def __init__(self, function: Any, options: type, defaults: Mapping[str, Any]) -> None:
-        self._function, self._options, self._defaults = function, options, defaults
+    def __init__(self, function: Any) -> None:
+        self._function = function
         # A copy, for `inspect.getsource`: the function itself leads here.
         self.__wrapped__ = types.FunctionType(function.__code__, function.__globals__)
 
     @property
     def __signature__(self) -> inspect.Signature:
         own = inspect.signature(self._function, follow_wrapped=False)
-        hints = self._options.__annotations__
+        hints = AllOptions.__annotations__
         parameters = [
-            each.replace(annotation=_Written(each.annotation))
+            each
+            if each.annotation is each.empty
+            else each.replace(annotation=_Written(each.annotation))
             for each in own.parameters.values()
             if each.kind is not each.VAR_KEYWORD
         ]
@@ -147,7 +149,7 @@ class _Shown:
                 default=default,
                 annotation=_Written(hints[name].__forward_arg__),
             )
-            for name, default in self._defaults.items()
+            for name, default in _DEFAULTS.items()
         ]
         return _Listed(parameters, return_annotation=_Written(own.return_annotation))
 
@@ -173,22 +175,14 @@ class _Written(str):
     __repr__ = str.__str__
 
 
-def keywords(options: type, defaults: Mapping[str, Any]) -> Callable[[F], F]:
-    """Return a decorator whose functions show their `**options` one by one.
+def keywords(function: F) -> F:
+    """Show the `**options` of a function as keyword arguments, with types and defaults.
 
-    `inspect.signature`, help() and editors in notebooks then list them as keyword arguments, with
-    types and defaults, as type checkers do. The function itself stays as it is.
-
-    Args:
-        options: The TypedDict of the options.
-        defaults: The default of each, in the order in which they are shown.
+    That is what `inspect.signature`, help() and editors in notebooks show then, as type checkers
+    do. The function itself stays as it is.
     """
-
-    def decorate(function: F) -> F:
-        function.__wrapped__ = _Shown(function, options, defaults)  # type: ignore[attr-defined]
-        return function
-
-    return decorate
+    function.__wrapped__ = _Shown(function)  # type: ignore[attr-defined]
+    return function
 
 
 class Backend(Protocol):

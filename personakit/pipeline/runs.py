@@ -14,7 +14,7 @@ from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.pipeline.drivers import Run, run_async, run_sync
 from personakit.pipeline.layers import Start
-from personakit.pipeline.options import DEFAULTS, AllOptions, Options, keywords
+from personakit.pipeline.options import AllOptions, Options, keywords
 from personakit.pipeline.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Runs:
     def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def run(
         self,
         persona: str | Path | Persona,
@@ -85,7 +85,7 @@ class Runs:
     async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     async def arun(
         self,
         persona: str | Path | Persona,
@@ -112,7 +112,7 @@ class Runs:
     def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def stream(
         self,
         persona: str | Path | Persona,
@@ -136,7 +136,7 @@ class Runs:
     def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
     # fmt: on
-    @keywords(AllOptions, DEFAULTS)
+    @keywords
     def astream(
         self,
         persona: str | Path | Persona,

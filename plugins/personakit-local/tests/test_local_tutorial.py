@@ -29,5 +29,6 @@ def test_the_answers_are_of_the_kind_that_the_tutorial_shows(runner: Runner) -> 
     line = runner.run("changelog-line", COMMIT, model="local").text
     entry = runner.run("changelog-entry", COMMIT, model="local").parsed
     assert re.fullmatch(r"You can now .* email.*\.", line), line
+    assert isinstance(entry, dict), entry
     assert "email" in entry["note"], entry
     assert entry["kind"] == "new", entry
