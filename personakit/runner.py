@@ -191,7 +191,7 @@ class Runner(Runs, Closing):
     def _begin(
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
-        """Return a run for the async API, made in a thread if that takes a while"""
+        """Return a run for the async API, made in a thread if that takes a while."""
         if self._warm and self.catalog.is_ready(persona):
             return self._start(persona, prompt, options)
         if check:
