@@ -180,10 +180,7 @@ class Runner(Runs, Closing):
     def _begin(
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
-        """Return a run for the async API, made in a thread when it begins if that takes a while.
-
-        With `check`, the persona's file, its variables and the options are checked at once.
-        """
+        """Return a run for the async API, made in a thread if that takes a while."""
         if self._warm and self.catalog.is_ready(persona):
             return self._start(persona, prompt, options)
         if check:
