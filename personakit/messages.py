@@ -136,13 +136,10 @@ class Message:
         """Return the message as chat.completions.create() accepts it, without `items`, `cache`."""
         body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
         if self.tool_calls:
+            calls = [{"name": it.name, "arguments": it.arguments} for it in self.tool_calls]
             body["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                }
-                for call in self.tool_calls
+                {"id": call.id, "type": "function", "function": function}
+                for call, function in zip(self.tool_calls, calls, strict=True)
             ]
         if self.tool_call_id is not None:
             body["tool_call_id"] = self.tool_call_id
@@ -202,6 +199,11 @@ class Request:
         """
         return self.replace(messages=tuple(m.map_text(change) for m in self.messages))
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from personakit.display import request_bundle  # noqa: PLC0415
+
+        return request_bundle(self)
+
     @property
     def system(self) -> str:
         """The text of the first message if it is a system message, else an empty string."""
@@ -213,12 +215,11 @@ class Request:
         first = self.messages[0] if self.messages else None
         if first is None or first.role != "system":
             return self.replace(messages=(Message("system", text), *self.messages))
-        if not isinstance(first.content, str):
-            parts = (*(first.content or ()), {"type": "text", "text": text})
-            changed = first.replace(content=parts)
+        if isinstance(first.content, str):
+            content: Any = f"{first.content.rstrip()}\n\n{text}"
         else:
-            changed = first.replace(content=f"{first.content.rstrip()}\n\n{text}")
-        return self.replace(messages=(changed, *self.messages[1:]))
+            content = (*(first.content or ()), {"type": "text", "text": text})
+        return self.replace(messages=(first.replace(content=content), *self.messages[1:]))
 
     def with_messages(self, *messages: Message) -> Request:
         """Return a copy with `messages` appended."""
@@ -344,6 +345,11 @@ class Response(Generic[Parsed_co]):
         """Return what this answer used, for the sum over several rounds."""
         asked = self.request.model if self.request is not None else ""
         return Spent(asked, self.model, self.usage, self._given_cost())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from personakit.display import response_bundle  # noqa: PLC0415
+
+        return response_bundle(self)
 
     @property
     def message(self) -> Message:

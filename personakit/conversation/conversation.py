@@ -297,6 +297,11 @@ class Conversation(Turns):
             self.left_out = 0  # more may fit now
             return removed if removed.role == "user" else None
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from personakit.display import conversation_bundle  # noqa: PLC0415
+
+        return conversation_bundle(self)
+
     def reset(self) -> None:
         """Clear the history and start a new conversation, with a new ID in the run log.
 

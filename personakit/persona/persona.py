@@ -99,6 +99,11 @@ class Persona:
         """The path of its file, as the user wrote it."""
         return self.document.path
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from personakit.display import persona_bundle  # noqa: PLC0415
+
+        return persona_bundle(self)
+
     @classmethod
     def parse(
         cls,

@@ -96,6 +96,11 @@ class Trace:
 
     __repr__ = brief_repr
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from personakit.display import trace_bundle  # noqa: PLC0415
+
+        return trace_bundle(self)
+
     def begin(self, plugin: str, hook: str, depth: int, request: Request | ToolCall) -> Step:
         """Record the entry into a layer and return its step."""
         step = Step(plugin, hook, depth, request)

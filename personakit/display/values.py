@@ -1,0 +1,182 @@
+"""Requests, personas, traces and conversations in a notebook, as HTML.
+
+The values are of rooms above this one, so their attributes are documented there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from personakit.display.html import Html, diff, folded, joined, table, tag, text
+
+Bundle = dict[str, Any]
+
+
+def request_bundle(request: Any) -> Bundle:
+    """Return what a notebook shows for a `Request`: its messages, each in a box that folds."""
+    about = [request.model or "no model chosen", *_settings(request.parameters)]
+    boxes = _messages(request.messages)
+    if request.tools:
+        names = ", ".join(tool.name for tool in request.tools)
+        boxes.append(folded(f"tools: {names}", *(text(_tool(tool)) for tool in request.tools)))
+    return _bundle(request, *boxes, tag("div", " · ".join(about), style="grey"))
+
+
+def conversation_bundle(conversation: Any) -> Bundle:
+    """Return what a notebook shows for a `Conversation`: its history."""
+    count = len(conversation.messages)
+    about = f"{conversation.persona.name} · {count} message{'' if count == 1 else 's'}"
+    about += f" · {conversation.model}" if conversation.model else ""
+    head = tag("div", f"{about} · {conversation.id}", style="grey")
+    return _bundle(conversation, *_messages(conversation.messages), head)
+
+
+def persona_bundle(persona: Any) -> Bundle:
+    """Return what a notebook shows for a `Persona`: what it is, what it takes and what it uses."""
+    name = tag("strong", persona.name)
+    about = [
+        ("tags", ", ".join(persona.tags)),
+        ("extends", ", ".join(persona.extends)),
+        ("model", persona.model or ""),
+        ("parameters", ", ".join(_settings(persona.parameters))),
+        ("tools", ", ".join(persona.tools)),
+        ("plugins", ", ".join(use.name for use in persona.plugins)),
+    ]
+    lines = [tag("div", f"{key}: {value}", style="grey") for key, value in about if value]
+    texts = [("system", persona.system), *persona.messages, ("prompt", persona.prompt)]
+    boxes = [folded(role, text(one.source)) for role, one in texts if one is not None]
+    rows = [_variable(variable) for variable in persona.variables.values()]
+    takes = table(("variable", "type", "value", "description"), rows) if rows else Html()
+    described = f": {persona.description}" if persona.description else ""
+    return _bundle(persona, tag("div", name, described), *lines, takes, *boxes)
+
+
+def look_bundle(look: Any, usage: str) -> Bundle:
+    """Return what a notebook shows for a `Look`: its findings, and the messages with their tokens.
+
+    Args:
+        look: The look.
+        usage: How the persona is used.
+    """
+    findings = [
+        tag(
+            "div",
+            f"line {it.line}: {it.code} {it.message}",
+            style="removed" if it.severity == "error" else "warned",
+        )
+        for it in look.findings
+    ]
+    stopped = [tag("div", f"not rendered: {look.error}", style="removed")] if look.error else []
+    messages = look.request.messages if look.request is not None else ()
+    counts = [f"{'' if exact else 'about '}{count:,} tokens" for count, exact in look.tokens]
+    boxes = _messages(messages, counts)
+    made_up = ", ".join(f"{name}={_json(value)}" for name, value in look.samples.items())
+    samples = [tag("div", f"made up for the preview: {made_up}", style="grey")] if made_up else []
+    plain = "\n".join(f"--- {message.role}\n{message.text}" for message in messages)
+    done = tag("div", f"can be used as {usage}", style="grey")
+    shown = _bundle(look, *findings, *stopped, *boxes, *samples, done)
+    return {**shown, "text/plain": f"{plain}\n--- can be used as {usage}"}
+
+
+def trace_bundle(trace: Any) -> Bundle:
+    """Return what a notebook shows for a `Trace`: a row for each step, with its changes folded."""
+    rows = [
+        (
+            "\u2003" * step.depth + _layer(step),
+            step.way,
+            f"{step.seconds * 1000:.1f}",
+            _effect(step),
+        )
+        for step in trace.steps
+    ]
+    return _bundle(trace, table(("layer", "way", "ms", "changes"), rows))
+
+
+def personas_bundle(rows: Iterable[tuple[str, str, str]]) -> Bundle:
+    """Return a list of personas: name, description and tags of each."""
+    listed = list(rows)
+    plain = "\n".join("\t".join(row) for row in listed)
+    return {
+        "text/html": str(table(("persona", "description", "tags"), listed)),
+        "text/plain": plain,
+    }
+
+
+def error_bundle(message: str) -> Bundle:
+    """Return what a form shows for an error."""
+    shown = tag("div", message, style="removed")
+    return {"text/html": str(shown), "text/plain": message}
+
+
+def _bundle(value: Any, *children: str) -> Bundle:
+    return {"text/html": str(tag("div", *children)), "text/plain": repr(value)}
+
+
+def _messages(messages: Iterable[Any], sizes: Iterable[str] = ()) -> list[Html]:
+    """Return a box for each message; the last one is open."""
+    listed = list(messages)
+    sized = list(sizes) or [f"{len(message.text):,} characters" for message in listed]
+    return [
+        folded(_title(message, size), _content(message), is_open=number == len(listed))
+        for number, (message, size) in enumerate(zip(listed, sized, strict=True), 1)
+    ]
+
+
+def _title(message: Any, size: str) -> str:
+    words = " ".join(message.text[:200].split())
+    start = words if len(words) <= 70 else f"{words[:69]}…"
+    return f"{message.role} · {size} · {start}" if start else message.role
+
+
+def _content(message: Any) -> Html:
+    parts = [tag("div", f"[{_part(part)}]", style="grey") for part in message.parts]
+    calls = [text(f"{call.name}({call.arguments})") for call in message.tool_calls]
+    return joined(text(message.text) if message.text else "", *parts, *calls)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """Return the kind of an attachment and its size."""
+    size = len(json.dumps(part, default=str))
+    return f"{str(part.get('type', 'part')).replace('_', ' ')}, {size:,} characters of data"
+
+
+def _tool(tool: Any) -> str:
+    names = ", ".join(tool.parameters.get("properties", {}))
+    about = tool.description.strip().partition("\n")[0]
+    return f"{tool.name}({names}){about and f': {about}'}"
+
+
+def _settings(parameters: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={_json(value)}" for name, value in parameters.items()]
+
+
+def _json(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 200 else f"{shown[:200]}…"
+
+
+def _variable(variable: Any) -> tuple[str, str, str, str]:
+    kind = " | ".join(map(str, variable.enum)) if variable.enum else variable.type
+    low, high = variable.minimum, variable.maximum
+    if low is not None or high is not None:
+        kind += f" {'' if low is None else low}..{'' if high is None else high}"
+    value = "required" if variable.required else _json(variable.default)
+    return variable.name, kind, value, variable.description
+
+
+def _layer(step: Any) -> str:
+    kind = "model" if step.hook == "chat" else "tool"
+    return f"{step.plugin} ({step.hook})" if step.plugin else kind
+
+
+def _effect(step: Any) -> Html:
+    """Return what a step changed, or how it failed."""
+    changes = {"request": step.request_diff(), "response": step.response_diff()}
+    notes = [f"sent {len(step.sent)} times"] if len(step.sent) > 1 else []
+    notes += [f"{step.attempts} attempts"] if step.attempts > 1 else []
+    notes += [f"sent without {', '.join(step.left_out)}"] if step.left_out else []
+    notes += [f"{type(step.error).__name__}: {step.error}"[:500]] if step.error is not None else []
+    boxes = [folded(name, diff(lines)) for name, lines in changes.items() if lines]
+    return joined(", ".join(notes), *boxes)
