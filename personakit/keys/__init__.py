@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from personakit.keys import keyfile as keyfile
     from personakit.keys import keyring as keyring
     from personakit.keys.resolver import LITERAL as LITERAL
+    from personakit.keys.resolver import TYPED as TYPED
     from personakit.keys.resolver import Keys as Keys
     from personakit.keys.resolver import NoKey as NoKey
     from personakit.keys.resolver import environment as environment
@@ -19,7 +20,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "resolver": "LITERAL Keys NoKey environment needs_key scheme_of",
+            "resolver": "LITERAL Keys NoKey TYPED environment needs_key scheme_of",
         },
         modules="keyfile keyring",
     )

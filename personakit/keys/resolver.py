@@ -2,18 +2,21 @@
 
 The first of these places that has a key is used:
 
-1. the key that the caller passes for this run (``--key-file``);
+1. the key that the caller passes for this run (``--key-file``) or types in a notebook;
 2. the provider's ``api_key`` in the config file; ``scheme:rest`` uses the scheme of a plugin;
 3. the environment variable that the provider names;
-4. the keyring of the operating system;
-5. the key file, ``keys.json`` beside the config file.
+4. in a notebook, the secrets of the service that it runs in, by the scheme of a plugin;
+5. the keyring of the operating system;
+6. the key file, ``keys.json`` beside the config file.
 
-The slow places are the schemes of plugins and the last two. They are searched only when no earlier
-place has a key; the result is cached for five minutes, or until the provider rejects the key.
+The slow places are the schemes of plugins and the last three. They are searched only when no
+earlier place has a key; the result is cached for five minutes, or until the provider rejects the
+key.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +32,10 @@ from personakit.providers import Provider
 
 LITERAL = "literal"
 """The scheme of a key with a colon that is written in the config file itself."""
+TYPED: dict[str, Secret] = {}
+"""The keys that were typed in this process, by provider; every runner uses them."""
+_SERVICES = {"colab": "google.colab", "kaggle": "kaggle_secrets", "naas": "naas"}
+"""The schemes of services for notebooks, and the modules by which a notebook of each is known."""
 _KEEP = 300.0
 """Seconds for which the result of a slow place is cached."""
 
@@ -73,7 +80,8 @@ class Keys:
         cached = self._environment.get(provider.name)
         # No variable here contains the plain key: a traceback may show all of them.
         same = cached is not None and cached[0] == self.config.environ.get(provider.key_env)
-        if cached is not None and same and provider.name not in self.given:
+        passed = provider.name in self.given or provider.name in TYPED
+        if cached is not None and same and not passed:
             return cached[1]
         self._used.update(provider.secrets())
         found = self._at_hand(provider) or self._asked(provider)
@@ -94,7 +102,7 @@ class Keys:
     def known(self) -> set[Secret]:
         """Return every key that was or may be in use, without searching a slow place."""
         # A copy, because other threads may add keys.
-        keys = self._used.copy() | {*self.given.values()}
+        keys = self._used | {*self.given.values(), *TYPED.values()}
         for provider in self.config.providers.values():
             keys |= set(provider.secrets())
             if hand := self._at_hand(provider):
@@ -108,6 +116,8 @@ class Keys:
     def _at_hand(self, provider: Provider) -> Found | None:
         if provider.name in self.given:
             return Found(self.given[provider.name], "--key-file")
+        if provider.name in TYPED:
+            return Found(TYPED[provider.name], "`%persona keys`")
         if provider.api_key:
             scheme = scheme_of(provider)
             key = _after_colon(provider) if scheme == LITERAL else Secret(provider.api_key)
@@ -140,7 +150,7 @@ class Keys:
                 f"a plugin for it. If this is the key itself, write {LITERAL}: before it, or "
                 f"store it with `personakit keys set {provider.name}`"
             )
-        result = _called(function, provider)
+        result = _called(function, _after_colon(provider).reveal())
         if isinstance(result, str):
             raise ConfigError(
                 f"no key for provider {provider.name!r}: scheme {scheme!r} of plugin "
@@ -156,6 +166,8 @@ class Keys:
         """
         looked: list[str] = []
         needed = needs_key(provider)
+        if needed and _in_notebook() and (found := self._from_service(provider, looked)):
+            return found
         if needed and (found := self._from_keyring(provider, looked)):
             return found
         file = self.config.keys_file
@@ -171,6 +183,18 @@ class Keys:
         if file is not None:
             looked.append(f"{file} ({_about(file, provider)})")
         raise NoKey(_missing(provider, looked))
+
+    def _from_service(self, provider: Provider, looked: list[str]) -> Found | None:
+        """Return the key from the secrets of the service in which a notebook runs."""
+        for scheme, module in _SERVICES.items():
+            function = self.contributed("secret", scheme) if _importable(module) else None
+            if function is None:
+                continue
+            result = _called(function, provider.key_env)
+            if not isinstance(result, str):
+                return Found(result, f"{scheme}:")
+            looked.append(f"{scheme}: ({result})")
+        return None
 
     def _from_keyring(self, provider: Provider, looked: list[str]) -> Found | None:
         if not self.config.keyring:
@@ -209,13 +233,13 @@ def _after_colon(provider: Provider) -> Secret:
     return Secret(Secret(provider.api_key).reveal().partition(":")[2].strip())
 
 
-def _called(function: Callable[[str], Any], provider: Provider) -> Secret | str:
+def _called(function: Callable[[str], Any], rest: str) -> Secret | str:
     """Return the key that a plugin's function returns, or a message that describes its fault.
 
     Nothing is raised, because the frames of such an error contain keys, and its message may.
     """
     try:
-        result = function(_after_colon(provider).reveal())
+        result = function(rest)
     except PersonakitError as error:  # written for the user
         return str(error)
     except (Exception, SystemExit) as error:
@@ -243,7 +267,10 @@ def _about(file: Path, provider: Provider) -> str:
 
 
 def _missing(provider: Provider, looked: list[str]) -> str:
-    ways = [f"run `personakit keys set {provider.name}`", "or choose a model that needs no key"]
+    way = f"personakit keys set {provider.name}"
+    if _in_notebook():
+        way = f"%load_ext personakit` and `%persona keys {provider.name}"
+    ways = [f"run `{way}`", "or choose a model that needs no key"]
     if provider.key_env:
         ways.insert(0, f"set {provider.key_env}")
         looked = [f"{provider.key_env} (not set)", *looked]
@@ -251,3 +278,18 @@ def _missing(provider: Provider, looked: list[str]) -> str:
         f"no key for provider {provider.name!r}: {', '.join(ways)}, such as -m local or "
         f"-m ollama/…; looked in {', '.join(looked)}"
     )
+
+
+def _importable(module: str) -> bool:
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # of its parent
+        return False
+
+
+def _in_notebook() -> bool:
+    """Return whether the process is a shell of IPython, such as the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return shell is not None and shell() is not None
