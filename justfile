@@ -42,7 +42,12 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp properties
+full: format lint types contracts coverage openai2 aiohttp properties browser
+
+# Show notebooks in chromium (`apt-get install chromium`), in JupyterLab and as an exported page;
+# with PERSONAKIT_SHOTS=FOLDER, keep screenshots of both themes.
+browser:
+    uv run --dev --group browser pytest tests/notebook/test_browser.py
 
 # Compare 20,000 random templates with plain Jinja2; cut a stream at every byte; abandon 1,000
 # streams in each way.

@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from personakit.messages import Response as Response
     from personakit.messages import ToolCall as ToolCall
     from personakit.messages import ToolResult as ToolResult
+    from personakit.notebook import load_ipython_extension as load_ipython_extension
+    from personakit.notebook import unload_ipython_extension as unload_ipython_extension
     from personakit.permissions import UserOption as UserOption
     from personakit.persona import Persona as Persona
     from personakit.persona import Variable as Variable
@@ -112,6 +114,7 @@ _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("Event", "Filter", "Piece", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(_BASE, "base"),
+    **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "notebook"),
     **dict.fromkeys(("AsyncStream", "Options", "Step", "Stream", "Trace"), "pipeline"),
     **dict.fromkeys(("Answer", "Wire"), "backend"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
@@ -129,7 +132,7 @@ _HOME = {
     "Tool": "tools",
     "UserOption": "permissions",
 }
-_RUNNER = "arun astream load look prepare render run stream warm".split()
+_RUNNER = "arun astream form load look prepare render run stream warm".split()
 
 __version__ = "0.1.0"
 """The version of the installed package."""
@@ -391,3 +394,10 @@ def astream(
 async def warm(*personas: str | Path | Persona) -> None:
     """Load in a thread what the first runs of the shared runner would load; see `Runner.warm`."""
     await (await _loaded()).warm(*personas)
+
+
+def form(persona: str | Path | Persona, *, model: str | None = None) -> Any:
+    """Return a form of widgets for a persona in a notebook; see `notebook.form`."""
+    from personakit.notebook import form  # noqa: PLC0415
+
+    return form(_default(), persona, model=model)

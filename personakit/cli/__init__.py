@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-import personakit
 from personakit.cli.shared import streams
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.terminal import guard_streams
@@ -92,7 +91,7 @@ class _Group(Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(personakit.__version__, prog_name="personakit")
+@click.version_option(package_name="personakit", prog_name="personakit")
 def group() -> None:
     """Personas as YAML files: render them, run them, share them.
 

@@ -54,6 +54,19 @@ class Shown(NamedTuple):
         return self.as_json or self.only_output or self.extract
 
 
+def trace_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--trace`."""
+    return click.option(
+        "--trace", "traced", is_flag=True, help="Show on stderr what each plugin changed, whether "
+        "it held the answer back, and the time it took.",
+    )(function)  # fmt: skip
+
+
+def log_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--no-log`."""
+    return click.option("-n", "--no-log", is_flag=True, help="Do not log this run.")(function)
+
+
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a command that prints an answer."""
     return decorated(
@@ -70,12 +83,11 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                      "the end. Default: stream to a terminal."),
         click.option("--dry-run", is_flag=True, help="Show the request after the plugins; send "
                      "nothing."),
-        click.option("--trace", "traced", is_flag=True, help="Show on stderr what each plugin "
-                     "changed, whether it held the answer back, and the time it took."),
+        trace_option,
         allowing,
         limits.options,
         click.option("-u", "--usage", is_flag=True, help="Print tokens, cost and time on stderr."),
-        click.option("-n", "--no-log", is_flag=True, help="Do not log this run."),
+        log_option,
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option("--json-output", "only_output", is_flag=True, help="Print only the value that "
                      "the persona's `output:` specifies, as JSON."),

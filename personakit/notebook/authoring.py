@@ -1,0 +1,103 @@
+"""A cell that writes a persona: it is checked, shown as it renders, and can be used at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from personakit.authoring import persona_files
+from personakit.base import private_files, read_file
+from personakit.cli.shared import output
+from personakit.display import look_bundle
+from personakit.errors import PersonaError, Problem, UsageError
+from personakit.looking import look
+from personakit.notebook.running import values
+from personakit.notebook.screen import show
+from personakit.persona import MAX_BYTES
+
+if TYPE_CHECKING:
+    from personakit.looking import Look
+    from personakit.notebook.asked import Asked
+    from personakit.notebook.session import Session
+
+FOLDER = "personas"
+CELL = "cell"
+
+
+def write(session: Session, asked: Asked, cell: str) -> None:
+    """Check the persona in a cell, show what it renders to, and keep it under its name.
+
+    Args:
+        session: The notebook.
+        asked: The line: ``new NAME`` and the options.
+        cell: The YAML.
+
+    Raises:
+        PersonaError: It is invalid; lines are those of the cell, whose first one is the magic.
+        UsageError: The line is wrong, or the file exists.
+    """
+    if len(asked.words) != 2:
+        raise UsageError("expected one name, as in %%persona new pirate")
+    name = persona_files.checked_name(asked.words[1])
+    target = Path(FOLDER) / f"{name}.yaml"
+    runner = session.runner()
+    # The line of the magic is the first one of the cell.
+    texts, text = session.texts, f"\n{cell}\n"
+    found = look(runner, target, text, model=asked.options["model"], texts=texts)
+    _check(found, target)
+    persona = found.persona
+    assert persona is not None
+    given = values(session.shell.user_ns, persona, asked.options)
+    if given["variables"]:
+        found = look(
+            runner, target, text, model=asked.options["model"], texts=texts,
+            variables=given["variables"],
+        )  # fmt: skip
+    if asked.options["save"] or asked.options["force"]:
+        _save(target, f"{cell}\n", replace=asked.options["force"])
+    session.personas[name], session.texts[target] = persona, text
+    if asked.options["result"]:
+        session.shell.push({asked.options["result"]: persona})
+    show(look_bundle(found, f"%%persona {name}"))
+
+
+def _check(found: Look, target: Path) -> None:
+    """Raise the errors of a look, with lines of the cell."""
+    errors = [one for one in found.findings if one.severity == "error"]
+    problems = [
+        Problem(f"{one.code} {one.message}", CELL, one.line, one.column, one.code)
+        if Path(one.path) == target
+        else Problem(f"{one.code} {one.message}", one.path, one.line, one.column, one.code)
+        for one in errors
+    ]
+    if not problems and found.persona is None:
+        problems = [found.error or Problem("the persona cannot be read", CELL)]
+    if problems:
+        raise PersonaError(problems)
+
+
+def _save(target: Path, text: str, *, replace: bool) -> None:
+    """Write the file; replace another one only if asked to, after printing the difference."""
+    if not os.path.lexists(target):
+        persona_files.save(target, text)
+        output.line(f"Wrote {target}")
+        return
+    try:
+        old = read_file(target, MAX_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be read: {error.strerror}") from None
+    if old == text:
+        output.line(f"{target} is the same already")
+        return
+    if not replace:
+        raise UsageError(
+            f"{target} already exists and was not changed; --force replaces it and shows the "
+            f"difference, or choose another name"
+        )
+    names = (f"{target} (before)", str(target))
+    lines = difflib.unified_diff(old.splitlines(), text.splitlines(), *names, lineterm="")
+    output.echo("\n".join(lines))
+    private_files.replace(target, [text.encode()])
+    output.line(f"Replaced {target}")

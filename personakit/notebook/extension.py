@@ -1,0 +1,99 @@
+"""The IPython extension: registers the magic, and imports what the first run needs."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import weakref
+from typing import Any
+
+_loaded: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Add ``%persona`` and ``%%persona`` to a shell of IPython; a second time changes nothing.
+
+    Args:
+        shell: The `InteractiveShell`.
+    """
+    from IPython.core.magic import no_var_expand  # noqa: PLC0415
+
+    if shell not in _loaded:
+        _loaded[shell] = _Lazy(weakref.ref(shell))
+    lazy = _loaded[shell]
+
+    @no_var_expand
+    def persona(line: str, cell: str | None = None) -> None:
+        """Run a persona: the cell is the prompt. ``%persona --help`` shows the options."""
+        from personakit.notebook.magics import call  # noqa: PLC0415
+
+        call(lazy.session(), line, cell)
+
+    shell.register_magic_function(persona, "line_cell", "persona")
+    if written not in shell.input_transformers_cleanup:
+        # After the first one, which removes empty lines above a cell.
+        shell.input_transformers_cleanup.insert(1, written)
+    if not lazy.completes:
+        lazy.completes = True
+        for key in ("%%persona", "%persona"):
+            shell.set_hook("complete_command", lazy.complete, str_key=key)
+    # Importing the client takes a second, in which the user writes the first cell.
+    threading.Thread(target=_warm, name="personakit-warm", daemon=True).start()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Remove the magics from a shell; its conversations are there again after another load."""
+    if written in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(written)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("persona", None)
+
+
+def written(lines: list[str]) -> list[str]:
+    """Return the lines of a cell with calls of the magic as Python, so that IPython changes none.
+
+    It would remove the prompts of a doctest from a cell, and take a line that ends with a question
+    mark for a request for help.
+    """
+    head, *body = lines or [""]
+    if head.startswith("%%persona") and head[9:10].isspace() and body:
+        text = "".join(body)
+        return [f"get_ipython().run_cell_magic('persona', {head[9:].strip()!r}, {text!r})\n"]
+    if head.startswith("%%"):
+        return lines
+    return [
+        f"get_ipython().run_line_magic('persona', {line[9:].strip()!r})\n"
+        if line.startswith("%persona ") and line.rstrip().endswith("?")
+        else line
+        for line in lines
+    ]
+
+
+class _Lazy:
+    """The session of a shell, created when the magic is first used."""
+
+    def __init__(self, shell: weakref.ref[Any]) -> None:
+        self._shell = shell
+        self._session: Any = None
+        self.completes = False
+
+    def session(self) -> Any:
+        from personakit.notebook.session import Session  # noqa: PLC0415
+
+        if self._session is None:
+            self._session = Session(self._shell())
+        return self._session
+
+    def complete(self, shell: Any, event: Any) -> list[str]:
+        """Return what completes the word before the cursor."""
+        if shell.find_line_magic("persona") is None:
+            return []
+        from personakit.notebook.completion import complete  # noqa: PLC0415
+
+        found: list[str] = complete(self.session(), event.text_until_cursor)
+        return found
+
+
+def _warm() -> None:
+    for module in ("personakit.notebook.magics", "personakit.display", "personakit.log", "openai"):
+        importlib.import_module(module)

@@ -1,0 +1,68 @@
+"""``%persona`` and ``%%persona``: which of its forms a line is."""
+
+from __future__ import annotations
+
+import click
+
+from personakit.display import persona_bundle, personas_bundle
+from personakit.errors import PersonaError, UsageError
+from personakit.notebook import authoring, running, typed_keys
+from personakit.notebook.asked import new_command, parse, run_command
+from personakit.notebook.screen import show
+from personakit.notebook.session import Session
+
+NEW, KEYS = "new", "keys"
+
+
+def call(session: Session, line: str, cell: str | None) -> None:
+    """Do what a line asks for.
+
+    Args:
+        session: The notebook.
+        line: What follows the name of the magic.
+        cell: The text below the line; None for a magic of one line.
+
+    Raises:
+        PersonakitError: What is asked for cannot be done, or the run fails.
+    """
+    # IPython ends a cell with a line break that its author did not write.
+    cell = cell.removesuffix("\n") if cell is not None else None
+    first = line.split(maxsplit=1)[:1]
+    try:
+        if first == [KEYS]:
+            typed_keys.ask(session.runner(), line.split()[1:], alone=cell is None)
+        elif first == [NEW]:
+            _new(session, line, cell)
+        else:
+            _run(session, line, cell)
+    except click.exceptions.Exit:  # the help was printed
+        pass
+
+
+def _run(session: Session, line: str, cell: str | None) -> None:
+    asked = parse(line, run_command(), most=1)
+    goes_on = asked.options["goes_on"] or asked.options["conversation"] is not None
+    if asked.words[1:] or cell is not None or goes_on:
+        running.run(session, asked, cell)
+    elif asked.words:
+        show(persona_bundle(session.load(session.runner(), asked.words[0])))
+    else:
+        show(personas_bundle(_listed(session)))
+
+
+def _listed(session: Session) -> list[tuple[str, str, str]]:
+    """Return the name, description and tags of each persona that can be run by its name."""
+    own = [(one.name, one.description, ", ".join(one.tags)) for one in session.personas.values()]
+    found = session.runner().library.summaries(lambda *_: None)
+    rows = [
+        (one.name, one.description, ", ".join(one.tags))
+        for one in found
+        if not isinstance(one, PersonaError) and one.name not in session.personas
+    ]
+    return own + rows
+
+
+def _new(session: Session, line: str, cell: str | None) -> None:
+    if cell is None:
+        raise UsageError("the cell is the persona: write %%persona new NAME, and its YAML below")
+    authoring.write(session, parse(line, new_command()), cell)

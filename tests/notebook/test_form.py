@@ -1,0 +1,114 @@
+"""A form of widgets for a persona."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import personakit
+from personakit import Persona, Runner
+from personakit.notebook import form
+from personakit.testing import Reply, Server
+
+SOURCE = """
+description: Everything.
+variables:
+  cook: {default: Florent}
+  story: {default: "%s"}
+  diet: {enum: [any, vegan], default: any, description: What they eat}
+  quick: {type: boolean, default: true}
+  guests: {type: integer, minimum: 1, maximum: 40, default: 2}
+  year: {type: integer, minimum: 1900, default: 2000}
+  salt: {type: number, minimum: 0, maximum: 1, default: 0.5}
+  tags: {type: array, items: {type: string}, default: [a]}
+  sizes: {type: array, items: {type: integer}, default: [1, 2]}
+  shop: {type: object, properties: {name: {type: string}}, default: {name: Corner}}
+  name: {required: true, pattern: "^[A-Z]"}
+system: >-
+  {{ cook }} {{ diet }} {{ quick }} {{ guests }} {{ tags }} {{ sizes }} {{ shop.name }} {{ name }}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(["Leek **soup** <b>"]) as running:
+        yield running
+
+
+@pytest.fixture
+def made(server: Server) -> Iterator[Any]:
+    with Runner(server.config()) as runner:
+        yield form(runner, Persona.parse(SOURCE % ("x" * 100), "all.yaml"))
+
+
+def test_each_variable_has_the_widget_of_its_type(made: Any) -> None:
+    kinds = {name: type(field).__name__ for name, field in made.fields.items()}
+    assert kinds == {
+        "cook": "Text",
+        "story": "Textarea",
+        "diet": "Dropdown",
+        "quick": "Checkbox",
+        "guests": "IntSlider",
+        "year": "BoundedIntText",
+        "salt": "BoundedFloatText",
+        "tags": "TagsInput",
+        "sizes": "Textarea",
+        "shop": "Textarea",
+        "name": "Text",
+    }
+    assert (made.fields["guests"].min, made.fields["guests"].max) == (1, 40)
+    assert made.fields["diet"].tooltip == "What they eat"
+
+
+def test_the_values_are_typed_and_the_untouched_ones_stay_defaults(
+    made: Any, server: Server
+) -> None:
+    made.fields["name"].value = "Zoë"
+    made.fields["guests"].value = 6
+    made.fields["tags"].value = ["b", "c"]
+    made.fields["sizes"].value = "[3]"
+    assert made.values() == {"name": "Zoë", "guests": 6, "tags": ["b", "c"], "sizes": [3]}
+    made.prompt.value = "Soup?"
+    made.button.click()
+    messages = server.requests[0].body["messages"]
+    assert messages[0]["content"].startswith("Florent any True 6 ['b', 'c'] [3] Corner Zoë")
+    assert messages[1]["content"] == "Soup?"
+    (shown,) = made.output.outputs
+    assert shown["data"]["text/markdown"].startswith("Leek **soup** &lt;b>\n\n<sub>test-model")
+    assert made.response.text == "Leek **soup** <b>"
+    assert made.button.disabled is False
+
+
+def test_an_error_is_under_its_field_and_nothing_is_sent(made: Any, server: Server) -> None:
+    made.fields["name"].value = "<b>zoë"
+    made.fields["shop"].value = "{"
+    made.button.click()
+    assert server.requests == []
+    faults = {name: fault.value for name, fault in made._faults.items() if fault.value}
+    assert set(faults) == {"name", "shop"}
+    assert "does not match the pattern" in faults["name"]
+    assert "<b>" not in faults["name"]
+    assert "expected JSON" in faults["shop"]
+    made.fields["name"].value = "Zoë"
+    made.fields["shop"].value = '{"name": "Market"}'
+    made.button.click()
+    assert len(server.requests) == 1
+    assert not any(fault.value for fault in made._faults.values())
+
+
+def test_a_failed_run_is_shown_and_can_be_repeated(made: Any, server: Server) -> None:
+    server.answers = [Reply(b'{"error": {"message": "<b>no"}}', 400)]
+    made.fields["name"].value = "Zoë"
+    made.button.click()
+    (shown,) = made.output.outputs
+    assert "&lt;b&gt;no" in shown["data"]["text/html"]
+    assert made.button.disabled is False
+
+
+def test_the_last_line_of_a_cell_shows_it() -> None:
+    shown = personakit.form("chef")._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    with pytest.raises(personakit.PersonaNotFound, match="did you mean 'chef'"):
+        personakit.form("cheff")
