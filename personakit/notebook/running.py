@@ -58,11 +58,12 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
     request["tools"] = given_tools(runner, talk.persona, options["allowed"], options["functions"])
     trace = request["trace"] = Trace() if options["traced"] else None
     say_once(runner, talk.persona)
-    session.talks[target], session.last = Talk(talk, runner), target
     screen = _screen(session, options, talk.persona)
     try:
         response = _answered(talk, prompt, request, screen, options["quiet"])
     finally:
+        if talk.messages:  # a run that failed at once does not take the place of a conversation
+            session.talks[target], session.last = Talk(talk, runner), target
         if trace is not None:
             show(trace_bundle(trace))
     notes += output.notices(response) + _calls(response)

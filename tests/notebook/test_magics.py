@@ -163,11 +163,15 @@ def test_a_failed_run_keeps_what_arrived(desk: Desk) -> None:
         yield from events[:10]
         raise ConnectionError
 
+    desk("%persona chef --as earlier A pie", "Pie")
     reply = Reply(pieces(), headers={"content-type": "text/event-stream"})  # type: ignore[arg-type]
-    cell = desk("%%persona chef\nSoup", reply)
+    cell = desk("%%persona chef --as earlier\nSoup", reply)
     assert [out.output_type for out in cell.outputs] == ["display_data", "error"]
     assert shown(cell).endswith("<sub>the run failed; the text may not be whole</sub>")
     assert WORDS.startswith(shown(cell, "text/plain"))
+    desk("%persona -c And more", "x")
+    messages = [m["content"] for m in desk.server.requests[-1].body["messages"]]
+    assert messages[1:] == ["A pie", "Pie", "And more"]
 
 
 def test_a_list_and_a_card(desk: Desk) -> None:
