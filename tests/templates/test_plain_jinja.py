@@ -31,7 +31,7 @@ REFUSED = re.compile(
     r"cannot write nothing \(null\)|is not allowed in a prompt|is undefined"
     r"|has no (?:field|item)|the limit (?:is|of)|is a method that every mapping"
     r" has|sum accepts numbers"
-    r"|attribute '.*' of"
+    r"|attribute '.*' of|No (?:aggregated|first|last) item, sequence was empty"
     r"|indent of tojson|calls itself too deep|is too large|a prompt is not HTML|is not safe"
     r"|access to attribute|not JSON serializable|allowed range"
 )
