@@ -2,7 +2,7 @@
 export PYTHONDONTWRITEBYTECODE := ""
 
 # Everything that CI runs.
-default: format lint types contracts test clients
+default: format lint types contracts test clients browser
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
@@ -42,7 +42,7 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp properties browser
+full: format lint types contracts coverage openai2 aiohttp browser properties
 
 # Show notebooks in chromium (`apt-get install chromium`), in JupyterLab and as an exported page;
 # with PERSONAKIT_SHOTS=FOLDER, keep screenshots of both themes.

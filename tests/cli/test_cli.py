@@ -60,7 +60,7 @@ def test_the_origin_run_sends_one_system_message_and_nothing_else(cli: Cli, serv
 def test_run_json(cli: Cli, server: Server) -> None:
     result = cli("run", "chef", "Hi", *MODEL, "--json", env=server.environ())
     data = json.loads(result.out)
-    keys = "text reasoning parsed model finish_reason usage cost persona id"
+    keys = "text reasoning parsed tool_calls model finish_reason usage cost persona id"
     assert list(data) == keys.split()
     assert data["text"] == "Hello from loopback."
     assert (data["model"], data["finish_reason"], data["persona"]) == ("test-model", "stop", "chef")
