@@ -16,16 +16,18 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import Request
+from fastapi.testclient import TestClient
 from helpers import pages
 
-from personakit.testing import Reply, Server
+from personakit.testing import Reply, Server, runner
 
 PAGE = Path(__file__).parent.parent / "docs" / "web.md"
-SERVICE, LEFT, TEST = (
+FIRST, ERRORS, LEFT, TEST = (
     block.text
     for block in pages.blocks(PAGE.read_text("utf-8"))
     if block.language in {"python", "py"}
 )
+SERVICE = FIRST.replace("(texts,", "(await begun(texts),") + ERRORS
 EVENTS = {"content-type": "text/event-stream"}
 WAIT = 20.0
 """Seconds after which a connection that should have ended is taken for open."""
@@ -108,6 +110,18 @@ def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         finally:
             running.should_exit = True
             thread.join()
+
+
+def test_the_service_is_short_and_streams_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(FIRST.splitlines()) <= 30
+    assert SERVICE.count("await begun(texts)") == 1
+    (tmp_path / "first_service.py").write_text(FIRST, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app: Any = importlib.import_module("first_service").app
+    app.state.runner, _ = runner(["A prime."])
+    assert TestClient(app).get("/stream?question=Hi").text == "A prime."
 
 
 def test_it_answers_whole_and_streamed(service: Service) -> None:

@@ -254,7 +254,9 @@ class Page:
             if kind or inspect.isroutine(value):
                 yield f"```py\n{shown_signature(value, _short(entry.title))}\n```\n"
         elif isinstance(value, str | tuple):
-            yield f"```py\n{_short(entry.title)} = {value!r}\n```\n"
+            # As the formatter writes it, which also checks Markdown.
+            quoted = repr(value).replace("'", '"')
+            yield f"```py\n{_short(entry.title)} = {quoted}\n```\n"
         yield from self._docs(entry.docs, value, entry.title)
         if kind:
             yield from self._members(entry)
