@@ -171,13 +171,6 @@ def examine(
     return persona, reader.problems
 
 
-def _key_mistakes() -> Any:
-    """Return the module for mistakes that few files have."""
-    from personakit.persona.mistakes import keys  # noqa: PLC0415
-
-    return keys
-
-
 def merged(first: Persona | None, then: Persona) -> Persona:
     """Merge two parents: the later one wins, and lists are appended."""
     if first is None:
@@ -207,18 +200,23 @@ class _Reader(Checker):
 
     def __init__(self, source: Document, parents: Parents | None, abstract: bool) -> None:
         super().__init__(source)
-        self.parents = parents
-        self.abstract = abstract
+        self.parents, self.abstract = parents, abstract
         self.parent: Persona | None = None
         self.literal = False
+
+    @property
+    def mistakes(self) -> Any:
+        from personakit.persona.mistakes import keys  # noqa: PLC0415 - few files have them
+
+        return keys
 
     def read(self) -> Persona | None:
         data = self.document.data
         if not isinstance(data, dict):
-            self.fail(_key_mistakes().not_a_mapping(data), code="PK011")
+            self.fail(self.mistakes.not_a_mapping(data), code="PK011")
             return None
         own = {key: value for key, value in data.items() if not key.startswith("x-")}
-        self.unknown(own, KEYS, hint_for=lambda key, value: _key_mistakes().root(key, value, data))
+        self.unknown(own, KEYS, hint_for=lambda key, value: self.mistakes.root(key, value, data))
         if data.get("template") is not None:
             self.literal = self.choice(data["template"], ("jinja", "none"), "template") == "none"
         extends = self.texts(data["extends"], "extends") if data.get("extends") is not None else ()
@@ -230,7 +228,7 @@ class _Reader(Checker):
         values = {"extends": extends, **self.head(data), **self.body(data)}
         texts = values["system"] or values["messages"] or values["prompt"]
         if not texts and not self.abstract and not self.problems:
-            message, at = _key_mistakes().no_text(self.document)
+            message, at = self.mistakes.no_text(self.document)
             self.fail(message, *at, key=True, code="PK003")
         return Persona(**values, document=self.document)
 
@@ -335,7 +333,7 @@ class _Reader(Checker):
         for name, item in own.items():
             fault = parameters.fault(name, item)
             if fault and name not in parameters.ALLOWED and name not in parameters.REFUSED:
-                hint = _key_mistakes().parameter(name, KEYS)
+                hint = self.mistakes.parameter(name, KEYS)
                 fault = f"unknown parameter {name!r}{hint}" if hint else fault
             if fault:
                 allowed = name in parameters.ALLOWED
@@ -355,8 +353,7 @@ class _Reader(Checker):
         return FrozenDict(merged)
 
     def template(self, value: Any, *at: str | int, cache: bool = False) -> Text:
-        text = self.text(value, *at)
-        return Text(text, at, self.document, self.literal, self.parent, cache)
+        return Text(self.text(value, *at), at, self.document, self.literal, self.parent, cache)
 
     def system(self, value: Any) -> Text:
         """Read the system message: a text, or a mapping that also says whether to cache it."""
@@ -407,20 +404,19 @@ class _Reader(Checker):
     def message(self, item: Any, *at: str | int) -> tuple[Role, Text] | None:
         if not isinstance(item, dict) or len(item.keys() - {"cache"}) != 1:
             found = f"the keys {', '.join(item)}" if isinstance(item, dict) else describe(item)
-            form = f"expected a role and its content, as in {_key_mistakes().message_form(item)}"
+            form = f"expected a role and its content, as in {self.mistakes.message_form(item)}"
             self.fail(f"{form}, found {found}", *at, code="PK011")
             return None
         role, content = next((key, it) for key, it in item.items() if key != "cache")
         if role not in ROLES:
-            message = _key_mistakes().role(role, ROLES)
-            self.fail(message, *at, role, key=True, code="PK010")
+            self.fail(self.mistakes.role(role, ROLES), *at, role, key=True, code="PK010")
             return None
         return cast("Role", role), self.template(content, *at, role, cache=self.cache(item, *at))
 
     def tools(self, value: Any) -> tuple[str, ...]:
         for index, item in enumerate(value if isinstance(value, list) else ()):
             if not isinstance(item, str):
-                self.fail(_key_mistakes().tool(item), "tools", index, code="PK011")
+                self.fail(self.mistakes.tool(item), "tools", index, code="PK011")
                 return ()
         names = self.texts(value, "tools")
         for index, name in enumerate(names):
