@@ -235,6 +235,16 @@ def of_exception(error: BaseException, partial: str, *, innermost: bool = True) 
     return result
 
 
+def like(own: BackendError, error: BaseException) -> BackendError:
+    """Return the error that a wire made of an error status, with what the reply says besides."""
+    default = of_exception(error, "")
+    own.status = own.status or default.status
+    own.request_id = own.request_id or default.request_id
+    own.retry_after = default.retry_after if own.retry_after is None else own.retry_after
+    own.advice = own.advice or (default.advice if type(own) is type(default) else "")
+    return own
+
+
 _PLAIN = {
     "gaierror": "the host was not found",
     "ConnectionRefusedError": "the connection was refused",

@@ -139,7 +139,8 @@ class OpenAIBackend:
         try:
             await self._exchange(endpoint, path, body, headers, answer, emit)
         except (UsageError, PluginError) as error:
-            scrub(error, (), outer)
+            # A wire may quote the answer, and the upstream the key.
+            scrub(error, provider.secrets(endpoint), outer)
             raise
         # The client raises its own errors and those of its HTTP library, which has two names.
         except Exception as error:
@@ -252,6 +253,13 @@ def _failure(
         return api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
     if isinstance(error, TypeError):  # from the client, which cannot send what the wire wrote
         return _cannot_write(wire, error)
+    if isinstance(status := getattr(error, "status_code", None), int):
+        try:
+            own = wire.error(status, getattr(error, "body", None))
+        except Exception as failure:
+            reason = f"{type(failure).__name__}: {failure}".removesuffix(": ")
+            return PluginError(f"wire {wire.name!r} cannot read an error: {reason}")
+        error = error if own is None else api_errors.like(own, error)
     return api_errors.translate(error, endpoint, call, answer.text, answer.request_id, wire.title)
 
 

@@ -197,6 +197,11 @@ class Router:
             self._wires[provider.name] = wires.chosen if foreign is None else lambda *_: foreign
         return self._wires[provider.name](request, provider, endpoint)
 
+    def foreign(self, name: str) -> Wire | None:
+        """Return the wire of a plugin that a provider uses; None if it uses one of OpenAI's."""
+        self.find_provider(name)
+        return self._foreign.get(name)
+
     def adapted(self, request: Request) -> Request:
         """Return a request as it would be sent, as far as that is known without its endpoint.
 

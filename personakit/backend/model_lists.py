@@ -18,6 +18,7 @@ from personakit.backend.endpoint import Router
 from personakit.backend.model_cache import Kept, Listed
 from personakit.backend.retries import Attempt
 from personakit.backend.sse import BodyReader
+from personakit.backend.wire import Wire
 from personakit.base import deadline, is_type, scrub, sync_mode
 from personakit.errors import (
     BackendError,
@@ -91,6 +92,7 @@ def list_models(
     kept = model_cache.read(router.config)
     results: dict[str, ModelList] = {}
     asked: dict[str, tuple[Endpoint, float]] = {}
+    wires: dict[str, Wire] = {}
     order = list(providers)
     for provider in order:
         name = provider.name
@@ -107,7 +109,9 @@ def list_models(
             results[name] = replace(start, is_silent=True)
         else:
             asked[name] = endpoint, LOCAL_PATIENCE if optional else patience
-    for name, answer in _ask_all({name: results[name] for name in asked}, asked):
+            if (wire := router.foreign(name)) is not None:
+                wires[name] = wire
+    for name, answer in _ask_all({name: results[name] for name in asked}, asked, wires):
         old = kept.get(name)
         if answer.fault and old is not None and old.address == asked[name][0].shown:
             answer = replace(answer, models=old.models, time=old.time)  # noqa: PLW2901
@@ -159,7 +163,9 @@ def _answers(url: str) -> bool:
 
 
 def _ask_all(
-    starts: Mapping[str, ModelList], asked: Mapping[str, tuple[Endpoint, float]]
+    starts: Mapping[str, ModelList],
+    asked: Mapping[str, tuple[Endpoint, float]],
+    wires: Mapping[str, Wire],
 ) -> Iterator[tuple[str, ModelList]]:
     """Yield the answer of each provider; one that is late has a fault."""
     if not asked:
@@ -168,7 +174,7 @@ def _ask_all(
     answers: queue.SimpleQueue[tuple[str, ModelList]] = queue.SimpleQueue()
 
     def ask(name: str, endpoint: Endpoint, seconds: float) -> None:
-        answers.put((name, _asked(starts[name], endpoint, seconds)))
+        answers.put((name, _asked(starts[name], endpoint, seconds, wires.get(name))))
 
     for name, (endpoint, seconds) in asked.items():
         # Looking up the name of a host cannot be limited, so the process must not wait for it.
@@ -187,7 +193,7 @@ def _ask_all(
         yield name, replace(starts[name], fault=_late(endpoint, seconds))
 
 
-def _asked(start: ModelList, endpoint: Endpoint, seconds: float) -> ModelList:
+def _asked(start: ModelList, endpoint: Endpoint, seconds: float, wire: Wire | None) -> ModelList:
     """Ask a provider, in a thread of its own; return its answer."""
     sync_mode.set(True)
     provider = start.provider
@@ -196,7 +202,7 @@ def _asked(start: ModelList, endpoint: Endpoint, seconds: float) -> ModelList:
     clients = Clients()
     try:
         with deadline.within(seconds):
-            body = _body(clients.sync(provider, endpoint), provider, endpoint, seconds)
+            body = _body(clients.sync(provider, endpoint), provider, endpoint, seconds, wire)
         return replace(start, models=_models(body, provider))
     except Exception as error:
         scrub(error, provider.secrets(endpoint), None)
@@ -212,13 +218,17 @@ def _asked(start: ModelList, endpoint: Endpoint, seconds: float) -> ModelList:
         clients.close()
 
 
-def _body(client: Client, provider: Provider, endpoint: Endpoint, seconds: float) -> bytes:
+def _body(
+    client: Client, provider: Provider, endpoint: Endpoint, seconds: float, wire: Wire | None
+) -> bytes:
     name, query, headers = _ANTHROPIC
-    if provider.name == name and endpoint.api_key is not None:
-        key = {"x-api-key": endpoint.api_key.reveal(), "Authorization": openai().omit}
-        response = client.models(query, {**headers, **key}, seconds)
-    else:
-        response = client.models("", {}, seconds)
+    is_anthropic = provider.name == name and endpoint.api_key is not None
+    own = {} if wire is None else dict(wire.headers(endpoint.api_key))
+    if is_anthropic and endpoint.api_key is not None:
+        own = {**headers, "x-api-key": endpoint.api_key.reveal(), "Authorization": None, **own}
+    omit = openai().omit
+    sent = {key: omit if value is None else value for key, value in own.items()}
+    response = client.models(query if is_anthropic else "", sent, seconds)
     try:
         reader = BodyReader(response.headers.get("content-encoding", ""))
         parts = [reader.feed(raw) for raw in response.iter_raw()]

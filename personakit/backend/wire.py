@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.backend.answers.answer import Answer
 from personakit.base import Secret
+from personakit.errors import BackendError
 from personakit.messages import Message, Request, ToolCall
 from personakit.providers import Endpoint, Provider
 
@@ -70,6 +71,18 @@ class Wire:
     def answer(self, request: Request, provider: Provider) -> Answer:
         """Return the parser of one answer, by default one of `answers`."""
         return self.answers(request, provider, self.name)
+
+    def error(self, status: int, data: Any) -> BackendError | None:
+        """Return the error of a reply with a status of 400 or more; None for that of its status.
+
+        Without this, the message is the body's, as far as its form is a usual one. The address, the
+        time to wait and the request's id are added.
+
+        Args:
+            status: The HTTP status.
+            data: The JSON of the body; its text if it is not JSON.
+        """
+        return None
 
     def kept(self, message: Message, request: Request, provider: Provider) -> tuple[Any, ...]:
         """Return what `Answer.keep` kept of a message.

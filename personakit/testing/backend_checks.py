@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _GRACE = 5.0
 """Seconds that a backend has to end after it was cancelled."""
 _ENDED = 1e-9
 """A deadline that has passed when the backend is called."""
+_SLOW = 0.5
+"""Seconds; of a faster answer, nobody notices that it comes after the deadline."""
 _SAME = ("text", "tool_calls", "finish_reason", "reasoning")
 
 
@@ -168,13 +171,16 @@ class _Checks:
 
     running: Runner
     watched: _Watched
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def in_every_mode(self, prompt: str) -> Response:
         """Run a prompt in the four modes, async ones in an event loop each."""
         first: Response | None = None
         for mode in MODES:
+            start = time.monotonic()
             with self._at(f"{mode}({prompt!r})"):
                 response = self._answer(mode, prompt)
+            self.seconds.setdefault(mode, time.monotonic() - start)
             first = first or response
             _same(response, first, mode, MODES[0])
         assert first is not None
@@ -233,9 +239,10 @@ class _Checks:
                 )
 
     def at_the_deadline(self, prompt: str) -> None:
-        """Run with a deadline that has passed: what it emits must not come out."""
+        """Run with a deadline that has passed: it must not work on, nor emit anything."""
         for mode in MODES:
             self.watched.late = 0
+            start = time.monotonic()
             try:
                 self._answer(mode, prompt, deadline=_ENDED)
             except Timeout:
@@ -246,6 +253,13 @@ class _Checks:
                 _fail(
                     f"{mode}() after the deadline: it went on after emit() had raised Timeout; let "
                     f"the errors of emit() pass"
+                )
+            seconds, usual = time.monotonic() - start, self.seconds[mode]
+            if usual > _SLOW and seconds > usual / 2:
+                _fail(
+                    f"{mode}() after the deadline: it went on for {seconds:.1f} s, and takes "
+                    f"{usual:.1f} s without a deadline; call `personakit.time_left()` in its "
+                    f"loops, which raises Timeout"
                 )
 
     def closed_early(self, prompt: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -229,6 +230,13 @@ class Leaves(Words):
         return self.response("Hi")
 
 
+class Computes(Words):
+    async def send(self, request: Any, emit: Any = None) -> Response:
+        if request.messages[-1].text == "Hi!":
+            time.sleep(0.6)
+        return self.response(text_of(request))
+
+
 class Bytes(Words):
     async def emit(self, emit: Any, piece: str) -> None:
         await emit(piece.encode())
@@ -255,6 +263,7 @@ def nothing(endpoint: Endpoint) -> None: ...
         (OneThread, "run.. in another thread; one backend serves all threads: it raised"),
         (Swallows, "a cancelled arun.*it caught CancelledError"),
         (GoesOn, "stream.. after the deadline: it went on after emit.. had raised Timeout"),
+        (Computes, "run.. after the deadline: it went on for .* s without a deadline; call `p"),
         (NeverEnds, "closed after its first text: it went on after emit.. had raised Generator"),
         (Mixed, "concurrent calls of arun.*the answer to 'Hi!' .*local variables of `send`"),
         (Zero, "the usage of its response is zero tokens; if it is not known, it must be None"),

@@ -75,7 +75,7 @@ class Answer:
         self._size = 0
         self._half = ""
         self._said = False
-        self._noted = 0
+        self._noted = self._placed = 0
 
     # --- what a wire implements ----------------------------------------------------------------
 
@@ -152,13 +152,16 @@ class Answer:
         """Keep what the API wants back with the answer; see `Wire.kept`."""
         self._items.append(item)
 
-    def place_text(self, size: int, **more: Any) -> None:
+    def place_text(self, size: int | None = None, **more: Any) -> None:
         """Keep the place of a text between what `keep` keeps; see `Wire.parts`.
 
         Args:
-            size: Its length in characters.
+            size: Its length in characters; None for the text that was added since the last place.
             more: What the API wants back with the text.
         """
+        if size is None:
+            size = len(self.text) + len(self._half) - self._placed
+        self._placed += size
         self._items.append({"place": "text", "size": size, **more})
 
     def place_call(self) -> None:
@@ -268,7 +271,8 @@ class Answer:
         return PluginError(f"wire {self.wire!r} cannot read the answer: {reason}")
 
     def _is_complete(self, *, cut: bool) -> bool:
-        return self.done and not cut
+        has_reason = self.finish_reason is not None or not self.provider.finish_reason
+        return self.done and has_reason and not cut
 
     def _meaning(self) -> str | None:
         return meaning(self.finish_reason)

@@ -80,7 +80,9 @@ def sayable(request: Request, wire: Wire, notify: Callable[[str], None]) -> Requ
         return request
     parameters = request.parameters
     given = {name for name, value in parameters.items() if value is not None}
-    unknown = sorted(given - wire.parameters)
+    # A wire that says which schemas it has sends the request's.
+    formed = {"response_format"} if wire.schemas is not None else set()
+    unknown = sorted(given - wire.parameters - formed)
     wrong = next((n for n in unknown if n not in _HINTS or n not in request.defaults), None)
     if wrong is not None:
         place = "in the persona or " if wire.name == "responses" else ""
