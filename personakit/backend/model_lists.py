@@ -92,7 +92,6 @@ def list_models(
     kept = model_cache.read(router.config)
     results: dict[str, ModelList] = {}
     asked: dict[str, tuple[Endpoint, float]] = {}
-    wires: dict[str, Wire] = {}
     order = list(providers)
     for provider in order:
         name = provider.name
@@ -109,9 +108,7 @@ def list_models(
             results[name] = replace(start, is_silent=True)
         else:
             asked[name] = endpoint, LOCAL_PATIENCE if optional else patience
-            if (wire := router.foreign(name)) is not None:
-                wires[name] = wire
-    for name, answer in _ask_all({name: results[name] for name in asked}, asked, wires):
+    for name, answer in _ask_all({name: results[name] for name in asked}, asked, router):
         old = kept.get(name)
         if answer.fault and old is not None and old.address == asked[name][0].shown:
             answer = replace(answer, models=old.models, time=old.time)  # noqa: PLW2901
@@ -165,7 +162,7 @@ def _answers(url: str) -> bool:
 def _ask_all(
     starts: Mapping[str, ModelList],
     asked: Mapping[str, tuple[Endpoint, float]],
-    wires: Mapping[str, Wire],
+    router: Router,
 ) -> Iterator[tuple[str, ModelList]]:
     """Yield the answer of each provider; one that is late has a fault."""
     if not asked:
@@ -174,7 +171,7 @@ def _ask_all(
     answers: queue.SimpleQueue[tuple[str, ModelList]] = queue.SimpleQueue()
 
     def ask(name: str, endpoint: Endpoint, seconds: float) -> None:
-        answers.put((name, _asked(starts[name], endpoint, seconds, wires.get(name))))
+        answers.put((name, _asked(starts[name], endpoint, seconds, router.foreign(name))))
 
     for name, (endpoint, seconds) in asked.items():
         # Looking up the name of a host cannot be limited, so the process must not wait for it.
