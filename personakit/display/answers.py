@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from personakit.base import printable
 from personakit.display.disarm import disarmed, entities
 
 Bundle = dict[str, Any]
@@ -21,6 +22,8 @@ def answer_bundle(
 ) -> Bundle:
     """Return a text of a model as Markdown that cannot act, and as it is.
 
+    The plain form is for a terminal, so its control characters are marks.
+
     Args:
         text: The text, whole or as far as it has arrived.
         below: The footer, from `footer`.
@@ -32,7 +35,7 @@ def answer_bundle(
     shown = disarmed(text, images=images)
     if below:
         shown = f"{shown.rstrip()}\n\n{below}" if shown.strip() else below
-    return {"text/markdown": shown, "text/plain": text}
+    return {"text/markdown": shown, "text/plain": printable(text)}
 
 
 def footer(

@@ -38,12 +38,13 @@ _COMMAND = re.compile(r"\\(?=(?:bbox|csname|href|includegraphics|require|style)(
 # most of it in code of Python begins a block.
 _DEFINED = rf"^{_LEAD}(?:\[(?:\\.|[^\[\]\\]){{0,999}})?\]:|\]:[\s>]*(?:<|[^\s:&\\/]*[:&\\/])"
 # Info strings can contain entities and escapes.
-_DIAGRAM = r"[`~]{3}[ \t]{0,99}(?:mermaid|[&\\])"
+_DIAGRAM = r"[ \t]{0,99}(?:mermaid|[&\\])"
 _HARM = re.compile(
-    rf"{_TAG}|!\[|{_LINK}|{_DEFINED}|{_DIAGRAM}|{_COMMAND.pattern}", re.IGNORECASE | re.MULTILINE
+    rf"{_TAG}|!\[|{_LINK}|{_DEFINED}|[`~]{{3}}{_DIAGRAM}|{_COMMAND.pattern}",
+    re.IGNORECASE | re.MULTILINE,
 )
-# A definition can begin before the code. A span looks the same as HTML, so nothing is lost.
-_SPAN_HARM = re.compile(rf"\]:|{_HARM.pattern}", re.IGNORECASE | re.MULTILINE)
+# A definition can begin before the code, and a fence after it. HTML looks the same as a span.
+_SPAN_HARM = re.compile(rf"```|\]:|{_HARM.pattern}", re.IGNORECASE | re.MULTILINE)
 _PLAIN = re.compile(r"[^\w .,;%/+=()?\u2026\u00b7-]|_")
 
 
@@ -56,7 +57,12 @@ _ENTITIES = (
     (_by_entity(_LINK), "&#93;"),
     (_by_entity(_NAMED), "&#93;"),
 )
-_NO_PICTURE = (_by_entity(r"!(?=\[)"), "&#33;")
+_NO_PICTURES = (
+    (_by_entity(r"!(?=\[)"), "&#33;"),
+    # Some parsers see a fence in a list of definitions or in a footnote.
+    (_by_entity(rf"(?<=``)`(?={_DIAGRAM})"), "&#96;"),
+    (_by_entity(rf"(?<=~~)~(?={_DIAGRAM})"), "&#126;"),
+)
 
 
 def disarmed(text: str, *, images: bool = False) -> str:
@@ -130,7 +136,9 @@ def _prose(text: str, images: bool) -> str:
         for start, stop, code in _spans(paragraph):
             parts.append(_text(paragraph[end:start], images))
             safe = f"<code>{entities(' '.join(code.split()))}</code>"
-            parts.append(safe if _SPAN_HARM.search(code) else paragraph[start:stop])
+            parts.append(
+                safe if _SPAN_HARM.search(paragraph[start:stop]) else paragraph[start:stop]
+            )
             end = stop
         parts.append(_text(paragraph[end:], images))
     return "".join(parts)
@@ -159,7 +167,7 @@ def _text(text: str, images: bool) -> str:
     text = _COMMAND.sub(r"\\ ", _AUTO.sub(r"\1", text))
     if not images:
         text = _PICTURE.sub(lambda found: f"[{found[1].strip() or 'image'}]", text)
-    for pattern, entity in itertools.chain(_ENTITIES, () if images else (_NO_PICTURE,)):
+    for pattern, entity in itertools.chain(_ENTITIES, () if images else _NO_PICTURES):
         # A backslash before an entity would show the entity.
         text = pattern.sub(functools.partial(_replaced, entity), text)
     return text

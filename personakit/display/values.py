@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from personakit.base import printable
 from personakit.display.html import Html, diff, folded, joined, table, tag, text
 
 Bundle = dict[str, Any]
@@ -77,7 +78,7 @@ def look_bundle(look: Any, usage: str) -> Bundle:
     plain = "\n".join(f"--- {message.role}\n{message.text}" for message in messages)
     done = tag("div", f"can be used as {usage}", style="grey")
     shown = _bundle(look, *findings, *stopped, *boxes, *samples, done)
-    return {**shown, "text/plain": f"{plain}\n--- can be used as {usage}"}
+    return {**shown, "text/plain": printable(f"{plain}\n--- can be used as {usage}")}
 
 
 def trace_bundle(trace: Any) -> Bundle:
@@ -100,18 +101,18 @@ def personas_bundle(rows: Iterable[tuple[str, str, str]]) -> Bundle:
     plain = "\n".join("\t".join(row) for row in listed)
     return {
         "text/html": str(table(("persona", "description", "tags"), listed)),
-        "text/plain": plain,
+        "text/plain": printable(plain),
     }
 
 
 def error_bundle(message: str) -> Bundle:
     """Return what a form shows for an error."""
     shown = tag("div", message, style="removed")
-    return {"text/html": str(shown), "text/plain": message}
+    return {"text/html": str(shown), "text/plain": printable(message)}
 
 
 def _bundle(value: Any, *children: str) -> Bundle:
-    return {"text/html": str(tag("div", *children)), "text/plain": repr(value)}
+    return {"text/html": str(tag("div", *children)), "text/plain": printable(repr(value))}
 
 
 def _messages(messages: Iterable[Any], sizes: Iterable[str] = ()) -> list[Html]:

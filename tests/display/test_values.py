@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from helpers.hostile import IMG, Page
 
-from personakit import Config, Conversation, Message, Persona, Request, Runner, Trace
+from personakit import (
+    Config,
+    Conversation,
+    Message,
+    Persona,
+    Request,
+    Response,
+    Runner,
+    Trace,
+)
+from personakit.base import printable
+from personakit.display import (
+    error_bundle,
+    look_bundle,
+    persona_bundle,
+    personas_bundle,
+    request_bundle,
+    response_bundle,
+)
+from personakit.looking import look
 from personakit.testing import Server
 
 TEXT = f"""
@@ -112,3 +132,24 @@ def test_an_answer_of_a_schema_is_shown_as_code() -> None:
             response = runner.run(persona, "Hi!", output=form)
     shown = response._repr_mimebundle_()["text/markdown"]
     assert shown.startswith(f"```json\n{answer}\n```\n")
+
+
+def test_no_form_for_a_terminal_contains_control_characters() -> None:
+    hostile = "\x1b]0;owned\x07 \x1b[31mred \x9b \u202e"
+    text = f"description: {json.dumps(hostile)}\nsystem: {json.dumps(hostile)}"
+    persona = Persona.parse(text, "a.yaml")
+    with Runner(Config(plugins={})) as runner:
+        seen = look(runner, "a.yaml", text)
+    response = Response(hostile)
+    assert response.text == hostile
+    bundles = (
+        response_bundle(response),
+        personas_bundle([("a", hostile, "")]),
+        persona_bundle(persona),
+        look_bundle(seen, "a"),
+        error_bundle(hostile),
+        request_bundle(Request("openai/m", messages=(Message("user", hostile),))),
+    )
+    for bundle in bundles:
+        assert bundle["text/plain"] == printable(bundle["text/plain"])
+    assert "\\u001b[31mred" in response_bundle(response)["text/plain"]

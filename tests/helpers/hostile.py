@@ -30,6 +30,9 @@ VECTORS = {
     "diagram after a list": f'*  ```\n~~~ mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~',
     "diagram in no fence": "foo\n    ~~~\n\n"
     f'```&#109;ermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n```\n',
+    "diagram in a definition": f"c```\n: ```mermaid\n A@{{ img: '{FAR}/m.png' }}\n```\n\n"
+    f'a\n: ~~~mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~\n'
+    f'\nb\n: ```mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n```\n',
     "style": f"<style>@import '{FAR}/s.css'</style><link rel=stylesheet href={FAR}>",
     "table": f"| a | b |\n|---|---|\n| `<img src=x` | onerror={RUN}> |\n| <video src={FAR}> ||",
 }
