@@ -33,6 +33,10 @@ def load_ipython_extension(shell: Any) -> None:
     if written not in shell.input_transformers_cleanup:
         # After the first one, which removes empty lines above a cell.
         shell.input_transformers_cleanup.insert(1, written)
+    from personakit.notebook.questions import Question  # noqa: PLC0415
+
+    if Question not in shell.input_transformer_manager.token_transformers:
+        shell.input_transformer_manager.token_transformers.append(Question)
     if not lazy.completes:
         lazy.completes = True
         for key in ("%%persona", "%persona"):
@@ -45,28 +49,24 @@ def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics from a shell; its conversations are there again after another load."""
     if written in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(written)
+    from personakit.notebook.questions import Question  # noqa: PLC0415
+
+    if Question in shell.input_transformer_manager.token_transformers:
+        shell.input_transformer_manager.token_transformers.remove(Question)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("persona", None)
 
 
 def written(lines: list[str]) -> list[str]:
-    """Return the lines of a cell with calls of the magic as Python, so that IPython changes none.
+    """Return the lines of a cell of the magic as Python, so that IPython changes no other line.
 
-    It would remove the prompts of a doctest from a cell, and take a line that ends with a question
-    mark for a request for help.
+    It would remove the prompts of a doctest from a cell.
     """
     head, *body = lines or [""]
     if head.startswith("%%persona") and head[9:10].isspace() and body:
         text = "".join(body)
         return [f"get_ipython().run_cell_magic('persona', {head[9:].strip()!r}, {text!r})\n"]
-    if head.startswith("%%"):
-        return lines
-    return [
-        f"get_ipython().run_line_magic('persona', {line[9:].strip()!r})\n"
-        if line.startswith("%persona ") and line.rstrip().endswith("?")
-        else line
-        for line in lines
-    ]
+    return lines
 
 
 class _Lazy:

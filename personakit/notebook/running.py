@@ -17,7 +17,7 @@ from personakit.pipeline import Trace
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
-    from personakit.messages import Response
+    from personakit.messages import Message, Response
     from personakit.notebook.asked import Asked
     from personakit.persona import Persona
     from personakit.runner import Runner
@@ -29,7 +29,7 @@ class Stopped(KeyboardInterrupt):
     """The user stopped a cell; IPython shows one line, and the cells after it do not run."""
 
     def _render_traceback_(self) -> list[str]:
-        return ["Stopped: the text up to here is kept, and `%%persona -c` goes on from it."]
+        return [f"Stopped: {self}"]
 
 
 def run(session: Session, asked: Asked, cell: str | None) -> None:
@@ -52,6 +52,7 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
         raise UsageError("a notebook has no standard input: write a file instead of `-`")
     notes: list[str] = []
     talk, given = _talk(session, runner, name, options, notes)
+    _check_prompt(talk.persona, prompt, options, is_cell=cell is not None)
     target = options["result"] or (session.last if _goes_on(options) else "") or ANSWER
     request: dict[str, Any] = {**limits.taken(dict(options))}
     request["attachments"] = attachments_of(options["attach"])
@@ -61,15 +62,35 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
     screen = _screen(session, options, talk.persona)
     try:
         response = _answered(talk, prompt, request, screen, options["quiet"])
+    except (RunError, Stopped) as error:
+        # The name would still be an earlier answer, which nobody could see.
+        session.forget(target)
+        if not talk.messages:
+            ended = (
+                "was stopped before any text arrived" if isinstance(error, Stopped) else "failed"
+            )
+            session.lose(target, ended)
+        raise
     finally:
-        if talk.messages:  # a run that failed at once does not take the place of a conversation
-            session.talks[target], session.last = Talk(talk, runner), target
+        if talk.messages:
+            session.keep(target, Talk(talk, runner))
         if trace is not None:
             show(trace_bundle(trace))
     notes += output.notices(response) + _calls(response)
     below = "" if options["quiet"] else footer(response, given, notes)
     screen.end(below, response.text)
     session.shell.push({target: response})
+
+
+def _check_prompt(
+    persona: Persona, prompt: str | None, options: Mapping[str, Any], *, is_cell: bool
+) -> None:
+    """Check that a model would have something to answer; a persona can bring it itself."""
+    if prompt is None and not (persona.prompt or persona.messages or options["attach"]):
+        raise UsageError(
+            "the prompt is missing: write it "
+            + ("below the line, the cell is blank" if is_cell else "on the line, or in a cell")
+        )
 
 
 def _named(
@@ -122,17 +143,15 @@ def _talk(
 
 def _earlier(session: Session, runner: Runner, options: dict[str, Any]) -> Conversation:
     """Return the conversation that is to go on."""
-    if options["conversation"] is not None:
+    identity = options["conversation"]
+    if identity is None:
+        talk, its_runner = session.talk(options["result"])
+    elif (found := session.find(identity)) is not None:
+        talk, its_runner = found
+    else:
         from personakit.conversation import resume  # noqa: PLC0415
 
-        return resume(runner, options["conversation"])
-    name = options["result"] if options["result"] in session.talks else session.last
-    if not name:
-        raise UsageError(
-            "-c: this notebook has no conversation yet; begin one with %%persona NAME, or write "
-            "--conversation ID for one of `personakit log`"
-        )
-    talk, its_runner = session.talks[name]
+        return resume(runner, identity)
     if its_runner is runner:
         return talk
     return runner.conversation(
@@ -184,6 +203,7 @@ def _answered(
     talk: Conversation, prompt: str | None, request: dict[str, Any], screen: Screen, quiet: bool
 ) -> Response:
     """Return the response, after showing its text as it arrived."""
+    before = talk.messages
     try:
         with talk.stream(prompt, **request) as pieces:
             for piece in pieces:
@@ -192,11 +212,20 @@ def _answered(
             return response
     except KeyboardInterrupt:
         _ended(screen, "stopped", quiet)
-        raise Stopped from None
+        raise Stopped(_kept(before, talk.messages)) from None
     except RunError:
         if screen.text:
             _ended(screen, "the run failed; the text may not be whole", quiet)
         raise
+
+
+def _kept(before: tuple[Message, ...], after: tuple[Message, ...]) -> str:
+    """Return what a stopped cell has left of its conversation."""
+    if before != after:
+        return "the text up to here is kept, and `%%persona -c` goes on from it."
+    if before:
+        return "no text had arrived; `%%persona -c` goes on from the turn before this cell."
+    return "no text had arrived, and nothing is kept; run the cell again."
 
 
 def _ended(screen: Screen, why: str, quiet: bool) -> None:

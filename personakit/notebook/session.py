@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.config import Config
-from personakit.errors import PersonaNotFound
+from personakit.errors import PersonaNotFound, UsageError, did_you_mean
+from personakit.messages import Response
 from personakit.runner import Runner
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Session:
         personas: The personas that cells have defined, by name.
         texts: Their files, which other cells may extend, by path.
         talks: The conversations, by the names that their responses are assigned to.
-        last: The name of the last one.
+        last: The name of the last run.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -39,6 +40,7 @@ class Session:
         self.texts: dict[Path, str | bytes] = {}
         self.talks: dict[str, Talk] = {}
         self.last = ""
+        self._lost: dict[str, str] = {}
         self._runners: dict[tuple[bool, tuple[str, ...]], Runner] = {}
 
     def runner(self, *, log: bool = True, allowed: tuple[str, ...] = ()) -> Runner:
@@ -72,3 +74,58 @@ class Session:
         except PersonaNotFound:
             return False
         return True
+
+    def keep(self, name: str, talk: Talk) -> None:
+        """Keep a conversation under a name, as the last one."""
+        self.talks[name], self.last = talk, name
+        self._lost.pop(name, None)
+
+    def lose(self, name: str, ended: str) -> None:
+        """Remember that the last run under a name began a conversation and left none.
+
+        Args:
+            name: The name.
+            ended: How it ended, after "the last run".
+        """
+        self._lost[name], self.last = ended, name
+
+    def forget(self, name: str) -> None:
+        """Remove a response from the variables of the notebook."""
+        if isinstance(self.shell.user_ns.get(name), Response):
+            del self.shell.user_ns[name]
+
+    def find(self, identity: str) -> Talk | None:
+        """Return the conversation with an ID, if the notebook has it."""
+        return next((it for it in self.talks.values() if it.conversation.id == identity), None)
+
+    def talk(self, name: str | None) -> Talk:
+        """Return the conversation of a name, or the last one.
+
+        Raises:
+            UsageError: There is none.
+        """
+        names = list(dict.fromkeys([*self.talks, *self._lost]))
+        if name is not None and name not in names:
+            known = f"; the conversations here are {', '.join(names)}" if names else ""
+            raise UsageError(
+                f"-c --as {name}: this notebook has no conversation {name!r}"
+                f"{did_you_mean(name, names) or known}"
+            )
+        name = name or self.last
+        if not name:
+            raise UsageError(
+                "-c: this notebook has no conversation yet; begin one with %%persona NAME, or "
+                "write --conversation ID for one of `personakit log`"
+            )
+        if name not in self._lost:
+            return self.talks[name]
+        earlier = self.talks.get(name)
+        remedy = (
+            f"or write --conversation {earlier.conversation.id} instead of -c for the one before it"
+            if earlier is not None
+            else "or write -c --as NAME for another conversation"
+        )
+        raise UsageError(
+            f"-c: the last run as {name!r} {self._lost[name]}, so it cannot go on; run its cell "
+            f"again, {remedy}"
+        )

@@ -76,6 +76,17 @@ def test_the_prompt_of_a_line_is_not_expanded_either(desk: Desk) -> None:
     assert "3 people" in desk.system()
 
 
+def test_a_question_is_no_request_for_help(desk: Desk) -> None:
+    assert failed(desk("if True:\n    %persona chef why?\n", "x")) == ""
+    assert desk.prompt() == "why?"
+    assert failed(desk("for i in range(2):\n    %persona chef what's {i}??  \n", "x")) == ""
+    assert [it.body["messages"][-1]["content"] for it in desk.server.requests] == [
+        "what's {i}??"
+    ] * 2
+    code = 's = """\n%persona chef why?\n%persona chef\n"""\nprint(s)'
+    assert desk(code).outputs[0].text == "\n%persona chef why?\n%persona chef\n\n"
+
+
 def test_a_variable_of_the_notebook_is_taken_only_if_it_is_named(desk: Desk) -> None:
     desk("guests = 6\ndiet = 'vegan'\n")
     cell = desk("%%persona chef -v guests\nSoup", "x")
@@ -169,9 +180,6 @@ def test_a_failed_run_keeps_what_arrived(desk: Desk) -> None:
     assert [out.output_type for out in cell.outputs] == ["display_data", "error"]
     assert shown(cell).endswith("<sub>the run failed; the text may not be whole</sub>")
     assert WORDS.startswith(shown(cell, "text/plain"))
-    desk("%persona -c And more", "x")
-    messages = [m["content"] for m in desk.server.requests[-1].body["messages"]]
-    assert messages[1:] == ["A pie", "Pie", "And more"]
 
 
 def test_a_list_and_a_card(desk: Desk) -> None:
