@@ -1,4 +1,4 @@
-"""A call of the magic with a question mark at its end, which IPython reads as a request for help."""
+"""A call of the magic that ends with a question mark, which would be a request for help."""
 
 from __future__ import annotations
 

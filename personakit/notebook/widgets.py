@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,8 @@ LONG = 80
 """The length of a default, in characters, from which a string gets a field of several lines."""
 SLIDER = 100
 """The widest range of an integer that gets a slider."""
-_MOST = 10**9
+_MOST = 2**53 - 1
+"""The largest integer that a browser has exactly (ECMA-262, Number.MAX_SAFE_INTEGER)."""
 _LAYOUT: dict[str, Any] = {
     "style": {"description_width": "8em"},
     "layout": {"width": "90%"},
@@ -171,13 +174,23 @@ def _field(widgets: Any, variable: Variable) -> Any:
 
 
 def _number(widgets: Any, variable: Variable, value: Any, about: dict[str, Any]) -> Any:
-    """Return a slider for an integer in a narrow range, else a field for a number."""
+    """Return a slider for an integer in a narrow range, else a field for a number.
+
+    An integer that a browser would round is a text.
+    """
     low, high = variable.minimum, variable.maximum
-    bounds = {"min": -_MOST if low is None else low, "max": _MOST if high is None else high}
-    start = value if value is not None else min(max(0, bounds["min"]), bounds["max"])
     if variable.type == "number":
+        most = sys.float_info.max
+        bounds = {"min": -most if low is None else low, "max": most if high is None else high}
+        start = value if value is not None else min(max(0, bounds["min"]), bounds["max"])
         return widgets.BoundedFloatText(value=start, **bounds, **about)
-    bounds = {name: int(bound) for name, bound in bounds.items()}
+    if any(abs(one) > _MOST for one in (value, low, high) if one is not None):
+        return widgets.Text(value="" if value is None else str(value), **about)
+    bounds = {
+        "min": -_MOST if low is None else math.ceil(low),
+        "max": _MOST if high is None else math.floor(high),
+    }
+    start = value if value is not None else min(max(0, bounds["min"]), bounds["max"])
     narrow = low is not None and high is not None and high - low <= SLIDER
     kind = widgets.IntSlider if narrow else widgets.BoundedIntText
     return kind(value=start, **bounds, **about)
@@ -185,7 +198,8 @@ def _number(widgets: Any, variable: Variable, value: Any, about: dict[str, Any])
 
 def _value(variable: Variable, value: Any) -> tuple[Any, str]:
     """Return the value of a field, and what is wrong with it if it is not JSON."""
-    if variable.type not in ("array", "object") or not isinstance(value, str) or variable.enum:
+    is_text = variable.type == "string" or not isinstance(value, str)
+    if is_text or variable.enum:
         return list(value) if isinstance(value, tuple) else value, ""
     try:
         return json.loads(value), ""

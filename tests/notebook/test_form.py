@@ -98,6 +98,39 @@ def test_an_error_is_under_its_field_and_nothing_is_sent(made: Any, server: Serv
     assert not any(fault.value for fault in made._faults.values())
 
 
+@pytest.mark.parametrize(
+    ("rules", "shown", "kind"),
+    [
+        ("default: 2000000000", 2_000_000_000, "BoundedIntText"),
+        ("default: -2000000000, maximum: 5", -2_000_000_000, "BoundedIntText"),
+        ("minimum: 2000000000, required: true", 2_000_000_000, "BoundedIntText"),
+        ("maximum: -2000000000, required: true", -2_000_000_000, "BoundedIntText"),
+        ("default: 9007199254740993", "9007199254740993", "Text"),
+        ("minimum: 10000000000000000, required: true", "", "Text"),
+        ("default: 3, type: number, maximum: 1.0e+300", 3, "BoundedFloatText"),
+        ("default: 1.0e+300, type: number", 1e300, "BoundedFloatText"),
+        ("minimum: 2.0e+9, type: number, required: true", 2e9, "BoundedFloatText"),
+    ],
+)
+def test_a_large_number_is_shown_as_it_is(
+    server: Server, rules: str, shown: object, kind: str
+) -> None:
+    rules = rules if "type" in rules else f"type: integer, {rules}"
+    text = f"system: '{{{{ n }}}}'\nvariables: {{n: {{{rules}}}}}\n"
+    with Runner(server.config()) as runner:
+        made = form(runner, Persona.parse(text, "large.yaml"))
+        field = made.fields["n"]
+        assert (field.value, type(field).__name__) == (shown, kind)
+        if kind == "Text":
+            field.value = "90071992547409931"
+            assert made.values() == {"n": 90071992547409931}
+            field.value = "many"
+            with pytest.raises(personakit.UsageError, match="expected JSON"):
+                made.values()
+        elif "required" not in rules:
+            assert made.values() == {}
+
+
 def test_a_failed_run_is_shown_and_can_be_repeated(made: Any, server: Server) -> None:
     server.answers = [Reply(b'{"error": {"message": "<b>no"}}', 400)]
     made.fields["name"].value = "Zoë"
