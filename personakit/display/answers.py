@@ -61,7 +61,9 @@ def footer(
 
 def footer_line(*parts: str) -> str:
     """Return parts of a footer as Markdown, with everything that could be syntax escaped."""
-    return f"<sub>{' · '.join(entities(part) for part in parts if part)}</sub>"
+    line = " · ".join(entities(part) for part in parts if part)
+    # MathJax reads the page, not the Markdown, and finds no formula across an element.
+    return f"<sub>{line.replace('&#36;', '<span>&#36;</span>')}</sub>"
 
 
 def _given(given: Mapping[str, Any] | None) -> list[str]:

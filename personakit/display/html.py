@@ -52,6 +52,15 @@ def joined(*children: str) -> Html:
     return Html("".join(it if isinstance(it, Html) else html.escape(it) for it in children))
 
 
+def shown(*children: str) -> Html:
+    """Return what a notebook shows, in which a dollar sign begins no formula.
+
+    Source of the classes: https://docs.mathjax.org/en/latest/options/document.html and, for
+    version 2, https://docs.mathjax.org/en/v2.7-latest/options/preprocessors/tex2jax.html
+    """
+    return tag("div", *children, **{"class": "mathjax_ignore tex2jax_ignore"})
+
+
 def text(value: str) -> Html:
     """Return a text of several lines, cut if it is very long."""
     more = len(value) - LONGEST

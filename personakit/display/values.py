@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personakit.base import printable
-from personakit.display.html import Html, diff, folded, joined, table, tag, text
+from personakit.display.html import Html, diff, folded, joined, shown, table, tag, text
 
 Bundle = dict[str, Any]
 
@@ -77,8 +77,8 @@ def look_bundle(look: Any, usage: str) -> Bundle:
     samples = [tag("div", f"made up for the preview: {made_up}", style="grey")] if made_up else []
     plain = "\n".join(f"--- {message.role}\n{message.text}" for message in messages)
     done = tag("div", f"can be used as {usage}", style="grey")
-    shown = _bundle(look, *findings, *stopped, *boxes, *samples, done)
-    return {**shown, "text/plain": printable(f"{plain}\n--- can be used as {usage}")}
+    bundle = _bundle(look, *findings, *stopped, *boxes, *samples, done)
+    return {**bundle, "text/plain": printable(f"{plain}\n--- can be used as {usage}")}
 
 
 def trace_bundle(trace: Any) -> Bundle:
@@ -100,19 +100,21 @@ def personas_bundle(rows: Iterable[tuple[str, str, str]]) -> Bundle:
     listed = list(rows)
     plain = "\n".join("\t".join(row) for row in listed)
     return {
-        "text/html": str(table(("persona", "description", "tags"), listed)),
+        "text/html": str(shown(table(("persona", "description", "tags"), listed))),
         "text/plain": printable(plain),
     }
 
 
 def error_bundle(message: str) -> Bundle:
     """Return what a form shows for an error."""
-    shown = tag("div", message, style="removed")
-    return {"text/html": str(shown), "text/plain": printable(message)}
+    return {
+        "text/html": str(shown(tag("div", message, style="removed"))),
+        "text/plain": printable(message),
+    }
 
 
 def _bundle(value: Any, *children: str) -> Bundle:
-    return {"text/html": str(tag("div", *children)), "text/plain": printable(repr(value))}
+    return {"text/html": str(shown(*children)), "text/plain": printable(repr(value))}
 
 
 def _messages(messages: Iterable[Any], sizes: Iterable[str] = ()) -> list[Html]:
@@ -154,8 +156,8 @@ def _settings(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def _json(value: Any) -> str:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    return shown if len(shown) <= 200 else f"{shown[:200]}…"
+    written = json.dumps(value, ensure_ascii=False, default=str)
+    return written if len(written) <= 200 else f"{written[:200]}…"
 
 
 def _variable(variable: Any) -> tuple[str, str, str, str]:

@@ -145,7 +145,7 @@ def parse(line: str, command: click.Command, *, most: int | None = None) -> Aske
 
 def _left(command: click.Command, words: Sequence[str]) -> list[str]:
     """Return the words from the first one on that is neither an option nor its value."""
-    with click.Context(command) as context:
+    with click.Context(command, **command.context_settings) as context:
         _, left, _ = command.make_parser(context).parse_args(list(words))
         return list(left)
 

@@ -63,6 +63,7 @@ def _listed(session: Session) -> list[tuple[str, str, str]]:
 
 
 def _new(session: Session, line: str, cell: str | None) -> None:
+    asked = parse(line, new_command())
     if cell is None:
         raise UsageError("the cell is the persona: write %%persona new NAME, and its YAML below")
-    authoring.write(session, parse(line, new_command()), cell)
+    authoring.write(session, asked, cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Any
@@ -100,7 +101,7 @@ class Terminal(Screen):
             self._print(text if not self.text else f"\n{text}")
         import html  # noqa: PLC0415
 
-        line = html.unescape(below.removeprefix("<sub>").removesuffix("</sub>"))
+        line = html.unescape(re.sub("</?(?:sub|span)>", "", below))
         self._print(f"\n{line}\n" if line else "\n")
 
     def _print(self, text: str) -> None:

@@ -25,7 +25,7 @@ def ask(runner: Runner, words: list[str], *, alone: bool) -> None:
     Raises:
         UsageError: The provider is unknown, or no valid key was typed.
     """
-    if len(words) != 1 or not alone:
+    if len(words) != 1 or words[0].startswith("-") or not alone:
         # A second word, or a cell, may be the key: it is not repeated.
         raise UsageError(
             "expected one provider, as in %persona keys openai; never write a key into a cell: the "

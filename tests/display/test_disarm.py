@@ -118,6 +118,7 @@ def test_the_footer_says_what_is_known_and_escapes_it() -> None:
     assert Page(PARSERS["commonmark"].render(below)).text.split("\n")[1] == (
         "openai/a_b*c* · 5 + 12 tokens · $0.1234"
     )
+    assert "<span>&#36;</span>0.1234" in below  # in one text, two prices would be a formula
     unknown = Response("Hi!")._repr_mimebundle_()["text/markdown"]
     assert unknown.endswith("<sub>tokens unknown · cost unknown</sub>")
 

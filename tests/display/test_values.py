@@ -138,7 +138,7 @@ def test_no_form_for_a_terminal_contains_control_characters() -> None:
     hostile = "\x1b]0;owned\x07 \x1b[31mred \x9b \u202e"
     text = f"description: {json.dumps(hostile)}\nsystem: {json.dumps(hostile)}"
     persona = Persona.parse(text, "a.yaml")
-    with Runner(Config(plugins={})) as runner:
+    with Runner(Config(plugins=())) as runner:
         seen = look(runner, "a.yaml", text)
     response = Response(hostile)
     assert response.text == hostile
@@ -150,6 +150,9 @@ def test_no_form_for_a_terminal_contains_control_characters() -> None:
         error_bundle(hostile),
         request_bundle(Request("openai/m", messages=(Message("user", hostile),))),
     )
+    ignored = "mathjax_ignore tex2jax_ignore"
     for bundle in bundles:
         assert bundle["text/plain"] == printable(bundle["text/plain"])
+        # A price is no formula.
+        assert ignored in bundle.get("text/html", ignored)
     assert "\\u001b[31mred" in response_bundle(response)["text/plain"]

@@ -187,7 +187,8 @@ def test_a_list_and_a_card(desk: Desk) -> None:
     assert ">chef</td>" in text
     assert "Plans healthy" in shown(desk("%persona chef"), "text/html")
     assert "guests" in shown(desk("%persona chef"), "text/html")
-    assert "--as NAME" in desk("%persona --help").outputs[0].text
+    for line in ("%persona --help", "%persona -h", "%persona chef -h", "%persona new -h"):
+        assert "--as NAME" in desk(line).outputs[0].text
 
 
 def test_a_trace_is_shown_below_the_answer(desk: Desk) -> None:
