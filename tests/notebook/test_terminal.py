@@ -9,7 +9,7 @@ from pathlib import Path
 
 from personakit.testing import Server
 
-TYPED = "%load_ext personakit\n%persona chef What's {x} for dinner?\n%persona cheff Soup\nexit\n"
+TYPED = "%load_ext personakit\n%persona chef What's {x} for dinner?\nanswer\n%persona cheff Soup\nexit\n"
 
 
 def test_pieces_are_printed_and_errors_are_one_line(tmp_path: Path) -> None:
@@ -28,6 +28,7 @@ def test_pieces_are_printed_and_errors_are_one_line(tmp_path: Path) -> None:
     assert "\x1b[31m" not in printed
     assert answer[1:3] == ["", "and more"]
     assert answer[3].startswith("test-model · 5 + ")
+    assert "**Soup** \\u001b[31mred" in done.stdout.partition("In [3]: ")[2]
     assert "Traceback" not in printed
     assert "did you mean 'chef'" in printed
     assert [messages[-1]["content"] for messages in asked] == ["What's {x} for dinner?"]
