@@ -9,7 +9,10 @@ from pathlib import Path
 
 from personakit.testing import Server
 
-TYPED = "%load_ext personakit\n%persona chef What's {x} for dinner?\nanswer\n%persona cheff Soup\nexit\n"
+TYPED = (
+    "%load_ext personakit\n%persona chef What's {x} for dinner?\nanswer\n"
+    "%persona cheff Soup\nexit\n"
+)
 
 
 def test_pieces_are_printed_and_errors_are_one_line(tmp_path: Path) -> None:
