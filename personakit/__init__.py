@@ -153,15 +153,18 @@ def __dir__() -> list[str]:
 
 
 def _default() -> Runner:
-    from personakit.runner import default_runner  # noqa: PLC0415
+    from personakit.runner import default_runner, sharing  # noqa: PLC0415
 
-    return default_runner()
+    # A cache does not keep two threads from creating a runner each.
+    with sharing:
+        return default_runner()
 
 
 def _is_loaded() -> bool:
     """Return whether the shared runner is there; its imports take a while."""
-    module = sys.modules.get("personakit.runner")
-    return module is not None and module.default_runner.cache_info().currsize > 0
+    # A thread may be importing the module, which then has only some of its names.
+    made = getattr(sys.modules.get("personakit.runner"), "default_runner", None)
+    return made is not None and made.cache_info().currsize > 0
 
 
 async def _loaded() -> Runner:

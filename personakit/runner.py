@@ -421,6 +421,9 @@ class Runner(Runs, Closing):
             await self._own.aclose()
 
 
+sharing = threading.RLock()
+
+
 @functools.cache
 def default_runner() -> Runner:
     """Return the shared runner of `personakit.run` and the other functions."""

@@ -163,3 +163,63 @@ def test_a_cancelled_first_run_leaves_the_runner_usable(tmp_path: Path) -> None:
         return many[-1].text
 
     assert asyncio.run(run()) == "Hello!"
+
+
+FIRST = """
+import asyncio, sys
+import personakit
+
+async def arun(delay):
+    await asyncio.sleep(delay)
+    return (await personakit.arun("./ann.yaml", "Hi")).text
+
+async def astream(delay):
+    await asyncio.sleep(delay)
+    return "".join([text async for text in personakit.astream("./ann.yaml", "Hi")])
+
+async def warm(delay):
+    await asyncio.sleep(delay)
+    await personakit.warm()
+    return "warm"
+
+async def main():
+    delays = (0, 0.01, 0.05, 0.1, 0.2)
+    ways = {"arun": arun, "astream": astream, "warm": warm}
+    first, *others = sys.argv[1:]
+    later = (ways[other](delay) for other in others for delay in delays)
+    print(sorted(set(await asyncio.gather(ways[first](0), *later))))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("first", ["arun", "astream", "warm"])
+def test_calls_that_begin_while_the_first_one_loads(first: str, tmp_path: Path) -> None:
+    (tmp_path / "ann.yaml").write_text(ANN)
+    with Server(["Hello."]) as server:
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **server.environ()}
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST, first, "arun", "astream", "warm"],
+            cwd=tmp_path,
+            env={**environ, "PERSONAKIT_MODEL": "openai/test-model"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert (done.stderr, done.stdout.strip()) == ("", "['Hello.', 'warm']")
+
+
+def test_threads_that_begin_at_once_share_a_runner() -> None:
+    script = (
+        "import threading, time, personakit\n"
+        "import personakit.runner as module\n"
+        "init, made = module.Runner.__init__, []\n"
+        "def slow(self, *given, **options):\n"
+        "    made.append(self); time.sleep(0.2); init(self, *given, **options)\n"
+        "module.Runner.__init__ = slow\n"
+        "threads = [threading.Thread(target=personakit.load, args=('chef',)) for _ in range(3)]\n"
+        "[each.start() for each in threads]; [each.join() for each in threads]\n"
+        "print(len(made))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip()) == ("", "1")
