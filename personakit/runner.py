@@ -180,7 +180,7 @@ class Runner(Runs, Closing):
     def _begin(
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
-        """Return a run for the async API, made in a thread if that takes a while."""
+        """Return a run, made in a thread under the async API if that takes a while."""
         if self._warm and self.catalog.is_ready(persona):
             return self._start(persona, prompt, options)
         if check:
@@ -373,7 +373,7 @@ class Runner(Runs, Closing):
         """
         from personakit.conversation import Conversation  # noqa: PLC0415
 
-        return Conversation(self, self._start, persona, **setup)
+        return Conversation(self, self._begin, persona, **setup)
 
     async def warm(self, *personas: Reference) -> None:
         """Load in a thread what the first runs would load, such as when a service starts.

@@ -62,7 +62,7 @@ class Where:
         type(self).threads.append(threading.current_thread())
 
 
-@pytest.mark.parametrize("way", ["arun", "astream", "warm"])
+@pytest.mark.parametrize("way", ["arun", "astream", "warm", "turn", "streamed turn"])
 def test_templates_and_plugins_are_loaded_outside_of_the_loop_once(
     way: str, tmp_path: Path
 ) -> None:
@@ -72,10 +72,14 @@ def test_templates_and_plugins_are_loaded_outside_of_the_loop_once(
     async def run() -> None:
         if way == "warm":
             await using.warm("ann")
+        turns = using.conversation("ann")
         for _ in range(2):
-            if way == "astream":
-                async for _ in using.astream("ann", "Hi"):
+            if "stream" in way:
+                stream = using.astream("ann", "Hi") if way == "astream" else turns.astream("Hi")
+                async for _ in stream:
                     pass
+            elif way == "turn":
+                await turns.arun("Hi")
             else:
                 await using.arun("ann", "Hi")
 
@@ -83,6 +87,15 @@ def test_templates_and_plugins_are_loaded_outside_of_the_loop_once(
     created, *called = Where.threads
     assert created is not threading.main_thread()
     assert called == [threading.main_thread()] * 2
+
+
+def test_the_first_turn_in_a_running_loop_that_waits_for_it(tmp_path: Path) -> None:
+    turns = runner(tmp_path).conversation("ann")
+
+    async def run() -> list[str]:
+        return [turns.run("Hi").text, *turns.stream("Hi"), (await turns.arun("Hi")).text]
+
+    assert "".join(asyncio.run(run())) == "Hello!" * 3
 
 
 def test_what_is_wrong_is_raised_by_the_first_run_as_by_the_second(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ CASES = {
     "arun": 'await personakit.arun("ann", "Hi", model="openai/test")',
     "astream": 'async for _ in personakit.astream("ann", "Hi", model="openai/test"): pass',
     "a runner's arun": 'await runner.arun("ann", "Hi", model="openai/test")',
+    "the first turn of a conversation": (
+        'await runner.conversation("ann", model="openai/test").arun("Hi")'
+    ),
+    "warm": 'await personakit.warm("ann")',
     "warm, then arun": (
         'await personakit.warm("ann"); await personakit.arun("ann", "Hi", model="openai/test")'
     ),
@@ -80,7 +84,7 @@ def longest(case: str, environ: dict[str, str]) -> float:
 def main() -> None:
     with Server(["Hello."]) as server:
         for case in CASES:
-            print(f"{case:16} {longest(case, server.environ()) * 1000:8.1f} ms")
+            print(f"{case:32} {longest(case, server.environ()) * 1000:8.1f} ms")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ before the user's message.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import threading
@@ -22,7 +23,7 @@ from personakit.conversation.turns import Said, Turn, Turns
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
-from personakit.pipeline import AllOptions, attached, check_names, keywords
+from personakit.pipeline import AllOptions, attached, check_names, keywords, loading
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -33,10 +34,23 @@ Start = Callable[[Reference, Request, Any], Turn]
 _log = logging.getLogger("personakit")
 
 
+class PersonaCatalog(Protocol):
+    """The part of `Catalog` that a conversation uses."""
+
+    def is_ready(self, persona: Reference) -> bool:
+        """See `Catalog.is_ready`."""
+        ...
+
+
 class PersonaRunner(Protocol):
     """The part of `Runner` that a conversation uses; the module of `Runner` imports this one."""
 
     config: Config
+
+    @property
+    def catalog(self) -> PersonaCatalog:
+        """See `Runner.catalog`."""
+        ...
 
     def load(self, persona: Reference) -> Persona:
         """See `Runner.load`."""
@@ -174,7 +188,7 @@ class Conversation(Turns):
                 if prompt is not None and not isinstance(prompt, Request):
                     self._unanswered = [prompt]
                 past = self._past(prompt)
-                head, said = self._rendered(prompt, options)
+                head, said = await self._loaded(prompt, options)
                 if not isinstance(prompt, Request):
                     self._unanswered = list(said.messages)
                 before = (*past, *said.messages)
@@ -190,6 +204,12 @@ class Conversation(Turns):
                 return response
 
         return turn
+
+    async def _loaded(self, prompt: Said, options: AllOptions) -> tuple[Request, Request]:
+        """Return what `_rendered` does; it compiles the templates of the first turn."""
+        if isinstance(prompt, str) and self._runner.catalog.is_ready(self._persona):
+            return self._rendered(prompt, options)
+        return await loading(functools.partial(self._rendered, prompt, options))
 
     def _past(self, prompt: Said) -> tuple[Message, ...]:
         """Return the history before a prompt; before the results of calls, with these calls."""

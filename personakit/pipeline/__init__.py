@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.drivers import Passed as Passed
     from personakit.pipeline.drivers import Run as Run
     from personakit.pipeline.drivers import deferred as deferred
+    from personakit.pipeline.drivers import loading as loading
     from personakit.pipeline.drivers import needs_loop as needs_loop
     from personakit.pipeline.drivers import run_async as run_async
     from personakit.pipeline.drivers import run_sync as run_sync
@@ -45,7 +46,7 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Passed Run deferred needs_loop run_async run_sync",
+            "drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (

@@ -249,23 +249,29 @@ async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
         context.run(coroutine.close)
 
 
-def deferred(
-    make: Callable[[], Callable[[Emit | None], Coroutine[Any, Any, T]]],
-) -> Callable[[Emit | None], Coroutine[Any, Any, T]]:
-    """Return a run that is made when it begins, in a thread: making the first takes a second.
+async def loading(load: Callable[[], T]) -> T:
+    """Call a function that may take a second; under the async API, in a thread.
 
-    Where no event loop of asyncio is running, it is made in place.
+    Where no event loop of asyncio is running, it is called in place.
     """
-
-    async def begun(emit: Emit | None) -> T:
+    if not sync_mode.get():
         import asyncio  # noqa: PLC0415
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            start = make()
-        else:
-            start = await asyncio.to_thread(make)
+            return load()
+        return await asyncio.to_thread(load)
+    return load()
+
+
+def deferred(
+    make: Callable[[], Callable[[Emit | None], Coroutine[Any, Any, T]]],
+) -> Callable[[Emit | None], Coroutine[Any, Any, T]]:
+    """Return a run that is made when it begins: making the first takes a second; see `loading`."""
+
+    async def begun(emit: Emit | None) -> T:
+        start = await loading(make)
         return await start(emit)
 
     return begun
