@@ -44,7 +44,7 @@ from personakit import (
     Variable,
 )
 from personakit.runner import default_runner
-from personakit.testing import Upstream
+from personakit.testing import Received, Reply, Upstream
 
 SCREEN = 2000
 """Characters: 25 lines of 80."""
@@ -122,6 +122,10 @@ def values() -> dict[str, Any]:
         "Request": request,
         "Response": response,
         "Router": runner.router,
+        "Received": Received(
+            "POST", f"/v1?a={LONG}", {"authorization": f"Bearer {KEY}", "x": LONG}, DEEP, 1
+        ),
+        "Reply": Reply(PNG, headers={"set-cookie": KEY, "x": LONG}),
         "Row": Row("1", request, messages=tuple(messages), trace=({"a": LONG},) * 9),
         "RunLog": RunLog("runs.db"),
         "Runner": runner,
@@ -133,6 +137,7 @@ def values() -> dict[str, Any]:
         "ToolCall": call,
         "ToolResult": result,
         "Trace": Trace([step] * 99),
+        "Upstream": Upstream([LONG] * 99, requests=[request] * 99),
         "Usage": Usage(1, 2, 3),
         "Variable": Variable("a", default=DEEP, enum=(LONG,) * 99, description=LONG),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, AnyStr
 
-from personakit.base import Emit
+from personakit.base import Emit, brief_repr
 from personakit.config import Config
 from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
@@ -42,6 +42,8 @@ class Upstream:
     size: int = 3
     fail_after: int | None = None
     requests: list[Request] = field(default_factory=list)
+
+    __repr__ = brief_repr
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Answer the next request."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from personakit.base import brief_repr
 from personakit.config import Config
 from personakit.testing import responses
 from personakit.testing.fake_backend import pieces
@@ -35,6 +36,8 @@ class Received:
     body: Any
     port: int
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -52,6 +55,8 @@ class Reply:
     body: bytes | Generator[bytes] = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
 
 class Server:
