@@ -153,10 +153,10 @@ def __dir__() -> list[str]:
 
 
 def _default() -> Runner:
-    from personakit.runner import default_runner, sharing  # noqa: PLC0415
+    from personakit.runner import Runner, default_runner  # noqa: PLC0415
 
     # A cache does not keep two threads from creating a runner each.
-    with sharing:
+    with Runner._sharing:
         return default_runner()
 
 
@@ -260,7 +260,7 @@ def look(
     from personakit.looking import look  # noqa: PLC0415
 
     return look(
-        runner or _default(),
+        _default() if runner is None else runner,
         path,
         text,
         variables=variables,

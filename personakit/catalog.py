@@ -19,6 +19,7 @@ from personakit.errors import (
     PersonakitError,
     PersonaNotFound,
     TemplateError,
+    UsageError,
     shorten,
 )
 from personakit.frozen import FrozenDict, freeze
@@ -125,6 +126,11 @@ class Catalog:
             raise
 
     def _loaded(self, persona: str | Path) -> Persona:
+        if not isinstance(persona, str | os.PathLike):
+            raise UsageError(
+                f"a persona must be a name, the path of a file or a Persona, found "
+                f"{type(persona).__name__}"
+            )
         reference, at, pin = str(persona).rpartition("@")
         # Path.exists raises for a name that is too long.
         if not at or not reference or "/" in pin or os.path.exists(persona):  # noqa: PTH110
@@ -185,7 +191,7 @@ class Catalog:
         if isinstance(persona, Persona):
             entry = self._entries.get(id(persona))
             return entry is not None and bool(entry.bound and entry.compiled)
-        return persona in self._ready
+        return isinstance(persona, str | os.PathLike) and persona in self._ready
 
     def load_ahead(self, personas: Iterable[Reference]) -> set[str]:
         """Load personas with their templates and plugins, the template engine and the prices.

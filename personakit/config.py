@@ -44,7 +44,7 @@ from personakit.base import (
     is_type,
     read_file,
 )
-from personakit.errors import ConfigError, PersonaError
+from personakit.errors import ConfigError, PersonaError, UsageError
 from personakit.persona import Checker, parameters, read_plugins, yaml
 from personakit.providers import BUILT_IN, DEFAULT_ALIAS, Provider, read_aliases
 
@@ -234,7 +234,13 @@ class Config:
         )
 
     def resolve(self, model: str) -> str:
-        """Return the model of an alias; any other model as it is."""
+        """Return the model of an alias; any other model as it is.
+
+        Raises:
+            UsageError: It is not a string.
+        """
+        if not isinstance(model, str):
+            raise UsageError(f"model must be a string, found {type(model).__name__}")
         return self.aliases.get(model, model)
 
     @property

@@ -74,6 +74,8 @@ class Runner(Runs, Closing):
         UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
     """
 
+    _sharing = threading.RLock()
+
     def __init__(
         self,
         config: Config | None = None,
@@ -90,11 +92,9 @@ class Runner(Runs, Closing):
         self.catalog = Catalog(self.config, folders, outer)
         self.library, self.plugins = self.catalog.library, self.catalog.plugins
         self.router = self.catalog.router
-        self._backend = backend
+        self._backend, self._lock, self._warm = backend, threading.Lock(), False
         self._own: OpenAIBackend | None = None
-        self._lock = threading.Lock()
         self._recorder: Recorder | None = None
-        self._warm = False
         logs = self.config.log
         if logs.on and (logs.python if log is None else log is not False):
             from personakit.log import Recorder  # noqa: PLC0415
@@ -316,13 +316,16 @@ class Runner(Runs, Closing):
 
         If a plugin answers by itself, this is the rendered request. Arguments: see `run`.
         """
-        found = self.load(persona)
-        checked = self._options(found, options)
-        request = self._request(found, prompt, checked)
         try:
+            found = self.load(persona)
+            checked = self._options(found, options)
+            request = self._request(found, prompt, checked)
             run_sync(self._layers(found, request, checked, DryRun()))
         except Leaving as leaving:
             return self.router.adapted(leaving.request)
+        except PersonakitError as error:
+            shorten(error)
+            raise
         return request
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
@@ -419,9 +422,6 @@ class Runner(Runs, Closing):
             await io(self._recorder.close)()
         if self._own is not None:
             await self._own.aclose()
-
-
-sharing = threading.RLock()
 
 
 @functools.cache

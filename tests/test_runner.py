@@ -379,6 +379,37 @@ def test_an_option_that_is_wrong_is_told_before_anything_is_sent(
     assert not upstream.requests
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trace": 3}, "trace must be a Trace, found int"),
+        ({"conversation": 3}, "conversation must be a string, found int"),
+        ({"model": 3}, "model must be a string, found int"),
+        ({"parameters": 3}, "parameters must be a mapping of names to values, found int"),
+    ],
+)
+def test_an_option_of_a_wrong_type(options: dict[str, Any], message: str) -> None:
+    running, upstream = runner(["never"])
+    for start in (running.run, running.stream, running.prepare):
+        with pytest.raises(UsageError, match=message):
+            start(persona("x"), "Hi", **options)
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("reference", [42, None, b"chef", ["chef"]])
+def test_a_reference_of_a_wrong_type(reference: Any) -> None:
+    running, _ = runner(["never"])
+    message = f"a persona must be a name, .* found {type(reference).__name__}"
+    for start in (running.run, running.load, running.render, running.prepare, running.conversation):
+        with pytest.raises(UsageError, match=message):
+            start(reference)
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(running.arun(reference))
+    asyncio.run(running.warm())
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(running.arun(reference))
+
+
 def test_variables_are_a_mapping() -> None:
     running, _ = runner(["never"])
     message = "variables must be a mapping of names to values, found list"

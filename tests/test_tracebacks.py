@@ -132,6 +132,17 @@ def test_few_frames_of_ours_stand_above_those_of_the_user(
     check(fails(Runner(Config(path=(folder,))), mode, persona, **options))
 
 
+@pytest.mark.parametrize(
+    "options", [{"attachments": ["/nope.png"]}, {"output": {"type": "nothing"}}, {"tools": [5]}]
+)
+def test_few_frames_of_ours_stand_in_an_error_of_prepare(
+    options: dict[str, Any], folder: Path
+) -> None:
+    with pytest.raises(PersonakitError) as caught:
+        Runner(Config(model="openai/x", path=(folder,))).prepare("ann", "Hi", **options)
+    check(caught.value)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_error_of_the_upstream_is_short_and_keeps_its_cause(mode: str, folder: Path) -> None:
     refused = Reply(b'{"error": {"message": "no such key"}}', 401)

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from personakit.base import Texts, overlaid
-from personakit.errors import PersonaError, PersonakitError, Problem, UsageError, VariableError
+from personakit.errors import (
+    ConfigError,
+    PersonaError,
+    PersonakitError,
+    Problem,
+    UsageError,
+    VariableError,
+)
 from personakit.frozen import FrozenDict, freeze
 from personakit.linting import Examined, Finding, Linter
 from personakit.messages import Request
@@ -27,7 +34,7 @@ class Look:
     Attributes:
         findings: The problems that `personakit lint` reports for the text, sorted.
         persona: The persona, as far as it could be parsed; None if it could not.
-        request: The rendered request; None if an error stops it.
+        request: The rendered request; None if an error stops it, or if its model has no provider.
         error: The reason why there is no request, with its place where that is known; otherwise
             None. That of an invalid variable is its declaration.
         tokens: For each message the number of its tokens, and whether it is exact. It is an
@@ -77,7 +84,8 @@ def look(
     Raises:
         UsageError: An argument has the wrong type, or the path contains a NUL character.
     """
-    _check(path, text, texts, variables)
+    _check(runner, path, text, texts, variables)
+    _check_texts(prompt=prompt, model=model)
     overlay = {**{Path(at): other for at, other in (texts or {}).items()}, Path(path): text}
     linter = Linter(runner, texts=overlay)
     # The texts are also read while rendering.
@@ -97,17 +105,31 @@ def look(
     return Look(findings, persona, request, None, tokens, samples)
 
 
-def _check(path: Any, text: Any, texts: Any, variables: Any) -> None:
+def _check(runner: Any, path: Any, text: Any, texts: Any, variables: Any) -> None:
     """Raise UsageError for an argument of the wrong type."""
-    for at, value in {path: text, **(texts or {})}.items():
-        if not isinstance(at, str | os.PathLike) or "\0" in os.fspath(at):
+    if not isinstance(runner, Runner):
+        raise UsageError(f"runner must be a Runner, found {type(runner).__name__}")
+    if not isinstance(texts or {}, Mapping):
+        found = type(texts).__name__
+        raise UsageError(f"texts must be a mapping of paths to texts, found {found}")
+    for at, value in ((path, text), *(texts or {}).items()):
+        if not isinstance(at, str | os.PathLike) or "\0" in str(at):
             raise UsageError(f"a path must be a string without NUL characters, found {at!r}")
+        if not Path(at).name:
+            raise UsageError(f"a path must name a file, found {str(at)!r}; write 'chef.yaml'")
         if not isinstance(value, str | bytes):
             found = type(value).__name__
             raise UsageError(f"the text of {at} must be a string or bytes, found {found}")
     if not isinstance(variables or {}, Mapping):
         found = type(variables).__name__
         raise UsageError(f"variables must be a mapping of names to values, found {found}")
+
+
+def _check_texts(**given: Any) -> None:
+    """Raise UsageError for an argument that is neither a string nor None."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{name} must be a string, found {type(value).__name__}")
 
 
 def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -127,10 +149,25 @@ def _rendered(
     variables: Mapping[str, Any],
     model: str | None,
 ) -> Request:
-    """Render a persona with the templates that the linter compiled."""
-    assert examined.persona is not None
-    runner.catalog.entry(examined.persona).compiled = examined.compiled
-    return runner.render(examined.persona, prompt, variables=variables, model=model)
+    """Render a persona with the templates that the linter compiled.
+
+    Raises:
+        PersonakitError: It cannot be rendered, or no provider has its model.
+    """
+    persona = examined.persona
+    assert persona is not None
+    runner.catalog.entry(persona).compiled = examined.compiled
+    request = runner.render(persona, prompt, variables=variables, model=model)
+    # A backend of the caller may know models of no provider.
+    by_provider = runner._backend in (None, runner._own)
+    try:
+        if request.model and by_provider:
+            runner.router.find_model(request.model)
+    except ConfigError as error:
+        if model or not persona.model:
+            raise
+        raise PersonaError([persona.document.problem(str(error), ("model",))]) from error
+    return request
 
 
 def _problem(error: PersonakitError, persona: Persona, values: Mapping[str, Any]) -> Problem:

@@ -178,6 +178,9 @@ def check(parameters: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: A parameter is unknown or invalid; the message lists all problems.
     """
+    if not isinstance(parameters, Mapping):
+        found = type(parameters).__name__
+        raise ConfigError(f"parameters must be a mapping of names to values, found {found}")
     given = {n: value for n, value in parameters.items() if value is not None or n not in ALLOWED}
     faults = [
         f"parameter {name!r} cannot be set with -p or parameters=: {instead}"

@@ -114,7 +114,9 @@ class RunOptions:
         return replaced(self, changes)
 
 
-_UNCHECKED = frozenset(AllOptions.__annotations__) - {"max_rounds", "timeout", "deadline"}
+_UNCHECKED = frozenset(AllOptions.__annotations__) - {
+    *("max_rounds", "timeout", "deadline", "trace", "conversation")
+}
 
 
 # In the order in which help() shows them.
@@ -244,9 +246,15 @@ def _check(options: AllOptions) -> None:
     """Check the options of a run.
 
     Raises:
-        UsageError: An option is unknown, or its number is invalid.
+        UsageError: An option is unknown, its number is invalid, or it has the wrong type.
     """
+    from personakit.pipeline.trace import Trace  # noqa: PLC0415
+
     check_names(options, AllOptions)
+    for name, kind, wanted in (("trace", Trace, "a Trace"), ("conversation", str, "a string")):
+        given: Any = options.get(name)
+        if given is not None and not isinstance(given, kind):
+            raise UsageError(f"{name} must be {wanted}, found {type(given).__name__}")
     rounds: Any = options.get("max_rounds")
     if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
         raise UsageError(f"max_rounds must be an integer above 0, found {rounds!r}")

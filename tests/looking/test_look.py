@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import re
 import sys
 import threading
 import weakref
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import personakit
-from personakit import Finding, Look, Runner, UsageError
+from personakit import Finding, Look, Runner, UsageError, testing
 from personakit.config import Config
 from personakit.errors import PersonakitError
 from personakit.linting import Linter
@@ -299,8 +300,34 @@ def test_wrong_arguments(runner: Runner) -> None:
         look(runner, "p.yaml", 5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="without NUL characters"):
         look(runner, "p\0.yaml", "system: x")
-    with pytest.raises(UsageError, match="variables must be a mapping"):
-        look(runner, "p.yaml", "system: x", variables=["a"])  # type: ignore[arg-type]
+    cases: list[tuple[str, Any, str]] = [
+        ("variables", ["a"], "variables must be a mapping"),
+        ("texts", ["a"], "texts must be a mapping of paths to texts, found list"),
+        ("model", 3, "model must be a string, found int"),
+        ("prompt", b"Hi", "prompt must be a string, found bytes"),
+        ("path", "", "a path must name a file, found ''"),
+        ("path", ".", "a path must name a file, found '.'"),
+        ("path", ["p.yaml"], "a path must be a string"),
+        ("runner", 3, "runner must be a Runner, found int"),
+    ]
+    for name, value, message in cases:
+        given = {"path": "p.yaml", "text": "system: x", "runner": runner, name: value}
+        with pytest.raises(UsageError, match=re.escape(message)):
+            personakit.look(**given)
+
+
+def test_a_model_that_a_run_could_not_ask_is_an_error(runner: Runner) -> None:
+    text = "description: d\nsystem: x\nmodel: nope/x\n"
+    for found, line in (
+        (look(runner, "p.yaml", text), 3),
+        (look(runner, "p.yaml", "system: x\n", model="nope/x"), 1),
+        (look(runner, "p.yaml", text, model="nope/y"), 1),
+    ):
+        assert found.error is not None
+        assert "nope" in found.error.message
+        assert (found.request, found.tokens, found.error.line) == (None, (), line)
+    assert look(runner, "p.yaml", text, model="openai/x").error is None
+    assert look(testing.runner()[0], "p.yaml", text).error is None
 
 
 # --- the value ----------------------------------------------------------------------------------
