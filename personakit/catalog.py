@@ -191,7 +191,9 @@ class Catalog:
         if isinstance(persona, Persona):
             entry = self._entries.get(id(persona))
             return entry is not None and bool(entry.bound and entry.compiled)
-        return isinstance(persona, str | os.PathLike) and persona in self._ready
+        reference: Any = persona
+        # Another value, which `load` refuses, need not have a hash.
+        return isinstance(reference, str | os.PathLike) and reference in self._ready
 
     def load_ahead(self, personas: Iterable[Reference]) -> set[str]:
         """Load personas with their templates and plugins, the template engine and the prices.
