@@ -433,6 +433,10 @@ def test_an_option_of_a_conversation_that_is_unknown_is_told() -> None:
     setup: dict[str, Any] = {"variable": {}}
     with pytest.raises(UsageError, match="unknown option 'variable'; did you mean 'variables'"):
         running.conversation(persona("x"), **setup)
+    for name in ("variables", "parameters"):
+        setup = {name: 3}
+        with pytest.raises(UsageError, match=f"{name} must be a mapping .* found int"):
+            running.conversation(persona("x"), **setup)
 
 
 @pytest.mark.parametrize("prompt", [["Hi"], [{"role": "user", "content": "Hi"}], 5, b"Hi"])
