@@ -91,7 +91,8 @@ class _Group(Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="personakit", prog_name="personakit")
+# An import of the package would be a circle, and its metadata takes 40 ms to read.
+@click.version_option(sys.modules["personakit"].__version__, prog_name="personakit")
 def group() -> None:
     """Personas as YAML files: render them, run them, share them.
 
