@@ -132,7 +132,7 @@ class OpenAIBackend:
         except Exception as error:
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            raise _cannot_write(wire, error) from error
+            raise _mistake(wire, "write the request", error) from error
         if endpoint.defaults is not None:
             body = {**thaw(endpoint.defaults), **body}
         token = retries.current.set(call)
@@ -252,20 +252,19 @@ def _failure(
     if wire.name in APIS:
         return api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
     if isinstance(error, TypeError):  # from the client, which cannot send what the wire wrote
-        return _cannot_write(wire, error)
+        return _mistake(wire, "write the request", error)
     if isinstance(status := getattr(error, "status_code", None), int):
         try:
             own = wire.error(status, getattr(error, "body", None))
         except Exception as failure:
-            reason = f"{type(failure).__name__}: {failure}".removesuffix(": ")
-            return PluginError(f"wire {wire.name!r} cannot read an error: {reason}")
+            return _mistake(wire, "read an error", failure)
         error = error if own is None else api_errors.like(own, error)
     return api_errors.translate(error, endpoint, call, answer.text, answer.request_id, wire.title)
 
 
-def _cannot_write(wire: Wire, error: Exception) -> PluginError:
+def _mistake(wire: Wire, task: str, error: Exception) -> PluginError:
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return PluginError(f"wire {wire.name!r} cannot write the request: {reason}")
+    return PluginError(f"wire {wire.name!r} cannot {task}: {reason}")
 
 
 async def _atake(response: Any, answer: Answer, emit: Emit | None) -> None:
