@@ -25,6 +25,7 @@ from personakit.pipeline import (
     RunLayer,
     RunOptions,
     Runs,
+    Setup,
     Start,
     ToolLoop,
     Trace,
@@ -44,7 +45,7 @@ from personakit.tools import tools_of
 if TYPE_CHECKING:
     from personakit.attachments import Source
     from personakit.backend import OpenAIBackend
-    from personakit.conversation import Conversation, Setup
+    from personakit.conversation import Conversation
     from personakit.log import Recorder, RunLog
 
 
@@ -165,14 +166,17 @@ class Runner(Runs, Closing):
         )
         return attached(request, attachments) if attachments else request
 
-    def _start(self, persona: Reference, prompt: Prompt, options: AllOptions) -> Start:
+    def _start(
+        self, persona: Reference, prompt: Prompt, options: AllOptions, dry: DryRun | None = None
+    ) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
         try:
             found = persona if isinstance(persona, Persona) else self.load(persona)
             checked = self._options(found, options)
             request = self._request(found, prompt, checked)
-            backend = self._backend or self._connect()
-            return self._layers(found, request, checked, backend, self._recorder)
+            backend = dry or self._backend or self._connect()
+            recorder = None if dry else self._recorder
+            return self._layers(found, request, checked, backend, recorder)
         except PersonakitError as error:
             shorten(error)
             raise
@@ -316,17 +320,12 @@ class Runner(Runs, Closing):
 
         If a plugin answers by itself, this is the rendered request. Arguments: see `run`.
         """
+        start = self._start(persona, prompt, options, DryRun())
         try:
-            found = self.load(persona)
-            checked = self._options(found, options)
-            request = self._request(found, prompt, checked)
-            run_sync(self._layers(found, request, checked, DryRun()))
+            run_sync(start)
         except Leaving as leaving:
             return self.router.adapted(leaving.request)
-        except PersonakitError as error:
-            shorten(error)
-            raise
-        return request
+        return start.args[0]  # type: ignore[attr-defined, no-any-return]
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
         """Run one tool call through the `tool` hooks of a persona's plugins.
@@ -362,6 +361,7 @@ class Runner(Runs, Closing):
         """Return ``sha256:…`` over everything in a persona that can change a request."""
         return self.catalog.hash(persona)
 
+    @keywords
     def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
         """Return a conversation with a persona, which keeps the messages; see `Conversation`.
 

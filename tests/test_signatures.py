@@ -66,6 +66,24 @@ def test_help_has_a_line_for_each_option() -> None:
     assert max(map(len, lines)) <= 100
 
 
+@pytest.mark.parametrize("function", [Runner.conversation, runner()[0].conversation])
+def test_the_setup_of_a_conversation_is_keyword_arguments(function: Any) -> None:
+    signature = inspect.signature(function)
+    keywords = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    shown = {each.name: (each.annotation, each.default) for each in keywords}
+    assert shown == {
+        "model": ("str | None", None),
+        "variables": ("Mapping[str, Any] | None", None),
+        "parameters": ("Mapping[str, Any] | None", None),
+        "id": ("str | None", None),
+        "messages": ("Iterable[Message]", ()),
+        "notify": ("Callable[[str], None] | None", None),
+    }
+    assert len(signature.parameters) == 7 + (function is Runner.conversation)
+    talk = function(*([runner()[0]] * (function is Runner.conversation)), persona(), id="c1")
+    assert talk.id == "c1"
+
+
 def test_a_function_stays_what_it_is() -> None:
     assert inspect.isfunction(personakit.run)
     assert inspect.iscoroutinefunction(personakit.arun)

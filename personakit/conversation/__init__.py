@@ -9,7 +9,6 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.conversation import transcript as transcript
     from personakit.conversation.conversation import Conversation as Conversation
-    from personakit.conversation.conversation import Setup as Setup
     from personakit.conversation.resuming import persona_of as persona_of
     from personakit.conversation.resuming import resume as resume
     from personakit.conversation.turns import Said as Said
@@ -17,7 +16,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "conversation": "Conversation Setup",
+            "conversation": "Conversation",
             "resuming": "persona_of resume",
             "turns": "Said",
         },

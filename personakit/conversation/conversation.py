@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from personakit.base import Emit, TextTap, brief_repr
 from personakit.conversation import transcript
@@ -23,7 +23,7 @@ from personakit.conversation.turns import Said, Turn, Turns
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Message, Request, Response
 from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
-from personakit.pipeline import AllOptions, attached, check_names, keywords, loading
+from personakit.pipeline import AllOptions, Setup, attached, check_names, keywords, loading
 
 if TYPE_CHECKING:
     from personakit.config import Config
@@ -78,26 +78,6 @@ class PersonaRunner(Protocol):
     def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
         """See `Runner.conversation`."""
         ...
-
-
-class Setup(TypedDict, total=False):
-    """The keyword arguments of a conversation.
-
-    Attributes:
-        model: ``provider/model``; None for the model that `Runner.render` would choose.
-        variables: Values for the persona's variables.
-        parameters: Parameters of chat.completions.create(); they override the persona's.
-        id: The ID of the conversation in the run log; None for a new one.
-        messages: The earlier messages.
-        notify: Called with a one-line notice whenever messages are left out; None logs the notice.
-    """
-
-    model: str | None
-    variables: Mapping[str, Any] | None
-    parameters: Mapping[str, Any] | None
-    id: str | None
-    messages: Iterable[Message]
-    notify: Callable[[str], None] | None
 
 
 class Conversation(Turns):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
     from personakit.pipeline.options import RunOptions as RunOptions
+    from personakit.pipeline.options import Setup as Setup
     from personakit.pipeline.options import attached as attached
     from personakit.pipeline.options import check_names as check_names
     from personakit.pipeline.options import check_setup as check_setup
@@ -50,7 +51,7 @@ else:
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
-                "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
+                "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
                 "check_names check_setup keywords not_a_prompt"
             ),
             "runs": "Runs",

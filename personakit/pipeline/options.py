@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 from personakit.base import Emit, is_type
 from personakit.errors import UsageError, did_you_mean
 from personakit.frozen import replaced
-from personakit.messages import Request, Response
+from personakit.messages import Message, Request, Response
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -76,6 +76,26 @@ class AllOptions(Options, total=False):
     output: Any
 
 
+class Setup(TypedDict, total=False):
+    """The keyword arguments of a conversation.
+
+    Attributes:
+        model: ``provider/model``; None for the model that `Runner.render` would choose.
+        variables: Values for the persona's variables.
+        parameters: Parameters of chat.completions.create(); they override the persona's.
+        id: The ID of the conversation in the run log; None for a new one.
+        messages: The earlier messages.
+        notify: Called with a one-line notice whenever messages are left out; None logs the notice.
+    """
+
+    model: str | None
+    variables: Mapping[str, Any] | None
+    parameters: Mapping[str, Any] | None
+    id: str | None
+    messages: Iterable[Message]
+    notify: Callable[[str], None] | None
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`AllOptions` after validation, with defaults."""
@@ -119,8 +139,12 @@ _UNCHECKED = frozenset(AllOptions.__annotations__) - {
 }
 
 
-# In the order in which help() shows them.
-_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOptions)}
+# By the annotation of `**`; in the order in which help() shows them.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "Unpack[AllOptions]": {each.name: each.default for each in dataclasses.fields(RunOptions)},
+    "Unpack[Setup]": {**dict.fromkeys(Setup.__annotations__), "messages": ()},
+}
+_HINTS = {**AllOptions.__annotations__, **Setup.__annotations__}
 
 
 class _Shown:
@@ -137,22 +161,21 @@ class _Shown:
     @property
     def __signature__(self) -> inspect.Signature:
         own = inspect.signature(self._function, follow_wrapped=False)
-        hints = AllOptions.__annotations__
+        *positional, options = own.parameters.values()
         parameters = [
             each
             if each.annotation is each.empty
             else each.replace(annotation=_Written(each.annotation))
-            for each in own.parameters.values()
-            if each.kind is not each.VAR_KEYWORD
+            for each in positional
         ]
         parameters += [
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
-                annotation=_Written(hints[name].__forward_arg__),
+                annotation=_Written(_HINTS[name].__forward_arg__),
             )
-            for name, default in _DEFAULTS.items()
+            for name, default in _DEFAULTS[options.annotation].items()
         ]
         return _Listed(parameters, return_annotation=_Written(own.return_annotation))
 
