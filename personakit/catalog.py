@@ -98,7 +98,9 @@ class Catalog:
         folders = (*path, *config.path)
         cache = user_cache(config.environ)
         self.library = Library(folders, find_loader, cache, config.private)
-        self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
+        self.router = Router(
+            config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
+        )
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: TemplateCompiler | None = None

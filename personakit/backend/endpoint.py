@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Router:
         contributed: Returns what a plugin contributes, by kind and name; None for nothing.
         notify: Called with one line when the embedded model is used because none was chosen.
         owner: Returns the name of the plugin that contributes it.
+        every: Returns all that plugins contribute of a kind, by name.
         keys: Finds keys.
     """
 
@@ -55,6 +56,7 @@ class Router:
     contributed: Callable[..., Any] = field(repr=False)
     notify: Callable[[str], None] = field(default=notify, repr=False)
     owner: Callable[[str, str], str] = field(default=lambda _, name: name, repr=False)
+    every: Callable[[str], Mapping[str, Any]] = field(default=lambda _: {}, repr=False)
     keys: Keys = field(init=False, repr=False)
     _providers: dict[str, Provider] = field(default_factory=dict)
     _wires: dict[str, Callable[..., Wire]] = field(default_factory=dict)
@@ -192,7 +194,7 @@ class Router:
 
             foreign = self._foreign.get(provider.name)
             if foreign is None and provider.api not in APIS:
-                raise wires.unknown(provider)
+                raise wires.unknown(provider, self.every("wire"))
             # The import statement takes longer than the choice.
             self._wires[provider.name] = wires.chosen if foreign is None else lambda *_: foreign
         return self._wires[provider.name](request, provider, endpoint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from personakit.backend.api_errors import NO_RESPONSES
 from personakit.backend.chat.wire import Chat
@@ -80,9 +80,10 @@ def own(name: str) -> Wire:
     raise ConfigError(f"unknown api {name!r} of a request{hint}; correct `Request.api`")
 
 
-def unknown(provider: Provider) -> ConfigError:
-    """Return the error for a provider whose `api` no wire has."""
-    hint = did_you_mean(provider.api, APIS) or f" (known: {', '.join(APIS)})"
+def unknown(provider: Provider, contributed: Iterable[str]) -> ConfigError:
+    """Return the error for a provider whose `api` no wire has, of OpenAI's or of a plugin."""
+    names = (*APIS, *sorted(contributed))
+    hint = did_you_mean(provider.api, names) or f" (known: {', '.join(names)})"
     return ConfigError(
         f"provider {provider.name!r}: unknown api {provider.api!r}{hint}; correct `api:` under "
         f"`providers:` in the config file, or install the plugin that contributes it"

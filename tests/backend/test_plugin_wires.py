@@ -303,6 +303,20 @@ def test_a_wire_is_checked_when_it_is_contributed(wire: Any, words: str) -> None
         Registry("lines").wire("lines", wire)
 
 
+def test_a_typo_in_the_name_of_a_wire_is_an_error_with_that_name(
+    install: Callable[..., None],
+) -> None:
+    install(lines=Plugin)
+    for api, hint in (("line", "; did you mean 'lines'"), ("x", "known: .*, responses, lines")):
+        mine = Provider("mine", "http://127.0.0.1:1", key_required=False, api=api)
+        config = Config(model="mine/m", path=(), environ={}, providers={"mine": mine})
+        with (
+            Runner(config, log=False) as running,
+            pytest.raises(ConfigError, match=f"provider 'mine': unknown api '{api}'.*{hint}"),
+        ):
+            running.run(WHO, "Hi!")
+
+
 class MistralWire(LinesWire):
     name = "mistral"
 
