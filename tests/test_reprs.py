@@ -283,6 +283,23 @@ def test_what_holds_keys_or_connections_cannot_be_pickled(name: str) -> None:
         pickle.dumps(VALUES[name])
 
 
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("kind", ["stream", "astream"])
+def test_a_stream_cannot_be_copied_but_its_response_can(kind: str, take: Any) -> None:
+    runner = Runner(Config(path=()), backend=Upstream(["Hello!"]))
+    reading = getattr(runner, kind)(Persona.parse("system: Hi"), "Hi")
+    for value in (reading, reading.pieces()) if kind == "astream" else (reading,):
+        with pytest.raises(TypeError, match=r"tream cannot be pickled or copied.*`response`"):
+            take(value)
+    if kind == "stream":
+        begun = runner.stream(Persona.parse("system: Hi"), "Hi")
+        next(begun)
+        with pytest.raises(TypeError, match="read it to its end"):
+            take(begun)
+        assert begun.text + "".join(begun) == "Hello!"
+        assert take(begun.response)
+
+
 @pytest.mark.parametrize("name", [name for name in VALUES if name not in KEPT])
 def test_values_can_be_pickled(name: str) -> None:
     value = VALUES[name]

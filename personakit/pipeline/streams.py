@@ -7,7 +7,7 @@ that an object has.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from personakit.base import TextBuffer, brief_repr
 from personakit.errors import UsageError
@@ -40,6 +40,12 @@ class _Reading(Generic[T_co]):
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
         yield from (("text", self.text), ("ended", self._run.result is not None))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied: its answer arrives only once; read "
+            f"it to its end, then use its `response`, which can be"
+        )
 
     @property
     def text(self) -> str:
@@ -200,6 +206,9 @@ class AsyncPieces:
 
     def __init__(self, stream: AsyncStream[Any]) -> None:
         self._stream = stream
+
+    def __reduce__(self) -> NoReturn:
+        self._stream.__reduce__()
 
     def __aiter__(self) -> AsyncPieces:
         return self

@@ -307,7 +307,7 @@ def test_a_typo_in_the_name_of_a_wire_is_an_error_with_that_name(
     install: Callable[..., None],
 ) -> None:
     install(lines=Plugin)
-    for api, hint in (("line", "; did you mean 'lines'"), ("x", "known: .*, responses, lines")):
+    for api, hint in (("line", "; did you mean 'lines'"), ("x", "known: .*, responses,.* lines")):
         mine = Provider("mine", "http://127.0.0.1:1", key_required=False, api=api)
         config = Config(model="mine/m", path=(), environ={}, providers={"mine": mine})
         with (
