@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import inspect
 import json
 import threading
@@ -11,7 +12,16 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import TOOL, arguments, brief_repr, deadline, in_sync, is_type, plain
+from personakit.base import (
+    TOOL,
+    arguments,
+    brief_repr,
+    deadline,
+    in_sync,
+    is_type,
+    plain,
+    read_json,
+)
 from personakit.errors import Blocked, ConfigError, UsageError
 from personakit.frozen import check_plain, freeze, thaw
 
@@ -39,6 +49,9 @@ class _Late(Exception):
 class Tool:
     """A function that a model may call.
 
+    Tools are equal if they are described alike, whatever their functions are: these stay in their
+    process when a request, or a response with its request, is pickled.
+
     Attributes:
         name: The name for the model: at most 64 letters, digits, ``_`` and ``-``.
         function: Called with the arguments by name; `def` or `async def`. It returns the result: a
@@ -54,11 +67,13 @@ class Tool:
     """
 
     name: str
-    function: Callable[..., Any] | None = field(default=None, repr=False)
+    function: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
     timeout: float | None = TIMEOUT
-    check: Callable[[dict[str, Any]], dict[str, Any]] | None = field(default=None, repr=False)
+    check: Callable[[dict[str, Any]], dict[str, Any]] | None = field(
+        default=None, repr=False, compare=False
+    )
     touches: Collection[str] = ()
 
     __repr__ = brief_repr
@@ -153,9 +168,9 @@ class Tool:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A function cannot leave its process: only the description is pickled.
-        if self.function is None:
-            return Tool, (self.name, None, self.description, dict(self.parameters), self.timeout)
-        return _described, (self.name, self.description, dict(self.parameters), self.timeout)
+        function = None if self.function is None else functools.partial(_elsewhere, self.name)
+        values = self.name, function, self.description, dict(self.parameters), self.timeout
+        return Tool, (*values, None, self.touches)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
         return self
@@ -237,18 +252,15 @@ def results_of(calls: Mapping[str, str], results: Any) -> dict[str, str]:
     return {identity: texts[identity] for identity in calls}
 
 
-def _described(name: str, description: str, parameters: Any, timeout: float | None) -> Tool:
-    def function(**_: Any) -> str:
-        raise RuntimeError(f"tool {name!r} belongs to another process")
-
-    return Tool(name, function, description, parameters, timeout)
+def _elsewhere(name: str, /, **_: Any) -> str:
+    raise RuntimeError(f"tool {name!r} belongs to another process")
 
 
 def _object(arguments: str) -> dict[str, Any]:
     try:
-        values = json.loads(arguments or "{}")
+        values = read_json(arguments or "{}")
         check_plain(values, "the JSON")
-    except (ValueError, RecursionError, UsageError) as error:
+    except (ValueError, UsageError) as error:
         raise ToolFailed(f"the arguments are not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise ToolFailed("the arguments are not a JSON object")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from personakit import (
     Event,
@@ -17,6 +19,7 @@ from personakit import (
     Request,
     Response,
     Timings,
+    Tool,
     ToolCall,
     ToolResult,
     Usage,
@@ -56,6 +59,43 @@ def test_values_are_frozen_and_can_be_copied_pickled_and_compared(value: Any) ->
         assert again == value
         assert repr(again) == repr(value)
     assert dataclasses.replace(value) == value
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+OBJECTS = st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=2), max_size=2)
+CALLS = st.lists(st.builds(ToolCall, st.text(), st.text(), st.text()), max_size=2)
+SAID = st.builds(
+    Message, st.sampled_from(["user", "assistant"]), st.text() | OBJECTS, CALLS, items=OBJECTS
+)
+ASKED = st.builds(
+    Request,
+    st.text(),
+    st.lists(SAID, max_size=2),
+    variables=st.dictionaries(st.text(max_size=3), JSON, max_size=2),
+    tools=st.lists(st.just(Tool("roll", print)) | st.just(Tool("ask")), max_size=2),
+)
+ANSWERS = st.builds(
+    Response,
+    st.text(),
+    CALLS,
+    usage=st.none() | st.just(Usage(1, 2, 3)),
+    request=st.none() | ASKED,
+    parsed=JSON,
+    messages=st.lists(SAID, max_size=2).map(tuple),
+    items=OBJECTS,
+    annotations=OBJECTS,
+)
+
+
+@given(SAID | ASKED | ANSWERS)
+def test_every_value_is_equal_to_its_copies(value: Any) -> None:
+    for again in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value), value.replace()):
+        assert again == value
+        assert value == again
 
 
 @pytest.mark.parametrize(

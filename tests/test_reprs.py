@@ -305,8 +305,8 @@ def test_values_can_be_pickled(name: str) -> None:
     value = VALUES[name]
     twin = pickle.loads(pickle.dumps(value))
     assert repr(twin) == repr(value)
-    # Errors, patterns and steps have no equality; the function of a tool stays in its process.
-    if name not in ("Error", "Pattern", "PersonaError", "Step", "Tool", "Trace"):
+    # Errors, patterns and steps have no equality.
+    if name not in ("Error", "Pattern", "PersonaError", "Step", "Trace"):
         assert twin == value
 
 

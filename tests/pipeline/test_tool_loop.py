@@ -326,12 +326,32 @@ def test_the_time_of_a_tool_is_a_number_of_seconds(seconds: Any) -> None:
 
 
 def test_a_tool_travels_without_its_function() -> None:
-    tool = Tool("far", lambda: 1, "Is far.", {"type": "object"}, timeout=2)
+    tool = Tool("far", lambda: 1, "Is far.", {"type": "object"}, timeout=2, touches=["files"])
     copied = pickle.loads(pickle.dumps(tool))
+    assert copied == pickle.loads(pickle.dumps(copied)) == tool
     assert (copied.to_api(), copied.timeout) == (tool.to_api(), 2)
     with pytest.raises(RuntimeError, match="'far' belongs to another process"):
         copied.function()
     assert copy.deepcopy(tool) is tool
+
+
+def test_a_response_of_a_run_with_tools_is_equal_to_itself_after_a_pickle() -> None:
+    running, _ = runner([Response("", (ToolCall("c1", "add", '{"a": 1, "b": 2}'),)), "3"])
+    response = running.run(persona(), "Hi!", tools=[add])
+    assert response.text == "3"
+    assert pickle.loads(pickle.dumps(response)) == copy.deepcopy(response) == response
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_the_arguments_of_a_call_are_json(number: str) -> None:
+    call = ToolCall("c1", "half", f'{{"of": {number}}}')
+    running, upstream = runner([Response("", (call,)), "Sorry."])
+
+    def half(of: float) -> float:
+        return of / 2
+
+    running.run(persona(), "Hi!", tools=[half])
+    assert "arguments are not valid JSON: " in upstream.requests[1].messages[-1].text
 
 
 def test_a_request_runs_as_it_is() -> None:
