@@ -391,7 +391,8 @@ class Response(Generic[Parsed_co]):
 
         The keys are `text`, `reasoning`, `parsed`, `tool_calls`, `model`, `finish_reason`, `usage`,
         `cost`, `persona` and `id`, with the values of the attributes. Web frameworks write a
-        response in the same form, through pydantic or `dataclasses.asdict`.
+        response in the same form, through pydantic or `dataclasses.asdict`. NaN and infinity in
+        `parsed`, which JSON does not have, are null, as pydantic writes them.
 
         Raises:
             TypeError: JSON cannot represent `parsed`.
@@ -399,7 +400,8 @@ class Response(Generic[Parsed_co]):
         from personakit.base import plain  # noqa: PLC0415
 
         written = {name: getattr(self, name) for name in WRITTEN}
-        parsed = json.loads(json.dumps(self.parsed, default=plain))
+        text = json.dumps(self.parsed, default=plain)
+        parsed = json.loads(text, parse_constant=lambda _: None)
         calls = [dataclasses.asdict(call) for call in self.tool_calls]
         usage = None if self.usage is None else dataclasses.asdict(self.usage)
         return {**written, "parsed": parsed, "tool_calls": calls, "usage": usage}

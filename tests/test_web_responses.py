@@ -134,6 +134,25 @@ def test_serializers_that_know_dataclasses_or_pydantic_write_the_same() -> None:
         pydantic.TypeAdapter(Response).validate_python({"text": "Hi"})
 
 
+class Reading(pydantic.BaseModel):
+    celsius: float
+
+
+@pytest.mark.parametrize(
+    ("parsed", "written"),
+    [
+        (Reading(celsius=float("nan")), {"celsius": None}),
+        ({"all": [float("inf"), 1.5, Reading(celsius=2)]}, {"all": [None, 1.5, {"celsius": 2.0}]}),
+        (float("-inf"), None),
+        ("NaN", "NaN"),
+    ],
+)
+def test_json_has_no_infinity(parsed: Any, written: Any) -> None:
+    response = Response("x", parsed=parsed)
+    assert response.to_dict()["parsed"] == written
+    assert json.loads(pydantic.TypeAdapter(Response).dump_json(response))["parsed"] == written
+
+
 def test_the_request_is_still_a_part_of_the_value() -> None:
     response = answered()
     assert PROMPT in response.request.system if response.request else False
