@@ -103,7 +103,13 @@ class Problem:
 
 
 class PersonakitError(Exception):
-    """The base class of all errors that personakit raises."""
+    """The base class of all errors that personakit raises.
+
+    Attributes:
+        message: What is wrong, where, and what to do.
+        exit_code: The exit code of a command that ends with the error: 2 if the call or its input
+            is wrong and nothing was sent, else 1.
+    """
 
     exit_code: ClassVar[int] = 1
 

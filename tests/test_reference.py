@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import inspect
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,37 @@ def test_arguments_are_described_if_one_of_them_is() -> None:
             if described and "options" not in described and wanted - described:
                 missing.append((title, wanted - described))
     assert missing == []
+
+
+def attributes(kind: type) -> set[str]:
+    """Return the public attributes of a class: declared, properties, and those of `__init__`."""
+    names = {
+        *vars(kind).get("__annotations__", {}),
+        *(name for name, member in vars(kind).items() if isinstance(member, property)),
+    }
+    init = vars(kind).get("__init__")
+    if inspect.isfunction(init) and not dataclasses.is_dataclass(kind):
+        names |= {
+            node.attr
+            for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(init))))
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and ast.unparse(node.value) == "self"
+        }
+    return {name for name in names if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(value(name), type)])
+def test_every_attribute_is_described_with_the_class_that_has_it(name: str) -> None:
+    kind = value(name)
+    public = {value(each): each for each in NAMES if isinstance(value(each), type)}
+    has = set[str]()
+    for base in kind.__mro__:
+        if base is kind or (base.__module__.startswith("personakit") and base not in public):
+            has |= attributes(base)
+    rows = f"### `{name}`" in PAGE or f"### `personakit.{name}`" in PAGE
+    text = re.sub(r"^#### .*?(?=^#|\Z)", "", section(name) if rows else "", flags=re.M | re.S)
+    assert [each for each in sorted(has) if not re.search(rf"^- `{each}`", text, re.M)] == []
 
 
 def test_no_private_name_is_on_the_page() -> None:

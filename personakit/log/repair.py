@@ -39,12 +39,12 @@ def repair(log: RunLog) -> Repaired:
         LogError: The log is locked, belongs to another program, or cannot be moved.
     """
     try:
-        log.database.write(_check)
+        log._database.write(_check)
     except LogError as error:
         if not error.damaged:
             raise
     else:
-        log.database.compact()
+        log._database.compact()
         return Repaired(_count(log))
     log.close()
     aside = next(

@@ -86,7 +86,7 @@ class RunLog:
         self.path = Path(path)
         self.max_age = max_age
         self.max_size = max_size
-        self.database = Database(self.path, MIGRATIONS, MARK)
+        self._database = Database(self.path, MIGRATIONS, MARK)
 
     __repr__ = brief_repr
 
@@ -121,7 +121,7 @@ class RunLog:
             connection.execute(_INSERT, values)
             self._forget_old(connection)
 
-        self.database.write(insert, wait)
+        self._database.write(insert, wait)
 
     def _forget_old(self, connection: sqlite3.Connection) -> None:
         oldest = "SELECT number FROM runs {} ORDER BY number LIMIT ?"
@@ -293,7 +293,7 @@ class RunLog:
             return []
         read: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]
         read = lambda connection: connection.execute(query, values).fetchall()  # noqa: E731
-        return self.database.read(read)
+        return self._database.read(read)
 
     # --- removing -------------------------------------------------------------------------------
 
@@ -318,9 +318,9 @@ class RunLog:
             connection.execute("INSERT INTO texts(texts) VALUES ('optimize')")
             return count
 
-        count = self.database.write(delete)
+        count = self._database.write(delete)
         try:
-            self.database.compact()
+            self._database.compact()
         except LogError as error:
             raise LogError(
                 f"removed {count} runs, but their text may still be in the file: {error}; "
@@ -330,7 +330,7 @@ class RunLog:
 
     def close(self) -> None:
         """Close the file; the next access opens it again."""
-        self.database.close()
+        self._database.close()
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -63,8 +63,8 @@ class Persona:
     """A persona as its file describes it, with what it inherits from its parents.
 
     Create one with `personakit.load`, `Persona.parse` or `Persona.read`. The attributes are the
-    keys of the file; the texts are not rendered. Personas are equal if their files have the same
-    path and, comments apart, the same content.
+    keys of the file, not rendered, and `document`: its data, with the place of each value. Personas
+    are equal if their files have the same path and, comments apart, the same content.
     """
 
     name: str

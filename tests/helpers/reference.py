@@ -285,9 +285,9 @@ class Page:
         """Yield what a class has besides the attributes of its docstring."""
         described = {name for name, _ in docs.attributes}
         types = attribute_types(value)
-        if not docs.attributes and dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
-                if field.repr and not field.name.startswith("_"):
+                if field.name not in described and not field.name.startswith("_"):
                     yield f"- `{field.name}` (`{types[field.name]}`)"
         for member in members(value) if isinstance(value, type) else ():
             if member.is_property and member.name not in described:
