@@ -7,7 +7,8 @@
     response = personakit.run("chef", "A quick vegan dinner for two", variables={"guests": 2})
     print(response.text)
 
-Every name is imported on first use.
+The functions use one shared `Runner`, which reads the user's config. Every name is imported on
+first use.
 """
 
 from __future__ import annotations
@@ -23,115 +24,92 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from personakit.attachments import Attachment as Attachment
-    from personakit.attachments import Source
-    from personakit.backend import Answer as Answer
-    from personakit.backend import Wire as Wire
-    from personakit.base import Secret as Secret
-    from personakit.base import Texts
-    from personakit.base import check_file as check_file
-    from personakit.base import install_command as install_command
-    from personakit.base import io as io
-    from personakit.base import read_file as read_file
-    from personakit.base import sleep as sleep
-    from personakit.base import time_left as time_left
+    # fmt: off
+    # isort: off
+    from personakit.attachments import Attachment as Attachment, Source
+    from personakit.backend import Answer as Answer, Wire as Wire
+    from personakit.base import (
+        Secret as Secret, Texts, check_file as check_file, install_command as install_command,
+        io as io, read_file as read_file, sleep as sleep, time_left as time_left,
+    )
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
-    from personakit.errors import AuthenticationFailed as AuthenticationFailed
-    from personakit.errors import BackendError as BackendError
-    from personakit.errors import BadRequest as BadRequest
-    from personakit.errors import Blocked as Blocked
-    from personakit.errors import ConfigError as ConfigError
-    from personakit.errors import IncompleteAnswer as IncompleteAnswer
-    from personakit.errors import InvalidAnswer as InvalidAnswer
-    from personakit.errors import ModelNotFound as ModelNotFound
-    from personakit.errors import PersonaError as PersonaError
-    from personakit.errors import PersonakitError as PersonakitError
-    from personakit.errors import PersonaNotFound as PersonaNotFound
-    from personakit.errors import PluginError as PluginError
-    from personakit.errors import Problem as Problem
-    from personakit.errors import QuotaExhausted as QuotaExhausted
-    from personakit.errors import RateLimited as RateLimited
-    from personakit.errors import RunError as RunError
-    from personakit.errors import StreamStarted as StreamStarted
-    from personakit.errors import TemplateError as TemplateError
-    from personakit.errors import Timeout as Timeout
-    from personakit.errors import TooManyRounds as TooManyRounds
-    from personakit.errors import UpstreamUnavailable as UpstreamUnavailable
-    from personakit.errors import UsageError as UsageError
-    from personakit.errors import VariableError as VariableError
-    from personakit.hookspecs import Event as Event
-    from personakit.hookspecs import Filter as Filter
-    from personakit.hookspecs import Piece as Piece
-    from personakit.hookspecs import Send as Send
-    from personakit.hookspecs import SendTool as SendTool
-    from personakit.hookspecs import hookimpl as hookimpl
+    from personakit.errors import (
+        AuthenticationFailed as AuthenticationFailed, BackendError as BackendError,
+        BadRequest as BadRequest, Blocked as Blocked, ConfigError as ConfigError,
+        IncompleteAnswer as IncompleteAnswer, InvalidAnswer as InvalidAnswer,
+        ModelNotFound as ModelNotFound, PersonaError as PersonaError,
+        PersonakitError as PersonakitError, PersonaNotFound as PersonaNotFound,
+        PluginError as PluginError, Problem as Problem, QuotaExhausted as QuotaExhausted,
+        RateLimited as RateLimited, RunError as RunError, StreamStarted as StreamStarted,
+        TemplateError as TemplateError, Timeout as Timeout, TooManyRounds as TooManyRounds,
+        UpstreamUnavailable as UpstreamUnavailable, UsageError as UsageError,
+        VariableError as VariableError,
+    )
+    from personakit.hookspecs import (
+        Event as Event, Filter as Filter, Piece as Piece, Send as Send, SendTool as SendTool,
+        hookimpl as hookimpl,
+    )
     from personakit.linting import Finding as Finding
-    from personakit.log import Row as Row
-    from personakit.log import RunLog as RunLog
+    from personakit.log import Row as Row, RunLog as RunLog
     from personakit.looking import Look as Look
-    from personakit.messages import Message as Message
-    from personakit.messages import Request as Request
-    from personakit.messages import Response as Response
-    from personakit.messages import ToolCall as ToolCall
-    from personakit.messages import ToolResult as ToolResult
-    from personakit.notebook import load_ipython_extension as load_ipython_extension
-    from personakit.notebook import unload_ipython_extension as unload_ipython_extension
+    from personakit.messages import (
+        Message as Message, Request as Request, Response as Response, ToolCall as ToolCall,
+        ToolResult as ToolResult,
+    )
+    from personakit.notebook import (
+        load_ipython_extension as load_ipython_extension,
+        unload_ipython_extension as unload_ipython_extension,
+    )
     from personakit.permissions import UserOption as UserOption
-    from personakit.persona import Persona as Persona
-    from personakit.persona import Variable as Variable
-    from personakit.pipeline import AllOptions
-    from personakit.pipeline import AsyncStream as AsyncStream
-    from personakit.pipeline import Options as Options
-    from personakit.pipeline import Step as Step
-    from personakit.pipeline import Stream as Stream
-    from personakit.pipeline import Trace as Trace
-    from personakit.providers import Endpoint as Endpoint
-    from personakit.providers import Provider as Provider
+    from personakit.persona import Persona as Persona, Variable as Variable
+    from personakit.pipeline import (
+        AllOptions, AsyncStream as AsyncStream, Options as Options, Step as Step, Stream as Stream,
+        Trace as Trace,
+    )
+    from personakit.providers import Endpoint as Endpoint, Provider as Provider
     from personakit.registry import Registry as Registry
     from personakit.runner import Runner as Runner
-    from personakit.schemas import Pattern as Pattern
-    from personakit.schemas import SchemaSubset as SchemaSubset
-    from personakit.schemas import schema_validator as schema_validator
+    from personakit.schemas import (
+        Pattern as Pattern, SchemaSubset as SchemaSubset, schema_validator as schema_validator,
+    )
     from personakit.tools import Tool as Tool
-    from personakit.usage import Timings as Timings
-    from personakit.usage import Usage as Usage
-    from personakit.usage import price as price
+    from personakit.usage import Timings as Timings, Usage as Usage, price as price
+    # isort: on
+    # fmt: on
 
     F = TypeVar("F", bound=Callable[..., Any])
     T = TypeVar("T")
 
-_ERRORS = (
-    "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
-    "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError Problem "
-    "QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout TooManyRounds "
-    "UpstreamUnavailable UsageError VariableError"
-).split()
-_BASE = "Secret check_file install_command io read_file sleep time_left".split()
-_MESSAGES = "Message Request Response ToolCall ToolResult".split()
-_HOME = {
-    **dict.fromkeys(_ERRORS, "errors"),
-    **dict.fromkeys(_MESSAGES, "messages"),
-    **dict.fromkeys(("Event", "Filter", "Piece", "Send", "SendTool", "hookimpl"), "hookspecs"),
-    **dict.fromkeys(_BASE, "base"),
-    **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "notebook"),
-    **dict.fromkeys(("AsyncStream", "Options", "Step", "Stream", "Trace"), "pipeline"),
-    **dict.fromkeys(("Answer", "Wire"), "backend"),
-    **dict.fromkeys(("Endpoint", "Provider"), "providers"),
-    **dict.fromkeys(("Persona", "Variable"), "persona"),
-    **dict.fromkeys(("Pattern", "SchemaSubset", "schema_validator"), "schemas"),
-    **dict.fromkeys(("Row", "RunLog"), "log"),
-    **dict.fromkeys(("Timings", "Usage", "price"), "usage"),
-    "Attachment": "attachments",
-    "Config": "config",
-    "Conversation": "conversation",
-    "Finding": "linting",
-    "Look": "looking",
-    "Registry": "registry",
-    "Runner": "runner",
-    "Tool": "tools",
-    "UserOption": "permissions",
+_ROOMS = {
+    "attachments": "Attachment",
+    "backend": "Answer Wire",
+    "base": "Secret check_file install_command io read_file sleep time_left",
+    "config": "Config",
+    "conversation": "Conversation",
+    "errors": (
+        "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
+        "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
+        "Problem QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout "
+        "TooManyRounds UpstreamUnavailable UsageError VariableError"
+    ),
+    "hookspecs": "Event Filter Piece Send SendTool hookimpl",
+    "linting": "Finding",
+    "log": "Row RunLog",
+    "looking": "Look",
+    "messages": "Message Request Response ToolCall ToolResult",
+    "notebook": "load_ipython_extension unload_ipython_extension",
+    "permissions": "UserOption",
+    "persona": "Persona Variable",
+    "pipeline": "AsyncStream Options Step Stream Trace",
+    "providers": "Endpoint Provider",
+    "registry": "Registry",
+    "runner": "Runner",
+    "schemas": "Pattern SchemaSubset schema_validator",
+    "tools": "Tool",
+    "usage": "Timings Usage price",
 }
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 _RUNNER = "arun astream form load look prepare render run stream warm".split()
 
 __version__ = "0.1.0"
@@ -202,8 +180,18 @@ def _as_runner(function: F) -> F:
     return function
 
 
-def load(persona: str | Path) -> Persona:
-    """Return a persona by name or path, with the shared runner; see `Runner.load`."""
+def load(persona: str | Path | Persona) -> Persona:
+    """Return a persona by name or path; return a `Persona` unchanged.
+
+        chef = personakit.load("chef")
+
+    Args:
+        persona: A name or a path. It may end in ``@`` and a version or hash: ``chef@1.0``.
+
+    Raises:
+        PersonaNotFound: No persona has that name, or it does not have that version or hash.
+        PersonaError: The file is invalid.
+    """
     return _default().load(persona)
 
 
@@ -217,16 +205,26 @@ def render(
     output: Any = None,
     attachments: Iterable[Source] = (),
 ) -> Request:
-    """Return the request as rendered, with the shared runner; see `Runner.render`."""
+    """Return the request as rendered, before any plugin; nothing is sent.
+
+        request = personakit.render("chef", "Dinner for two?", variables={"guests": 2})
+
+    Args:
+        persona: A name, the path of a file, or a persona.
+        prompt: The user's message; None for a request without one.
+        variables: Values for the persona's variables.
+        model: ``provider/model`` or an alias; None for the persona's or the config's.
+        parameters: Parameters of chat.completions.create(); None removes one of the persona.
+        output: The type of the answer; see `personakit.run`.
+        attachments: See `Options`.
+
+    Raises:
+        UsageError: The persona or an argument is invalid.
+    """
     return _default().render(
-        persona,
-        prompt,
-        variables=variables,
-        model=model,
-        parameters=parameters,
-        output=output,
+        persona, prompt, variables=variables, model=model, parameters=parameters, output=output,
         attachments=attachments,
-    )
+    )  # fmt: skip
 
 
 def look(
@@ -259,15 +257,10 @@ def look(
     """
     from personakit.looking import look  # noqa: PLC0415
 
+    runner = _default() if runner is None else runner
     return look(
-        _default() if runner is None else runner,
-        path,
-        text,
-        variables=variables,
-        prompt=prompt,
-        model=model,
-        texts=texts,
-    )
+        runner, path, text, variables=variables, prompt=prompt, model=model, texts=texts
+    )  # fmt: skip
 
 
 @_as_runner
@@ -276,7 +269,12 @@ def prepare(
     prompt: str | Request | None = None,
     **options: Unpack[AllOptions],
 ) -> Request:
-    """Return the request as it would be sent, with the shared runner; see `Runner.prepare`."""
+    """Return the request as `run` would send it, after the plugins; nothing is sent.
+
+        request = personakit.prepare("chef", "Dinner for two?", variables={"guests": 2})
+
+    If a plugin answers by itself, it is the rendered request. Arguments and errors: see `run`.
+    """
     return _default().prepare(persona, prompt, **options)
 
 
@@ -293,14 +291,13 @@ def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
 @overload
 def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-# fmt: on
 @_as_runner
-def run(
-    persona: str | Path | Persona,
-    prompt: str | Request | None = None,
-    **options: Unpack[AllOptions],
-) -> Response[Any]:
-    """Run a persona and return the whole answer, with the shared runner; see `Runner.run`.
+def run(persona: str | Path | Persona, prompt: str | Request | None = None,
+        **options: Unpack[AllOptions]) -> Response[Any]:
+    """Run a persona and return the whole answer.
+
+        response = personakit.run("chef", "Dinner for two?", variables={"guests": 2})
+        print(response.text)
 
     Args:
         persona: A name, the path of a file, or a persona.
@@ -317,7 +314,6 @@ def run(
     return _default().run(persona, prompt, **options)
 
 
-# fmt: off
 @overload
 async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Response[object]: ...
@@ -330,19 +326,19 @@ async def arun(persona: str | Path | Persona, prompt: str | Request | None = Non
 @overload
 async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-# fmt: on
 @_as_runner
-async def arun(
-    persona: str | Path | Persona,
-    prompt: str | Request | None = None,
-    **options: Unpack[AllOptions],
-) -> Response[Any]:
-    """Run a persona with the shared runner, in the event loop; see `Runner.arun`."""
+async def arun(persona: str | Path | Persona, prompt: str | Request | None = None,
+        **options: Unpack[AllOptions]) -> Response[Any]:
+    """Run a persona as `run` does, in the running event loop.
+
+        response = await personakit.arun("chef", "Dinner for two?", variables={"guests": 2})
+
+    The first run loads what it needs in a thread. Arguments and errors: see `run`.
+    """
     response: Response[Any] = await (await _loaded()).arun(persona, prompt, **options)
     return response
 
 
-# fmt: off
 @overload
 def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
@@ -355,18 +351,19 @@ def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *
 @overload
 def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
-# fmt: on
 @_as_runner
-def stream(
-    persona: str | Path | Persona,
-    prompt: str | Request | None = None,
-    **options: Unpack[AllOptions],
-) -> Stream[Response[Any]]:
-    """Stream a persona's answer with the shared runner; see `Runner.stream`."""
+def stream(persona: str | Path | Persona, prompt: str | Request | None = None,
+        **options: Unpack[AllOptions]) -> Stream[Response[Any]]:
+    """Run a persona as `run` does and return an iterator of the answer's text.
+
+        for text in personakit.stream("chef", "Dinner for two?", variables={"guests": 2}):
+            print(text, end="", flush=True)
+
+    Arguments and errors: see `run`.
+    """
     return _default().stream(persona, prompt, **options)
 
 
-# fmt: off
 @overload
 def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
@@ -379,28 +376,54 @@ def astream(persona: str | Path | Persona, prompt: str | Request | None = None, 
 @overload
 def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
-# fmt: on
 @_as_runner
-def astream(
-    persona: str | Path | Persona,
-    prompt: str | Request | None = None,
-    **options: Unpack[AllOptions],
-) -> AsyncStream[Response[Any]]:
-    """Stream a persona's answer with the shared runner, asynchronously; see `Runner.astream`."""
+def astream(persona: str | Path | Persona, prompt: str | Request | None = None,
+        **options: Unpack[AllOptions]) -> AsyncStream[Response[Any]]:
+    """Run a persona as `run` does and return an async iterator of the answer's text.
+
+        async for text in personakit.astream("chef", "Dinner for two?", variables={"guests": 2}):
+            print(text, end="", flush=True)
+
+    The first time, see `warm`, the templates and plugins of a persona are loaded in a thread when
+    the iteration starts; errors in them are raised then. Arguments and errors: see `run`.
+    """
     if _is_loaded():
         return _default().astream(persona, prompt, **options)
     from personakit.pipeline import AsyncStream, Run, deferred  # noqa: PLC0415
 
     return AsyncStream(Run(deferred(lambda: _default()._first(persona, prompt, options))))
+# fmt: on
 
 
 async def warm(*personas: str | Path | Persona) -> None:
-    """Load in a thread what the first runs of the shared runner would load; see `Runner.warm`."""
+    """Load in a thread what the first runs would load, such as when a service starts.
+
+        await personakit.warm("chef")
+
+    That is the openai client with its certificates, the template engine, the plugins and the
+    prices, about a second of imports, and the given personas.
+
+    Args:
+        personas: Names, paths of files, or personas.
+
+    Raises:
+        UsageError: A persona is invalid, or cannot be used.
+    """
     await (await _loaded()).warm(*personas)
 
 
 def form(persona: str | Path | Persona, *, model: str | None = None) -> Any:
-    """Return a form of widgets for a persona in a notebook; see `notebook.form`."""
+    """Return a form of widgets for a persona in a notebook.
+
+        personakit.form("chef")
+
+    Args:
+        persona: A name, the path of a file, or a persona.
+        model: ``provider/model`` or an alias; None for the persona's or the config's.
+
+    Raises:
+        UsageError: The persona is not found or invalid, or ipywidgets is not installed.
+    """
     from personakit.notebook import form  # noqa: PLC0415
 
     return form(_default(), persona, model=model)

@@ -318,7 +318,7 @@ class Runner(Runs, Closing):
     ) -> Request:
         """Return the request as `run` would send it, after the plugins; nothing is sent.
 
-        If a plugin answers by itself, this is the rendered request. Arguments: see `run`.
+        If a plugin answers by itself, it is the rendered request. Arguments and errors: see `run`.
         """
         start = self._start(persona, prompt, options, DryRun())
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_star_import_works() -> None:
 def test_the_names_that_type_checkers_see_are_those_that_there_are() -> None:
     source = Path(inspect.getsourcefile(personakit) or "").read_text("utf-8")
     head = source.split("if TYPE_CHECKING:")[1].split("\n\n_")[0]
-    seen = {line.split()[-1] for line in head.splitlines() if " as " in line}
+    seen = set(re.findall(r"\b(\w+) as \1\b", head))
     functions = {n for n in personakit.__all__ if inspect.isfunction(getattr(personakit, n))}
     assert seen == set(personakit.__all__) - {"__version__"} - {
         name for name in functions if getattr(personakit, name).__module__ == "personakit"

@@ -64,9 +64,18 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
-        """Run a persona and return the whole answer. Arguments and errors are those of `render`.
+        """Run a persona and return the whole answer.
+
+        Args:
+            persona: A name, the path of a file, or a persona.
+            prompt: The user's message, or a whole request, such as a changed result of `render`.
+            output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
+                dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
+                mapping. `Response.parsed` is a value of it.
+            options: The other keyword arguments; see `personakit.Options`.
 
         Raises:
+            UsageError: The persona or an argument is invalid.
             RunError: The run started and failed.
         """
         return run_sync(self._start(persona, prompt, options))
@@ -94,7 +103,7 @@ class Runs:
     ) -> Response[Any]:
         """Run a persona as `run` does, in the running event loop.
 
-        The first run loads what it needs in a thread, so that the loop goes on.
+        The first run loads what it needs in a thread. Arguments and errors: see `run`.
         """
         return await run_async(self._begin(persona, prompt, options))
 
@@ -119,7 +128,10 @@ class Runs:
         prompt: str | Request | None = None,
         **options: Unpack[AllOptions],
     ) -> Stream[Response[Any]]:
-        """Run a persona as `run` does and return an iterator of the answer's text."""
+        """Run a persona as `run` does and return an iterator of the answer's text.
+
+        Arguments and errors: see `run`.
+        """
         return Stream(Run(self._start(persona, prompt, options)))
 
     # fmt: off
@@ -146,6 +158,6 @@ class Runs:
         """Run a persona as `run` does and return an async iterator of the answer's text.
 
         The first time, see `warm`, the templates and plugins of a persona are loaded in a thread
-        when the iteration starts; errors in them are raised then.
+        when the iteration starts; errors in them are raised then. Arguments and errors: see `run`.
         """
         return AsyncStream(Run(self._begin(persona, prompt, options, check=True)))

@@ -43,8 +43,8 @@ class _Reading(Generic[T_co]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__} cannot be pickled or copied: its answer arrives only once; read "
-            f"it to its end, then use its `response`, which can be"
+            f"{type(self).__name__} cannot be pickled or copied: its answer arrives only once; "
+            f"read it to its end, then use its `response`, which can be"
         )
 
     @property

@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def markdown(text: str) -> str:
     paragraphs = []
     for paragraph in re.split(r"\n{2,}", text.strip()):
         if paragraph.startswith("    "):
-            paragraphs.append(f"```py\n{inspect.cleandoc(paragraph)}\n```")
+            paragraphs.append(f"```py\n{textwrap.dedent(paragraph).rstrip()}\n```")
         else:
             lines = re.sub(r"::$", ":", _escaped(paragraph)).strip()
             paragraphs.append(lines if re.search(r"^- ", lines, re.M) else line(lines, done=True))

@@ -20,7 +20,6 @@ from helpers.signatures import argument_types, attribute_types, shown_signature
 
 import personakit
 import personakit.testing
-from personakit import Runner
 
 
 class Group(NamedTuple):
@@ -147,10 +146,6 @@ def _entry(module: ModuleType, name: str, prefix: str) -> Entry:
     value = getattr(module, name)
     documented = inspect.isroutine(value) or isinstance(value, type)
     docs = parse(inspect.getdoc(value) or "") if documented else constant_docs(name, value)
-    if prefix == "personakit." and (method := f"see `Runner.{name}`") in docs.text:
-        # A function that uses the shared runner is described by the method, if not by itself.
-        own = docs._replace(text=docs.text.replace(f", with the shared runner; {method}", ""))
-        docs = own if docs.arguments else parse(inspect.getdoc(getattr(Runner, name)) or "")
     is_class = isinstance(value, type) and prefix == "personakit."
     return Entry(name if is_class else prefix + name, value, docs)
 
@@ -367,8 +362,7 @@ def _is_headed(member: Member) -> bool:
 def _is_shared(name: str) -> bool:
     """Return whether a method of `Runner` is also a function of the module."""
     kind, _, method = name.rpartition(".")
-    docs = getattr(getattr(personakit, method, None), "__doc__", None) or ""
-    return kind == "Runner" and f"see `{name}`" in docs
+    return kind == "Runner" and method in personakit.__all__
 
 
 def _short(title: str) -> str:
