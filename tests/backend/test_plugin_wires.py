@@ -63,11 +63,13 @@ class LinesWire(Wire):
 
 
 class Plugin:
-    @staticmethod
+    wire: Wire = LinesWire()
+
+    @classmethod
     @hookimpl
-    def setup(registry: Registry) -> None:
+    def setup(cls, registry: Registry) -> None:
         registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
-        registry.wire("lines", LinesWire())
+        registry.wire("lines", cls.wire)
 
 
 def said(text: str, **end: Any) -> dict[str, Any]:
@@ -81,11 +83,11 @@ def lines(*events: Any) -> bytes:
     return b"".join(json.dumps(event).encode() + b"\n" for event in events)
 
 
-def play(mode: str, answer: Any, prompt: str = "Hi!", plugin: Any = Plugin) -> Any:
+def play(mode: str, answer: Any, prompt: str = "Hi!", plugin: Any = Plugin, **options: Any) -> Any:
     with Server([answer]) as server:
         settings = Config(model="lines/m", path=(), environ={"LINES_URL": server.base_url})
         with Runner(settings, plugins=[plugin], log=False) as running:
-            return in_mode(mode, running, WHO, prompt)
+            return in_mode(mode, running, WHO, prompt, **options)
 
 
 @in_streams
@@ -107,18 +109,14 @@ def test_an_answer_that_sets_no_raw_has_the_members_of_all_events(mode: str) -> 
     class SmallWire(LinesWire):
         answers = Small
 
-    class Other:
-        @staticmethod
-        @hookimpl
-        def setup(registry: Registry) -> None:
-            registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
-            registry.wire("lines", SmallWire())
+    class SmallPlugin(Plugin):
+        wire = SmallWire()
 
     usage = {"input_tokens": 1, "output_tokens": 2}
     events = [{"id": "7", "text": "He"}, {"text": "llo"}, {"reason": "stop", "usage": usage}]
     whole = {"id": "7", "text": "Hello", "reason": "stop", "usage": usage}
     answer = Reply(lines(*events), headers=LINES) if "stream" in mode else whole
-    response = play(mode, answer, plugin=Other)
+    response = play(mode, answer, plugin=SmallPlugin)
     assert (response.text, response.id, response.usage) == ("Hello", "7", Usage(1, 2, 3))
 
 
@@ -183,12 +181,8 @@ class FailingWire(LinesWire):
     answers = Failing
 
 
-class FailingPlugin:
-    @staticmethod
-    @hookimpl
-    def setup(registry: Registry) -> None:
-        registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
-        registry.wire("lines", FailingWire())
+class FailingPlugin(Plugin):
+    wire = FailingWire()
 
 
 @in_modes
@@ -204,21 +198,13 @@ class FewWire(LinesWire):
     parameters = frozenset({"temperature"})
 
 
-class FewPlugin:
-    @staticmethod
-    @hookimpl
-    def setup(registry: Registry) -> None:
-        registry.provider("lines", base_url="http://127.0.0.1:1")
-        registry.wire("lines", FewWire())
+class FewPlugin(Plugin):
+    wire = FewWire()
 
 
 def test_a_provider_with_a_wire_of_its_own_is_not_said_to_have_chat_completions() -> None:
-    config = Config(model="lines/m", path=(), environ={})
-    with (
-        Runner(config, plugins=[FewPlugin], log=False) as running,
-        pytest.raises(ConfigError, match=r"JSON lines has no parameter 'top_p'; remove it$"),
-    ):
-        running.run(WHO, "Hi!", parameters={"top_p": 0.5})
+    with pytest.raises(ConfigError, match=r"JSON lines has no parameter 'top_p'; remove it$"):
+        play("run", END, plugin=FewPlugin, parameters={"top_p": 0.5})
 
 
 @in_modes
@@ -255,12 +241,8 @@ class FaultyWire(LinesWire):
         return bodies.get(mistake, {"stream": stream})
 
 
-class FaultyPlugin:
-    @staticmethod
-    @hookimpl
-    def setup(registry: Registry) -> None:
-        registry.provider("lines", base_url="http://127.0.0.1:1", base_url_env="LINES_URL")
-        registry.wire("lines", FaultyWire())
+class FaultyPlugin(Plugin):
+    wire = FaultyWire()
 
 
 @in_modes
@@ -283,12 +265,8 @@ def test_a_mistake_in_a_wire_is_no_failure_of_the_upstream(
 
 
 def test_a_mistake_in_the_path_names_the_wire() -> None:
-    config = Config(model="lines/path", path=(), environ={})
-    with (
-        Runner(config, plugins=[FaultyPlugin], log=False) as running,
-        pytest.raises(PluginError, match="wire 'lines' cannot write the request: AttributeError"),
-    ):
-        running.run(WHO, "Hi!")
+    with pytest.raises(PluginError, match="wire 'lines' cannot write the request: AttributeError"):
+        play("run", END, plugin=FaultyPlugin, model="lines/path")
 
 
 @pytest.mark.parametrize(
