@@ -8,6 +8,7 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.library.index import ENDING as ENDING
+    from personakit.library.library import DEFINED as DEFINED
     from personakit.library.library import Library as Library
     from personakit.library.summaries import Summary as Summary
 else:
@@ -15,7 +16,7 @@ else:
         __name__,
         {
             "index": "ENDING",
-            "library": "Library",
+            "library": "DEFINED Library",
             "summaries": "Summary",
         },
     )

@@ -57,6 +57,10 @@ def packaged() -> Iterator[Path]:
             yield Path(folder, *point.value.split(".")[1:])
 
 
+DEFINED: dict[str, Persona] = {}
+"""The personas that cells of a notebook have defined, by name; every library finds them first."""
+
+
 @dataclass(slots=True)
 class Library:
     """Personas along a search path.
@@ -120,6 +124,8 @@ class Library:
         )
 
     def _by_name(self, name: str) -> Persona:
+        if (defined := DEFINED.get(name)) is not None:
+            return defined
         for folder in self.folders():
             persona = self._cached(folder / (name + ENDING))
             if persona is None:
@@ -229,7 +235,7 @@ class Library:
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""
-        return sorted({name for folder in self.folders() for name in names_in(folder)})
+        return sorted({*DEFINED, *(n for folder in self.folders() for n in names_in(folder))})
 
     def personas(self) -> Iterator[Persona | PersonaError]:
         """Yield the first persona of each name, in order; for an invalid file its error."""

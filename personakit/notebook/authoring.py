@@ -12,6 +12,7 @@ from personakit.base import private_files, read_file
 from personakit.cli.shared import output
 from personakit.display import look_bundle
 from personakit.errors import PersonaError, Problem, UsageError
+from personakit.library import DEFINED
 from personakit.looking import look
 from personakit.notebook.running import values
 from personakit.notebook.screen import show
@@ -27,7 +28,7 @@ CELL = "cell"
 
 
 def write(session: Session, asked: Asked, cell: str) -> None:
-    """Check the persona in a cell, show what it renders to, and keep it under its name.
+    """Check the persona in a cell, show what it renders to, and keep it or its file.
 
     Args:
         session: The notebook.
@@ -56,8 +57,12 @@ def write(session: Session, asked: Asked, cell: str) -> None:
             variables=given["variables"],
         )  # fmt: skip
     if asked.options["save"] or asked.options["force"]:
-        _save(target, f"{cell}\n", replace=asked.options["force"])
-    session.personas[name], session.texts[target] = persona, text
+        _save(session, target, f"{cell}\n", replace=asked.options["force"])
+        # From now on the file is the persona, which its author may edit.
+        DEFINED.pop(name, None)
+        texts.pop(target, None)
+    else:
+        DEFINED[name], texts[target] = persona, text
     if asked.options["result"]:
         session.shell.push({asked.options["result"]: persona})
     show(look_bundle(found, f"%%persona {name}"))
@@ -78,8 +83,23 @@ def _check(found: Look, target: Path) -> None:
         raise PersonaError(problems)
 
 
-def _save(target: Path, text: str, *, replace: bool) -> None:
-    """Write the file; replace another one only if asked to, after printing the difference."""
+def _save(session: Session, target: Path, text: str, *, replace: bool) -> None:
+    """Write the file; replace a text that no cell has written only if asked to."""
+    place = Path.cwd() / target
+    written = session.saved.get(place)
+    _write(target, text, written, replace=replace)
+    session.saved[place] = text
+
+
+def _write(target: Path, text: str, written: str | None, *, replace: bool) -> None:
+    """Write the file, after printing the difference if it replaces one.
+
+    Args:
+        target: The file.
+        text: The new text.
+        written: What a cell has written there before.
+        replace: Whether another text may be replaced.
+    """
     if not os.path.lexists(target):
         persona_files.save(target, text)
         output.line(f"Wrote {target}")
@@ -91,9 +111,10 @@ def _save(target: Path, text: str, *, replace: bool) -> None:
     if old == text:
         output.line(f"{target} is the same already")
         return
-    if not replace:
+    if not replace and old != written:
+        state = "already exists" if written is None else "has changed since a cell wrote it"
         raise UsageError(
-            f"{target} already exists and was not changed; --force replaces it and shows the "
+            f"{target} {state} and was not replaced; --force replaces it and shows the "
             f"difference, or choose another name"
         )
     names = (f"{target} (before)", str(target))

@@ -31,12 +31,12 @@ def _found(session: Session, line: str) -> list[str]:
     found = ShellComplete(command, {}, "persona", "").get_completions(words, typed)
     listed = [str(item.value) for item in found if item.type == "plain"]
     if words[-1:] in (["-v"], ["--variable"]):
-        persona = names and session.load(session.runner(), names)
+        persona = names and session.runner().load(names)
         declared = persona.variables if persona else {}
         listed += [f"{name}=" for name in declared if name.startswith(typed)]
         listed += [n for n in declared if n in session.shell.user_ns and n.startswith(typed)]
     elif not names and not typed.startswith("-") and not listed:
-        every = {*session.runner().library.names(), *session.personas, NEW, KEYS}
+        every = {*session.runner().library.names(), NEW, KEYS}
         listed += sorted(name for name in every if name.startswith(typed))
     # IPython takes what follows a `=` for the word.
     head = typed[: typed.rfind("=") + 1]

@@ -6,6 +6,7 @@ import click
 
 from personakit.display import persona_bundle, personas_bundle
 from personakit.errors import PersonaError, UsageError
+from personakit.library import DEFINED
 from personakit.notebook import authoring, running, typed_keys
 from personakit.notebook.asked import new_command, parse, run_command
 from personakit.notebook.screen import show
@@ -45,19 +46,19 @@ def _run(session: Session, line: str, cell: str | None) -> None:
     if asked.words[1:] or cell is not None or goes_on:
         running.run(session, asked, cell)
     elif asked.words:
-        show(persona_bundle(session.load(session.runner(), asked.words[0])))
+        show(persona_bundle(session.runner().load(asked.words[0])))
     else:
         show(personas_bundle(_listed(session)))
 
 
 def _listed(session: Session) -> list[tuple[str, str, str]]:
     """Return the name, description and tags of each persona that can be run by its name."""
-    own = [(one.name, one.description, ", ".join(one.tags)) for one in session.personas.values()]
+    own = [(one.name, one.description, ", ".join(one.tags)) for one in DEFINED.values()]
     found = session.runner().library.summaries(lambda *_: None)
     rows = [
         (one.name, one.description, ", ".join(one.tags))
         for one in found
-        if not isinstance(one, PersonaError) and one.name not in session.personas
+        if not isinstance(one, PersonaError) and one.name not in DEFINED
     ]
     return own + rows
 

@@ -100,7 +100,7 @@ def _named(
     name, rest = next(iter(asked.words), None), asked.rest
     is_word = _goes_on(asked.options) and name is not None and not session.is_persona(runner, name)
     if cell is not None and is_word:
-        session.load(runner, name or "")  # the error says what it may have been
+        runner.load(name or "")  # the error says what it may have been
     words = rest[0 if is_word else 1 :][:1]
     if cell is not None:
         if words:
@@ -123,7 +123,7 @@ def _talk(
     if continuing.asked(options):
         talk = _earlier(session, runner, options)
         if name is not None:
-            talk.persona = session.load(runner, name)
+            talk.persona = runner.load(name)
             declared = talk.persona.variables
             talk.variables = {key: it for key, it in talk.variables.items() if key in declared}
         talk.model = options["model"] or talk.model
@@ -133,7 +133,7 @@ def _talk(
                 "no persona: write its name after %%persona; %persona lists the personas, and -c "
                 "goes on with the last conversation"
             )
-        talk = runner.conversation(session.load(runner, name), model=options["model"])
+        talk = runner.conversation(runner.load(name), model=options["model"])
     chosen = values(session.shell.user_ns, talk.persona, options)
     talk.variables |= chosen["variables"]
     talk.parameters |= chosen["parameters"]

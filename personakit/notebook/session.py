@@ -13,7 +13,6 @@ from personakit.runner import Runner
 
 if TYPE_CHECKING:
     from personakit.conversation import Conversation
-    from personakit.persona import Persona
 
 
 class Talk(NamedTuple):
@@ -28,16 +27,17 @@ class Session:
 
     Attributes:
         shell: The shell.
-        personas: The personas that cells have defined, by name.
-        texts: Their files, which other cells may extend, by path.
+        texts: The files of the personas that cells have defined, which other cells may extend, by
+            path.
+        saved: What cells have written to files, by their absolute paths.
         talks: The conversations, by the names that their responses are assigned to.
         last: The name of the last run.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.personas: dict[str, Persona] = {}
         self.texts: dict[Path, str | bytes] = {}
+        self.saved: dict[Path, str] = {}
         self.talks: dict[str, Talk] = {}
         self.last = ""
         self._lost: dict[str, str] = {}
@@ -59,18 +59,10 @@ class Session:
             kept = self._runners[log, allowed] = Runner(config, log=log)
         return kept
 
-    def load(self, runner: Runner, name: str) -> Persona:
-        """Return a persona that a cell has defined, or that the runner finds.
-
-        Raises:
-            UsageError: There is none, or it is invalid.
-        """
-        return self.personas.get(name) or runner.load(name)
-
     def is_persona(self, runner: Runner, word: str) -> bool:
         """Return whether a word names a persona."""
         try:
-            self.load(runner, word)
+            runner.load(word)
         except PersonaNotFound:
             return False
         return True

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from helpers.notebook import Desk, failed, shown
 
 PIRATE = "description: A pirate.\nsystem: You are {{ name }}, a pirate.\nvariables: {name: Anne}\n"
+
+
+@pytest.fixture
+def personas(desk: Desk) -> Iterator[Path]:
+    folder = desk.folder / "personas"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_a_persona_can_be_used_at_once(desk: Desk) -> None:
@@ -40,19 +53,59 @@ def test_an_error_has_the_line_of_the_cell(desk: Desk) -> None:
     assert "cell:2:7: PK040" in failed(desk("%%persona new a\nname: b\nsystem: x"))
 
 
-def test_a_new_file_is_written_but_none_is_replaced_unasked(desk: Desk) -> None:
-    file = desk.folder / "personas" / "sailor.yaml"
+def test_a_new_file_is_written_but_none_is_replaced_unasked(desk: Desk, personas: Path) -> None:
+    file = personas / "sailor.yaml"
     cell = desk(f"%%persona new sailor --save\n{PIRATE}")
     assert file.read_text() == PIRATE
     assert "Wrote personas/sailor.yaml" in cell.outputs[0].text
     other = PIRATE.replace("Anne", "Mary")
-    assert "--force replaces it" in failed(desk(f"%%persona new sailor --save\n{other}"))
-    assert file.read_text() == PIRATE
+    (personas / "nurse.yaml").write_text(PIRATE)
+    assert "--force replaces it" in failed(desk(f"%%persona new nurse --save\n{other}"))
+    assert (personas / "nurse.yaml").read_text() == PIRATE
     cell = desk(f"%%persona new sailor --save --force\n{other}")
     assert "-variables: {name: Anne}\n+variables: {name: Mary}" in cell.outputs[0].text
     assert file.read_text() == other
-    file.unlink()
-    file.parent.rmdir()
+
+
+def test_after_save_the_file_is_the_persona(desk: Desk, personas: Path) -> None:
+    desk(f"%%persona new cook --save\n{PIRATE}")
+    edited = PIRATE.replace("a pirate.", "a cook.")
+    (personas / "cook.yaml").write_text(edited)
+    desk("%persona cook Hello", "x")
+    assert desk.system() == "You are Anne, a cook."
+    desk("%%persona new baker\nextends: cook\nvariables: {name: Mary}\n")
+    desk("%persona baker Hello", "x")
+    assert desk.system() == "You are Mary, a cook."
+    error = failed(desk(f"%%persona new cook --save\n{PIRATE}"))
+    assert "personas/cook.yaml has changed since" in error
+    assert "--force" in error
+    assert (personas / "cook.yaml").read_text() == edited
+    # Without --save, the cell is the newest text again.
+    desk(f"%%persona new cook\n{PIRATE}")
+    desk("%persona cook Hello", "x")
+    assert desk.system() == "You are Anne, a pirate."
+
+
+def test_a_changed_cell_is_saved_again(desk: Desk, personas: Path) -> None:
+    desk(f"%%persona new cook --save\n{PIRATE}")
+    other = PIRATE.replace("Anne", "Mary")
+    cell = desk(f"%%persona new cook --save\n{other}")
+    assert "+variables: {name: Mary}" in cell.outputs[0].text
+    assert (personas / "cook.yaml").read_text() == other
+    (personas / "cook.yaml").unlink()
+    desk(f"%%persona new cook --save\n{other}")
+    assert (personas / "cook.yaml").read_text() == other
+
+
+def test_the_python_api_finds_a_persona_of_a_cell(desk: Desk) -> None:
+    desk(f"%%persona new parrot\n{PIRATE}")
+    cell = desk("import personakit\nprint(personakit.run('parrot', 'Hello').text)", "Arr")
+    assert cell.outputs[0].text == "Arr\n"
+    assert desk.system() == "You are Anne, a pirate."
+    assert desk("print(personakit.form('parrot').persona.name)").outputs[0].text == "parrot\n"
+    assert "did you mean 'parrot'" in failed(desk("personakit.run('parot', 'Hello')"))
+    cell = desk("print((await personakit.arun('parrot', 'Hello')).text)", "Arr")
+    assert cell.outputs[0].text == "Arr\n"
 
 
 def test_a_required_variable_gets_a_sample_in_the_preview(desk: Desk) -> None:
