@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import install_command
-from personakit.display import error_bundle, footer
+from personakit.base import install_command, read_json
+from personakit.display import error_bundle, footer, footer_line
 from personakit.errors import PersonakitError, UsageError
-from personakit.frozen import thaw
+from personakit.frozen import check_plain, thaw
 from personakit.notebook.screen import Screen
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Form:
         prompt: The widget of the prompt.
         button: Starts a run.
         output: The widget that shows the answer.
-        response: The last response; None before the first run.
+        response: The response of the last run; None before the first one, and if the last one failed
+            or was stopped.
         box: All of it.
     """
 
@@ -73,6 +74,8 @@ class Form:
             field = self.fields[name]
             unchanged = field.value == self._initial[name]
             value, fault = _value(variable, field.value)
+            if variable.required and isinstance(field.value, str) and not field.value.strip():
+                fault = "required; write a value"
             if unchanged and not variable.required:
                 fault = ""
             elif not fault:
@@ -85,8 +88,11 @@ class Form:
         return result
 
     def run(self) -> None:
-        """Run the persona with the values of the form, and show the answer; errors are shown."""
-        self.output.outputs = ()
+        """Run the persona with the values of the form, and show the answer.
+
+        Errors are shown. If the user stops the run, the text that arrived stays.
+        """
+        self.output.outputs, self.response = (), None
         try:
             given = self.values()
         except UsageError:
@@ -102,6 +108,8 @@ class Form:
                     screen.add(piece)
                 self.response = pieces.response
             screen.end(footer(self.response, given), self.response.text)
+        except KeyboardInterrupt:
+            screen.end(footer_line("stopped"))
         except PersonakitError as error:
             self.output.outputs += (_output(error_bundle(str(error))),)
         finally:
@@ -202,6 +210,10 @@ def _value(variable: Variable, value: Any) -> tuple[Any, str]:
     if is_text or variable.enum:
         return list(value) if isinstance(value, tuple) else value, ""
     try:
-        return json.loads(value), ""
+        result = read_json(value)
+        check_plain(result, "the value")
     except ValueError as error:
         return None, f"expected JSON: {error}"
+    except UsageError as error:
+        return None, str(error)
+    return result, ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,6 +141,86 @@ def test_a_failed_run_is_shown_and_can_be_repeated(made: Any, server: Server) ->
     (shown,) = made.output.outputs
     assert "&lt;b&gt;no" in shown["data"]["text/html"]
     assert made.button.disabled is False
+
+
+def test_a_stopped_run_keeps_its_text_and_has_no_response(made: Any, server: Server) -> None:
+    made.fields["name"].value = "Zoë"
+    made.run()
+    assert made.response is not None
+    events = list(server.events("Leek soup. " * 50, usage=True))
+
+    def pieces() -> Iterator[bytes]:
+        yield from events[: len(events) // 2]
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(600):  # until the client leaves
+            time.sleep(0.1)
+            yield b": still here\n\n"
+
+    server.answers = [Reply(pieces(), headers={"content-type": "text/event-stream"})]  # type: ignore[arg-type]
+    made.button.click()
+    (shown,) = made.output.outputs
+    assert shown["data"]["text/markdown"].startswith("Leek soup. Leek soup.")
+    assert shown["data"]["text/markdown"].endswith("\n\n<sub>stopped</sub>")
+    assert made.response is None
+    assert made.button.disabled is False
+    server.answers = ["Pie"]
+    made.button.click()
+    assert made.response.text == "Pie"
+
+
+def test_a_failed_run_has_no_response(made: Any, server: Server) -> None:
+    made.fields["name"].value = "Zoë"
+    made.run()
+    server.answers = [Reply(b'{"error": {"message": "no"}}', 400)]
+    made.run()
+    assert made.response is None
+
+
+@pytest.mark.parametrize("typed", ["", " \n"])
+@pytest.mark.parametrize(
+    "rules", ["required: true", "required: true, type: object", "required: true, type: integer"]
+)
+def test_a_required_variable_cannot_stay_empty(server: Server, rules: str, typed: str) -> None:
+    rules += ", minimum: 10000000000000000" if "integer" in rules else ""
+    text = f"system: '{{{{ n }}}}'\nvariables: {{n: {{{rules}}}}}\n"
+    with Runner(server.config()) as runner:
+        made = form(runner, Persona.parse(text, "required.yaml"))
+        made.fields["n"].value = typed
+        made.button.click()
+        assert server.requests == []
+        assert "required; write a value" in made._faults["n"].value
+        with pytest.raises(personakit.UsageError, match="^n: required; write a value$"):
+            made.values()
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize("depth", [150, 900, 100_000])
+def test_json_that_is_nested_too_deep_is_an_error_of_its_field(
+    server: Server, opening: str, depth: int
+) -> None:
+    closing = "]" if opening == "[" else "}"
+    text = "system: '{{ n }}'\nvariables: {n: {type: object, default: {}}}\n"
+    with Runner(server.config()) as runner:
+        made = form(runner, Persona.parse(text, "deep.yaml"))
+        made.fields["n"].value = f'{{"x": {opening * depth}1{closing * depth}}}'
+        made.button.click()
+        assert server.requests == []
+        assert "nested" in made._faults["n"].value
+        assert "\n" not in made._faults["n"].value
+        made.fields["n"].value = opening * depth
+        made.button.click()
+        assert made._faults["n"].value
+
+
+@pytest.mark.parametrize("typed", ["NaN", "1e999", "Infinity"])
+def test_what_json_does_not_have_is_an_error(server: Server, typed: str) -> None:
+    text = "system: '{{ n }}'\nvariables: {n: {type: array, items: {type: number}, default: []}}\n"
+    with Runner(server.config()) as runner:
+        made = form(runner, Persona.parse(text, "number.yaml"))
+        made.fields["n"].value = f"[{typed}]"
+        with pytest.raises(personakit.UsageError, match="^n: "):
+            made.values()
 
 
 def test_the_last_line_of_a_cell_shows_it() -> None:
