@@ -24,6 +24,7 @@ from personakit import (
     hookimpl,
     price,
 )
+from personakit.base import dollars
 from personakit.providers import BUILT_IN
 from personakit.testing import MODES, Server, in_mode, persona, runner
 
@@ -171,6 +172,17 @@ def test_details_are_counted(mode: str, details: dict[str, Any], counted: Usage)
         running = Runner(server.config())
         assert in_mode(mode, running, persona(), "Hi").usage == counted
         running.close()
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (None, "cost unknown"), (0, "$0"), (1e-9, "<$0.000001"), (0.000004, "$0.000004"),
+        (0.00018, "$0.000180"), (0.0123, "$0.0123"), (12.5, "$12.5000"),
+    ],
+)  # fmt: skip
+def test_a_tiny_cost_is_not_shown_as_zero(cost: float | None, text: str) -> None:
+    assert dollars(cost) == text
 
 
 def test_prices_are_loaded_when_a_cost_is_asked_for(tmp_path: Path) -> None:

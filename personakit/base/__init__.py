@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from personakit.base.text import Noting as Noting
     from personakit.base.text import TextBuffer as TextBuffer
     from personakit.base.text import TextTap as TextTap
+    from personakit.base.text import dollars as dollars
     from personakit.base.text import notify as notify
     from personakit.base.text import printable as printable
     from personakit.base.types import TYPES as TYPES
@@ -76,7 +77,7 @@ else:
             "names": "NAME RESERVED SCHEME TOOL",
             "secrets": "Hidden Secret hide scrub",
             "signatures": "arguments described plain typed",
-            "text": "Noting TextBuffer TextTap notify printable",
+            "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
             "read_arguments read_json shown size",
             "waiting": "Closing Emit in_sync io only_sync sleep sync_mode time_left",

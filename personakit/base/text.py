@@ -128,3 +128,16 @@ def notify(line: str) -> None:
 def _escape(match: re.Match[str]) -> str:
     units = match[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def dollars(cost: float | None) -> str:
+    """Return a cost as it is shown; an unknown one is not zero, and neither is a tiny one.
+
+    Args:
+        cost: US dollars; None if unknown.
+    """
+    if cost is None:
+        return "cost unknown"
+    if 0 < cost < 0.000_001:
+        return "<$0.000001"
+    return f"${cost:.4f}" if cost >= 0.01 else f"${cost:.6f}" if cost else "$0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from personakit.base import printable
+from personakit.base import dollars, printable
 from personakit.display.disarm import disarmed, entities
 
 Bundle = dict[str, Any]
@@ -53,9 +53,13 @@ def footer(
         notes: What else the user should know.
     """
     model = response.model or (response.request.model if response.request is not None else "")
-    cost = "cost unknown" if response.cost is None else f"${response.cost:.4f}"
     return footer_line(
-        model, _tokens(response.usage), cost, _time(response.timings), *_given(given), *notes
+        model,
+        _tokens(response.usage),
+        dollars(response.cost),
+        _time(response.timings),
+        *_given(given),
+        *notes,
     )
 
 

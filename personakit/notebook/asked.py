@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import keyword
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def words_of(line: str) -> list[Word]:
 
 
 def _identifier(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.isidentifier():
+    if value is not None and (not value.isidentifier() or keyword.iskeyword(value)):
         raise click.BadParameter(f"expected a name of Python, found {value!r}", ctx, param)
     return value
 

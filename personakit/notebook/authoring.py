@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER = "personas"
 CELL = "cell"
+NEW, KEYS = FORMS = ("new", "keys")
+"""The first words of a line that name no persona."""
 
 
 def write(session: Session, asked: Asked, cell: str) -> None:
@@ -42,10 +44,13 @@ def write(session: Session, asked: Asked, cell: str) -> None:
     if len(asked.words) != 2:
         raise UsageError("expected one name, as in %%persona new pirate")
     name = persona_files.checked_name(asked.words[1])
+    if name in FORMS:
+        raise UsageError(f"{name!r} is a form of the magic: choose another name for the persona")
     target = Path(FOLDER) / f"{name}.yaml"
     runner = session.runner()
     # The line of the magic is the first one of the cell.
-    texts, text = session.texts, f"\n{cell}\n"
+    cell = cell if cell.endswith("\n") else f"{cell}\n"
+    texts, text = session.texts, f"\n{cell}"
     found = look(runner, target, text, model=asked.options["model"], texts=texts)
     _check(found, target)
     persona = found.persona
@@ -57,7 +62,7 @@ def write(session: Session, asked: Asked, cell: str) -> None:
             variables=given["variables"],
         )  # fmt: skip
     if asked.options["save"] or asked.options["force"]:
-        _save(session, target, f"{cell}\n", replace=asked.options["force"])
+        _save(session, target, cell, replace=asked.options["force"])
         # From now on the file is the persona, which its author may edit.
         DEFINED.pop(name, None)
         texts.pop(target, None)

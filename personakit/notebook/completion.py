@@ -7,7 +7,7 @@ import contextlib
 from click.shell_completion import ShellComplete
 
 from personakit.notebook.asked import run_command, words_of
-from personakit.notebook.magics import KEYS, NEW
+from personakit.notebook.authoring import KEYS, NEW
 from personakit.notebook.session import Session
 
 

@@ -27,9 +27,11 @@ def load_ipython_extension(shell: Any) -> None:
         """Run a persona: the cell is the prompt. ``%persona --help`` shows the options."""
         from personakit.notebook.magics import call  # noqa: PLC0415
 
-        call(lazy.session(), line, cell)
+        call(lazy.session(), line, lazy.typed(cell))
 
     shell.register_magic_function(persona, "line_cell", "persona")
+    if lazy.note not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", lazy.note)
     if written not in shell.input_transformers_cleanup:
         # After the first one, which removes empty lines above a cell.
         shell.input_transformers_cleanup.insert(1, written)
@@ -47,6 +49,8 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics from a shell; its conversations are there again after another load."""
+    if shell in _loaded and _loaded[shell].note in shell.events.callbacks["pre_run_cell"]:
+        shell.events.unregister("pre_run_cell", _loaded[shell].note)
     if written in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(written)
     from personakit.notebook.questions import Question  # noqa: PLC0415
@@ -63,10 +67,16 @@ def written(lines: list[str]) -> list[str]:
     It would remove the prompts of a doctest from a cell.
     """
     head, *body = lines or [""]
-    if head.startswith("%%persona") and head[9:10].isspace() and body:
-        text = "".join(body)
+    if head.startswith("%%persona") and head[9:10].isspace():
+        # IPython refuses an empty cell in a message of its own, and lets the cells after it run.
+        text = "".join(body) or "\n"
         return [f"get_ipython().run_cell_magic('persona', {head[9:].strip()!r}, {text!r})\n"]
     return lines
+
+
+# IPython skips such a function where it decides whether a cell that is typed in a terminal is
+# complete: one of a magic is after a blank line, one of Python after its first line.
+written.has_side_effects = True  # type: ignore[attr-defined]
 
 
 class _Lazy:
@@ -76,6 +86,22 @@ class _Lazy:
         self._shell = shell
         self._session: Any = None
         self.completes = False
+        self._raw = ""
+
+    def note(self, info: Any) -> None:
+        """Keep the text of the cell that is about to run, as it was written."""
+        self._raw = info.raw_cell or ""
+
+    def typed(self, cell: str | None) -> str | None:
+        """Return what a cell has below its first line, without a line break that IPython added.
+
+        A terminal ends a cell with a line break of its own.
+        """
+        if cell is None:
+            return None
+        is_kernel = getattr(self._shell(), "kernel", None) is not None
+        whole = is_kernel and self._raw.endswith(f"\n{cell}")
+        return cell if whole else cell.removesuffix("\n")
 
     def session(self) -> Any:
         from personakit.notebook.session import Session  # noqa: PLC0415

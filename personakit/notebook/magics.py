@@ -9,10 +9,9 @@ from personakit.errors import PersonaError, UsageError
 from personakit.library import DEFINED
 from personakit.notebook import authoring, running, typed_keys
 from personakit.notebook.asked import new_command, parse, run_command
+from personakit.notebook.authoring import KEYS, NEW
 from personakit.notebook.screen import show
 from personakit.notebook.session import Session
-
-NEW, KEYS = "new", "keys"
 
 
 def call(session: Session, line: str, cell: str | None) -> None:
@@ -26,8 +25,6 @@ def call(session: Session, line: str, cell: str | None) -> None:
     Raises:
         PersonakitError: What is asked for cannot be done, or the run fails.
     """
-    # IPython ends a cell with a line break that its author did not write.
-    cell = cell.removesuffix("\n") if cell is not None else None
     first = line.split(maxsplit=1)[:1]
     try:
         if first == [KEYS]:

@@ -40,8 +40,8 @@ class Form:
         prompt: The widget of the prompt.
         button: Starts a run.
         output: The widget that shows the answer.
-        response: The response of the last run; None before the first one, and if the last one failed
-            or was stopped.
+        response: The response of the last run; None before the first one, and if the last one
+            failed or was stopped.
         box: All of it.
     """
 

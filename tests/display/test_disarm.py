@@ -119,6 +119,8 @@ def test_the_footer_says_what_is_known_and_escapes_it() -> None:
         "openai/a_b*c* · 5 + 12 tokens · $0.1234"
     )
     assert "<span>&#36;</span>0.1234" in below  # in one text, two prices would be a formula
+    tiny = Response("Hi!", cost=0.000_004)._repr_mimebundle_()["text/markdown"]
+    assert tiny.endswith("</span>0.000004</sub>")
     unknown = Response("Hi!")._repr_mimebundle_()["text/markdown"]
     assert unknown.endswith("<sub>tokens unknown · cost unknown</sub>")
 

@@ -190,7 +190,7 @@ def test_a_required_variable_cannot_stay_empty(server: Server, rules: str, typed
         made.button.click()
         assert server.requests == []
         assert "required; write a value" in made._faults["n"].value
-        with pytest.raises(personakit.UsageError, match="^n: required; write a value$"):
+        with pytest.raises(personakit.UsageError, match=r"^n: required; write a value$"):
             made.values()
 
 
@@ -219,7 +219,7 @@ def test_what_json_does_not_have_is_an_error(server: Server, typed: str) -> None
     with Runner(server.config()) as runner:
         made = form(runner, Persona.parse(text, "number.yaml"))
         made.fields["n"].value = f"[{typed}]"
-        with pytest.raises(personakit.UsageError, match="^n: "):
+        with pytest.raises(personakit.UsageError, match=r"^n: "):
             made.values()
 
 

@@ -60,8 +60,10 @@ def test_the_answer_has_a_name_and_its_own_form(desk: Desk) -> None:
         "x = {'a': 1}\n%%persona chef\n# -v diet=vegan\n%persona chef what?",
         ">>> print(1)\n... more\nIn [1]: x?",
         "long " * 20_000,
+        "a line\n",
+        "\na line\n\n \n",
     ],
-    ids=["braces", "tabs", "emoji", "code", "doctest", "100 kB"],
+    ids=["braces", "tabs", "emoji", "code", "doctest", "100 kB", "line break", "line breaks"],
 )
 def test_a_cell_arrives_character_by_character(desk: Desk, prompt: str) -> None:
     desk("guests = 7\n")
@@ -131,7 +133,13 @@ def test_an_error_is_one_line_that_says_what_to_do(desk: Desk) -> None:
         "%persona chef -v temperature=1 x": "'temperature' is a parameter of the model",
         "%persona chef --as 1x y": "expected a name of Python, found '1x'",
         "%persona chef -a - x": "a notebook has no standard input",
+        "%persona chef --as class y": "expected a name of Python, found 'class'",
         "%persona new x": "write %%persona new NAME",
+        "%%persona new keys\nsystem: x": "'keys' is a form of the magic: choose another name",
+        "%%persona new new\nsystem: x": "'new' is a form of the magic: choose another name",
+        "%%persona chef": "the prompt is missing: write it below the line, the cell is blank",
+        "%%persona chef -v guests=3\n": "the prompt is missing",
+        "%%persona": "no persona: write its name after %%persona",
     }.items():
         assert message in failed(desk(line)), line
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from personakit.base import dollars
 from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.groups import decorated
@@ -288,10 +289,9 @@ def usage_line(response: Response) -> str:
     """Return the tokens, cost, model and time of an answer on one line."""
     timings = response.timings
     tokens = "tokens unknown" if response.usage is None else tokens_line(response.usage)
-    cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
     model = response.request.model if response.request is not None else response.model
     seconds = f"{timings.total:.1f} s" if timings is not None else ""
-    return ", ".join(part for part in (tokens, cost, model, seconds) if part)
+    return ", ".join(part for part in (tokens, dollars(response.cost), model, seconds) if part)
 
 
 def tokens_line(usage: Usage) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from personakit.base import dollars
 from personakit.cli.shared import output
 from personakit.cli.shared.answers import tokens_line
 from personakit.cli.shared.fragments import prompt_in
@@ -228,7 +229,7 @@ def _took(row: Row) -> str:
 def _used(row: Row) -> str:
     parts = [tokens_line(row.usage)] if row.usage else []
     if row.cost is not None:
-        parts.append(f"${row.cost:.6f}")
+        parts.append(dollars(row.cost))
     if row.calls > 1:
         parts.append(f"{row.calls} model calls")
     if not row.calls and not row.error:
@@ -239,7 +240,7 @@ def _used(row: Row) -> str:
 def _cost(one: Sum) -> str:
     if one.unknown == one.runs:
         return "unknown"
-    return f"${one.cost:.4f}" + (f" + {one.unknown} unknown" if one.unknown else "")
+    return dollars(one.cost) + (f" + {one.unknown} unknown" if one.unknown else "")
 
 
 def _brief(text: str, most: int) -> str:
