@@ -32,8 +32,13 @@ _LINK = rf"\](?=\s?\((?!\s*<?{_SAFE}[)>\s]))"
 _NAMED = rf"\](?=:(?!\s*<?{_SAFE}(?:[>\s]|\Z)))"
 _AUTO = re.compile(rf"<({_SAFE})>", re.IGNORECASE)
 _PICTURE = re.compile(r"!\[([^\[\]]*)\](?=\(\s*<?https?://[^\s\"<>`\\]*[)>\s])", re.IGNORECASE)
-# The commands of MathJax that link to, style or load something.
-_COMMAND = re.compile(r"\\(?=(?:bbox|csname|href|includegraphics|require|style)(?![a-zA-Z]))")
+# MathJax reads the page, in which an entity is its character; only numbers stand for letters.
+_BACKSLASH = r"(?:\\|&#0*92(?!\d);?|&#[xX]0*5[cC](?![\da-fA-F]);?|&bsol;)"
+# The commands of MathJax that link to, style or load something, or a name that is not readable.
+_COMMAND = re.compile(
+    rf"{_BACKSLASH}"
+    r"(?=(?:bbox|csname|href|includegraphics|require|style)(?![a-zA-Z])|[a-zA-Z]{0,15}&#)"
+)
 # What a parser that sees no code here could read as the definition of a link. Not all of `]:` is:
 # most of it in code of Python begins a block.
 _DEFINED = rf"^{_LEAD}(?:\[(?:\\.|[^\[\]\\]){{0,999}})?\]:|\]:[\s>]*(?:<|[^\s:&\\/]*[:&\\/])"
@@ -164,7 +169,7 @@ def _spans(paragraph: str) -> Iterator[tuple[int, int, str]]:
 def _text(text: str, images: bool) -> str:
     """Return a text without code."""
     text = _MATH.sub(lambda math: re.sub(_TAG, r"\\lt ", math[0]), text)
-    text = _COMMAND.sub(r"\\ ", _AUTO.sub(r"\1", text))
+    text = _COMMAND.sub(r"\g<0> ", _AUTO.sub(r"\1", text))
     if not images:
         text = _PICTURE.sub(lambda found: f"[{found[1].strip() or 'image'}]", text)
     for pattern, entity in itertools.chain(_ENTITIES, () if images else _NO_PICTURES):

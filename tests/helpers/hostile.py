@@ -25,6 +25,9 @@ VECTORS = {
     "span": f"`` ` {IMG} `` ``` <b onclick={RUN}>\n\n` <script>{RUN}</script> `",
     "math": f"$\\href{{javascript:{RUN}}}{{x}}$ $$\\style{{background:url({FAR}/s)}}{{x}}$$\n\n"
     f"$$\n{IMG}\n$$\n",
+    "math of entities": f"&#36;&#92;href{{javascript:{RUN}}}{{open}}&#36; "
+    f"&dollar;&#x5c;h&#114;ef&lbrace;javascript:{RUN}&#125;{{open}}&#36; "
+    f"&#36;&bsol;style{{background:url({FAR}/s)}}{{x}}&#36; `&#36;&#92;href{{javascript:1}}{{x}}`",
     "diagram": f'```mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n```',
     "diagram after a quote": f'> ```\n~~~mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~',
     "diagram after a list": f'*  ```\n~~~ mermaid\nflowchart\n A@{{ img: "{FAR}/m.png" }}\n~~~',

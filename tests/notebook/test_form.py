@@ -162,8 +162,7 @@ def test_a_stopped_run_keeps_its_text_and_has_no_response(made: Any, server: Ser
     (shown,) = made.output.outputs
     assert shown["data"]["text/markdown"].startswith("Leek soup. Leek soup.")
     assert shown["data"]["text/markdown"].endswith("\n\n<sub>stopped</sub>")
-    assert made.response is None
-    assert made.button.disabled is False
+    assert (made.response, made.button.disabled) == (None, False)
     server.answers = ["Pie"]
     made.button.click()
     assert made.response.text == "Pie"
