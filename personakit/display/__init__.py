@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from personakit.display.values import error_bundle as error_bundle
     from personakit.display.values import look_bundle as look_bundle
     from personakit.display.values import persona_bundle as persona_bundle
+    from personakit.display.values import persona_text as persona_text
     from personakit.display.values import personas_bundle as personas_bundle
     from personakit.display.values import request_bundle as request_bundle
     from personakit.display.values import trace_bundle as trace_bundle
@@ -23,7 +24,7 @@ else:
         __name__,
         {
             "answers": "answer_bundle footer footer_line response_bundle",
-            "values": "conversation_bundle error_bundle look_bundle persona_bundle personas_bundle "
-            "request_bundle trace_bundle",
+            "values": "conversation_bundle error_bundle look_bundle persona_bundle persona_text "
+            "personas_bundle request_bundle trace_bundle",
         },
     )

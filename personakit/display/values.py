@@ -13,6 +13,7 @@ from personakit.base import printable
 from personakit.display.html import Html, diff, folded, joined, shown, table, tag, text
 
 Bundle = dict[str, Any]
+_COLUMNS = ("variable", "type", "value", "description")
 
 
 def request_bundle(request: Any) -> Bundle:
@@ -37,7 +38,31 @@ def conversation_bundle(conversation: Any) -> Bundle:
 def persona_bundle(persona: Any) -> Bundle:
     """Return what a notebook shows for a `Persona`: what it is, what it takes and what it uses."""
     name = tag("strong", persona.name)
-    about = [
+    lines = [tag("div", line, style="grey") for line in _about(persona)]
+    boxes = [folded(role, text(source)) for role, source in _texts(persona)]
+    rows = [_variable(variable) for variable in persona.variables.values()]
+    takes = table(_COLUMNS, rows) if rows else Html()
+    described = f": {persona.description}" if persona.description else ""
+    return _bundle(persona, tag("div", name, described), *lines, takes, *boxes)
+
+
+def persona_text(persona: Any) -> str:
+    """Return what a terminal shows for a `Persona`: the same as `persona_bundle`."""
+    lines = [f"{persona.name}: {persona.description}", *_about(persona)]
+    found = [_COLUMNS, *(_variable(variable) for variable in persona.variables.values())]
+    rows = [[" ".join(cell.split()) for cell in row] for row in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if len(rows) > 1:
+        cells = ([cell.ljust(n) for cell, n in zip(row, widths, strict=True)] for row in rows)
+        lines += ["", *("  ".join(row).rstrip() for row in cells)]
+    for role, source in _texts(persona):
+        lines += ["", f"--- {role}", source.rstrip("\n")]
+    return printable("\n".join(lines))
+
+
+def _about(persona: Any) -> list[str]:
+    """Return what a persona is and uses, each as a line."""
+    pairs = [
         ("tags", ", ".join(persona.tags)),
         ("extends", ", ".join(persona.extends)),
         ("model", persona.model or ""),
@@ -45,13 +70,13 @@ def persona_bundle(persona: Any) -> Bundle:
         ("tools", ", ".join(persona.tools)),
         ("plugins", ", ".join(use.name for use in persona.plugins)),
     ]
-    lines = [tag("div", f"{key}: {value}", style="grey") for key, value in about if value]
+    return [f"{key}: {value}" for key, value in pairs if value]
+
+
+def _texts(persona: Any) -> list[tuple[str, str]]:
+    """Return the templates of a persona, each with its role."""
     texts = [("system", persona.system), *persona.messages, ("prompt", persona.prompt)]
-    boxes = [folded(role, text(one.source)) for role, one in texts if one is not None]
-    rows = [_variable(variable) for variable in persona.variables.values()]
-    takes = table(("variable", "type", "value", "description"), rows) if rows else Html()
-    described = f": {persona.description}" if persona.description else ""
-    return _bundle(persona, tag("div", name, described), *lines, takes, *boxes)
+    return [(role, one.source) for role, one in texts if one is not None]
 
 
 def look_bundle(look: Any, usage: str) -> Bundle:

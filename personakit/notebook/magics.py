@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from personakit.display import persona_bundle, personas_bundle
+from personakit.display import persona_bundle, persona_text, personas_bundle
 from personakit.errors import PersonaError, UsageError
 from personakit.library import DEFINED
 from personakit.notebook import authoring, running, typed_keys
@@ -43,7 +43,8 @@ def _run(session: Session, line: str, cell: str | None) -> None:
     if asked.words[1:] or cell is not None or goes_on:
         running.run(session, asked, cell)
     elif asked.words:
-        show(persona_bundle(session.runner().load(asked.words[0])))
+        persona = session.runner().load(asked.words[0])
+        show({**persona_bundle(persona), "text/plain": persona_text(persona)})
     else:
         show(personas_bundle(_listed(session)))
 

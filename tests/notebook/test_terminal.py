@@ -11,7 +11,7 @@ from personakit.testing import Server
 
 TYPED = (
     "%load_ext personakit\n%persona chef What's {x} for dinner?\nanswer\n"
-    "%persona cheff Soup\nexit\n"
+    "%persona cheff Soup\n%persona chef\nexit\n"
 )
 
 
@@ -34,4 +34,9 @@ def test_pieces_are_printed_and_errors_are_one_line(tmp_path: Path) -> None:
     assert "**Soup** \\u001b[31mred" in done.stdout.partition("In [3]: ")[2]
     assert "Traceback" not in printed
     assert "did you mean 'chef'" in printed
+    card = done.stdout.partition("In [5]: ")[2].splitlines()
+    assert card[0].startswith("chef: Plans healthy")
+    assert any(line.startswith("guests ") and " integer 1..40 " in line for line in card)
+    assert "--- system" in card
+    assert "<Persona" not in done.stdout
     assert [messages[-1]["content"] for messages in asked] == ["What's {x} for dinner?"]
