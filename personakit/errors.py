@@ -32,7 +32,9 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -48,6 +50,37 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # As repr() writes a control character: after an even number of backslashes. From \x80 on, the same
 # escape stands for a byte that is not UTF-8.
 _CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\x([01][0-9a-f]|7f)")
+
+
+_front: ContextVar[str] = ContextVar("personakit_front", default="python")
+
+
+@contextmanager
+def front(name: str) -> Iterator[None]:
+    """Let the hints of errors name what a user of this front writes.
+
+    Args:
+        name: ``terminal`` or ``magic``; without this, the front is ``python``.
+    """
+    token = _front.set(name)
+    try:
+        yield
+    finally:
+        _front.reset(token)
+
+
+def spelled(*, python: str, terminal: str, magic: str | None = None) -> str:
+    """Return the spelling of a hint for the front through which the user called.
+
+    Args:
+        python: What to write in Python.
+        terminal: What to write in a terminal.
+        magic: What to write with the magics of a notebook; None for that of the terminal.
+    """
+    name = _front.get()
+    if name == "python":
+        return python
+    return terminal if name == "terminal" or magic is None else magic
 
 
 class ResponseLike(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.base import brief_repr, install_command, notify
 from personakit.config import Config
-from personakit.errors import ConfigError, did_you_mean
+from personakit.errors import ConfigError, did_you_mean, spelled
 from personakit.keys import Keys
 from personakit.messages import Request
 from personakit.providers import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from personakit.backend.wire import Wire
 
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
-  for this run      personakit run -m openai/gpt-5-mini …    (or model=… in Python)
+  for this run      {way}
   for every run     personakit models default openai/gpt-5-mini    (or PERSONAKIT_MODEL)
   with no key       """
 
@@ -129,13 +129,19 @@ class Router:
         """
         provider = self.contributed("provider", EMBEDDED)
         if provider is None or not provider.default_model:
-            raise ConfigError(NO_MODEL + _install())
+            way = spelled(
+                terminal="personakit run -m openai/gpt-5-mini …",
+                magic="%%persona NAME -m openai/gpt-5-mini",
+                python='personakit.run(…, model="openai/gpt-5-mini")',
+            )
+            raise ConfigError(NO_MODEL.format(way=way) + _install())
         model = f"{EMBEDDED}/{provider.default_model}"
         if not self._notified:
             self._notified = True
             more = self._more()
+            way = spelled(terminal="-m", python="model=")
             self.notify(
-                f"personakit: no model chosen, using the embedded {model} (-m chooses one{more})"
+                f"personakit: no model chosen, using the embedded {model} ({way} chooses one{more})"
             )
         return model
 

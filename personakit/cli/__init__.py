@@ -41,8 +41,11 @@ class _Group(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an option of another tool is an error that names ours."""
+        from personakit.errors import front  # noqa: PLC0415
+
         try:
-            return super().invoke(ctx)
+            with front("terminal"):
+                return super().invoke(ctx)
         except click.NoSuchOption as error:
             from personakit.cli.shared.hints import option_error  # noqa: PLC0415
 

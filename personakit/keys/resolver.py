@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from personakit.base import SCHEME, Secret
 from personakit.config import Config
-from personakit.errors import ConfigError, PersonakitError
+from personakit.errors import ConfigError, PersonakitError, spelled
 from personakit.keys import keyfile, keyring
 from personakit.providers import Provider
 
@@ -267,16 +267,19 @@ def _about(file: Path, provider: Provider) -> str:
 
 
 def _missing(provider: Provider, looked: list[str]) -> str:
-    way = f"personakit keys set {provider.name}"
+    way = f"`personakit keys set {provider.name}`"
     if _in_notebook():
-        way = f"%load_ext personakit` and `%persona keys {provider.name}"
-    ways = [f"run `{way}`", "or choose a model that needs no key"]
+        way = f"`%load_ext personakit` and `%persona keys {provider.name}`"
+    else:
+        way += spelled(terminal="", python=" in a terminal")
+    ways = [f"run {way}", "or choose a model that needs no key"]
     if provider.key_env:
         ways.insert(0, f"set {provider.key_env}")
         looked = [f"{provider.key_env} (not set)", *looked]
+    such = spelled(terminal="-m local or -m ollama/…", python='model="local" or model="ollama/…"')
     return (
-        f"no key for provider {provider.name!r}: {', '.join(ways)}, such as -m local or "
-        f"-m ollama/…; looked in {', '.join(looked)}"
+        f"no key for provider {provider.name!r}: {', '.join(ways)}, such as {such}; looked in "
+        f"{', '.join(looked)}"
     )
 
 

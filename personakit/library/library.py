@@ -18,7 +18,7 @@ from personakit.base import (
     is_stream,
     state_of,
 )
-from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean
+from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean, spelled
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
 from personakit.library.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
@@ -120,7 +120,7 @@ class Library:
             return self._by_path(text)
         raise PersonaNotFound(
             f"{text[:80]!r} is neither a persona name (a-z, 0-9, '_', '-') nor a file path"
-            f"{self._hint(text.lower())}; `personakit list` shows the names"
+            f"{self._hint(text.lower())}; {_listing()} shows the names"
         )
 
     def _by_name(self, name: str) -> Persona:
@@ -135,7 +135,7 @@ class Library:
             if (folder / f"{name}.yml").is_file():
                 raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
         where = _shown(self.folders())
-        hint = self._hint(name) or "; `personakit list` shows the personas"
+        hint = self._hint(name) or f"; {_listing()} shows the personas"
         raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
 
     def _by_path(self, text: str) -> Persona:
@@ -290,6 +290,15 @@ class Library:
             persona.name, persona.description, persona.version, persona.tags, folder_of(file)
         )
         return Entry(summary, parents if parents.marks else None)
+
+
+def _listing() -> str:
+    """Return how the user lists the personas."""
+    return spelled(
+        terminal="`personakit list`",
+        magic="`%persona`",
+        python="`personakit.Runner().library.names()`",
+    )
 
 
 def _shown(folders: Iterable[Path]) -> str:

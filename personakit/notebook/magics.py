@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from personakit.display import persona_bundle, persona_text, personas_bundle
-from personakit.errors import PersonaError, UsageError
+from personakit.errors import PersonaError, UsageError, front
 from personakit.library import DEFINED
 from personakit.notebook import authoring, running, typed_keys
 from personakit.notebook.asked import new_command, parse, run_command
@@ -26,15 +28,13 @@ def call(session: Session, line: str, cell: str | None) -> None:
         PersonakitError: What is asked for cannot be done, or the run fails.
     """
     first = line.split(maxsplit=1)[:1]
-    try:
+    with front("magic"), suppress(click.exceptions.Exit):  # the help was printed
         if first == [KEYS]:
             typed_keys.ask(session.runner(), line.split()[1:], alone=cell is None)
         elif first == [NEW]:
             _new(session, line, cell)
         else:
             _run(session, line, cell)
-    except click.exceptions.Exit:  # the help was printed
-        pass
 
 
 def _run(session: Session, line: str, cell: str | None) -> None:

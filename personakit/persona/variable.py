@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from personakit.base import article, brief, brief_repr, describe, is_type, read_json, shown
-from personakit.errors import VariableError, did_you_mean
+from personakit.errors import VariableError, did_you_mean, spelled
 from personakit.frozen import FrozenDict, freeze, thaw
 from personakit.persona.validation import retyped
 
@@ -261,7 +261,11 @@ def missing(variable: Variable) -> str:
     value = "…" if value is None else value
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     quoted = f"'{shown}'" if re.search(r"[^\w…@%+=:,./-]", shown) else shown
-    return f"variable {variable.name!r} is required{about}: give it as -v {variable.name}={quoted}"
+    way = spelled(
+        terminal=f"-v {variable.name}={quoted}",
+        python=f"variables={ ({variable.name: thaw(value)}) }",
+    )
+    return f"variable {variable.name!r} is required{about}: give it as {way}"
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

@@ -188,7 +188,9 @@ def test_without_a_model_the_embedded_one_answers_and_says_so_once() -> None:
     made = router(provider_local=LOCAL)
     made.notify = said.append
     assert made.default_model() == made.default_model() == "local/tiny"
-    assert said == ["personakit: no model chosen, using the embedded local/tiny (-m chooses one)"]
+    assert said == [
+        "personakit: no model chosen, using the embedded local/tiny (model= chooses one)"
+    ]
 
 
 def test_with_a_key_the_notice_names_how_to_choose_a_model_for_all_runs(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_with_a_key_the_notice_names_how_to_choose_a_model_for_all_runs(tmp_path
 def test_without_any_model_the_error_names_three_ways() -> None:
     with pytest.raises(ConfigError) as caught:
         router().default_model()
-    for way in ("run -m openai/", "PERSONAKIT_MODEL", install_command("personakit-local")):
+    for way in ('model="openai/', "PERSONAKIT_MODEL", install_command("personakit-local")):
         assert way in str(caught.value)
 
 

@@ -90,7 +90,7 @@ def test_a_path_may_be_relative_or_begin_at_home(
     [
         ("cheff", "no persona 'cheff' in FOLDER"),
         ("cheff", "; did you mean 'chef'?"),
-        ("zzzzzz", "; `personakit list` shows the personas"),
+        ("zzzzzz", "; `personakit.Runner().library.names()` shows the personas"),
         (
             "Chef",
             "'Chef' is neither a persona name (a-z, 0-9, '_', '-') nor a file path; did you m",

@@ -222,7 +222,7 @@ def test_missing_values_are_made_up_and_named(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("variables", "place", "message"),
     [
-        ({}, (5, 3, 5, 4), "variable 'b' is required: give it as -v b=…"),
+        ({}, (5, 3, 5, 4), "variable 'b' is required: give it as variables={'b': '…'}"),
         ({"a": 5, "b": "xyz-1"}, (4, 3, 4, 4), "variable 'a': it is 5, the maximum is 3"),
         ({"b": "xyz-1", "c": 1}, (3, 1, 3, 10), "unknown variable 'c'"),
     ],

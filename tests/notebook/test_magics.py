@@ -144,6 +144,20 @@ def test_an_error_is_one_line_that_says_what_to_do(desk: Desk) -> None:
         assert message in failed(desk(line)), line
 
 
+def test_a_hint_names_what_the_user_of_each_way_writes(desk: Desk) -> None:
+    desk("%%persona new needy\nsystem: '{{ who }}'\nvariables: {who: {required: true}}")
+    assert "give it as -v who=…" in failed(desk("%persona needy x"))
+    assert "; `%persona` shows the personas" in failed(desk("%persona zzzzzzz x"))
+    assert "such as -m local or -m ollama/…" in failed(desk("%persona chef -m mistral/small x"))
+    desk("import personakit")
+    error = failed(desk("personakit.run('needy', 'x')"))
+    assert "give it as variables={'who': '…'}" in error
+    error = failed(desk("personakit.run('zzzzzzz', 'x')"))
+    assert "`personakit.Runner().library.names()` shows the personas" in error
+    error = failed(desk("personakit.run('chef', 'x', model='mistral/small')"))
+    assert 'such as model="local" or model="ollama/…"' in error
+
+
 def test_a_stopped_cell_keeps_its_text(desk: Desk) -> None:
     events = list(desk.server.events(WORDS, usage=True))
     pid = desk.notebook.pid

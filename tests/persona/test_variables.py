@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit import Variable, VariableError
+from personakit.errors import front
 from personakit.frozen import freeze
 from personakit.messages import Request
 from personakit.testing import persona, runner
@@ -61,13 +62,17 @@ def test_a_persona_without_variables_says_so() -> None:
 )
 def test_a_missing_variable_says_what_to_type(keys: dict[str, Any], typed: str) -> None:
     declared = {"x": {"required": True, **keys}}
-    assert refused(declared, {}) == [f"variable 'x' is required: give it as -v {typed}"]
+    with front("terminal"):
+        assert refused(declared, {}) == [f"variable 'x' is required: give it as -v {typed}"]
+    value = keys.get("example", "…")
+    written = f"variables={ ({'x': value}) }"
+    assert refused(declared, {}) == [f"variable 'x' is required: give it as {written}"]
 
 
 def test_a_missing_variable_says_what_it_is_for() -> None:
     declared = {"x": {"required": True, "description": "Where you live."}}
     assert refused(declared, {}) == [
-        "variable 'x' is required (Where you live): give it as -v x=…",
+        "variable 'x' is required (Where you live): give it as variables={'x': '…'}",
     ]
 
 
@@ -80,7 +85,7 @@ def test_several_faults_are_named_at_once() -> None:
     }
     assert refused(declared, {"b": "two", "c": "z", "e": 1}) == [
         "unknown variable 'e' (declared: a, b, c, d)",
-        "variable 'a' is required: give it as -v a=…",
+        "variable 'a' is required: give it as variables={'a': '…'}",
         "variable 'b': expected an integer, found a string 'two'",
         "variable 'c': 'z' is not one of x, y",
     ]
