@@ -75,7 +75,7 @@ def written(lines: list[str]) -> list[str]:
 
 
 # IPython skips such a function where it decides whether a cell that is typed in a terminal is
-# complete: one of a magic is after a blank line, one of Python after its first line.
+# complete: one of a magic is after blank lines, one of Python after its first line.
 written.has_side_effects = True  # type: ignore[attr-defined]
 
 
@@ -95,13 +95,13 @@ class _Lazy:
     def typed(self, cell: str | None) -> str | None:
         """Return what a cell has below its first line, without a line break that IPython added.
 
-        A terminal ends a cell with a line break of its own.
+        In a terminal, blank lines end a cell.
         """
         if cell is None:
             return None
-        is_kernel = getattr(self._shell(), "kernel", None) is not None
-        whole = is_kernel and self._raw.endswith(f"\n{cell}")
-        return cell if whole else cell.removesuffix("\n")
+        if getattr(self._shell(), "kernel", None) is None:
+            return cell.rstrip("\n")
+        return cell if self._raw.endswith(f"\n{cell}") else cell.removesuffix("\n")
 
     def session(self) -> Any:
         from personakit.notebook.session import Session  # noqa: PLC0415

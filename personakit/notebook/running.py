@@ -9,9 +9,9 @@ from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.input import attachments_of, check_stdin
 from personakit.cli.shared.options import chosen_values, given_tools
-from personakit.display import footer, footer_line, trace_bundle
+from personakit.display import footer, footer_line
 from personakit.errors import RunError, UsageError, did_you_mean
-from personakit.notebook.screen import Screen, Terminal, show
+from personakit.notebook.screen import Screen, Terminal
 from personakit.notebook.session import Session, Talk
 from personakit.pipeline import Trace
 
@@ -62,6 +62,8 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
     screen = _screen(session, options, talk.persona)
     try:
         response = _answered(talk, prompt, request, screen, options["quiet"])
+        notes += output.notices(response) + _calls(response)
+        screen.end("" if options["quiet"] else footer(response, given, notes), response.text)
     except (RunError, Stopped) as error:
         # The name would still be an earlier answer, which nobody could see.
         session.forget(target)
@@ -75,10 +77,7 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
         if talk.messages:
             session.keep(target, Talk(talk, runner))
         if trace is not None:
-            show(trace_bundle(trace))
-    notes += output.notices(response) + _calls(response)
-    below = "" if options["quiet"] else footer(response, given, notes)
-    screen.end(below, response.text)
+            screen.trace(trace)
     session.shell.push({target: response})
 
 

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from personakit.base import printable
-from personakit.display import answer_bundle
+from personakit.display import answer_bundle, trace_bundle
+from personakit.pipeline import Trace
 
 FIRST = 0.08
 """The shortest time between two updates, in seconds."""
@@ -76,6 +77,10 @@ class Screen:
         if self.text or below:
             self._update(below)
 
+    def trace(self, trace: Trace) -> None:
+        """Show what each layer of the run did, below the answer."""
+        show(trace_bundle(trace))
+
     def _update(self, below: str) -> None:
         self.show(answer_bundle(self.text, below, **self._options))
 
@@ -103,6 +108,12 @@ class Terminal(Screen):
 
         line = html.unescape(re.sub("</?(?:sub|span)>", "", below))
         self._print(f"\n{line}\n" if line else "\n")
+
+    def trace(self, trace: Trace) -> None:
+        """Print what each layer of the run did."""
+        from personakit.cli.shared.traces import show_trace  # noqa: PLC0415
+
+        show_trace(trace)
 
     def _print(self, text: str) -> None:
         sys.stdout.write(printable(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from personakit.testing import Server
 
 TYPED = (
     "%load_ext personakit\n%persona chef What's {x} for dinner?\nanswer\n"
-    "%persona cheff Soup\n%persona chef\nexit\n"
+    "%persona cheff Soup\n%persona chef\n%persona chef --trace Pie\nexit\n"
 )
 
 
@@ -38,5 +39,9 @@ def test_pieces_are_printed_and_errors_are_one_line(tmp_path: Path) -> None:
     assert card[0].startswith("chef: Plans healthy")
     assert any(line.startswith("guests ") and " integer 1..40 " in line for line in card)
     assert "--- system" in card
+    traced = done.stdout.partition("In [6]: ")[2]
+    assert "test-model · 5 + " in traced
+    assert re.search(r"^model, .* ms$", done.stderr, re.MULTILINE)
+    assert "Trace(" not in done.stdout
     assert "<Persona" not in done.stdout
-    assert [messages[-1]["content"] for messages in asked] == ["What's {x} for dinner?"]
+    assert [messages[-1]["content"] for messages in asked] == ["What's {x} for dinner?", "Pie"]
