@@ -48,7 +48,8 @@ def persona_bundle(persona: Any) -> Bundle:
 
 def persona_text(persona: Any) -> str:
     """Return what a terminal shows for a `Persona`: the same as `persona_bundle`."""
-    lines = [f"{persona.name}: {persona.description}", *_about(persona)]
+    described = f": {persona.description}" if persona.description else ""
+    lines = [f"{persona.name}{described}", *_about(persona)]
     found = [_COLUMNS, *(_variable(variable) for variable in persona.variables.values())]
     rows = [[" ".join(cell.split()) for cell in row] for row in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
