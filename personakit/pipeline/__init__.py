@@ -9,13 +9,13 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
     from personakit.pipeline.chain import Layer as Layer
-    from personakit.pipeline.drivers import Passed as Passed
-    from personakit.pipeline.drivers import Run as Run
-    from personakit.pipeline.drivers import deferred as deferred
-    from personakit.pipeline.drivers import loading as loading
-    from personakit.pipeline.drivers import needs_loop as needs_loop
-    from personakit.pipeline.drivers import run_async as run_async
-    from personakit.pipeline.drivers import run_sync as run_sync
+    from personakit.pipeline.modes.drivers import Passed as Passed
+    from personakit.pipeline.modes.drivers import Run as Run
+    from personakit.pipeline.modes.drivers import deferred as deferred
+    from personakit.pipeline.modes.drivers import loading as loading
+    from personakit.pipeline.modes.drivers import needs_loop as needs_loop
+    from personakit.pipeline.modes.drivers import run_async as run_async
+    from personakit.pipeline.modes.drivers import run_sync as run_sync
     from personakit.pipeline.dry_run import DryRun as DryRun
     from personakit.pipeline.dry_run import Leaving as Leaving
     from personakit.pipeline.layers import RunLayer as RunLayer
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import check_setup as check_setup
     from personakit.pipeline.options import keywords as keywords
     from personakit.pipeline.options import not_a_prompt as not_a_prompt
-    from personakit.pipeline.runs import Runs as Runs
-    from personakit.pipeline.streams import AsyncStream as AsyncStream
-    from personakit.pipeline.streams import Stream as Stream
+    from personakit.pipeline.modes.runs import Runs as Runs
+    from personakit.pipeline.modes.streams import AsyncStream as AsyncStream
+    from personakit.pipeline.modes.streams import Stream as Stream
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
@@ -47,15 +47,15 @@ else:
         __name__,
         {
             "chain": "Chain Layer",
-            "drivers": "Passed Run deferred loading needs_loop run_async run_sync",
+            "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
                 "check_names check_setup keywords not_a_prompt"
             ),
-            "runs": "Runs",
-            "streams": "AsyncStream Stream",
+            "modes.runs": "Runs",
+            "modes.streams": "AsyncStream Stream",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
         },

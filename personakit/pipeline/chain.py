@@ -21,7 +21,7 @@ from personakit.errors import (
 )
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.pipeline.drivers import needs_loop
+from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.trace import Step, Trace
 

@@ -17,7 +17,7 @@ from personakit.base import Emit, Noting, sync_mode
 from personakit.errors import PersonakitError, shorten
 
 if TYPE_CHECKING:
-    from personakit.pipeline.keeper import Keeper
+    from personakit.pipeline.modes.keeper import Keeper
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from personakit.base import TextBuffer, brief_repr
 from personakit.errors import UsageError
 from personakit.hookspecs import Piece
-from personakit.pipeline.drivers import Run, adrive, drive
+from personakit.pipeline.modes.drivers import Run, adrive, drive
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -187,7 +187,7 @@ class AsyncStream(_Reading[T_co]):
             PersonakitError: The stream was closed because the task that read it failed.
         """
         # Importing asyncio takes 16 ms, which commands without an event loop need not spend.
-        from personakit.pipeline.keeper import Keeper  # noqa: PLC0415
+        from personakit.pipeline.modes.keeper import Keeper  # noqa: PLC0415
 
         if self._run.keeper is None:
             if self._items.ag_frame is None:
