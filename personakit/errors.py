@@ -142,9 +142,11 @@ class PersonakitError(Exception):
         message: What is wrong, where, and what to do.
         exit_code: The exit code of a command that ends with the error: 2 if the call or its input
             is wrong and nothing was sent, else 1.
+        spent: What the run had paid when it failed, as `Response.spent`; None outside of a run.
     """
 
     exit_code: ClassVar[int] = 1
+    spent: Any = None
 
     def __init__(self, message: str) -> None:
         message = _as_in_json(message) if "\\x" in message else message
@@ -279,6 +281,8 @@ class BackendError(RunError):
         request_id: The upstream's id of the request; empty if it sent none.
         retry_after: Seconds that the upstream asks to wait; None if it does not.
         attempts: The number of times the request was sent.
+        lost: How many of these may have been paid although no whole answer arrived; None if that
+            is not known.
         response: The answer, if one arrived that cannot be used as it is; otherwise None.
         advice: What to do; empty for the usual advice of the type. The message ends with it.
     """
@@ -300,12 +304,18 @@ class BackendError(RunError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.attempts = attempts
+        self.lost: int | None = None
         self.response = response
         self.advice = ""
 
+    @property
+    def is_paid(self) -> bool:
+        """Whether tokens of an answer were paid that `response` does not have."""
+        late = isinstance(self, Timeout | InvalidAnswer | IncompleteAnswer)
+        return self.response is None and (bool(self.partial) or late)
+
     def __reduce__(self) -> tuple[object, ...]:
-        names = ("partial", "status", "request_id", "retry_after", "attempts", "response", "advice")
-        return type(self), (self.message,), {name: getattr(self, name) for name in names}
+        return type(self), (self.message,), dict(vars(self))
 
 
 class AuthenticationFailed(BackendError):

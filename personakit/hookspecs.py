@@ -1,4 +1,4 @@
-"""The plugin manual: four hooks and their contract.
+"""The plugin manual: five hooks and their contract.
 
 A plugin is a class (the usual case), a module or an object with functions marked `@hookimpl`. An
 entry point of its distribution makes it known::
@@ -13,7 +13,20 @@ A persona lists the plugins that it uses::
 
 A class is instantiated once for each place that lists it. The names, types and defaults of its
 `__init__` parameters (for a dataclass, its fields) are its options. An instance serves many runs,
-also concurrently: keep the state of a run in local variables.
+also concurrently: keep the state of a call in local variables, and that of a run in `state`.
+
+What the hooks of a plugin share within one run, and nobody else sees, is an instance of its class
+`State`: a hook that names the argument `state` gets the one of its run. It is made for each run,
+without arguments, when a hook first needs it::
+
+    class Limit:
+        @dataclass
+        class State:
+            calls: int = 0
+
+        @hookimpl
+        def tool(self, call, state: State):
+            state.calls += 1
 
 A hook declares only the arguments that it needs, in any order. `Specs` documents the arguments and
 results of each hook; below it, the Protocols `Send` and `SendTool` document the `send` argument,
@@ -38,14 +51,14 @@ if TYPE_CHECKING:
     from personakit.messages import Request, Response, ToolCall, ToolResult
     from personakit.persona import Persona
     from personakit.registry import Registry
-    from personakit.usage import Usage
+    from personakit.usage import Spent, Usage
 
 T = TypeVar("T")
 
 PROJECT = "personakit"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a function or a method of a plugin as one of the four hooks; its name says which."""
+"""Marks a function or a method of a plugin as one of the five hooks; its name says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,7 @@ class Piece:
 
 
 class Specs:
-    """The four hooks."""
+    """The five hooks."""
 
     @hookspec
     def setup(self, registry: Registry) -> None:
@@ -130,7 +143,26 @@ class Specs:
         """
 
     @hookspec
-    def chat(self, request: Request, send: Send, persona: Persona) -> Any:
+    def run(self, request: Request, send: Send, persona: Persona, state: Any) -> Any:
+        """Wrap every whole run of the personas that list the plugin, with all its tool rounds.
+
+        The contract is that of `chat`: it is called once, before the first model call, and `send`
+        returns the answer of the whole run. The `run` hooks stand around all `chat` hooks. The
+        request is the rendered one; in a conversation, `request.history` has the earlier messages.
+
+        Args:
+            request: The request from the previous plugin; read-only, see `request.replace(...)`.
+            send: Passes a request on; see `Send`.
+            persona: The persona of the run.
+            state: What the plugin keeps of this run: an instance of its `State`.
+
+        Raises:
+            Blocked: See `chat`.
+            Exception: See `chat`.
+        """
+
+    @hookspec
+    def chat(self, request: Request, send: Send, persona: Persona, state: Any) -> Any:
         """Wrap every model call of the personas that list the plugin.
 
         `def` or `async def`. The first plugin of a list is the outermost: it sees the request first
@@ -148,6 +180,11 @@ class Specs:
         cannot bypass a guard. `await send.live(request, filter=...)` emits the text as it arrives.
         A hook without `send` never delays a stream.
 
+        If the class of the plugin has the attribute ``every_call = True``, the hook stands around
+        each request that is really sent, inside of all other plugins: those of other plugins, of
+        `send.run` and of embeddings too. The request of an embedding has the `api`
+        ``embeddings`` and a user message for each text.
+
         For I/O in all modes use `await personakit.io(sync_fn, async_fn)(...)` and
         `await personakit.sleep(seconds)`. A loop that computes calls `personakit.time_left()`,
         which raises `Timeout` after the deadline of the run.
@@ -156,6 +193,7 @@ class Specs:
             request: The request from the previous plugin; read-only, see `request.replace(...)`.
             send: Passes a request on; see `Send`.
             persona: The persona of the run.
+            state: What the plugin keeps of this run: an instance of its `State`.
 
         Raises:
             Blocked: Raise it with a reason to refuse; it reaches the caller unchanged.
@@ -164,7 +202,7 @@ class Specs:
         """
 
     @hookspec
-    def tool(self, call: ToolCall, send: SendTool, persona: Persona) -> Any:
+    def tool(self, call: ToolCall, send: SendTool, persona: Persona, state: Any) -> Any:
         """Wrap every tool call of the personas that list the plugin.
 
         As for `chat`, with a `ToolCall` as the request and a `ToolResult` as the response, and
@@ -174,10 +212,11 @@ class Specs:
             call: The call from the previous plugin.
             send: Passes a call on; see `SendTool`.
             persona: The persona of the run.
+            state: What the plugin keeps of this run: an instance of its `State`.
         """
 
     @hookspec
-    def observe(self, event: Event) -> None:
+    def observe(self, event: Event, state: Any) -> None:
         """Observe the events of every run of the personas that list the plugin.
 
         `def` or `async def`. The return value is ignored; exceptions are logged (logger
@@ -185,6 +224,7 @@ class Specs:
 
         Args:
             event: The event; see `personakit.Event` for the names.
+            state: What the plugin keeps of this run: an instance of its `State`.
         """
 
 
@@ -215,35 +255,64 @@ class Filter(Protocol):
 class SendRun(Protocol):
     """What `Send` and `SendTool` have in common."""
 
-    # fmt: off
-    @overload
-    def run(self, persona: str | Persona, prompt: str | None = None, *,
-        output: None = None, **options: Any) -> Awaitable[Response[object]]: ...
-    @overload
-    def run(self, persona: str | Persona, prompt: str | None = None, *,
-        output: type[T], **options: Any) -> Awaitable[Response[T]]: ...
-    @overload
-    def run(self, persona: str | Persona, prompt: str | None = None, *,
-        output: TypeForm[T], **options: Any) -> Awaitable[Response[T]]: ...
-    @overload
-    def run(self, persona: str | Persona, prompt: str | None = None, *,
-        output: Mapping[str, Any], **options: Any) -> Awaitable[Response[Any]]: ...
-    # fmt: on
-    def run(
-        self, persona: str | Persona, prompt: str | None = None, **options: Any
-    ) -> Awaitable[Response[Any]]:
-        """Run another persona with the same runner and return its whole answer.
+    @property
+    def spent(self) -> Spent:
+        """What the run has paid so far, with the runs inside it."""
+        ...
 
-        Its own plugins and those of the config are applied, except the calling plugin.
+    def render(
+        self, persona: str | Persona, prompt: str | None = None, **options: Any
+    ) -> Awaitable[Request]:
+        """Return the request of another persona; nothing is sent.
 
         Args:
             persona: A name, a path or a persona.
             prompt: The user's message.
+            options: See `run`.
+
+        Raises:
+            UsageError: The persona or its variables are invalid.
+        """
+        ...
+
+    # fmt: off
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *, live: bool = False,
+        output: None = None, **options: Any) -> Awaitable[Response[object]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *, live: bool = False,
+        output: type[T], **options: Any) -> Awaitable[Response[T]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *, live: bool = False,
+        output: TypeForm[T], **options: Any) -> Awaitable[Response[T]]: ...
+    @overload
+    def run(self, persona: str | Persona, prompt: str | None = None, *, live: bool = False,
+        output: Mapping[str, Any], **options: Any) -> Awaitable[Response[Any]]: ...
+    # fmt: on
+    def run(
+        self,
+        persona: str | Persona,
+        prompt: str | None = None,
+        *,
+        live: bool = False,
+        **options: Any,
+    ) -> Awaitable[Response[Any]]:
+        """Run another persona with the same runner and return its whole answer.
+
+        Its own plugins and those of the config are applied, except the calling plugin. What it pays
+        is part of what this run has `spent`.
+
+        Args:
+            persona: A name, a path or a persona.
+            prompt: The user's message.
+            live: True to emit its text as it arrives, as the text of this layer: as for
+                `Send.live`, the response that you return begins with it. Not in a `tool` hook.
             options: Options of `Runner.run`, such as variables, model (default: the persona's,
                 else that of the calling run), parameters and output.
 
         Raises:
             UsageError: The persona or its variables are invalid.
+            StreamStarted: With `live`, text of an earlier answer has already been emitted.
             RunError: The run failed.
         """
         ...

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 from personakit.base import Written, brief_repr, read_arguments
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, list_only, quick_init, replaced, thaw
-from personakit.usage import Spent, Timings, Usage
+from personakit.usage import Charge, Spent, Timings, Usage, total
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -163,6 +163,8 @@ class Request:
         defaults: The names of the parameters that the persona or the config sets, and not the
             caller. The backend leaves out those that the model does not accept.
         api: The API that the persona wishes: ``auto``, ``chat`` or ``responses``.
+        history: The earlier messages of the conversation, which are among `messages`; see
+            `with_history`.
     """
 
     model: str
@@ -175,6 +177,7 @@ class Request:
     tools: tuple[Tool, ...] = ()
     defaults: frozenset[str] = frozenset()
     api: str = "auto"
+    history: tuple[Message, ...] = field(default=(), compare=False)
 
     __repr__ = brief_repr
 
@@ -225,6 +228,23 @@ class Request:
         """Return a copy with `messages` appended."""
         return self.replace(messages=(*self.messages, *messages))
 
+    def with_history(self, messages: Iterable[Message]) -> Request:
+        """Return a copy with other messages in place of `history`.
+
+        Raises:
+            UsageError: The messages of the history are no longer in the request as they were.
+        """
+        new, old = tuple(messages), self.history
+        if not old and not new:
+            return self
+        starts = range(len(self.messages) - len(old) + 1)
+        at = next((n for n in starts if self.messages[n : n + len(old)] == old), None)
+        if at is None or not old:
+            why = "has no history" if not old else "no longer contains its history: it was changed"
+            raise UsageError(f"cannot replace the history: the request {why}")
+        changed = (*self.messages[:at], *new, *self.messages[at + len(old) :])
+        return self.replace(messages=changed, history=new)
+
     def with_tools(self, *tools: Tool) -> Request:
         """Return a copy with `tools` added; a tool replaces an earlier one of the same name."""
         if not tools:
@@ -245,14 +265,16 @@ class Response(Generic[Parsed_co]):
             token limit) or content_filter (the provider held back the rest of the answer).
         model: The model that answered, as the upstream names it.
         id: The upstream's id of the answer.
-        usage: The tokens used; None if the upstream did not report them.
-        cost: US dollars; None if unknown. Unless a plugin sets it, it is calculated from `usage`
+        usage: The tokens of the answer, in all rounds of a run with tools; None if the upstream did
+            not report them. What plugins paid besides is in `spent`.
+        cost: US dollars for `usage`; None if unknown. Unless a plugin sets it, it is calculated
             on first access, which takes a quarter of a second once per process.
         request: The request as it was sent.
         raw: The upstream's JSON; a stream is assembled into the shape of a whole answer.
         parsed: The value of a structured answer; None in a copy with another text.
         timings: The times of the run.
-        metadata: Data from plugins for the caller.
+        metadata: Data from plugins for the caller. That of several rounds is merged: mappings by
+            their keys, lists without repetition; of other values the last one counts.
         messages: The messages that the run added to the conversation: tool calls, their results
             and the answer.
         attempts: How often the last request was sent: more than once if the HTTP client retried.
@@ -263,6 +285,8 @@ class Response(Generic[Parsed_co]):
         tool_results: The results of the run's own tools in a round in which the model also called
             tools of the caller. `tool_calls` then has the calls that are left to the caller; those
             of the whole round are in `messages`.
+        history: The messages that replace the earlier ones of the conversation, if a plugin sets
+            it; None to keep them.
         persona: The name of the persona that was asked.
     """
 
@@ -284,7 +308,10 @@ class Response(Generic[Parsed_co]):
     items: tuple[Mapping[str, Any], ...] = ()
     annotations: tuple[Mapping[str, Any], ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
-    _rounds: tuple[Spent, ...] = field(default=(), repr=False, compare=False)
+    history: tuple[Message, ...] | None = None
+    _rounds: tuple[Charge, ...] = field(default=(), repr=False, compare=False)
+    _paid: tuple[Charge, ...] | None = field(default=None, repr=False, compare=False)
+    _lost: int = field(default=0, repr=False, compare=False)  # attempts without an answer
     _asked: Request | None = field(default=None, repr=False, compare=False)
     _bare: bool = field(default=False, repr=False, compare=False)  # no pieces but text
     persona: str = field(init=False, compare=False)  # an empty slot: see `__getattr__`
@@ -326,25 +353,31 @@ class Response(Generic[Parsed_co]):
                 return self.request.persona if self.request is not None else ""
             if name != "cost":
                 raise AttributeError(f"'Response' object has no attribute {name!r}")
-            costs = [spent.cost() for spent in self._rounds or (self._spent(),)]
-            known = [cost for cost in costs if cost is not None]
-            # The known costs of some rounds are not the cost of the run.
-            cost = sum(known) if len(known) == len(costs) else None
+            cost = total(self._rounds or self._charges())
             object.__setattr__(self, "cost", cost)
             return cost
 
     def _given_cost(self) -> float | None:
         """Return the cost if it is set or already calculated, else None."""
         try:
-            cost: float | None = object.__getattribute__(self, "cost")
+            return _cost(self)
         except AttributeError:
             return None
-        return cost
 
-    def _spent(self) -> Spent:
-        """Return what this answer used, for the sum over several rounds."""
+    def _charges(self) -> list[Charge]:
+        """Return what this answer cost, after the attempts before it that got none."""
         asked = self.request.model if self.request is not None else ""
-        return Spent(asked, self.model, self.usage, self._given_cost())
+        try:
+            cost = _cost(self)
+        except AttributeError:
+            cost = None
+        answered = Charge(asked, self.model, self.usage, cost)
+        return [*[Charge(asked)] * self._lost, answered] if self._lost else [answered]
+
+    @property
+    def spent(self) -> Spent:
+        """Everything that the run paid: all model calls, also of plugins and of runs inside it."""
+        return Spent(tuple(self._charges()) if self._paid is None else self._paid)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         from personakit.display import response_bundle  # noqa: PLC0415
@@ -426,4 +459,6 @@ WRITTEN = tuple(
 # Like `frozen.replaced`, without the cost: reading it would calculate it.
 _KEPT = tuple(it.name for it in dataclasses.fields(Response) if it.init and it.name != "cost")
 _kept = operator.attrgetter(*_KEPT)
+# Unlike `Response.cost`, it does not calculate the cost if the slot is empty.
+_cost: Callable[[Response], float | None] = Response.__dict__["cost"].__get__
 list_only(Response, WRITTEN)

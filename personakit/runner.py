@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import Closing, Emit, TextTap, brief_repr, io, time_left
+from personakit.base import Closing, Emit, TextTap, brief_repr, io
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, shorten
@@ -19,7 +19,7 @@ from personakit.pipeline import (
     Backend,
     Chain,
     DryRun,
-    Layer,
+    Inside,
     Leaving,
     Prompt,
     RunLayer,
@@ -38,6 +38,8 @@ from personakit.pipeline import (
     not_a_prompt,
     observed,
     run_sync,
+    unanswered,
+    whole_run,
     within_deadline,
 )
 from personakit.tools import tools_of
@@ -176,7 +178,8 @@ class Runner(Runs, Closing):
             request = self._request(found, prompt, checked)
             backend = dry or self._backend or self._connect()
             recorder = None if dry else self._recorder
-            return self._layers(found, request, checked, backend, recorder)
+            inside = Inside(backend, self, ([],), model=request.model)
+            return self._layers(found, request, checked, inside, recorder)
         except PersonakitError as error:
             shorten(error)
             raise
@@ -242,73 +245,72 @@ class Runner(Runs, Closing):
         persona: Persona,
         request: Request,
         options: RunOptions,
-        backend: Backend,
+        inside: Inside,
         recorder: Recorder | None = None,
-        without: frozenset[str] = frozenset(),
     ) -> Start:
         """Return a run, built from the backend outwards."""
         entry = self.catalog.entry(persona)
         bound = entry.bound or self.catalog.bind(persona)
-        bound = bound.without(without) if without else bound
+        bound = bound.without(inside.without) if inside.without else bound
+        inside = inside.reaching(bound.every) if bound.every else inside
         structured = options.output is not None or persona.output is not None
         reader = self.catalog.reader(persona, options.output) if structured else None
         # A dry run has nothing to observe.
-        watch = Watch(() if isinstance(backend, DryRun) else bound.observers, persona.name)
+        observers = () if isinstance(inside.backend, DryRun) else bound.observers
+        watch = Watch(observers, persona.name, inside)
         tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
         around = functools.partial(
-            Chain,
-            persona=persona,
-            skipped=watch.skipped,
-            run_nested=functools.partial(self._nested, backend, without),
-            trace=trace,
+            Chain, persona=persona, skipped=watch.skipped, inside=inside, trace=trace
         )
-        send = functools.partial(self._send, persona, backend, watch)
-        tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult)
-
-        chat = around(bound.chat, send, takes=Request, gives=Response)
-        run: RunLayer = ToolLoop(chat, tool, watch, tap, options.max_rounds, reader).run
-        run = within_deadline(run, options.deadline)
+        send = functools.partial(self._send, persona, watch, inside)
+        depth = len(bound.run)
+        tool = functools.partial(
+            around, bound.tool, takes=ToolCall, gives=ToolResult, hook="tool", depth=depth
+        )
+        chat = around(
+            (*bound.chat, *inside.every), send, takes=Request, gives=Response, depth=depth
+        )
+        loop = ToolLoop(chat, tool, watch, tap, options.max_rounds, inside.books[0], reader)
+        run: RunLayer = loop.run
+        if bound.run:
+            every = around(bound.run, loop.anew, takes=Request, gives=Response, hook="run")
+            run = whole_run(every, tap, inside.books[0], reader)
+        run = within_deadline(run, options.deadline, inside.books[0])
         if watch.wanted:
             run = observed(run, watch)
         if recorder is not None and trace is not None:
-            run = recorder.around(run, persona, trace, tap, options.conversation, self.hash)
+            run = recorder.around(
+                run, persona, trace, tap, inside.books[0], options.conversation, self.hash
+            )
         return functools.partial(run, request)
 
     async def _send(
-        self, persona: Persona, backend: Backend, watch: Watch, request: Request, emit: Emit | None
+        self,
+        persona: Persona,
+        watch: Watch,
+        inside: Inside,
+        request: Request,
+        emit: Emit | None,
     ) -> Response:
-        """Send a request after all plugins."""
+        """Send a request after all plugins, and enter into the books what it cost."""
         aliased = request.model in self.config.aliases
         if aliased or request.tools or persona.tools or "response_format" in request.parameters:
             request = self.catalog.sendable(persona, request)
-        if not watch.wanted:
-            return await backend.send(request, emit)
-        await watch("sent", request=request)
-        response = await backend.send(request, emit)
-        await watch("answered", request=request, response=response)
+        if watch.wanted:
+            await watch("sent", request=request)
+        try:
+            response = await inside.backend.send(request, emit)
+        except BaseException as error:
+            charges = unanswered(request.model, error)
+            raise
+        else:
+            charges = response._charges()
+        finally:
+            for book in inside.books:
+                book.extend(charges)
+        if watch.wanted:
+            await watch("answered", request=request, response=response)
         return response
-
-    async def _nested(
-        self,
-        backend: Backend,
-        without: frozenset[str],
-        layer: Layer,
-        request: Request,
-        persona: Reference,
-        prompt: Prompt,
-        options: AllOptions,
-    ) -> Response:
-        """Run another persona for a layer, without the plugin of the layer."""
-        time_left()
-        if isinstance(backend, DryRun):
-            raise Leaving(request)
-        other = self.load(persona)
-        if not options.get("model") and not other.model:
-            options = {**options, "model": request.model}
-        checked = self._options(other, options)
-        ready = self._request(other, prompt, checked)
-        without |= {layer.plugin}
-        return await self._layers(other, ready, checked, backend, without=without)(None)
 
     # --- the request and tool calls alone; `Runs` has the four ways to run a persona -------------
 
@@ -338,10 +340,13 @@ class Runner(Runs, Closing):
         """
         found = self.load(persona)
         bound = self.catalog.bind(found)
-        watch = Watch(bound.observers, found.name)
+        inside = Inside(self._backend or self._connect(), self, ([],))
+        watch = Watch(bound.observers, found.name, inside)
         contributed = self.plugins.find("tool", call.name)
         tools = {call.name: contributed.tool()} if contributed else {}
-        return run_sync(functools.partial(call_alone, call, tools, bound.tool, found, watch))
+        return run_sync(
+            functools.partial(call_alone, call, tools, bound.tool, found, watch, inside)
+        )
 
     # --- personas, conversations and connections -------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,20 +80,20 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """The tokens and cost of one model call.
+class Charge:
+    """The tokens and cost of one request that was sent.
 
     Attributes:
         asked: The model as ``provider/model``; empty if nothing was sent.
-        model: The model that answered, as the upstream names it.
+        model: The model that answered, as the upstream names it; empty if no answer arrived.
         usage: The tokens; None if the upstream did not report them.
         given: US dollars, if known already; None to look up the price.
     """
 
     asked: str
-    model: str
-    usage: Usage | None
-    given: float | None
+    model: str = ""
+    usage: Usage | None = None
+    given: float | None = None
 
     def cost(self) -> float | None:
         """Return the cost in US dollars; None if unknown."""
@@ -104,6 +104,49 @@ class Spent:
             # The requested name can be a private one of the account, as with azure.
             cost = price(f"{split_model(self.asked)[0]}/{self.model}", self.usage)
         return cost
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run paid: for every model call, those of its plugins and of runs inside it included.
+
+    Attributes:
+        charges: What each request cost, in the order of the answers. A request whose answer was
+            lost after it had been sent has a charge with unknown tokens.
+    """
+
+    charges: tuple[Charge, ...] = ()
+
+    __repr__ = brief_repr
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        yield from (("calls", len(self.charges)), ("usage", self.usage))
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of all charges; `incomplete` if some are unknown, None if all are."""
+        return Usage.sum(charge.usage for charge in self.charges) if self.charges else Usage()
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; 0 if nothing was sent, None if the cost of a charge is unknown.
+
+        The first access imports the prices, which takes a quarter of a second once per process.
+        """
+        return total(self.charges)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the number of calls, the tokens and the cost as JSON types."""
+        usage = None if self.usage is None else dataclasses.asdict(self.usage)
+        return {"calls": len(self.charges), "usage": usage, "cost": self.cost}
+
+
+def total(charges: Iterable[Charge]) -> float | None:
+    """Return the cost of several charges in US dollars; None if one is unknown."""
+    costs = [charge.cost() for charge in charges]
+    known = [cost for cost in costs if cost is not None]
+    # The known costs of some are not the cost of all.
+    return sum(known) if len(known) == len(costs) else None
 
 
 def price(model: str, usage: Usage | None) -> float | None:

@@ -126,7 +126,7 @@ def translate(
             # A wire raises it about a reply: the server was reached.
             result.advice = LATER if result is error else _through_proxy(endpoint.base_url)
     result.request_id = result.request_id or request_id
-    result.attempts = call.attempts
+    result.attempts, result.lost = call.attempts, call.lost
     return completed(result, f"{endpoint.model} at {endpoint.shown}", partial)
 
 

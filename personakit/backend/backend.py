@@ -149,6 +149,8 @@ class OpenAIBackend:
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
             failure = _failure(error, endpoint, wire, answer, call)
+            if answer.headers and isinstance(failure, BackendError) and failure.is_paid:
+                failure.lost = call.lost + 1
             scrub(failure, secrets, outer)
             if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)
@@ -160,7 +162,8 @@ class OpenAIBackend:
             raise
         finally:
             retries.current.reset(token)
-        return answer.response(call.attempts)
+        response = answer.response(call.attempts)
+        return response.replace(_lost=call.lost) if call.lost else response
 
     def _others(self) -> Backends:
         # Nobody would close the backends of a second one.

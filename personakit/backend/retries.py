@@ -14,6 +14,7 @@ import email.utils
 import functools
 import json
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -43,10 +44,12 @@ class Attempt:
     Attributes:
         secrets: Returns the secrets that an upstream may repeat and that must be hidden.
         attempts: How often the request was sent.
+        lost: How many of these may have been paid although no whole answer arrived.
     """
 
     secrets: Callable[[], Iterable[Secret]] = tuple
     attempts: int = 0
+    lost: int = 0
 
     def begin(self, request: Any) -> None:
         """Count an attempt, and limit the timeouts of its steps to the deadline."""
@@ -240,12 +243,32 @@ async def _attempt(
             return response
         return call.refused(response, await _start(response))
     except Exception as error:
+        call.lost += may_have_arrived(error)
         if not call.has_time():
             raise overdue(error) from error
         if type(error).__module__.startswith("aiohttp"):
             # The transport does not translate this error, and the client would not retry after it.
             raise broken(str(error)) from error
         raise
+
+
+# Of httpx, aiohttp and Python: there was no connection that a request could have been sent on.
+_UNSENT = re.compile(
+    r"Connect(Error|Timeout)|PoolTimeout|ProxyError|LocalProtocolError|Unsupported"
+    r"Protocol|ClientConnect\w*Error|ConnectionRefusedError|gaierror|UnicodeEncodeError"
+)
+
+
+def may_have_arrived(error: BaseException) -> bool:
+    """Return whether an upstream may have received a request that failed without a reply."""
+    causes: BaseException | None = error
+    for _ in range(10):
+        if causes is None:
+            break
+        if _UNSENT.fullmatch(type(causes).__name__):
+            return False
+        causes = causes.__cause__ or causes.__context__
+    return True
 
 
 async def _result(value: Any) -> Any:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Noting:
         return cls(emit, outer.note) if isinstance(outer, Noting) else emit
 
 
+@dataclass(slots=True)
 class TextTap:
     """A recorder of the text that a run emits, with the times of its start and first text.
 
@@ -66,12 +68,10 @@ class TextTap:
         first_text: Seconds from the start to the first text; None before the first text.
     """
 
-    __slots__ = ("_buffer", "clock", "first_text", "started")
-
-    def __init__(self) -> None:
-        self._buffer: TextBuffer | None = None
-        self.first_text: float | None = None
-        self.started, self.clock = time.time(), time.perf_counter()
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+    first_text: float | None = None
+    _buffer: TextBuffer | None = None
 
     @property
     def text(self) -> str:

@@ -26,7 +26,7 @@ from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, Step, Trace
-from personakit.usage import Timings, Usage
+from personakit.usage import Charge, Spent, Timings
 
 ABANDONED = "Abandoned"
 """The error type of an abandoned run: a stream that was closed or a task that was cancelled."""
@@ -40,6 +40,7 @@ class RunRecord:
         request: The rendered request.
         trace: The trace of the run's layers.
         tap: Records the emitted text, the only text of a run that fails while it streams.
+        book: What the run has paid.
         conversation: The id of the conversation; None for a single run.
         hash_of: Returns the hash of the persona.
     """
@@ -50,10 +51,11 @@ class RunRecord:
         request: Request,
         trace: Trace,
         tap: TextTap,
+        book: list[Charge],
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> None:
-        self._persona = persona
+        self._persona, self._book = persona, book
         self._request = request
         self._trace = trace
         self._conversation = conversation
@@ -85,6 +87,7 @@ class RunRecord:
         response = self._response or Response(self._text())
         models = [s for s in self._trace.steps if not s.plugin and s.hook == "chat"]
         good = self._error is None
+        spent = Spent(tuple(self._book))
         return Row(
             new_id(self._tap.started),
             self._request,
@@ -99,8 +102,8 @@ class RunRecord:
             messages=response.messages,
             answered_by=response.model,
             response_id=response.id,
-            usage=response.usage if self._response else _usage(models),
-            cost=response.cost if self._response else _cost(models),
+            usage=spent.usage,
+            cost=spent.cost,
             timings=Timings(self._tap.started, self._total, self._tap.first_text),
             calls=len(models),
             trace=tuple(map(step_data, self._trace.steps)),
@@ -147,18 +150,6 @@ def _described(error: BaseException) -> dict[str, Any]:
         if getattr(error, name, None):
             stored[name] = getattr(error, name)
     return stored
-
-
-def _usage(models: list[Step]) -> Usage | None:
-    """Return the usage of all calls of a failed run, which were paid for."""
-    return Usage.sum(s.response.usage for s in models if isinstance(s.response, Response))
-
-
-def _cost(models: list[Step]) -> float | None:
-    costs = [s.response.cost for s in models if isinstance(s.response, Response)]
-    known = [cost for cost in costs if cost is not None]
-    # The known costs of some calls are not the cost of the run.
-    return sum(known) if known and len(known) == len(costs) else None
 
 
 PATIENCE = 3.0
@@ -235,6 +226,7 @@ class Recorder:
         persona: Persona,
         trace: Trace,
         tap: TextTap,
+        book: list[Charge],
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> RunLayer:
@@ -245,12 +237,14 @@ class Recorder:
             persona: The persona of the run.
             trace: The trace of the run's layers.
             tap: Records the emitted text.
+            book: What the run has paid.
+            book: What the run has paid.
             conversation: The id of the conversation; None for a single run.
             hash_of: Returns the hash of a persona.
         """
 
         async def logged(request: Request, emit: Emit | None) -> Response:
-            record = RunRecord(persona, request, trace, tap, conversation, hash_of)
+            record = RunRecord(persona, request, trace, tap, book, conversation, hash_of)
             try:
                 response = await run(request, emit)
             except GeneratorExit as error:

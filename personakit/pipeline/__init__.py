@@ -9,6 +9,15 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
     from personakit.pipeline.chain import Layer as Layer
+    from personakit.pipeline.dry_run import DryRun as DryRun
+    from personakit.pipeline.dry_run import Leaving as Leaving
+    from personakit.pipeline.inside import Inside as Inside
+    from personakit.pipeline.inside import unanswered as unanswered
+    from personakit.pipeline.layers import RunLayer as RunLayer
+    from personakit.pipeline.layers import Start as Start
+    from personakit.pipeline.layers import Watch as Watch
+    from personakit.pipeline.layers import observed as observed
+    from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.modes.drivers import Passed as Passed
     from personakit.pipeline.modes.drivers import Run as Run
     from personakit.pipeline.modes.drivers import deferred as deferred
@@ -16,13 +25,9 @@ if TYPE_CHECKING:
     from personakit.pipeline.modes.drivers import needs_loop as needs_loop
     from personakit.pipeline.modes.drivers import run_async as run_async
     from personakit.pipeline.modes.drivers import run_sync as run_sync
-    from personakit.pipeline.dry_run import DryRun as DryRun
-    from personakit.pipeline.dry_run import Leaving as Leaving
-    from personakit.pipeline.layers import RunLayer as RunLayer
-    from personakit.pipeline.layers import Start as Start
-    from personakit.pipeline.layers import Watch as Watch
-    from personakit.pipeline.layers import observed as observed
-    from personakit.pipeline.layers import within_deadline as within_deadline
+    from personakit.pipeline.modes.runs import Runs as Runs
+    from personakit.pipeline.modes.streams import AsyncStream as AsyncStream
+    from personakit.pipeline.modes.streams import Stream as Stream
     from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
     from personakit.pipeline.options import AllOptions as AllOptions
     from personakit.pipeline.options import Backend as Backend
@@ -35,13 +40,11 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import check_setup as check_setup
     from personakit.pipeline.options import keywords as keywords
     from personakit.pipeline.options import not_a_prompt as not_a_prompt
-    from personakit.pipeline.modes.runs import Runs as Runs
-    from personakit.pipeline.modes.streams import AsyncStream as AsyncStream
-    from personakit.pipeline.modes.streams import Stream as Stream
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
+    from personakit.pipeline.whole_run import whole_run as whole_run
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -49,6 +52,7 @@ else:
             "chain": "Chain Layer",
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
+            "inside": "Inside unanswered",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
@@ -58,5 +62,6 @@ else:
             "modes.streams": "AsyncStream Stream",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
+            "whole_run": "whole_run",
         },
     )

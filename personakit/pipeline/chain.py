@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from personakit.base import Emit, in_sync, time_left
 from personakit.errors import (
@@ -21,9 +21,14 @@ from personakit.errors import (
 )
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
+from personakit.pipeline.inside import Inside
+from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.trace import Step, Trace
+from personakit.usage import Spent
+
+if TYPE_CHECKING:
+    from personakit.pipeline.options import AllOptions
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
@@ -35,11 +40,13 @@ class Layer:
 
     Attributes:
         plugin: The plugin's name.
-        hook: ``chat`` or ``tool``.
+        hook: ``run``, ``chat``, ``tool`` or ``observe``.
         function: The bound function.
-        wants: The arguments it names: request or call, send, persona.
+        wants: The arguments it names: request or call, send, persona, state.
         skip: True to skip the layer if it fails before it sends.
         origin: The plugin's name in error messages.
+        owner: The identity of the plugin, which has one state in a run.
+        state: Makes the plugin's state for a run; None if it has none.
     """
 
     plugin: str
@@ -48,6 +55,8 @@ class Layer:
     wants: frozenset[str]
     skip: bool = False
     origin: str = ""
+    owner: int = 0
+    state: Callable[[], Any] | None = None
 
     def __str__(self) -> str:
         return self.origin or f"plugin {self.plugin!r}"
@@ -57,13 +66,14 @@ class Send(Generic[In, Out]):
     """The `send` argument of a hook; see `hookspecs.Send`."""
 
     __slots__ = (
-        "_chain", "_gate", "_next", "_request",
+        "_chain", "_gate", "_layer", "_next", "_request",
         "emitted", "errors", "last", "opened", "pending", "step",
     )  # fmt: skip
 
     def __init__(self, chain: Chain[In, Out], index: int, gate: StreamGate, request: In) -> None:
         self._chain: Chain[In, Out] = chain
         self._next = index + 1
+        self._layer = chain.layers[index]
         self._gate = gate
         self._request: In = request
         self.step: Step | None = None
@@ -71,7 +81,7 @@ class Send(Generic[In, Out]):
         self.errors: list[BaseException] = []
         self.opened = 0
         self.emitted = False
-        self.pending: list[Coroutine[Any, Any, Out]] = []
+        self.pending: list[Coroutine[Any, Any, Any]] = []
 
     def __call__(self, request: In, *, reasoning: bool = False) -> Awaitable[Out]:
         """Pass the request on and wait for the whole answer."""
@@ -91,17 +101,50 @@ class Send(Generic[In, Out]):
         self.emitted = self.emitted or bool(text)
         await self._gate(text)
 
-    def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
-        """Run another persona."""
-        layer = self._chain.layers[self._next - 1]
-        return self._nested(self._chain.run_nested(layer, self._request, persona, prompt, options))
+    @property
+    def spent(self) -> Spent:
+        """What the run has paid so far."""
+        return self._chain.inside.spent
 
-    async def _nested(self, running: Awaitable[Response]) -> Response:
+    def run(
+        self, persona: Any, prompt: str | None = None, *, live: bool = False, **options: Any
+    ) -> Awaitable[Response]:
+        """Run another persona."""
+        running = self._nested(persona, prompt, options, live)
+        self.pending.append(running)
+        return running
+
+    def render(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Request]:
+        """Render another persona."""
+        model, given = getattr(self._request, "model", ""), cast("AllOptions", options)
+        rendering = self._chain.inside.render(persona, prompt, given, model)
+        self.pending.append(rendering)
+        return rendering
+
+    async def _nested(self, persona: Any, prompt: str | None, options: Any, live: bool) -> Response:
+        inside, layer, gate = self._chain.inside, self._layer, self._gate
+        emit = self._opened(layer) if live else None
         try:
-            return await running
+            response = await inside.run(layer, self._request, persona, prompt, options, emit)
         except BaseException as error:
             self.errors.append(error)
             raise
+        finally:
+            gate.busy = gate.busy and not live
+        if live:
+            gate.out, gate.reasoning = response.text, response.reasoning
+            self.last = response  # type: ignore[assignment]  # only a `chat` hook gets here
+        return response
+
+    def _opened(self, layer: Layer) -> Emit | None:
+        """Return the `emit` for the text of another persona, as the text of this layer."""
+        if self._chain.takes is ToolCall:
+            raise Misuse("it called send.run(live=True) in its tool hook, which has no stream")
+        self._claim(layer)
+        self._gate.busy, self._gate.hides = True, False
+        if self.step is not None:
+            self.step.way = "live"
+        return self._gate.inner
 
     def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
         """Pass the request on and emit the answer's text as it arrives."""
@@ -134,21 +177,12 @@ class Send(Generic[In, Out]):
     async def _pass(
         self, request: In, emit: Emit | None, *, live: bool, hides: bool = False
     ) -> Out:
-        layer = self._chain.layers[self._next - 1]
+        layer = self._layer
         kind = self._chain.takes
         if not isinstance(request, kind):
             found = type(request).__name__
             raise Misuse(f"it called send() with {found}, expected {kind.__name__}")
-        if self._gate.started or self._gate.busy or self.emitted:
-            started = StreamStarted(
-                f"{layer} sent again in its {layer.hook} hook after text had been emitted; to "
-                f"send more than once, use `await send(request)` instead of `send.live`, and do "
-                f"not call `send.emit` before it"
-            )
-            self.errors.append(started)
-            raise started
-        self.opened += 1
-        self._gate.out = self._gate.reasoning = ""
+        self._claim(layer)
         self._gate.busy, self._gate.hides = emit is not None, hides
         if self.step is not None:
             self.step.sends(request, live=live)
@@ -168,6 +202,23 @@ class Send(Generic[In, Out]):
                 self.step.enter()
                 self.step.received = self.last
         return self.last
+
+    def _claim(self, layer: Layer) -> None:
+        """Begin an answer, which must be the first that emits text.
+
+        Raises:
+            StreamStarted: Text of an earlier answer has already been emitted.
+        """
+        if self._gate.started or self._gate.busy or self.emitted:
+            started = StreamStarted(
+                f"{layer} sent again in its {layer.hook} hook after text had been emitted; to "
+                f"send more than once, use `await send(request)` instead of `send.live`, and do "
+                f"not call `send.emit` before it"
+            )
+            self.errors.append(started)
+            raise started
+        self.opened += 1
+        self._gate.out = self._gate.reasoning = ""
 
     def close(self) -> bool:
         """Close coroutines that were never awaited; return whether there were any."""
@@ -189,9 +240,10 @@ class Chain(Generic[In, Out]):
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
         skipped: Called with a layer that was skipped, and its error.
-        run_nested: Runs another persona for a layer; called with the layer, its request and the
-            arguments of its `send.run`.
+        inside: The run that the layers are part of.
         trace: Records what the layers do; None to record nothing.
+        hook: The name of the hook.
+        depth: The number of layers around these.
     """
 
     layers: tuple[Layer, ...]
@@ -200,19 +252,21 @@ class Chain(Generic[In, Out]):
     takes: type[In]
     gives: type[Out]
     skipped: Callable[[Layer, BaseException], Awaitable[None]]
-    run_nested: Callable[..., Awaitable[Response]]
+    inside: Inside
     trace: Trace | None = None
+    hook: str = "chat"
+    depth: int = 0
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
         """Run the layers from `index` on; streamed text is passed to `emit`."""
         if index == len(self.layers):
-            if emit is None and self.trace is None:
-                return await self.end(request, None)
+            if (emit is None and self.trace is None) or self.hook == "run":
+                return await self.end(request, emit)
             return await self._ended(request, emit)
-        layer, gate = self.layers[index], StreamGate(emit)
+        layer, gate = self.layers[index], StreamGate(emit, rounds=self.hook == "run")
         send = Send(self, index, gate, request)
         if self.trace is not None:
-            send.step = self.trace.begin(layer.plugin, layer.hook, index, request)
+            send.step = self.trace.begin(layer.plugin, self.hook, self.depth + index, request)
         result: In | Out = request
         try:
             result = await self._hook(layer, request, send)
@@ -273,8 +327,8 @@ class Chain(Generic[In, Out]):
     async def _ended(self, request: In, emit: Emit | None) -> Out:
         step = None
         if self.trace is not None:
-            hook = "chat" if self.takes is Request else "tool"
-            step = self.trace.begin("", hook, len(self.layers), request)
+            depth = self.depth + len(self.layers)
+            step = self.trace.begin("", self.hook, depth, request)
         gate = StreamGate(emit)
         try:
             response = await self.end(request, None if emit is None else gate)
@@ -300,6 +354,8 @@ class Chain(Generic[In, Out]):
     async def _hook(self, layer: Layer, request: In, send: Send[In, Out]) -> In | Out:
         """Call a layer's hook and check what it returns."""
         values = {"request": request, "call": request, "send": send, "persona": self.persona}
+        if "state" in layer.wants:
+            values["state"] = self.inside.state(layer)
         result = layer.function(**{name: values[name] for name in layer.wants})
         if inspect.isawaitable(result):
             result = await result

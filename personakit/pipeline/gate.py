@@ -32,12 +32,13 @@ class FilterFailed(BaseException):
 class Notes:
     """The pieces of an answer that were emitted, besides its text."""
 
-    __slots__ = ("_annotations", "_calls", "_thoughts")
+    __slots__ = ("_annotations", "_calls", "_counted", "_thoughts")
 
     def __init__(self) -> None:
         self._thoughts = TextBuffer()
         self._calls: dict[str, tuple[int, TextBuffer]] = {}
         self._annotations = 0
+        self._counted = False
 
     def __bool__(self) -> bool:
         return bool(self._thoughts or self._calls or self._annotations)
@@ -54,6 +55,8 @@ class Notes:
         elif piece.kind == "tool_call":
             _, arguments = self._calls.setdefault(piece.id, (piece.index, TextBuffer()))
             arguments.add(piece.arguments)
+        elif piece.kind == "usage":
+            self._counted = True
         else:
             self._annotations += 1
 
@@ -61,11 +64,14 @@ class Notes:
         """Return what of the pieces differs from the response; empty if nothing does."""
         if not response.reasoning.startswith(self.reasoning):
             return "reasoning"
-        arguments = {call.id: call.arguments for call in response.tool_calls}
+        calls = [call for message in response.messages for call in message.tool_calls]
+        arguments = {call.id: call.arguments for call in (*calls, *response.tool_calls)}
         for identity, (_, emitted) in self._calls.items():
             if not arguments.get(identity, "").startswith(emitted.text):
                 return "tool calls"
-        return "annotations" if self._annotations > len(response.annotations) else ""
+        # Those of several rounds are more than those of the last, which the response has.
+        more = self._annotations > len(response.annotations) and not response.messages
+        return "annotations" if more else ""
 
     def after_text(self, response: Response) -> Iterator[Piece]:
         """Yield the pieces of a response that were not emitted, without its reasoning."""
@@ -77,7 +83,7 @@ class Notes:
                 yield Piece("tool_call", index=index, id=call.id, name=call.name, arguments=rest)
         for annotation in response.annotations[self._annotations :]:
             yield Piece("annotation", annotation=annotation)
-        if response.usage is not None:
+        if response.usage is not None and not self._counted:
             yield Piece("usage", usage=response.usage)
 
 
@@ -93,12 +99,23 @@ class StreamGate:
         reasoning: The reasoning that passed; that of `notes` if they are wanted.
         hides: Whether only text passes: the layer held it back without knowing of the rest.
         busy: Whether an inner layer is streaming into it.
+        rounds: Whether whole runs pass through it, which emit the tokens of each model call.
     """
 
-    __slots__ = ("_emit", "_note", "_out", "busy", "hides", "notes", "reasoning", "wanted")
+    __slots__ = (
+        "_emit",
+        "_note",
+        "_out",
+        "busy",
+        "hides",
+        "notes",
+        "reasoning",
+        "rounds",
+        "wanted",
+    )
 
-    def __init__(self, emit: Emit | None) -> None:
-        self._emit = emit
+    def __init__(self, emit: Emit | None, *, rounds: bool = False) -> None:
+        self._emit, self.rounds = emit, rounds
         self._out = TextBuffer()
         self.busy = self.hides = False
         self.reasoning = ""
@@ -145,11 +162,12 @@ class StreamGate:
     async def note(self, piece: Piece) -> None:
         """Emit a piece of the answer besides its text; does nothing if the caller wants none.
 
-        The tokens are emitted at the end, as they stand in the response: layers add to them.
+        The tokens of a model call are emitted at the end, as they stand in the response: layers add
+        to them.
         """
         if piece.kind == "text":
             await self(piece.text)
-        elif self.notes is not None and piece.kind != "usage":
+        elif self.notes is not None and (self.rounds or piece.kind != "usage"):
             self.notes.add(piece)
             await self._note(piece)
 

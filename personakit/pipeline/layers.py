@@ -10,9 +10,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from personakit.base import Emit, deadline
+from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
 from personakit.messages import Request, Response
 from personakit.pipeline.chain import Layer
+from personakit.pipeline.inside import Inside
+from personakit.usage import Charge, Spent
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 """A run: called with a request and an `emit` for its text, it returns the answer."""
@@ -20,19 +23,25 @@ RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 Start = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 """A run with its request bound."""
 
-Observer = tuple[str, Callable[[Event], Any]]
-"""A plugin's name and its `observe` hook."""
-
 _log = logging.getLogger("personakit")
 
 
-def within_deadline(run: RunLayer, seconds: float | None) -> RunLayer:
-    """Return a run with a deadline; None for none besides that of an outer run."""
+def within_deadline(run: RunLayer, seconds: float | None, book: list[Charge]) -> RunLayer:
+    """Return a run with a deadline, whose errors have what it paid.
+
+    Args:
+        run: The run.
+        seconds: The most seconds that it may take; None for no limit but that of an outer run.
+        book: What the run has paid.
+    """
 
     async def limited(request: Request, emit: Emit | None) -> Response:
         token = deadline.begin(seconds)
         try:
             return await run(request, emit)
+        except PersonakitError as error:
+            error.spent = Spent(tuple(book))
+            raise
         finally:
             token.var.reset(token)
 
@@ -46,10 +55,10 @@ class Watch:
         wanted: Whether there are observers; if not, events need not be created.
     """
 
-    def __init__(self, observers: tuple[Observer, ...], persona: str) -> None:
+    def __init__(self, observers: tuple[Layer, ...], persona: str, inside: Inside) -> None:
         self._observers = observers
         self.wanted = bool(observers)
-        self._persona = persona
+        self._persona, self._inside = persona, inside
         self._run = uuid.uuid4().hex if observers else ""
 
     async def skipped(self, layer: Layer, error: BaseException) -> None:
@@ -62,13 +71,14 @@ class Watch:
         if not self._observers:
             return
         event = Event(name, self._run, self._persona, time=time.time(), **fields)
-        for plugin, observe in self._observers:
+        for layer in self._observers:
+            given = {"state": self._inside.state(layer)} if "state" in layer.wants else {}
             try:
-                result = observe(event)
+                result = layer.function(event, **given)
                 if inspect.isawaitable(result):
                     await result
             except Exception:
-                _log.warning("plugin %r failed in its observe hook", plugin, exc_info=True)
+                _log.warning("plugin %r failed in its observe hook", layer.plugin, exc_info=True)
 
 
 def observed(run: RunLayer, watch: Watch) -> RunLayer:

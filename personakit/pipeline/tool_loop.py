@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import Emit, Noting, TextTap, in_sync
 from personakit.errors import (
     BackendError,
-    ConfigError,
     IncompleteAnswer,
     TooManyRounds,
     did_you_mean,
@@ -18,11 +18,12 @@ from personakit.errors import (
 from personakit.hookspecs import Piece
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain, Layer
+from personakit.pipeline.inside import Inside
 from personakit.pipeline.layers import Watch
 from personakit.tools import Tool, ToolFailed
-from personakit.usage import Spent, Timings, Usage
+from personakit.usage import Charge, Timings, Usage
 
-_BETWEEN = "\n\n"
+BETWEEN = "\n\n"
 _CUT = {
     "length": "cut off at the token limit",
     "content_filter": "held back in part by the provider",
@@ -39,6 +40,7 @@ class ToolLoop:
         limit: The most model calls.
         called: Called with each tool call and its result.
         tap: Records the times of the start and of the first text.
+        book: What the run has paid.
         read: Parses a structured answer; None for plain text.
     """
 
@@ -47,11 +49,17 @@ class ToolLoop:
     called: Callable[..., Awaitable[None]]
     tap: TextTap
     limit: int
+    book: list[Charge]
     read: Callable[[Response], Response] | None = None
-    _exchanged: list[Message] = field(default_factory=list)
-    _texts: list[str] = field(default_factory=list)
-    _thoughts: list[str] = field(default_factory=list)
-    _spent: list[Spent] = field(default_factory=list)
+    _exchanged: list[Message] = field(default_factory=list, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
+    _thoughts: list[str] = field(default_factory=list, init=False)
+    _rounds: list[Charge] = field(default_factory=list, init=False)
+    _notes: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def anew(self, request: Request, emit: Emit | None) -> Awaitable[Response]:
+        """Run rounds of their own: a `run` hook may send several times, also at the same time."""
+        return dataclasses.replace(self, tap=TextTap()).run(request, emit)
 
     async def run(self, request: Request, emit: Emit | None) -> Response:
         """Return the answer, with the text of all rounds; or the calls of the caller's tools.
@@ -107,15 +115,15 @@ class ToolLoop:
             return await self.chat.call(request, self._joined(emit))
         except BackendError as error:
             # The text of earlier rounds has been received, too.
-            error.partial = _BETWEEN.join(filter(None, (*self._texts, error.partial)))
+            error.partial = BETWEEN.join(filter(None, (*self._texts, error.partial)))
             raise
 
     def _joined(self, emit: Emit | None) -> Emit | None:
         """Return an `emit` that separates the text and reasoning of a round from earlier ones."""
         if emit is None:
             return emit
-        before = [_BETWEEN] if self._texts else []
-        unthought = [_BETWEEN] if self._thoughts else []
+        before = [BETWEEN] if self._texts else []
+        unthought = [BETWEEN] if self._thoughts else []
 
         async def apart(text: str) -> None:
             await emit((before.pop() if before else "") + text)
@@ -135,22 +143,25 @@ class ToolLoop:
             self._texts.append(response.text)
         if response.reasoning:
             self._thoughts.append(response.reasoning)
-        self._spent.append(response._spent())
+        self._rounds.append(response._charges()[-1])
+        self._notes = merged(self._notes, response.metadata)
 
     def _whole(self, response: Response, request: Request) -> Response:
         changes: dict[str, Any] = {
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
             "_asked": request,
+            "_paid": tuple(self.book),
             "timings": Timings(
                 self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
             ),
         }
         if self._exchanged:
             changes |= {
-                "text": _BETWEEN.join(self._texts), "reasoning": _BETWEEN.join(self._thoughts),
-                "usage": Usage.sum(spent.usage for spent in self._spent), "cost": None,
-                "_rounds": tuple(self._spent), "parsed": response.parsed,
+                "text": BETWEEN.join(self._texts), "reasoning": BETWEEN.join(self._thoughts),
+                "usage": Usage.sum(each.usage for each in self._rounds), "cost": None,
+                "_rounds": tuple(self._rounds), "parsed": response.parsed,
+                "metadata": self._notes,
             }  # fmt: skip
         return response.replace(**changes)
 
@@ -167,7 +178,7 @@ class ToolLoop:
         return IncompleteAnswer(
             f"{sent.model}: the answer calls tools ({names[:200]}), which were not run: it was "
             f"{_CUT[reason]} (finish reason: {reason}); {advice}",
-            partial=_BETWEEN.join(self._texts),
+            partial=BETWEEN.join(self._texts),
             attempts=response.attempts,
             response=self._whole(response, request),
         )
@@ -192,6 +203,23 @@ class ToolLoop:
             # Raise one error, as in the sync modes; the other calls were cancelled.
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the notes of two rounds as one.
+
+    Mappings are merged by their keys, and lists without repetition; of other values, the later one
+    counts.
+    """
+    result = dict(first)
+    for name, value in then.items():
+        old = result.get(name)
+        result[name] = value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            result[name] = merged(old, value)
+        elif isinstance(old, list | tuple) and isinstance(value, list | tuple):
+            result[name] = (*old, *(item for item in value if item not in old))
+    return result
 
 
 def _is_callers(call: ToolCall, tools: dict[str, Tool]) -> bool:
@@ -220,6 +248,7 @@ async def call_alone(
     layers: tuple[Layer, ...],
     persona: Any,
     watch: Watch,
+    inside: Inside,
     _: None = None,
 ) -> ToolResult:
     """Call a tool outside a run, through the `tool` hooks of a persona's plugins."""
@@ -227,10 +256,7 @@ async def call_alone(
     async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
         return await call_tool(call, tools)
 
-    async def nested(*_: Any) -> Response:
-        raise ConfigError("a tool call outside a run cannot run another persona")
-
-    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, nested)
+    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, inside, hook="tool")
     result = await chain.call(call)
     await watch("tool", call=call, result=result)
     return result

@@ -8,8 +8,8 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.plugins import options as options
-    from personakit.plugins.manager import Bound as Bound
-    from personakit.plugins.manager import Made as Made
+    from personakit.plugins.bound import Bound as Bound
+    from personakit.plugins.bound import Made as Made
     from personakit.plugins.manager import Plugin as Plugin
     from personakit.plugins.manager import Plugins as Plugins
     from personakit.plugins.tool_search import ToolSearch as ToolSearch
@@ -17,7 +17,8 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "manager": "Bound Made Plugin Plugins",
+            "bound": "Bound Made",
+            "manager": "Plugin Plugins",
             "tool_search": "ToolSearch",
         },
         modules="options",

@@ -15,7 +15,7 @@ from personakit.errors import PluginError, did_you_mean
 from personakit.hookspecs import PROJECT, Specs
 from personakit.registry import Registry
 
-HOOKS = ("setup", "chat", "tool", "observe")
+HOOKS = ("setup", "run", "chat", "tool", "observe")
 MARK = f"{PROJECT}_impl"
 
 
@@ -58,6 +58,15 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
             raise PluginError(
                 f"hook {caller.name!r} is marked {ordered[0]}, but the order is that of the "
                 f"persona's list; remove {ordered[0]} from its @hookimpl",
+                plugin=name,
+            )
+        takes: Any = function
+        if "state" in inspect.signature(takes).parameters and not callable(
+            getattr(target, "State", None)
+        ):
+            raise PluginError(
+                f"hook {caller.name!r} names the argument `state`, but the plugin has no class "
+                f"`State`, which a run would be started with; add one",
                 plugin=name,
             )
         found.append(caller.name)

@@ -6,11 +6,10 @@ then.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import entry_points, may_have
 from personakit.config import Config
@@ -18,33 +17,14 @@ from personakit.errors import ConfigError, PersonaError, PersonakitError, Plugin
 from personakit.hookspecs import PROJECT
 from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
-from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
+from personakit.plugins.bound import Bound, Made
 from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
 from personakit.plugins.user_options import Settled
 from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
-from personakit.tools import Tool
 
 if TYPE_CHECKING:
     from importlib import metadata
-
-_ARGUMENTS = frozenset(("request", "call", "send", "persona"))
-
-
-class Made(NamedTuple):
-    """A plugin instance, created with its options.
-
-    Attributes:
-        name: The plugin's name.
-        target: The object whose hooks are bound.
-        skip: Whether to skip the plugin if it fails before it sends.
-        origin: The plugin's name in error messages.
-    """
-
-    name: str
-    target: Any
-    skip: bool
-    origin: str
 
 
 @dataclass(slots=True)
@@ -73,34 +53,6 @@ class Plugin:
         """The plugin's name in error messages."""
         package = f" (of {self.distribution} {self.version})" if self.distribution else ""
         return f"plugin {self.name!r}{package}"
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The plugins of one persona, created with their options.
-
-    Attributes:
-        chat: The layers around a model call, outermost first.
-        tool: The layers around a tool call, outermost first.
-        observers: The `observe` hooks, as (plugin name, hook) pairs.
-        tools: The tools that the persona lists and a plugin contributes.
-    """
-
-    chat: tuple[Layer, ...] = ()
-    tool: tuple[Layer, ...] = ()
-    observers: tuple[tuple[str, Callable[..., Any]], ...] = ()
-    tools: tuple[Tool, ...] = ()
-
-    def without(self, plugins: frozenset[str]) -> Bound:
-        """Return a copy without some plugins."""
-        if not plugins:
-            return self
-        return Bound(
-            tuple(layer for layer in self.chat if layer.plugin not in plugins),
-            tuple(layer for layer in self.tool if layer.plugin not in plugins),
-            tuple(pair for pair in self.observers if pair[0] not in plugins),
-            self.tools,
-        )
 
 
 @dataclass(slots=True, repr=False)
@@ -253,7 +205,7 @@ class Plugins:
             raise PersonaError(problems)
         tools = {name: self.find("tool", name) for name in persona.tools}
         self._check_touches(persona, tools, made)
-        return _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+        return Bound.of(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
 
     def _check_touches(
         self, persona: Persona, tools: Mapping[str, Pending | None], made: list[Made]
@@ -409,21 +361,6 @@ class Plugins:
                 f"{plugin.origin} is broken: {plugin.error}; see `personakit plugins`", plugin=name
             )
         return plugin
-
-
-def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
-    layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
-    observers = []
-    for name, plugin, skip, origin in made:
-        for hook, kept in layers.items():
-            function = getattr(plugin, hook, None)
-            if function is not None and hasattr(function, MARK):
-                wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
-                kept.append(Layer(name, hook, function, wants, skip, origin))
-        watch = getattr(plugin, "observe", None)
-        if watch is not None and hasattr(watch, MARK):
-            observers.append((name, watch))
-    return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
 
 
 def _say(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from personakit.errors import ConfigError, did_you_mean
 from personakit.permissions import allows
 from personakit.persona import Persona
-from personakit.plugins.manager import Bound, Plugins
+from personakit.plugins.bound import Bound
+from personakit.plugins.manager import Plugins
 from personakit.tools import Tool
 
 _WILD = frozenset("*?[")

@@ -190,10 +190,10 @@ BROKEN = [
     (
         WrongArgument,
         r"chat\(self, request.*client.*has unknown arguments; "
-        r"expected chat\(request, send, persona\)",
+        r"expected chat\(request, send, persona, state\)",
     ),
-    (WrongArgumentOfTool, r"has unknown arguments; expected tool\(call, send, persona\)"),
-    (NoHook, "has no hook; mark one of setup, chat, tool, observe with @hookimpl"),
+    (WrongArgumentOfTool, r"has unknown arguments; expected tool\(call, send, persona, state\)"),
+    (NoHook, "has no hook; mark one of setup, run, chat, tool, observe with @hookimpl"),
     (SetupAsMethod, "setup runs before the options are known; put @staticmethod above"),
     (SetupMarkedOutside, "put @staticmethod above its @hookimpl"),
     (SetupThatFails, "OSError: no disk"),

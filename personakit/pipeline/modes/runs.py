@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from personakit.messages import Request, Response
 from personakit.persona import Persona
-from personakit.pipeline.modes.drivers import Run, run_async, run_sync
 from personakit.pipeline.layers import Start
-from personakit.pipeline.options import AllOptions, Options, keywords
+from personakit.pipeline.modes.drivers import Run, run_async, run_sync
 from personakit.pipeline.modes.streams import AsyncStream, Stream
+from personakit.pipeline.options import AllOptions, Options, keywords
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

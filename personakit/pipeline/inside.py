@@ -1,0 +1,145 @@
+"""What the layers of a run can do besides passing its request on: run another persona, and more."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from personakit.base import Emit, time_left
+from personakit.errors import BackendError, UsageError
+from personakit.messages import Request, Response, ToolCall
+from personakit.pipeline.dry_run import DryRun, Leaving
+from personakit.pipeline.modes.drivers import loading
+from personakit.usage import Charge, Spent
+
+if TYPE_CHECKING:
+    from personakit.persona import Persona, Reference
+    from personakit.pipeline.chain import Layer
+    from personakit.pipeline.layers import Start
+    from personakit.pipeline.options import AllOptions, Backend, Prompt, RunOptions
+
+Book = list[Charge]
+"""What a run has paid so far."""
+
+
+class NestedRuns(Protocol):
+    """The part of `Runner` that a run inside another uses; the module of `Runner` imports this."""
+
+    def load(self, persona: Reference) -> Persona:
+        """See `Runner.load`."""
+        ...
+
+    def _options(self, persona: Persona, options: AllOptions) -> RunOptions: ...
+    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request: ...
+    def _layers(
+        self, persona: Persona, request: Request, options: RunOptions, inside: Inside
+    ) -> Start: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside:
+    """A run as its layers see it, and what a run inside it takes over.
+
+    Attributes:
+        backend: Sends the requests.
+        runner: Runs other personas.
+        books: What was paid: the book of this run, and those of the runs around it.
+        without: The plugins that a run inside leaves out.
+        every: The layers around each request that is sent, from the runs around this one.
+        states: The state of each plugin in this run, by the identity of the plugin.
+        model: The model that the run asks for.
+    """
+
+    backend: Backend
+    runner: NestedRuns
+    books: tuple[Book, ...]
+    without: frozenset[str] = frozenset()
+    every: tuple[Layer, ...] = ()
+    states: dict[int, Any] = field(default_factory=dict)
+    model: str = ""
+
+    def reaching(self, every: tuple[Layer, ...]) -> Inside:
+        """Return a copy with the layers of a persona that stand around each request."""
+        new = tuple(layer for layer in every if layer not in self.every)
+        return dataclasses.replace(self, every=(*self.every, *new)) if new else self
+
+    @property
+    def spent(self) -> Spent:
+        """What the run has paid so far."""
+        return Spent(tuple(self.books[0]))
+
+    def state(self, layer: Layer) -> Any:
+        """Return the state of a layer's plugin in this run, made on first use."""
+        state = self.states.get(layer.owner)
+        if state is None:
+            assert layer.state is not None
+            state = self.states.setdefault(layer.owner, layer.state())
+        return state
+
+    def within(self, layer: Layer) -> Inside:
+        """Return what a run inside a layer takes over; it leaves out the plugin of the layer."""
+        shared = {each.owner: self.state(each) for each in self.every if each.state is not None}
+        without = self.without | {layer.plugin}
+        return dataclasses.replace(self, books=([], *self.books), without=without, states=shared)
+
+    async def render(
+        self, persona: Reference, prompt: str | None, options: AllOptions, model: str = ""
+    ) -> Request:
+        """Return the request of another persona, as a run of it would start with."""
+        _, _, request = await self._ready(persona, prompt, options, model)
+        return request
+
+    async def run(
+        self,
+        layer: Layer,
+        given: Request | ToolCall,
+        persona: Reference,
+        prompt: str | None,
+        options: AllOptions,
+        emit: Emit | None,
+    ) -> Response:
+        """Run another persona for a layer, without the plugin of the layer.
+
+        Args:
+            layer: The layer.
+            given: What the layer was called with.
+            persona: The other persona.
+            prompt: The user's message.
+            options: The options of the run.
+            emit: Accepts the text as it arrives; None to return it whole.
+        """
+        time_left()
+        model = ""
+        if isinstance(given, Request):
+            if isinstance(self.backend, DryRun):
+                raise Leaving(given)
+            model = given.model
+        other, checked, request = await self._ready(persona, prompt, options, model)
+        return await self.runner._layers(other, request, checked, self.within(layer))(emit)
+
+    async def _ready(
+        self, persona: Reference, prompt: str | None, options: AllOptions, model: str
+    ) -> tuple[Persona, RunOptions, Request]:
+        def ready() -> tuple[Persona, RunOptions, Request]:
+            other, runner = self.runner.load(persona), self.runner
+            same = not options.get("model") and not other.model
+            chosen: Any = {**options, "model": model or self.model} if same else options
+            checked = runner._options(other, chosen)
+            return other, checked, runner._request(other, prompt, checked)
+
+        return await loading(ready)
+
+
+def unanswered(model: str, error: BaseException) -> list[Charge]:
+    """Return what a request may have cost that ended with an error.
+
+    A request that the upstream refused costs nothing. For one whose answer did not arrive, or not
+    whole, the tokens are unknown.
+    """
+    paid = getattr(error, "response", None)
+    charges = paid._charges() if isinstance(paid, Response) else []
+    lost = 0 if isinstance(error, UsageError | Leaving) else 1
+    if isinstance(error, BackendError):
+        lost = int(error.is_paid) if error.lost is None else error.lost
+    return [*charges, *[Charge(model)] * lost]

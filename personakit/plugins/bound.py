@@ -1,0 +1,76 @@
+"""The plugins of one persona, with their hooks ready to be called."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from personakit.pipeline import Layer
+from personakit.plugins.inspection import MARK
+from personakit.tools import Tool
+
+_ARGUMENTS = frozenset(("request", "call", "send", "persona", "state"))
+
+
+class Made(NamedTuple):
+    """A plugin instance, created with its options.
+
+    Attributes:
+        name: The plugin's name.
+        target: The object whose hooks are bound.
+        skip: Whether to skip the plugin if it fails before it sends.
+        origin: The plugin's name in error messages.
+    """
+
+    name: str
+    target: Any
+    skip: bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The plugins of one persona, created with their options.
+
+    Attributes:
+        chat: The layers around a model call, outermost first.
+        tool: The layers around a tool call, outermost first.
+        observers: The `observe` hooks.
+        tools: The tools that the persona lists and a plugin contributes.
+        run: The layers around a whole run, outermost first.
+        every: The layers around each request that is sent.
+    """
+
+    chat: tuple[Layer, ...] = ()
+    tool: tuple[Layer, ...] = ()
+    observers: tuple[Layer, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    run: tuple[Layer, ...] = ()
+    every: tuple[Layer, ...] = ()
+
+    def without(self, plugins: frozenset[str]) -> Bound:
+        """Return a copy without some plugins."""
+        kept = {
+            name: tuple(layer for layer in getattr(self, name) if layer.plugin not in plugins)
+            for name in ("chat", "tool", "observers", "run")
+        }
+        return replace(self, **kept)
+
+    @classmethod
+    def of(cls, made: list[Made], tools: tuple[Tool, ...]) -> Bound:
+        """Return the hooks of plugins, ready to be called."""
+        layers: dict[str, list[Layer]] = {name: [] for name in ("run", "chat", "tool", "observe")}
+        every: list[Layer] = []
+        for name, plugin, skip, origin in made:
+            state = getattr(plugin, "State", None)
+            for hook, kept in layers.items():
+                function = getattr(plugin, hook, None)
+                if function is None or not hasattr(function, MARK):
+                    continue
+                wants = _ARGUMENTS & inspect.signature(function).parameters.keys()
+                layer = Layer(name, hook, function, wants, skip, origin, id(plugin), state)
+                inmost = hook == "chat" and getattr(plugin, "every_call", False)
+                (every if inmost else kept).append(layer)
+        run, chat, tool, observers = map(tuple, layers.values())
+        return cls(chat, tool, observers, tools, run, tuple(every))
