@@ -117,6 +117,21 @@ def diffable(value: Request | Response | ToolCall | ToolResult) -> Any:
     return {name: getattr(value, name) for name in names}
 
 
+def write_notes(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a response as JSON types; other values become their text."""
+    return {str(key): _note(value) for key, value in metadata.items()}
+
+
+def _note(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return write_notes(value)
+    if isinstance(value, list | tuple):
+        return [_note(item) for item in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
 def write_response(response: Response) -> Any:
     """Return the diffable form of a response, as recordings store it."""
     written: dict[str, Any] = {

@@ -234,16 +234,23 @@ class Request:
         Raises:
             UsageError: The messages of the history are no longer in the request as they were.
         """
-        new, old = tuple(messages), self.history
-        if not old and not new:
-            return self
-        starts = range(len(self.messages) - len(old) + 1)
-        at = next((n for n in starts if self.messages[n : n + len(old)] == old), None)
-        if at is None or not old:
-            why = "has no history" if not old else "no longer contains its history: it was changed"
-            raise UsageError(f"cannot replace the history: the request {why}")
-        changed = (*self.messages[:at], *new, *self.messages[at + len(old) :])
-        return self.replace(messages=changed, history=new)
+        new, (before, after) = tuple(messages), self._around_history()
+        return self.replace(messages=(*before, *new, *after), history=new)
+
+    @property
+    def after_history(self) -> tuple[Message, ...]:
+        """The messages after `history`: the user's message, or the results of tool calls."""
+        return self._around_history()[1]
+
+    def _around_history(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """Return the messages before and after the history."""
+        every, size = self.messages, len(self.history)
+        starts = range(len(every) - size, -1, -1) if size else ()
+        at = next((n for n in starts if every[n : n + size] == self.history), None)
+        if at is None:
+            why = "no longer contains it" if size else "has none: it is not one of a conversation"
+            raise UsageError(f"cannot replace the history of the request: the request {why}")
+        return every[:at], every[at + size :]
 
     def with_tools(self, *tools: Tool) -> Request:
         """Return a copy with `tools` added; a tool replaces an earlier one of the same name."""
@@ -420,7 +427,9 @@ class Response(Generic[Parsed_co]):
         return Response(**{**dict(zip(_KEPT, _kept(self), strict=True)), **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON types, without the request: what ``personakit run --json`` has.
+        """Return the answer as JSON types, without the request.
+
+        ``personakit run --json`` prints the same, and `metadata` and `spent`.
 
         The keys are `text`, `reasoning`, `parsed`, `tool_calls`, `model`, `finish_reason`, `usage`,
         `cost`, `persona` and `id`, with the values of the attributes. Web frameworks write a

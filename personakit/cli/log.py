@@ -70,6 +70,8 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
                      "date such as 2026-01-31."),
         click.option("--before", metavar="WHEN", help="Only runs older than 30d, … or a date."),
         click.option("--failed/--ok", default=None, help="Only failed or only successful runs."),
+        click.option("--where", "notes", metavar="NAME=VALUE", multiple=True, help="Only runs in "
+                     "which a plugin noted this; NAME may be a path such as `budget.tokens`."),
     )  # fmt: skip
 
 
@@ -296,7 +298,24 @@ def _where(chosen: dict[str, Any]) -> Where:
         moments["conversation"] = _conversation(chosen["conversation"])
     if chosen["model"]:
         moments["model"] = Config.read().resolve(chosen["model"])
-    return Where(**{**chosen, **moments})
+    notes = tuple(_note(text) for text in chosen["notes"])
+    return Where(**{**chosen, **moments, "notes": notes})
+
+
+def _note(text: str) -> tuple[str, str]:
+    """Return the path and the value of a condition on the notes of plugins.
+
+    Raises:
+        UsageError: It is not of the form NAME=VALUE.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")) or '"' in path:
+        raise UsageError(
+            f"--where: expected NAME=VALUE, such as variant=b or budget.tokens=120, found "
+            f"{text!r}; "
+            f"`personakit log show` lists what the plugins of a run noted"
+        )
+    return path, value
 
 
 def _conversation(name: str) -> str:

@@ -162,7 +162,8 @@ class Conversation(Turns):
         results = isinstance(prompt, Request)
         if policy is not None:
             history = newest(history, policy.keep, before_results=results)
-        request = head.replace(messages=(*head.messages, *history, *said.messages))
+        messages = (*head.messages, *history, *said.messages)
+        request = head.replace(messages=messages, history=history)
         options["attachments"] = ()  # they are in the request
         return self._runner.prepare(self._persona, request, **options)
 
@@ -184,6 +185,10 @@ class Conversation(Turns):
                     if tap.text and not isinstance(error, Exception):
                         self._grow(before, [Message("assistant", tap.text)])
                     raise
+                if response.history is not None:
+                    # What was left out was not sent, so no plugin can have replaced it.
+                    kept = past[: self.left_out]
+                    before = (*kept, *response.history, *said.messages)
                 self._grow(before, response.messages)
                 return response
 
@@ -254,7 +259,8 @@ class Conversation(Turns):
             self._leave_out(kept, f"history: {{keep: {keep}}}")
         while True:
             sent = history[self.left_out :]
-            request = head.replace(messages=(*head.messages, *sent, *said.messages))
+            messages = (*head.messages, *sent, *said.messages)
+            request = head.replace(messages=messages, history=sent)
             try:
                 logged = {**options, "attachments": (), "conversation": self.id}
                 return await self._start(persona, request, logged)(emit)

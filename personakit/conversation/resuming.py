@@ -135,13 +135,15 @@ def _spoke(row: Row) -> bool:
 
 def _history(runner: PersonaRunner, row: Row) -> tuple[Message, ...]:
     """Return the messages up to a run and in it, without the persona's own messages."""
+    added = row.messages or (Message("assistant", row.text),)
+    if row.history is not None:
+        return (*row.history, *closed(added))
     messages = _spoken(row.rendered.messages)
     own = 0
     for message, mine in zip(messages, _spoken(_head(runner, row)), strict=False):
         if message != mine:
             break
         own += 1
-    added = row.messages or (Message("assistant", row.text),)
     return (*messages[own:], *closed(added))
 
 

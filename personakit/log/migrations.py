@@ -42,6 +42,14 @@ MIGRATIONS = (
         "ALTER TABLE runs ADD COLUMN incomplete INTEGER",
     ),
     ("ALTER TABLE runs ADD COLUMN replays TEXT",),
+    ("ALTER TABLE runs ADD COLUMN notes TEXT", "ALTER TABLE runs ADD COLUMN history TEXT"),
+)
+
+
+_NOTED = (
+    "EXISTS (SELECT 1 FROM json_each(runs.notes, :path{0}) AS note WHERE CASE note.type "
+    "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null' "
+    "ELSE CAST(note.value AS TEXT) END = :note{0})"
 )
 
 
@@ -56,6 +64,8 @@ class Where:
         since: Unix time; matches this moment and later.
         before: Unix time; matches earlier moments.
         failed: True for failed runs, False for the others.
+        notes: Pairs of a path in `Row.notes`, such as ``budget.run``, and the value there as text;
+            of a list, one item is enough.
     """
 
     persona: str | None = None
@@ -64,6 +74,7 @@ class Where:
     since: float | None = None
     before: float | None = None
     failed: bool | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
     def sql(self) -> tuple[str, dict[str, Any]]:
         """Return the SQL condition and its values."""
@@ -84,4 +95,8 @@ class Where:
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
         used = [text for name, text in conditions.items() if values[name] is not None]
+        for number, (path, value) in enumerate(self.notes):
+            keys = "".join(f'."{key}"' for key in path.split("."))
+            values[f"path{number}"], values[f"note{number}"] = f"${keys}", storable(value)
+            used.append(_NOTED.format(number))
         return " AND ".join(("1", *used)), values

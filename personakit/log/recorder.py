@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from personakit.base import Emit, Secret, TextTap, hide, in_sync
+from personakit.codec import write_notes
 from personakit.config import Config
 from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
@@ -105,10 +106,18 @@ class RunRecord:
             usage=spent.usage,
             cost=spent.cost,
             timings=Timings(self._tap.started, self._total, self._tap.first_text),
-            calls=len(models),
+            calls=max(len(models), len(spent.charges)),
+            notes=write_notes(response.metadata),
+            history=self._replaced(response),
             trace=tuple(map(step_data, self._trace.steps)),
             error=None if self._error is None else _described(self._error),
         )
+
+    def _replaced(self, response: Response) -> tuple[Message, ...] | None:
+        """Return the conversation up to the user's message, if a plugin replaced its history."""
+        if response.history is None:
+            return None
+        return (*response.history, *self._request.after_history)
 
     def _text(self) -> str:
         """Return the partial text of a failed run."""

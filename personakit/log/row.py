@@ -16,9 +16,11 @@ from personakit.codec import (
     read_request,
     storable,
     write_message,
+    write_notes,
     write_request,
 )
-from personakit.messages import Message, Request, ToolCall
+from personakit.frozen import FrozenDict
+from personakit.messages import Message, Request, Response, ToolCall
 from personakit.pipeline import Step
 from personakit.usage import Timings, Usage
 
@@ -26,7 +28,7 @@ COLUMNS = (
     "id time persona version hash path model answered_by conversation variables request sent asked "
     "text tools finish_reason messages prompt_tokens completion_tokens total_tokens cost seconds "
     "first_text calls trace error_type error response_id cached_tokens reasoning_tokens "
-    "cache_write_tokens incomplete replays"
+    "cache_write_tokens incomplete replays notes history"
 ).split()
 _TOKENS = tuple(field.name for field in fields(Usage))
 
@@ -49,13 +51,15 @@ class Row:
         messages: The messages that the run added to the conversation; empty if it failed.
         answered_by: The model that answered, as the upstream names it.
         response_id: The upstream's id of the answer.
-        usage: The tokens; None if unknown.
-        cost: US dollars; None if unknown.
+        usage: The tokens of everything that the run paid (`Response.spent`); None if unknown.
+        cost: Their cost in US dollars; None if unknown.
         timings: The start and the durations.
-        calls: How often the model was called.
+        calls: How often models were called, also by plugins.
         trace: For each layer, its plugin, hook, depth, way and seconds, and what it changed.
         error: The type and message of the error; None if the run succeeded.
         replays: The id of the run that this one sent again; None for a new run.
+        notes: What the plugins noted: `Response.metadata` as JSON.
+        history: The conversation before the answer, if a plugin replaced it; otherwise None.
     """
 
     id: str
@@ -78,6 +82,8 @@ class Row:
     trace: tuple[Mapping[str, Any], ...] = ()
     error: Mapping[str, Any] | None = None
     replays: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=FrozenDict)
+    history: tuple[Message, ...] | None = None
 
     __repr__ = brief_repr
 
@@ -134,6 +140,9 @@ class Row:
             "error": self.error and compact(self.error),
             "response_id": storable(self.response_id),
             "replays": self.replays,
+            "notes": compact(self.notes) if self.notes else None,
+            "history": self.history
+            and compact([write_message(message) for message in self.history]),
         }
 
     @classmethod
@@ -156,6 +165,8 @@ class Row:
             timings=Timings(values["time"], values["seconds"], values["first_text"]),
             trace=tuple(json.loads(values["trace"])),
             error=values["error"] and json.loads(values["error"]),
+            notes=FrozenDict(json.loads(values["notes"] or "{}")),
+            history=values["history"] and tuple(map(read_message, json.loads(values["history"]))),
             **{name: values[name] for name in taken},
         )
 
@@ -176,6 +187,7 @@ class Row:
             "cost": self.cost,
             **{name: values[name] for name in timings},
             "calls": self.calls,
+            "notes": dict(self.notes),
             "trace": json.loads(values["trace"]),
             "error": self.error and json.loads(values["error"]),
         }
@@ -231,6 +243,8 @@ def step_data(step: Step) -> dict[str, Any]:
         stored["sent"] = len(step.sent)
     if step.left_out:
         stored["left_out"] = list(step.left_out)
+    if isinstance(step.response, Response) and step.response.metadata:
+        stored["notes"] = write_notes(step.response.metadata)
     if step.attempts > 1:
         stored["attempts"] = step.attempts
     if step.plugin and _size(step.request) <= MAX_DIFF:

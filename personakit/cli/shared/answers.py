@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from personakit.messages import Request, Response
     from personakit.persona import Persona, Reference
     from personakit.runner import Runner
-    from personakit.usage import Usage
+    from personakit.usage import Spent, Usage
 
 
 class Shown(NamedTuple):
@@ -229,14 +229,13 @@ def _run(
             _print(response, found, shown)
     except RunError as error:
         _keep(error, streamed=live, machine=shown.is_partial)
-        paid: Response | None = getattr(error, "response", None)
-        if shown.usage and paid is not None:
-            output.line(f"personakit: {usage_line(paid)}", err=True)
+        if shown.usage and error.spent is not None:
+            output.line(f"personakit: {usage_line(error.spent)}", err=True)
         raise
     for line in output.notices(response):
         continuing.note(line)
     if shown.usage:
-        output.line(f"personakit: {usage_line(response)}", err=True)
+        output.line(f"personakit: {usage_line(response.spent, response)}", err=True)
     return 0
 
 
@@ -244,7 +243,10 @@ def _print(response: Response, persona: Persona, shown: Shown) -> None:
     if shown.only_output:
         output.print_json(response.parsed, compact=not sys.stdout.isatty())
     elif shown.as_json:
-        output.print_json(response.to_dict())
+        from personakit.codec import write_notes  # noqa: PLC0415
+
+        paid = {"metadata": write_notes(response.metadata), "spent": response.spent.to_dict()}
+        output.print_json({**response.to_dict(), **paid})
     elif shown.extract:
         from personakit.cli.shared.extract import print_code  # noqa: PLC0415
 
@@ -285,13 +287,17 @@ def _keep(error: RunError, *, streamed: bool, machine: bool) -> None:
         output.echo(received)
 
 
-def usage_line(response: Response) -> str:
-    """Return the tokens, cost, model and time of an answer on one line."""
-    timings = response.timings
-    tokens = "tokens unknown" if response.usage is None else tokens_line(response.usage)
-    model = response.request.model if response.request is not None else response.model
-    seconds = f"{timings.total:.1f} s" if timings is not None else ""
-    return ", ".join(part for part in (tokens, dollars(response.cost), model, seconds) if part)
+def usage_line(spent: Spent, response: Response | None = None) -> str:
+    """Return the tokens and cost of a run, and the model and time of its answer, on one line."""
+    usage = spent.usage
+    parts = ["tokens unknown" if usage is None else tokens_line(usage), dollars(spent.cost)]
+    if len(spent.charges) > 1:
+        parts.append(f"{len(spent.charges)} calls")
+    if response is not None:
+        parts.append(response.request.model if response.request is not None else response.model)
+        if response.timings is not None:
+            parts.append(f"{response.timings.total:.1f} s")
+    return ", ".join(filter(None, parts))
 
 
 def tokens_line(usage: Usage) -> str:

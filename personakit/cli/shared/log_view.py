@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -64,6 +65,7 @@ def show_row(row: Row, *, traced: bool) -> None:
         ("answered by", row.answered_by if row.answered_by != row.model else ""),
         ("took", _took(row)),
         ("used", _used(row)),
+        ("notes", json.dumps(dict(row.notes), ensure_ascii=False) if row.notes else ""),
     ]
     for name, value in head:
         if value:
