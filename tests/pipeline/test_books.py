@@ -1,0 +1,295 @@
+"""The books: everything that a run pays is in `Response.spent`, in the log and in errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from personakit import (
+    BackendError,
+    Blocked,
+    Config,
+    RateLimited,
+    Request,
+    Response,
+    RunLog,
+    Runner,
+    Send,
+    Spent,
+    Tool,
+    ToolCall,
+    UpstreamUnavailable,
+    Usage,
+    hookimpl,
+)
+from personakit.testing import MODES, Reply, Server, in_mode, persona, runner
+
+in_modes = pytest.mark.parametrize("mode", MODES)
+TEN = Response("ten", usage=Usage(6, 4, 10))
+UNKNOWN = Response("unknown")
+
+
+class Translate:
+    """Pays a second call."""
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        response = await send(request)
+        asked = await send.run(persona("Translate."), response.text)
+        return response.replace(text=asked.text)
+
+
+class Again:
+    """Sends as often as the first failures require."""
+
+    def __init__(self, most: int = 5) -> None:
+        self.most = most
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        for _ in range(self.most - 1):
+            try:
+                return await send(request)
+            except BackendError:
+                continue
+        return await send(request)
+
+
+@in_modes
+def test_a_second_call_is_counted(mode: str) -> None:
+    running, _ = runner([TEN, TEN], plugins=[Translate()])
+    response = in_mode(mode, running, persona(), "?", model="openai/gpt-4o-mini")
+    assert response.usage == Usage(6, 4, 10)
+    assert response.spent.usage == Usage(12, 8, 20)
+    assert response.cost is not None
+    assert response.spent.cost == pytest.approx(2 * response.cost)
+    assert response.spent.to_dict()["calls"] == 2
+
+
+@in_modes
+def test_rounds_of_tools_are_counted(mode: str) -> None:
+    look = Tool.of(lambda: "seen", name="look", description="Look.")
+    call = TEN.replace(tool_calls=(ToolCall("1", "look"),))
+    running, _ = runner([call, TEN, TEN, TEN], plugins=[Translate()])
+    response = in_mode(mode, running, persona(), "?", tools=[look])
+    assert response.spent.usage == Usage(24, 16, 40)
+
+
+@pytest.mark.parametrize(
+    ("error", "usage"),
+    [
+        (RateLimited("slow down", status=429), Usage(6, 4, 10)),
+        (UpstreamUnavailable("no", status=503), Usage(6, 4, 10)),
+        (BackendError("cut", partial="te"), Usage(6, 4, 10, incomplete=True)),
+        (BackendError("odd", response=TEN), Usage(12, 8, 20)),
+        (OSError("of the backend"), Usage(6, 4, 10, incomplete=True)),
+    ],
+)
+@in_modes
+def test_what_a_failed_attempt_cost(mode: str, error: Exception, usage: Usage) -> None:
+    class Anew:
+        @hookimpl
+        async def chat(self, request: Request, send: Send) -> Response:
+            try:
+                return await send(request)
+            except Exception:
+                return await send(request)
+
+    running, _ = runner([error, TEN], plugins=[Anew()])
+    assert in_mode(mode, running, persona(), "?").spent.usage == usage
+
+
+@in_modes
+def test_one_unknown_part_makes_the_sum_incomplete(mode: str) -> None:
+    running, _ = runner([TEN, UNKNOWN], plugins=[Translate()])
+    spent = in_mode(mode, running, persona(), "?", model="openai/gpt-4o-mini").spent
+    assert spent.usage == Usage(6, 4, 10, incomplete=True)
+    assert spent.cost is None
+    running, _ = runner([UNKNOWN, UNKNOWN], plugins=[Translate()])
+    assert in_mode(mode, running, persona(), "?").spent.usage is None
+
+
+@in_modes
+def test_a_failed_run_tells_what_it_paid(mode: str) -> None:
+    class Refuses:
+        @hookimpl
+        async def run(self, request: Request, send: Send) -> None:
+            await send(request)
+            raise Blocked("no")
+
+    running, _ = runner([TEN], plugins=[Refuses(), Translate()])
+    with pytest.raises(Blocked) as caught:
+        in_mode(mode, running, persona(), "?")
+    assert caught.value.spent == Spent(caught.value.spent.charges)
+    assert caught.value.spent.usage == Usage(12, 8, 20)
+
+
+def test_a_response_outside_of_a_run_has_its_own() -> None:
+    assert TEN.spent.usage == Usage(6, 4, 10)
+    assert Response("x").spent.usage is None
+
+
+@in_modes
+def test_a_hook_sees_what_the_run_has_paid_so_far(mode: str) -> None:
+    seen: list[Any] = []
+
+    class Looks:
+        @hookimpl
+        async def run(self, request: Request, send: Send) -> Response:
+            seen.append(send.spent.usage)
+            response = await send(request)
+            seen.append(send.spent.usage)
+            return response
+
+    running, _ = runner([TEN], plugins=[Looks(), Translate()])
+    in_mode(mode, running, persona(), "?")
+    assert seen == [Usage(), Usage(12, 8, 20)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    answers=st.lists(
+        st.sampled_from([TEN, UNKNOWN, RateLimited("slow", status=429)]), min_size=1, max_size=6
+    ),
+    translated=st.booleans(),
+)
+def test_the_books_equal_what_the_model_counted(answers: list[Any], translated: bool) -> None:
+    for mode in MODES:
+        plugins = [*([Translate()] if translated else []), Again(6)]
+        running, upstream = runner([*answers, TEN], plugins=plugins)
+        spent = in_mode(mode, running, persona(), "?").spent
+        given_out = [[*answers, *[TEN] * 9][n] for n in range(len(upstream.requests))]
+        counted = [answer.usage for answer in given_out if isinstance(answer, Response)]
+        assert spent.usage == Usage.sum(counted)
+
+
+# --- through the real client ---------------------------------------------------------------------
+
+
+def usage_of(server: Server) -> int:
+    """Return the tokens that the server counted in the answers that it sent whole."""
+    return sum(len(json.dumps(received.body)) for received in server.requests)
+
+
+@in_modes
+def test_the_attempts_of_the_client(mode: str) -> None:
+    def cut_off() -> Any:
+        yield b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+        raise ConnectionError
+
+    refused = Reply(b"{}", 503, {"retry-after-ms": "1"})
+    with Server([refused, "Hello!"]) as server:
+        running = Runner(server.config())
+        response = in_mode(mode, running, persona(), "?")
+        assert response.attempts == 2
+        assert response.spent.usage == response.usage
+        running.close()
+    with Server([Reply(cut_off(), headers={"content-type": "text/event-stream"})]) as server:
+        running = Runner(server.config())
+        with pytest.raises(BackendError) as caught:
+            in_mode(mode, running, persona(), "?")
+        assert caught.value.spent.usage is None
+        assert len(caught.value.spent.charges) >= 1
+        running.close()
+
+
+def test_an_attempt_that_got_no_reply_is_unknown() -> None:
+    def nothing() -> Any:
+        raise ConnectionError
+        yield b""
+
+    with Server([Reply(nothing()), "Hello!"]) as server:
+        running = Runner(server.config())
+        response = running.run(persona(), "?")
+        assert response.spent.usage is not None
+        # Whether the first connection was closed before or after the headers is the server's.
+        assert response.spent.usage.incomplete == (response.attempts > 1)
+        running.close()
+
+
+def test_a_refused_connection_costs_nothing() -> None:
+    with Server() as server:
+        config = server.config()
+    running = Runner(config)
+    with pytest.raises(UpstreamUnavailable) as caught:
+        running.run(persona(), "?", timeout=5)
+    assert caught.value.spent.usage == Usage()
+    running.close()
+
+
+def test_a_cancelled_run_may_have_paid(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def slow() -> Any:
+        begun.set()
+        threading.Event().wait(5)
+        yield b""
+
+    async def cancel(running: Runner) -> None:
+        task = asyncio.create_task(running.arun(persona(), "?"))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        await asyncio.wait([task])
+        await running.aclose()
+
+    log = RunLog(tmp_path / "log.db")
+    with Server([Reply(slow())]) as server:
+        asyncio.run(cancel(Runner(server.config(), log=log)))
+    (row,) = log.find()
+    assert row.usage is None
+    assert row.cost is None
+
+
+# --- the log and the notes -----------------------------------------------------------------------
+
+
+class Notes:
+    """Leaves notes in each round."""
+
+    def __init__(self) -> None:
+        self.round = 0
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        self.round += 1
+        response = await send.live(request)
+        mine = {
+            "variant": "b",
+            "sources": [{"file": "a.md"}, {"file": f"{self.round}.md"}],
+            "counts": {"last": self.round, f"round {self.round}": True},
+        }
+        return response.replace(metadata={**response.metadata, **mine})
+
+
+@in_modes
+def test_the_notes_of_all_rounds_are_merged(mode: str) -> None:
+    look = Tool.of(lambda: "seen", name="look", description="Look.")
+    call = TEN.replace(tool_calls=(ToolCall("1", "look"),))
+    running, _ = runner([call, TEN], plugins=[Notes()])
+    response = in_mode(mode, running, persona(), "?", tools=[look])
+    assert response.metadata == {
+        "variant": "b",
+        "sources": ({"file": "a.md"}, {"file": "1.md"}, {"file": "2.md"}),
+        "counts": {"last": 2, "round 1": True, "round 2": True},
+    }
+
+
+def test_the_log_has_the_books_and_the_notes(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "log.db")
+    with Server(["One", "Two"]) as server:
+        running = Runner(server.config(), plugins=[Notes(), Translate()], log=log)
+        response = running.run(persona(), "?")
+        running.close()
+    (row,) = log.find()
+    assert row.usage == response.spent.usage != response.usage
+    assert row.calls == 2
+    assert row.notes["sources"] == [{"file": "a.md"}, {"file": "1.md"}]
+    assert row.to_json()["notes"]["variant"] == "b"
+    assert Config
