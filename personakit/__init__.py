@@ -14,7 +14,6 @@ first use.
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
@@ -74,7 +73,9 @@ if TYPE_CHECKING:
         Pattern as Pattern, SchemaSubset as SchemaSubset, schema_validator as schema_validator,
     )
     from personakit.tools import Tool as Tool
-    from personakit.usage import Timings as Timings, Usage as Usage, price as price
+    from personakit.usage import (
+        Charge as Charge, Spent as Spent, Timings as Timings, Usage as Usage, price as price,
+    )
     # isort: on
     # fmt: on
 
@@ -107,7 +108,7 @@ _ROOMS = {
     "runner": "Runner",
     "schemas": "Pattern SchemaSubset schema_validator",
     "tools": "Tool",
-    "usage": "Timings Usage price",
+    "usage": "Charge Spent Timings Usage price",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 _RUNNER = "arun astream form load look prepare render run stream warm".split()
@@ -131,27 +132,9 @@ def __dir__() -> list[str]:
 
 
 def _default() -> Runner:
-    from personakit.runner import Runner, default_runner  # noqa: PLC0415
+    from personakit.shared import default  # noqa: PLC0415
 
-    # A cache does not keep two threads from creating a runner each.
-    with Runner._sharing:
-        return default_runner()
-
-
-def _is_loaded() -> bool:
-    """Return whether the shared runner is there; its imports take a while."""
-    # A thread may be importing the module, which then has only some of its names.
-    made = getattr(sys.modules.get("personakit.runner"), "default_runner", None)
-    return made is not None and made.cache_info().currsize > 0
-
-
-async def _loaded() -> Runner:
-    """Return the shared runner, which is created in a thread."""
-    if _is_loaded():
-        return _default()
-    import asyncio  # noqa: PLC0415
-
-    return await asyncio.to_thread(_default)
+    return default()
 
 
 class _Behind:
@@ -335,7 +318,9 @@ async def arun(persona: str | Path | Persona, prompt: str | Request | None = Non
 
     The first run loads what it needs in a thread. Arguments and errors: see `run`.
     """
-    response: Response[Any] = await (await _loaded()).arun(persona, prompt, **options)
+    from personakit import shared  # noqa: PLC0415
+
+    response: Response[Any] = await (await shared.loaded()).arun(persona, prompt, **options)
     return response
 
 
@@ -387,7 +372,9 @@ def astream(persona: str | Path | Persona, prompt: str | Request | None = None,
     The first time, see `warm`, the templates and plugins of a persona are loaded in a thread when
     the iteration starts; errors in them are raised then. Arguments and errors: see `run`.
     """
-    if _is_loaded():
+    from personakit import shared  # noqa: PLC0415
+
+    if shared.is_loaded():
         return _default().astream(persona, prompt, **options)
     from personakit.pipeline import AsyncStream, Run, deferred  # noqa: PLC0415
 
@@ -409,7 +396,9 @@ async def warm(*personas: str | Path | Persona) -> None:
     Raises:
         UsageError: A persona is invalid, or cannot be used.
     """
-    await (await _loaded()).warm(*personas)
+    from personakit import shared  # noqa: PLC0415
+
+    await (await shared.loaded()).warm(*personas)
 
 
 def form(persona: str | Path | Persona, *, model: str | None = None) -> Any:

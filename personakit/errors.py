@@ -84,7 +84,7 @@ def spelled(*, python: str, terminal: str, magic: str | None = None) -> str:
 
 
 class ResponseLike(Protocol):
-    """The part of `Response` that errors need; messages.py imports this module."""
+    """The part of `Response` that errors need; its module imports this one."""
 
     @property
     def text(self) -> str:

@@ -39,7 +39,7 @@ from personakit.pipeline import (
     observed,
     run_sync,
     unanswered,
-    whole_run,
+    with_run_hooks,
     within_deadline,
 )
 from personakit.tools import tools_of
@@ -262,19 +262,15 @@ class Runner(Runs, Closing):
         around = functools.partial(
             Chain, persona=persona, skipped=watch.skipped, inside=inside, trace=trace
         )
+        around = functools.partial(around, depth=len(bound.run))
         send = functools.partial(self._send, persona, watch, inside)
-        depth = len(bound.run)
-        tool = functools.partial(
-            around, bound.tool, takes=ToolCall, gives=ToolResult, hook="tool", depth=depth
-        )
-        chat = around(
-            (*bound.chat, *inside.every), send, takes=Request, gives=Response, depth=depth
-        )
+        tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult, hook="tool")
+        chat = around((*bound.chat, *inside.every), send, takes=Request, gives=Response)
         loop = ToolLoop(chat, tool, watch, tap, options.max_rounds, inside.books[0], reader)
         run: RunLayer = loop.run
         if bound.run:
-            every = around(bound.run, loop.anew, takes=Request, gives=Response, hook="run")
-            run = whole_run(every, tap, inside.books[0], reader)
+            whole = around(bound.run, loop.anew, takes=Request, gives=Response, hook="run", depth=0)
+            run = with_run_hooks(whole, tap, inside.books[0], reader)
         run = within_deadline(run, options.deadline, inside.books[0])
         if watch.wanted:
             run = observed(run, watch)
@@ -285,12 +281,7 @@ class Runner(Runs, Closing):
         return functools.partial(run, request)
 
     async def _send(
-        self,
-        persona: Persona,
-        watch: Watch,
-        inside: Inside,
-        request: Request,
-        emit: Emit | None,
+        self, persona: Persona, watch: Watch, inside: Inside, request: Request, emit: Emit | None
     ) -> Response:
         """Send a request after all plugins, and enter into the books what it cost."""
         aliased = request.model in self.config.aliases

@@ -149,8 +149,6 @@ class OpenAIBackend:
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
             failure = _failure(error, endpoint, wire, answer, call)
-            if answer.headers and isinstance(failure, BackendError) and failure.is_paid:
-                failure.lost = call.lost + 1
             scrub(failure, secrets, outer)
             if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)
@@ -249,6 +247,17 @@ class OpenAIBackend:
 
 
 def _failure(
+    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
+) -> BackendError | PluginError:
+    """Return the error of a call that failed, with the number of its attempts that may be paid."""
+    failure = _translated(error, endpoint, wire, answer, call)
+    if isinstance(failure, BackendError) and answer.headers and failure.response is None:
+        # Of a reply that began with success, an error of the upstream can be the whole content.
+        failure.lost = call.lost + (failure is not error or failure.is_paid)
+    return failure
+
+
+def _translated(
     error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
 ) -> BackendError | PluginError:
     """Return the error of a call that failed: the upstream's, or that of a plugin's wire."""

@@ -8,10 +8,10 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
-    from personakit.pipeline.chain import Layer as Layer
     from personakit.pipeline.dry_run import DryRun as DryRun
     from personakit.pipeline.dry_run import Leaving as Leaving
     from personakit.pipeline.inside import Inside as Inside
+    from personakit.pipeline.inside import Layer as Layer
     from personakit.pipeline.inside import unanswered as unanswered
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
-    from personakit.pipeline.whole_run import whole_run as whole_run
+    from personakit.pipeline.whole_run import with_run_hooks as with_run_hooks
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "chain": "Chain Layer",
+            "chain": "Chain",
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "inside": "Inside unanswered",
+            "inside": "Inside Layer unanswered",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
@@ -62,6 +62,6 @@ else:
             "modes.streams": "AsyncStream Stream",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
-            "whole_run": "whole_run",
+            "whole_run": "with_run_hooks",
         },
     )

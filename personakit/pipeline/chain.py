@@ -22,7 +22,7 @@ from personakit.errors import (
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
-from personakit.pipeline.inside import Inside
+from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.trace import Step, Trace
 from personakit.usage import Spent
@@ -32,34 +32,6 @@ if TYPE_CHECKING:
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A plugin's hook in a chain.
-
-    Attributes:
-        plugin: The plugin's name.
-        hook: ``run``, ``chat``, ``tool`` or ``observe``.
-        function: The bound function.
-        wants: The arguments it names: request or call, send, persona, state.
-        skip: True to skip the layer if it fails before it sends.
-        origin: The plugin's name in error messages.
-        owner: The identity of the plugin, which has one state in a run.
-        state: Makes the plugin's state for a run; None if it has none.
-    """
-
-    plugin: str
-    hook: str
-    function: Callable[..., Any]
-    wants: frozenset[str]
-    skip: bool = False
-    origin: str = ""
-    owner: int = 0
-    state: Callable[[], Any] | None = None
-
-    def __str__(self) -> str:
-        return self.origin or f"plugin {self.plugin!r}"
 
 
 class Send(Generic[In, Out]):

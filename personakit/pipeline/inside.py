@@ -1,8 +1,9 @@
-"""What the layers of a run can do besides passing its request on: run another persona, and more."""
+"""The run as its layers see it: what they can do besides passing their request on."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,12 +16,38 @@ from personakit.usage import Charge, Spent
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
-    from personakit.pipeline.chain import Layer
-    from personakit.pipeline.layers import Start
     from personakit.pipeline.options import AllOptions, Backend, Prompt, RunOptions
 
 Book = list[Charge]
 """What a run has paid so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A plugin's hook in a chain.
+
+    Attributes:
+        plugin: The plugin's name.
+        hook: ``run``, ``chat``, ``tool`` or ``observe``.
+        function: The bound function.
+        wants: The arguments it names: request or call, send, persona, state.
+        skip: True to skip the layer if it fails before it sends.
+        origin: The plugin's name in error messages.
+        owner: The identity of the plugin, which has one state in a run.
+        state: Makes the plugin's state for a run; None if it has none.
+    """
+
+    plugin: str
+    hook: str
+    function: Callable[..., Any]
+    wants: frozenset[str]
+    skip: bool = False
+    origin: str = ""
+    owner: int = 0
+    state: Callable[[], Any] | None = None
+
+    def __str__(self) -> str:
+        return self.origin or f"plugin {self.plugin!r}"
 
 
 class NestedRuns(Protocol):
@@ -34,7 +61,7 @@ class NestedRuns(Protocol):
     def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request: ...
     def _layers(
         self, persona: Persona, request: Request, options: RunOptions, inside: Inside
-    ) -> Start: ...
+    ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,7 @@ from personakit.base import Emit, deadline
 from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
 from personakit.messages import Request, Response
-from personakit.pipeline.chain import Layer
-from personakit.pipeline.inside import Inside
+from personakit.pipeline.inside import Inside, Layer
 from personakit.usage import Charge, Spent
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]

@@ -17,8 +17,8 @@ from personakit.errors import (
 )
 from personakit.hookspecs import Piece
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
-from personakit.pipeline.chain import Chain, Layer
-from personakit.pipeline.inside import Inside
+from personakit.pipeline.chain import Chain
+from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.layers import Watch
 from personakit.tools import Tool, ToolFailed
 from personakit.usage import Charge, Timings, Usage

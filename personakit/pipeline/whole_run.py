@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import RunLayer
 
 
-def whole_run(
+def with_run_hooks(
     layers: Chain[Request, Response],
     tap: TextTap,
     book: list[Charge],

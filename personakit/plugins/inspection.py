@@ -60,20 +60,28 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
                 f"persona's list; remove {ordered[0]} from its @hookimpl",
                 plugin=name,
             )
-        takes: Any = function
-        if "state" in inspect.signature(takes).parameters and not callable(
-            getattr(target, "State", None)
-        ):
-            raise PluginError(
-                f"hook {caller.name!r} names the argument `state`, but the plugin has no class "
-                f"`State`, which a run would be started with; add one",
-                plugin=name,
-            )
+        _check_state(name, target, caller.name, function)
         found.append(caller.name)
     if not found:
         hooks = ", ".join(HOOKS)
         raise PluginError(f"it has no hook; mark one of {hooks} with @hookimpl", plugin=name)
     return tuple(sorted(found, key=HOOKS.index))
+
+
+def _check_state(name: str, target: Any, hook: str, function: Any) -> None:
+    """Check that a hook that names `state` belongs to a plugin with a `State`.
+
+    Raises:
+        PluginError: It has none.
+    """
+    if "state" in inspect.signature(function).parameters and not callable(
+        getattr(target, "State", None)
+    ):
+        raise PluginError(
+            f"hook {hook!r} names the argument `state`, but the plugin has no class `State`, of "
+            f"which each run gets an instance; add it",
+            plugin=name,
+        )
 
 
 def _explain(error: pluggy.PluginValidationError, target: Any) -> str:

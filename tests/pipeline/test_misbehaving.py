@@ -92,7 +92,7 @@ class Ordered:
 @pytest.mark.parametrize(
     ("plugin", "said"),
     [
-        (WrongName, "unknown hook 'chatt'; did you mean 'chat'? (hooks: setup, chat, tool, obs"),
+        (WrongName, "unknown hook 'chatt'; did you mean 'chat'? (hooks: setup, run, chat, tool, "),
         (WrongArgument, "has unknown arguments; expected chat(request, send, persona, state)"),
         (Generator, "write `async def chat(request, send)` and `await send(request)`"),
         (AsyncGenerator, "write `async def chat(request, send)` and `await send(request)`"),

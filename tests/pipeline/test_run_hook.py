@@ -62,9 +62,7 @@ def test_it_is_called_once_around_all_rounds(mode: str) -> None:
     running, upstream = runner([CALL, "It is 3."], plugins=[around(run, chat=chat), Brings()])
     response = in_mode(mode, running, persona(), "1 + 2?")
     assert seen == ["run 2", "chat 2", "chat 4", "ended 'I add.\\n\\nIt is 3.' 3"]
-    assert [request.system for request in upstream.requests] == [
-        "You are a test.\n\nBe kind."
-    ] * 2
+    assert [request.system for request in upstream.requests] == ["You are a test.\n\nBe kind."] * 2
     assert response.text == "I add.\n\nIt is 3."
     assert [message.role for message in response.messages] == ["assistant", "tool", "assistant"]
 
@@ -173,7 +171,9 @@ def test_an_error_names_the_plugin_and_the_hook() -> None:
     def run(request: Request) -> str:
         return "text"
 
-    with pytest.raises(PluginError, match="'around' failed in its run hook: it returned str; a run"):
+    with pytest.raises(
+        PluginError, match="'around' failed in its run hook: it returned str; a run"
+    ):
         check_plugin(around(run))
 
 
@@ -240,7 +240,9 @@ def brother(hook: str, **options: Any) -> Any:
 
     async def answers(request: Request, send: Send) -> Response:
         other = persona("You are the other.")
-        return await send.run(other, request.messages[-1].text, live=True, **options)
+        asked = request.messages[-1].text
+        response: Response = await send.run(other, asked, live=True, **options)
+        return response
 
     return SimpleNamespace(__name__="brother", **{hook: hookimpl(answers)})
 

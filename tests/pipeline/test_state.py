@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,7 +140,9 @@ def test_the_argument_without_the_class_is_an_error() -> None:
         @hookimpl
         def chat(self, request: Request, state: Any) -> None: ...
 
-    with pytest.raises(PluginError, match="names the argument `state`, but the plugin has no class"):
+    with pytest.raises(
+        PluginError, match="names the argument `state`, but the plugin has no class `State`"
+    ):
         runner(plugins=[Forgot()])[0].run(persona(), "?")
 
 
@@ -156,6 +157,3 @@ def test_a_class_that_cannot_be_made_is_an_error_of_the_plugin() -> None:
 
     with pytest.raises(PluginError, match=r"'Needs' failed in its chat hook: TypeError: .*calls"):
         runner(plugins=[Needs()])[0].run(persona(), "?")
-
-
-Make = Callable[[], Any]

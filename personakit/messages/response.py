@@ -1,4 +1,4 @@
-"""Immutable values of a run: messages, requests, responses, tool calls and events."""
+"""Responses: the answer to a request, and what a run adds to it."""
 
 from __future__ import annotations
 
@@ -7,257 +7,21 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from personakit.base import Written, brief_repr, read_arguments
+from personakit.base import Written, brief_repr
 from personakit.errors import UsageError
-from personakit.frozen import FrozenDict, freeze, list_only, quick_init, replaced, thaw
+from personakit.frozen import FrozenDict, freeze, list_only, quick_init
+from personakit.messages.message import Message, ToolCall, ToolResult
+from personakit.messages.request import Request
 from personakit.usage import Charge, Spent, Timings, Usage, total
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
 
-    from personakit.tools import Tool
-
     Parsed_co = DefaultTypeVar("Parsed_co", covariant=True, default=Any)
 else:
     Parsed_co = TypeVar("Parsed_co", covariant=True)
-
-Role = Literal["system", "developer", "user", "assistant", "tool"]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A tool call that the model requests.
-
-    Attributes:
-        id: The upstream's id of the call; the result refers to it.
-        name: The tool's name.
-        arguments: The arguments as the model wrote them: JSON text, not validated.
-    """
-
-    id: str
-    name: str
-    arguments: str = "{}"
-
-    __repr__ = brief_repr
-
-    @property
-    def parsed(self) -> dict[str, Any]:
-        """The arguments as an object; ``{"arguments": …}`` with the text if they are not one."""
-        return read_arguments(self.arguments)
-
-    def replace(self, **changes: Any) -> ToolCall:
-        """Return a copy with some fields changed."""
-        return replaced(self, changes)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The result of a tool call.
-
-    Attributes:
-        call_id: The `id` of the call.
-        content: The text for the model.
-        is_error: True if the tool failed; `content` then describes the error.
-    """
-
-    call_id: str
-    content: str
-    is_error: bool = False
-
-    __repr__ = brief_repr
-
-    def replace(self, **changes: Any) -> ToolResult:
-        """Return a copy with some fields changed."""
-        return replaced(self, changes)
-
-
-@quick_init
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation.
-
-    Attributes:
-        role: The role of the author.
-        content: The text, or the content parts as the API accepts them; None with tool calls only.
-        tool_calls: The tool calls of an assistant message.
-        tool_call_id: The id of the call that a tool message answers.
-        items: What the provider of an answer wants back with it, such as signed thoughts. Only the
-            backend reads these, and it sends them only to the provider that they came from.
-        cache: Whether the provider is asked to keep the prompt up to the end of this message for
-            the next requests. OpenAI's APIs do so by themselves and ignore it.
-    """
-
-    role: Role
-    content: str | tuple[FrozenDict, ...] | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-    items: tuple[Mapping[str, Any], ...] = ()
-    cache: bool = False
-
-    __repr__ = brief_repr
-
-    def __post_init__(self) -> None:
-        if type(self.content) is not str and isinstance(self.content, list | tuple):
-            object.__setattr__(self, "content", freeze(self.content, "Message.content"))
-        if type(self.tool_calls) is not tuple:
-            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
-        if self.items != ():
-            object.__setattr__(self, "items", freeze(self.items, "Message.items"))
-
-    @property
-    def text(self) -> str:
-        """The text of the message: the content, or the text parts joined."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.get("text", "") for part in self.content or ())
-
-    def replace(self, **changes: Any) -> Message:
-        """Return a copy with some fields changed."""
-        return replaced(self, changes)
-
-    @property
-    def parts(self) -> tuple[FrozenDict, ...]:
-        """The content parts other than text: images, files, audio."""
-        parts = self.content if isinstance(self.content, tuple) else ()
-        return tuple(part for part in parts if part.get("type") != "text")
-
-    def map_text(self, change: Callable[[str], str]) -> Message:
-        """Return a copy with `change` applied to every text."""
-        if isinstance(self.content, str):
-            return self.replace(content=change(self.content))
-        if self.content is None:
-            return self
-        parts = [{**p, "text": change(p["text"])} if "text" in p else p for p in self.content]
-        return self.replace(content=parts)
-
-    def to_api(self) -> dict[str, Any]:
-        """Return the message as chat.completions.create() accepts it, without `items`, `cache`."""
-        body: dict[str, Any] = {"role": self.role, "content": thaw(self.content)}
-        if self.tool_calls:
-            calls = [{"name": it.name, "arguments": it.arguments} for it in self.tool_calls]
-            body["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": function}
-                for call, function in zip(self.tool_calls, calls, strict=True)
-            ]
-        if self.tool_call_id is not None:
-            body["tool_call_id"] = self.tool_call_id
-        return body
-
-
-@quick_init
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A chat completion request.
-
-    Attributes:
-        model: ``provider/model``.
-        messages: The conversation, in order.
-        parameters: Keyword arguments of chat.completions.create(), such as temperature.
-        persona: The name of the persona.
-        variables: The values that the templates were rendered with.
-        max_retries: The number of retries of the HTTP client; None for its default (2).
-        timeout: Seconds that the upstream may stay silent; None for the client's default (600).
-        tools: The tools that the model may call.
-        defaults: The names of the parameters that the persona or the config sets, and not the
-            caller. The backend leaves out those that the model does not accept.
-        api: The API that the persona wishes: ``auto``, ``chat`` or ``responses``.
-        history: The earlier messages of the conversation, which are among `messages`; see
-            `with_history`.
-    """
-
-    model: str
-    messages: tuple[Message, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=FrozenDict)
-    persona: str = ""
-    variables: Mapping[str, Any] = field(default_factory=FrozenDict)
-    max_retries: int | None = None
-    timeout: float | None = None
-    tools: tuple[Tool, ...] = ()
-    defaults: frozenset[str] = frozenset()
-    api: str = "auto"
-    history: tuple[Message, ...] = field(default=(), compare=False)
-
-    __repr__ = brief_repr
-
-    def __post_init__(self) -> None:
-        if type(self.messages) is not tuple:
-            object.__setattr__(self, "messages", tuple(self.messages))
-        if type(self.tools) is not tuple:
-            object.__setattr__(self, "tools", tuple(self.tools))
-        if type(self.parameters) is not FrozenDict:
-            object.__setattr__(self, "parameters", freeze(self.parameters, "Request.parameters"))
-        if type(self.variables) is not FrozenDict:
-            object.__setattr__(self, "variables", freeze(self.variables, "Request.variables"))
-
-    def replace(self, **changes: Any) -> Request:
-        """Return a copy with some fields changed."""
-        return replaced(self, changes)
-
-    def map_text(self, change: Callable[[str], str]) -> Request:
-        """Return a copy with `change` applied to the text of every message.
-
-        The arguments of tool calls in earlier messages are JSON, not text, and stay unchanged.
-        """
-        return self.replace(messages=tuple(m.map_text(change) for m in self.messages))
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from personakit.display import request_bundle  # noqa: PLC0415
-
-        return request_bundle(self)
-
-    @property
-    def system(self) -> str:
-        """The text of the first message if it is a system message, else an empty string."""
-        first = self.messages[0] if self.messages else None
-        return first.text if first is not None and first.role == "system" else ""
-
-    def with_system(self, text: str) -> Request:
-        """Return a copy with `text` appended to the system message as a separate paragraph."""
-        first = self.messages[0] if self.messages else None
-        if first is None or first.role != "system":
-            return self.replace(messages=(Message("system", text), *self.messages))
-        if isinstance(first.content, str):
-            content: Any = f"{first.content.rstrip()}\n\n{text}"
-        else:
-            content = (*(first.content or ()), {"type": "text", "text": text})
-        return self.replace(messages=(first.replace(content=content), *self.messages[1:]))
-
-    def with_messages(self, *messages: Message) -> Request:
-        """Return a copy with `messages` appended."""
-        return self.replace(messages=(*self.messages, *messages))
-
-    def with_history(self, messages: Iterable[Message]) -> Request:
-        """Return a copy with other messages in place of `history`.
-
-        Raises:
-            UsageError: The messages of the history are no longer in the request as they were.
-        """
-        new, (before, after) = tuple(messages), self._around_history()
-        return self.replace(messages=(*before, *new, *after), history=new)
-
-    @property
-    def after_history(self) -> tuple[Message, ...]:
-        """The messages after `history`: the user's message, or the results of tool calls."""
-        return self._around_history()[1]
-
-    def _around_history(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-        """Return the messages before and after the history."""
-        every, size = self.messages, len(self.history)
-        starts = range(len(every) - size, -1, -1) if size else ()
-        at = next((n for n in starts if every[n : n + size] == self.history), None)
-        if at is None:
-            why = "no longer contains it" if size else "has none: it is not one of a conversation"
-            raise UsageError(f"cannot replace the history of the request: the request {why}")
-        return every[:at], every[at + size :]
-
-    def with_tools(self, *tools: Tool) -> Request:
-        """Return a copy with `tools` added; a tool replaces an earlier one of the same name."""
-        if not tools:
-            return self
-        named = {tool.name: tool for tool in (*self.tools, *tools)}
-        return self.replace(tools=tuple(named.values()))
 
 
 @quick_init
