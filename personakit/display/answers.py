@@ -43,7 +43,7 @@ def footer(
     given: Mapping[str, Any] | None = None,
     notes: Iterable[str] = (),
 ) -> str:
-    """Return the line below an answer: model, tokens, cost, time, variables and notes.
+    """Return the line below an answer: model, tokens and cost of the run, time and notes.
 
     What is unknown says so: an unknown cost is not zero.
 
@@ -53,10 +53,11 @@ def footer(
         notes: What else the user should know.
     """
     model = response.model or (response.request.model if response.request is not None else "")
+    spent = response.spent
     return footer_line(
         model,
-        _tokens(response.usage),
-        dollars(response.cost),
+        _tokens(spent.usage),
+        dollars(spent.cost),
         _time(response.timings),
         *_given(given),
         *notes,

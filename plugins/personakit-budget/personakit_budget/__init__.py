@@ -7,10 +7,9 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from personakit import (
     BackendError,
@@ -39,8 +38,6 @@ from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
 __all__ = ["Budget"]
 
 _log = logging.getLogger("personakit")
-# The model calls of a run share its context, and so do the runs started inside it.
-_run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
 
 
 class _Limit(NamedTuple):
@@ -89,6 +86,22 @@ class Budget:
     timezone: str = "UTC"
     unknown_price: Literal["allow", "refuse"] = "allow"
 
+    every_call = True
+
+    @dataclass
+    class State:
+        """What the calls of a run share, also those of the runs inside it.
+
+        Attributes:
+            run: The id of the run in the ledger.
+            persona: The persona of the run; empty until it has started.
+            summary: What was spent after the last call; None before the first one.
+        """
+
+        run: str = field(default_factory=lambda: uuid.uuid4().hex)
+        persona: str = ""
+        summary: dict[str, Any] | None = None
+
     def __post_init__(self) -> None:
         self.zone = zone_of(self.timezone)
         self.limits = tuple(self._limits())
@@ -105,15 +118,23 @@ class Budget:
         registry.command(command)
 
     @hookimpl
-    def observe(self, event: Event) -> None:
-        """Store the id of the run in its context before the first model call."""
-        if event.name == "started" and not _run.get():
-            _run.set(event.run)
+    def observe(self, event: Event, state: State) -> None:
+        """Note the persona of the run: that of a run inside it pays from the same limits."""
+        if event.name == "started":
+            state.persona = state.persona or event.persona
 
     @hookimpl
-    async def chat(self, request: Request, send: Send) -> Response:
+    async def run(self, request: Request, send: Send, state: State) -> Response:
+        """Note in the answer what the whole run has spent."""
+        response = await send.live(request)
+        if state.summary is None:
+            return response
+        return response.replace(metadata={**response.metadata, "budget": state.summary})
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send, state: State) -> Response:
         """Reserve what the call may use, send it, and record what it used."""
-        call = self._call(request)
+        call = self._call(request, state)
         await io(self._reserve)(call, request)
         meter = _Meter()
         try:
@@ -123,7 +144,7 @@ class Budget:
             with contextlib.suppress(LedgerError):
                 await io(self._give_up)(call, request, meter, error)
             raise
-        return await io(self._settle)(call, request, response)
+        return await io(self._settle)(call, request, response, state)
 
     def _limits(self) -> Iterator[_Limit]:
         for scope in ("run", "persona", "day"):
@@ -139,11 +160,11 @@ class Budget:
                 money = unit == "usd"
                 yield _Limit(option, scope, money, round(value * NANO) if money else int(value))
 
-    def _call(self, request: Request) -> Call:
+    def _call(self, request: Request, state: State) -> Call:
         now = self.clock()
         since, _ = day_around(now, self.zone)
-        identifier = uuid.uuid4().hex
-        return Call(identifier, _run.get() or identifier, request.persona, now, since.timestamp())
+        persona = state.persona or request.persona
+        return Call(uuid.uuid4().hex, state.run, persona, now, since.timestamp())
 
     def _reserve(self, call: Call, request: Request) -> None:
         least, most = (estimate(request, output) for output in output_tokens(request))
@@ -190,7 +211,7 @@ class Budget:
             f"to continue, raise {limit.option} of the plugin budget, or lower max_tokens"
         )
 
-    def _settle(self, call: Call, request: Request, response: Response) -> Response:
+    def _settle(self, call: Call, request: Request, response: Response, state: State) -> Response:
         amount = taken(request, response)
         spent = self.ledger.settle(call, amount, self.clock())
         run = spent["run"]
@@ -198,17 +219,14 @@ class Budget:
             limit.option: max(limit.left(spent), 0) / (NANO if limit.money else 1)
             for limit in self.limits
         }
-        summary = {
+        state.summary = {
             "tokens": run.tokens,
             "usd": None if run.unpriced else run.nanos / NANO,
             "left": {name: n if name.endswith("usd") else int(n) for name, n in left.items()},
         }
         cost = None if amount.nanos is None else amount.nanos / NANO
         self._warn(request.model, response, amount)
-        return response.replace(
-            cost=response.cost if response.cost is not None else cost,
-            metadata={**response.metadata, "budget": summary},
-        )
+        return response.replace(cost=response.cost if response.cost is not None else cost)
 
     def _warn(self, model: str, response: Response, amount: Amount) -> None:
         """Log once for each model what cannot be counted, and what to set."""

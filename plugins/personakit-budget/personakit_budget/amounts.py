@@ -51,8 +51,10 @@ def _message_tokens(message: Message) -> int:
 def output_tokens(request: Request) -> tuple[int, int]:
     """Return the fewest tokens that must be left for a call, and the most it may generate.
 
-    Both are the maximum of the request if it states one.
+    Both are the maximum of the request if it states one. An embedding generates none.
     """
+    if request.api == "embeddings":
+        return 0, 0
     parameters = request.parameters
     stated = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
     choices = int(parameters.get("n") or 1)
