@@ -109,7 +109,7 @@ class OpenAIBackend:
                     remember([name], reason, endpoint)
                 if missing is not None:
                     wires.remember(endpoint, notify)
-                return response
+                return response.replace(_lost=call.lost) if call.lost else response
 
     async def _send(
         self,
@@ -160,8 +160,7 @@ class OpenAIBackend:
             raise
         finally:
             retries.current.reset(token)
-        response = answer.response(call.attempts)
-        return response.replace(_lost=call.lost) if call.lost else response
+        return answer.response(call.attempts)
 
     def _others(self) -> Backends:
         # Nobody would close the backends of a second one.

@@ -252,8 +252,8 @@ def first_version(path: Path, count: int) -> None:
     """Write a file as the first version of the log had it."""
     database = Database(path, MIGRATIONS[:1], MARK)
     values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
-    later = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "incomplete", "replays")
-    names = [name for name in values if name not in later]
+    later = "cached_tokens reasoning_tokens cache_write_tokens incomplete replays notes history"
+    names = [name for name in values if name not in later.split()]
     insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
     rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]
     database.write(lambda connection: connection.executemany(insert, rows))

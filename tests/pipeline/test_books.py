@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from personakit import (
     BackendError,
     Blocked,
+    Config,
     RateLimited,
     Request,
     Response,
@@ -174,11 +175,6 @@ def test_the_books_equal_what_the_model_counted(answers: list[Any], translated: 
 # --- through the real client ---------------------------------------------------------------------
 
 
-def usage_of(server: Server) -> int:
-    """Return the tokens that the server counted in the answers that it sent whole."""
-    return sum(len(json.dumps(received.body)) for received in server.requests)
-
-
 @in_modes
 def test_the_attempts_of_the_client(mode: str) -> None:
     def cut_off() -> Any:
@@ -201,18 +197,30 @@ def test_the_attempts_of_the_client(mode: str) -> None:
         running.close()
 
 
-def test_an_attempt_that_got_no_reply_is_unknown() -> None:
-    def nothing() -> Any:
-        raise ConnectionError
-        yield b""
+@in_modes
+def test_an_attempt_that_got_no_reply_is_unknown(mode: str) -> None:
+    """A server that closes the connection may have answered, and counted, the request."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
 
-    with Server([Reply(nothing()), "Hello!"]) as server:
-        running = Runner(server.config())
-        response = running.run(persona(), "?")
-        assert response.spent.usage is not None
-        # Whether the first connection was closed before or after the headers is the server's.
-        assert response.spent.usage.incomplete == (response.attempts > 1)
+        def close_each() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                connection.recv(65536)
+                connection.close()
+
+        thread = threading.Thread(target=close_each)
+        thread.start()
+        environ = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "k"}
+        running = Runner(Config(model="openai/x", path=(), environ=environ))
+        request = running.render(persona(), "?").replace(max_retries=1)
+        with pytest.raises(BackendError) as caught:
+            in_mode(mode, running, persona(), request)
+        thread.join()
         running.close()
+    assert caught.value.attempts == 2
+    assert caught.value.spent.usage is None
+    assert len(caught.value.spent.charges) == 2
 
 
 def test_a_refused_connection_costs_nothing() -> None:
