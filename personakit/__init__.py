@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from personakit.pipeline import Step as Step
     from personakit.pipeline import Stream as Stream
     from personakit.pipeline import Trace as Trace
+    from personakit.pipeline import gather as gather
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
@@ -115,7 +116,7 @@ _HOME = {
     **dict.fromkeys(("Event", "Filter", "Piece", "Send", "SendTool", "hookimpl"), "hookspecs"),
     **dict.fromkeys(_BASE, "base"),
     **dict.fromkeys(("load_ipython_extension", "unload_ipython_extension"), "notebook"),
-    **dict.fromkeys(("AsyncStream", "Options", "Step", "Stream", "Trace"), "pipeline"),
+    **dict.fromkeys("AsyncStream Options Step Stream Trace gather".split(), "pipeline"),
     **dict.fromkeys(("Answer", "Wire"), "backend"),
     **dict.fromkeys(("Endpoint", "Provider"), "providers"),
     **dict.fromkeys(("Persona", "Variable"), "persona"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import Closing, Emit, TextTap, brief_repr, io, time_left
+from personakit.base import IN_PLACE, Closing, Emit, TextTap, brief_repr, io, time_left
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, shorten
@@ -254,7 +254,7 @@ class Runner(Runs, Closing):
         around = functools.partial(
             Chain,
             persona=persona,
-            skipped=watch.skipped,
+            watch=watch,
             run_nested=functools.partial(self._nested, backend, without),
             trace=trace,
         )
@@ -320,7 +320,7 @@ class Runner(Runs, Closing):
             found = self.load(persona)
             checked = self._options(found, options)
             request = self._request(found, prompt, checked)
-            run_sync(self._layers(found, request, checked, DryRun()))
+            run_sync(self._layers(found, request, checked, DryRun()), IN_PLACE)
         except Leaving as leaving:
             return self.router.adapted(leaving.request)
         except PersonakitError as error:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.drivers import needs_loop as needs_loop
     from personakit.pipeline.drivers import run_async as run_async
     from personakit.pipeline.drivers import run_sync as run_sync
-    from personakit.pipeline.dry_run import DryRun as DryRun
-    from personakit.pipeline.dry_run import Leaving as Leaving
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
     from personakit.pipeline.layers import Watch as Watch
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
     from personakit.pipeline.options import AllOptions as AllOptions
     from personakit.pipeline.options import Backend as Backend
+    from personakit.pipeline.options import DryRun as DryRun
+    from personakit.pipeline.options import Leaving as Leaving
     from personakit.pipeline.options import Options as Options
     from personakit.pipeline.options import Prompt as Prompt
     from personakit.pipeline.options import RunOptions as RunOptions
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.runs import Runs as Runs
     from personakit.pipeline.streams import AsyncStream as AsyncStream
     from personakit.pipeline.streams import Stream as Stream
+    from personakit.pipeline.together import gather as gather
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
@@ -47,14 +48,14 @@ else:
         {
             "chain": "Chain Layer",
             "drivers": "Passed Run deferred loading needs_loop run_async run_sync",
-            "dry_run": "DryRun Leaving",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
-                "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions attached "
+                "MAX_ROUNDS AllOptions Backend DryRun Leaving Options Prompt RunOptions attached "
                 "check_names check_setup keywords not_a_prompt"
             ),
             "runs": "Runs",
             "streams": "AsyncStream Stream",
+            "together": "gather",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
         },

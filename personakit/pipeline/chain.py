@@ -21,7 +21,7 @@ from personakit.errors import (
 )
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
-from personakit.pipeline.drivers import needs_loop
+from personakit.pipeline.drivers import alone, needs_loop
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.trace import Step, Trace
 
@@ -91,14 +91,20 @@ class Send(Generic[In, Out]):
         self.emitted = self.emitted or bool(text)
         await self._gate(text)
 
+    async def status(self, text: str) -> None:
+        """Notify the observers of what the layer does."""
+        if not isinstance(text, str):
+            raise Misuse(f"it called send.status() with {type(text).__name__}, expected str")
+        await self._chain.watch.status(text)
+
     def run(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Response]:
         """Run another persona."""
-        layer = self._chain.layers[self._next - 1]
-        return self._nested(self._chain.run_nested(layer, self._request, persona, prompt, options))
+        return self._nested(persona, prompt, options)
 
-    async def _nested(self, running: Awaitable[Response]) -> Response:
+    async def _nested(self, *arguments: Any) -> Response:
+        layer = self._chain.layers[self._next - 1]
         try:
-            return await running
+            return await alone(self._chain.run_nested(layer, self._request, *arguments))
         except BaseException as error:
             self.errors.append(error)
             raise
@@ -155,7 +161,8 @@ class Send(Generic[In, Out]):
             self.step.leave()
         try:
             time_left()  # a hook may send again and again
-            self.last = await self._chain.call(request, emit, self._next)
+            call = self._chain.call(request, emit, self._next)
+            self.last = await (alone(call) if emit is None else call)
         except BaseException as error:
             self.errors.append(error)
             unused = getattr(error, "response", None) if hides else None
@@ -188,7 +195,7 @@ class Chain(Generic[In, Out]):
         persona: The `persona` argument of the hooks.
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
-        skipped: Called with a layer that was skipped, and its error.
+        watch: Notifies the observers of the run; see `layers.Watch`.
         run_nested: Runs another persona for a layer; called with the layer, its request and the
             arguments of its `send.run`.
         trace: Records what the layers do; None to record nothing.
@@ -199,8 +206,8 @@ class Chain(Generic[In, Out]):
     persona: Any
     takes: type[In]
     gives: type[Out]
-    skipped: Callable[[Layer, BaseException], Awaitable[None]]
-    run_nested: Callable[..., Awaitable[Response]]
+    watch: Any
+    run_nested: Callable[..., Coroutine[Any, Any, Response]]
     trace: Trace | None = None
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
@@ -224,7 +231,7 @@ class Chain(Generic[In, Out]):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
-            await self.skipped(layer, error)
+            await self.watch.skipped(layer, error)
         except BaseException:
             send.close()
             self._left(send, ended=True)

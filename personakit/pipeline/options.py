@@ -202,6 +202,22 @@ class Backend(Protocol):
         ...
 
 
+class Leaving(BaseException):
+    """Carries a request out through the plugins, past any `except Exception`."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+class DryRun:
+    """The backend of `Runner.prepare` and `--dry-run`, which sends nothing."""
+
+    async def send(self, request: Request, emit: Emit | None = None) -> Response:
+        """Raise `Leaving` with the request."""
+        raise Leaving(request)
+
+
 def check_setup(path: Any, plugins: Any, backend: Any) -> None:
     """Check arguments of a runner.
 
