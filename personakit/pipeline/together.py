@@ -70,6 +70,8 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     """
     try:
         _check(awaitables)
+        if not awaitables:
+            return ()
         return tuple(await (_Turns(awaitables).run() if in_sync() else _in_tasks(awaitables)))
     finally:
         for each in awaitables:

@@ -216,7 +216,7 @@ def test_the_error_of_a_call_ends_what_runs_beside_it(mode: str) -> None:
             ended.append("beside")
 
     async def chat(request: Request, send: Send) -> Response:
-        return (await gather(send.live(request), beside()))[0]
+        return (await gather(beside(), send.live(request)))[1]
 
     with pytest.raises(BackendError) as caught:
         in_mode(mode, runner([away], plugins=[plugin(chat)])[0], persona())
