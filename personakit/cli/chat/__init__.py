@@ -78,8 +78,11 @@ def command(
     def show(call: str) -> None:
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
+    def wait(text: str, *, between: bool = False) -> None:
+        chat.waits(text, between=between)
+
     bounds = limits.taken(options)
-    runner = make_runner(log=not no_log, allowed=allowed, calls=show)
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=wait)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
