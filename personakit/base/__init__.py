@@ -84,8 +84,8 @@ else:
             "text": "Noting TextBuffer TextTap notify printable",
             "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
             "read_arguments read_json shown size",
-            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark beside_goes_on in_sync io only_sync "
-            "sleep sync_mode time_left",
+            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark beside_goes_on in_sync io "
+            "only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )

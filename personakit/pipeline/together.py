@@ -1,7 +1,7 @@
 """`gather`: several awaitables of a hook or a tool at the same time.
 
-In the async API each is a task. In the sync API, which has no event loop, all of them are stepped in
-the caller's thread, as by a loop of their own; only what blocks runs in threads.
+In the async API each is a task. In the sync API, which has no event loop, all of them are stepped
+in the caller's thread, as by a loop of their own; only what blocks runs in threads.
 """
 
 from __future__ import annotations
@@ -39,14 +39,20 @@ B = TypeVar("B")
 C = TypeVar("C")
 
 
+# No two of them accept the same arguments: where one is an `Awaitable[Any]`, mypy would not choose.
 # fmt: off
+@overload
+async def gather() -> tuple[()]: ...
+@overload
+async def gather(first: Awaitable[A], /) -> tuple[A]: ...
 @overload
 async def gather(first: Awaitable[A], second: Awaitable[B], /) -> tuple[A, B]: ...
 @overload
 async def gather(first: Awaitable[A], second: Awaitable[B], third: Awaitable[C], /
 ) -> tuple[A, B, C]: ...
 @overload
-async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]: ...
+async def gather(first: Awaitable[T], second: Awaitable[T], third: Awaitable[T],
+    fourth: Awaitable[T], /, *more: Awaitable[T]) -> tuple[T, ...]: ...
 # fmt: on
 async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     """Run several awaitables at the same time and return their results, in the given order.
@@ -100,7 +106,7 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-# --- the async API ---------------------------------------------------------------------------------
+# --- the async API ------------------------------------------------------------------------
 
 
 async def _in_tasks(awaitables: tuple[Awaitable[Any], ...]) -> list[Any]:
@@ -188,7 +194,7 @@ class _Outlet:
             self._run.passing = None
 
 
-# --- the sync API ----------------------------------------------------------------------------------
+# --- the sync API -------------------------------------------------------------------------
 
 
 class _Turn:

@@ -42,7 +42,7 @@ class Asking(Server):
         call = {"name": "weather", "arguments": '{"city": "Lyon"}'}
         calls = [{"index": 0, "id": "1", "type": "function", "function": call}]
         head = {"id": "x", "object": "chat.completion.chunk", "model": "m"}
-        deltas = ({"content": "Let me see."}, {"tool_calls": calls}, {})
+        deltas: tuple[Any, ...] = ({"content": "Let me see."}, {"tool_calls": calls}, {})
         choices = (
             {"index": 0, "delta": d, "finish_reason": None if d else "tool_calls"} for d in deltas
         )
@@ -81,7 +81,7 @@ def test_run_shows_what_it_waits_for_until_text_arrives(run: Any, server: Asking
         session.until("\x1b[2mcalling weather…\x1b[0m\r\x1b[Kpersonakit: weather {")
         session.until("\x1b[2mwaiting for openai/m…\x1b[0m")
         server.slow.say("It is ")
-        session.until("\r\x1b[KIt is ")
+        session.until("\r\x1b[K\n\nIt is ")
         server.slow.say("sunny.")
         server.slow.say(None)
         assert session.end() == 0

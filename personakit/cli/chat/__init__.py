@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from personakit.errors import UsageError
 from personakit.persona import question_persona
 
 if TYPE_CHECKING:
+    from personakit.cli.chat.commands import Chat
     from personakit.config import Config
     from personakit.conversation import Conversation
     from personakit.persona import Reference
@@ -78,11 +81,9 @@ def command(
     def show(call: str) -> None:
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
-    def wait(text: str, *, between: bool = False) -> None:
-        chat.waits(text, between=between)
-
     bounds = limits.taken(options)
-    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=wait)
+    waits = functools.partial(_wait, lambda: chat)
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
@@ -98,6 +99,11 @@ def command(
         return through_pipe(chat)
     history = None if no_log else _history(runner.config)
     return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
+
+
+def _wait(chat: Callable[[], Chat], text: str, *, between: bool = False) -> None:
+    """Show what a turn of a chat waits for, where its answer is shown."""
+    chat().waits(text, between=between)
 
 
 def _check_key(runner: Runner, model: str) -> None:

@@ -15,7 +15,6 @@ from typing import Any, TextIO
 
 from personakit.base import printable
 
-
 writing = threading.RLock()
 """Held while a line that will be erased is written, and while text is."""
 _passing = [False]

@@ -127,7 +127,7 @@ def test_what_it_returns_is_the_same_in_every_mode(size: int) -> None:
 def test_an_error_of_the_call_has_no_text_before_the_judgement(mode: str) -> None:
     class Waits(Guard):
         async def _judged(self, texts: list[str], send: Any) -> None:
-            from personakit import sleep  # noqa: PLC0415
+            from personakit import sleep
 
             await sleep(HANG)
 
