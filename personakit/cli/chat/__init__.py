@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +81,15 @@ def command(
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
     bounds = limits.taken(options)
-    waits = functools.partial(_wait, lambda: chat)
+    shown: list[Chat] = []
+    waits = functools.partial(_wait, shown)
     runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
     attached = Attached.of(options["attach"], options["fragments"])
     tools = tuple(given_tools(runner, talk.persona, allowed, functions))
-    chat = Chat(runner, talk, say, bounds, attached, tools)
+    shown.append(chat := Chat(runner, talk, say, bounds, attached, tools))
     _check_persona(runner, talk)
     if not chat.model:
         talk.model = runner.router.default_model()
@@ -101,9 +101,10 @@ def command(
     return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
 
 
-def _wait(chat: Callable[[], Chat], text: str, *, between: bool = False) -> None:
+def _wait(chats: list[Chat], text: str, *, between: bool = False) -> None:
     """Show what a turn of a chat waits for, where its answer is shown."""
-    chat().waits(text, between=between)
+    for chat in chats:
+        chat.waits(text, between=between)
 
 
 def _check_key(runner: Runner, model: str) -> None:
