@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from personakit.persona import Persona as Persona, Variable as Variable
     from personakit.pipeline import (
         AllOptions, AsyncStream as AsyncStream, Options as Options, Step as Step, Stream as Stream,
-        Trace as Trace,
+        Trace as Trace, gather as gather,
     )
     from personakit.providers import Endpoint as Endpoint, Provider as Provider
     from personakit.registry import Registry as Registry
@@ -102,7 +102,7 @@ _ROOMS = {
     "notebook": "load_ipython_extension unload_ipython_extension",
     "permissions": "UserOption",
     "persona": "Persona Variable",
-    "pipeline": "AsyncStream Options Step Stream Trace",
+    "pipeline": "AsyncStream Options Step Stream Trace gather",
     "providers": "Endpoint Provider",
     "registry": "Registry",
     "runner": "Runner",

@@ -66,21 +66,25 @@ class Event:
     """An event of a run, for the `observe` hook.
 
     Attributes:
-        name: started (the request as rendered), sent (the request as sent), answered (the
-            upstream's response), tool (a tool call ended), skipped (a plugin failed and was
-            skipped), finished (the response for the caller) or failed.
+        name: started (the request as rendered), sent (a request, just before it is sent), answered
+            (the upstream's response), calling (a tool call starts), tool (a tool call ended),
+            status (a plugin says what it does), skipped (a plugin failed and was skipped), finished
+            (the response for the caller) or failed.
         run: The id of the run, the same in all its events.
         persona: The persona's name.
         request: The request, if the event has one.
         response: The response, if the event has one.
         error: The exception, for skipped and failed.
         plugin: The plugin's name, for skipped.
-        call: The tool call, for tool.
+        call: The tool call, for calling and tool.
         result: The tool's result, for tool.
         time: Unix time in seconds.
+        text: What the plugin does, for status; see `Send.status`.
     """
 
-    name: Literal["started", "sent", "answered", "tool", "skipped", "finished", "failed"]
+    name: Literal[
+        "started", "sent", "answered", "calling", "tool", "status", "skipped", "finished", "failed"
+    ]
     run: str
     persona: str = ""
     request: Request | None = None
@@ -90,6 +94,7 @@ class Event:
     call: ToolCall | None = None
     result: ToolResult | None = None
     time: float = 0.0
+    text: str = ""
 
     __repr__ = brief_repr
 
@@ -314,6 +319,18 @@ class SendRun(Protocol):
             UsageError: The persona or its variables are invalid.
             StreamStarted: With `live`, text of an earlier answer has already been emitted.
             RunError: The run failed.
+        """
+        ...
+
+    def status(self, text: str) -> Awaitable[None]:
+        """Say what the plugin does, such as ``searching…``, to who waits for the answer.
+
+        It is an event of the `observe` hook, of this run and of those around it, which the command
+        line shows until text arrives. It is no output: it is in no answer, and the request can be
+        sent afterwards.
+
+        Args:
+            text: A few words, on one line.
         """
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import Closing, Emit, TextTap, brief_repr, io
+from personakit.base import IN_PLACE, Closing, Emit, TextTap, brief_repr, io
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, shorten
@@ -259,9 +259,7 @@ class Runner(Runs, Closing):
         observers = () if isinstance(inside.backend, DryRun) else bound.observers
         watch = Watch(observers, persona.name, inside)
         tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
-        around = functools.partial(
-            Chain, persona=persona, skipped=watch.skipped, inside=inside, trace=trace
-        )
+        around = functools.partial(Chain, persona=persona, watch=watch, inside=inside, trace=trace)
         around = functools.partial(around, depth=len(bound.run))
         send = functools.partial(self._send, persona, watch, inside)
         tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult, hook="tool")
@@ -315,7 +313,7 @@ class Runner(Runs, Closing):
         """
         start = self._start(persona, prompt, options, DryRun())
         try:
-            run_sync(start)
+            run_sync(start, IN_PLACE)
         except Leaving as leaving:
             return self.router.adapted(leaving.request)
         return start.args[0]  # type: ignore[attr-defined, no-any-return]

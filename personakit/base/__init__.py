@@ -57,8 +57,13 @@ if TYPE_CHECKING:
     from personakit.base.types import read_json as read_json
     from personakit.base.types import shown as shown
     from personakit.base.types import size as size
+    from personakit.base.waiting import BESIDE as BESIDE
+    from personakit.base.waiting import IN_PLACE as IN_PLACE
+    from personakit.base.waiting import Apart as Apart
     from personakit.base.waiting import Closing as Closing
     from personakit.base.waiting import Emit as Emit
+    from personakit.base.waiting import Mark as Mark
+    from personakit.base.waiting import beside_goes_on as beside_goes_on
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
     from personakit.base.waiting import only_sync as only_sync
@@ -80,7 +85,8 @@ else:
             "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
             "read_arguments read_json shown size",
-            "waiting": "Closing Emit in_sync io only_sync sleep sync_mode time_left",
+            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark beside_goes_on in_sync io "
+            "only_sync sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )

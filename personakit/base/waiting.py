@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -14,14 +15,46 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Emit = Callable[[str], Awaitable[None]]
-sync_mode: ContextVar[bool] = ContextVar("personakit_sync_mode", default=False)
+BESIDE = 2
+IN_PLACE = 3
+sync_mode: ContextVar[int] = ContextVar("personakit_sync_mode", default=False)
+"""Whether the code runs under the sync API.
+
+True, `BESIDE` in what `gather` runs there, where blocking work is awaited as `Apart`, or `IN_PLACE`
+for a run without threads: a dry run.
+"""
 only_sync: ContextVar[bool] = ContextVar("personakit_only_sync", default=False)
 """True if the async API will not be used, so that its imports can be skipped."""
 
 
 def in_sync() -> bool:
     """Return whether the code runs under the sync API, where no await may really suspend."""
-    return sync_mode.get()
+    return bool(sync_mode.get())
+
+
+class Mark:
+    """Awaited to give control to the driver, which empties the outbox."""
+
+    def __await__(self) -> Generator[Mark, None, None]:
+        yield self
+
+
+class Apart:
+    """Awaited in what `gather` runs under the sync API: a call that may run in a thread."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+
+    def __await__(self) -> Generator[Apart, Any, Any]:
+        return (yield self)
+
+
+async def beside_goes_on() -> None:
+    """Let what `gather` runs beside this code go on."""
+    if sync_mode.get() == BESIDE:
+        await Mark()
 
 
 def io(
@@ -30,12 +63,15 @@ def io(
     """Combine a blocking and an async function into one awaitable function.
 
     Args:
-        sync: Called under the sync API.
+        sync: Called under the sync API; there `gather` calls it in a thread.
         async_: Awaited under the async API; without it, `sync` runs in a thread there.
     """
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if sync_mode.get():
+        if mode := sync_mode.get():
+            if mode == BESIDE:
+                value: T = await Apart(functools.partial(sync, *args, **kwargs))
+                return value
             return sync(*args, **kwargs)
         if async_ is not None:
             return await async_(*args, **kwargs)
@@ -94,7 +130,7 @@ async def sleep(seconds: float) -> None:
     if limit is not None and limit.left < seconds:
         raise Timeout(f"a wait of {seconds:.3g} s would exceed {limit}; increase `deadline`")
     if in_sync():
-        time.sleep(seconds)
+        await io(time.sleep)(seconds)
     else:
         import asyncio  # noqa: PLC0415
 

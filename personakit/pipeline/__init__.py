@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.options import check_setup as check_setup
     from personakit.pipeline.options import keywords as keywords
     from personakit.pipeline.options import not_a_prompt as not_a_prompt
+    from personakit.pipeline.together import gather as gather
     from personakit.pipeline.tool_loop import ToolLoop as ToolLoop
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
@@ -60,6 +61,7 @@ else:
             ),
             "modes.runs": "Runs",
             "modes.streams": "AsyncStream Stream",
+            "together": "gather",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
             "whole_run": "with_run_hooks",

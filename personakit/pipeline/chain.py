@@ -23,7 +23,7 @@ from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.inside import Inside, Layer
-from personakit.pipeline.modes.drivers import needs_loop
+from personakit.pipeline.modes.drivers import alone, needs_loop
 from personakit.pipeline.trace import Step, Trace
 from personakit.usage import Spent
 
@@ -78,11 +78,18 @@ class Send(Generic[In, Out]):
         """What the run has paid so far."""
         return self._chain.inside.spent
 
+    async def status(self, text: str) -> None:
+        """Notify the observers of what the layer does."""
+        if not isinstance(text, str):
+            raise Misuse(f"it called send.status() with {type(text).__name__}, expected str")
+        await self._chain.watch.status(text)
+
     def run(
         self, persona: Any, prompt: str | None = None, *, live: bool = False, **options: Any
     ) -> Awaitable[Response]:
         """Run another persona."""
-        running = self._nested(persona, prompt, options, live)
+        start = self._flow_of if live else self._nested
+        running = start(self._layer, self._request, persona, prompt, options)
         self.pending.append(running)
         return running
 
@@ -93,30 +100,32 @@ class Send(Generic[In, Out]):
         self.pending.append(rendering)
         return rendering
 
-    async def _nested(self, persona: Any, prompt: str | None, options: Any, live: bool) -> Response:
-        inside, layer, gate = self._chain.inside, self._layer, self._gate
-        emit = self._opened(layer) if live else None
+    async def _nested(self, *arguments: Any) -> Response:
         try:
-            response = await inside.run(layer, self._request, persona, prompt, options, emit)
+            return await alone(self._chain.inside.run(*arguments))
+        except BaseException as error:
+            self.errors.append(error)
+            raise
+
+    async def _flow_of(self, layer: Layer, *arguments: Any) -> Response:
+        """Run another persona, whose text is that of this layer."""
+        gate = self._gate
+        if self._chain.takes is ToolCall:
+            raise Misuse("it called send.run(live=True) in its tool hook, which has no stream")
+        self._claim(layer)
+        gate.busy, gate.hides = True, False
+        if self.step is not None:
+            self.step.way = "live"
+        try:
+            response = await self._chain.inside.run(layer, *arguments, emit=gate.inner)
         except BaseException as error:
             self.errors.append(error)
             raise
         finally:
-            gate.busy = gate.busy and not live
-        if live:
-            gate.out, gate.reasoning = response.text, response.reasoning
-            self.last = response  # type: ignore[assignment]  # only a `chat` hook gets here
+            gate.busy = False
+        gate.out, gate.reasoning = response.text, response.reasoning
+        self.last = response  # type: ignore[assignment]  # a `tool` hook does not get here
         return response
-
-    def _opened(self, layer: Layer) -> Emit | None:
-        """Return the `emit` for the text of another persona, as the text of this layer."""
-        if self._chain.takes is ToolCall:
-            raise Misuse("it called send.run(live=True) in its tool hook, which has no stream")
-        self._claim(layer)
-        self._gate.busy, self._gate.hides = True, False
-        if self.step is not None:
-            self.step.way = "live"
-        return self._gate.inner
 
     def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
         """Pass the request on and emit the answer's text as it arrives."""
@@ -161,7 +170,8 @@ class Send(Generic[In, Out]):
             self.step.leave()
         try:
             time_left()  # a hook may send again and again
-            self.last = await self._chain.call(request, emit, self._next)
+            call = self._chain.call(request, emit, self._next)
+            self.last = await (alone(call) if emit is None else call)
         except BaseException as error:
             self.errors.append(error)
             unused = getattr(error, "response", None) if hides else None
@@ -211,7 +221,7 @@ class Chain(Generic[In, Out]):
         persona: The `persona` argument of the hooks.
         takes: `Request` or `ToolCall`.
         gives: `Response` or `ToolResult`.
-        skipped: Called with a layer that was skipped, and its error.
+        watch: Notifies the observers of the run; see `layers.Watch`.
         inside: The run that the layers are part of.
         trace: Records what the layers do; None to record nothing.
         hook: The name of the hook.
@@ -223,7 +233,7 @@ class Chain(Generic[In, Out]):
     persona: Any
     takes: type[In]
     gives: type[Out]
-    skipped: Callable[[Layer, BaseException], Awaitable[None]]
+    watch: Any
     inside: Inside
     trace: Trace | None = None
     hook: str = "chat"
@@ -250,7 +260,7 @@ class Chain(Generic[In, Out]):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
-            await self.skipped(layer, error)
+            await self.watch.skipped(layer, error)
         except BaseException:
             send.close()
             self._left(send, ended=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from personakit.base import Emit, TextBuffer, time_left
+from personakit.base import Emit, TextBuffer, beside_goes_on, time_left
 from personakit.hookspecs import Filter, Piece
 from personakit.messages import Response
 
@@ -149,6 +149,8 @@ class StreamGate:
             self._out.add(text)
             if self._emit is not None:
                 await self._emit(text)
+        elif self._emit is not None:
+            await beside_goes_on()  # a filter holds the text back, perhaps until that allows it
 
     __call__ = emit
 

@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 from personakit.base import Emit, deadline
@@ -21,6 +22,9 @@ RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 
 Start = Callable[[Emit | None], Coroutine[Any, Any, Response]]
 """A run with its request bound."""
+
+_around: ContextVar[Watch | None] = ContextVar("personakit_watch", default=None)
+"""The watch of the innermost run that is observed."""
 
 _log = logging.getLogger("personakit")
 
@@ -55,6 +59,7 @@ class Watch:
     """
 
     def __init__(self, observers: tuple[Layer, ...], persona: str, inside: Inside) -> None:
+        self._outer = _around.get()
         self._observers = observers
         self.wanted = bool(observers)
         self._persona, self._inside = persona, inside
@@ -65,12 +70,24 @@ class Watch:
         _log.warning("plugin %r failed and was skipped: %s", layer.plugin, error)
         await self("skipped", error=error, plugin=layer.plugin)
 
+    async def status(self, text: str) -> None:
+        """Notify the observers of this run, and those of the runs around it, of what it does."""
+        notified: list[Any] = []
+        watch: Watch | None = self
+        while watch is not None:
+            observers = tuple(each for each in watch._observers if each not in notified)
+            notified += observers
+            await watch._notify(observers, "status", text=text)
+            watch = watch._outer
+
     async def __call__(self, name: Any, **fields: Any) -> None:
         """Notify the observers of an event."""
-        if not self._observers:
-            return
+        if self._observers:
+            await self._notify(self._observers, name, **fields)
+
+    async def _notify(self, observers: tuple[Layer, ...], name: Any, **fields: Any) -> None:
         event = Event(name, self._run, self._persona, time=time.time(), **fields)
-        for layer in self._observers:
+        for layer in observers:
             given = {"state": self._inside.state(layer)} if "state" in layer.wants else {}
             try:
                 result = layer.function(event, **given)
@@ -85,11 +102,14 @@ def observed(run: RunLayer, watch: Watch) -> RunLayer:
 
     async def notifying(request: Request, emit: Emit | None) -> Response:
         await watch("started", request=request)
+        token = _around.set(watch)
         try:
             response = await run(request, emit)
         except BaseException as error:
             await watch("failed", request=request, error=error)
             raise
+        finally:
+            _around.reset(token)
         await watch("finished", request=response.request, response=response)
         return response
 

@@ -38,7 +38,7 @@ class ToolLoop:
         chat: The layers around the model.
         around_tool: Returns the layers around a tool, given the function that calls it.
         limit: The most model calls.
-        called: Called with each tool call and its result.
+        called: Called with each tool call, before it and with its result.
         tap: Records the times of the start and of the first text.
         book: What the run has paid.
         read: Parses a structured answer; None for plain text.
@@ -187,6 +187,7 @@ class ToolLoop:
         """Return the results of a round's calls, which run concurrently in the async API."""
 
         async def one(call: ToolCall) -> ToolResult:
+            await self.called("calling", call=call)
             chain = self.around_tool(lambda call, emit: call_tool(call, tools))
             result = await chain.call(call)
             await self.called("tool", call=call, result=result)
@@ -256,7 +257,8 @@ async def call_alone(
     async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
         return await call_tool(call, tools)
 
-    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, inside, hook="tool")
+    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch, inside, hook="tool")
+    await watch("calling", call=call)
     result = await chain.call(call)
     await watch("tool", call=call, result=result)
     return result

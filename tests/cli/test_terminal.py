@@ -28,7 +28,7 @@ MIDDLE = "\x9b31m\x7f\u202e\u2066\u200f\u061c\u2028"
 CANARY = f"\x1b]0;PWN\x07\x1b[2J\x1b[31mRED{MIDDLE}\x85\rEND"
 YAML = json.dumps(CANARY)
 # What the commands write on purpose: colours, and rich's cursor.
-OWN = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r(?=\n|\x1b)")
+OWN = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2?K|1A)|\r(?=\n|\x1b)")
 HOSTILE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 # Runs each command as its entry point does, in one process: starting one takes longer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_each_call_is_shown_on_standard_error(run: Any, server: Server) -> None:
 def test_on_a_terminal_a_call_stands_on_a_line_of_its_own(run: Any) -> None:
     with run.terminal("run", "ann.yaml", "Hi", "--functions", "mine.py") as session:
         assert session.end() == 0
-    lines = session.text.splitlines()
+    lines = re.sub(r"\x1b\[2m[^\n]*?\x1b\[K", "", session.text).splitlines()
     assert lines[0] == "Let me see."
     assert lines[2].startswith('personakit: weather {"city": "Lyon"} → Lyon: sun')
     assert "no \\u001b[31msuch city" in session.text

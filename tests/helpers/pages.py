@@ -23,6 +23,8 @@ from personakit import hookimpl
 def setup(registry):
     registry.provider("local", base_url={!r}, default_model="smollm2-135m-instruct", tools=False)
 """
+PASSING = re.compile(r"\x1b\[2m[^\n\x1b]*\x1b\[0m\r\x1b\[K")
+"""What a command waits for, which it erases."""
 DURATION = re.compile(r"\d+\.\d+ s\b")
 
 
@@ -113,7 +115,7 @@ def typed(line: str, folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
             pass
         code = process.wait(60)
     os.close(fd)
-    return code, data.decode().replace("\r\n", "\n")
+    return code, PASSING.sub("", data.decode().replace("\r\n", "\n"))
 
 
 def stable(text: str, *, colours: bool = False) -> list[str]:

@@ -73,8 +73,8 @@ GROUPS = (
         "Plugins",
         "The four hooks have a page each: [`setup`](plugins/setup.md), [`chat`](plugins/chat.md), "
         "[`tool`](plugins/tool.md), [`observe`](plugins/observe.md).",
-        "hookimpl Registry Send SendTool Filter Event UserOption Secret Pattern io sleep time_left "
-        "read_file check_file schema_validator install_command",
+        "hookimpl Registry Send SendTool Filter Event UserOption Secret Pattern io sleep gather "
+        "time_left read_file check_file schema_validator install_command",
     ),
     Group(
         "Providers",

@@ -183,7 +183,10 @@ def test_a_tool_call_is_an_event(install: Callable[..., None]) -> None:
     notes, call = Notes(), ToolCall("1", "double", '{"number": 4}')
     result = runner(plugins=[notes])[0].call_tool(persona(), call)
     assert result.content == "8"
-    assert [(e.name, e.call, e.result) for e in notes.events] == [("tool", call, result)]
+    assert [(e.name, e.call, e.result) for e in notes.events] == [
+        ("calling", call, None),
+        ("tool", call, result),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["run", "arun"])

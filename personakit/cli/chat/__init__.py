@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from personakit.errors import UsageError
 from personakit.persona import question_persona
 
 if TYPE_CHECKING:
+    from personakit.cli.chat.commands import Chat
     from personakit.config import Config
     from personakit.conversation import Conversation
     from personakit.persona import Reference
@@ -79,13 +81,15 @@ def command(
         chat.conversation.notify(call)  # where the answer that is being shown prints notices
 
     bounds = limits.taken(options)
-    runner = make_runner(log=not no_log, allowed=allowed, calls=show)
+    shown: list[Chat] = []
+    waits = functools.partial(_wait, shown)
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
     attached = Attached.of(options["attach"], options["fragments"])
     tools = tuple(given_tools(runner, talk.persona, allowed, functions))
-    chat = Chat(runner, talk, say, bounds, attached, tools)
+    shown.append(chat := Chat(runner, talk, say, bounds, attached, tools))
     _check_persona(runner, talk)
     if not chat.model:
         talk.model = runner.router.default_model()
@@ -95,6 +99,12 @@ def command(
         return through_pipe(chat)
     history = None if no_log else _history(runner.config)
     return on_terminal(chat, history, markdown=markdown and os.environ.get("TERM") != "dumb")
+
+
+def _wait(chats: list[Chat], text: str, *, between: bool = False) -> None:
+    """Show what a turn of a chat waits for, where its answer is shown."""
+    for chat in chats:
+        chat.waits(text, between=between)
 
 
 def _check_key(runner: Runner, model: str) -> None:

@@ -27,6 +27,9 @@ class Leave(Exception):
     """Raised by `/quit`."""
 
 
+def _nothing(text: str, *, between: bool = False) -> None: ...
+
+
 @dataclass(slots=True)
 class Chat:
     """The state of a chat.
@@ -38,6 +41,7 @@ class Chat:
         limits: The time limits of a turn.
         attached: What goes with the next message.
         tools: The tools that the user gives the model, besides those of the persona.
+        waits: Shows what the turn waits for; see `output.waiting`.
     """
 
     runner: Runner
@@ -46,6 +50,7 @@ class Chat:
     limits: Limits = field(default_factory=Limits)
     attached: Attached = field(default_factory=Attached)
     tools: tuple[Tool, ...] = ()
+    waits: Callable[..., None] = _nothing
 
     @property
     def model(self) -> str:

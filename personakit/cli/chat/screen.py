@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.base import printable
 from personakit.cli.shared import output
-from personakit.cli.shared.terminal import unguarded
+from personakit.cli.shared.terminal import erase_passing, unguarded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,12 +44,17 @@ class Plain:
         output.end_line()
         output.line(line, dim=True, err=True)
 
+    def wait(self, text: str, *, between: bool = False) -> None:
+        """Show what the answer waits for; see `output.waiting`."""
+        output.waiting(text, between=between)
+
     def feed(self, text: str) -> None:
         """Print the next piece of the answer."""
         output.echo(text, end="")
         self._last = text[-1:] or self._last
 
     def __exit__(self, *_: object) -> None:
+        erase_passing()
         if self._last != "\n":
             output.echo()
 
@@ -69,6 +74,7 @@ class Screen:
         self._drawn: list[int] = []
         self._size = (0, 0)
         self._began = False
+        self._waiting = ""
         self._ended = threading.Event()
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._drawing, daemon=True)
@@ -79,7 +85,14 @@ class Screen:
 
     def feed(self, text: str) -> None:
         """Add the next piece of the answer."""
+        if text:
+            self._waiting = ""
         self._arrived.append((text, False))
+        self._news.set()
+
+    def wait(self, text: str, *, between: bool = False) -> None:
+        """Show below the text so far what the answer waits for, until the next piece arrives."""
+        self._waiting = text
         self._news.set()
 
     def tell(self, line: str) -> None:
@@ -121,10 +134,18 @@ class Screen:
             else:
                 self._tail += text
         stands += self._whole_blocks(last=last)
-        drawn = self._lines(self._tail, apart=self._began)[-max(self._size[1] - 1, 1) :]
+        waits = [] if last or not self._waiting else [self._waits()]
+        most = max(self._size[1] - 1 - len(waits), 1)
+        drawn = self._lines(self._tail, apart=self._began)[-most:] + waits
         if not drawn and not self._began and not last:
             drawn = [(_WAITING, 1)]
         self._write(stands, drawn)
+
+    def _waits(self) -> Line:
+        from rich.cells import cell_len  # noqa: PLC0415
+
+        line = output.cut_to(self._waiting, self._size[0] - 1)
+        return f"\x1b[2m{line}\x1b[0m", cell_len(line)
 
     def _whole_blocks(self, *, last: bool) -> list[Line]:
         """Return the lines of the blocks that cannot change any more, and keep the other one."""

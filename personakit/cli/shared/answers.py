@@ -29,6 +29,7 @@ from personakit.cli.shared.options import (
     with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
+from personakit.cli.shared.terminal import erase_passing
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
 
@@ -101,7 +102,8 @@ def runner_of(options: dict[str, Any]) -> Runner:
     """Return the runner of a command, and remove the options that it uses."""
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
     log = not options.pop("no_log")
-    return make_runner(log=log, allowed=options["allowed"], calls=_say_call)
+    waits = None if options["as_json"] or options["only_output"] else output.waiting
+    return make_runner(log=log, allowed=options["allowed"], calls=_say_call, waits=waits)
 
 
 def answer(
@@ -146,8 +148,11 @@ def answer(
         )
     if dry_run:
         return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
-    with _traced(request) if traced else nullcontext():
-        return _run(turn.runner, turn.persona, text, request, shown)
+    try:
+        with _traced(request) if traced else nullcontext():
+            return _run(turn.runner, turn.persona, text, request, shown)
+    finally:
+        erase_passing()
 
 
 def _say_call(line: str) -> None:

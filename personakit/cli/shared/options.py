@@ -124,6 +124,7 @@ def make_runner(
     log: bool | None = None,
     allowed: tuple[str, ...] = (),
     calls: Callable[[str], None] | None = None,
+    waits: Callable[..., None] | None = None,
     replays: str | None = None,
 ) -> Runner:
     """Return the runner that every command uses.
@@ -133,6 +134,7 @@ def make_runner(
             ``log: off``. Printing does not wait for the row to be written.
         allowed: Patterns of tools that the user allows, in addition to the config's `allow_tools`.
         calls: Prints a line for each tool call, in a command that runs personas.
+        waits: Shows what the command waits for; see `output.waiting`.
         replays: The id of the logged run that the command sends again.
     """
     from personakit.base import only_sync  # noqa: PLC0415
@@ -147,20 +149,20 @@ def make_runner(
             patterns = config.allow_tools | frozenset(allowed)
             config = dataclasses.replace(config, allow_tools=patterns)
         recorder = _recorder(config, replays) if log and config.log.on else False
-        runner = Runner(config, plugins=_showing(calls), log=recorder)
+        runner = Runner(config, plugins=_showing(calls, waits), log=recorder)
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(runner.close)
     return runner
 
 
-def _showing(calls: Callable[[str], None] | None) -> list[Any]:
-    """Return the plugin that shows tool calls."""
+def _showing(calls: Callable[[str], None] | None, waits: Callable[..., None] | None) -> list[Any]:
+    """Return the plugin that shows tool calls and waits."""
     if calls is None:
         return []
     from personakit.cli.shared.tools import Calls  # noqa: PLC0415
 
-    return [Calls(calls)]
+    return [Calls(calls, waits)]
 
 
 def _recorder(config: Config, replays: str | None) -> Recorder:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.base import printable
-from personakit.cli.shared.terminal import unguarded
+from personakit.cli.shared.terminal import erase_passing, show_passing, unguarded, writing
 from personakit.providers import AUTO
 
 if TYPE_CHECKING:
@@ -40,13 +41,51 @@ def echo(text: str = "", *, end: str = "\n", err: bool = False, **style: Any) ->
         err: Print to standard error.
         style: The options of click.style(), for a terminal.
     """
-    stream = sys.stderr if err else sys.stdout
+    with writing:
+        erase_passing()
+        _write(text, end, sys.stderr if err else sys.stdout, style)
+        if not err and (text or end):
+            _unended[0] = not (text + end).endswith("\n")
+
+
+def _write(text: str, end: str, stream: Any, style: dict[str, Any]) -> None:
     if style and stream.isatty():
         text, stream = click.style(printable(text), **style), unguarded(stream)
     stream.write(text + end)
     stream.flush()
-    if not err and (text or end):
-        _unended[0] = not (text + end).endswith("\n")
+
+
+def waiting(text: str, *, between: bool = False) -> None:
+    """Show what the command waits for, until it prints something; on a terminal alone.
+
+    Nothing is shown after text that does not end with a newline: the answer goes on there.
+
+    Args:
+        text: A few words; what does not fit on the line is cut.
+        between: Start a new line after such text, since what comes next is on a line of its own.
+    """
+    if not (sys.stdout.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
+        return
+    with writing:
+        if between:
+            end_line()
+        if not _unended[0]:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            show_passing(cut_to(text, width - 1))
+
+
+def cut_to(text: str, width: int) -> str:
+    """Return a text on one line of a terminal, with control characters as marks, cut to a width.
+
+    Args:
+        text: The text.
+        width: The width in cells. Letters after U+10FF count as two, as most of them are.
+    """
+    line = printable(one_line(text))
+    ends = list(itertools.accumulate(1 if letter < "\u1100" else 2 for letter in line))
+    if not ends or ends[-1] <= width:
+        return line
+    return line[: sum(end < width for end in ends)] + "…"
 
 
 def end_line() -> None:
@@ -140,6 +179,7 @@ def console(*, err: bool = False, **options: Any) -> Console:
     """
     from rich.console import Console  # noqa: PLC0415
 
+    erase_passing()
     return Console(file=unguarded(sys.stderr if err else sys.stdout), **options)
 
 

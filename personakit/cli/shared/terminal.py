@@ -10,9 +10,14 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import threading
 from typing import Any, TextIO
 
 from personakit.base import printable
+
+writing = threading.RLock()
+"""Held while a line that will be erased is written, and while text is."""
+_passing = [False]
 
 
 class Terminal(io.TextIOWrapper):
@@ -46,6 +51,8 @@ class Terminal(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write a text with its control characters as marks; return its length."""
+        if _passing[0]:
+            erase_passing()
         super().write(printable(text))
         return len(text)
 
@@ -76,6 +83,30 @@ class _Bytes(io.BufferedIOBase):
 
     def isatty(self) -> bool:
         return True
+
+
+def show_passing(line: str) -> None:
+    """Write a line on standard error that is erased when anything else is written.
+
+    Args:
+        line: A text that fits on the line.
+    """
+    with writing:
+        erase_passing()
+        stream = unguarded(sys.stderr)
+        stream.write(f"\x1b[2m{line}\x1b[0m")
+        stream.flush()
+        _passing[0] = True
+
+
+def erase_passing() -> None:
+    """Erase the line that `show_passing` wrote, if it is still there."""
+    with writing:
+        if _passing[0]:
+            _passing[0] = False
+            stream = unguarded(sys.stderr)
+            stream.write("\r\x1b[K")
+            stream.flush()
 
 
 def guard_streams() -> None:

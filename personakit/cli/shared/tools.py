@@ -71,14 +71,15 @@ def _added(runner: Runner, persona: Persona) -> Collection[str]:
 
 
 class Calls:
-    """A plugin that shows each tool call of a command when it has ended.
+    """A plugin that shows each tool call of a command when it has ended, and what it waits for.
 
     Attributes:
         say: Prints a line.
+        waits: Shows a few words until something is printed; None shows nothing.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(self, say: Callable[[str], None], waits: Callable[..., None] | None) -> None:
+        self.say, self.waits = say, waits
         self._since: dict[str, float] = {}
 
     @hookimpl
@@ -87,7 +88,16 @@ class Calls:
         now = time.perf_counter()
         if event.call is not None and event.result is not None:
             self.say(shown(event.call, event.result, now - self._since.get(event.run, now)))
-        self._since[event.run] = now
+        if event.name != "status":  # it may be one of a hook around the call
+            self._since[event.run] = now
+        if self.waits is None:
+            return
+        if event.name == "sent" and event.request is not None:
+            self.waits(f"waiting for {event.request.model}…")
+        elif event.name == "calling" and event.call is not None:
+            self.waits(f"calling {event.call.name}…", between=True)
+        elif event.name == "status":
+            self.waits(event.text)
 
 
 def shown(call: ToolCall, result: ToolResult, seconds: float) -> str:

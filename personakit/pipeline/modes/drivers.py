@@ -7,19 +7,23 @@ marker, which gives control to the driver; the driver yields the text to the cal
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
-from contextvars import Context, copy_context
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import Emit, Noting, sync_mode
+from personakit.base import BESIDE, Apart, Emit, Mark, Noting, sync_mode
 from personakit.errors import PersonakitError, shorten
 
 if TYPE_CHECKING:
     from personakit.pipeline.modes.keeper import Keeper
 
 T = TypeVar("T")
+
+streaming: ContextVar[Run[Any] | None] = ContextVar("personakit_streaming", default=None)
+"""The run whose stream is being read in the async API."""
 
 
 class BlockingAwait(RuntimeError):
@@ -32,13 +36,6 @@ def needs_loop(error: BaseException) -> bool:
     return isinstance(error, BlockingAwait) or (
         isinstance(error, RuntimeError) and ("event loop" in text or "async" in text)
     )
-
-
-class _Mark:
-    """Awaited to give control to the driver, which empties the outbox."""
-
-    def __await__(self) -> Generator[_Mark, None, None]:
-        yield self
 
 
 class Passed:
@@ -58,6 +55,10 @@ class Run(Generic[T]):
     """A run in progress: its coroutine, its context and its outbox of text.
 
     With `by_pieces`, the other pieces of the answer are in the outbox, too.
+
+    Attributes:
+        stepping: Whether the driver runs the coroutine now.
+        passing: Waits in another task until the text in the outbox was yielded; set by `gather`.
     """
 
     start: Callable[[Emit], Coroutine[Any, Any, T]]
@@ -67,7 +68,8 @@ class Run(Generic[T]):
     keeper: Keeper | None = None
     by_pieces: bool = False
     begun: bool = False
-    _stepping: bool = False
+    stepping: bool = False
+    passing: Callable[[], Awaitable[None]] | None = None
 
     def begin(self) -> Coroutine[Any, Any, T]:
         """Return the coroutine of the run."""
@@ -77,20 +79,23 @@ class Run(Generic[T]):
     async def emit(self, text: Any) -> None:
         """Put text into the outbox and give control to the driver.
 
-        In another task (asyncio.wait_for creates one before Python 3.12) the driver cannot be
-        reached; it yields the text when it has control again.
+        In another task the driver cannot be reached: `gather` passes the text on for its tasks.
+        Otherwise (asyncio.wait_for creates a task before Python 3.12) the driver yields it when it
+        has control again.
         """
         self.outbox.append(text)
-        if self._stepping:
-            await _Mark()
+        if self.stepping:
+            await Mark()
+        elif self.passing is not None:
+            await self.passing()
 
     def step(self, action: Callable[..., Any], *args: Any) -> Any:
         """Run the coroutine to its next await."""
-        self._stepping = True
+        self.stepping = True
         try:
             return self.context.run(action, *args)
         finally:
-            self._stepping = False
+            self.stepping = False
 
     def finished(self) -> T:
         """Return the result of a run that has ended."""
@@ -123,7 +128,7 @@ def drive(run: Run[T]) -> Iterator[Any]:
                 shorten(error)
                 raise
             action, argument = coroutine.send, None
-            if isinstance(item, _Mark):
+            if isinstance(item, Mark):
                 yield from run.drain()
             else:
                 action = coroutine.throw
@@ -135,6 +140,7 @@ def drive(run: Run[T]) -> Iterator[Any]:
 async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
     """Step a run to its end in the running event loop, yielding its text."""
     run.context.run(sync_mode.set, False)
+    run.context.run(streaming.set, run)
     coroutine = run.begin()
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
@@ -153,7 +159,7 @@ async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
                 shorten(error)
                 raise
             action, argument = coroutine.send, None
-            if isinstance(item, _Mark):
+            if isinstance(item, Mark):
                 for text in run.drain():
                     yield text
                 continue
@@ -165,6 +171,7 @@ async def adrive(run: Run[T]) -> AsyncGenerator[Any]:
         try:
             await _unwind(run, coroutine)
         finally:
+            run.context.run(streaming.set, None)  # the run and its context would be a cycle
             if run.keeper is not None:
                 run.keeper.ended()
 
@@ -193,7 +200,7 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
                 raise
             return
         action, argument = coroutine.send, None
-        if not isinstance(item, _Mark):
+        if not isinstance(item, Mark):
             try:
                 argument = await Passed(item)
             except BaseException as error:
@@ -201,10 +208,10 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
                 cancelled = cancelled or isinstance(error, asyncio.CancelledError)
 
 
-def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
+def run_sync(start: Callable[[None], Coroutine[Any, Any, T]], mode: int = True) -> T:
     """Run a coroutine function without streaming and without an event loop."""
     context = copy_context()
-    context.run(sync_mode.set, True)
+    context.run(sync_mode.set, mode)
     coroutine = start(None)
     action: Callable[..., Any] = coroutine.send
     argument: Any = None
@@ -221,6 +228,13 @@ def run_sync(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
         raise
     finally:
         context.run(coroutine.close)
+
+
+def alone(coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    """Return what awaits a coroutine that emits nothing; under `gather`, in a thread if need be."""
+    if sync_mode.get() != BESIDE:
+        return coroutine
+    return Apart(functools.partial(run_sync, lambda _: coroutine))
 
 
 async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:

@@ -16,8 +16,10 @@ from personakit import (
     Send,
     Usage,
     UserOption,
+    gather,
     hookimpl,
 )
+from personakit_guard.hold import Hold
 from personakit_guard.rules import Rules
 
 __all__ = ["Guard", "Input", "Output"]
@@ -29,8 +31,8 @@ MOST_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
-class Input:
-    """The rules for the input.
+class Side:
+    """The rules for one side: the input or the output.
 
     Attributes:
         deny: Words and phrases; case is ignored, and only whole words match.
@@ -51,7 +53,18 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Output(Input):
+class Input(Side):
+    """The rules for the input.
+
+    Attributes:
+        parallel: Whether the judge runs beside the call. The answer is held until it has judged.
+    """
+
+    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class Output(Side):
     """The rules for the answer, and the action when a rule is broken.
 
     Attributes:
@@ -88,19 +101,26 @@ class Guard:
             raise ValueError(
                 "no rule is set; set deny, patterns, max_length or judge under input or output"
             )
+        if one.parallel and not one.judge:
+            raise ValueError("input.parallel runs a judge beside the call; set input.judge")
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Request | Response:
         """Check the request, then hold the answer until it is complete and check it."""
         texts = [m.text for m in request.messages if m.role in {"user", "tool"}]
-        broken = await _broken(self._input, self.input.judge, texts, send)
+        parallel = self.input.parallel
+        broken = await _broken(self._input, "" if parallel else self.input.judge, texts, send)
         if broken:
             raise _refusal("the request", broken, self.input.message)
-        if not (self._output or self.output.judge):
-            return request
+        checked = bool(self._output or self.output.judge)
+        if not checked:
+            return await self._beside(request, texts, send) if parallel else request
         asked, responses = request, list[Response]()
-        for _ in range(1 + self.output.attempts * (self.output.action == "reask")):
-            response = await _answer(asked, send)
+        for number in range(1 + self.output.attempts * (self.output.action == "reask")):
+            if parallel and number == 0:
+                _, response = await gather(self._judged(texts, send), _answer(asked, send))
+            else:
+                response = await _answer(asked, send)
             responses.append(response)
             broken = await _broken(self._output, self.output.judge, _said(request, response), send)
             if not broken:
@@ -110,18 +130,43 @@ class Guard:
             )
         raise _refusal("the answer", broken, self.output.message)
 
+    async def _judged(self, texts: list[str], send: Send) -> None:
+        """Raise Blocked if the judge refuses the request."""
+        if broken := await _judgement(self.input.judge, texts, send):
+            raise _refusal("the request", broken, self.input.message)
+
+    async def _beside(self, request: Request, texts: list[str], send: Send) -> Response:
+        """Return the answer, of which nothing is shown before the judge has allowed the request."""
+        hold = Hold()
+
+        async def judged() -> None:
+            await self._judged(texts, send)
+            hold.release()
+
+        try:
+            _, response = await gather(judged(), send.live(request, hold))
+        except (BackendError, PluginError) as error:
+            if not hold.released:
+                _drop(error)
+            raise
+        return response.replace(text=hold.text, reasoning=hold.reasoning)
+
 
 async def _answer(request: Request, send: Send) -> Response:
     """Return the complete answer; drop the unchecked text that an error carries."""
     try:
         # The output rules read all that may be shown.
         return await send(request, reasoning=True)
-    except BackendError as error:
-        error.partial, error.response = "", None
+    except (BackendError, PluginError) as error:
+        _drop(error)
         raise
-    except PluginError as error:
-        error.response = None
-        raise
+
+
+def _drop(error: BackendError | PluginError) -> None:
+    """Remove the text of an answer from an error."""
+    error.response = None
+    if isinstance(error, BackendError):
+        error.partial = ""
 
 
 def _summed(responses: list[Response]) -> Response:
@@ -169,9 +214,18 @@ async def _broken(rules: Rules, judge: str, texts: list[str], send: Send) -> str
         Blocked: The run of the judge failed.
     """
     broken = next(filter(None, map(rules.broken, texts)), "")
+    return broken if broken or not judge else await _judgement(judge, texts, send)
+
+
+async def _judgement(judge: str, texts: list[str], send: Send) -> str:
+    """Return the name of the judge if it refuses the texts, or "".
+
+    Raises:
+        Blocked: The run of the judge failed.
+    """
     asked = "\n\n".join(text for text in texts if text.strip())
-    if broken or not judge or not asked:
-        return broken
+    if not asked:
+        return ""
     try:
         verdict = await send.run(judge, asked)
     except RunError as error:
