@@ -124,6 +124,7 @@ class Inside:
         persona: Reference,
         prompt: str | None,
         options: AllOptions,
+        *,
         emit: Emit | None = None,
     ) -> Response:
         """Run another persona for a layer, without the plugin of the layer.
