@@ -10,7 +10,7 @@ from typing import Any
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PluginError, Problem
 from personakit.persona import Persona, PluginUse
-from personakit.plugins import Plugins, options
+from personakit.plugins import Plugins, close_now, options
 
 
 def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
@@ -69,6 +69,8 @@ def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem
     if settled.faults:
         return
     try:
-        options.make(plugin.origin, plugin.target, settled.given, change=settled)
+        made = options.make(plugin.origin, plugin.target, settled.given, change=settled)
+        if isinstance(plugin.target, type):
+            close_now(use.name, made)
     except PersonakitError as error:
         yield document.problem(str(error), use.at, code="PK031")

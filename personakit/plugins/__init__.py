@@ -8,16 +8,19 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.plugins import options as options
+    from personakit.plugins.installed import Plugin as Plugin
+    from personakit.plugins.lifetime import close_now as close_now
     from personakit.plugins.manager import Bound as Bound
     from personakit.plugins.manager import Made as Made
-    from personakit.plugins.manager import Plugin as Plugin
     from personakit.plugins.manager import Plugins as Plugins
     from personakit.plugins.tool_search import ToolSearch as ToolSearch
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "manager": "Bound Made Plugin Plugins",
+            "installed": "Plugin",
+            "lifetime": "close_now",
+            "manager": "Bound Made Plugins",
             "tool_search": "ToolSearch",
         },
         modules="options",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.base import entry_points, may_have
@@ -20,7 +20,9 @@ from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
-from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
+from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.plugins.installed import Plugin, listed
+from personakit.plugins.lifetime import Instances
 from personakit.plugins.user_options import Settled
 from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
 from personakit.tools import Tool
@@ -47,34 +49,6 @@ class Made(NamedTuple):
     origin: str
 
 
-@dataclass(slots=True)
-class Plugin:
-    """An installed plugin.
-
-    Attributes:
-        name: The name that personas list it under.
-        distribution: The package that provides it; empty for a plugin passed in code.
-        version: The version of the package.
-        target: The class, module or object; None if it is not loaded or is broken.
-        hooks: The names of its hooks.
-        error: Why it is broken; empty if it is not.
-    """
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    target: Any = None
-    hooks: tuple[str, ...] = ()
-    error: str = ""
-    load: Callable[[], Any] | None = None
-
-    @property
-    def origin(self) -> str:
-        """The plugin's name in error messages."""
-        package = f" (of {self.distribution} {self.version})" if self.distribution else ""
-        return f"plugin {self.name!r}{package}"
-
-
 @dataclass(frozen=True, slots=True)
 class Bound:
     """The plugins of one persona, created with their options.
@@ -84,22 +58,26 @@ class Bound:
         tool: The layers around a tool call, outermost first.
         observers: The `observe` hooks, as (plugin name, hook) pairs.
         tools: The tools that the persona lists and a plugin contributes.
+        own: The instances of the persona's own plugins.
+        instances: The runner's instances, if one of these has to be closed.
     """
 
     chat: tuple[Layer, ...] = ()
     tool: tuple[Layer, ...] = ()
     observers: tuple[tuple[str, Callable[..., Any]], ...] = ()
     tools: tuple[Tool, ...] = ()
+    own: tuple[Any, ...] = ()
+    instances: Instances | None = None
 
     def without(self, plugins: frozenset[str]) -> Bound:
         """Return a copy without some plugins."""
         if not plugins:
             return self
-        return Bound(
-            tuple(layer for layer in self.chat if layer.plugin not in plugins),
-            tuple(layer for layer in self.tool if layer.plugin not in plugins),
-            tuple(pair for pair in self.observers if pair[0] not in plugins),
-            self.tools,
+        return replace(
+            self,
+            chat=tuple(layer for layer in self.chat if layer.plugin not in plugins),
+            tool=tuple(layer for layer in self.tool if layer.plugin not in plugins),
+            observers=tuple(pair for pair in self.observers if pair[0] not in plugins),
         )
 
 
@@ -110,10 +88,12 @@ class Plugins:
     Attributes:
         config: The user's settings: which plugins may be loaded and listed, and their options.
         entry_points: The entry points to use; None for those of the installed distributions.
+        instances: The instances of plugins that the runner created and closes.
     """
 
     config: Config = field(default_factory=Config)
     entry_points: Iterable[metadata.EntryPoint] | None = None
+    instances: Instances = field(default_factory=Instances)
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -125,29 +105,8 @@ class Plugins:
                 points = self.entry_points
                 if points is None:
                     points = entry_points(PROJECT)
-                self._found = self._listed(points)
+                self._found = listed(points, self.config)
             return self._found
-
-    def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
-        plugins: dict[str, Plugin] = {}
-        points = sorted(points, key=lambda point: point.name)
-        notify_unknown(self.config, tuple(point.name for point in points))
-        for point in points:
-            if self.config.select is not None and point.name not in self.config.select:
-                continue
-            dist = point.dist
-            plugin = Plugin(
-                point.name, dist.name if dist else "", dist.version if dist else "", load=point.load
-            )
-            twin = plugins.get(point.name)
-            if twin is not None and twin.distribution != plugin.distribution:
-                twin.error = (
-                    f"two packages provide plugin {point.name!r}: {twin.distribution} and "
-                    f"{plugin.distribution}; uninstall one"
-                )
-                continue
-            plugins[point.name] = plugin
-        return plugins
 
     def load(self, name: str) -> Plugin:
         """Import a plugin and call its `setup`, once; on failure set its `error`."""
@@ -240,11 +199,12 @@ class Plugins:
             PersonaError: A plugin is not installed, or its options are invalid.
             PluginError: A plugin is broken.
         """
-        made, problems = list(outer), list[Any]()
+        outer = list(outer)
+        own, problems = list[Made](), list[Any]()
         for use in persona.plugins:
             try:
                 self._check_allowed(use)
-                made.append(self._made(use))
+                own.append(self._made(use))
             except PersonaError as error:
                 problems += error.problems
             except ConfigError as error:
@@ -252,8 +212,15 @@ class Plugins:
         if problems:
             raise PersonaError(problems)
         tools = {name: self.find("tool", name) for name in persona.tools}
+        made = [*outer, *own]
         self._check_touches(persona, tools, made)
-        return _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+        bound = _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+        closes = any(one.target in self.instances for one in made)
+        return replace(
+            bound,
+            own=tuple(one.target for one in own),
+            instances=self.instances if closes else None,
+        )
 
     def _check_touches(
         self, persona: Persona, tools: Mapping[str, Pending | None], made: list[Made]
@@ -345,6 +312,8 @@ class Plugins:
         except PluginError as error:
             raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
         instance = options.make(plugin.origin, item, {}, plugin=plugin.name)
+        if isinstance(item, type):
+            self.instances.add(plugin.name, instance)
         return Made(plugin.name, instance, False, plugin.origin)
 
     def _made(self, use: PluginUse, *, user: bool = False) -> Made:
@@ -356,6 +325,8 @@ class Plugins:
         instance = options.make(
             plugin.origin, plugin.target, settled.given, plugin=use.name, change=settled
         )
+        if isinstance(plugin.target, type):
+            self.instances.add(use.name, instance)
         return Made(use.name, instance, use.on_error == "skip", plugin.origin)
 
     def settled(self, plugin: Plugin, use: PluginUse, *, user: bool = False) -> Settled:
