@@ -21,6 +21,7 @@ def check(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
     for use in persona.plugins:
         if use.document is persona.document and NAME.match(use.name):
             yield from _use(plugins, persona, use)
+    yield from _order(plugins, persona)
     yield from _models(plugins, persona)
     listed = persona.document.data.get("tools")
     names = [listed] if isinstance(listed, str) else listed if isinstance(listed, list) else []
@@ -48,6 +49,17 @@ def _models(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
                 f"`-m {shlex.quote(model)}`, or `model:` in the config file"
             )
             yield persona.document.problem(message, at, code="PK034")
+
+
+def _order(plugins: Plugins, persona: Persona) -> Iterator[Problem]:
+    """Yield what is wrong with the order of the plugins, if the persona's own file can mend it."""
+    wrong = plugins.disorder(persona)
+    if wrong is None:
+        return
+    for entry in wrong.misplaced:
+        if entry.document is persona.document and entry.use is not None:
+            yield persona.document.problem(wrong.message, entry.use.at, code="PK035")
+            return
 
 
 def _use(plugins: Plugins, persona: Persona, use: PluginUse) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from personakit.plugins.manager import Bound as Bound
     from personakit.plugins.manager import Made as Made
     from personakit.plugins.manager import Plugins as Plugins
+    from personakit.plugins.order import rules as rules
     from personakit.plugins.tool_search import ToolSearch as ToolSearch
 else:
     __getattr__, __dir__, __all__ = door(
@@ -21,6 +22,7 @@ else:
             "installed": "Plugin",
             "lifetime": "close_now",
             "manager": "Bound Made Plugins",
+            "order": "rules",
             "tool_search": "ToolSearch",
         },
         modules="options",

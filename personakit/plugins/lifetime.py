@@ -6,7 +6,6 @@ or that an entry point names, belongs to others and stays open.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import functools
 import inspect
@@ -17,14 +16,16 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.base import Emit, in_sync, io
 from personakit.messages import Request, Response
 from personakit.pipeline import RunLayer, needs_loop, run_sync
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop as Loop
+
 _log = logging.getLogger("personakit")
-Loop = asyncio.AbstractEventLoop
 
 
 class _Instance(NamedTuple):
@@ -70,6 +71,8 @@ class Instances:
 
         async def living(request: Request, emit: Emit | None) -> Response:
             if not in_sync():
+                import asyncio  # noqa: PLC0415
+
                 loop = asyncio.get_running_loop()
                 if loop not in self._owners:
                     owner = self._owners[loop] = self._owner(loop)
@@ -119,6 +122,8 @@ class Instances:
         if loop is None:
             run_sync(functools.partial(_close, dropped))
         else:
+            import asyncio  # noqa: PLC0415
+
             asyncio.run_coroutine_threadsafe(_close(dropped), loop)
 
     def _take(self) -> list[_Instance]:

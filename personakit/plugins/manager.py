@@ -6,6 +6,7 @@ then.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,7 +20,7 @@ from personakit.hookspecs import PROJECT
 from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
-from personakit.plugins import options, user_options
+from personakit.plugins import options, order, user_options
 from personakit.plugins.inspection import MARK, examine, setup_of
 from personakit.plugins.installed import Plugin, listed
 from personakit.plugins.lifetime import Instances
@@ -41,12 +42,14 @@ class Made(NamedTuple):
         target: The object whose hooks are bound.
         skip: Whether to skip the plugin if it fails before it sends.
         origin: The plugin's name in error messages.
+        use: The entry of a persona or of the config; None if it was passed in code.
     """
 
     name: str
     target: Any
     skip: bool
     origin: str
+    use: PluginUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,8 @@ class Plugins:
             outer: The outer plugins, from `make`.
 
         Raises:
-            PersonaError: A plugin is not installed, or its options are invalid.
+            PersonaError: A plugin is not installed, its options are invalid, or a rule forbids the
+                order.
             PluginError: A plugin is broken.
         """
         outer = list(outer)
@@ -211,6 +215,9 @@ class Plugins:
                 problems += [(use.document or persona.document).problem(str(error), use.at)]
         if problems:
             raise PersonaError(problems)
+        entries = [order.Entry(one.name, one.target, one.use, of_user=True) for one in outer]
+        entries += [order.Entry(one.name, one.target, one.use) for one in own]
+        order.check(entries, persona)
         tools = {name: self.find("tool", name) for name in persona.tools}
         made = [*outer, *own]
         self._check_touches(persona, tools, made)
@@ -327,7 +334,7 @@ class Plugins:
         )
         if isinstance(plugin.target, type):
             self.instances.add(use.name, instance)
-        return Made(use.name, instance, use.on_error == "skip", plugin.origin)
+        return Made(use.name, instance, use.on_error == "skip", plugin.origin, use)
 
     def settled(self, plugin: Plugin, use: PluginUse, *, user: bool = False) -> Settled:
         """Return the options of an entry, above those of the config's `plugin_options`.
@@ -339,6 +346,21 @@ class Plugins:
         """
         check = None if user else self.by_persona(use.document)
         return user_options.settle(plugin.origin, plugin.target, use, self.config, check)
+
+    def disorder(self, persona: Persona) -> order.Disorder | None:
+        """Return what is wrong with the order of the config's and a persona's plugins, if anything.
+
+        Plugins that cannot be used are left out.
+        """
+        entries = []
+        for outer, items in ((True, self.config.plugins), (False, persona.plugins)):
+            for item in items:
+                use = PluginUse(item) if isinstance(item, str) else item
+                if isinstance(use, PluginUse):
+                    with contextlib.suppress(PersonakitError):
+                        target = self.usable(use.name).target
+                        entries.append(order.Entry(use.name, target, use, outer))
+        return order.disorder(entries)
 
     def paths(self, use: PluginUse) -> list[str]:
         """Return the paths that the options of an entry name.
@@ -385,7 +407,7 @@ class Plugins:
 def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
     layers: dict[str, list[Layer]] = {"chat": [], "tool": []}
     observers = []
-    for name, plugin, skip, origin in made:
+    for name, plugin, skip, origin, _ in made:
         for hook, kept in layers.items():
             function = getattr(plugin, hook, None)
             if function is not None and hasattr(function, MARK):
