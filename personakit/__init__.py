@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from personakit.pipeline import Step as Step
     from personakit.pipeline import Stream as Stream
     from personakit.pipeline import Trace as Trace
+    from personakit.plugins import data_folder as data_folder
     from personakit.providers import Endpoint as Endpoint
     from personakit.providers import Provider as Provider
     from personakit.registry import Registry as Registry
@@ -131,6 +132,7 @@ _HOME = {
     "Runner": "runner",
     "Tool": "tools",
     "UserOption": "permissions",
+    "data_folder": "plugins",
 }
 _RUNNER = "arun astream form load look prepare render run stream warm".split()
 

@@ -98,6 +98,7 @@ class Catalog:
         cache = user_cache(config.environ)
         self.library = Library(folders, find_loader, cache, config.private)
         self.router = Router(config, self.plugins.find, owner=self.plugins.owner)
+        self.plugins.settings.keys = self.router.keys
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: TemplateCompiler | None = None

@@ -142,11 +142,11 @@ def _provided(plugins: Plugins, plugin: Plugin) -> list[str]:
 
 def _rules(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:
     """Return the plugins that one must stand outside of and inside of, whichever says so."""
-    from personakit.plugins import rules  # noqa: PLC0415
+    from personakit.plugins import order  # noqa: PLC0415
 
-    outside, inside = rules(plugin.target).values()
+    outside, inside = order.rules(plugin.target).values()
     for other in plugins.all():
-        its_outside, its_inside = rules(other.target).values()
+        its_outside, its_inside = order.rules(other.target).values()
         outside += (other.name,) * (plugin.name in its_inside)
         inside += (other.name,) * (plugin.name in its_outside)
     return {"outside_of": sorted({*outside}), "inside_of": sorted({*inside})}

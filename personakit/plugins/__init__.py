@@ -8,12 +8,13 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.plugins import options as options
+    from personakit.plugins import order as order
     from personakit.plugins.installed import Plugin as Plugin
     from personakit.plugins.lifetime import close_now as close_now
     from personakit.plugins.manager import Bound as Bound
     from personakit.plugins.manager import Made as Made
     from personakit.plugins.manager import Plugins as Plugins
-    from personakit.plugins.order import rules as rules
+    from personakit.plugins.settings import data_folder as data_folder
     from personakit.plugins.tool_search import ToolSearch as ToolSearch
 else:
     __getattr__, __dir__, __all__ = door(
@@ -22,8 +23,8 @@ else:
             "installed": "Plugin",
             "lifetime": "close_now",
             "manager": "Bound Made Plugins",
-            "order": "rules",
+            "settings": "data_folder",
             "tool_search": "ToolSearch",
         },
-        modules="options",
+        modules="options order",
     )

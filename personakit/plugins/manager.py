@@ -6,7 +6,7 @@ then.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,14 +17,16 @@ from personakit.base import entry_points, may_have
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
-from personakit.permissions import Change, allows
+from personakit.keys import Keys
+from personakit.permissions import Change
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins import options, order, user_options
 from personakit.plugins.inspection import MARK, examine, setup_of
 from personakit.plugins.installed import Plugin, listed
 from personakit.plugins.lifetime import Instances
-from personakit.plugins.user_options import Settled
+from personakit.plugins.settings import Settings
+from personakit.plugins.user_options import Settled, check_listed, check_tools
 from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
 from personakit.tools import Tool
 
@@ -97,9 +99,13 @@ class Plugins:
     config: Config = field(default_factory=Config)
     entry_points: Iterable[metadata.EntryPoint] | None = None
     instances: Instances = field(default_factory=Instances)
+    settings: Settings = field(init=False)
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(self.config, Keys(self.config, self.find, self.owner))
 
     def installed(self) -> Mapping[str, Plugin]:
         """Return the installed and selected plugins by name, without importing them."""
@@ -126,13 +132,19 @@ class Plugins:
             plugin.target = plugin.load()
             plugin.hooks = examine(plugin.name, plugin.target)
             if "setup" in plugin.hooks:
-                setup_of(plugin.target)(Registry(plugin.name, self._contributions))
+                setup_of(plugin.target)(self._registry(plugin.name, plugin.target))
         # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
             plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
             self._contributions.clear()
             self._contributions.update(before)
+
+    def _registry(self, name: str, target: Any) -> Registry:
+        def settle(plugin: str, settings: type) -> Any:
+            return self.settings.make(plugin, target, settings)
+
+        return Registry(name, self._contributions, settle)
 
     def all(self) -> list[Plugin]:
         """Load all plugins and return them, sorted by name."""
@@ -177,7 +189,7 @@ class Plugins:
                 getattr(item, "setup", None), MARK
             ):
                 name = getattr(item, "__name__", type(item).__name__)
-                setup_of(item)(Registry(name, self._contributions))
+                setup_of(item)(self._registry(name, item))
 
     def make(self, items: Iterable[Any]) -> list[Made]:
         """Create the plugins around those of every persona.
@@ -207,7 +219,7 @@ class Plugins:
         own, problems = list[Made](), list[Any]()
         for use in persona.plugins:
             try:
-                self._check_allowed(use)
+                check_listed(self.config, use)
                 own.append(self._made(use))
             except PersonaError as error:
                 problems += error.problems
@@ -219,6 +231,7 @@ class Plugins:
         entries += [order.Entry(one.name, one.target, one.use) for one in own]
         order.check(entries, persona)
         tools = {name: self.find("tool", name) for name in persona.tools}
+        self._check_settings(persona, tools)
         made = [*outer, *own]
         self._check_touches(persona, tools, made)
         bound = _bound(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
@@ -228,6 +241,19 @@ class Plugins:
             own=tuple(one.target for one in own),
             instances=self.instances if closes else None,
         )
+
+    def _check_settings(self, persona: Persona, tools: Mapping[str, Pending | None]) -> None:
+        """Check the settings of the plugins whose tools a persona lists.
+
+        Raises:
+            ConfigError: A secret is missing.
+            PluginError: No plugin provides a tool, and the settings of one are invalid.
+        """
+        self.settings.look_up({self.owner("tool", n) for n, tool in tools.items() if tool})
+        if None in tools.values():
+            for plugin in self.all():
+                if plugin.error and plugin.name in self.config.plugin_options:
+                    self.usable(plugin.name)
 
     def _check_touches(
         self, persona: Persona, tools: Mapping[str, Pending | None], made: list[Made]
@@ -258,18 +284,7 @@ class Plugins:
         Raises:
             ConfigError: A tool is not allowed.
         """
-        allowed = self.config.allow_tools
-        refused = {n: what for n, what in tools.items() if what and not allows(allowed, n)}
-        if not refused:
-            return
-        listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in refused.items())
-        raise ConfigError(
-            f"{persona.path}: the persona may not use {listed}: a tool that touches something "
-            f"outside of the run needs the user's permission; to allow it for one run, add "
-            f"`-T {next(iter(refused))}`; for every run, write "
-            f"`allow_tools: [{', '.join(refused)}]` in {self.config.file or 'the config file'} "
-            f"(allowed now: {', '.join(sorted(allowed)) or 'none'})"
-        )
+        check_tools(self.config, persona, tools)
 
     def check(self, persona: Persona) -> None:
         """Check that the plugins of a persona are installed; installed ones are not imported.
@@ -281,7 +296,7 @@ class Plugins:
         for use in persona.plugins:
             source = use.document or persona.document
             try:
-                self._check_allowed(use)
+                check_listed(self.config, use)
             except ConfigError as error:
                 problems.append(source.problem(str(error), use.at))
                 continue
@@ -289,15 +304,6 @@ class Plugins:
                 problems.append(source.problem(self._missing(use.name), use.at))
         if problems:
             raise PersonaError(problems)
-
-    def _check_allowed(self, use: PluginUse) -> None:
-        allowed = self.config.allow_plugins
-        if allowed is not None and not allows(allowed, use.name):
-            listed = ", ".join(sorted(allowed)) or "none"
-            raise ConfigError(
-                f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
-                f"config file allows {listed}"
-            )
 
     def _missing(self, name: str) -> str:
         names = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
@@ -329,9 +335,11 @@ class Plugins:
         settled = self.settled(plugin, use, user=user)
         if settled.faults:
             raise options.refusal(settled.faults, use, user=user)
+        secret = functools.partial(self.settings.secret, use.name)
         instance = options.make(
-            plugin.origin, plugin.target, settled.given, plugin=use.name, change=settled
-        )
+            plugin.origin, plugin.target, settled.given,
+            plugin=use.name, change=settled, secret=secret,
+        )  # fmt: skip
         if isinstance(plugin.target, type):
             self.instances.add(use.name, instance)
         return Made(use.name, instance, use.on_error == "skip", plugin.origin, use)
@@ -345,22 +353,8 @@ class Plugins:
             user: Whether the entry is the config's; a persona cannot set the user's options.
         """
         check = None if user else self.by_persona(use.document)
-        return user_options.settle(plugin.origin, plugin.target, use, self.config, check)
-
-    def disorder(self, persona: Persona) -> order.Disorder | None:
-        """Return what is wrong with the order of the config's and a persona's plugins, if anything.
-
-        Plugins that cannot be used are left out.
-        """
-        entries = []
-        for outer, items in ((True, self.config.plugins), (False, persona.plugins)):
-            for item in items:
-                use = PluginUse(item) if isinstance(item, str) else item
-                if isinstance(use, PluginUse):
-                    with contextlib.suppress(PersonakitError):
-                        target = self.usable(use.name).target
-                        entries.append(order.Entry(use.name, target, use, outer))
-        return order.disorder(entries)
+        beneath = self.settings.beneath(plugin.name, plugin.target)
+        return user_options.settle(plugin.origin, plugin.target, use, self.config, check, beneath)
 
     def paths(self, use: PluginUse) -> list[str]:
         """Return the paths that the options of an entry name.

@@ -75,7 +75,7 @@ GROUPS = (
         "The four hooks have a page each: [`setup`](plugins/setup.md), [`chat`](plugins/chat.md), "
         "[`tool`](plugins/tool.md), [`observe`](plugins/observe.md).",
         "hookimpl Registry Send SendTool Filter Event UserOption Secret Pattern io sleep time_left "
-        "read_file check_file schema_validator install_command",
+        "read_file check_file data_folder schema_validator install_command",
     ),
     Group(
         "Providers",
