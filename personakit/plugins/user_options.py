@@ -149,23 +149,27 @@ def settle(
     refused = [fault for fault in faults if fault.code == options.USERS]
     values, faults = options.read(origin, target, given, settled)
     known = {fault.option for fault in refused}
-    place = f"{config.file or 'the config'}: plugin_options: "
-    for number, fault in enumerate(faults):
-        if fault.option not in given:
-            message = f"{fault.message}; set it here, or {line(fault.option)}"
-            faults[number] = fault._replace(message=message)
     settled.faults += [
-        fault._replace(message=place + fault.message)
-        if fault.option in beneath and fault.option not in use.options
-        else fault
-        for fault in faults
-        if fault.option not in known
+        _explained(fault, use, beneath, config) for fault in faults if fault.option not in known
     ]
     refused += _unmarked(origin, use, values, settled.paths)
     for fault in refused:
         message = f"{fault.message}; if you trust it, set it {line(fault.option)}"
         settled.faults.append(fault._replace(message=message))
     return settled
+
+
+def _explained(
+    fault: options.Fault, use: PluginUse, beneath: Mapping[str, Any], config: Config
+) -> options.Fault:
+    """Return a fault with the place in the config that it is about, if it is not the persona's."""
+    if fault.option in use.options:
+        return fault
+    if fault.option in beneath:
+        place = f"{config.file or 'the config'}: plugin_options: "
+        return fault._replace(message=place + fault.message)
+    way = _line(config, use.name, fault.option)
+    return fault._replace(message=f"{fault.message}; set it here, or {way}")
 
 
 def _line(config: Config, plugin: str, option: str) -> str:
