@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         AllOptions, AsyncStream as AsyncStream, Options as Options, Step as Step, Stream as Stream,
         Trace as Trace, gather as gather,
     )
+    from personakit.plugins import data_folder as data_folder
     from personakit.providers import Endpoint as Endpoint, Provider as Provider
     from personakit.registry import Registry as Registry
     from personakit.runner import Runner as Runner
@@ -103,6 +104,7 @@ _ROOMS = {
     "permissions": "UserOption",
     "persona": "Persona Variable",
     "pipeline": "AsyncStream Options Step Stream Trace gather",
+    "plugins": "data_folder",
     "providers": "Endpoint Provider",
     "registry": "Registry",
     "runner": "Runner",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -101,13 +100,15 @@ class Catalog:
         self.router = Router(
             config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
         )
+        self.plugins.settings.keys = self.router.keys
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: TemplateCompiler | None = None
         # By identity: comparing personas takes longer, and equal ones may be in different files.
         self._entries: dict[int, CatalogEntry] = {}
         self._ready: set[str | Path] = set()
-        self._lock = threading.RLock()
+        self._lock = self.plugins.instances.lock
+        self.plugins.instances.forget = weakref.WeakMethod(self._unbind)
 
     def load(self, persona: Reference) -> Persona:
         """Return a persona by name or path; return a `Persona` unchanged.
@@ -258,11 +259,19 @@ class Catalog:
     def bind(self, persona: Persona) -> Bound:
         """Return a persona's plugins, instantiated with their options, once."""
         entry = self.entry(persona)
-        if entry.bound is None:
+        if (bound := entry.bound) is None:
+            self.plugins.instances.sweep()
             with self._lock:
-                if entry.bound is None:
-                    entry.bound = self.plugins.bind(persona, self._made_outer)
-        return entry.bound
+                if (bound := entry.bound) is None:
+                    bound = entry.bound = self.plugins.bind(persona, self._made_outer)
+        return bound
+
+    def _unbind(self) -> None:
+        """Forget the plugins, which were closed."""
+        for entry in list(self._entries.values()):
+            entry.bound = None
+        self._ready.clear()
+        self.__dict__.pop("_made_outer", None)
 
     def reader(self, persona: Persona, output: Output | None) -> Reader | None:
         """Return the function that parses a structured answer; None for plain text.
@@ -346,7 +355,9 @@ class Catalog:
 def _forget(catalog: weakref.ref[Catalog], key: int, _: object) -> None:
     found = catalog()
     if found is not None:
-        found._entries.pop(key, None)
+        entry = found._entries.pop(key, None)
+        if entry is not None and entry.bound is not None:
+            found.plugins.instances.drop(entry.bound.own)
 
 
 def wanted(persona: Persona, output: Any = None) -> Output | None:

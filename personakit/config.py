@@ -45,7 +45,7 @@ from personakit.base import (
     read_file,
 )
 from personakit.errors import ConfigError, PersonaError, UsageError
-from personakit.persona import Checker, parameters, read_plugins, yaml
+from personakit.persona import Checker, PlacedOptions, parameters, read_plugins, yaml
 from personakit.providers import BUILT_IN, DEFAULT_ALIAS, Provider, read_aliases
 
 APP = "personakit"
@@ -166,10 +166,10 @@ class Config:
     model: str | None = None
     path: tuple[Path, ...] = (Path("personas"),)
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    plugins: tuple[Any, ...] = ()
+    plugins: tuple[Any, ...] = field(default=(), repr=False)
     allow_plugins: frozenset[str] | None = None
     allow_tools: frozenset[str] = frozenset()
-    plugin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plugin_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     timeout: float | None = None
     deadline: float | None = DEFAULT_DEADLINE
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
@@ -344,7 +344,7 @@ class _Reader(Checker):
             "plugins": lambda value: read_plugins(self, value),
             "allow_plugins": lambda value: frozenset(self.texts(value, "allow_plugins")),
             "allow_tools": lambda value: frozenset(self.texts(value, "allow_tools")),
-            "plugin_options": self.plugin_options,
+            "plugin_options": lambda value: PlacedOptions.read(self, value),
             "timeout": lambda value: self.seconds(value, "timeout"),
             "deadline": lambda value: self.seconds(value, "deadline"),
             "providers": self.providers,
@@ -372,13 +372,6 @@ class _Reader(Checker):
             if fault:
                 self.fail(fault, "parameters", name, key=name not in parameters.ALLOWED)
         return values
-
-    def plugin_options(self, value: Any) -> dict[str, Mapping[str, Any]]:
-        key = "plugin_options"
-        return {
-            name: self.mapping(options, key, name)
-            for name, options in self.mapping(value, key).items()
-        }
 
     def seconds(self, value: Any, key: str) -> float | None:
         if is_type(value, "number") and value > 0:

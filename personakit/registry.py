@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from personakit.base import NAME, SCHEME, Secret, brief_repr
 from personakit.errors import ConfigError, PluginError, did_you_mean
@@ -24,6 +24,11 @@ KINDS = (
     "format",
     "wire",
 )
+
+
+RESERVED = ("literal", "env", "keyring")
+"""The schemes of keys that are not those of plugins."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +87,30 @@ class Registry:
     Attributes:
         owner: The plugin that is being set up.
         contributions: Everything contributed so far, by all plugins.
+        settle: Returns the settings of the plugin from the user's config, for `options`.
     """
 
     owner: str
     contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+    settle: Callable[[str, type[Any]], Any] | None = field(default=None, repr=False)
 
     __repr__ = brief_repr
+
+    def options(self, settings: type[T]) -> T:
+        """Return the user's settings for what `setup` contributes, such as tools and providers.
+
+        They are those under ``plugin_options:`` of the config file with the plugin's name. Options
+        that only the plugin's own class has are left out.
+
+        Args:
+            settings: A class whose parameters are the options, like those of a plugin's class. A
+                required `Secret` is looked up when its text is first needed, at the latest before
+                a run with a tool of the plugin.
+
+        Raises:
+            ConfigError: An option is unknown, missing or invalid; the message has its place.
+        """
+        return settings() if self.settle is None else self.settle(self.owner, settings)
 
     def _add(self, kind: str, name: str, value: Any) -> None:
         other = self.contributions.get((kind, name))
@@ -226,8 +249,8 @@ class Registry:
                 `Secret`. It is called again after five minutes, or when the key was rejected. If
                 it raises a `ConfigError`, the message is shown; for other errors only the type.
         """
-        if scheme == "literal":
-            raise ValueError("scheme 'literal' is reserved for keys in the config file itself")
+        if scheme in RESERVED:
+            raise ValueError(f"scheme {scheme!r} is one of personakit itself: choose another name")
         self._add("secret", _scheme(scheme), function)
 
     def command(self, command: Any) -> None:

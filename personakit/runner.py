@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 class Runner(Runs, Closing):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
-    Close its connections with `close`, in the async API with `aclose`, or use it in a ``with`` or
-    ``async with`` block. A runner that lives as long as the program need not be closed.
+    Close its plugins and connections with `close`, in the async API with `aclose`, or use it in a
+    ``with`` or ``async with`` block. One that lives as long as the program need not be closed.
 
     Args:
         config: The user's settings; None reads the config file and the environment.
@@ -276,7 +276,8 @@ class Runner(Runs, Closing):
             run = recorder.around(
                 run, persona, trace, tap, inside.books[0], options.conversation, self.hash
             )
-        return functools.partial(run, request)
+        instances = bound.instances
+        return functools.partial(run if instances is None else instances.around(run), request)
 
     async def _send(
         self, persona: Persona, watch: Watch, inside: Inside, request: Request, emit: Emit | None
@@ -375,8 +376,7 @@ class Runner(Runs, Closing):
     async def warm(self, *personas: Reference) -> None:
         """Load in a thread what the first runs would load, such as when a service starts.
 
-        That is the openai client with its certificates, the template engine, the plugins and the
-        prices, about a second of imports, and the given personas.
+        That is the openai client, the template engine, plugins and prices: a second of imports.
 
         Args:
             personas: Names, paths of files, or personas.
@@ -404,18 +404,18 @@ class Runner(Runs, Closing):
             return self._backend
 
     def close(self) -> None:
-        """Close the connections of the sync API, and the run log; a later run opens new ones."""
-        if self._recorder is not None:
-            self._recorder.close()
-        if self._own is not None:
-            self._own.close()
+        """Close the plugins, the connections of the sync API, and the log; later runs open new."""
+        for part in (self.plugins.instances, self._own, self._recorder):
+            if part is not None:
+                part.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, and the run log."""
-        if self._recorder is not None:
-            await io(self._recorder.close)()
+        """Close the plugins, the connections of the running event loop, and the run log."""
+        await self.plugins.instances.aclose()
         if self._own is not None:
             await self._own.aclose()
+        if self._recorder is not None:
+            await io(self._recorder.close)()
 
 
 @functools.cache

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from personakit.base.names import SCHEME as SCHEME
     from personakit.base.names import TOOL as TOOL
     from personakit.base.secrets import Hidden as Hidden
+    from personakit.base.secrets import Later as Later
     from personakit.base.secrets import Secret as Secret
     from personakit.base.secrets import hide as hide
     from personakit.base.secrets import scrub as scrub
@@ -80,7 +81,7 @@ else:
             "files": "STDIN State Texts check_file is_file is_stream locate occurrences overlaid "
             "read_file state_of walk",
             "names": "NAME RESERVED SCHEME TOOL",
-            "secrets": "Hidden Secret hide scrub",
+            "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr describe given infer_type is_type "

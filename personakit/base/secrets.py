@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from personakit.errors import UsageError
@@ -96,6 +96,25 @@ class Secret:
             "secret.reveal() explicitly, or let the other process look up the key"
         )
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema  # noqa: PLC0415
+
+        def check(value: Any, info: Any) -> Secret:
+            if isinstance(value, Secret):
+                return value
+            if not isinstance(value, str):
+                raise ValueError("expected a string")
+            find = (info.context or {}).get("secret", Secret)
+            return find(value)  # type: ignore[no-any-return]
+
+        return core_schema.with_info_plain_validator_function(check)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: Any, _handler: Any) -> dict[str, Any]:
+        rule = {"x-user-option": "only the user may set it"}
+        return {"type": "string", "format": "password", "writeOnly": True, **rule}
+
     def fault(self) -> str:
         """Return why this is not a valid key, without the text; an empty string if it is valid.
 
@@ -154,6 +173,28 @@ class Secret:
             if len(inner) >= 2 * SHORTEST:
                 yield inner
                 yield inner.translate({ord("+"): "-", ord("/"): "_"})
+
+
+class Later(Secret):
+    """A secret that is looked up when its text is first needed.
+
+    Args:
+        find: Returns it, or raises the error of a missing one.
+    """
+
+    __slots__ = ("_find", "_found")
+    _find: Callable[[], Secret]
+    _found: Secret | None
+
+    def __init__(self, find: Callable[[], Secret]) -> None:
+        object.__setattr__(self, "_find", find)
+        object.__setattr__(self, "_found", None)
+
+    @property
+    def _Secret__value(self) -> str:  # noqa: N802 - the attribute of the base class
+        found = self._found or self._find()
+        object.__setattr__(self, "_found", found)
+        return found.reveal()
 
 
 class Hidden(Mapping[str, str]):

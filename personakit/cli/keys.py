@@ -14,7 +14,16 @@ from personakit.cli.shared.groups import Group
 from personakit.cli.shared.keyfile import read_key
 from personakit.cli.shared.options import make_runner
 from personakit.errors import ConfigError, UsageError, did_you_mean
-from personakit.keys import LITERAL, environment, keyfile, keyring, needs_key, scheme_of
+from personakit.keys import (
+    SCHEMES,
+    OptionKey,
+    Wanted,
+    environment,
+    keyfile,
+    keyring,
+    needs_key,
+    scheme_of,
+)
 from personakit.providers import Provider
 
 UNKNOWN = " (no installed plugin provides this scheme)"
@@ -89,7 +98,7 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
         _mark(file, found)
         output.line(f"{found.name}: key stored in the keyring ({keyring.backend()})")
     _note_first(router, found)
-    if not router.config.model:
+    if not router.config.model and not isinstance(found, OptionKey):
         output.line(
             f"next: `personakit models {found.name}` lists its models, and `personakit models "
             f"default {found.name}/MODEL` chooses the one that is used without -m",
@@ -97,7 +106,7 @@ def keep(provider: str, refused: tuple[str, ...], key_file: str, place: str | No
         )
 
 
-def _mark(file: Path, provider: Provider) -> None:
+def _mark(file: Path, provider: Wanted) -> None:
     """Drop an older key from the file, and add a marker if the keyring would not be read."""
     if not needs_key(provider):
         keyfile.put(file, provider.name, None)
@@ -105,13 +114,13 @@ def _mark(file: Path, provider: Provider) -> None:
         keyfile.drop(file, provider.name)
 
 
-def _leave_keyring(provider: Provider) -> None:
+def _leave_keyring(provider: Wanted) -> None:
     """Remove an older key from the keyring, which takes precedence over the file."""
     if keyring.installed():
         keyring.remove(provider.name)
 
 
-def _note_first(router: Router, provider: Provider) -> None:
+def _note_first(router: Router, provider: Wanted) -> None:
     first = "`api_key` of the config file" if provider.api_key else ""
     if not first and environment(router.config, provider):
         first = f"{provider.key_env} is set and"
@@ -148,7 +157,7 @@ def show(as_json: bool) -> None:
         raise ConfigError(fault)
 
 
-def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, bool]]:
+def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Wanted, bool]]:
     """Yield each provider, and whether the keyring has its key."""
     asks = keyring.installed()
     for name in sorted({*_names(), *entries}):
@@ -159,12 +168,12 @@ def _kept(router: Router, entries: keyfile.Keys) -> Iterator[tuple[Provider, boo
                 asks = False
             if problem and problem != keyring.NONE:
                 output.line(f"the keyring cannot be read: {problem}", err=True)
-        provider = router.find_provider(name) or Provider(name, key_required=False)
+        provider = router.find_provider(name) or _option(name) or Provider(name, key_required=False)
         yield provider, bool(kept)
 
 
 def _places(
-    router: Router, provider: Provider, kept: bool, entries: keyfile.Keys
+    router: Router, provider: Wanted, kept: bool, entries: keyfile.Keys
 ) -> Iterator[tuple[str, str]]:
     """Yield the source and place of each key of a provider; the first one is used.
 
@@ -172,7 +181,7 @@ def _places(
     """
     if provider.api_key:
         scheme = scheme_of(provider)
-        known = scheme in ("", LITERAL) or router.contributed("secret", scheme) is not None
+        known = scheme in ("", *SCHEMES) or router.contributed("secret", scheme) is not None
         yield "config", f"{scheme}:{'' if known else UNKNOWN}" if scheme else "api_key"
         return
     if environment(router.config, provider):
@@ -190,7 +199,7 @@ def remove(provider: str) -> None:
     router = make_runner().router
     file = _file(router)
     in_file = provider in (entries := keyfile.read(file))
-    found = Provider(provider) if in_file else _provider(router, provider)
+    found: Wanted = Provider(provider) if in_file else _provider(router, provider)
     in_keyring, problem = keyring.remove(found.name) if keyring.installed() else (False, "")
     if in_file:
         keyfile.drop(file, found.name)
@@ -210,14 +219,45 @@ def _file(router: Router) -> Path:
 
 
 def _names() -> list[str]:
-    """Return the names of all providers: built-in, from the config and from plugins."""
+    """Return the names of all providers and secret options of plugins."""
     runner = make_runner()
-    return sorted({*runner.config.providers, *runner.plugins.every("provider")})
+    names = {*runner.config.providers, *runner.plugins.every("provider")}
+    return sorted({*names, *(key.name for key in _options())})
 
 
-def _provider(router: Router, name: str) -> Provider:
-    """Return a provider that uses a key. Errors omit an unknown name, which may be a key."""
-    found = router.find_provider(name)
+def _options(plugin: str = "") -> list[OptionKey]:
+    """Return the secrets among the options of a plugin, or of all."""
+    plugins = make_runner().plugins
+    named = [name for name in plugins.installed() if plugin in ("", name)]
+    loaded = map(plugins.load, named)
+    return [key for one in loaded for key in plugins.settings.keys_of(one.name, one.target)]
+
+
+def _option(name: str) -> OptionKey | None:
+    """Return the secret option of a name such as ``weather.api_key``; None if there is none.
+
+    The name of a plugin stands for its only secret.
+
+    Raises:
+        UsageError: The plugin has several.
+    """
+    plugin, dot, _ = name.partition(".")
+    keys = _options(plugin) if plugin else []
+    found = [key for key in keys if key.name == name or not dot]
+    if len(found) > 1:
+        names = ", ".join(key.name for key in found)
+        raise UsageError(f"plugin {plugin!r} has several: {names}; name one of them")
+    return found[0] if found else None
+
+
+def _provider(router: Router, name: str) -> Wanted:
+    """Return a provider or a plugin's option that uses a key.
+
+    Errors omit an unknown name, which may be a key.
+    """
+    found: Wanted | None = router.find_provider(name)
+    if found is None or not found.key_env:
+        found = _option(name) or found
     if found is None:
         names = _names()
         hint = did_you_mean(name, names) or f" (known: {', '.join(names)})"

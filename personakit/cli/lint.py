@@ -91,7 +91,8 @@ def _report(
     """Print the problems of files, some of which are texts that are not saved; see `check`."""
     from personakit.linting import Linter  # noqa: PLC0415
 
-    findings = Linter(_runner(targets, files), strict, texts).check(files)
+    with _runner(targets, files) as runner:
+        findings = Linter(runner, strict, texts).check(files)
     findings = [finding for finding in findings if finding.code not in without]
     if form == "json":
         output.print_json([dataclasses.asdict(finding) for finding in findings])

@@ -85,6 +85,9 @@ def show(name: str, as_json: bool) -> int:
     provided = _provided(plugins, plugin)
     if provided:
         output.line(f"provides: {', '.join(provided)}")
+    for rule, names in _rules(plugins, plugin).items():
+        if names:
+            output.line(f"{rule.replace('_', ' ')}: {', '.join(names)}")
     options = _options(plugin)
     if options:
         output.echo()
@@ -118,6 +121,7 @@ def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
         "hooks": list(plugin.hooks),
         "options": _options(plugin),
         "provides": plugins.provides(plugin.name),
+        **_rules(plugins, plugin),
         "tools": {
             name: {"touches": touches, "allowed": not touches or allows(config.allow_tools, name)}
             for name, touches in _tools(plugins, plugin).items()
@@ -134,6 +138,18 @@ def _provided(plugins: Plugins, plugin: Plugin) -> list[str]:
         for name, touches in _tools(plugins, plugin).items()
     }
     return [f"{item}{notes.get(item, '')}" for item in plugins.provides(plugin.name)]
+
+
+def _rules(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:
+    """Return the plugins that one must stand outside of and inside of, whichever says so."""
+    from personakit.plugins import order  # noqa: PLC0415
+
+    outside, inside = order.rules(plugin.target).values()
+    for other in plugins.all():
+        its_outside, its_inside = order.rules(other.target).values()
+        outside += (other.name,) * (plugin.name in its_inside)
+        inside += (other.name,) * (plugin.name in its_outside)
+    return {"outside_of": sorted({*outside}), "inside_of": sorted({*inside})}
 
 
 def _tools(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:

@@ -30,6 +30,10 @@ from personakit.errors import ConfigError, PersonakitError, spelled
 from personakit.keys import keyfile, keyring
 from personakit.providers import Provider
 
+ENV, KEYRING = "env", "keyring"
+"""The schemes of an environment variable and of an entry of the keyring."""
+SCHEMES = ("literal", ENV, KEYRING)
+"""The schemes that need no plugin."""
 LITERAL = "literal"
 """The scheme of a key with a colon that is written in the config file itself."""
 TYPED: dict[str, Secret] = {}
@@ -42,6 +46,37 @@ _KEEP = 300.0
 
 class NoKey(ConfigError):
     """No place has the key of a provider that requires one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionKey:
+    """The secret of a plugin's option, looked up as the key of a provider.
+
+    Attributes:
+        plugin: The plugin's name.
+        option: The option's name.
+        key_required: Whether it must have a value.
+        api_key: The value in the config, as that of a provider; empty for none.
+    """
+
+    plugin: str
+    option: str
+    key_required: bool = True
+    api_key: Secret = field(default=Secret(""), repr=False)
+    connect: None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its entry in the keyring and in the key file: ``weather.api_key``."""
+        return f"{self.plugin}.{self.option}"
+
+    @property
+    def key_env(self) -> str:
+        """The environment variable that holds it: ``WEATHER_API_KEY``."""
+        return self.name.upper().replace("-", "_").replace(".", "_")
+
+
+Wanted = Provider | OptionKey
 
 
 class Found(NamedTuple):
@@ -95,6 +130,20 @@ class Keys:
             self._environment[provider.name] = (text(provider.key_env), found.key)
         return found.key
 
+    def option(self, wanted: OptionKey) -> Secret | None:
+        """Return the secret of a plugin's option; None if it has none and does not require one.
+
+        Raises:
+            ConfigError: The secret is missing, or a place cannot be read.
+        """
+        found = self._at_hand(wanted)
+        if found is None:
+            found = self._contributed(wanted) if wanted.api_key else self._stored(wanted)
+        if found is None:
+            return None
+        self._used.add(found.key)
+        return found.key
+
     def at_hand(self, provider: Provider) -> bool:
         """Return whether `find` needs neither a process nor a file nor the keyring."""
         return self._at_hand(provider) is not None or self._fresh(provider) is not None
@@ -113,7 +162,7 @@ class Keys:
         """Drop the cached key of a provider, which rejected it."""
         self._kept.pop(provider.name, None)
 
-    def _at_hand(self, provider: Provider) -> Found | None:
+    def _at_hand(self, provider: Wanted) -> Found | None:
         if provider.name in self.given:
             return Found(self.given[provider.name], "--key-file")
         if provider.name in TYPED:
@@ -139,13 +188,15 @@ class Keys:
         kept = self._kept.get(provider.name)
         return kept if kept is not None and time.monotonic() < kept[0] else None
 
-    def _contributed(self, provider: Provider) -> Found:
+    def _contributed(self, provider: Wanted) -> Found:
         scheme = scheme_of(provider)
+        if scheme in (ENV, KEYRING):
+            return self._named(provider, scheme, _after_colon(provider).reveal())
         function = self.contributed("secret", scheme)
         if function is None:
             where = f"{self.config.file}: " if self.config.file else ""
             raise ConfigError(
-                f"{where}the `api_key` of provider {provider.name!r} uses the scheme {scheme!r}, "
+                f"{where}{_place(provider)} uses the scheme {scheme!r}, "
                 f"which no installed plugin provides (`personakit plugins` lists them); install "
                 f"a plugin for it. If this is the key itself, write {LITERAL}: before it, or "
                 f"store it with `personakit keys set {provider.name}`"
@@ -153,12 +204,27 @@ class Keys:
         result = _called(function, _after_colon(provider).reveal())
         if isinstance(result, str):
             raise ConfigError(
-                f"no key for provider {provider.name!r}: scheme {scheme!r} of plugin "
+                f"no key for {_title(provider)}: scheme {scheme!r} of plugin "
                 f"{self.owner('secret', scheme)!r}: {result}"
             )
         return Found(result, f"{scheme}:")
 
-    def _stored(self, provider: Provider) -> Found | None:
+    def _named(self, provider: Wanted, scheme: str, name: str) -> Found:
+        """Return the key in an environment variable, or in an entry of the keyring."""
+        if scheme == ENV:
+            found, problem = Secret(self.config.environ.get(name, "").strip()), "is not set"
+            place = f"the variable {name!r}"
+        else:
+            stored, problem = keyring.get(name) if self.config.keyring else (None, "is not used")
+            found, place = stored or Secret(""), f"the entry {name!r} of the keyring"
+            problem = problem or "does not exist"
+        if found:
+            return Found(found, place)
+        raise NoKey(
+            f"no key for {_title(provider)}: {_place(provider)} names {place}: it {problem}"
+        )
+
+    def _stored(self, provider: Wanted) -> Found | None:
         """Return the key from the keyring or the file.
 
         For a provider that also works without a key, the keyring is searched only if the file has
@@ -184,7 +250,7 @@ class Keys:
             looked.append(f"{file} ({_about(file, provider)})")
         raise NoKey(_missing(provider, looked))
 
-    def _from_service(self, provider: Provider, looked: list[str]) -> Found | None:
+    def _from_service(self, provider: Wanted, looked: list[str]) -> Found | None:
         """Return the key from the secrets of the service in which a notebook runs."""
         for scheme, module in _SERVICES.items():
             function = self.contributed("secret", scheme) if _importable(module) else None
@@ -196,7 +262,7 @@ class Keys:
             looked.append(f"{scheme}: ({result})")
         return None
 
-    def _from_keyring(self, provider: Provider, looked: list[str]) -> Found | None:
+    def _from_keyring(self, provider: Wanted, looked: list[str]) -> Found | None:
         if not self.config.keyring:
             return None
         key, problem = keyring.get(provider.name)
@@ -206,12 +272,12 @@ class Keys:
         return None
 
 
-def needs_key(provider: Provider) -> bool:
+def needs_key(provider: Wanted) -> bool:
     """Return whether a provider requires a key and names a variable for it."""
     return provider.key_required and bool(provider.key_env)
 
 
-def environment(config: Config, provider: Provider) -> Found | None:
+def environment(config: Config, provider: Wanted) -> Found | None:
     """Return the key in the environment variable that a provider names."""
     if not provider.key_env:
         return None
@@ -219,7 +285,7 @@ def environment(config: Config, provider: Provider) -> Found | None:
     return Found(key, provider.key_env) if key else None
 
 
-def scheme_of(provider: Provider) -> str:
+def scheme_of(provider: Wanted) -> str:
     """Return the scheme of a provider's `api_key`; empty for a plain key."""
     return _scheme(Secret(provider.api_key).reveal())
 
@@ -229,7 +295,7 @@ def _scheme(text: str) -> str:
     return before if colon and SCHEME.match(before) else ""
 
 
-def _after_colon(provider: Provider) -> Secret:
+def _after_colon(provider: Wanted) -> Secret:
     return Secret(Secret(provider.api_key).reveal().partition(":")[2].strip())
 
 
@@ -262,11 +328,24 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__} at {file}:{frame.tb_lineno}"
 
 
-def _about(file: Path, provider: Provider) -> str:
+def _about(file: Path, provider: Wanted) -> str:
     return f"no entry {provider.name!r}" if file.exists() else "no such file"
 
 
-def _missing(provider: Provider, looked: list[str]) -> str:
+def _title(wanted: Wanted) -> str:
+    if isinstance(wanted, OptionKey):
+        return f"option {wanted.option!r} of plugin {wanted.plugin!r}"
+    return f"provider {wanted.name!r}"
+
+
+def _place(wanted: Wanted) -> str:
+    """Return what in the config file holds the key."""
+    if isinstance(wanted, OptionKey):
+        return f"the option {wanted.option!r} of plugin {wanted.plugin!r}"
+    return f"the `api_key` of provider {wanted.name!r}"
+
+
+def _missing(provider: Wanted, looked: list[str]) -> str:
     way = f"`personakit keys set {provider.name}`"
     if _in_notebook():
         way = f"`%load_ext personakit` and `%persona keys {provider.name}`"
@@ -276,6 +355,10 @@ def _missing(provider: Provider, looked: list[str]) -> str:
     if provider.key_env:
         ways.insert(0, f"set {provider.key_env}")
         looked = [f"{provider.key_env} (not set)", *looked]
+    if isinstance(provider, OptionKey):
+        line = f"plugin_options: {{{provider.plugin}: {{{provider.option}: env:…}}}}"
+        ways[-1] = f"or write `{line}` in the config file"
+        return f"no key for {_title(provider)}: {', '.join(ways)}; looked in {', '.join(looked)}"
     such = spelled(terminal="-m local or -m ollama/…", python='model="local" or model="ollama/…"')
     return (
         f"no key for provider {provider.name!r}: {', '.join(ways)}, such as {such}; looked in "

@@ -42,6 +42,7 @@ CODES: dict[str, Code] = {
     "PK032": Code("error", "a plugin that is broken"),
     "PK033": Code("warning", "a tool that no installed plugin provides"),
     "PK034": Code("error", "an option, model or persona that only the user may name"),
+    "PK035": Code("error", "plugins in an order that one of them forbids"),
     "PK040": Code("error", "the name differs from the file name"),
     "PK041": Code("error", "two files in one folder have the same name"),
     "PK042": Code("warning", "the file hides a packaged persona"),

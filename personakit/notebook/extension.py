@@ -59,6 +59,8 @@ def unload_ipython_extension(shell: Any) -> None:
         shell.input_transformer_manager.token_transformers.remove(Question)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("persona", None)
+    if shell in _loaded:
+        _loaded[shell].close()
 
 
 def written(lines: list[str]) -> list[str]:
@@ -109,6 +111,10 @@ class _Lazy:
         if self._session is None:
             self._session = Session(self._shell())
         return self._session
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
 
     def complete(self, shell: Any, event: Any) -> list[str]:
         """Return what completes the word before the cursor."""

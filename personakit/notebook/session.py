@@ -59,6 +59,11 @@ class Session:
             kept = self._runners[log, allowed] = Runner(config, log=log)
         return kept
 
+    def close(self) -> None:
+        """Close the plugins and connections of the runners; later runs open new ones."""
+        for runner in self._runners.values():
+            runner.close()
+
     def is_persona(self, runner: Runner, word: str) -> bool:
         """Return whether a word names a persona."""
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from personakit.persona.persona import Reference as Reference
     from personakit.persona.persona import Text as Text
     from personakit.persona.persona import examine as examine
+    from personakit.persona.plugins import PlacedOptions as PlacedOptions
     from personakit.persona.plugins import PluginUse as PluginUse
     from personakit.persona.plugins import read_plugins as read_plugins
     from personakit.persona.question import QUESTION_PATH as QUESTION_PATH
@@ -37,7 +38,7 @@ else:
         __name__,
         {
             "persona": "KEYS MODEL Persona REFERENCE ROLES Reference Text examine",
-            "plugins": "PluginUse read_plugins",
+            "plugins": "PlacedOptions PluginUse read_plugins",
             "question": "QUESTION_PATH question_persona",
             "tests": "PersonaTest",
             "validation": "Checker",

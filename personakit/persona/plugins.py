@@ -74,6 +74,25 @@ def _read(checker: Checker, item: Any, index: int) -> PluginUse | None:
     return PluginUse(name, freeze(options), skip, at, checker.document)
 
 
+class PlacedOptions(dict[str, Any]):
+    """The options of a plugin under `plugin_options:` of the config file.
+
+    Attributes:
+        document: The file.
+    """
+
+    document: Document
+
+    @classmethod
+    def read(cls, checker: Checker, value: Any) -> dict[str, PlacedOptions]:
+        """Read `plugin_options:` of the config; report problems to `checker`."""
+        key, result = "plugin_options", {}
+        for name, options in checker.mapping(value, key).items():
+            result[name] = cls(checker.mapping(options, key, name))
+            result[name].document = checker.document
+        return result
+
+
 def united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return both tuples joined, without the items of `then` that `first` contains."""
     seen = set(map(_identity, first))

@@ -6,8 +6,10 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from personakit.persona import PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins.inspection import MARK
+from personakit.plugins.lifetime import Instances
 from personakit.tools import Tool
 
 _ARGUMENTS = frozenset(("request", "call", "send", "persona", "state"))
@@ -21,12 +23,14 @@ class Made(NamedTuple):
         target: The object whose hooks are bound.
         skip: Whether to skip the plugin if it fails before it sends.
         origin: The plugin's name in error messages.
+        use: The entry of a persona or of the config; None if it was passed in code.
     """
 
     name: str
     target: Any
     skip: bool
     origin: str
+    use: PluginUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Bound:
         tools: The tools that the persona lists and a plugin contributes.
         run: The layers around a whole run, outermost first.
         every: The layers around each request that is sent.
+        own: The instances of the persona's own plugins.
+        instances: The runner's instances, if one of these has to be closed.
     """
 
     chat: tuple[Layer, ...] = ()
@@ -48,10 +54,12 @@ class Bound:
     tools: tuple[Tool, ...] = ()
     run: tuple[Layer, ...] = ()
     every: tuple[Layer, ...] = ()
+    own: tuple[Any, ...] = ()
+    instances: Instances | None = None
 
     def without(self, plugins: frozenset[str]) -> Bound:
         """Return a copy without some plugins."""
-        kept = {
+        kept: dict[str, Any] = {
             name: tuple(layer for layer in getattr(self, name) if layer.plugin not in plugins)
             for name in ("chat", "tool", "observers", "run")
         }
@@ -62,7 +70,7 @@ class Bound:
         """Return the hooks of plugins, ready to be called."""
         layers: dict[str, list[Layer]] = {name: [] for name in ("run", "chat", "tool", "observe")}
         every: list[Layer] = []
-        for name, plugin, skip, origin in made:
+        for name, plugin, skip, origin, _ in made:
             state = getattr(plugin, "State", None)
             for hook, kept in layers.items():
                 function = getattr(plugin, hook, None)

@@ -13,6 +13,7 @@ from personakit.base import notify
 from personakit.config import Config
 from personakit.errors import PluginError, did_you_mean
 from personakit.hookspecs import PROJECT, Specs
+from personakit.plugins.order import check_rules
 from personakit.registry import Registry
 
 HOOKS = ("setup", "run", "chat", "tool", "observe")
@@ -23,8 +24,10 @@ def examine(name: str, target: Any) -> tuple[str, ...]:
     """Return the names of the hooks of a class, module or object.
 
     Raises:
-        PluginError: A hook has a wrong name, wrong arguments or a wrong form.
+        PluginError: A hook has a wrong name, wrong arguments or a wrong form, or a rule about the
+            order of plugins is invalid.
     """
+    check_rules(name, target)
     checker = pluggy.PluginManager(PROJECT)
     checker.add_hookspecs(Specs)
     found = []

@@ -6,53 +6,30 @@ then.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import entry_points, may_have
 from personakit.config import Config
 from personakit.errors import ConfigError, PersonaError, PersonakitError, PluginError, did_you_mean
 from personakit.hookspecs import PROJECT
-from personakit.permissions import Change, allows
+from personakit.keys import Keys
+from personakit.permissions import Change
 from personakit.persona import Document, Persona, PluginUse
-from personakit.plugins import options, user_options
+from personakit.plugins import options, order, user_options
 from personakit.plugins.bound import Bound, Made
-from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
-from personakit.plugins.user_options import Settled
+from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.plugins.installed import Plugin, listed
+from personakit.plugins.lifetime import Instances
+from personakit.plugins.settings import Settings
+from personakit.plugins.user_options import Settled, check_listed, check_tools
 from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
 
 if TYPE_CHECKING:
     from importlib import metadata
-
-
-@dataclass(slots=True)
-class Plugin:
-    """An installed plugin.
-
-    Attributes:
-        name: The name that personas list it under.
-        distribution: The package that provides it; empty for a plugin passed in code.
-        version: The version of the package.
-        target: The class, module or object; None if it is not loaded or is broken.
-        hooks: The names of its hooks.
-        error: Why it is broken; empty if it is not.
-    """
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    target: Any = None
-    hooks: tuple[str, ...] = ()
-    error: str = ""
-    load: Callable[[], Any] | None = None
-
-    @property
-    def origin(self) -> str:
-        """The plugin's name in error messages."""
-        package = f" (of {self.distribution} {self.version})" if self.distribution else ""
-        return f"plugin {self.name!r}{package}"
 
 
 @dataclass(slots=True, repr=False)
@@ -62,13 +39,19 @@ class Plugins:
     Attributes:
         config: The user's settings: which plugins may be loaded and listed, and their options.
         entry_points: The entry points to use; None for those of the installed distributions.
+        instances: The instances of plugins that the runner created and closes.
     """
 
     config: Config = field(default_factory=Config)
     entry_points: Iterable[metadata.EntryPoint] | None = None
+    instances: Instances = field(default_factory=Instances)
+    settings: Settings = field(init=False)
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(self.config, Keys(self.config, self.find, self.owner))
 
     def installed(self) -> Mapping[str, Plugin]:
         """Return the installed and selected plugins by name, without importing them."""
@@ -77,29 +60,8 @@ class Plugins:
                 points = self.entry_points
                 if points is None:
                     points = entry_points(PROJECT)
-                self._found = self._listed(points)
+                self._found = listed(points, self.config)
             return self._found
-
-    def _listed(self, points: Iterable[metadata.EntryPoint]) -> dict[str, Plugin]:
-        plugins: dict[str, Plugin] = {}
-        points = sorted(points, key=lambda point: point.name)
-        notify_unknown(self.config, tuple(point.name for point in points))
-        for point in points:
-            if self.config.select is not None and point.name not in self.config.select:
-                continue
-            dist = point.dist
-            plugin = Plugin(
-                point.name, dist.name if dist else "", dist.version if dist else "", load=point.load
-            )
-            twin = plugins.get(point.name)
-            if twin is not None and twin.distribution != plugin.distribution:
-                twin.error = (
-                    f"two packages provide plugin {point.name!r}: {twin.distribution} and "
-                    f"{plugin.distribution}; uninstall one"
-                )
-                continue
-            plugins[point.name] = plugin
-        return plugins
 
     def load(self, name: str) -> Plugin:
         """Import a plugin and call its `setup`, once; on failure set its `error`."""
@@ -116,13 +78,19 @@ class Plugins:
             plugin.target = plugin.load()
             plugin.hooks = examine(plugin.name, plugin.target)
             if "setup" in plugin.hooks:
-                setup_of(plugin.target)(Registry(plugin.name, self._contributions))
+                setup_of(plugin.target)(self._registry(plugin.name, plugin.target))
         # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
             plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
             self._contributions.clear()
             self._contributions.update(before)
+
+    def _registry(self, name: str, target: Any) -> Registry:
+        def settle(plugin: str, settings: type) -> Any:
+            return self.settings.make(plugin, target, settings)
+
+        return Registry(name, self._contributions, settle)
 
     def all(self) -> list[Plugin]:
         """Load all plugins and return them, sorted by name."""
@@ -167,7 +135,7 @@ class Plugins:
                 getattr(item, "setup", None), MARK
             ):
                 name = getattr(item, "__name__", type(item).__name__)
-                setup_of(item)(Registry(name, self._contributions))
+                setup_of(item)(self._registry(name, item))
 
     def make(self, items: Iterable[Any]) -> list[Made]:
         """Create the plugins around those of every persona.
@@ -189,23 +157,49 @@ class Plugins:
             outer: The outer plugins, from `make`.
 
         Raises:
-            PersonaError: A plugin is not installed, or its options are invalid.
+            PersonaError: A plugin is not installed, its options are invalid, or a rule forbids the
+                order.
             PluginError: A plugin is broken.
         """
-        made, problems = list(outer), list[Any]()
+        outer = list(outer)
+        own, problems = list[Made](), list[Any]()
         for use in persona.plugins:
             try:
-                self._check_allowed(use)
-                made.append(self._made(use))
+                check_listed(self.config, use)
+                own.append(self._made(use))
             except PersonaError as error:
                 problems += error.problems
             except ConfigError as error:
                 problems += [(use.document or persona.document).problem(str(error), use.at)]
         if problems:
             raise PersonaError(problems)
+        entries = [order.Entry(one.name, one.target, one.use, of_user=True) for one in outer]
+        entries += [order.Entry(one.name, one.target, one.use) for one in own]
+        order.check(entries, persona)
         tools = {name: self.find("tool", name) for name in persona.tools}
+        self._check_settings(persona, tools)
+        made = [*outer, *own]
         self._check_touches(persona, tools, made)
-        return Bound.of(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+        bound = Bound.of(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
+        closes = any(one.target in self.instances for one in made)
+        return replace(
+            bound,
+            own=tuple(one.target for one in own),
+            instances=self.instances if closes else None,
+        )
+
+    def _check_settings(self, persona: Persona, tools: Mapping[str, Pending | None]) -> None:
+        """Check the settings of the plugins whose tools a persona lists.
+
+        Raises:
+            ConfigError: A secret is missing.
+            PluginError: No plugin provides a tool, and the settings of one are invalid.
+        """
+        self.settings.look_up({self.owner("tool", n) for n, tool in tools.items() if tool})
+        if None in tools.values():
+            for plugin in self.all():
+                if plugin.error and plugin.name in self.config.plugin_options:
+                    self.usable(plugin.name)
 
     def _check_touches(
         self, persona: Persona, tools: Mapping[str, Pending | None], made: list[Made]
@@ -236,18 +230,7 @@ class Plugins:
         Raises:
             ConfigError: A tool is not allowed.
         """
-        allowed = self.config.allow_tools
-        refused = {n: what for n, what in tools.items() if what and not allows(allowed, n)}
-        if not refused:
-            return
-        listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in refused.items())
-        raise ConfigError(
-            f"{persona.path}: the persona may not use {listed}: a tool that touches something "
-            f"outside of the run needs the user's permission; to allow it for one run, add "
-            f"`-T {next(iter(refused))}`; for every run, write "
-            f"`allow_tools: [{', '.join(refused)}]` in {self.config.file or 'the config file'} "
-            f"(allowed now: {', '.join(sorted(allowed)) or 'none'})"
-        )
+        check_tools(self.config, persona, tools)
 
     def check(self, persona: Persona) -> None:
         """Check that the plugins of a persona are installed; installed ones are not imported.
@@ -259,7 +242,7 @@ class Plugins:
         for use in persona.plugins:
             source = use.document or persona.document
             try:
-                self._check_allowed(use)
+                check_listed(self.config, use)
             except ConfigError as error:
                 problems.append(source.problem(str(error), use.at))
                 continue
@@ -267,15 +250,6 @@ class Plugins:
                 problems.append(source.problem(self._missing(use.name), use.at))
         if problems:
             raise PersonaError(problems)
-
-    def _check_allowed(self, use: PluginUse) -> None:
-        allowed = self.config.allow_plugins
-        if allowed is not None and not allows(allowed, use.name):
-            listed = ", ".join(sorted(allowed)) or "none"
-            raise ConfigError(
-                f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
-                f"config file allows {listed}"
-            )
 
     def _missing(self, name: str) -> str:
         names = sorted({*self.installed(), *of_kind(self._contributions, "plugin")})
@@ -297,6 +271,8 @@ class Plugins:
         except PluginError as error:
             raise PluginError(f"{plugin.origin} is broken: {error}", plugin=plugin.name) from None
         instance = options.make(plugin.origin, item, {}, plugin=plugin.name)
+        if isinstance(item, type):
+            self.instances.add(plugin.name, instance)
         return Made(plugin.name, instance, False, plugin.origin)
 
     def _made(self, use: PluginUse, *, user: bool = False) -> Made:
@@ -305,10 +281,14 @@ class Plugins:
         settled = self.settled(plugin, use, user=user)
         if settled.faults:
             raise options.refusal(settled.faults, use, user=user)
+        secret = functools.partial(self.settings.secret, use.name)
         instance = options.make(
-            plugin.origin, plugin.target, settled.given, plugin=use.name, change=settled
-        )
-        return Made(use.name, instance, use.on_error == "skip", plugin.origin)
+            plugin.origin, plugin.target, settled.given,
+            plugin=use.name, change=settled, secret=secret,
+        )  # fmt: skip
+        if isinstance(plugin.target, type):
+            self.instances.add(use.name, instance)
+        return Made(use.name, instance, use.on_error == "skip", plugin.origin, use)
 
     def settled(self, plugin: Plugin, use: PluginUse, *, user: bool = False) -> Settled:
         """Return the options of an entry, above those of the config's `plugin_options`.
@@ -319,7 +299,8 @@ class Plugins:
             user: Whether the entry is the config's; a persona cannot set the user's options.
         """
         check = None if user else self.by_persona(use.document)
-        return user_options.settle(plugin.origin, plugin.target, use, self.config, check)
+        beneath = self.settings.beneath(plugin.name, plugin.target)
+        return user_options.settle(plugin.origin, plugin.target, use, self.config, check, beneath)
 
     def paths(self, use: PluginUse) -> list[str]:
         """Return the paths that the options of an entry name.

@@ -9,10 +9,10 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from personakit.base import described
+from personakit.base import Secret, described, scrub
 from personakit.errors import (
     ConfigError,
     PersonaError,
@@ -23,9 +23,13 @@ from personakit.errors import (
     did_you_mean,
 )
 from personakit.frozen import thaw
-from personakit.permissions import Change, NotAllowed
+from personakit.permissions import Change, NotAllowed, UserOption
 from personakit.persona import Document, PluginUse
 
+CREDENTIAL = UserOption("credential")
+Find = Callable[[str, str, bool], Secret | None]
+"""Looks up the secret of an option: called with its name, the text that the user set (empty for
+none) and whether it is required."""
 USERS = "PK034"
 """The code of an option that only the user may set."""
 
@@ -72,6 +76,7 @@ def make(
     *,
     plugin: str = "",
     change: Change | None = None,
+    secret: Find | None = None,
 ) -> Any:
     """Return an instance of a plugin's class with its options; return other targets unchanged.
 
@@ -81,6 +86,7 @@ def make(
         given: The options from a persona or the config.
         plugin: The plugin's name.
         change: See `read`.
+        secret: See `read`.
 
     Raises:
         ConfigError: An option is unknown or missing, has a wrong type, or the class rejects it.
@@ -90,20 +96,28 @@ def make(
         if given:
             raise ConfigError(f"{origin} accepts no options, found {', '.join(given)}")
         return target
-    values, faults = read(origin, target, given, change)
+    values, faults = read(origin, target, given, change, secret)
     if faults:
         raise ConfigError("\n".join(fault.message for fault in faults))
+    secrets = [value for value in values.values() if isinstance(value, Secret)]
+    outer = sys.exception()
     try:
         return target(**values)
     except (TypeError, ValueError, PersonakitError) as error:
+        scrub(error, secrets, outer)
         raise ConfigError(f"{origin}: {error}") from error
     except Exception as error:
+        scrub(error, secrets, outer)
         message = f"{type(error).__name__}: {error}"
         raise PluginError(f"{origin} cannot be created: {message}", plugin=plugin) from error
 
 
 def read(
-    origin: str, target: type, given: Mapping[str, Any], change: Change | None = None
+    origin: str,
+    target: type,
+    given: Mapping[str, Any],
+    change: Change | None = None,
+    secret: Find | None = None,
 ) -> tuple[dict[str, Any], list[Fault]]:
     """Return the converted options of a class, and what is wrong with them.
 
@@ -113,8 +127,10 @@ def read(
         given: The options.
         change: Called with the mark and the value of each option that is the user's; returns the
             value to use, or raises `NotAllowed`.
+        secret: Looks up the secrets; None to look up none, and to miss none.
     """
     known = parameters(target)
+    keys = secrets_of(target)
     faults = [
         Fault(
             name,
@@ -128,17 +144,36 @@ def read(
     faults += [
         Fault(name, f"{origin} needs the option {name!r}")
         for name, parameter in known.items()
-        if parameter.default is parameter.empty and name not in given
+        if parameter.default is parameter.empty and name not in given and name not in keys
     ]
     values = {}
     for name in given.keys() & known.keys():
         try:
-            values[name] = _checked(target, name, thaw(given[name]), change)
+            values[name] = _checked(target, name, thaw(given[name]), change, secret)
         except NotAllowed as error:
             faults.append(Fault(name, f"{origin}, option {name!r}: {error}", USERS))
         except ValueError as error:
             faults.append(Fault(name, f"{origin}, option {name!r}: {error}"))
+    if secret is not None:
+        for name in keys.keys() - given.keys():
+            found = secret(name, "", keys[name])
+            if found is not None:
+                values[name] = found
     return values, faults
+
+
+def secrets_of(target: type) -> dict[str, bool]:
+    """Return the options of a class that are a `Secret`, and whether each is required."""
+    found = {}
+    for name, parameter in parameters(target).items():
+        try:
+            declared = _declared(target, name)
+        except (NameError, AttributeError):  # an error of the option, once it is given
+            continue
+        kinds = (declared, *typing.get_args(declared))
+        if any(kind is Secret or Secret in typing.get_args(kind) for kind in kinds):
+            found[name] = parameter.default is parameter.empty
+    return found
 
 
 def parameters(target: type) -> dict[str, inspect.Parameter]:
@@ -147,8 +182,29 @@ def parameters(target: type) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in inspect.signature(target).parameters.items() if p.kind in by_name}
 
 
-def _checked(target: type, name: str, value: Any, change: Change | None) -> Any:
+def _checked(
+    target: type, name: str, value: Any, change: Change | None, secret: Find | None
+) -> Any:
     """Return a value converted to the type that a class declares for an option."""
+    given: list[Secret] = []
+
+    def written(one: Any) -> str:
+        if not isinstance(one, Secret):
+            raise ValueError(f"expected plain data, found {type(one).__name__}")
+        given.append(one)
+        return f"\0{len(given) - 1}"
+
+    def find(text: str) -> Secret | None:
+        own = given[int(text[1:])] if text[:1] == "\0" else None
+        if change is not None:
+            try:
+                change(CREDENTIAL, own or text)
+            except NotAllowed:  # whose message has the value
+                raise NotAllowed(CREDENTIAL.rule) from None
+        if own is not None or secret is None:
+            return own or Secret(text)
+        return secret(name, text, True)
+
     from pydantic import PydanticUserError, TypeAdapter, ValidationError  # noqa: PLC0415
 
     try:
@@ -158,13 +214,26 @@ def _checked(target: type, name: str, value: Any, change: Change | None) -> Any:
         raise ValueError(f"its type cannot be used at run time: {reason}") from None
     try:
         # Strict JSON mode still converts lists to tuples or sets, and strings to Enum or Path.
-        context = {"change": change}
-        return wanted.validate_json(json.dumps(value), strict=True, context=context)
+        context = {"change": change, "secret": find}
+        data = json.dumps(value, default=written)
+        return wanted.validate_json(data, strict=True, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = "".join(f"[{part}]" for part in first["loc"])
+        if _holds_secret(wanted):
+            raise ValueError(f"{at and at + ': '}{first['msg']}") from None
         found = json.dumps(first["input"], ensure_ascii=False)
         raise ValueError(f"{at and at + ': '}{first['msg']}, found {found:.60}") from None
+
+
+def _holds_secret(wanted: Any) -> bool:
+    """Return whether a value of a type may contain a secret, which no message shows."""
+    from pydantic import PydanticUserError  # noqa: PLC0415
+
+    try:
+        return "writeOnly" in json.dumps(wanted.json_schema())
+    except PydanticUserError:
+        return True
 
 
 def _declared(target: type, name: str) -> Any:

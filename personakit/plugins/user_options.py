@@ -1,18 +1,19 @@
-"""Options that only the user may set: what a persona's list may say of them."""
+"""What only the user may set or allow: options, and the plugins and tools of personas."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from personakit.base import NAME, SCHEME
 from personakit.config import Config
-from personakit.permissions import PATHS, Change, NotAllowed, UserOption, within
-from personakit.persona import PluginUse
+from personakit.errors import ConfigError
+from personakit.permissions import PATHS, Change, NotAllowed, UserOption, allows, within
+from personakit.persona import Persona, PluginUse
 from personakit.plugins import options
 
 
@@ -113,7 +114,12 @@ class Settled:
 
 
 def settle(
-    origin: str, target: Any, use: PluginUse, config: Config, check: Change | None
+    origin: str,
+    target: Any,
+    use: PluginUse,
+    config: Config,
+    check: Change | None,
+    beneath: Mapping[str, Any],
 ) -> Settled:
     """Return the options of an entry in a list of plugins.
 
@@ -123,8 +129,8 @@ def settle(
         use: The entry.
         config: The user's settings.
         check: The check of a persona's options; None for an entry of the config.
+        beneath: The options of the config's `plugin_options`.
     """
-    beneath = config.plugin_options.get(use.name, {})
     given = merged(beneath, use.options)
     if check is None:
         folder = use.document.folder if use.document else None
@@ -143,23 +149,27 @@ def settle(
     refused = [fault for fault in faults if fault.code == options.USERS]
     values, faults = options.read(origin, target, given, settled)
     known = {fault.option for fault in refused}
-    place = f"{config.file or 'the config'}: plugin_options: "
-    for number, fault in enumerate(faults):
-        if fault.option not in given:
-            message = f"{fault.message}; set it here, or {line(fault.option)}"
-            faults[number] = fault._replace(message=message)
     settled.faults += [
-        fault._replace(message=place + fault.message)
-        if fault.option in beneath and fault.option not in use.options
-        else fault
-        for fault in faults
-        if fault.option not in known
+        _explained(fault, use, beneath, config) for fault in faults if fault.option not in known
     ]
     refused += _unmarked(origin, use, values, settled.paths)
     for fault in refused:
         message = f"{fault.message}; if you trust it, set it {line(fault.option)}"
         settled.faults.append(fault._replace(message=message))
     return settled
+
+
+def _explained(
+    fault: options.Fault, use: PluginUse, beneath: Mapping[str, Any], config: Config
+) -> options.Fault:
+    """Return a fault with the place in the config that it is about, if it is not the persona's."""
+    if fault.option in use.options:
+        return fault
+    if fault.option in beneath:
+        place = f"{config.file or 'the config'}: plugin_options: "
+        return fault._replace(message=place + fault.message)
+    way = _line(config, use.name, fault.option)
+    return fault._replace(message=f"{fault.message}; set it here, or {way}")
 
 
 def _line(config: Config, plugin: str, option: str) -> str:
@@ -178,6 +188,37 @@ def _unmarked(
         if text:
             reason = f"found {text!r}; only the user may set it"
             yield options.Fault(name, f"{origin}, option {name!r}: {reason}", options.USERS)
+
+
+def check_tools(config: Config, persona: Persona, tools: Mapping[str, Collection[str]]) -> None:
+    """Check that the user allows the tools that touch something; see `Plugins.check_tools`."""
+    allowed = config.allow_tools
+    refused = {n: what for n, what in tools.items() if what and not allows(allowed, n)}
+    if not refused:
+        return
+    listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in refused.items())
+    raise ConfigError(
+        f"{persona.path}: the persona may not use {listed}: a tool that touches something "
+        f"outside of the run needs the user's permission; to allow it for one run, add "
+        f"`-T {next(iter(refused))}`; for every run, write "
+        f"`allow_tools: [{', '.join(refused)}]` in {config.file or 'the config file'} "
+        f"(allowed now: {', '.join(sorted(allowed)) or 'none'})"
+    )
+
+
+def check_listed(config: Config, use: PluginUse) -> None:
+    """Check that the user allows a persona to list a plugin.
+
+    Raises:
+        ConfigError: It is not allowed.
+    """
+    allowed = config.allow_plugins
+    if allowed is not None and not allows(allowed, use.name):
+        listed = ", ".join(sorted(allowed)) or "none"
+        raise ConfigError(
+            f"plugin {use.name!r} may not be listed by a persona: `allow_plugins` of the "
+            f"config file allows {listed}"
+        )
 
 
 def leaves(value: Any) -> Iterator[Any]:

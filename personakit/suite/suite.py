@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personakit.config import Config
 from personakit.errors import PersonakitError, TemplateError, UsageError, VariableError
@@ -28,6 +28,9 @@ from personakit.suite.cassettes import (
     Unrecorded,
 )
 from personakit.suite.collect import Broken, Case, Outcome
+
+if TYPE_CHECKING:
+    from personakit.backend import OpenAIBackend
 
 JUDGE = "judge"
 UNRECORDED = "recording"
@@ -64,6 +67,7 @@ class Suite:
         self.record = record
         self.model = model
         self._backend = backend
+        self._own: OpenAIBackend | None = None
         self.recorder = ReplayBackend(self._sender)
         config = dataclasses.replace(config or Config.read(), parameters={})
         self.runner = Runner(config, backend=self.recorder, log=False)
@@ -75,16 +79,16 @@ class Suite:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        clients = getattr(self._backend, "clients", None)
-        if clients is not None:
-            clients.close()
+        """Close the plugins and the connections."""
+        self.runner.close()
+        if self._own is not None:
+            self._own.close()
 
     def _sender(self) -> Backend:
         if self._backend is None:
             from personakit.backend import Clients, OpenAIBackend  # noqa: PLC0415
 
-            self._backend = OpenAIBackend(self.runner.router, Clients())
+            self._backend = self._own = OpenAIBackend(self.runner.router, Clients())
         return self._backend
 
     def collect(self, references: Iterable[str]) -> list[Case | Broken]:

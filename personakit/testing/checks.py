@@ -87,7 +87,7 @@ def check_plugin(
 
     Args:
         plugin: An object with hooks, used for all runs; or a class or function without required
-            arguments, called for a new object in each run.
+            arguments, called for a new object in each run. An instance of a class is closed.
         request: The user's message, or a whole request; None for a run without a prompt.
         answers: The answers of the model; see `Upstream`.
         persona: The persona to run; None for ``testing.persona()``.
@@ -109,9 +109,9 @@ def check_plugin(
     first: tuple[str, Response | Exception] | None = None
     for size in sizes:
         for mode in (*MODES, "pieces"):
-            instance = plugin() if inspect.isclass(plugin) or inspect.isfunction(plugin) else plugin
-            running, _ = runner(answers, plugins=[instance], size=size)
-            ended = _ended(mode, running, who, request)
+            instance = plugin() if inspect.isfunction(plugin) else plugin
+            with runner(answers, plugins=[instance], size=size)[0] as running:
+                ended = _ended(mode, running, who, request)
             here = f"{mode} in pieces of {size}"
             first = first or (here, ended)
             assert _outcome(ended) == _outcome(first[1]), (

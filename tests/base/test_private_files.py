@@ -206,7 +206,7 @@ def test_a_scheme_that_no_plugin_provides_is_not_sent_as_a_key() -> None:
 
 
 def test_literal_is_no_scheme_of_a_plugin() -> None:
-    with pytest.raises(ValueError, match="config file itself"):
+    with pytest.raises(ValueError, match="is one of personakit itself"):
         Registry("x").secret("literal", str)
 
 

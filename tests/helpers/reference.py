@@ -71,10 +71,10 @@ GROUPS = (
     ),
     Group(
         "Plugins",
-        "The four hooks have a page each: [`setup`](plugins/setup.md), [`chat`](plugins/chat.md), "
-        "[`tool`](plugins/tool.md), [`observe`](plugins/observe.md).",
+        "The five hooks have a page each: [`setup`](plugins/setup.md), [`run`](plugins/run.md), "
+        "[`chat`](plugins/chat.md), [`tool`](plugins/tool.md), [`observe`](plugins/observe.md).",
         "hookimpl Registry Send SendTool Filter Event UserOption Secret Pattern io sleep gather "
-        "time_left read_file check_file schema_validator install_command",
+        "time_left read_file check_file data_folder schema_validator install_command",
     ),
     Group(
         "Providers",

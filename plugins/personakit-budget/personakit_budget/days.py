@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from personakit import data_folder
+
 
 def zone_of(name: str) -> ZoneInfo:
     """Return the time zone `name`.
@@ -27,6 +29,4 @@ def day_around(now: float, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 def default_folder() -> Path:
     """Return the default folder of the ledger, in the user's state folder."""
-    import platformdirs  # noqa: PLC0415
-
-    return platformdirs.user_state_path("personakit", appauthor=False) / "budget"
+    return data_folder("budget", "state")

@@ -9,7 +9,7 @@ from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
 
-from personakit import check_file
+from personakit import check_file, data_folder
 
 LOG = logging.getLogger("personakit.cache")
 FILE = diskcache.core.DBNAME
@@ -106,9 +106,7 @@ class Store:
 
 def user_folder() -> Path:
     """Return the default folder of the store."""
-    import platformdirs  # noqa: PLC0415
-
-    return platformdirs.user_cache_path("personakit", appauthor=False) / "answers"
+    return data_folder("answers", "cache")
 
 
 def expanded(folder: str) -> Path | None:

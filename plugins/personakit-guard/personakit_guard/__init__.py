@@ -88,6 +88,9 @@ class Guard:
         ValueError: No rule is set, or a rule is invalid.
     """
 
+    # A stored answer is checked, too, and a refused one is not asked for again.
+    outside_of = ("cache", "retry")
+
     input: Input = field(default_factory=Input)
     output: Output = field(default_factory=Output)
 

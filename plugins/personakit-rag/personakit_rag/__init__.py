@@ -39,6 +39,9 @@ class RAG:
         ValueError: `folder` is not an existing folder, or another option is out of range.
     """
 
+    # Personal data in passages is hidden, too, and a search is not repeated.
+    outside_of = ("redact", "retry")
+
     folder: Annotated[str, UserOption("folder", in_persona=True)]
     passages: int = 4
     size: int = 1200

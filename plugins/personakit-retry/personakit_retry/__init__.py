@@ -50,6 +50,9 @@ class Retry:
         ValueError: A number is out of range, or a model is not written as provider/model.
     """
 
+    # A call is repeated, and not the work of these.
+    inside_of = ("cache", "schema")
+
     attempts: int = 3
     backoff: float = 0.5
     max_wait: float = 30.0

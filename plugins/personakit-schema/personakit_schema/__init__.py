@@ -51,6 +51,9 @@ class Schema:
         ValueError: `attempts` is less than 1.
     """
 
+    # Only answers that match are stored.
+    inside_of = ("cache",)
+
     attempts: int = 3
     strip_fences: bool = True
     instruct: bool = False
