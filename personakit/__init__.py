@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from personakit.base import time_left as time_left
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
+    from personakit.embeddings import Embeddings as Embeddings
     from personakit.errors import AuthenticationFailed as AuthenticationFailed
     from personakit.errors import BackendError as BackendError
     from personakit.errors import BadRequest as BadRequest
@@ -125,6 +126,7 @@ _HOME = {
     "Attachment": "attachments",
     "Config": "config",
     "Conversation": "conversation",
+    "Embeddings": "embeddings",
     "Finding": "linting",
     "Look": "looking",
     "Registry": "registry",

@@ -256,11 +256,11 @@ class Runner(Runs, Closing):
             persona=persona,
             skipped=watch.skipped,
             run_nested=functools.partial(self._nested, backend, without),
+            embed=functools.partial(self.router.embed, backend, None),
             trace=trace,
         )
         send = functools.partial(self._send, persona, backend, watch)
         tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult)
-
         chat = around(bound.chat, send, takes=Request, gives=Response)
         run: RunLayer = ToolLoop(chat, tool, watch, tap, options.max_rounds, reader).run
         run = within_deadline(run, options.deadline)
@@ -337,8 +337,7 @@ class Runner(Runs, Closing):
             Blocked: A plugin or the tool raised it.
             PluginError: A plugin failed.
         """
-        found = self.load(persona)
-        bound = self.catalog.bind(found)
+        bound = self.catalog.bind(found := self.load(persona))
         watch = Watch(bound.observers, found.name)
         contributed = self.plugins.find("tool", call.name)
         tools = {call.name: contributed.tool()} if contributed else {}

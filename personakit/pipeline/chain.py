@@ -6,9 +6,9 @@ The sync and the async API share these coroutines; `drivers` steps them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personakit.base import Emit, in_sync, time_left
 from personakit.errors import (
@@ -25,8 +25,12 @@ from personakit.pipeline.drivers import needs_loop
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
 from personakit.pipeline.trace import Step, Trace
 
+if TYPE_CHECKING:
+    from personakit.embeddings import Embeddings
+
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,11 @@ class Send(Generic[In, Out]):
         layer = self._chain.layers[self._next - 1]
         return self._nested(self._chain.run_nested(layer, self._request, persona, prompt, options))
 
-    async def _nested(self, running: Awaitable[Response]) -> Response:
+    def embed(self, texts: Sequence[str], *, model: str, **options: Any) -> Awaitable[Embeddings]:
+        """Return the embeddings of texts."""
+        return self._nested(self._chain.embed(self._request, texts, model, options))
+
+    async def _nested(self, running: Awaitable[T]) -> T:
         try:
             return await running
         except BaseException as error:
@@ -191,6 +199,7 @@ class Chain(Generic[In, Out]):
         skipped: Called with a layer that was skipped, and its error.
         run_nested: Runs another persona for a layer; called with the layer, its request and the
             arguments of its `send.run`.
+        embed: Asks for embeddings; called with a layer's request and the arguments of `send.embed`.
         trace: Records what the layers do; None to record nothing.
     """
 
@@ -201,6 +210,7 @@ class Chain(Generic[In, Out]):
     gives: type[Out]
     skipped: Callable[[Layer, BaseException], Awaitable[None]]
     run_nested: Callable[..., Awaitable[Response]]
+    embed: Callable[..., Awaitable[Embeddings]]
     trace: Trace | None = None
 
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:

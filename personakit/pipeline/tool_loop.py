@@ -227,10 +227,12 @@ async def call_alone(
     async def end(call: ToolCall, emit: Emit | None) -> ToolResult:
         return await call_tool(call, tools)
 
-    async def nested(*_: Any) -> Response:
-        raise ConfigError("a tool call outside a run cannot run another persona")
+    async def alone(*_: Any) -> Any:
+        raise ConfigError(
+            "a tool call outside a run can neither run another persona nor ask for embeddings"
+        )
 
-    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, nested)
+    chain = Chain(layers, end, persona, ToolCall, ToolResult, watch.skipped, alone, alone)
     result = await chain.call(call)
     await watch("tool", call=call, result=result)
     return result
