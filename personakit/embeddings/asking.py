@@ -101,11 +101,11 @@ async def _ask(
         time_left()
         messages = tuple(Message("user", text) for text in batch)
         part = await ask_backend(backend, batch, request.replace(messages=messages))
-        charge(request.model, part.usage, part.given_cost())
+        charge(request.model, part.usage, part._given_cost())
         parts.append(part)
         vectors += part.vectors
         _check(request.model, vectors, part, batch)
-    spent = tuple(Spent(request.model, one.model, one.usage, one.given_cost()) for one in parts)
+    spent = tuple(Spent(request.model, one.model, one.usage, one._given_cost()) for one in parts)
     usage = Usage.sum(one.usage for one in parts)
     return Embeddings(tuple(vectors), parts[0].model, usage, _spent=spent)
 

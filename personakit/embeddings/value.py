@@ -75,7 +75,7 @@ class Embeddings:
         """The length of each vector; 0 without vectors."""
         return len(self.vectors[0]) if self.vectors else 0
 
-    def given_cost(self) -> float | None:
+    def _given_cost(self) -> float | None:
         """Return the cost if it is set or already calculated, else None."""
         try:
             cost: float | None = object.__getattribute__(self, "cost")

@@ -39,18 +39,18 @@ class Upstream:
             function of the request. The last one answers all further requests.
         size: The number of characters in a streamed piece; 0 streams the text as one piece.
         fail_after: Raise ConnectionError after this many characters of a text; None for never.
+        requests: The received requests.
         embeddings: For each request for embeddings in turn: None for vectors of the words in the
             texts, an `Embeddings`, an exception to raise, or a function of the request. The last
             one answers all further requests.
-        requests: The received requests.
         embedded: The received requests for embeddings; each message is a text.
     """
 
     answers: Sequence[Answer] = ("Hello!",)
     size: int = 3
     fail_after: int | None = None
-    embeddings: Sequence[Vectors] = (None,)
     requests: list[Request] = field(default_factory=list)
+    embeddings: Sequence[Vectors] = (None,)
     embedded: list[Request] = field(default_factory=list)
 
     __repr__ = brief_repr

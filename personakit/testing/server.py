@@ -151,7 +151,7 @@ class Server:
         data = self.whole(answer) if isinstance(answer, str) else answer
         return Reply(data if isinstance(data, bytes) else json.dumps(data).encode())
 
-    def next_answer(self) -> Any:
+    def _next_answer(self) -> Any:
         """Return the answer to the last of the requests."""
         is_embedding = [one.path.endswith("/embeddings") for one in self.requests]
         answers = self.embeddings if is_embedding[-1] else self.answers
@@ -175,7 +175,7 @@ class Server:
                 sent = json.loads(self.rfile.read(length) or b"null")
                 headers, port = dict(self.headers.items()), self.client_address[1]
                 server.requests.append(Received("POST", self.path, headers, sent, port))
-                answer = server.next_answer()
+                answer = server._next_answer()
                 if answer is None:
                     answer = embedded(sent)
                 self._send(answer if isinstance(answer, Reply) else server.reply(answer, sent))
