@@ -38,7 +38,7 @@ class Meanings:
     def __init__(self, index: Index, model: str) -> None:
         """Search `index` with the vectors of `model`."""
         self.index, self.model = index, model
-        self._queries: dict[str, array[float]] = {}
+        self._queries: dict[str, tuple[str, array[float]]] = {}
 
     async def search(self, send: Send, text: str, most: int, min_score: float) -> list[Found]:
         """Embed what is new; return at most `most` passages that are near to `text`, best first.
@@ -50,20 +50,22 @@ class Meanings:
         text = text.strip()[:_MOST_CHARACTERS]
         if not text:
             return []
-        query = self._queries.get(text)
-        if query is None:
-            (query,) = _units((await send.embed([text], model=self.model)).vectors)
-            self._queries[text] = query
-            for old in list(self._queries)[:-_QUERIES]:
-                self._queries.pop(old, None)
-        size = len(query) * query.itemsize
-        missing = (self.model, size, _PORTION)
+        model, query = self._queries.get(text) or await self._asked(send, text)
+        missing = (model, len(query) * query.itemsize, _PORTION)
         if await personakit.io(self.index.updated)(lambda database: _missing(database, *missing)):
             async with self._alone():
                 await self._embed(send, missing)
-        model = self.model
         find = personakit.io(self.index.use)
         return await find(lambda database: nearest(database, model, query, most, min_score))
+
+    async def _asked(self, send: Send, text: str) -> tuple[str, "array[float]"]:
+        """Return the vector of a query, and the name that its vectors have in the index."""
+        result = await send.embed([text], model=self.model)
+        # An alias may stand for another model later.
+        self._queries[text] = known = f"{self.model} {result.model}", _units(result.vectors)[0]
+        for old in list(self._queries)[:-_QUERIES]:
+            self._queries.pop(old, None)
+        return known
 
     async def _embed(self, send: Send, missing: tuple[str, int, int]) -> None:
         """Embed the passages without a vector, some at a time."""
@@ -78,7 +80,7 @@ class Meanings:
                 )
             vectors = _units(result.vectors)
             rows = [
-                (self.model, key, vector.tobytes())
+                (missing[0], key, vector.tobytes())
                 for (key, _), vector in zip(passages, vectors, strict=True)
             ]
             await use(functools.partial(_store, rows))
