@@ -31,7 +31,8 @@ create table if not exists passages (
 create index if not exists passages_of on passages (file);
 create index if not exists passages_with on passages (hash);
 create table if not exists vectors (
-    model text not null, hash blob not null, vector blob not null, primary key (model, hash)
+    model text not null, size integer not null, hash blob not null, vector blob not null,
+    primary key (model, size, hash)
 );
 create virtual table if not exists words
     using fts5(text, tokenize = 'porter unicode61 remove_diacritics 2');

@@ -27,7 +27,7 @@ _WAIT = 0.2  # seconds between two looks whether another process has finished
 _MISSING = """
 select hash, text from passages where not exists (
     select 1 from vectors
-    where vectors.model = ? and vectors.hash = passages.hash and length(vector) = ?
+    where vectors.model = ? and vectors.size = ? and vectors.hash = passages.hash
 ) group by hash order by min(id) limit ?
 """
 
@@ -80,7 +80,7 @@ class Meanings:
                 )
             vectors = _units(result.vectors)
             rows = [
-                (missing[0], key, vector.tobytes())
+                (*missing[:2], key, vector.tobytes())
                 for (key, _), vector in zip(passages, vectors, strict=True)
             ]
             await use(functools.partial(_store, rows))
@@ -111,12 +111,17 @@ def _missing(
     return database.execute(_MISSING, (model, size, most)).fetchall()
 
 
-def _store(rows: Iterable[tuple[str, bytes, bytes]], database: sqlite3.Connection) -> None:
+def _store(rows: Iterable[tuple[str, int, bytes, bytes]], database: sqlite3.Connection) -> None:
     database.execute("begin immediate")
-    database.executemany("insert or replace into vectors values (?, ?, ?)", rows)
+    database.executemany("insert or replace into vectors values (?, ?, ?, ?)", rows)
     database.execute("commit")
 
 
 def _units(vectors: Iterable[Sequence[float]]) -> list["array[float]"]:
     """Return vectors with the length 1, so that a product of two is their cosine similarity."""
-    return [array("f", [x / (math.hypot(*vector) or 1.0) for x in vector]) for vector in vectors]
+    return [_unit(vector) for vector in vectors]
+
+
+def _unit(vector: Sequence[float]) -> "array[float]":
+    length = math.hypot(*vector) or 1.0
+    return array("f", [value / length for value in vector])

@@ -10,7 +10,7 @@ from personakit_rag.index import Found
 
 _SELECT = """
 select passages.id, vector from passages join vectors using (hash)
-where vectors.model = ? and length(vector) = ? order by passages.id
+where vectors.model = ? and vectors.size = ?
 """
 _FEW = 500
 """Vectors for which the import of numpy takes longer than the search without it."""
