@@ -140,7 +140,7 @@ def values() -> dict[str, Any]:
         "Trace": Trace([step] * 99),
         "Upstream": Upstream([LONG] * 99, requests=[request] * 99),
         "Usage": Usage(1, 2, 3),
-        "Embeddings": Embeddings([[0.25] * 1536] * 900, "m", Usage(1, 0, 1)),
+        "Embeddings": Embeddings([[0.25] * 1536] * 900, LONG, Usage(1, 0, 1)),
         "Variable": Variable("a", default=DEEP, enum=(LONG,) * 99, description=LONG),
     }
 
