@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
+    from personakit.embeddings import Embeddings as Embeddings
     from personakit.errors import (
         AuthenticationFailed as AuthenticationFailed, BackendError as BackendError,
         BadRequest as BadRequest, Blocked as Blocked, ConfigError as ConfigError,
@@ -89,6 +90,7 @@ _ROOMS = {
     "base": "Secret check_file install_command io read_file sleep time_left",
     "config": "Config",
     "conversation": "Conversation",
+    "embeddings": "Embeddings",
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
         "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "

@@ -411,8 +411,9 @@ class _Reader(Checker):
                 self.fail("headers: expected a mapping of strings; quote numbers", *at)
             return tuple((header, str(given)) for header, given in pairs.items())
         wanted = str if key == "api_key" else type(getattr(base, key))
-        if not isinstance(value, wanted):
-            kind = "true or false" if wanted is bool else "a string"
+        is_below = isinstance(value, int) and value < 0
+        if not isinstance(value, wanted) or is_below or (wanted is int and value is True):
+            kind = {bool: "true or false", int: "an integer of 0 or more"}.get(wanted, "a string")
             self.fail(f"{key}: expected {kind}", *at)
             return getattr(base, key)
         if key == "base_url" and not _ADDRESS.match(value):

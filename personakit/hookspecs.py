@@ -36,7 +36,7 @@ calls them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
 
@@ -48,6 +48,7 @@ from personakit.frozen import quick_init, replaced
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+    from personakit.embeddings import Embeddings
     from personakit.messages import Request, Response, ToolCall, ToolResult
     from personakit.persona import Persona
     from personakit.registry import Registry
@@ -331,6 +332,23 @@ class SendRun(Protocol):
 
         Args:
             text: A few words, on one line.
+        """
+        ...
+
+    def embed(self, texts: Sequence[str], *, model: str, **options: Any) -> Awaitable[Embeddings]:
+        """Return texts as vectors, from a provider of the runner.
+
+        Many texts are sent in several requests, one after the other. Keys, retries and the deadline
+        are those of the run.
+
+        Args:
+            texts: The texts, none of them empty.
+            model: ``provider/model`` or an alias, such as ``openai/text-embedding-3-small``.
+            options: Other parameters of the API, such as `dimensions`.
+
+        Raises:
+            ConfigError: The provider is unknown, or has no embeddings.
+            RunError: A request failed.
         """
         ...
 

@@ -104,6 +104,7 @@ class Provider:
             written into the system message.
         api: How its models are asked: ``chat``, ``responses``, the name of a plugin's wire, or
             ``auto``.
+        embed_batch: The most texts in one request for embeddings; 0 if it has no embeddings.
         headers: Additional headers as (name, value) pairs; values are converted to `Secret`.
         given: The names of the fields that the config file sets. The others are those of a
             plugin's provider with the same name, if there is one.
@@ -126,6 +127,7 @@ class Provider:
     finish_reason: bool = True
     json_schema: bool = True
     api: str = AUTO
+    embed_batch: int = 96
     headers: tuple[tuple[str, str | Secret], ...] = field(default=(), repr=False)
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -145,8 +147,8 @@ class Provider:
         return [key, *values] if key else values
 
 
-def _remote(name: str, base_url: str, key_env: str, *, json_schema: bool = True) -> Provider:
-    return Provider(name, base_url, key_env=key_env, json_schema=json_schema)
+def _remote(name: str, base_url: str, key_env: str, **features: Any) -> Provider:
+    return Provider(name, base_url, key_env=key_env, **features)
 
 
 def _here(name: str, port: int, env: str, key_env: str = "") -> Provider:
@@ -160,21 +162,37 @@ _ALL = (
         "https://api.openai.com/v1",
         base_url_env="OPENAI_BASE_URL",
         key_env="OPENAI_API_KEY",
+        # It accepts 2048: https://platform.openai.com/docs/api-reference/embeddings/create. The
+        # answer to as many is larger than one may be.
+        embed_batch=200,
     ),
     Provider(
         "azure",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         path="/openai/v1/",
         key_env="AZURE_OPENAI_API_KEY",
+        embed_batch=200,
     ),
     # Its documentation of OpenAI SDK compatibility: response_format is ignored.
-    _remote("anthropic", "https://api.anthropic.com/v1/", "ANTHROPIC_API_KEY", json_schema=False),
-    _remote("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
+    _remote(
+        "anthropic",
+        "https://api.anthropic.com/v1/",
+        "ANTHROPIC_API_KEY",
+        json_schema=False,
+        embed_batch=0,
+    ),
+    _remote("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", embed_batch=0),
     # Its guide to JSON output documents only json_object.
-    _remote("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", json_schema=False),
+    _remote(
+        "deepseek",
+        "https://api.deepseek.com/v1",
+        "DEEPSEEK_API_KEY",
+        json_schema=False,
+        embed_batch=0,
+    ),
     _remote("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
     _remote("gemini", "https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
-    _remote("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    _remote("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", embed_batch=0),
     _remote("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _remote("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     # Its language models document a different parameter, guided_json.
@@ -189,6 +207,8 @@ _ALL = (
     _here("vllm", 8000, "VLLM_BASE_URL", "VLLM_API_KEY"),
 )
 BUILT_IN: dict[str, Provider] = {provider.name: provider for provider in _ALL}
+EMBEDDINGS = "embeddings"
+"""`Request.api` of a request for embeddings; each of its messages is a text."""
 DEFAULT = "openai"
 EMBEDDED = "local"
 """The provider to use when no model is chosen, if a plugin provides it."""

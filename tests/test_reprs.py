@@ -19,6 +19,7 @@ from personakit import (
     BadRequest,
     Config,
     Conversation,
+    Embeddings,
     Endpoint,
     Event,
     Finding,
@@ -139,6 +140,7 @@ def values() -> dict[str, Any]:
         "Trace": Trace([step] * 99),
         "Upstream": Upstream([LONG] * 99, requests=[request] * 99),
         "Usage": Usage(1, 2, 3),
+        "Embeddings": Embeddings([[0.25] * 1536] * 900, LONG, Usage(1, 0, 1)),
         "Variable": Variable("a", default=DEEP, enum=(LONG,) * 99, description=LONG),
     }
 

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ from personakit.errors import (
 from personakit.frozen import thaw
 from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
-from personakit.providers import APIS, Endpoint, Provider
+from personakit.providers import APIS, EMBEDDINGS, Endpoint, Provider
 
 Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from openai._types import RequestOptions
 
     from personakit.backend.contributed.backends import Backends
+    from personakit.embeddings import Embeddings
 
 
 @dataclass(slots=True)
@@ -111,6 +112,17 @@ class OpenAIBackend:
                     wires.remember(endpoint, notify)
                 return response.replace(_lost=call.lost) if call.lost else response
 
+    async def embed(self, texts: Sequence[str], request: Request) -> Embeddings:
+        """Return the embeddings of the texts of a request, whose `api` is ``embeddings``."""
+        from personakit.backend.embeddings.wire import asked, check, vectors_of  # noqa: PLC0415
+
+        provider, model = self.router.find_model(request.model)
+        check(provider, self.router.foreign(provider.name))
+        if provider.backend is not None:
+            endpoint = await self._endpoint(provider, model)
+            return await self._others().embed(request, provider, endpoint)
+        return vectors_of(await self.send(asked(request)))
+
     async def _send(
         self,
         request: Request,
@@ -133,7 +145,7 @@ class OpenAIBackend:
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
             raise _mistake(wire, "write the request", error) from error
-        if endpoint.defaults is not None:
+        if endpoint.defaults is not None and request.api != EMBEDDINGS:
             body = {**thaw(endpoint.defaults), **body}
         token = retries.current.set(call)
         try:

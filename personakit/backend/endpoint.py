@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from personakit.providers import (
     BUILT_IN,
     DEFAULT,
     EMBEDDED,
+    EMBEDDINGS,
     Endpoint,
     Provider,
     split_model,
@@ -25,6 +26,7 @@ from personakit.providers import (
 
 if TYPE_CHECKING:
     from personakit.backend.wire import Wire
+    from personakit.embeddings import Embeddings
 
 NO_MODEL = """no model is chosen and the embedded model is not installed. Choose one of three ways:
   for this run      {way}
@@ -189,12 +191,29 @@ class Router:
                     f"no alias {model!r}{hint} For the model of that name, write {DEFAULT}/{model}"
                 )
 
+    def embed(self, *arguments: Any) -> Awaitable[Embeddings]:
+        """Return embeddings from a backend; see `personakit.embeddings.embed`."""
+        from personakit.embeddings import embed  # noqa: PLC0415 - most runs need none
+
+        return embed(self._embedding, *arguments)
+
+    def _embedding(self, request: Request) -> tuple[Request, int]:
+        """Return a request for embeddings with its model and timeout, and the most texts in one."""
+        model = self.config.resolve(request.model)
+        provider = self.find_provider(_split(model)[0]) or Provider("")
+        request = request.replace(model=model, timeout=request.timeout or self.config.timeout)
+        return request, max(provider.embed_batch, 1)
+
     def wire(self, request: Request, provider: Provider, endpoint: Endpoint) -> Wire:
         """Return how a request is sent to its provider.
 
         Raises:
             ConfigError: No wire has the name in the provider's `api`.
         """
+        if request.api == EMBEDDINGS:
+            from personakit.backend.embeddings.wire import EmbeddingWire  # noqa: PLC0415
+
+            return EmbeddingWire()
         if provider.name not in self._wires:
             from personakit.backend import wires  # noqa: PLC0415
 

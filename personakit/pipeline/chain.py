@@ -6,7 +6,7 @@ The sync and the async API share these coroutines; `drivers` steps them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import FrozenInstanceError, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -28,10 +28,12 @@ from personakit.pipeline.trace import Step, Trace
 from personakit.usage import Spent
 
 if TYPE_CHECKING:
+    from personakit.embeddings import Embeddings
     from personakit.pipeline.options import AllOptions
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
+T = TypeVar("T")
 
 
 class Send(Generic[In, Out]):
@@ -57,7 +59,7 @@ class Send(Generic[In, Out]):
 
     def __call__(self, request: In, *, reasoning: bool = False) -> Awaitable[Out]:
         """Pass the request on and wait for the whole answer."""
-        return self._later(self._pass(request, None, live=False, hides=not reasoning))
+        return self._kept(self._pass(request, None, live=False, hides=not reasoning))
 
     @property
     def started(self) -> bool:
@@ -88,21 +90,31 @@ class Send(Generic[In, Out]):
         self, persona: Any, prompt: str | None = None, *, live: bool = False, **options: Any
     ) -> Awaitable[Response]:
         """Run another persona."""
-        start = self._flow_of if live else self._nested
-        running = start(self._layer, self._request, persona, prompt, options)
-        self.pending.append(running)
-        return running
+        given = self._layer, self._request, persona, prompt, options
+        run = self._chain.inside.run
+        return self._kept(self._flow_of(*given) if live else self._nested(run, *given))
 
     def render(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Request]:
         """Render another persona."""
         model, given = getattr(self._request, "model", ""), cast("AllOptions", options)
-        rendering = self._chain.inside.render(persona, prompt, given, model)
-        self.pending.append(rendering)
-        return rendering
+        return self._kept(self._chain.inside.render(persona, prompt, given, model))
 
-    async def _nested(self, *arguments: Any) -> Response:
+    def embed(self, texts: Sequence[str], *, model: str, **options: Any) -> Awaitable[Embeddings]:
+        """Return the embeddings of texts."""
+        from personakit.pipeline.embedding import embed  # noqa: PLC0415 - most runs need none
+
+        asking = embed(self._chain, self._request, texts, model, options)
+        self.pending.append(asking)
+        return self._kept(self._nested(lambda: asking))
+
+    def _kept(self, coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Return a coroutine, which `close` closes if it was not awaited."""
+        self.pending.append(coroutine)
+        return coroutine
+
+    async def _nested(self, start: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         try:
-            return await alone(self._chain.inside.run(*arguments))
+            return await alone(start(*arguments))
         except BaseException as error:
             self.errors.append(error)
             raise
@@ -129,11 +141,7 @@ class Send(Generic[In, Out]):
 
     def live(self, request: In, filter: Filter | None = None) -> Awaitable[Out]:  # noqa: A002
         """Pass the request on and emit the answer's text as it arrives."""
-        return self._later(self._flow(request, filter))
-
-    def _later(self, coroutine: Coroutine[Any, Any, Out]) -> Awaitable[Out]:
-        self.pending.append(coroutine)
-        return coroutine
+        return self._kept(self._flow(request, filter))
 
     async def _flow(self, request: In, filter: Filter | None) -> Out:  # noqa: A002
         gate = self._gate

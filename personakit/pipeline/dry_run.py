@@ -17,6 +17,10 @@ class Leaving(BaseException):
 class DryRun:
     """A backend that sends nothing."""
 
+    def leave(self, request: Request) -> None:
+        """Raise `Leaving` with the request of a hook that asks for embeddings."""
+        raise Leaving(request)
+
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Raise `Leaving` with the request."""
         raise Leaving(request)

@@ -53,6 +53,8 @@ class Layer:
 class NestedRuns(Protocol):
     """The part of `Runner` that a run inside another uses; the module of `Runner` imports this."""
 
+    router: Any
+
     def load(self, persona: Reference) -> Persona:
         """See `Runner.load`."""
         ...

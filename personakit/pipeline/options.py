@@ -212,7 +212,10 @@ def keywords(function: F) -> F:
 
 
 class Backend(Protocol):
-    """Sends the requests of a runner; `personakit.testing` has one that needs no network."""
+    """Sends the requests of a runner; `personakit.testing` has one that needs no network.
+
+    One with embeddings also has ``async def embed(texts, request)``, which returns `Embeddings`.
+    """
 
     async def send(self, request: Request, emit: Emit | None = None) -> Response:
         """Send a request and return the answer; with `emit`, emit its text as it arrives.

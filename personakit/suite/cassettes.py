@@ -8,13 +8,15 @@ addresses and keys are not stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from personakit.base import private_files, read_file
 from personakit.codec import diffable, difference, pretty, read_error, read_response, write_response
+from personakit.embeddings import Embeddings, ask_backend, read_embeddings, write_embeddings
 from personakit.errors import BackendError, UsageError
 from personakit.messages import Request, Response
 from personakit.permissions import within
@@ -127,17 +129,36 @@ class ReplayBackend:
             await emit(response.text)
         return response
 
+    async def embed(self, texts: Sequence[str], request: Request) -> Embeddings:
+        """Return the embeddings of texts; see `send`."""
+        written = diffable(request)
+        exchange = self.cassette.replay(written)
+        if exchange is None:
+            with self._kept(written):
+                result = await ask_backend(self.backend(), texts, request)
+            exchange = {"embeddings": write_embeddings(result), "request": written}
+            self.cassette.add(exchange)
+        elif "error" in exchange:
+            raise read_error(exchange["error"])
+        return read_embeddings(exchange["embeddings"])
+
     async def _ask(self, request: Request, written: Any) -> Exchange:
-        try:
+        with self._kept(written):
             response = await self.backend().send(request)
+        exchange = {"request": written, "response": write_response(response)}
+        self.cassette.add(exchange)
+        return exchange
+
+    @contextmanager
+    def _kept(self, written: Any) -> Iterator[None]:
+        """Record the error of a request."""
+        try:
+            yield
         except BackendError as error:
             # The message may contain a key, so it is not stored.
             name = type(error).__name__
             self.cassette.add({"error": {"status": error.status, "type": name}, "request": written})
             raise
-        exchange = {"request": written, "response": write_response(response)}
-        self.cassette.add(exchange)
-        return exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +263,8 @@ def _recording(entry: dict[str, Any]) -> Recording:
             raise TypeError("a request is not a mapping")
         if "error" in exchange:
             read_error(exchange["error"])
+        elif "embeddings" in exchange:
+            read_embeddings(exchange["embeddings"])
         else:
             read_response(exchange["response"])
     return Recording(str(entry["model"]), tuple(entry["exchanges"]))

@@ -10,14 +10,18 @@ from typing import Any, AnyStr
 
 from personakit.base import Emit, brief_repr
 from personakit.config import Config
+from personakit.embeddings import Embeddings
 from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
+from personakit.testing.vectors import word_vectors, words_of
 from personakit.usage import Usage
 
 Answer = str | Response | Exception | Callable[[Request], "str | Response"]
 """An answer of `Upstream`: a text, a response, an error to raise, or a function of the request."""
+Vectors = None | Embeddings | Exception | Callable[[Request], Embeddings]
+"""An answer of `Upstream` to a request for embeddings."""
 
 
 def pieces(text: AnyStr, size: int) -> Generator[AnyStr]:
@@ -36,12 +40,18 @@ class Upstream:
         size: The number of characters in a streamed piece; 0 streams the text as one piece.
         fail_after: Raise ConnectionError after this many characters of a text; None for never.
         requests: The received requests.
+        embeddings: For each request for embeddings in turn: None for vectors of the words in the
+            texts, an `Embeddings`, an exception to raise, or a function of the request. The last
+            one answers all further requests.
+        embedded: The received requests for embeddings; each message is a text.
     """
 
     answers: Sequence[Answer] = ("Hello!",)
     size: int = 3
     fail_after: int | None = None
     requests: list[Request] = field(default_factory=list)
+    embeddings: Sequence[Vectors] = (None,)
+    embedded: list[Request] = field(default_factory=list)
 
     __repr__ = brief_repr
 
@@ -67,12 +77,28 @@ class Upstream:
             raise ConnectionError(f"the fake upstream fails after {self.fail_after} characters")
         return answer.replace(request=request)
 
+    async def embed(self, texts: Sequence[str], request: Request) -> Embeddings:
+        """Answer the next request for embeddings."""
+        answer = self.embeddings[min(len(self.embedded), len(self.embeddings) - 1)]
+        self.embedded.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Embeddings):
+            return answer
+        if answer is not None:
+            return answer(request)
+        tokens = sum(len(words_of(text)) for text in texts)
+        size = request.parameters.get("dimensions")
+        vectors = word_vectors(texts, size) if size else word_vectors(texts)
+        return Embeddings(vectors, request.model, Usage(tokens, 0, tokens))
+
 
 def runner(
     answers: Sequence[Answer] = ("Hello!",),
     *,
     plugins: Iterable[Any] = (),
     size: int = 3,
+    embeddings: Sequence[Vectors] = (None,),
     select: Iterable[str] | None = None,
     path: Iterable[str | Path] = (),
     **settings: Any,
@@ -83,11 +109,12 @@ def runner(
         answers: The answers of the model; see `Upstream`.
         plugins: Plugins around every persona's own: objects or names.
         size: The number of characters in a streamed piece; 0 streams a text as one piece.
+        embeddings: The answers to requests for embeddings; see `Upstream`.
         select: The names of the installed plugins that may be loaded; None for all.
         path: Folders of personas to search before those of installed packages.
         settings: Other fields of `Config`, such as `plugin_options` or `allow_tools`.
     """
-    upstream = Upstream(answers, size)
+    upstream = Upstream(answers, size, embeddings=embeddings)
     chosen = None if select is None else frozenset(select)
     config = Config(**{"model": "test/model", "path": (), "select": chosen, **settings})
     return Runner(config, path=path, plugins=plugins, backend=upstream), upstream

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import struct
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from personakit.base import brief_repr
 from personakit.config import Config
 from personakit.testing import responses
 from personakit.testing.fake_backend import pieces
+from personakit.testing.vectors import word_vectors, words_of
 
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -60,7 +63,7 @@ class Reply:
 
 
 class Server:
-    """A server on loopback that speaks OpenAI's APIs of chat and responses, and lists models.
+    """A server on loopback that speaks OpenAI's APIs: chat, responses, embeddings and models.
 
     Use it as a context manager. It answers from a list, as `Upstream` does. A response of the
     Responses API, such as ``{"object": "response", "output": [...]}``, is streamed if the request
@@ -70,6 +73,8 @@ class Server:
         answers: Texts, dicts to send as JSON, bytes to send unchanged, or `Reply` values.
         size: The number of characters in a streamed event.
         cut: The number of bytes in one write; 0 writes a body at once.
+        embeddings: For each request for embeddings in turn: None for vectors of the words in the
+            texts, dicts, bytes or `Reply` values. The last one answers all further requests.
         models: The names of its models, or a `Reply` to send when it is asked for them.
 
     Attributes:
@@ -83,9 +88,11 @@ class Server:
         *,
         size: int = 3,
         cut: int = 0,
+        embeddings: Sequence[Any] = (None,),
         models: Sequence[str] | Reply = ("test-model",),
     ) -> None:
         self.answers, self.size, self.cut, self.models = answers, size, cut, models
+        self.embeddings = embeddings
         self.requests: list[Received] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -144,6 +151,12 @@ class Server:
         data = self.whole(answer) if isinstance(answer, str) else answer
         return Reply(data if isinstance(data, bytes) else json.dumps(data).encode())
 
+    def _next_answer(self) -> Any:
+        """Return the answer to the last of the requests."""
+        is_embedding = [one.path.endswith("/embeddings") for one in self.requests]
+        answers = self.embeddings if is_embedding[-1] else self.answers
+        return answers[min(is_embedding.count(is_embedding[-1]), len(answers)) - 1]
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
@@ -162,7 +175,9 @@ class Server:
                 sent = json.loads(self.rfile.read(length) or b"null")
                 headers, port = dict(self.headers.items()), self.client_address[1]
                 server.requests.append(Received("POST", self.path, headers, sent, port))
-                answer = server.answers[min(len(server.requests), len(server.answers)) - 1]
+                answer = server._next_answer()
+                if answer is None:
+                    answer = embedded(sent)
                 self._send(answer if isinstance(answer, Reply) else server.reply(answer, sent))
 
             def do_GET(self) -> None:
@@ -192,6 +207,26 @@ class Server:
             def log_message(self, *_: Any) -> None: ...
 
         return Handler
+
+
+def embedded(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of the answer to a request for embeddings, as OpenAI sends it."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    size = body.get("dimensions")
+    vectors: list[Any] = list(word_vectors(texts, size) if size else word_vectors(texts))
+    if body.get("encoding_format") == "base64":
+        packed = (struct.pack(f"<{len(vector)}f", *vector) for vector in vectors)
+        vectors = [base64.b64encode(data).decode() for data in packed]
+    tokens = sum(len(words_of(text)) for text in texts)
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": vector}
+            for index, vector in enumerate(vectors)
+        ],
+        "model": body["model"],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
 
 
 def _event(data: Mapping[str, Any]) -> bytes:

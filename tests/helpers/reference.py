@@ -56,7 +56,8 @@ GROUPS = (
     Group(
         "Messages and responses",
         "All of these are immutable; `replace` returns a changed copy.",
-        "Response Request Message ToolCall ToolResult Tool Attachment Usage Timings price",
+        "Response Request Message ToolCall ToolResult Tool Attachment Usage Timings Embeddings "
+        "price",
     ),
     Group(
         "Conversations and the run log",

@@ -38,7 +38,7 @@ REQUEST = st.builds(
 HELLO = Request("m", (Message("user", "Hello"),))
 
 
-def finish(call: Coroutine[Any, Any, Response]) -> Response:
+def finish(call: Coroutine[Any, Any, Any]) -> Any:
     """Run a call that never waits."""
     with pytest.raises(StopIteration) as stop:
         call.send(None)
@@ -241,3 +241,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     file = Recordings.of(str(tmp_path / "nowhere" / "chef.yaml"))
     with pytest.raises(UsageError, match=r"chef\.json: cannot be written: No such file"):
         file.write("a", recording(), ["a"])
+
+
+def test_embeddings_are_recorded_and_replayed() -> None:
+    request = Request("openai/m", (Message("user", "a b"), Message("user", "b")), api="embeddings")
+    backend, upstream = recorder()
+    first = finish(backend.embed(["a b", "b"], request))
+    stored = json.loads(pretty(backend.cassette.finished()))
+    again, other = recorder(left=stored, may_ask=False)
+    assert finish(again.embed(["a b", "b"], request)) == first
+    assert (len(upstream.embedded), len(other.embedded)) == (1, 0)
+    with pytest.raises(Unrecorded):
+        finish(again.embed(["b"], request.replace(messages=request.messages[1:])))

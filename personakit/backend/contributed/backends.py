@@ -16,6 +16,7 @@ from typing import Any
 from personakit.backend.contributed.call import Call
 from personakit.backend.endpoint import Router
 from personakit.base import Emit, deadline, in_sync, io
+from personakit.embeddings import Embeddings
 from personakit.errors import Timeout
 from personakit.messages import Request, Response
 from personakit.providers import Endpoint, Provider
@@ -40,15 +41,27 @@ class Backends:
             BackendError: The backend failed, or could not be created.
             PluginError: It broke its contract.
         """
+        call = self._call(request, provider, endpoint)
+        return await call.send(await self._ready(call), emit)
+
+    async def embed(self, request: Request, provider: Provider, endpoint: Endpoint) -> Embeddings:
+        """Return the embeddings of the texts of a request; see `OpenAIBackend.embed`."""
+        call = self._call(request, provider, endpoint)
+        return await call.embed(await self._ready(call))
+
+    def _call(self, request: Request, provider: Provider, endpoint: Endpoint) -> Call:
         try:
             plugin = self.router.owner("provider", provider.name)
         except KeyError:  # not from a plugin, but from a `Config` made in Python
             plugin = ""
-        call = Call(request, provider, endpoint, plugin)
+        return Call(request, provider, endpoint, plugin)
+
+    async def _ready(self, call: Call) -> Any:
+        """Return the backend of a call, checked."""
         with call.failing():
-            backend = await self._backend(provider, endpoint)
+            backend = await self._backend(call.provider, call.endpoint)
             call.check_backend(backend)
-        return await call.send(backend, emit)
+        return backend
 
     async def _backend(self, provider: Provider, endpoint: Endpoint) -> Any:
         """Return the backend of an endpoint; while one call creates it, others wait."""

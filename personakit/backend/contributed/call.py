@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from personakit.backend import api_errors
 from personakit.backend.answers import finish_reasons
 from personakit.backend.answers.checks import clean
+from personakit.backend.embeddings.wire import without_embeddings
 from personakit.base import Emit, TextBuffer, deadline, in_sync, scrub, shown, time_left
+from personakit.embeddings import Embeddings
 from personakit.errors import (
     BackendError,
     IncompleteAnswer,
@@ -120,6 +122,33 @@ class Call:
             if output is not None and output.error is not None:
                 raise output.error  # the backend did not let it pass
             return self._checked(response, "" if output is None else output.text)
+
+    async def embed(self, backend: Any) -> Embeddings:
+        """Return the embeddings of the request's texts.
+
+        Raises:
+            BackendError: The backend failed.
+            ConfigError: It has no embeddings.
+            PluginError: It broke its contract.
+        """
+        if not callable(getattr(backend, "embed", None)):
+            raise without_embeddings(self.provider)
+        texts = [message.text for message in self.request.messages]
+        with self.failing():
+            sent = backend.embed(texts, self.request)
+            if not isinstance(sent, Coroutine):
+                raise self._broken("its `embed` is no `async def embed(self, texts, request)`")
+            result = await (sent if in_sync() else self._limited(sent, None))
+            if not isinstance(result, Embeddings):
+                raise self._broken(
+                    f"its `embed` returned {shown(result)[:60]}; it must return a "
+                    f"personakit.Embeddings"
+                )
+            if len(result.vectors) != len(texts):
+                raise self._broken(
+                    f"its `embed` returned {len(result.vectors)} vectors for {len(texts)} texts"
+                )
+            return result
 
     def check_backend(self, backend: Any) -> None:
         """Check what the factory of a provider returned.

@@ -9,6 +9,7 @@ from typing import Annotated
 import personakit
 from personakit import Message, Request, Response, Send, UserOption, hookimpl
 from personakit_rag.index import Found, Index
+from personakit_rag.meanings import Meanings
 
 __all__ = ["RAG"]
 
@@ -20,11 +21,11 @@ that you use."""
 
 @dataclass(eq=False)
 class RAG:
-    """A text search that adds passages to the request, marked as data.
+    """A search that adds passages to the request, marked as data.
 
-    The query is the user's last message. `response.metadata["sources"]` lists the passages: source
-    (the file, relative to the folder), lines (the first and the last), score (higher is better) and
-    text.
+    It searches by words, or by meaning with `embed`. The query is the user's last message.
+    `response.metadata["sources"]` lists the passages: source (the file, relative to the folder),
+    lines (the first and the last), score (higher is better) and text.
 
     Attributes:
         folder: The folder of the text files. In a persona: one below the folder of its file; in the
@@ -32,8 +33,11 @@ class RAG:
         passages: The most passages in a request.
         size: The most characters in a passage.
         glob: The files to read: patterns of names, such as "*.md", or of paths, "notes/*.md".
-        min_score: The lowest BM25 score of a passage; scores depend on the folder, so check them
-            in the sources first.
+        min_score: The lowest score of a passage. By words it is that of BM25, which depends on the
+            folder; with `embed` the cosine similarity, up to 1, which depends on the model. Check
+            the scores in the sources first.
+        embed: A model of embeddings to search by meaning, such as openai/text-embedding-3-small;
+            None to search by words, which needs no network.
 
     Raises:
         ValueError: `folder` is not an existing folder, or another option is out of range.
@@ -47,6 +51,7 @@ class RAG:
     size: int = 1200
     glob: list[str] = field(default_factory=lambda: ["*.txt", "*.md", "*.rst"])
     min_score: float = 0.0
+    embed: Annotated[str | None, UserOption("model")] = None
 
     def __post_init__(self) -> None:
         if self.passages < 1:
@@ -57,6 +62,8 @@ class RAG:
             raise ValueError(f'glob is {self.glob}; use patterns of file names, such as ["*.md"]')
         if not self.min_score >= 0:
             raise ValueError(f"min_score is {self.min_score}; use 0 or more")
+        if self.embed is not None and not self.embed.strip():
+            raise ValueError("embed is empty; write a model, such as openai/text-embedding-3-small")
         root = Path(self.folder).expanduser().absolute()
         if not self.folder or not root.is_dir():
             raise ValueError(
@@ -64,6 +71,7 @@ class RAG:
                 f"in a persona, write the name of a folder beside its file"
             )
         self._index = Index(root.resolve(), self.size, tuple(self.glob))
+        self._meanings = Meanings(self._index, self.embed) if self.embed else None
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Response:
@@ -71,8 +79,11 @@ class RAG:
         at = max((n for n, m in enumerate(request.messages) if m.role == "user"), default=None)
         found: Sequence[Found] = ()
         if at is not None:
-            search = personakit.io(self._index.search)
-            found = await search(request.messages[at].text, self.passages, self.min_score)
+            wanted = (request.messages[at].text, self.passages, self.min_score)
+            if self._meanings is None:
+                found = await personakit.io(self._index.search)(*wanted)
+            else:
+                found = await self._meanings.search(send, *wanted)
         if at is not None and found:
             request = _with_passages(request, at, found)
         response = await send.live(request)

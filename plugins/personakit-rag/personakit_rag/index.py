@@ -13,21 +13,27 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from personakit import check_file
 from personakit_rag.files import File, log, read, scan, settled
 from personakit_rag.split import split
 
-_FORMAT = 1
+T = TypeVar("T")
+_FORMAT = 2
 """Part of an index's name; increase it when the tables or the passages change."""
 _TIMEOUT = 60.0  # seconds to wait while another process writes
 _TABLES = """
 create table if not exists files (name text primary key, stamp text not null);
 create table if not exists passages (
-    id integer primary key, file text not null, first integer, last integer, text text
+    id integer primary key, file text not null, first integer, last integer, text text, hash blob
 );
 create index if not exists passages_of on passages (file);
+create index if not exists passages_with on passages (hash);
+create table if not exists vectors (
+    model text not null, size integer not null, hash blob not null, vector blob not null,
+    primary key (model, size, hash)
+);
 create virtual table if not exists words
     using fts5(text, tokenize = 'porter unicode61 remove_diacritics 2');
 """
@@ -88,19 +94,27 @@ class Index:
         wanted = query(text)
         if not wanted:
             return []
-        files = scan(self.root, self.patterns)
 
-        def fresh(database: sqlite3.Connection) -> list[Found]:
-            self._update(database, files)
+        def matching(database: sqlite3.Connection) -> list[Found]:
             rows = database.execute(_SEARCH, (wanted, most)).fetchall()
             found = [
                 Found(name, (first, last), score, cut) for name, first, last, cut, score in rows
             ]
             return [one for one in found if one.score >= min_score]
 
-        return self._use(fresh)
+        return self.updated(matching)
 
-    def _use(self, work: Callable[[sqlite3.Connection], list[Found]]) -> list[Found]:
+    def updated(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Update the index to the files; return the result of `work`. Errors: see `search`."""
+        files = scan(self.root, self.patterns)
+
+        def fresh(database: sqlite3.Connection) -> T:
+            self._update(database, files)
+            return work(database)
+
+        return self.use(fresh)
+
+    def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `work`; if the index is damaged, rebuild it and try once more."""
         from filelock import FileLock  # noqa: PLC0415
 
@@ -122,7 +136,7 @@ class Index:
                 self.path.with_suffix(suffix).unlink(missing_ok=True)
             return self._try(work)
 
-    def _try(self, work: Callable[[sqlite3.Connection], list[Found]]) -> list[Found]:
+    def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
         check_file(self.path)
         database = sqlite3.connect(self.path, timeout=_TIMEOUT, isolation_level=None)
         with closing(database):  # closing rolls back what was not committed
@@ -142,6 +156,7 @@ class Index:
             if stamps.get(name) != file.stamp:
                 _forget(database, name)
                 self._add(database, file)
+        database.execute("delete from vectors where hash not in (select hash from passages)")
         database.execute("commit")
 
     def _add(self, database: sqlite3.Connection, file: File) -> None:
@@ -150,9 +165,10 @@ class Index:
         stamp = file.stamp if text is None or settled(file) else ""
         database.execute("insert into files values (?, ?)", (file.name, stamp))
         for first, last, cut in split(text or "", self.size):
-            values = (file.name, first, last, cut)
+            values = (file.name, first, last, cut, hashlib.sha256(cut.encode()).digest())
             row = database.execute(
-                "insert into passages (file, first, last, text) values (?, ?, ?, ?)", values
+                "insert into passages (file, first, last, text, hash) values (?, ?, ?, ?, ?)",
+                values,
             )
             words = (row.lastrowid, _spaced(cut))
             database.execute("insert into words (rowid, text) values (?, ?)", words)

@@ -1,0 +1,75 @@
+"""Embeddings for a hook: each request through the layers around every request of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from personakit.base import Emit
+from personakit.embeddings import Embeddings, ask_backend
+from personakit.errors import PluginError
+from personakit.messages import Request, Response, ToolCall
+from personakit.pipeline.chain import Chain
+from personakit.pipeline.inside import unanswered
+from personakit.usage import Charge
+
+if TYPE_CHECKING:
+    from personakit.pipeline.inside import Inside
+
+
+def embed(
+    chain: Chain[Any, Any],
+    origin: Request | ToolCall,
+    texts: Sequence[str],
+    model: str,
+    parameters: Mapping[str, Any],
+) -> Coroutine[Any, Any, Embeddings]:
+    """Check the arguments of a `send.embed`; return the coroutine of its result.
+
+    Args:
+        chain: The layers of the hook.
+        origin: What the hook was called with.
+        texts: The texts.
+        model: ``provider/model`` or an alias.
+        parameters: Other parameters of the API.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: A text is empty, or there is no model.
+    """
+    inside = chain.inside
+
+    async def ask(request: Request) -> Embeddings:
+        results: list[Embeddings] = []
+
+        async def end(request: Request, emit: Emit | None) -> Response:
+            results[:] = [await _sent(inside, request)]
+            usage, cost = results[0].usage, results[0]._given_cost()
+            return Response("", model=results[0].model, usage=usage, cost=cost, request=request)
+
+        around = Chain(inside.every, end, chain.persona, Request, Response, chain.watch, inside)
+        await around.call(request)
+        if not results:
+            names = ", ".join(layer.plugin for layer in inside.every)
+            raise PluginError(f"one of the plugins {names} answered a request for embeddings")
+        return results[0]
+
+    asking: Coroutine[Any, Any, Embeddings] = inside.runner.router.embed(
+        inside.backend, ask, origin, texts, model, parameters
+    )
+    return asking
+
+
+async def _sent(inside: Inside, request: Request) -> Embeddings:
+    """Return the answer to one request, and enter into the books what it cost."""
+    try:
+        part = await ask_backend(inside.backend, [it.text for it in request.messages], request)
+    except BaseException as error:
+        charges = unanswered(request.model, error)
+        raise
+    else:
+        charges = [Charge(request.model, part.model, part.usage, part._given_cost())]
+    finally:
+        for book in inside.books:
+            book.extend(charges)
+    return part
