@@ -181,8 +181,8 @@ class Runner(Runs, Closing):
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
         """Return a run, made in a thread under the async API if that takes a while."""
-        if self._warm and self.catalog.is_ready(persona):
-            return self._start(persona, prompt, options)
+        if self._warm and (found := self.catalog.ready(persona)) is not None:
+            return self._start(found, prompt, options)
         if check:
             checked = RunOptions.of(options, self.config)
             if not isinstance(prompt, Request):
@@ -298,7 +298,7 @@ class Runner(Runs, Closing):
         time_left()
         if isinstance(backend, DryRun):
             raise Leaving(request)
-        other = self.load(persona)
+        other = await self.catalog.aload(persona)
         if not options.get("model") and not other.model:
             options = {**options, "model": request.model}
         checked = self._options(other, options)

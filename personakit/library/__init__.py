@@ -9,6 +9,9 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.library.index import ENDING as ENDING
     from personakit.library.library import Library as Library
+    from personakit.library.sources import NoLoading as NoLoading
+    from personakit.library.sources import declared as declared
+    from personakit.library.summaries import Progress as Progress
     from personakit.library.summaries import Summary as Summary
 else:
     __getattr__, __dir__, __all__ = door(
@@ -16,6 +19,7 @@ else:
         {
             "index": "ENDING",
             "library": "Library",
-            "summaries": "Summary",
+            "sources": "NoLoading declared",
+            "summaries": "Progress Summary",
         },
     )

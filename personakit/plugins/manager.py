@@ -20,7 +20,7 @@ from personakit.permissions import Change, allows
 from personakit.persona import Document, Persona, PluginUse
 from personakit.pipeline import Layer
 from personakit.plugins import options, user_options
-from personakit.plugins.inspection import MARK, examine, notify_unknown, setup_of
+from personakit.plugins.inspection import MARK, examine, notify_unknown, say, setup_of
 from personakit.plugins.user_options import Settled
 from personakit.registry import Contribution, Pending, Registry, belongs, by_plugin, of_kind
 from personakit.tools import Tool
@@ -168,7 +168,7 @@ class Plugins:
         # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
-            plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
+            plugin.error = str(error) if isinstance(error, PersonakitError) else say(error)
             self._contributions.clear()
             self._contributions.update(before)
 
@@ -199,9 +199,10 @@ class Plugins:
         """Return the plugin of a contribution that `find` returned."""
         return self._contributions[kind, name].plugin
 
-    def every(self, kind: str) -> dict[str, Any]:
-        """Return all contributions of a kind by name; this loads all plugins."""
-        self.all()
+    def every(self, kind: str, *, loaded: bool = False) -> dict[str, Any]:
+        """Return all contributions of a kind by name; unless `loaded`, this loads all plugins."""
+        if not loaded:
+            self.all()
         return of_kind(self._contributions, kind)
 
     def contribute(self, items: Iterable[Any]) -> None:
@@ -424,7 +425,3 @@ def _bound(made: list[Made], tools: tuple[Tool, ...]) -> Bound:
         if watch is not None and hasattr(watch, MARK):
             observers.append((name, watch))
     return Bound(tuple(layers["chat"]), tuple(layers["tool"]), tuple(observers), tools)
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
