@@ -235,9 +235,9 @@ class _Reader(Checker):
         at: tuple[str | int, ...] = ("extends",) if index is None else ("extends", index)
         if not REFERENCE.match(reference):
             self.fail(
-                f"extends: invalid persona name {reference[:80]!r}: write a name, a path inside "
-                f"the library such as partials/professional, without a file extension, or "
-                f"scheme:rest for a persona that a plugin loads",
+                f"extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
+                f"the library such as partials/professional, without a file extension; a persona "
+                f"that a plugin loads is written scheme:rest",
                 *at,
                 code="PK002",
             )
