@@ -257,7 +257,7 @@ def test_threads_share_one_call() -> None:
 def test_a_loader_that_loads_its_own_persona_is_an_error() -> None:
     source = Source()
     running, _ = using(source)
-    source.rows["chef"] = lambda: running.load("db:chef") and CHEF
+    source.rows["chef"] = lambda: running.load("db:chef").name
     with pytest.raises(PersonaError, match="its loader loads the same persona again"):
         running.load("db:chef")
 
