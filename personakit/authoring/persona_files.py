@@ -70,8 +70,8 @@ def parent_of(runner: Runner, reference: str) -> Persona:
     if not REFERENCE.match(reference):
         raise UsageError(
             f"--extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
-            f"the library such as partials/professional, without a file extension; a persona that a "
-            f"plugin loads is written scheme:rest"
+            f"the library such as partials/professional, without a file extension; a persona "
+            f"that a plugin loads is written scheme:rest"
         )
     # What the command line names, the user allows; a file may not name every persona.
     is_loaded = LOADED.match(reference) is not None
