@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.backend import Router
+from personakit.base import LOADED
 from personakit.config import Config, user_cache
 from personakit.errors import (
-    ConfigError,
     PersonaError,
     PersonakitError,
     PersonaNotFound,
@@ -22,10 +22,11 @@ from personakit.errors import (
     shorten,
 )
 from personakit.frozen import FrozenDict, freeze
-from personakit.library import Library
+from personakit.library import Library, NoLoading, declared
 from personakit.messages import Request, Response
 from personakit.permissions import NotAllowed, OptionKind, UserOption
 from personakit.persona import Declared, Document, Persona, Reference, parameters
+from personakit.pipeline import loading
 from personakit.plugins import Bound, Made, Plugins
 from personakit.providers import DEFAULT
 from personakit.usage import Usage, price
@@ -96,7 +97,8 @@ class Catalog:
         find_loader = functools.partial(self.plugins.find, "loader")
         folders = (*path, *config.path)
         cache = user_cache(config.environ)
-        self.library = Library(folders, find_loader, cache, config.private)
+        private = config.private
+        self.library = Library(folders, find_loader, cache, private, self._schemes)
         self.router = Router(
             config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
         )
@@ -127,6 +129,16 @@ class Catalog:
         except PersonakitError as error:
             shorten(error)
             raise
+
+    def _schemes(self) -> set[str]:
+        """Return the schemes whose personas are listed, without importing more plugins."""
+        return {*declared(), *self.plugins.every("loader", loaded=True)}
+
+    async def aload(self, persona: Reference) -> Persona:
+        """Return a persona as `load` does; under the async API, plugins load it in a thread."""
+        with NoLoading():
+            return self.load(persona)
+        return await loading(functools.partial(self.load, persona))
 
     def _loaded(self, persona: str | Path) -> Persona:
         if not isinstance(persona, str | os.PathLike):
@@ -196,7 +208,19 @@ class Catalog:
             return entry is not None and bool(entry.bound and entry.compiled)
         reference: Any = persona
         # Another value, which `load` refuses, need not have a hash.
-        return isinstance(reference, str | os.PathLike) and reference in self._ready
+        if not isinstance(reference, str | os.PathLike):
+            return False
+        if reference in self._ready:
+            return True
+        kept = self.library.kept(reference)
+        return kept is not None and self.is_ready(kept)
+
+    def ready(self, persona: Reference) -> Persona | None:
+        """Return a persona whose run loads nothing; None if a run has to load something."""
+        if self.is_ready(persona):
+            with NoLoading():
+                return self.load(persona)
+        return None
 
     def load_ahead(self, personas: Iterable[Reference]) -> set[str]:
         """Load personas with their templates and plugins, the template engine and the prices.
@@ -228,14 +252,16 @@ class Catalog:
         Raises:
             UsageError: The persona, a variable or a parameter is invalid.
         """
-        entry = self.entry(self.load(persona))
-        entry.declared.values(variables)
+        # A persona that a plugin has to load is checked in the run, which loads it in a thread.
+        with NoLoading():
+            self.entry(self.load(persona)).declared.values(variables)
         if given:
             parameters.check(given)
 
     def note_ready(self, persona: Reference) -> None:
         """Note that a persona was loaded, compiled and bound, under the name that was given."""
-        if not isinstance(persona, Persona):
+        # Those that plugins load may be many, and change: see `is_ready`.
+        if not isinstance(persona, Persona) and not LOADED.match(str(persona)):
             self._ready.add(persona)
 
     def templates(self) -> TemplateCompiler:
@@ -302,7 +328,7 @@ class Catalog:
         """
         request = self.resolved(request)
         if persona.tools:
-            _check_tools(persona, request)
+            self.plugins.check_present(persona, {tool.name for tool in request.tools})
         if request.tools:
             self.plugins.check_tools(persona, {t.name: t.touches for t in request.tools})
         return self.router.formed(request) if request.parameters.get("response_format") else request
@@ -389,20 +415,3 @@ def merged_parameters(
     merged = {**base, **form, **persona.parameters, **(given or {})}
     kept = {name: value for name, value in merged.items() if value is not None}
     return FrozenDict({name: freeze(value) for name, value in kept.items()})
-
-
-def _check_tools(persona: Persona, request: Request) -> None:
-    """Check that a request that all plugins have seen has every tool that the persona lists.
-
-    Raises:
-        ConfigError: A tool is missing.
-    """
-    missing = set(persona.tools) - {tool.name for tool in request.tools}
-    if missing:
-        names = ", ".join(repr(name) for name in persona.tools if name in missing)
-        tools = "tool" if len(missing) == 1 else "tools"
-        raise ConfigError(
-            f"{persona.path}: no installed plugin provides {tools} {names}; install one that does, "
-            f"or list the plugin that adds {'it' if len(missing) == 1 else 'them'} under "
-            f"`plugins:` (see `personakit plugins`)"
-        )

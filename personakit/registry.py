@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from personakit.base import NAME, SCHEME, Secret, brief_repr
+from personakit.base import NAME, SCHEME, Secret, brief_repr, is_type
 from personakit.errors import ConfigError, PluginError, did_you_mean
 from personakit.messages import Request
 from personakit.providers import Endpoint, Provider
 from personakit.tools import Tool, touched
+
+Names = Iterable[str] | Mapping[str, str]
+"""Names of personas, or a mapping of them to descriptions."""
 
 KINDS = (
     "plugin",
@@ -76,6 +79,25 @@ class Pending:
             timeout=self.timeout,
             touches=self.touches,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaSource:
+    """What `Registry.loader` contributes.
+
+    Attributes:
+        function: Returns the YAML for the part after the colon.
+        list: Returns the names; None if they cannot be listed.
+        keep: Seconds until `function` is called again; None for never.
+        plugin: The plugin that contributed it.
+    """
+
+    function: Callable[[str], str | bytes | None]
+    list: Callable[[], Names] | None
+    keep: float | None
+    plugin: str
+
+    __repr__ = brief_repr
 
 
 @dataclass(slots=True)
@@ -231,14 +253,50 @@ class Registry:
         self._add("tool", named, Pending(function, name, description, timeout, touches))
         return function
 
-    def loader(self, scheme: str, function: Callable[[str], str | bytes]) -> None:
+    def loader(
+        self,
+        scheme: str,
+        function: Callable[[str], str | bytes | None],
+        *,
+        list: Callable[[], Names] | None = None,  # noqa: A002
+        keep: float | None = 0,
+    ) -> None:
         """Contribute a source of personas: ``personakit run scheme:rest``.
+
+        A persona's name is ``scheme:rest``; `name:` in the YAML need not be set, and does not
+        change it. The async API calls the functions in a worker thread. An exception of one is an
+        error that names the plugin.
 
         Args:
             scheme: Two or more lower-case letters, digits and ``-``, beginning with a letter.
-            function: Called with the part after the colon; returns the YAML.
+            function: Called with the part after the colon, which may come from a persona of the
+                library; returns the YAML. If there is no such persona, it returns None or raises
+                a `LookupError`, such as a KeyError, or a `PersonaNotFound`.
+            list: Returns the names, without the scheme, or a mapping of names to descriptions, for
+                `personakit list`, completion and the suggestions of errors; None if they cannot be
+                listed.
+            keep: Seconds until `function` is called again for the same name, 0 for each time that
+                the persona is used; None for never. While the YAML is the same, the persona is not
+                parsed again.
+
+        Raises:
+            ConfigError: `function` or `list` cannot be called, or `keep` is invalid.
         """
-        self._add("loader", _scheme(scheme), function)
+        for argument, value in (
+            ("function", function),
+            ("list", function if list is None else list),
+        ):
+            if not callable(value):
+                raise ConfigError(
+                    f"registry.loader: {argument} must be a function, found {value!r:.60}; pass "
+                    f"it without calling it"
+                )
+        if keep is not None and not (is_type(keep, "number") and keep >= 0):
+            raise ConfigError(
+                f"registry.loader: keep must be a number of seconds from 0 on, or None for no "
+                f"limit; found {keep!r:.60}"
+            )
+        self._add("loader", _scheme(scheme), PersonaSource(function, list, keep, self.owner))
 
     def secret(self, scheme: str, function: Callable[[str], str | Secret]) -> None:
         """Contribute a source of keys: ``api_key: scheme:rest`` in the config file.

@@ -188,8 +188,8 @@ class Runner(Runs, Closing):
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
         """Return a run, made in a thread under the async API if that takes a while."""
-        if self._warm and self.catalog.is_ready(persona):
-            return self._start(persona, prompt, options)
+        if self._warm and (found := self.catalog.ready(persona)) is not None:
+            return self._start(found, prompt, options)
         if check:
             checked = RunOptions.of(options, self.config)
             if not isinstance(prompt, Request):
@@ -376,7 +376,8 @@ class Runner(Runs, Closing):
     async def warm(self, *personas: Reference) -> None:
         """Load in a thread what the first runs would load, such as when a service starts.
 
-        That is the openai client, the template engine, plugins and prices: a second of imports.
+        That is the openai client with its certificates, the template engine, the plugins and the
+        prices, about a second of imports, and the given personas.
 
         Args:
             personas: Names, paths of files, or personas.

@@ -19,7 +19,7 @@ from personakit import (
     Wire,
     hookimpl,
 )
-from personakit.registry import KINDS, by_plugin, of_kind
+from personakit.registry import KINDS, PersonaSource, by_plugin, of_kind
 
 
 class Plugin:
@@ -55,7 +55,7 @@ command = click.Command("talk")
 WAYS: list[tuple[str, Callable[[Registry], Any], str, Any]] = [
     ("plugin", lambda r: r.plugin("a-plugin", Plugin), "a-plugin", Plugin),
     ("tool", lambda r: r.tool(shout), "shout", shout),
-    ("loader", lambda r: r.loader("acme", shout), "acme", shout),
+    ("loader", lambda r: r.loader("acme", shout), "acme", PersonaSource(shout, None, 0, "acme")),
     ("secret", lambda r: r.secret("vault", shout), "vault", shout),
     ("command", lambda r: r.command(command), "talk", command),
     ("template_filter", lambda r: r.template_filter("shout", shout), "shout", shout),

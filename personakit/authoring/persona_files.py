@@ -12,9 +12,9 @@ from pathlib import Path
 
 from personakit import tokens
 from personakit.authoring.drafts import Draft
-from personakit.base import NAME, RESERVED
+from personakit.base import LOADED, NAME, REFERENCE, RESERVED
 from personakit.errors import PersonaError, Problem, UsageError, VariableError
-from personakit.persona import MAX_BYTES, REFERENCE, Persona
+from personakit.persona import MAX_BYTES, Persona
 from personakit.runner import Runner
 
 UNDEFINED = "PK023"
@@ -70,9 +70,12 @@ def parent_of(runner: Runner, reference: str) -> Persona:
     if not REFERENCE.match(reference):
         raise UsageError(
             f"--extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
-            f"the library such as partials/professional, without a file extension"
+            f"the library such as partials/professional, without a file extension; a persona "
+            f"that a plugin loads is written scheme:rest"
         )
-    return runner.library.parents()(reference)
+    # What the command line names, the user allows; a file may not name every persona.
+    is_loaded = LOADED.match(reference) is not None
+    return runner.load(reference) if is_loaded else runner.library.parents()(reference)
 
 
 def exact_text(data: bytes, name: str) -> str:
@@ -164,7 +167,7 @@ def with_test(runner: Runner, draft: Draft, persona: Persona) -> Draft:
 
 
 def _parsed(runner: Runner, source: str, target: Path) -> Persona:
-    return Persona.parse(source, str(target), parents=runner.library.parents())
+    return Persona.parse(source, str(target), parents=runner.library.parents(target))
 
 
 def save(target: Path, source: str) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from personakit.authoring import descriptions
-from personakit.base import NAME, RESERVED, TOOL, TYPES
-from personakit.persona import KEYS, MODEL, REFERENCE, ROLES, parameters, tests, variables
+from personakit.base import NAME, REFERENCE, RESERVED, TOOL, TYPES
+from personakit.persona import KEYS, MODEL, ROLES, parameters, tests, variables
 from personakit.plugins import Plugin, Plugins, options
 from personakit.providers import APIS, AUTO
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from personakit.backend import api_errors, retries, sse, wires
+from personakit.backend import retries, sse, wires
 from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.heard import Heard
 from personakit.backend.clients import Clients
@@ -42,7 +42,7 @@ from personakit.errors import (
 from personakit.frozen import thaw
 from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
-from personakit.providers import APIS, EMBEDDINGS, Endpoint, Provider
+from personakit.providers import EMBEDDINGS, Endpoint, Provider
 
 Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
@@ -144,7 +144,7 @@ class OpenAIBackend:
         except Exception as error:
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            raise _mistake(wire, "write the request", error) from error
+            raise wires.mistake(wire, "write the request", error) from error
         if endpoint.defaults is not None and request.api != EMBEDDINGS:
             body = {**thaw(endpoint.defaults), **body}
         token = retries.current.set(call)
@@ -160,7 +160,7 @@ class OpenAIBackend:
             # key that it rejects.
             secrets = provider.secrets(endpoint)
             scrub(error, secrets, outer)
-            failure = _failure(error, endpoint, wire, answer, call)
+            failure = wires.failure(error, endpoint, wire, answer, call)
             scrub(failure, secrets, outer)
             if isinstance(failure, AuthenticationFailed):
                 self.router.keys.forget(provider)
@@ -255,39 +255,6 @@ class OpenAIBackend:
             # The timeout must not cancel the caller's task while it processes a text, nor refer to
             # that task, whose exception refers to the stream.
             await _atake(response, answer, emit)
-
-
-def _failure(
-    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
-) -> BackendError | PluginError:
-    """Return the error of a call that failed, with the number of its attempts that may be paid."""
-    failure = _translated(error, endpoint, wire, answer, call)
-    if isinstance(failure, BackendError) and answer.headers and failure.response is None:
-        # Of a reply that began with success, an error of the upstream can be the whole content.
-        failure.lost = call.lost + (failure is not error or failure.is_paid)
-    return failure
-
-
-def _translated(
-    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
-) -> BackendError | PluginError:
-    """Return the error of a call that failed: the upstream's, or that of a plugin's wire."""
-    if wire.name in APIS:
-        return api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
-    if isinstance(error, TypeError):  # from the client, which cannot send what the wire wrote
-        return _mistake(wire, "write the request", error)
-    if isinstance(status := getattr(error, "status_code", None), int):
-        try:
-            own = wire.error(status, getattr(error, "body", None))
-        except Exception as failure:
-            return _mistake(wire, "read an error", failure)
-        error = error if own is None else api_errors.like(own, error)
-    return api_errors.translate(error, endpoint, call, answer.text, answer.request_id, wire.title)
-
-
-def _mistake(wire: Wire, task: str, error: Exception) -> PluginError:
-    reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return PluginError(f"wire {wire.name!r} cannot {task}: {reason}")
 
 
 async def _atake(response: Any, answer: Answer, emit: Emit | None) -> None:

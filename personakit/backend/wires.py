@@ -6,10 +6,13 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 
+from personakit.backend import api_errors
+from personakit.backend.answers.answer import Answer
 from personakit.backend.api_errors import NO_RESPONSES
 from personakit.backend.chat.wire import Chat
+from personakit.backend.retries import Attempt
 from personakit.backend.wire import Wire
-from personakit.errors import BackendError, ConfigError, did_you_mean
+from personakit.errors import BackendError, ConfigError, PluginError, did_you_mean
 from personakit.messages import Request
 from personakit.providers import APIS, AUTO, Endpoint, Provider, split_model
 
@@ -128,3 +131,37 @@ def remember(endpoint: Endpoint, notify: Callable[[str], None]) -> None:
         f"personakit: {endpoint.shown} has no Responses API, so chat completions are used; "
         f"`api: chat` saves the attempt"
     )
+
+
+def failure(
+    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
+) -> BackendError | PluginError:
+    """Return the error of a call that failed, with the number of its attempts that may be paid."""
+    result = _translated(error, endpoint, wire, answer, call)
+    if isinstance(result, BackendError) and answer.headers and result.response is None:
+        # Of a reply that began with success, an error of the upstream can be the whole content.
+        result.lost = call.lost + (result is not error or result.is_paid)
+    return result
+
+
+def _translated(
+    error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
+) -> BackendError | PluginError:
+    """Return the error of a call that failed: the upstream's, or that of a plugin's wire."""
+    if wire.name in APIS:
+        return api_errors.translate(error, endpoint, call, answer.text, answer.request_id)
+    if isinstance(error, TypeError):  # from the client, which cannot send what the wire wrote
+        return mistake(wire, "write the request", error)
+    if isinstance(status := getattr(error, "status_code", None), int):
+        try:
+            own = wire.error(status, getattr(error, "body", None))
+        except Exception as broken:
+            return mistake(wire, "read an error", broken)
+        error = error if own is None else api_errors.like(own, error)
+    return api_errors.translate(error, endpoint, call, answer.text, answer.request_id, wire.title)
+
+
+def mistake(wire: Wire, task: str, error: Exception) -> PluginError:
+    """Return the error for a plugin's wire that failed at its task."""
+    reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return PluginError(f"wire {wire.name!r} cannot {task}: {reason}")

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from personakit.base.files import read_file as read_file
     from personakit.base.files import state_of as state_of
     from personakit.base.files import walk as walk
+    from personakit.base.names import LOADED as LOADED
     from personakit.base.names import NAME as NAME
+    from personakit.base.names import REFERENCE as REFERENCE
     from personakit.base.names import RESERVED as RESERVED
     from personakit.base.names import SCHEME as SCHEME
     from personakit.base.names import TOOL as TOOL
@@ -80,7 +82,7 @@ else:
             "doors": "door",
             "files": "STDIN State Texts check_file is_file is_stream locate occurrences overlaid "
             "read_file state_of walk",
-            "names": "NAME RESERVED SCHEME TOOL",
+            "names": "LOADED NAME REFERENCE RESERVED SCHEME TOOL",
             "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap dollars notify printable",

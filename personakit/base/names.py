@@ -11,6 +11,18 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 
 
+# A persona that a plugin loads. The rest is the plugin's, without what would break a line.
+_REST = r":([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,500})"
+LOADED = re.compile(rf"([a-z][a-z0-9-]+){_REST}\Z")
+
+
+# What `extends` names: a name, a path in the library, or a persona that a plugin loads.
+REFERENCE = re.compile(
+    r"(?:[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}"
+    rf"|[a-z][a-z0-9-]+{_REST})\Z"
+)
+
+
 TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 
 

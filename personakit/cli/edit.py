@@ -90,6 +90,11 @@ def _file(library: Library, persona: str) -> Path:
             )
         return path
     if ":" in persona:
+        if library.provides(persona):
+            raise UsageError(
+                f"{persona} cannot be edited: it is not in a file, a plugin loads it; change it "
+                f"where it is kept, or extend it: `personakit new NAME --extends {persona}`"
+            )
         raise UsageError(f"no file {persona}; only a persona in a file can be edited")
     try:
         library.load(persona)

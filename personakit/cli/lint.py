@@ -6,16 +6,16 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from personakit.base import STDIN
+from personakit.base import LOADED, STDIN
 from personakit.cli.shared import output
 from personakit.cli.shared.input import stdin_bytes
-from personakit.cli.shared.options import PersonaName, make_runner
+from personakit.cli.shared.options import PersonaName, make_library, make_runner
 from personakit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -48,20 +48,28 @@ def command(
 ) -> int:
     """Check persona files and report all problems.
 
-    PATHS are files, folders or names of personas; - reads one file from standard input. Default:
-    the folder personas or, if it does not exist, every folder of the library. Nothing is run or
-    sent. Exits with 1 if there are errors.
+    PATHS are files, folders or names of personas, also such as db:chef; - reads one file from
+    standard input. Default: the folder personas or, if it does not exist, every folder of the
+    library. Nothing is run or sent. Exits with 1 if there are errors.
     """
     form = "json" if as_json else form
     if "-" in paths or filename is not None:
         file = _path_of_stdin(paths, filename)
         return _report([], [file], {file: stdin_bytes()}, strict=strict, form=form)
-    targets = [Path(path) for path in paths] or _default()
+    targets = [_target(path) for path in paths] or _default()
     return check(targets, strict=strict, form=form)
 
 
+def _target(path: str) -> Path | str:
+    """Return the path of a file or folder; a str for a persona that a plugin loads."""
+    if not LOADED.match(path):
+        return Path(path)
+    is_loaded = make_library().provides(path) or not os.path.lexists(path)
+    return path if is_loaded else Path(path)
+
+
 def check(
-    targets: list[Path],
+    targets: Sequence[Path | str],
     *,
     strict: bool = False,
     form: str = "text",
@@ -70,7 +78,7 @@ def check(
     """Print the problems of files and folders; return 1 if there are errors, else 0.
 
     Args:
-        targets: Files, folders and names of personas.
+        targets: Files, folders and names of personas; a str for one that a plugin loads.
         strict: Whether warnings are errors.
         form: One of `FORMATS`.
         without: Codes of problems to leave out.
@@ -80,8 +88,8 @@ def check(
 
 
 def _report(
-    targets: list[Path],
-    files: list[Path],
+    targets: Sequence[Path | str],
+    files: Sequence[Path | str],
     texts: dict[Path, bytes],
     *,
     strict: bool,
@@ -146,14 +154,14 @@ def _endings() -> tuple[str, ...]:
     return (*ENDINGS, ".json")
 
 
-def _default() -> list[Path]:
+def _default() -> list[Path | str]:
     own = Path("personas")
     if own.is_dir():
         return [own]
     return [folder for folder in make_runner().library.folders() if folder.is_dir()]
 
 
-def _files(path: Path) -> Iterable[Path]:
+def _files(path: Path | str) -> Iterable[Path | str]:
     """Return the files at a path, or the file of a persona.
 
     Raises:
@@ -161,6 +169,9 @@ def _files(path: Path) -> Iterable[Path]:
     """
     from personakit.linting import ENDINGS, files_in  # noqa: PLC0415
 
+    if isinstance(path, str):
+        make_library().text(path)  # raises the error of one that cannot be loaded
+        return [path]
     if _is_barred(path):
         raise UsageError(
             f"{path} cannot be read: no permission for the folder {path.parent}; change it with "
@@ -207,15 +218,16 @@ def _neighbours(path: Path) -> list[str]:
         return []
 
 
-def _runner(given: Iterable[Path], files: Iterable[Path]) -> Runner:
+def _runner(given: Iterable[Path | str], files: Iterable[Path | str]) -> Runner:
     """Return a runner that resolves the references of the files to other personas and files."""
     from personakit.linting import PARTIALS  # noqa: PLC0415
     from personakit.runner import Runner  # noqa: PLC0415
 
-    roots = [path for path in given if path.is_dir()]
+    roots = [path for path in given if isinstance(path, Path) and path.is_dir()]
     for file in files:
         # Personas refer to a partial as partials/…, relative to the parent of that folder.
-        roots += [folder.parent for folder in file.parents if folder.name == PARTIALS]
+        folders = file.parents if isinstance(file, Path) else ()
+        roots += [folder.parent for folder in folders if folder.name == PARTIALS]
     return Runner(path=dict.fromkeys(roots))
 
 

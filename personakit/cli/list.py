@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from personakit.base import SCHEME
 from personakit.cli.shared import output
 from personakit.cli.shared.options import make_library
 from personakit.errors import PersonaError, did_you_mean
-from personakit.library import Summary
+from personakit.library import Progress, Summary
 
 
 @click.command("list")
@@ -23,7 +24,8 @@ from personakit.library import Summary
 def command(words: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """List the personas that can be run by name.
 
-    WORDS select those whose names, descriptions or tags contain all of them.
+    WORDS select those whose names, descriptions or tags contain all of them. A word such as db:
+    selects the personas of that loader of a plugin.
     """
     wanted, texts = set(tags), [word.lower() for word in words]
     known: set[str] = set()
@@ -41,7 +43,7 @@ def command(words: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> Non
 
     def found() -> Iterator[Summary]:
         nonlocal count
-        for persona in make_library().summaries(progress):
+        for persona in _personas(words, progress):
             if isinstance(persona, PersonaError):
                 broken.append(persona)
             elif wanted.issubset(persona.tags) and (not texts or _contains(persona, texts)):
@@ -61,6 +63,18 @@ def command(words: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> Non
         output.line(_nothing(words, tags, known), err=True)
     for error in broken:
         output.echo(f"skipped: {error}", err=True)
+
+
+def _personas(words: Iterable[str], progress: Progress) -> Iterator[Summary | PersonaError]:
+    """Yield the personas of the library and of plugins; of one plugin if a word is its scheme."""
+    library = make_library()
+    for word in words:
+        scheme, colon, _ = word.partition(":")
+        if colon and SCHEME.match(scheme):
+            yield from library.listed(scheme)
+            return
+    yield from library.summaries(progress)
+    yield from library.listed()
 
 
 def _contains(persona: Summary, texts: list[str]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personakit.base import LOADED
 from personakit.conversation.length import closed
 from personakit.errors import PersonaNotFound, UsageError
 from personakit.frozen import thaw
@@ -92,11 +93,14 @@ def _unclear(log: RunLog, name: str | None, names: list[str]) -> str:
 def persona_of(runner: PersonaRunner, row: Row) -> Persona:
     """Return the persona of a run, by name unless the name now refers to another file.
 
-    The persona of a question, which has no file, is made of the messages of the run.
+    The persona of a question, which has no file, is made of the messages of the run. One that a
+    plugin loaded has its reference as its path.
 
     Raises:
         PersonaNotFound: There is neither the persona nor its file any more.
     """
+    if LOADED.match(row.path):
+        return runner.load(row.path)
     if row.path == QUESTION_PATH:
         first = next(iter(row.rendered.messages), None)
         return question_persona(first.text if first and first.role == "system" else None)

@@ -1,16 +1,18 @@
-"""The library: loading personas by name along a search path, or by file path."""
+"""The library: loading personas by name along a search path, by file path, or by plugins."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from personakit.base import (
+    LOADED,
     NAME,
+    SCHEME,
     State,
     brief_repr,
     entry_points,
@@ -21,14 +23,15 @@ from personakit.base import (
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean, spelled
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
+from personakit.library.sources import MAX_KEPT, Sources, declared
 from personakit.library.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
 if TYPE_CHECKING:
     from personakit.persona import Persona
+    from personakit.registry import PersonaSource
 
 CACHE = "library"
 ENTRY_POINTS = "personakit.personas"
-_SCHEME = re.compile(r"([a-z][a-z0-9+-]+):(.*)\Z", re.DOTALL)
 _PATH = re.compile(r"[/\\]|\.ya?ml\Z|\.json\Z|\A~")
 
 
@@ -61,26 +64,44 @@ DEFINED: dict[str, Persona] = {}
 """The personas that cells of a notebook have defined, by name; every library finds them first."""
 
 
+class Read(NamedTuple):
+    """A persona that was read, and what it was made of.
+
+    Attributes:
+        states: The state of each file.
+        texts: The text of each persona that a plugin loaded.
+        persona: The persona.
+    """
+
+    states: Mapping[Path, State]
+    texts: Mapping[str, str | bytes]
+    persona: Persona
+
+
 @dataclass(slots=True)
 class Library:
     """Personas along a search path.
 
     Attributes:
         path: Folders, searched in order before those of installed packages and of personakit.
-        loader: Returns the function that loads personas of a ``scheme:``, or None; plugins provide
-            these functions.
+        loader: Returns what a plugin has registered for a ``scheme:``, or None.
         cache: The user's cache folder, for the indexes of folders; None for no indexes.
         private: Folders whose files no template may include.
+        schemes: Returns the schemes whose personas are listed.
     """
 
     path: tuple[Path, ...] = ()
-    loader: Callable[[str], Callable[[str], str | bytes] | None] = field(
-        default=lambda scheme: None, repr=False
-    )
+    loader: Callable[[str], PersonaSource | None] = field(default=lambda scheme: None, repr=False)
     cache: Path | None = None
     private: tuple[Path, ...] = ()
-    _read: dict[Path, tuple[dict[Path, State], Persona]] = field(default_factory=dict)
+    schemes: Callable[[], Iterable[str]] = field(default=declared, repr=False)
+    _read: dict[Path, Read] = field(default_factory=dict)
+    _loaded: dict[str, Read] = field(default_factory=dict)
+    _sources: Sources = field(init=False)
     _packaged: tuple[Path, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._sources = Sources(self.loader)
 
     __repr__ = brief_repr
 
@@ -101,7 +122,8 @@ class Library:
         """Return a persona.
 
         Args:
-            reference: A name, a file path (with a slash or an extension), or ``scheme:rest``.
+            reference: A name, a file path (with a slash or an extension), or ``scheme:rest`` for
+                a persona that a plugin loads.
 
         Raises:
             PersonaNotFound: The persona does not exist; the message suggests similar names.
@@ -112,10 +134,13 @@ class Library:
         text = os.fspath(reference)
         if NAME.match(text) and not RESERVED.match(text):
             return self._by_name(text)
-        scheme = _SCHEME.match(text)
-        # Not Path.exists, which raises for a name that is too long.
-        if scheme and not os.path.exists(text):  # noqa: PTH110
-            return self._by_scheme(text, *scheme.groups())
+        scheme, colon, _ = text.partition(":")
+        if isinstance(reference, str) and colon and SCHEME.match(scheme):
+            # A file in the current folder must not take the place of a persona of a plugin.
+            # Not Path.exists, which raises for a name that is too long.
+            known = self._sources.kept(text) or self._sources.find(scheme)
+            if known or not os.path.exists(text):  # noqa: PTH110
+                return self._by_scheme(text)
         if isinstance(reference, Path) or _PATH.search(text):
             return self._by_path(text)
         raise PersonaNotFound(
@@ -155,42 +180,98 @@ class Library:
         )
         raise PersonaNotFound(f"no file {text}{hint}")
 
-    def _by_scheme(self, text: str, scheme: str, rest: str) -> Persona:
-        function = self.loader(scheme)
-        if function is None:
-            raise PersonaNotFound(
-                f"no file {text}, and no installed plugin provides the scheme '{scheme}:'"
-            )
-        # A persona from a scheme may extend those of the library, but read no files beside itself.
-        from personakit.persona import Persona  # noqa: PLC0415
+    def _by_scheme(self, reference: str) -> Persona:
+        texts = {reference: self._sources.text(reference)}
+        known = self._loaded.get(reference)
+        if known is None or not self._is_fresh(known, texts):
+            reading = Loader(self.roots, self._sources.text, texts)
+            persona = reading.load(reference)
+            known = Read(reading.states, reading.texts, persona)
+        self._loaded.pop(reference, None)
+        for oldest in list(self._loaded)[: len(self._loaded) - MAX_KEPT + 1]:
+            self._loaded.pop(oldest, None)
+        self._loaded[reference] = known
+        return known.persona
 
-        return Persona.parse(function(rest), text, parents=Loader(self.roots).parent)
+    def kept(self, reference: str | os.PathLike[str]) -> Persona | None:
+        """Return a persona that a plugin loaded and that is kept; None for any other."""
+        read = self._loaded.get(os.fspath(reference))
+        is_kept = read is not None and all(map(self._sources.kept, read.texts))
+        return read.persona if read is not None and is_kept else None
 
     def _cached(self, file: Path) -> Persona | None:
         """Return the persona of a file; read it again if it or a parent has changed."""
         cached = self._read.get(file)
-        if cached is not None and all(state_of(f) == state for f, state in cached[0].items()):
-            return cached[1]
+        texts: dict[str, str | bytes] = {}
+        same = cached and all(state_of(f) == state for f, state in cached.states.items())
+        if cached is not None and same and (not cached.texts or self._is_fresh(cached, texts)):
+            return cached.persona
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
-        reading = Loader(self.roots)
+        reading = Loader(self.roots, self._sources.text, texts)
         persona = reading.read(file)
-        self._read[file] = (reading.states, persona)
+        self._read[file] = Read(reading.states, reading.texts, persona)
         return persona
+
+    def _is_fresh(self, read: Read, texts: dict[str, str | bytes]) -> bool:
+        """Return whether a persona is still made of the same texts.
+
+        Args:
+            read: The persona.
+            texts: The texts that were loaded before; those that are loaded now are added.
+        """
+        if any(state_of(file) != state for file, state in read.states.items()):
+            return False
+        for reference, text in read.texts.items():
+            if reference not in texts:
+                try:
+                    texts[reference] = self._sources.text(reference)
+                except UsageError:
+                    return False  # it is raised again, with its place in the file
+            if texts[reference] != text:
+                return False
+        return True
+
+    def provides(self, reference: str) -> bool:
+        """Return whether a plugin provides the scheme of a reference."""
+        return bool(LOADED.match(reference) and self._sources.find(reference.partition(":")[0]))
+
+    def text(self, reference: str) -> str | bytes:
+        """Return the YAML of a persona that a plugin loads, which may be invalid.
+
+        Raises:
+            PersonaNotFound: No plugin has it.
+            PersonaError: The plugin failed.
+        """
+        return self._sources.text(reference)
+
+    def listed(self, scheme: str | None = None) -> Iterator[Summary | PersonaError]:
+        """Yield the personas that plugins list, in order; for a plugin that fails, its error.
+
+        Args:
+            scheme: The only scheme; None for all `schemes`.
+        """
+        for name in sorted(self.schemes()) if scheme is None else [scheme]:
+            try:
+                for reference, description in self._sources.listed(name).items():
+                    yield Summary(reference, description, "", (), "")
+            except PersonaError as error:
+                yield error
 
     def file(self, name: str) -> Path | None:
         """Return the file of a persona's name, which may be invalid; None if there is none."""
         files = (folder / (name + ENDING) for folder in self.folders())
         return next((file for file in files if file.is_file()), None)
 
-    def parents(self, *files: Path) -> Callable[[str], Persona]:
-        """Return a function that finds the personas that a file extends.
+    def parents(self, *files: Path | str) -> Callable[[str], Persona]:
+        """Return a function that finds the personas that another extends.
 
         Args:
-            files: The file, preceded by those that extend it; empty for a new file.
+            files: Its file, or its reference if a plugin loads it, preceded by those that extend
+                it; empty for a text.
         """
-        reading = Loader(self.roots)
+        reading = Loader(self.roots, self._sources.text)
         reading.stack += files
         return reading.parent
 
@@ -275,7 +356,7 @@ class Library:
 
     def _entry(self, file: Path) -> Entry | None:
         """Return the index entry of a file; None if it no longer exists."""
-        reading = Loader(self.roots)
+        reading = Loader(self.roots, self._sources.text)
         try:
             persona = _named(reading.read(file), file.stem)
         except PersonaError as error:
@@ -284,12 +365,12 @@ class Library:
             # A problem without a line may be a disk error, and one that involves a parent may be
             # fixed by a new file that is not tracked.
             own = not reading.looked and all(problem.line for problem in error.problems)
-            return Entry(error, lasts=own)
+            return Entry(error, lasts=own and not reading.asked)
         parents = Parents(reading.beyond, tuple(reading.looked.items()))
         summary = Summary(
             persona.name, persona.description, persona.version, persona.tags, folder_of(file)
         )
-        return Entry(summary, parents if parents.marks else None)
+        return Entry(summary, parents if parents.marks else None, lasts=not reading.asked)
 
 
 def _listing() -> str:

@@ -39,8 +39,8 @@ class Summary(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The path of its file, as the user wrote it."""
-        return f"{self.folder}{self.name}{ENDING}"
+        """The path of its file, as the user wrote it; its name if a plugin loads it."""
+        return self.name if ":" in self.name else f"{self.folder}{self.name}{ENDING}"
 
 
 class Entry(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from personakit.base import Texts, brief_repr, is_stream, overlaid, walk
-from personakit.errors import PersonaError, Problem
+from personakit.base import LOADED, Texts, brief_repr, is_file, is_stream, overlaid, walk
+from personakit.errors import PersonaError, Problem, UsageError
 from personakit.linting import names, plugin_uses, schemas, templates, test_cases, texts
 from personakit.linting.children import Children
 from personakit.linting.codes import CODES
@@ -92,8 +92,12 @@ class Linter:
     _compiler: TemplateCompiler = field(init=False)
     _named: dict[tuple[Path, str], Path] = field(default_factory=dict)
 
-    def check(self, files: Sequence[Path]) -> list[Finding]:
-        """Return all problems in files, sorted by path, line and column."""
+    def check(self, files: Sequence[Path | str]) -> list[Finding]:
+        """Return all problems in files, sorted by path, line and column.
+
+        Args:
+            files: The files, and as a str the references of personas that plugins load.
+        """
         found: dict[tuple[object, ...], Finding] = {}
         with overlaid(self.texts):
             self._begin(files)
@@ -115,15 +119,16 @@ class Linter:
         """Return a problem with its start and end in its file."""
         return self._source(problem.path).placed(problem)
 
-    def _begin(self, files: Sequence[Path]) -> None:
+    def _begin(self, files: Sequence[Path | str]) -> None:
         self._sources.clear()
         self._named.clear()
         # Not the compiler of the runs, which could include a partial that is not saved.
         self._compiler = self.runner.catalog.compiler({})
-        self._children = Children(self.runner, self._compiler, [*files, *map(Path, self.texts)])
+        paths = [file for file in files if isinstance(file, Path)]
+        self._children = Children(self.runner, self._compiler, [*paths, *map(Path, self.texts)])
 
     def _collect(
-        self, file: Path, found: dict[tuple[object, ...], Finding], into: Examined
+        self, file: Path | str, found: dict[tuple[object, ...], Finding], into: Examined
     ) -> None:
         for problem in self._file(file, into):
             self._add(found, problem)
@@ -148,10 +153,20 @@ class Linter:
 
     def _source(self, path: str) -> Source:
         if path not in self._sources:
-            self._sources[path] = Source.read(path)
+            self._sources[path] = Source.read(path, self._loaded(path))
         return self._sources[path]
 
-    def _file(self, file: Path, into: Examined) -> Iterator[Problem]:
+    def _loaded(self, path: str) -> bytes | None:
+        """Return the text of a persona that a plugin loads; None for a file."""
+        if not LOADED.match(path) or is_file(path):
+            return None
+        try:
+            text = self.runner.library.text(path)
+        except UsageError:
+            return None
+        return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+    def _file(self, file: Path | str, into: Examined) -> Iterator[Problem]:
         source = self._source(str(file))
         if source.fault is not None:
             message = f"cannot be read: {source.fault.strerror}"
@@ -159,12 +174,13 @@ class Linter:
             yield from into.stops
             return
         try:
-            parsed = yaml.parse(source.data, str(file), file=file)
+            loaded = isinstance(file, str)
+            parsed = yaml.parse(source.data, str(file), file=file, loaded=loaded)
         except PersonaError as error:
             into.stops = _coded(error.problems)
             yield from into.stops
             return
-        abstract = PARTIALS in file.absolute().parent.parts and not is_stream(file)
+        abstract = not isinstance(file, str) and _is_partial(file)
         library = self.runner.library
         persona, problems = examine(parsed, parents=library.parents(file), abstract=abstract)
         into.persona, into.stops = persona, _coded(problems)
@@ -175,7 +191,12 @@ class Linter:
             yield from self._persona(file, into.compiled, problems, abstract=abstract)
 
     def _persona(
-        self, file: Path, compiled: CompiledPersona, problems: Iterable[Problem], *, abstract: bool
+        self,
+        file: Path | str,
+        compiled: CompiledPersona,
+        problems: Iterable[Problem],
+        *,
+        abstract: bool,
     ) -> Iterator[Problem]:
         """Yield the problems of a persona that was parsed."""
         compiler, persona = self._compiler, compiled.persona
@@ -202,13 +223,17 @@ class Linter:
         if not persona.description and data.get("description") is None:
             message = "`description` is missing; add one sentence for `personakit list`"
             yield persona.document.problem(message, code="PK060")
-        if is_stream(file):
+        if isinstance(file, str) or is_stream(file):
             return
         yield from names.check(self.runner.library, file, persona)
         first = self._named.setdefault((file.parent, persona.name), file)
         if persona.name and first.stem != file.stem:
             message = f"name: {first.name} is named {persona.name!r}, too; rename one of them"
             yield persona.document.problem(message, ("name",), code="PK041")
+
+
+def _is_partial(file: Path) -> bool:
+    return PARTIALS in file.absolute().parent.parts and not is_stream(file)
 
 
 def _doubtful(persona: Persona, problems: Iterable[Problem]) -> set[str]:

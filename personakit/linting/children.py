@@ -29,7 +29,7 @@ class Children:
         self._files = list(files)
         self._used: dict[str, set[str]] | None = None
 
-    def used(self, file: Path) -> Set[str]:
+    def used(self, file: Path | str) -> Set[str]:
         """Return the names that the templates of those read that extend a file, also indirectly."""
         if self._used is None:
             self._used = {}
@@ -66,12 +66,13 @@ class Children:
         for ancestor in self._ancestors(persona, (file,)):
             self._used.setdefault(os.path.realpath(ancestor), set()).update(used)
 
-    def _ancestors(self, persona: Persona, files: tuple[Path, ...]) -> Iterator[str]:
+    def _ancestors(self, persona: Persona, files: tuple[Path | str, ...]) -> Iterator[str]:
         """Yield the paths of the files that a persona extends.
 
         Args:
             persona: The persona.
-            files: Its file, preceded by those that extend it.
+            files: Its file, or the reference of one that a plugin loads, preceded by those that
+                extend it.
         """
         for reference in persona.extends:
             try:
@@ -79,4 +80,6 @@ class Children:
             except PersonakitError:
                 continue
             yield parent.path
-            yield from self._ancestors(parent, (*files, Path(parent.path)))
+            loaded = parent.document.loaded
+            place = parent.path if loaded else Path(parent.path)
+            yield from self._ancestors(parent, (*files, place))

@@ -37,11 +37,16 @@ class Source:
     faults: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: str) -> Source:
-        """Read a file; `Linter` reports a file that cannot be read."""
+    def read(cls, path: str, loaded: bytes | None = None) -> Source:
+        """Read a file; `Linter` reports a file that cannot be read.
+
+        Args:
+            path: The file.
+            loaded: The text, if a plugin loaded it.
+        """
         data, fault = b"", None
         try:
-            data = read_file(path, MAX_BYTES)
+            data = read_file(path, MAX_BYTES) if loaded is None else loaded
         except OSError as error:
             fault = error
         source = cls(path, data, fault, data.decode("utf-8-sig", "replace").split("\n"))

@@ -52,7 +52,8 @@ def _run(session: Session, line: str, cell: str | None) -> None:
 def _listed(session: Session) -> list[tuple[str, str, str]]:
     """Return the name, description and tags of each persona that can be run by its name."""
     own = [(one.name, one.description, ", ".join(one.tags)) for one in DEFINED.values()]
-    found = session.runner().library.summaries(lambda *_: None)
+    library = session.runner().library
+    found = [*library.summaries(lambda *_: None), *library.listed()]
     rows = [
         (one.name, one.description, ", ".join(one.tags))
         for one in found

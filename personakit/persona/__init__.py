@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from personakit.persona import yaml as yaml
     from personakit.persona.persona import KEYS as KEYS
     from personakit.persona.persona import MODEL as MODEL
-    from personakit.persona.persona import REFERENCE as REFERENCE
     from personakit.persona.persona import ROLES as ROLES
     from personakit.persona.persona import Persona as Persona
     from personakit.persona.persona import Reference as Reference
@@ -37,7 +36,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "persona": "KEYS MODEL Persona REFERENCE ROLES Reference Text examine",
+            "persona": "KEYS MODEL Persona ROLES Reference Text examine",
             "plugins": "PlacedOptions PluginUse read_plugins",
             "question": "QUESTION_PATH question_persona",
             "tests": "PersonaTest",

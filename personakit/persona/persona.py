@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personakit.base import NAME, RESERVED, STDIN, TOOL, brief_repr, describe, given, read_file
+from personakit.base import NAME, REFERENCE, RESERVED, TOOL, brief_repr, describe, given, read_file
 from personakit.errors import PersonaError, Problem, UsageError
 from personakit.frozen import FrozenDict, freeze
 from personakit.messages import Role
@@ -21,7 +21,6 @@ from personakit.persona.variable import Variable
 from personakit.persona.yaml import Document
 from personakit.providers import APIS, AUTO
 
-REFERENCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(?:/[a-z0-9][a-z0-9_-]{0,63}){0,7}\Z")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/ ~-]{0,299}\Z")
 ROLES = ("system", "developer", "user", "assistant")
 KEYS = (
@@ -29,7 +28,6 @@ KEYS = (
     "variables system messages prompt tools output history plugins tests template"
 ).split()
 SYSTEM_KEYS = ("text", "cache")
-UNNAMED = "<string>"
 MAX_PARENTS = 16
 MAX_VARIABLES = 1000
 
@@ -96,7 +94,7 @@ class Persona:
 
     @property
     def path(self) -> str:
-        """The path of its file, as the user wrote it."""
+        """The path of its file, as the user wrote it; its name if a plugin loaded it."""
         return self.document.path
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -108,7 +106,7 @@ class Persona:
     def parse(
         cls,
         source: str | bytes,
-        path: str = UNNAMED,
+        path: str = yaml.UNNAMED,
         *,
         parents: Parents | None = None,
         abstract: bool = False,
@@ -238,7 +236,8 @@ class _Reader(Checker):
         if not REFERENCE.match(reference):
             self.fail(
                 f"extends: invalid persona name {reference[:80]!r}: write a name, or a path inside "
-                f"the library such as partials/professional, without a file extension",
+                f"the library such as partials/professional, without a file extension; a persona "
+                f"that a plugin loads is written scheme:rest",
                 *at,
                 code="PK002",
             )
@@ -256,9 +255,9 @@ class _Reader(Checker):
 
     def head(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read the keys that describe the persona."""
-        stem = "persona" if (path := self.document.path) in (UNNAMED, STDIN) else Path(path).stem
-        base = self.parent
-        values: dict[str, Any] = {"name": self.name(data.get("name", stem))}
+        base, source = self.parent, self.document
+        name = self.name(data.get("name", source.name))
+        values: dict[str, Any] = {"name": source.path if source.loaded else name}
         for key in ("description", "version", "license", "source"):
             if data.get(key) is not None:
                 values[key] = self.text(data[key], key)

@@ -9,16 +9,18 @@ module builds dicts, lists and scalars from the events of PyYAML's C parser by t
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from personakit.base import brief_repr, is_stream
+from personakit.base import STDIN, brief_repr, is_stream
 from personakit.errors import PersonaError, Problem
 
 if TYPE_CHECKING:
     from personakit.persona.mistakes.failure import Mistake
 
+UNNAMED = "<string>"
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 60_000
@@ -74,14 +76,23 @@ class Document:
             ``("variables", "guests", "minimum")``.
         path: The path of the file, as the user wrote it.
         folder: The absolute path of the folder that contains the file; None for a text.
+        loaded: Whether a plugin loaded the text; `path` is then its reference, such as ``db:chef``.
     """
 
     data: Any
     marks: dict[Path, Mark] = field(repr=False, compare=False)
     path: str
     folder: str | None = None
+    loaded: bool = False
 
     __repr__ = brief_repr
+
+    @property
+    def name(self) -> str:
+        """The name of a persona that sets none."""
+        if self.loaded or self.path in (UNNAMED, STDIN):
+            return "persona"
+        return pathlib.Path(self.path).stem
 
     def problem(self, message: str, at: Path = (), *, key: bool = False, code: str = "") -> Problem:
         """Return a problem with the position of the value at a path, or of its key.
@@ -114,7 +125,11 @@ class _Frame:
 
 
 def parse(
-    source: str | bytes, path: str = "<string>", *, file: str | os.PathLike[str] | None = None
+    source: str | bytes,
+    path: str = UNNAMED,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    loaded: bool = False,
 ) -> Document:
     """Parse a YAML document.
 
@@ -122,6 +137,7 @@ def parse(
         source: The file's content; bytes must be UTF-8, with or without a byte order mark.
         path: The name of the file in errors.
         file: The file that contains the source; None for a text. Standard input is no file.
+        loaded: Whether a plugin loaded the source, by the reference `path`.
 
     Raises:
         PersonaError: The source is not valid YAML, is not a single document, or exceeds a limit.
@@ -130,6 +146,8 @@ def parse(
     if text.lstrip().startswith("{"):
         text = _PAIR.sub(_pair, text)
     document = _Builder(text, path).build()
+    if loaded:
+        return Document(document.data, document.marks, path, loaded=True)
     if file is None or is_stream(file):
         return document
     # As named, not as resolved: a link to a file is in the folder of the link.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ from personakit.base import Emit
 from personakit.embeddings import Embeddings, ask_backend
 from personakit.errors import PluginError
 from personakit.messages import Request, Response, ToolCall
-from personakit.pipeline.chain import Chain
 from personakit.pipeline.inside import unanswered
 from personakit.usage import Charge
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    chain: Chain[Any, Any],
+    chain: Any,
     origin: Request | ToolCall,
     texts: Sequence[str],
     model: str,
@@ -27,7 +27,7 @@ def embed(
     """Check the arguments of a `send.embed`; return the coroutine of its result.
 
     Args:
-        chain: The layers of the hook.
+        chain: The `Chain` of the hook; its module imports this one.
         origin: What the hook was called with.
         texts: The texts.
         model: ``provider/model`` or an alias.
@@ -47,8 +47,8 @@ def embed(
             usage, cost = results[0].usage, results[0]._given_cost()
             return Response("", model=results[0].model, usage=usage, cost=cost, request=request)
 
-        around = Chain(inside.every, end, chain.persona, Request, Response, chain.watch, inside)
-        await around.call(request)
+        kind = {"takes": Request, "gives": Response, "hook": "chat", "trace": None}
+        await dataclasses.replace(chain, layers=inside.every, end=end, **kind).call(request)
         if not results:
             names = ", ".join(layer.plugin for layer in inside.every)
             raise PluginError(f"one of the plugins {names} answered a request for embeddings")

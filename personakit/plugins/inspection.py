@@ -134,3 +134,8 @@ def _notify_unknown(name: str, installed: tuple[str, ...]) -> None:
 
 def _is_method(target: type, name: str) -> bool:
     return not isinstance(inspect.getattr_static(target, name), staticmethod | classmethod)
+
+
+def say(error: BaseException) -> str:
+    """Return the type and the message of an error."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -21,7 +21,7 @@ from personakit.permissions import Change
 from personakit.persona import Document, Persona, PluginUse
 from personakit.plugins import options, order, user_options
 from personakit.plugins.bound import Bound, Made
-from personakit.plugins.inspection import MARK, examine, setup_of
+from personakit.plugins.inspection import MARK, examine, say, setup_of
 from personakit.plugins.installed import Plugin, listed
 from personakit.plugins.lifetime import Instances
 from personakit.plugins.settings import Settings
@@ -82,7 +82,7 @@ class Plugins:
         # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
-            plugin.error = str(error) if isinstance(error, PersonakitError) else _say(error)
+            plugin.error = str(error) if isinstance(error, PersonakitError) else say(error)
             self._contributions.clear()
             self._contributions.update(before)
 
@@ -119,9 +119,10 @@ class Plugins:
         """Return the plugin of a contribution that `find` returned."""
         return self._contributions[kind, name].plugin
 
-    def every(self, kind: str) -> dict[str, Any]:
-        """Return all contributions of a kind by name; this loads all plugins."""
-        self.all()
+    def every(self, kind: str, *, loaded: bool = False) -> dict[str, Any]:
+        """Return all contributions of a kind by name; unless `loaded`, this loads all plugins."""
+        if not loaded:
+            self.all()
         return of_kind(self._contributions, kind)
 
     def contribute(self, items: Iterable[Any]) -> None:
@@ -231,6 +232,21 @@ class Plugins:
             ConfigError: A tool is not allowed.
         """
         check_tools(self.config, persona, tools)
+
+    def check_present(self, persona: Persona, names: Collection[str]) -> None:
+        """Check that a request that all plugins have seen has every tool that the persona lists.
+
+        Raises:
+            ConfigError: A tool is missing.
+        """
+        missing = [name for name in persona.tools if name not in names]
+        if missing:
+            tools, them = ("tool", "it") if len(missing) == 1 else ("tools", "them")
+            raise ConfigError(
+                f"{persona.path}: no installed plugin provides {tools} "
+                f"{', '.join(map(repr, missing))}; install one that does, or list the plugin that "
+                f"adds {them} under `plugins:` (see `personakit plugins`)"
+            )
 
     def check(self, persona: Persona) -> None:
         """Check that the plugins of a persona are installed; installed ones are not imported.
@@ -342,7 +358,3 @@ class Plugins:
                 f"{plugin.origin} is broken: {plugin.error}; see `personakit plugins`", plugin=name
             )
         return plugin
-
-
-def _say(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

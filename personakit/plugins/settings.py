@@ -109,7 +109,9 @@ def _placed(fault: options.Fault, plugin: str, given: Mapping[str, Any]) -> str:
     return str(given.document.problem(fault.message, at, key=fault.unknown))
 
 
-def data_folder(plugin: str, kind: Literal["data", "state", "cache"] = "data") -> Path:
+def data_folder(
+    plugin: str, kind: Literal["data", "state", "cache"] = "data", *, create: bool = True
+) -> Path:
     """Return the folder for the files of a plugin; a missing one is created with mode 0700.
 
     The folder is ``personakit/PLUGIN`` in the user's folder of that kind, as the platform defines
@@ -119,6 +121,7 @@ def data_folder(plugin: str, kind: Literal["data", "state", "cache"] = "data") -
         plugin: The plugin's name: lower-case letters, digits, ``-`` and ``_``.
         kind: ``data`` for what must not be lost, ``state`` for what one machine notes, ``cache``
             for what can be deleted at any time.
+        create: False for its path alone: an instance of a plugin is made where nothing runs, too.
 
     Raises:
         ConfigError: The name is invalid, or the folder cannot be created.
@@ -138,7 +141,8 @@ def data_folder(plugin: str, kind: Literal["data", "state", "cache"] = "data") -
     if parent is None:
         raise ConfigError(f"the user has no home folder for the {kind} of {plugin}; set HOME")
     try:
-        private_files.make_folder(parent / plugin)
+        if create:
+            private_files.make_folder(parent / plugin)
     except OSError as error:
         raise ConfigError(f"{parent / plugin}: cannot be created: {error.strerror}") from None
     return parent / plugin

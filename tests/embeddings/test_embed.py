@@ -107,8 +107,9 @@ def test_a_tool_hook_and_an_alias() -> None:
     running.run(persona(), "Hi!", tools=[Tool("none", lambda: "x", "Does nothing.")])
     assert plugin.result.model == upstream.embedded[0].model == SMALL
     assert upstream.embedded[0].timeout == 7
-    with pytest.raises(ConfigError, match="outside a run can neither"):
-        running.call_tool(persona(plugins=[]), ToolCall("1", "none"))
+    # A tool call outside of a run has no model, but it has the runner's providers.
+    running.call_tool(persona(plugins=[]), ToolCall("1", "none"))
+    assert len(upstream.embedded) == 2
 
 
 def test_vectors_are_sorted_by_index_and_may_be_numbers() -> None:

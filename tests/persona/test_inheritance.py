@@ -237,7 +237,7 @@ WRONG = [
     ({"a": "extends: bb\n", "b": "system: x\n"}, "no persona 'bb'"),
     ({"a": "extends: ../b\n"}, "invalid persona name"),
     ({"a": "extends: /etc/passwd\n"}, "invalid persona name"),
-    ({"a": "extends: http://127.0.0.1/x\n"}, "invalid persona name"),
+    ({"a": "extends: http://127.0.0.1/x\n"}, "no installed plugin provides the scheme 'http:'"),
     ({"a": "extends: b.yaml\n", "b": "system: x\n"}, "invalid persona name"),
     ({"a": "extends: [b, 3]\n", "b": "system: x\n"}, "a.yaml:1:14: extends: expected a string"),
     ({"a": "extends: b\n", "b": "system: x\nversion: 1.0\n"}, "b.yaml:2:10: version"),

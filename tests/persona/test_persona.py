@@ -235,7 +235,7 @@ WRONG = [
     ("extends: x.yaml", "2:10: extends: invalid persona name 'x.yaml'"),
     (
         "extends: [file:///etc/passwd]",
-        "2:11: extends: invalid persona name 'file:///etc/passwd'",
+        "2:11: extends: a persona that is not in a library cannot extend another",
     ),
 ]
 

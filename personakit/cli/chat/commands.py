@@ -14,7 +14,7 @@ from personakit.cli.shared.limits import Limits
 from personakit.cli.shared.options import split_pair
 from personakit.config import expanded
 from personakit.conversation import Conversation, Said, transcript
-from personakit.errors import UsageError, did_you_mean
+from personakit.errors import PersonaError, UsageError, did_you_mean
 from personakit.messages import Message
 from personakit.persona import Declared, parameters
 
@@ -291,6 +291,13 @@ def _files(typed: str) -> Iterator[str]:
         yield f"{folder}{slash}{entry.name}{'/' * entry.is_dir()}"
 
 
+def _personas(chat: Chat) -> list[str]:
+    """Return the names that `/persona` completes; a plugin that fails lists none."""
+    library = chat.runner.library
+    listed = (one.name for one in library.listed() if not isinstance(one, PersonaError))
+    return [*library.names(), *listed]
+
+
 def _models(chat: Chat) -> list[str]:
     config = chat.runner.config
     models = [chat.model, chat.conversation.persona.model, config.model, *config.aliases]
@@ -335,7 +342,7 @@ COMMANDS: dict[str, _Entry] = {
 }
 WITH_FILES = ("attach", "fragment", "load", "save", "save!")
 ARGUMENTS: dict[str, Callable[[Chat], list[str]]] = {
-    "persona": lambda chat: list(chat.runner.library.names()),
+    "persona": _personas,
     "model": _models,
     "set": _settings,
 }

@@ -1,25 +1,31 @@
 """What a shell completes: variables, parameters, models, providers, plugins and conversations.
 
 Nothing here asks a server or starts a plugin: a completion must not take longer than a keystroke.
+Only after the colon of `db:` does a plugin list its personas.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from personakit.base import printable
+from personakit.base import SCHEME, printable
 from personakit.config import Config, user_cache
+from personakit.errors import PersonaError
 from personakit.frozen import thaw
 from personakit.persona import parameters
 from personakit.providers import DEFAULT, EMBEDDED
 
 if TYPE_CHECKING:
+    from personakit.library import Library
     from personakit.persona import Persona
+    from personakit.plugins import Plugins
+    from personakit.registry import PersonaSource
 
 
 def starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
@@ -30,6 +36,31 @@ def starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 def providers() -> list[str]:
     """Return the names of the providers, without those of plugins, which would be imported."""
     return sorted({*Config.read().providers, EMBEDDED})
+
+
+def loaders(config: Config) -> Callable[[str], PersonaSource | None]:
+    """Return the function that finds the loader of a scheme; it imports plugins when called."""
+
+    @functools.cache
+    def plugins() -> Plugins:
+        from personakit.plugins import Plugins  # noqa: PLC0415
+
+        return Plugins(config)
+
+    return lambda scheme: plugins().find("loader", scheme)
+
+
+def persona(library: Library, incomplete: str) -> list[CompletionItem]:
+    """Complete a persona: a name or a scheme, or after a colon the names that a plugin lists."""
+    scheme, colon, _ = incomplete.partition(":")
+    if not colon:
+        schemes = [f"{name}:" for name in library.schemes()]
+        return starting([*library.names(), *schemes], incomplete)
+    return [
+        CompletionItem(one.name, help=one.description)
+        for one in (library.listed(scheme) if SCHEME.match(scheme) else ())
+        if not isinstance(one, PersonaError) and one.name.startswith(incomplete)
+    ]
 
 
 def provider(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -129,6 +160,6 @@ def _persona(ctx: click.Context) -> Persona | None:
 
     config = Config.read()
     try:
-        return Library(config.path, cache=user_cache(config.environ)).load(name)
+        return Library(config.path, loaders(config), user_cache(config.environ)).load(name)
     except PersonakitError:
         return None

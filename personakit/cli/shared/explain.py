@@ -49,10 +49,10 @@ def show(
     _section("plugins", [(use.name, _plugin(use.document, use.at)) for use in persona.plugins])
 
 
-def lineage(runner: Runner, persona: Persona, *stack: Path) -> Iterator[Persona]:
+def lineage(runner: Runner, persona: Persona, *stack: Path | str) -> Iterator[Persona]:
     """Yield a persona and its ancestors, in order of precedence."""
     yield persona
-    family = (*stack, Path(persona.path))
+    family = (*stack, persona.path if persona.document.loaded else Path(persona.path))
     for reference in reversed(persona.extends):
         yield from lineage(runner, runner.library.parents(*family)(reference), *family)
 

@@ -34,7 +34,7 @@ class PersonaName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the names that start with the typed text."""
-        items = completing.starting(make_library().names(), incomplete)
+        items = completing.persona(make_library(), incomplete)
         return items or [CompletionItem(incomplete, type="file")]
 
 
@@ -177,7 +177,7 @@ def make_library() -> Library:
     from personakit.library import Library  # noqa: PLC0415
 
     config = Config.read()
-    return Library(config.path, cache=user_cache(config.environ))
+    return Library(config.path, completing.loaders(config), user_cache(config.environ))
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,7 +31,7 @@ _personakit_completion() {
         fi
     done < <(_PERSONAKIT_COMPLETE=bash COMP_LINE="${COMP_LINE:0:COMP_POINT}" \\
         COMP_WORDBREAKS="$COMP_WORDBREAKS" "$1" 2>/dev/null)
-    if [[ ${COMPREPLY[0]} == *[=/] ]]; then
+    if [[ ${COMPREPLY[0]} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
 }
@@ -46,7 +46,7 @@ _personakit() {
     while IFS=$'\\t' read -r kind text remark; do
         if [[ $kind == file ]]; then
             _files
-        elif [[ $text == *[=/] ]]; then
+        elif [[ $text == *[=/:] ]]; then
             joined+=("$text") joined_shown+=("$text${remark:+  -- $remark}")
         else
             spaced+=("$text") spaced_shown+=("$text${remark:+  -- $remark}")

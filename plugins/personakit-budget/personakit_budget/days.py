@@ -29,4 +29,4 @@ def day_around(now: float, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 def default_folder() -> Path:
     """Return the default folder of the ledger, in the user's state folder."""
-    return data_folder("budget", "state")
+    return data_folder("budget", "state", create=False)

@@ -106,7 +106,7 @@ class Store:
 
 def user_folder() -> Path:
     """Return the default folder of the store."""
-    return data_folder("answers", "cache")
+    return data_folder("answers", "cache", create=False)
 
 
 def expanded(folder: str) -> Path | None:
