@@ -103,7 +103,8 @@ def test_a_missing_one_is_one_error_that_names_the_ways(tmp_path: Path) -> None:
     assert problem.message == (
         "no key for option 'api_key' of plugin 'weather': set WEATHER_API_KEY, run `personakit "
         "keys set weather.api_key` in a terminal, or write `plugin_options: {weather: {api_key: "
-        f"env:…}}}}` in the config file; looked in WEATHER_API_KEY (not set), {tmp_path}/keys.json (no such file)"
+        f"env:…}}}}` in the config file; looked in WEATHER_API_KEY (not set), "
+        f"{tmp_path}/keys.json (no such file)"
     )
 
 

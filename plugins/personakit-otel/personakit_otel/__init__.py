@@ -44,6 +44,8 @@ class OTel:
 
     content: bool = False
 
+    every_call = True
+
     def __post_init__(self) -> None:
         self._record_with(None, None)
 
@@ -74,7 +76,7 @@ class OTel:
 
     @hookimpl
     async def chat(self, request: Request, send: Send, persona: Persona) -> Response:
-        """Send the request inside a span."""
+        """Send the request inside a span; one for embeddings has another name."""
         first = FirstText()
         with self._telemetry.chat(request_attributes(request, persona)) as call:
             if self.content and call.recording:

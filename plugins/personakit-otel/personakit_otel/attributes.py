@@ -41,7 +41,7 @@ def request_attributes(request: Request, persona: Persona) -> Attributes:
     if not slash:
         provider, model = "openai", request.model
     attributes: Attributes = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": "embeddings" if request.api == "embeddings" else "chat",
         "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
         "gen_ai.request.model": model,
         **_of_persona(persona),

@@ -109,7 +109,10 @@ class Telemetry:
     @contextmanager
     def chat(self, attributes: Attributes) -> Iterator[Operation]:
         """Record a model call as a span and, at its end, the metrics."""
-        name = f"chat {attributes['gen_ai.request.model']}"
+        operation, model = (
+            attributes[f"gen_ai.{key}"] for key in ("operation.name", "request.model")
+        )
+        name = f"{operation} {model}"
         call = Operation(self._tracer.start_span(name, None, SpanKind.CLIENT, attributes))
         call.attributes |= attributes
         try:

@@ -20,6 +20,7 @@ from personakit import (
     Request,
     Response,
     Runner,
+    Send,
     Usage,
     hookimpl,
 )
@@ -240,6 +241,8 @@ def test_a_run_that_is_closed_in_another_context(recorded: Recorded) -> None:
 
 def test_a_cancelled_task(recorded: Recorded) -> None:
     class Slow:
+        every_call = True
+
         @hookimpl
         async def chat(self, request: Request) -> None:
             await asyncio.sleep(60)
@@ -257,6 +260,8 @@ def test_a_cancelled_task(recorded: Recorded) -> None:
 
 class Inner:
     """Stands for an instrumented HTTP client."""
+
+    every_call = True
 
     def __init__(self, recorded: Recorded) -> None:
         self.recorded = recorded
@@ -311,6 +316,31 @@ def test_threads_have_their_own_traces(recorded: Recorded) -> None:
     for thread in threads:
         thread.join()
     check_traces(recorded, 8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_calls_of_a_run_inside_and_embeddings_are_counted(
+    recorded: Recorded, mode: str
+) -> None:
+    class Asks:
+        @hookimpl
+        async def run(self, request: Request, send: Send) -> Response:
+            await send.embed(["one", "two"], model="test/small")
+            await send.run(a_persona("Other.", name="other"), "?")
+            return await send.live(request)
+
+    answer = Response("Hi", usage=Usage(11, 22, 33))
+    running, _ = runner([answer], plugins=[Asks(), recorded.plugin()])
+    response = in_mode(mode, running, a_persona(), "Hi")
+    assert [span.name for span in recorded.spans] == [
+        "embeddings small",
+        "chat model",
+        "chat model",
+    ]
+    counted = recorded.metrics()["gen_ai.client.token.usage"]
+    spent = response.spent.usage
+    assert spent is not None
+    assert sum(point.sum for point in counted) == spent.total_tokens
 
 
 def check_traces(recorded: Recorded, count: int) -> None:
