@@ -16,6 +16,7 @@ from personakit import (
     BackendError,
     Blocked,
     Config,
+    PluginError,
     RateLimited,
     Request,
     Response,
@@ -29,7 +30,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, Reply, Server, in_mode, persona, runner
+from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 TEN = Response("ten", usage=Usage(6, 4, 10))
@@ -301,3 +302,92 @@ def test_the_log_has_the_books_and_the_notes(tmp_path: Path) -> None:
     assert row.calls == 2
     assert row.notes["sources"] == [{"file": "a.md"}, {"file": "2.md"}]
     assert row.to_json()["notes"]["variant"] == "b"
+
+
+# --- around each request -------------------------------------------------------------------------
+
+
+class Every:
+    """Notes each request that is sent."""
+
+    every_call = True
+
+    class State:
+        def __init__(self) -> None:
+            self.calls = 0
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
+        self.seen: list[tuple[str, str, int]] = []
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send, state: State) -> Response:
+        state.calls += 1
+        self.seen.append((request.api, request.messages[-1].text, state.calls))
+        if request.api == self.refused:
+            raise Blocked(f"no {request.api}")
+        return await send.live(request)
+
+
+class Everything:
+    """Embeds, asks another persona and sends twice."""
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response:
+        found = await send.embed(["one", "two words"], model="test/small")
+        assert [len(vector) for vector in found.vectors] == [found.dimensions] * 2
+        await send.run(persona("Other."), "other")
+        await send(request)
+        return await send.live(request)
+
+
+@in_modes
+@pytest.mark.parametrize("first", [True, False])
+def test_one_layer_stands_around_each_request(mode: str, first: bool) -> None:
+    every = Every()
+    plugins = [every, Everything()] if first else [Everything(), every]
+    running, upstream = runner([TEN], plugins=plugins)
+    response = in_mode(mode, running, persona(), "Hi")
+    # The state is that of the run, also in the run inside.
+    assert every.seen == [
+        ("embeddings", "two words", 1),
+        ("auto", "other", 2),
+        ("auto", "Hi", 3),
+        ("auto", "Hi", 4),
+    ]
+    (embedded,) = upstream.embedded
+    assert [message.text for message in embedded.messages] == ["one", "two words"]
+    spent = response.spent.usage
+    assert spent is not None
+    assert response.spent.charges[0].asked == "test/small"
+    assert spent.total_tokens == 30 + (response.spent.charges[0].usage or Usage()).total_tokens > 30
+
+
+@in_modes
+def test_it_can_refuse_embeddings(mode: str) -> None:
+    running, upstream = runner([TEN], plugins=[Everything(), Every("embeddings")])
+    with pytest.raises(Blocked, match="no embeddings") as caught:
+        in_mode(mode, running, persona(), "Hi")
+    assert not upstream.embedded
+    assert caught.value.spent.usage == Usage()
+
+
+def test_it_cannot_answer_embeddings() -> None:
+    class Answers:
+        every_call = True
+
+        @hookimpl
+        def chat(self, request: Request) -> Response:
+            return Response("no vectors")
+
+    running, _ = runner([TEN], plugins=[Everything(), Answers()])
+    with pytest.raises(PluginError, match="plugins Answers answered a request for embeddings"):
+        running.run(persona(), "Hi")
+
+
+@in_modes
+def test_embeddings_that_fail_may_have_cost_something(mode: str) -> None:
+    upstream = Upstream([TEN], embeddings=[ConnectionError("gone")])
+    running = Runner(Config(model="test/m", path=()), plugins=[Everything()], backend=upstream)
+    with pytest.raises(ConnectionError):
+        in_mode(mode, running, persona(), "Hi")
