@@ -117,7 +117,9 @@ class RunRecord:
         """Return the conversation up to the user's message, if a plugin replaced its history."""
         if response.history is None:
             return None
-        return (*response.history, *self._request.after_history)
+        request = self._request
+        said = request.after_history if request.history else request.messages[-1:]
+        return (*response.history, *said)
 
     def _text(self) -> str:
         """Return the partial text of a failed run."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from personakit.base import Emit, time_left
-from personakit.errors import BackendError, UsageError
+from personakit.errors import BackendError, PluginError, UsageError
 from personakit.messages import Request, Response, ToolCall
 from personakit.pipeline.dry_run import DryRun, Leaving
 from personakit.pipeline.modes.drivers import loading
@@ -108,9 +108,18 @@ class Inside:
 
     def within(self, layer: Layer) -> Inside:
         """Return what a run inside a layer takes over; it leaves out the plugin of the layer."""
-        shared = {each.owner: self.state(each) for each in self.every if each.state is not None}
+        shared = {each.owner: self._shared(each) for each in self.every if each.state is not None}
         without = self.without | {layer.plugin}
         return dataclasses.replace(self, books=([], *self.books), without=without, states=shared)
+
+    def _shared(self, layer: Layer) -> Any:
+        try:
+            return self.state(layer)
+        except Exception as error:
+            raise PluginError(
+                f"{layer} failed: its State cannot be made: {type(error).__name__}: {error}",
+                plugin=layer.plugin,
+            ) from error
 
     async def render(
         self, persona: Reference, prompt: str | None, options: AllOptions, model: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit import (
+    Config,
     Message,
     PersonakitError,
     PluginError,
     Request,
     Response,
+    RunLog,
+    Runner,
     Send,
     SendTool,
     StreamStarted,
@@ -28,7 +32,8 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, check_plugin, in_mode, persona, runner
+from personakit.conversation import resume
+from personakit.testing import MODES, Upstream, check_plugin, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", [*MODES, "pieces"])
 ADD = Tool.of(lambda a, b: a + b, name="add", description="Add.")
@@ -329,7 +334,7 @@ def test_a_dry_run_shows_what_would_be_sent() -> None:
 class Summary:
     """Replaces a long history by a summary, once."""
 
-    def __init__(self, longest: int = 4) -> None:
+    def __init__(self, longest: int = 5) -> None:
         self.longest = longest
 
     @hookimpl
@@ -393,3 +398,35 @@ def test_a_changed_history_cannot_be_replaced() -> None:
     talk = running.conversation(persona(), messages=old.messages)
     with pytest.raises(PluginError, match="no longer contains it"):
         talk.run("b")
+
+
+def test_the_log_has_the_history_that_replaced_the_other(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "log.db")
+    answers = ["one", "two", "three", "SHORT", "four", "five"]
+    config = Config(model="test/model", path=(), environ={"PERSONAKIT_LOG": str(log.path)})
+    running = Runner(config, plugins=[Summary()], backend=Upstream(answers), log=log)
+    talk = running.conversation(persona())
+    for number in range(4):
+        talk.run(str(number))
+    again = resume(running, "last", persona())
+    assert again.messages == talk.messages
+    assert [message.text for message in again.messages] == [
+        *("So far: SHORT", "2", "three", "3", "four"),
+    ]
+    again.run("4")
+    assert len(again.messages) == 7
+    running.close()
+
+
+def test_a_history_that_a_single_run_returns_is_logged(tmp_path: Path) -> None:
+    async def run(request: Request, send: Send) -> Response:
+        response = await send.live(request)
+        return response.replace(history=(Message("user", "before"),))
+
+    log = RunLog(tmp_path / "log.db")
+    config = Config(model="test/model", path=())
+    running = Runner(config, plugins=[around(run)], backend=Upstream(), log=log)
+    running.run(persona(), "Hi")
+    (row,) = log.find()
+    assert row.history == (Message("user", "before"), Message("user", "Hi"))
+    running.close()

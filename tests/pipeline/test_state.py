@@ -157,3 +157,23 @@ def test_a_class_that_cannot_be_made_is_an_error_of_the_plugin() -> None:
 
     with pytest.raises(PluginError, match=r"'Needs' failed in its chat hook: TypeError: .*calls"):
         runner(plugins=[Needs()])[0].run(persona(), "?")
+
+
+def test_it_is_the_same_error_in_a_run_inside() -> None:
+    class Every:
+        every_call = True
+
+        @dataclass
+        class State:
+            calls: int
+
+        @hookimpl
+        def chat(self, request: Request, state: State) -> None: ...
+
+    class Asks:
+        @hookimpl
+        async def run(self, request: Request, send: Send) -> Response:
+            return await send.run(persona("Other."), "?")
+
+    with pytest.raises(PluginError, match=r"'Every' failed: its State cannot be made: TypeError"):
+        runner(plugins=[Every(), Asks()])[0].run(persona(), "?")
