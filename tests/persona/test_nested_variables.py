@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from typing import Any
 
@@ -175,8 +176,8 @@ def test_a_text_of_a_command_line_that_is_wrong(keys: Any, text: str, message: s
 def test_a_missing_value_is_shown_as_an_example() -> None:
     with pytest.raises(VariableError) as caught:
         Declared({"x": variable(GUESTS)}).values({})
-    value = str(caught.value).partition("-v x='")[2].removesuffix("'")
-    assert json.loads(value)[0].keys() == {"name", "age", "diet", "address"}
+    value = str(caught.value).partition("give it as variables=")[2]
+    assert ast.literal_eval(value)["x"][0].keys() == {"name", "age", "diet", "address"}
 
 
 # --- declarations that are wrong ------------------------------------------------------------------

@@ -240,21 +240,26 @@ def test_a_run_that_is_closed_in_another_context(recorded: Recorded) -> None:
 
 
 def test_a_cancelled_task(recorded: Recorded) -> None:
+    entered = asyncio.Event()
+
     class Slow:
         every_call = True
 
         @hookimpl
         async def chat(self, request: Request) -> None:
+            entered.set()
             await asyncio.sleep(60)
 
     running, _ = runner(plugins=[recorded.plugin(), Slow()])
 
-    async def read() -> None:
-        async with asyncio.timeout(0.01):
-            await running.arun(a_persona(), "Hi")
+    async def cancel() -> None:
+        task = asyncio.create_task(running.arun(a_persona(), "Hi"))
+        await entered.wait()
+        task.cancel()
+        await task
 
-    with pytest.raises(TimeoutError):
-        asyncio.run(read())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
     assert recorded.one()[1]["personakit.abandoned"] is True
 
 
