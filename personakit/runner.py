@@ -43,6 +43,7 @@ from personakit.pipeline import (
     within_deadline,
 )
 from personakit.tools import tools_of
+from personakit.usage import Charge
 
 if TYPE_CHECKING:
     from personakit.attachments import Source
@@ -178,7 +179,7 @@ class Runner(Runs, Closing):
             request = self._request(found, prompt, checked)
             backend = dry or self._backend or self._connect()
             recorder = None if dry else self._recorder
-            inside = Inside(backend, self, ([],), model=request.model)
+            inside = Inside(backend, self, ({},), model=request.model)
             return self._layers(found, request, checked, inside, recorder)
         except PersonakitError as error:
             shorten(error)
@@ -288,16 +289,18 @@ class Runner(Runs, Closing):
             request = self.catalog.sendable(persona, request)
         if watch.wanted:
             await watch("sent", request=request)
+        key, charges = object(), [Charge(request.model)]  # unknown until it has ended
+        for book in inside.books:
+            book[key] = charges
         try:
             response = await inside.backend.send(request, emit)
+            charges = response._charges()
         except BaseException as error:
             charges = unanswered(request.model, error)
             raise
-        else:
-            charges = response._charges()
         finally:
             for book in inside.books:
-                book.extend(charges)
+                book[key] = charges
         if watch.wanted:
             await watch("answered", request=request, response=response)
         return response
@@ -330,7 +333,7 @@ class Runner(Runs, Closing):
         """
         found = self.load(persona)
         bound = self.catalog.bind(found)
-        inside = Inside(self._backend or self._connect(), self, ([],))
+        inside = Inside(self._backend or self._connect(), self, ({},))
         watch = Watch(bound.observers, found.name, inside)
         contributed = self.plugins.find("tool", call.name)
         tools = {call.name: contributed.tool()} if contributed else {}

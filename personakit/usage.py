@@ -120,7 +120,12 @@ class Spent:
     __repr__ = brief_repr
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        yield from (("calls", len(self.charges)), ("usage", self.usage))
+        yield from (("calls", self.calls), ("usage", self.usage))
+
+    @property
+    def calls(self) -> int:
+        """The number of requests."""
+        return len(self.charges)
 
     @property
     def usage(self) -> Usage | None:
@@ -138,7 +143,7 @@ class Spent:
     def to_dict(self) -> dict[str, Any]:
         """Return the number of calls, the tokens and the cost as JSON types."""
         usage = None if self.usage is None else dataclasses.asdict(self.usage)
-        return {"calls": len(self.charges), "usage": usage, "cost": self.cost}
+        return {"calls": self.calls, "usage": usage, "cost": self.cost}
 
 
 def total(charges: Iterable[Charge]) -> float | None:

@@ -17,6 +17,7 @@ import personakit
 from personakit import (
     Attachment,
     BadRequest,
+    Charge,
     Config,
     Conversation,
     Embeddings,
@@ -35,6 +36,7 @@ from personakit import (
     Row,
     RunLog,
     Runner,
+    Spent,
     Step,
     Timings,
     Tool,
@@ -140,6 +142,8 @@ def values() -> dict[str, Any]:
         "Trace": Trace([step] * 99),
         "Upstream": Upstream([LONG] * 99, requests=[request] * 99),
         "Usage": Usage(1, 2, 3),
+        "Charge": Charge("openai/x", "x-1", Usage(1, 2, 3), 0.1),
+        "Spent": Spent(tuple(Charge(LONG, LONG, Usage(1, 2, 3)) for _ in range(900))),
         "Embeddings": Embeddings([[0.25] * 1536] * 900, LONG, Usage(1, 0, 1)),
         "Variable": Variable("a", default=DEEP, enum=(LONG,) * 99, description=LONG),
     }

@@ -67,7 +67,7 @@ def test_it_is_what_the_command_prints(tmp_path: Path) -> None:
     with Server(["Hello."]) as server:
         commands.env |= server.environ()
         done = commands("run", "./ann.yaml", "Hi", "--json", "-m", "openai/x")
-    assert list(json.loads(done.out)) == KEYS
+    assert list(json.loads(done.out)) == [*KEYS, "metadata", "spent"]
     assert json.loads(done.out)["persona"] == "ann"
 
 

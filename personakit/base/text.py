@@ -55,7 +55,8 @@ class Noting:
     @classmethod
     def like(cls, outer: Emit, emit: Emit) -> Emit:
         """Return an `emit` around `outer` that passes its other pieces on, if it wants any."""
-        return cls(emit, outer.note) if isinstance(outer, Noting) else emit
+        wanted = getattr(outer, "wanted", False)
+        return cls(emit, outer.note) if wanted else emit  # type: ignore[attr-defined]
 
 
 @dataclass(slots=True)

@@ -192,7 +192,7 @@ def stats(by: str, as_json: bool, **chosen: Any) -> None:
 def remove(runs: tuple[str, ...], everything: bool, yes: bool, **chosen: Any) -> None:
     """Remove runs permanently: by their ids, or those that the options select."""
     log = _log()
-    filtered = any(value is not None for value in chosen.values())
+    filtered = any(value not in (None, ()) for value in chosen.values())
     if sum((bool(runs), everything, filtered)) != 1:
         raise UsageError("specify either ids of runs, options such as --before 30d, or --all")
     ids = sorted({log.get(run).id for run in runs})

@@ -163,7 +163,8 @@ class Conversation(Turns):
         if policy is not None:
             history = newest(history, policy.keep, before_results=results)
         messages = (*head.messages, *history, *said.messages)
-        request = head.replace(messages=messages, history=history)
+        at = len(head.messages)
+        request = head.replace(messages=messages, history=history, _history_at=at)
         options["attachments"] = ()  # they are in the request
         return self._runner.prepare(self._persona, request, **options)
 
@@ -260,7 +261,8 @@ class Conversation(Turns):
         while True:
             sent = history[self.left_out :]
             messages = (*head.messages, *sent, *said.messages)
-            request = head.replace(messages=messages, history=sent)
+            at = len(head.messages)
+            request = head.replace(messages=messages, history=sent, _history_at=at)
             try:
                 logged = {**options, "attachments": (), "conversation": self.id}
                 return await self._start(persona, request, logged)(emit)

@@ -26,8 +26,8 @@ from personakit.log.row import Row, new_id, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
-from personakit.pipeline import RunLayer, Step, Trace
-from personakit.usage import Charge, Spent, Timings
+from personakit.pipeline import Book, RunLayer, Step, Trace, charges_in
+from personakit.usage import Spent, Timings
 
 ABANDONED = "Abandoned"
 """The error type of an abandoned run: a stream that was closed or a task that was cancelled."""
@@ -52,7 +52,7 @@ class RunRecord:
         request: Request,
         trace: Trace,
         tap: TextTap,
-        book: list[Charge],
+        book: Book,
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> None:
@@ -88,7 +88,7 @@ class RunRecord:
         response = self._response or Response(self._text())
         models = [s for s in self._trace.steps if not s.plugin and s.hook == "chat"]
         good = self._error is None
-        spent = Spent(tuple(self._book))
+        spent = Spent(charges_in(self._book))
         return Row(
             new_id(self._tap.started),
             self._request,
@@ -118,8 +118,8 @@ class RunRecord:
         if response.history is None:
             return None
         request = self._request
-        said = request.after_history if request.history else request.messages[-1:]
-        return (*response.history, *said)
+        last = request.after_history if request.history else request.messages[-1:]
+        return (*response.history, *(message for message in last if message.role != "system"))
 
     def _text(self) -> str:
         """Return the partial text of a failed run."""
@@ -237,7 +237,7 @@ class Recorder:
         persona: Persona,
         trace: Trace,
         tap: TextTap,
-        book: list[Charge],
+        book: Book,
         conversation: str | None,
         hash_of: Callable[[Persona], str],
     ) -> RunLayer:

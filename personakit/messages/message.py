@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from personakit.base import brief_repr, read_arguments
+from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, quick_init, replaced, thaw
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -130,3 +131,17 @@ class Message:
         if self.tool_call_id is not None:
             body["tool_call_id"] = self.tool_call_id
         return body
+
+
+def messages_in(values: Any, what: str) -> tuple[Message, ...]:
+    """Return the messages of a history.
+
+    Raises:
+        UsageError: A value is not a message.
+    """
+    messages = tuple(values) if isinstance(values, Iterable) else (values,)
+    wrong = next((value for value in messages if not isinstance(value, Message)), None)
+    if wrong is not None or isinstance(values, str):
+        found = type(values if isinstance(values, str) else wrong).__name__
+        raise UsageError(f"{what} takes messages, found {found}; write Message(role, text)")
+    return messages

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from personakit.base import brief_repr
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, quick_init, replaced
-from personakit.messages.message import Message
+from personakit.messages.message import Message, messages_in
 
 if TYPE_CHECKING:
     from personakit.tools import Tool
@@ -47,6 +47,7 @@ class Request:
     defaults: frozenset[str] = frozenset()
     api: str = "auto"
     history: tuple[Message, ...] = field(default=(), compare=False)
+    _history_at: int = field(default=0, repr=False, compare=False)
 
     __repr__ = brief_repr
 
@@ -103,7 +104,8 @@ class Request:
         Raises:
             UsageError: The messages of the history are no longer in the request as they were.
         """
-        new, (before, after) = tuple(messages), self._around_history()
+        new = messages_in(messages, "with_history()")
+        before, after = self._around_history()
         return self.replace(messages=(*before, *new, *after), history=new)
 
     @property
@@ -114,8 +116,10 @@ class Request:
     def _around_history(self) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Return the messages before and after the history."""
         every, size = self.messages, len(self.history)
-        starts = range(len(every) - size, -1, -1) if size else ()
-        at = next((n for n in starts if every[n : n + size] == self.history), None)
+        starts = range(len(every) - size + 1) if size else ()
+        equal = [n for n in starts if every[n : n + size] == self.history]
+        # A question can be equal to the history, and messages can have been put before it.
+        at = min(equal, key=lambda n: abs(n - self._history_at), default=None)
         if at is None:
             why = "no longer contains it" if size else "has none: it is not one of a conversation"
             raise UsageError(f"cannot replace the history of the request: the request {why}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from personakit.base import Written, brief_repr
 from personakit.errors import UsageError
 from personakit.frozen import FrozenDict, freeze, list_only, quick_init
-from personakit.messages.message import Message, ToolCall, ToolResult
+from personakit.messages.message import Message, ToolCall, ToolResult, messages_in
 from personakit.messages.request import Request
 from personakit.usage import Charge, Spent, Timings, Usage, total
 
@@ -109,6 +109,8 @@ class Response(Generic[Parsed_co]):
         if self.annotations != ():
             annotations = freeze(self.annotations, "Response.annotations")
             object.__setattr__(self, "annotations", annotations)
+        if self.history is not None:
+            object.__setattr__(self, "history", messages_in(self.history, "Response.history"))
         if self.cost is None:
             # `__getattr__` fills the empty slot: importing the prices takes 240 ms.
             object.__delattr__(self, "cost")

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
     from personakit.pipeline.dry_run import DryRun as DryRun
     from personakit.pipeline.dry_run import Leaving as Leaving
+    from personakit.pipeline.inside import Book as Book
     from personakit.pipeline.inside import Inside as Inside
     from personakit.pipeline.inside import Layer as Layer
+    from personakit.pipeline.inside import charges_in as charges_in
     from personakit.pipeline.inside import unanswered as unanswered
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
@@ -53,7 +55,7 @@ else:
             "chain": "Chain",
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "inside": "Inside Layer unanswered",
+            "inside": "Book Inside Layer charges_in unanswered",
             "layers": "RunLayer Start Watch observed within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "

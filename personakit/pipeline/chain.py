@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import FrozenInstanceError, dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personakit.base import Emit, in_sync, time_left
 from personakit.errors import (
@@ -29,7 +29,6 @@ from personakit.usage import Spent
 
 if TYPE_CHECKING:
     from personakit.embeddings import Embeddings
-    from personakit.pipeline.options import AllOptions
 
 In = TypeVar("In", Request, ToolCall)
 Out = TypeVar("Out", Response, ToolResult)
@@ -96,14 +95,14 @@ class Send(Generic[In, Out]):
 
     def render(self, persona: Any, prompt: str | None = None, **options: Any) -> Awaitable[Request]:
         """Render another persona."""
-        model, given = getattr(self._request, "model", ""), cast("AllOptions", options)
-        return self._kept(self._chain.inside.render(persona, prompt, given, model))
+        model = getattr(self._request, "model", "")
+        return self._kept(self._nested(self._chain.inside.render, persona, prompt, options, model))
 
     def embed(self, texts: Sequence[str], *, model: str, **options: Any) -> Awaitable[Embeddings]:
         """Return the embeddings of texts."""
         from personakit.pipeline.embedding import embed  # noqa: PLC0415 - most runs need none
 
-        asking = embed(self._chain, self._request, texts, model, options)
+        asking = embed(self._chain, self._layer, self._request, texts, model, options)
         self.pending.append(asking)
         return self._kept(self._nested(lambda: asking))
 

@@ -14,11 +14,12 @@ from personakit.pipeline.inside import unanswered
 from personakit.usage import Charge
 
 if TYPE_CHECKING:
-    from personakit.pipeline.inside import Inside
+    from personakit.pipeline.inside import Inside, Layer
 
 
 def embed(
     chain: Any,
+    layer: Layer,
     origin: Request | ToolCall,
     texts: Sequence[str],
     model: str,
@@ -28,6 +29,7 @@ def embed(
 
     Args:
         chain: The `Chain` of the hook; its module imports this one.
+        layer: The hook.
         origin: What the hook was called with.
         texts: The texts.
         model: ``provider/model`` or an alias.
@@ -38,6 +40,7 @@ def embed(
         ValueError: A text is empty, or there is no model.
     """
     inside = chain.inside
+    every = inside.every_but(layer)
 
     async def ask(request: Request) -> Embeddings:
         results: list[Embeddings] = []
@@ -48,9 +51,9 @@ def embed(
             return Response("", model=results[0].model, usage=usage, cost=cost, request=request)
 
         kind = {"takes": Request, "gives": Response, "hook": "chat", "trace": None}
-        await dataclasses.replace(chain, layers=inside.every, end=end, **kind).call(request)
+        await dataclasses.replace(chain, layers=every, end=end, **kind).call(request)
         if not results:
-            names = ", ".join(layer.plugin for layer in inside.every)
+            names = ", ".join(layer.plugin for layer in every)
             raise PluginError(f"one of the plugins {names} answered a request for embeddings")
         return results[0]
 
@@ -62,14 +65,16 @@ def embed(
 
 async def _sent(inside: Inside, request: Request) -> Embeddings:
     """Return the answer to one request, and enter into the books what it cost."""
+    key, charges = object(), [Charge(request.model)]  # unknown until it has ended
+    for book in inside.books:
+        book[key] = charges
     try:
         part = await ask_backend(inside.backend, [it.text for it in request.messages], request)
+        charges = [Charge(request.model, part.model, part.usage, part._given_cost())]
     except BaseException as error:
         charges = unanswered(request.model, error)
         raise
-    else:
-        charges = [Charge(request.model, part.model, part.usage, part._given_cost())]
     finally:
         for book in inside.books:
-            book.extend(charges)
+            book[key] = charges
     return part

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
     from personakit.pipeline.options import AllOptions, Backend, Prompt, RunOptions
 
-Book = list[Charge]
-"""What a run has paid so far."""
+Book = dict[object, list[Charge]]
+"""What each request of a run cost; that of one under way is unknown. Threads can share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class NestedRuns(Protocol):
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]: ...
 
 
+_making = threading.RLock()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Inside:
     """A run as its layers see it, and what a run inside it takes over.
@@ -90,27 +95,38 @@ class Inside:
 
     def reaching(self, every: tuple[Layer, ...]) -> Inside:
         """Return a copy with the layers of a persona that stand around each request."""
-        new = tuple(layer for layer in every if layer not in self.every)
+        # One that sends a request by itself is left out of the run that it starts.
+        left = (layer for layer in every if layer.plugin not in self.without)
+        new = tuple(layer for layer in left if layer not in self.every)
         return dataclasses.replace(self, every=(*self.every, *new)) if new else self
 
     @property
     def spent(self) -> Spent:
         """What the run has paid so far."""
-        return Spent(tuple(self.books[0]))
+        return Spent(charges_in(self.books[0]))
 
     def state(self, layer: Layer) -> Any:
         """Return the state of a layer's plugin in this run, made on first use."""
-        state = self.states.get(layer.owner)
-        if state is None:
-            assert layer.state is not None
-            state = self.states.setdefault(layer.owner, layer.state())
-        return state
+        if layer.owner not in self.states:
+            # Under the sync API, `gather` calls hooks in threads.
+            with _making:
+                if layer.owner not in self.states:
+                    assert layer.state is not None
+                    self.states[layer.owner] = layer.state()
+        return self.states[layer.owner]
 
     def within(self, layer: Layer) -> Inside:
         """Return what a run inside a layer takes over; it leaves out the plugin of the layer."""
-        shared = {each.owner: self._shared(each) for each in self.every if each.state is not None}
+        every = self.every_but(layer)
+        shared = {each.owner: self._shared(each) for each in every if each.state is not None}
         without = self.without | {layer.plugin}
-        return dataclasses.replace(self, books=([], *self.books), without=without, states=shared)
+        return dataclasses.replace(
+            self, books=({}, *self.books), without=without, states=shared, every=every
+        )
+
+    def every_but(self, layer: Layer) -> tuple[Layer, ...]:
+        """Return the layers around each request, without one that sends a request by itself."""
+        return tuple(each for each in self.every if each is not layer)
 
     def _shared(self, layer: Layer) -> Any:
         try:
@@ -155,7 +171,9 @@ class Inside:
                 raise Leaving(given)
             model = given.model
         other, checked, request = await self._ready(persona, prompt, options, model)
-        return await self.runner._layers(other, request, checked, self.within(layer))(emit)
+        response = await self.runner._layers(other, request, checked, self.within(layer))(emit)
+        # What it replaces is the history of its own conversation.
+        return response if response.history is None else response.replace(history=None)
 
     async def _ready(
         self, persona: Reference, prompt: str | None, options: AllOptions, model: str
@@ -168,6 +186,11 @@ class Inside:
             return other, checked, runner._request(other, prompt, checked)
 
         return await loading(ready)
+
+
+def charges_in(book: Book) -> tuple[Charge, ...]:
+    """Return the charges in a book."""
+    return tuple(itertools.chain.from_iterable(list(book.values())))
 
 
 def unanswered(model: str, error: BaseException) -> list[Charge]:

@@ -14,8 +14,8 @@ from personakit.base import Emit, deadline
 from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
 from personakit.messages import Request, Response
-from personakit.pipeline.inside import Inside, Layer
-from personakit.usage import Charge, Spent
+from personakit.pipeline.inside import Book, Inside, Layer, charges_in
+from personakit.usage import Spent
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 """A run: called with a request and an `emit` for its text, it returns the answer."""
@@ -29,7 +29,7 @@ _around: ContextVar[Watch | None] = ContextVar("personakit_watch", default=None)
 _log = logging.getLogger("personakit")
 
 
-def within_deadline(run: RunLayer, seconds: float | None, book: list[Charge]) -> RunLayer:
+def within_deadline(run: RunLayer, seconds: float | None, book: Book) -> RunLayer:
     """Return a run with a deadline, whose errors have what it paid.
 
     Args:
@@ -43,7 +43,7 @@ def within_deadline(run: RunLayer, seconds: float | None, book: list[Charge]) ->
         try:
             return await run(request, emit)
         except PersonakitError as error:
-            error.spent = Spent(tuple(book))
+            error.spent = Spent(charges_in(book))
             raise
         finally:
             token.var.reset(token)
@@ -88,8 +88,8 @@ class Watch:
     async def _notify(self, observers: tuple[Layer, ...], name: Any, **fields: Any) -> None:
         event = Event(name, self._run, self._persona, time=time.time(), **fields)
         for layer in observers:
-            given = {"state": self._inside.state(layer)} if "state" in layer.wants else {}
             try:
+                given = {"state": self._inside.state(layer)} if "state" in layer.wants else {}
                 result = layer.function(event, **given)
                 if inspect.isawaitable(result):
                     await result

@@ -102,6 +102,12 @@ def _is_new(coroutine: Coroutine[Any, Any, Any]) -> bool:
     return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
+def _streams(awaitable: Awaitable[Any]) -> bool:
+    """Return whether an awaitable emits text as it arrives."""
+    code = getattr(awaitable, "cr_code", None)
+    return code in (Send._flow.__code__, Send._flow_of.__code__)
+
+
 async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
@@ -127,7 +133,9 @@ async def _in_tasks(awaitables: tuple[Awaitable[Any], ...]) -> list[Any]:
                 if task is not asyncio.current_task():
                     task.cancel()
 
-    tasks += [asyncio.create_task(one(*each)) for each in enumerate(awaitables)]
+    # What emits text comes last: nothing can be sent after the first text.
+    ordered = sorted(enumerate(awaitables), key=lambda each: _streams(each[1]))
+    tasks += [asyncio.create_task(one(*each)) for each in ordered]
     outlet = _Outlet.of(streaming.get())
     try:
         await (asyncio.wait(tasks) if outlet is None else outlet.until_done(tasks))
@@ -209,8 +217,7 @@ class _Turn:
         is_coroutine = inspect.iscoroutine(awaitable)
         self.number = number
         self.coroutine: Any = awaitable if is_coroutine else _awaited(awaitable)
-        code = getattr(awaitable, "cr_code", None)
-        self.streams = code in (Send._flow.__code__, Send._flow_of.__code__)
+        self.streams = _streams(awaitable)
         self.context = copy_context()
         self.context.run(sync_mode.set, mode)
 

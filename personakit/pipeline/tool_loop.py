@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from personakit.errors import (
 from personakit.hookspecs import Piece
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
-from personakit.pipeline.inside import Inside, Layer
+from personakit.pipeline.inside import Book, Inside, Layer
 from personakit.pipeline.layers import Watch
 from personakit.tools import Tool, ToolFailed
 from personakit.usage import Charge, Timings, Usage
@@ -49,7 +50,7 @@ class ToolLoop:
     called: Callable[..., Awaitable[None]]
     tap: TextTap
     limit: int
-    book: list[Charge]
+    book: Book
     read: Callable[[Response], Response] | None = None
     _exchanged: list[Message] = field(default_factory=list, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
@@ -128,13 +129,14 @@ class ToolLoop:
         async def apart(text: str) -> None:
             await emit((before.pop() if before else "") + text)
 
-        if not isinstance(emit, Noting):
+        if not getattr(emit, "wanted", False):
             return apart
+        outer: Any = emit
 
         async def note(piece: Piece) -> None:
             if piece.kind == "reasoning" and unthought:
                 piece = piece.replace(text=unthought.pop() + piece.text)
-            await emit.note(piece)
+            await outer.note(piece)
 
         return Noting(apart, note)
 
@@ -151,7 +153,7 @@ class ToolLoop:
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
             "_asked": request,
-            "_paid": tuple(self.book),
+            "_paid": tuple(itertools.chain.from_iterable(self.book.values())),
             "timings": Timings(
                 self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
             ),
@@ -219,8 +221,15 @@ def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             result[name] = merged(old, value)
         elif isinstance(old, list | tuple) and isinstance(value, list | tuple):
-            result[name] = (*old, *(item for item in value if item not in old))
+            result[name] = (*old, *(item for item in value if not _is_in(item, old)))
     return result
+
+
+def _is_in(item: Any, items: Iterable[Any]) -> bool:
+    try:
+        return item in items
+    except Exception:  # such as those of numpy, whose comparison is an array
+        return False
 
 
 def _is_callers(call: ToolCall, tools: dict[str, Tool]) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.base import Emit, TextTap
 from personakit.messages import Message, Request, Response
+from personakit.pipeline.inside import Book, charges_in
 from personakit.pipeline.tool_loop import BETWEEN
-from personakit.usage import Charge, Timings
+from personakit.usage import Timings
 
 if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def with_run_hooks(
     layers: Chain[Request, Response],
     tap: TextTap,
-    book: list[Charge],
+    book: Book,
     read: Callable[[Response], Response] | None,
 ) -> RunLayer:
     """Return a run with the `run` hooks around it.
@@ -37,12 +38,12 @@ def with_run_hooks(
             "messages": _added(response),
             "request": response.request or request,
             "_asked": request,
-            "_paid": tuple(book),
+            "_paid": charges_in(book),
             "timings": Timings(tap.started, time.perf_counter() - tap.clock, tap.first_text),
         }
         response = response.replace(**changes)
-        is_final = not response.tool_calls and response.parsed is None
-        return read(response) if read is not None and is_final else response
+        # A hook may have returned the answer of another persona, with a value of another type.
+        return response if read is None or response.tool_calls else read(response)
 
     return run
 

@@ -61,6 +61,7 @@ def test_run_json(cli: Cli, server: Server) -> None:
     result = cli("run", "chef", "Hi", *MODEL, "--json", env=server.environ())
     data = json.loads(result.out)
     keys = "text reasoning parsed tool_calls model finish_reason usage cost persona id"
+    keys += " metadata spent"
     assert list(data) == keys.split()
     assert data["text"] == "Hello from loopback."
     assert (data["model"], data["finish_reason"], data["persona"]) == ("test-model", "stop", "chef")

@@ -28,7 +28,9 @@ from personakit import (
     ToolCall,
     UpstreamUnavailable,
     Usage,
+    gather,
     hookimpl,
+    sleep,
 )
 from personakit.testing import MODES, Reply, Server, Upstream, in_mode, persona, runner
 
@@ -165,7 +167,7 @@ def test_a_hook_sees_what_the_run_has_paid_so_far(mode: str) -> None:
 )
 def test_the_books_equal_what_the_model_counted(answers: list[Any], translated: bool) -> None:
     for mode in MODES:
-        plugins = [*([Translate()] if translated else []), Again(6)]
+        plugins = [*([Translate()] if translated else []), Again(8)]
         running, upstream = runner([*answers, TEN], plugins=plugins)
         spent = in_mode(mode, running, persona(), "?").spent
         given_out = [[*answers, *[TEN] * 9][n] for n in range(len(upstream.requests))]
@@ -391,3 +393,56 @@ def test_embeddings_that_fail_may_have_cost_something(mode: str) -> None:
     running = Runner(Config(model="test/m", path=()), plugins=[Everything()], backend=upstream)
     with pytest.raises(ConnectionError):
         in_mode(mode, running, persona(), "Hi")
+
+
+@in_modes
+def test_a_plugin_around_each_request_may_send_one_itself(mode: str) -> None:
+    class Judges:
+        every_call = True
+
+        @hookimpl
+        async def chat(self, request: Request, send: Send) -> Response:
+            response = await send(request)
+            await send.embed(["ok?"], model="test/small")
+            await send.run(persona("Judge."), "ok?")
+            return response
+
+    every = Every()
+    running, upstream = runner([TEN], plugins=[Judges(), every])
+    response = in_mode(mode, running, persona(), "Hi")
+    assert len(upstream.requests) == 2
+    assert [text for _, text, _ in every.seen] == ["Hi", "ok?", "ok?"]
+    assert len(response.spent.charges) == 3
+
+
+@in_modes
+def test_a_request_that_is_left_behind_is_unknown(mode: str) -> None:
+    released = threading.Event()
+
+    def slow(request: Request) -> Response:
+        released.wait(5)
+        return TEN
+
+    class Moderates:
+        @hookimpl
+        async def chat(self, request: Request, send: Send) -> Response:
+            try:
+                await gather(send(request), refuses())
+            except Blocked:
+                return Response("no")
+            raise AssertionError
+
+    async def refuses() -> None:
+        await sleep(0.05)
+        raise Blocked("no")
+
+    running, _ = runner([slow], plugins=[Moderates()])
+    if mode in ("arun", "astream"):
+        released.set()  # a function of the fake model would block the event loop
+    response = in_mode(mode, running, persona(), "Hi")
+    released.set()
+    if mode in ("run", "stream"):
+        assert response.text == "no"
+        assert response.spent.usage is None
+    else:
+        assert len(response.spent.charges) == 1

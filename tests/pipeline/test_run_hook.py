@@ -30,6 +30,7 @@ from personakit import (
     ToolResult,
     Trace,
     Usage,
+    UsageError,
     hookimpl,
 )
 from personakit.conversation import resume
@@ -430,3 +431,46 @@ def test_a_history_that_a_single_run_returns_is_logged(tmp_path: Path) -> None:
     (row,) = log.find()
     assert row.history == (Message("user", "before"), Message("user", "Hi"))
     running.close()
+
+
+def test_the_first_of_two_equal_messages_is_the_history() -> None:
+    async def run(request: Request, send: Send) -> Response:
+        return await send.live(request.with_history([Message("user", "SHORT")]))
+
+    running, upstream = runner(plugins=[around(run)])
+    again = Message("user", "again")
+    running.conversation(persona(), messages=[again]).run("again")
+    assert [message.text for message in upstream.requests[0].messages[1:]] == ["SHORT", "again"]
+
+
+def test_a_run_inside_replaces_no_history_of_the_outer_one() -> None:
+    async def run(request: Request, send: Send) -> Response:
+        if request.system == "Other.":
+            response = await send.live(request)
+            return response.replace(history=())
+        return await send.run(persona("Other."), "?", live=True)
+
+    running, _ = runner(plugins=[around(run, "one"), around(run, "two")])
+    talk = running.conversation(persona())
+    talk.run("1")
+    talk.run("2")
+    assert [message.text for message in talk.messages] == ["1", "Hello!", "2", "Hello!"]
+
+
+@in_modes
+def test_the_value_of_another_persona_is_not_that_of_the_run(mode: str) -> None:
+    async def run(request: Request, send: Send) -> Response:
+        if request.system == "Other.":
+            return await send.live(request)
+        schema = {"type": "object", "required": ["a"]}
+        return await send.run(persona("Other."), "?", output=schema)
+
+    running, _ = runner(['{"a": 1}'], plugins=[around(run)])
+    with pytest.raises(PersonakitError, match="'b' is a required property"):
+        in_mode(mode, running, persona(), "?", output={"type": "object", "required": ["b"]})
+
+
+@pytest.mark.parametrize("history", ["abc", [("user", "x")], 3, ["a"]])
+def test_a_history_has_messages(history: Any) -> None:
+    with pytest.raises(UsageError, match=r"Response.history takes messages, found (str|tuple|int)"):
+        Response("x").replace(history=history)

@@ -177,3 +177,34 @@ def test_it_is_the_same_error_in_a_run_inside() -> None:
 
     with pytest.raises(PluginError, match=r"'Every' failed: its State cannot be made: TypeError"):
         runner(plugins=[Every(), Asks()])[0].run(persona(), "?")
+
+
+def test_an_observer_whose_state_cannot_be_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Watches:
+        @dataclass
+        class State:
+            calls: int
+
+        @hookimpl
+        def observe(self, event: Event, state: State) -> None: ...
+
+    assert runner(plugins=[Watches()])[0].run(persona(), "?").text == "Hello!"
+    assert "plugin 'Watches' failed in its observe hook" in caplog.text
+
+
+def test_it_may_be_none() -> None:
+    made = []
+
+    class Nothing:
+        @staticmethod
+        def State() -> None:  # noqa: N802 - a function instead of a class
+            made.append(1)
+
+        @hookimpl
+        def run(self, state: None) -> None: ...
+
+        @hookimpl
+        def chat(self, state: None) -> None: ...
+
+    runner(plugins=[Nothing()])[0].run(persona(), "?")
+    assert made == [1]

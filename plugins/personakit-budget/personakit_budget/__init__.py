@@ -7,6 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -38,6 +39,12 @@ from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
 __all__ = ["Budget"]
 
 _log = logging.getLogger("personakit")
+# The runs that a tool starts by itself belong to its run.
+_run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
+# The ledger and the request of a call that is being counted: another instance counts it no more.
+_counted: ContextVar[tuple[Path, Request] | None] = ContextVar(
+    "personakit_budget_counted", default=None
+)
 
 
 class _Limit(NamedTuple):
@@ -120,8 +127,9 @@ class Budget:
     @hookimpl
     def observe(self, event: Event, state: State) -> None:
         """Note the persona of the run: that of a run inside it pays from the same limits."""
-        if event.name == "started":
-            state.persona = state.persona or event.persona
+        if event.name == "started" and not state.persona:
+            state.persona, state.run = event.persona, _run.get() or state.run
+            _run.set(state.run)
 
     @hookimpl
     async def run(self, request: Request, send: Send, state: State) -> Response:
@@ -134,9 +142,14 @@ class Budget:
     @hookimpl
     async def chat(self, request: Request, send: Send, state: State) -> Response:
         """Reserve what the call may use, send it, and record what it used."""
-        call = self._call(request, state)
+        call, counted = self._call(request, state), _counted.get()
+        if counted is not None and counted[0] == self.ledger.path and counted[1] is request:
+            await io(self._reserve)(call, request)
+            await io(self.ledger.release)(call)
+            return await send.live(request)
         await io(self._reserve)(call, request)
         meter = _Meter()
+        _counted.set((self.ledger.path, request))
         try:
             response = await send.live(request, filter=meter)
         except BaseException as error:
@@ -144,6 +157,9 @@ class Budget:
             with contextlib.suppress(LedgerError):
                 await io(self._give_up)(call, request, meter, error)
             raise
+        finally:
+            # Not with a token: an abandoned stream may be closed in another context.
+            _counted.set(counted)
         return await io(self._settle)(call, request, response, state)
 
     def _limits(self) -> Iterator[_Limit]:
@@ -255,10 +271,12 @@ class Budget:
             self.ledger.settle(call, taken(request, paid), self.clock())
             return
         arrived = text_tokens(meter.text)
+        # A cancelled call has still sent its prompt, and a lost answer may have been paid.
+        left = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
         if isinstance(error, BackendError):
             arrived = max(arrived, text_tokens(error.partial))
-        left = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
-        if arrived or left:  # a cancelled call has still sent its prompt
+            left = bool(error.lost) or error.is_paid
+        if arrived or left:
             self.ledger.settle(call, estimate(request, arrived), self.clock())
         else:
             self.ledger.release(call)

@@ -19,6 +19,9 @@ from personakit import (
     Request,
     Response,
     Send,
+    Timeout,
+    Tool,
+    ToolCall,
     Usage,
     hookimpl,
 )
@@ -118,3 +121,48 @@ def test_64_runs_at_once_pay_what_the_ledger_says(is_async: bool, tmp_path: Path
     spent = [response.spent.usage for response in responses]
     assert sum(usage.total_tokens for usage in spent if usage) == counted[0]
     assert used(tmp_path) == {"test": (5 * 64, counted[0])}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_runs_that_a_tool_starts_belong_to_its_run(mode: str, tmp_path: Path) -> None:
+    def ask() -> str:
+        """Ask another persona."""
+        return running.run(persona("Other.", name="other"), "?").text
+
+    call = TEN.replace(text="", tool_calls=(ToolCall("1", "ask"),))
+    running, _ = runner([call, TEN] * 5, plugins=[Budget(run_tokens=160, folder=str(tmp_path))])
+    with pytest.raises(Blocked, match="this run is 160 tokens; 40 tokens are used"):
+        in_mode(mode, running, persona(), "?", tools=[Tool.of(ask)])
+    assert used(tmp_path) == {"test": (2, 20), "other": (2, 20)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_instances_with_one_ledger_count_once(mode: str, tmp_path: Path) -> None:
+    class Asks:
+        @hookimpl
+        async def run(self, request: Request, send: Send) -> Response:
+            await send.run(other, "?")
+            return await send.live(request)
+
+    other = persona("Other.", name="other", plugins=[{"budget": {"day_tokens": 1000}}])
+    options = {"budget": {"folder": str(tmp_path), "day_tokens": 900}}
+    running, _ = runner([TEN], plugins=[Asks(), "budget"], plugin_options=options)
+    response = in_mode(mode, running, persona(), "?")
+    assert used(tmp_path) == {"test": (2, 20)}
+    assert response.metadata["budget"]["tokens"] == 20
+    # The limits of the inner one hold as well.
+    other = persona("Other.", name="other", plugins=[{"budget": {"day_tokens": 25}}])
+    with pytest.raises(Blocked, match="the limit day_tokens of all personas is 25"):
+        in_mode(mode, running, persona(), "?")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_lost_answer_counts_its_prompt(mode: str, tmp_path: Path) -> None:
+    plugins = [Budget(day_tokens=1000, folder=str(tmp_path))]
+    for error, calls in ((Timeout("late"), 1), (RateLimited("slow", status=429), 1)):
+        running, _ = runner([error], plugins=plugins)
+        with pytest.raises(type(error)):
+            in_mode(mode, running, persona(), "?")
+        ((count, tokens),) = used(tmp_path).values()
+        assert count == calls
+        assert tokens > 10
