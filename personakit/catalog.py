@@ -98,7 +98,7 @@ class Catalog:
         folders = (*path, *config.path)
         cache = user_cache(config.environ)
         private = config.private
-        self.library = Library(folders, find_loader, cache, private, self._schemes)
+        self.library = Library(folders, find_loader, cache, private, self._schemes, path)
         self.router = Router(
             config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
         )

@@ -55,6 +55,7 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
             "zzz/x",
             r"unknown provider 'zzz' \(known: openai, azure, .*\); write a model as provider/model",
         ),
+        ("nope/x", r"unknown provider 'nope' \(known: openai, azure, "),
         ("/x", "unknown provider ''"),
         ("openai/", "'openai/' has no model name after the provider; write openai/model"),
         ("local", re.escape(install_command("personakit-local"))),
