@@ -190,6 +190,8 @@ class UsageError(PersonakitError):
 class ConfigError(UsageError):
     """The config file, the environment, a provider, a model or a key is invalid or missing."""
 
+    _lacks_key = False  # whether no place has the key of a provider that requires one
+
 
 class PersonaNotFound(UsageError):
     """No persona has that name, or no file has that path."""

@@ -151,8 +151,9 @@ def test_the_address_and_the_key_come_from_the_environment(
     ],
 )
 def test_what_is_missing_is_named(name: str, environ: Mapping[str, str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         endpoint(name, environ)
+    assert caught.type is ConfigError  # a name that users can import
 
 
 @pytest.mark.parametrize("key", ["k\nx", "k\u2026", "k\x00", "Bearer k"])
