@@ -258,6 +258,16 @@ class Catalog:
         if given:
             parameters.check(given)
 
+    def variables(self, persona: Reference) -> Iterable[str]:
+        """Return the names of a persona's variables; empty if a plugin has to load it first.
+
+        Raises:
+            UsageError: The persona is invalid.
+        """
+        with NoLoading():
+            return self.load(persona).variables
+        return ()
+
     def note_ready(self, persona: Reference) -> None:
         """Note that a persona was loaded, compiled and bound, under the name that was given."""
         # Those that plugins load may be many, and change: see `is_ready`.
