@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     # fmt: off
     # isort: off
-    from personakit.attachments import Attachment as Attachment, Source
+    from personakit.attachments import Attachment as Attachment
     from personakit.backend import Answer as Answer, Wire as Wire
     from personakit.base import (
         Secret as Secret, Texts, check_file as check_file, install_command as install_command,
@@ -190,7 +190,7 @@ def render(
     model: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     output: Any = None,
-    attachments: Iterable[Source] = (),
+    attachments: Iterable[Attachment | str | Path | bytes] = (),
 ) -> Request:
     """Return the request as rendered, before any plugin; nothing is sent.
 

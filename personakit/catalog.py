@@ -98,7 +98,7 @@ class Catalog:
         folders = (*path, *config.path)
         cache = user_cache(config.environ)
         private = config.private
-        self.library = Library(folders, find_loader, cache, private, self._schemes)
+        self.library = Library(folders, find_loader, cache, private, self._schemes, path)
         self.router = Router(
             config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
         )
@@ -257,6 +257,16 @@ class Catalog:
             self.entry(self.load(persona)).declared.values(variables)
         if given:
             parameters.check(given)
+
+    def variables(self, persona: Reference) -> Iterable[str]:
+        """Return the names of a persona's variables; empty if a plugin has to load it first.
+
+        Raises:
+            UsageError: The persona is invalid.
+        """
+        with NoLoading():
+            return self.load(persona).variables
+        return ()
 
     def note_ready(self, persona: Reference) -> None:
         """Note that a persona was loaded, compiled and bound, under the name that was given."""

@@ -32,7 +32,7 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -189,6 +189,8 @@ class UsageError(PersonakitError):
 
 class ConfigError(UsageError):
     """The config file, the environment, a provider, a model or a key is invalid or missing."""
+
+    _lacks_key = False  # whether no place has the key of a provider that requires one
 
 
 class PersonaNotFound(UsageError):
@@ -401,9 +403,15 @@ def _without_own(trace: TracebackType | None) -> TracebackType | None:
     return kept
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``."""
+def did_you_mean(word: str, known: Iterable[str], write: Callable[[str], str] = str) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known word, or ``""``.
+
+    Args:
+        word: The unknown word.
+        known: The known words, of which the first 1,000 are compared.
+        write: Returns a known word as the user has to write it, such as with its folder.
+    """
     # Comparing is slow, and a typo is neither this long nor needs more candidates.
     names = list(itertools.islice(known, 1000))
-    close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.65)
+    return f"; did you mean {write(close[0])!r}?" if close else ""

@@ -46,7 +46,7 @@ from personakit.tools import tools_of
 from personakit.usage import Charge
 
 if TYPE_CHECKING:
-    from personakit.attachments import Source
+    from personakit.attachments import Attachment
     from personakit.backend import OpenAIBackend
     from personakit.conversation import Conversation
     from personakit.log import Recorder, RunLog
@@ -130,7 +130,7 @@ class Runner(Runs, Closing):
         model: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         output: Any = None,
-        attachments: Iterable[Source] = (),
+        attachments: Iterable[Attachment | str | Path | bytes] = (),
     ) -> Request:
         """Return the request as rendered, before any plugin; nothing is sent.
 
@@ -192,7 +192,7 @@ class Runner(Runs, Closing):
         if self._warm and (found := self.catalog.ready(persona)) is not None:
             return self._start(found, prompt, options)
         if check:
-            checked = RunOptions.of(options, self.config)
+            checked = RunOptions.of(options, self.config, self.catalog.variables(persona))
             if not isinstance(prompt, Request):
                 self.catalog.check(persona, checked.variables or {}, checked.parameters)
         return deferred(functools.partial(self._first, persona, prompt, options))
@@ -207,7 +207,7 @@ class Runner(Runs, Closing):
 
     def _options(self, persona: Persona, options: AllOptions) -> RunOptions:
         """Return the checked options, with the output's schema created once: that is slow."""
-        checked = RunOptions.of(options, self.config)
+        checked = RunOptions.of(options, self.config, persona.variables)
         if checked.output is None:
             return checked
         return checked.replace(output=wanted(persona, checked.output))

@@ -428,6 +428,23 @@ def test_an_option_that_is_none_is_left_to_the_default() -> None:
     assert running.run(persona("x"), "Hi", **options).text == "Hi."
 
 
+@in_modes
+def test_a_variable_among_the_options_is_told_where_it_belongs(mode: str) -> None:
+    running, upstream = runner(["never"])
+    with pytest.raises(UsageError, match=r'\'guests\': it is .* variables=\{"guests": 3\}$'):
+        in_mode(mode, running, CHEF, "Hi", guests=3)
+    setup: dict[str, Any] = {"guests": 3}
+    with pytest.raises(UsageError, match=r'variables=\{"guests": 3\}$'):
+        running.conversation(CHEF, **setup)
+    assert not upstream.requests
+
+
+def test_a_missing_folder_of_the_runner_is_named() -> None:
+    message = r"in .*; the folder nodir does not exist; `runner\.library\.names\(\)` shows"
+    with pytest.raises(PersonaNotFound, match=message):
+        Runner(Config(), path=["nodir"]).run("zzzzzz", "Hi")
+
+
 def test_an_option_of_a_conversation_that_is_unknown_is_told() -> None:
     running, _ = runner([])
     setup: dict[str, Any] = {"variable": {}}

@@ -28,7 +28,6 @@ from personakit.errors import (
     PersonakitError,
     Timeout,
 )
-from personakit.keys import NoKey
 from personakit.providers import BUILT_IN, Endpoint, Provider
 
 LASTS = 86_400.0
@@ -133,9 +132,9 @@ def _start(router: Router, provider: Provider) -> tuple[ModelList, Endpoint | No
         if provider.backend is not None:
             return ModelList(provider, has_key, models=models), None
         return ModelList(provider, has_key), router.endpoint(provider, "the models")
-    except NoKey:
-        return ModelList(provider, has_key=False), None
     except ConfigError as error:
+        if error._lacks_key:
+            return ModelList(provider, has_key=False), None
         return ModelList(provider, has_key, fault=_line(error)), None
 
 

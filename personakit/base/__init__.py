@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from personakit.base.types import article as article
     from personakit.base.types import brief as brief
     from personakit.base.types import brief_repr as brief_repr
+    from personakit.base.types import counted as counted
     from personakit.base.types import describe as describe
     from personakit.base.types import given as given
     from personakit.base.types import infer_type as infer_type
@@ -86,8 +87,8 @@ else:
             "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap dollars notify printable",
-            "types": "TYPES Written article brief brief_repr describe given infer_type is_type "
-            "read_arguments read_json shown size",
+            "types": "TYPES Written article brief brief_repr counted describe given infer_type "
+            "is_type read_arguments read_json shown size",
             "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark beside_goes_on in_sync io "
             "only_sync sleep sync_mode time_left",
         },

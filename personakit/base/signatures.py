@@ -13,6 +13,7 @@ from typing import Any
 from personakit.errors import ConfigError
 
 _MOST_FAULTS = 10_000
+_UNKNOWN = "Unable to generate pydantic-core schema for "
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -130,11 +131,7 @@ def typed(
         schema = adapter.json_schema()
         validate = bounded(adapter.core_schema, adapter.validate_json)
     except (NameError, PydanticUserError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"output: {kind!r:.80} cannot be read from JSON: {str(error).partition(chr(10))[0]}; "
-            f"use a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a "
-            f"mapping with a JSON Schema"
-        ) from None
+        raise ConfigError(f"output: {_not_read(kind, error)}") from None
 
     def make(text: str) -> Any:
         try:
@@ -147,6 +144,25 @@ def typed(
             raise ValueError("\n".join(map(_fault, errors))) from None
 
     return schema, make
+
+
+def _not_read(kind: Any, error: Exception) -> str:
+    """Return why a type cannot be read from JSON, and what can."""
+    accepted = (
+        "a pydantic model, a dataclass, a TypedDict, a type such as list[int], or a mapping with a "
+        "JSON Schema"
+    )
+    reason, _, rest = str(error).partition("\n")[0].partition(_UNKNOWN)
+    if not rest:
+        is_type = isinstance(kind, type) or not isinstance(error, AttributeError)
+    else:
+        # The rest of pydantic's message is advice for the fields of models.
+        unknown = rest.partition(". Set `")[0]
+        is_type = isinstance(kind, type) or unknown != repr(kind)
+        reason = f"pydantic has no schema for {unknown:.80}"
+    if not is_type:
+        return f"expected {accepted}, found {kind!r:.80}, which is not a type"
+    return f"{kind!r:.80} cannot be read from JSON: {reason}; use {accepted}"
 
 
 def _fault(error: Any) -> str:

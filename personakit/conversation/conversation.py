@@ -101,13 +101,13 @@ class Conversation(Turns):
     def __init__(
         self, runner: PersonaRunner, start: Start, persona: Reference, **setup: Unpack[Setup]
     ) -> None:
-        check_names(setup, Setup)
+        self._reference, self._persona = persona, runner.load(persona)
+        check_names(setup, Setup, self._persona.variables)
         for name in ("variables", "parameters"):
             if not isinstance(given := setup.get(name) or {}, Mapping):
                 found = type(given).__name__
                 raise UsageError(f"{name} must be a mapping of names to values, found {found}")
         self._runner, self._start = runner, start
-        self._reference, self._persona = persona, runner.load(persona)
         self.variables = dict(setup.get("variables") or {})
         self.parameters = dict(setup.get("parameters") or {})
         self.model, self.id = setup.get("model"), setup.get("id") or new_id()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from personakit.base import counted
+
 LONGEST = 20_000
 """The longest text of a message that is shown, in characters."""
 _GREY = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))"
@@ -66,7 +68,7 @@ def text(value: str) -> Html:
     more = len(value) - LONGEST
     return joined(
         tag("pre", value[:LONGEST], style="pre"),
-        tag("div", f"… {more:,} more characters", style="grey") if more > 0 else "",
+        tag("div", f"… {counted(more, 'more character')}", style="grey") if more > 0 else "",
     )
 
 

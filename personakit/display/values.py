@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from personakit.base import printable
+from personakit.base import counted, printable
 from personakit.display.html import Html, diff, folded, joined, shown, table, tag, text
 
 Bundle = dict[str, Any]
@@ -29,7 +29,7 @@ def request_bundle(request: Any) -> Bundle:
 def conversation_bundle(conversation: Any) -> Bundle:
     """Return what a notebook shows for a `Conversation`: its history."""
     count = len(conversation.messages)
-    about = f"{conversation.persona.name} · {count} message{'' if count == 1 else 's'}"
+    about = f"{conversation.persona.name} · {counted(count, 'message')}"
     about += f" · {conversation.model}" if conversation.model else ""
     head = tag("div", f"{about} · {conversation.id}", style="grey")
     return _bundle(conversation, *_messages(conversation.messages), head)
@@ -97,7 +97,9 @@ def look_bundle(look: Any, usage: str) -> Bundle:
     ]
     stopped = [tag("div", f"not rendered: {look.error}", style="removed")] if look.error else []
     messages = look.request.messages if look.request is not None else ()
-    counts = [f"{'' if exact else 'about '}{count:,} tokens" for count, exact in look.tokens]
+    counts = [
+        f"{'' if exact else 'about '}{counted(count, 'token')}" for count, exact in look.tokens
+    ]
     boxes = _messages(messages, counts)
     made_up = ", ".join(f"{name}={_json(value)}" for name, value in look.samples.items())
     samples = [tag("div", f"made up for the preview: {made_up}", style="grey")] if made_up else []
@@ -146,7 +148,7 @@ def _bundle(value: Any, *children: str) -> Bundle:
 def _messages(messages: Iterable[Any], sizes: Iterable[str] = ()) -> list[Html]:
     """Return a box for each message; the last one is open."""
     listed = list(messages)
-    sized = list(sizes) or [f"{len(message.text):,} characters" for message in listed]
+    sized = list(sizes) or [counted(len(message.text), "character") for message in listed]
     return [
         folded(_title(message, size), _content(message), is_open=number == len(listed))
         for number, (message, size) in enumerate(zip(listed, sized, strict=True), 1)
@@ -168,7 +170,9 @@ def _content(message: Any) -> Html:
 def _part(part: Mapping[str, Any]) -> str:
     """Return the kind of an attachment and its size."""
     size = len(json.dumps(part, default=str))
-    return f"{str(part.get('type', 'part')).replace('_', ' ')}, {size:,} characters of data"
+    return (
+        f"{str(part.get('type', 'part')).replace('_', ' ')}, {counted(size, 'character')} of data"
+    )
 
 
 def _tool(tool: Any) -> str:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from personakit.keys.resolver import SCHEMES as SCHEMES
     from personakit.keys.resolver import TYPED as TYPED
     from personakit.keys.resolver import Keys as Keys
-    from personakit.keys.resolver import NoKey as NoKey
     from personakit.keys.resolver import OptionKey as OptionKey
     from personakit.keys.resolver import Wanted as Wanted
     from personakit.keys.resolver import environment as environment
@@ -22,7 +21,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "resolver": "Keys NoKey OptionKey SCHEMES TYPED Wanted environment needs_key scheme_of",
+            "resolver": "Keys OptionKey SCHEMES TYPED Wanted environment needs_key scheme_of",
         },
         modules="keyfile keyring",
     )

@@ -44,10 +44,6 @@ _KEEP = 300.0
 """Seconds for which the result of a slow place is cached."""
 
 
-class NoKey(ConfigError):
-    """No place has the key of a provider that requires one."""
-
-
 @dataclass(frozen=True, slots=True)
 class OptionKey:
     """The secret of a plugin's option, looked up as the key of a provider.
@@ -220,7 +216,7 @@ class Keys:
             problem = problem or "does not exist"
         if found:
             return Found(found, place)
-        raise NoKey(
+        raise _no_key(
             f"no key for {_title(provider)}: {_place(provider)} names {place}: it {problem}"
         )
 
@@ -248,7 +244,7 @@ class Keys:
             return None
         if file is not None:
             looked.append(f"{file} ({_about(file, provider)})")
-        raise NoKey(_missing(provider, looked))
+        raise _no_key(_missing(provider, looked))
 
     def _from_service(self, provider: Wanted, looked: list[str]) -> Found | None:
         """Return the key from the secrets of the service in which a notebook runs."""
@@ -343,6 +339,13 @@ def _place(wanted: Wanted) -> str:
     if isinstance(wanted, OptionKey):
         return f"the option {wanted.option!r} of plugin {wanted.plugin!r}"
     return f"the `api_key` of provider {wanted.name!r}"
+
+
+def _no_key(message: str) -> ConfigError:
+    """Return the error for a key that no place has."""
+    error = ConfigError(message)
+    error._lacks_key = True
+    return error
 
 
 def _missing(provider: Wanted, looked: list[str]) -> str:

@@ -88,6 +88,7 @@ class Library:
         cache: The user's cache folder, for the indexes of folders; None for no indexes.
         private: Folders whose files no template may include.
         schemes: Returns the schemes whose personas are listed.
+        own: The folders of `path` that the caller of a runner names, which should exist.
     """
 
     path: tuple[Path, ...] = ()
@@ -95,6 +96,7 @@ class Library:
     cache: Path | None = None
     private: tuple[Path, ...] = ()
     schemes: Callable[[], Iterable[str]] = field(default=declared, repr=False)
+    own: tuple[Path, ...] = field(default=(), repr=False)
     _read: dict[Path, Read] = field(default_factory=dict)
     _loaded: dict[str, Read] = field(default_factory=dict)
     _sources: Sources = field(init=False)
@@ -145,7 +147,7 @@ class Library:
             return self._by_path(text)
         raise PersonaNotFound(
             f"{text[:80]!r} is neither a persona name (a-z, 0-9, '_', '-') nor a file path"
-            f"{self._hint(text.lower())}; {_listing()} shows the names"
+            f"{self._hint(text.lower())}; {self._listing()} shows the names"
         )
 
     def _by_name(self, name: str) -> Persona:
@@ -160,8 +162,9 @@ class Library:
             if (folder / f"{name}.yml").is_file():
                 raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
         where = _shown(self.folders())
-        hint = self._hint(name) or f"; {_listing()} shows the personas"
-        raise PersonaNotFound(f"no persona {name!r} in {where}{hint}")
+        hint = self._hint(name) or f"; {self._listing()} shows the personas"
+        missing = "".join(f"; the folder {at} does not exist" for at in self.own if not at.is_dir())
+        raise PersonaNotFound(f"no persona {name!r} in {where}{missing}{hint}")
 
     def _by_path(self, text: str) -> Persona:
         try:
@@ -172,12 +175,17 @@ class Library:
         if persona is not None:
             return persona
         others = [name for name in names_in(file.parent) if name + ENDING != file.name]
-        near = did_you_mean(file.name, [name + ENDING for name in nearest(file.stem, others)])
+        beside = Path(text)
+        near = did_you_mean(
+            file.stem,
+            nearest(file.stem, others),
+            lambda name: str(beside.with_name(name + ENDING)),
+        )
         if file.name == text and file.stem in self.names():
             near = f"; load the persona {file.stem!r} of the library without a file extension"
-        hint = near or (
-            "" if file.parent.is_dir() else f"; the folder {file.parent} does not exist"
-        )
+        listing = f"; {self._listing()} shows the personas"
+        there = file.parent.is_dir()
+        hint = near or (listing if there else f"; the folder {file.parent} does not exist")
         raise PersonaNotFound(f"no file {text}{hint}")
 
     def _by_scheme(self, reference: str) -> Persona:
@@ -335,6 +343,14 @@ class Library:
     def _hint(self, word: str) -> str:
         return did_you_mean(word, nearest(word, self.names()))
 
+    def _listing(self) -> str:
+        """Return how the user lists the personas."""
+        return spelled(
+            terminal="`personakit list`",
+            magic="`%persona`",
+            python=f"`{'runner' if self.own else 'personakit.Runner()'}.library.names()`",
+        )
+
     def summaries(
         self, progress: Progress = lambda done, total: None
     ) -> Iterator[Summary | PersonaError]:
@@ -371,15 +387,6 @@ class Library:
             persona.name, persona.description, persona.version, persona.tags, folder_of(file)
         )
         return Entry(summary, parents if parents.marks else None, lasts=not reading.asked)
-
-
-def _listing() -> str:
-    """Return how the user lists the personas."""
-    return spelled(
-        terminal="`personakit list`",
-        magic="`%persona`",
-        python="`personakit.Runner().library.names()`",
-    )
 
 
 def _shown(folders: Iterable[Path]) -> str:

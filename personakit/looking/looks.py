@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from personakit.base import Texts, overlaid
+from personakit.base import Texts, counted, overlaid
 from personakit.errors import (
     ConfigError,
     PersonaError,
@@ -51,9 +51,10 @@ class Look:
     samples: Mapping[str, Any] = field(default_factory=FrozenDict)
 
     def __repr__(self) -> str:
-        name = self.persona.name if self.persona else None
-        counts = f"{len(self.findings)} findings, {len(self.tokens)} messages"
-        return f"<Look at {name!r}: {counts}{f', error: {self.error}' if self.error else ''}>"
+        name = f" at {self.persona.name!r}" if self.persona else ""
+        findings, messages = len(self.findings), len(self.tokens)
+        counts = f"{counted(findings, 'finding')}, {counted(messages, 'message')}"
+        return f"<Look{name}: {counts}{f', error: {self.error}' if self.error else ''}>"
 
 
 def look(

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
-from personakit.base import Emit, is_type
+from personakit.base import Emit, brief, is_type, shown
 from personakit.errors import UsageError, did_you_mean
 from personakit.frozen import replaced
 from personakit.messages import Message, Request, Response
 
 if TYPE_CHECKING:
-    from personakit.attachments import Source
+    from pathlib import Path
+
+    from personakit.attachments import Attachment, Source
     from personakit.config import Config
     from personakit.pipeline.trace import Trace
     from personakit.tools import Tool
@@ -59,7 +61,7 @@ class Options(TypedDict, total=False):
     max_rounds: int | None
     timeout: float | None
     deadline: float | None
-    attachments: Iterable[Source]
+    attachments: Iterable[Attachment | str | Path | bytes]
     tools: Iterable[Tool | Callable[..., Any]]
     conversation: str | None
 
@@ -108,19 +110,24 @@ class RunOptions:
     timeout: float | None = None
     deadline: float | None = None
     output: Any = None
-    attachments: Iterable[Source] = ()
+    attachments: Iterable[Attachment | str | Path | bytes] = ()
     tools: Iterable[Tool | Callable[..., Any]] = ()
     conversation: str | None = None
 
     @classmethod
-    def of(cls, given: AllOptions, config: Config) -> RunOptions:
+    def of(cls, given: AllOptions, config: Config, variables: Iterable[str] = ()) -> RunOptions:
         """Return the options of a run.
+
+        Args:
+            given: The keyword arguments.
+            config: The user's settings.
+            variables: The names of the persona's variables, for a hint; empty if not known.
 
         Raises:
             UsageError: An option is unknown or its value is invalid.
         """
         if not given.keys() <= _UNCHECKED:
-            _check(given)
+            _check(given, variables)
         settled: dict[str, Any] = {"deadline": config.deadline, "max_rounds": MAX_ROUNDS, **given}
         if None in given.values():
             # None means the default.
@@ -252,23 +259,36 @@ def not_a_prompt(value: Any) -> UsageError:
     )
 
 
-def check_names(given: Iterable[str], known: type) -> None:
+def check_names(given: Mapping[str, Any], known: type, variables: Iterable[str] = ()) -> None:
     """Check that a TypedDict declares all options.
+
+    Args:
+        given: The options.
+        known: The TypedDict.
+        variables: The names of the persona's variables, which are no options.
 
     Raises:
         UsageError: An option is unknown.
     """
     names = known.__annotations__
     for name in given:
-        if name not in names:
-            hint = did_you_mean(name, names) or f" (known: {', '.join(names)})"
+        if name in names:
+            continue
+        if name in variables:
+            declared = [each for each in given if each in variables and each not in names]
+            values = ", ".join(f'"{each}": {brief(shown(given[each]), 40)}' for each in declared)
             raise UsageError(
-                f"unknown option {name!r}{hint}; model parameters, such as temperature, belong in "
-                f"parameters={{…}}"
+                f"unknown option {name!r}: it is a variable of the persona; write "
+                f"variables={{{values}}}"
             )
+        hint = did_you_mean(name, names) or f" (known: {', '.join(names)})"
+        raise UsageError(
+            f"unknown option {name!r}{hint}; model parameters, such as temperature, belong in "
+            f"parameters={{…}}"
+        )
 
 
-def _check(options: AllOptions) -> None:
+def _check(options: AllOptions, variables: Iterable[str]) -> None:
     """Check the options of a run.
 
     Raises:
@@ -276,7 +296,7 @@ def _check(options: AllOptions) -> None:
     """
     from personakit.pipeline.trace import Trace  # noqa: PLC0415
 
-    check_names(options, AllOptions)
+    check_names(options, AllOptions, variables)
     for name, kind, wanted in (("trace", Trace, "a Trace"), ("conversation", str, "a string")):
         given: Any = options.get(name)
         if given is not None and not isinstance(given, kind):

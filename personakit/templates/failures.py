@@ -12,14 +12,13 @@ import jinja2
 from jinja2.runtime import LoopContext
 
 from personakit.base import describe, locate, occurrences, read_file
-from personakit.errors import Problem, TemplateError, did_you_mean
+from personakit.errors import Problem, TemplateError, did_you_mean, spelled
 from personakit.persona import MAX_BYTES
 from personakit.templates.budget import Refused
 from personakit.templates.compiler import Place
 from personakit.templates.filters import MissingField
 
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("_"))
-_NO_PROMPT = "this persona needs a prompt: type one, or pipe a text in"
 _MOST = 10
 
 
@@ -83,7 +82,7 @@ def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, s
         return _missing(error, values)
     if isinstance(error, Refused | jinja2.UndefinedError):
         message = str(error)
-        return _NO_PROMPT if message == "'input' is undefined" else message, "", ""
+        return _no_prompt() if message == "'input' is undefined" else message, "", ""
     if isinstance(error, RecursionError):
         return "the template calls itself too deep (recursion)", "", ""
     # A template is user input, not program code: any exception is an error in the file.
@@ -97,6 +96,15 @@ def _explained(error: Exception, values: Mapping[str, Any]) -> tuple[str, str, s
         hint = "the filter join takes any values, as in {{ x | join(', ') }}"
         return f"the template fails: {error}; {hint}", "", ""
     return f"the template fails: {str(error) or type(error).__name__}", "", ""
+
+
+def _no_prompt() -> str:
+    way = spelled(
+        python='pass one, as in personakit.run(NAME, "…") or conversation.run("…")',
+        terminal="type one, or pipe a text in",
+        magic="write it in the cell, below %%persona",
+    )
+    return f"this persona needs a prompt: {way}"
 
 
 def _missing(error: MissingField, values: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -55,6 +55,7 @@ def test_a_model_is_provider_slash_name(model: str, provider: str, name: str) ->
             "zzz/x",
             r"unknown provider 'zzz' \(known: openai, azure, .*\); write a model as provider/model",
         ),
+        ("nope/x", r"unknown provider 'nope' \(known: openai, azure, "),
         ("/x", "unknown provider ''"),
         ("openai/", "'openai/' has no model name after the provider; write openai/model"),
         ("local", re.escape(install_command("personakit-local"))),
@@ -150,8 +151,9 @@ def test_the_address_and_the_key_come_from_the_environment(
     ],
 )
 def test_what_is_missing_is_named(name: str, environ: Mapping[str, str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         endpoint(name, environ)
+    assert caught.type is ConfigError  # a name that users can import
 
 
 @pytest.mark.parametrize("key", ["k\nx", "k\u2026", "k\x00", "Bearer k"])

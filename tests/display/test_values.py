@@ -91,6 +91,9 @@ def test_a_long_message_is_cut_with_its_length() -> None:
     shown = Request("a/b", messages=(Message("user", "x" * 1_000_000),))._repr_mimebundle_()
     assert len(shown["text/html"]) < 25_000
     assert "980,000 more characters" in shown["text/html"]
+    short = Request("a/b", messages=(Message("user", "x"), Message("user", "y" * 20_001)))
+    assert "user · 1 character · x" in page(short)
+    assert "… 1 more charactera/b" in page(short)
 
 
 def test_a_trace_shows_a_row_for_each_step_with_what_it_changed(persona: Persona) -> None:

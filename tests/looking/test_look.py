@@ -338,6 +338,8 @@ def test_the_public_function_takes_a_runner(runner: Runner) -> None:
     assert found == dataclasses.replace(look(runner, "cook.yaml", COOK, prompt="soup"),
                                         persona=found.persona)  # fmt: skip
     assert repr(found) == "<Look at 'cook': 0 findings, 4 messages>"
+    broken = repr(personakit.look("cook.yaml", "system: [", runner=runner))
+    assert broken.startswith("<Look: 1 finding, 0 messages, error: cook.yaml:")
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.error = None  # type: ignore[misc]
     assert personakit.look("cook.yaml", "system: x").request is not None

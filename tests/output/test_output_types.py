@@ -129,12 +129,24 @@ def test_the_callers_output_goes_before_the_personas() -> None:
     assert upstream.requests[-1].parameters.keys() == {"seed", "response_format"}
 
 
-@pytest.mark.parametrize("wrong", ["Guest", [Guest], lambda: 1, Guest(name="x"), object()])
+@pytest.mark.parametrize("wrong", ["Guest", [Guest], lambda: 1, Guest(name="x"), object(), 3])
 def test_what_is_no_output(wrong: Any) -> None:
     running, upstream = runner()
-    with pytest.raises(ConfigError, match="output"):
+    with pytest.raises(ConfigError, match=r"output: expected a .*, found ") as caught:
         running.run(persona(), "Hi", output=wrong)
     assert upstream.requests == []
+    assert "arbitrary_types" not in str(caught.value)
+
+
+def test_an_output_of_a_class_that_pydantic_does_not_know() -> None:
+    class Opaque: ...
+
+    for wrong in (Opaque, list[Opaque]):
+        with pytest.raises(
+            ConfigError, match=r"no schema for <class .*; use a pydantic model, "
+        ) as caught:
+            runner()[0].run(persona(), "Hi", output=wrong)
+        assert "arbitrary_types" not in str(caught.value)
 
 
 # --- how it is asked for --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit import Message, Persona, TemplateError
+from personakit.errors import front
 from personakit.testing import persona, runner
 
 
@@ -158,11 +159,15 @@ def test_the_message_of_the_user(source: str, prompt: str | None, user: str | No
 
 
 def test_a_persona_that_needs_a_prompt_says_so() -> None:
-    with pytest.raises(TemplateError) as caught:
-        messages("system: hi\nprompt: 'Sum: {{ input }}'")
-    assert str(caught.value) == (
-        "x.yaml:2: prompt: this persona needs a prompt: type one, or pipe a text in"
-    )
+    ways = {
+        "python": 'pass one, as in personakit.run(NAME, "…") or conversation.run("…")',
+        "terminal": "type one, or pipe a text in",
+        "magic": "write it in the cell, below %%persona",
+    }
+    for name, way in ways.items():
+        with front(name), pytest.raises(TemplateError) as caught:
+            messages("system: hi\nprompt: 'Sum: {{ input }}'")
+        assert str(caught.value) == f"x.yaml:2: prompt: this persona needs a prompt: {way}"
 
 
 def test_a_literal_persona_is_no_template() -> None:

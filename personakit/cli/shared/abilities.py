@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.base import private_files, read_file
+from personakit.base import counted, private_files, read_file
 from personakit.cli.shared import output
 from personakit.config import state_folder
 from personakit.errors import PersonakitError
@@ -123,4 +123,4 @@ def _sends(persona: Persona) -> str:
     limit = f"; answers of at most {answer:,} tokens" if isinstance(answer, int) else ""
     more = ", and what its plugins add" if persona.plugins else ""
     rounds = f"; up to {MAX_ROUNDS} calls of the model with tools" if persona.tools else ""
-    return f"about {tokens:,} tokens of its own, what you type{more}{limit}{rounds}"
+    return f"about {counted(tokens, 'token')} of its own, what you type{more}{limit}{rounds}"
