@@ -14,6 +14,7 @@ from personakit.errors import (
     PersonaError,
     PersonakitError,
     Problem,
+    TemplateError,
     UsageError,
     VariableError,
 )
@@ -25,6 +26,7 @@ from personakit.runner import Runner
 from personakit.tokens import count_tokens
 
 _EMPTY: dict[str, Any] = {"array": [], "object": {}}
+_PROMPT = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Look:
             estimate if the vocabulary of the model is not known or not installed.
         samples: The values that were made up for required variables: the `example` of the
             declaration, its first allowed value, or a value of its type.
+        prompt: The prompt that was made up, since `prompt:` cannot be rendered without one; None if
+            it was given or is not needed.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -49,6 +53,7 @@ class Look:
     error: Problem | None = None
     tokens: tuple[tuple[int, bool], ...] = ()
     samples: Mapping[str, Any] = field(default_factory=FrozenDict)
+    prompt: str | None = None
 
     def __repr__(self) -> str:
         name = self.persona.name if self.persona else None
@@ -77,7 +82,8 @@ def look(
         text: The YAML text. Bytes must be UTF-8.
         variables: Values for the persona's variables. A required variable without one gets a
             sample; see `Look.samples`.
-        prompt: The user's message; None for a request without one.
+        prompt: The user's message; None for a request without one, with a sample if the persona
+            needs one; see `Look.prompt`.
         model: ``provider/model`` or an alias; None for the persona's or the config's.
         texts: Further texts that are not saved, by path, which the persona can extend or include.
 
@@ -96,13 +102,20 @@ def look(
             return Look(findings, persona, error=next(iter(examined.stops), None))
         samples = FrozenDict(freeze(dict(_samples(persona, variables or {}))))
         values = {**(variables or {}), **samples}
+        made_up = None
         try:
-            request = _rendered(runner, examined, prompt, values, model)
+            try:
+                request = _rendered(runner, examined, prompt, values, model)
+            except TemplateError:
+                if prompt is not None or not _takes_prompt(examined):
+                    raise
+                made_up = _PROMPT
+                request = _rendered(runner, examined, made_up, values, model)
         except PersonakitError as error:
             problem = linter.placed(_problem(error, persona, values))
-            return Look(findings, persona, error=problem, samples=samples)
+            return Look(findings, persona, error=problem, samples=samples, prompt=made_up)
     tokens = tuple(count_tokens(message.text, request.model) for message in request.messages)
-    return Look(findings, persona, request, None, tokens, samples)
+    return Look(findings, persona, request, None, tokens, samples, made_up)
 
 
 def _check(runner: Any, path: Any, text: Any, texts: Any, variables: Any) -> None:
@@ -140,6 +153,13 @@ def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, 
                 if not variable.faults(value):
                     yield name, value
                     break
+
+
+def _takes_prompt(examined: Examined) -> bool:
+    """Return whether the text of the user can have a place in the persona's own `prompt:`."""
+    compiled = examined.compiled
+    assert compiled is not None
+    return compiled.persona.prompt is not None and compiled.takes_input
 
 
 def _rendered(
