@@ -44,7 +44,7 @@ class Look:
         samples: The values that were made up for required variables: the `example` of the
             declaration, its first allowed value, or a value of its type.
         prompt: The prompt that was made up, since `prompt:` cannot be rendered without one; None if
-            it was given or is not needed.
+            it was given or is not needed, or if there is no request.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -102,18 +102,11 @@ def look(
             return Look(findings, persona, error=next(iter(examined.stops), None))
         samples = FrozenDict(freeze(dict(_samples(persona, variables or {}))))
         values = {**(variables or {}), **samples}
-        made_up = None
         try:
-            try:
-                request = _rendered(runner, examined, prompt, values, model)
-            except TemplateError:
-                if prompt is not None or not _takes_prompt(examined):
-                    raise
-                made_up = _PROMPT
-                request = _rendered(runner, examined, made_up, values, model)
+            request, made_up = _previewed(runner, examined, prompt, values, model)
         except PersonakitError as error:
             problem = linter.placed(_problem(error, persona, values))
-            return Look(findings, persona, error=problem, samples=samples, prompt=made_up)
+            return Look(findings, persona, error=problem, samples=samples)
     tokens = tuple(count_tokens(message.text, request.model) for message in request.messages)
     return Look(findings, persona, request, None, tokens, samples, made_up)
 
@@ -155,11 +148,26 @@ def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, 
                     break
 
 
-def _takes_prompt(examined: Examined) -> bool:
-    """Return whether the text of the user can have a place in the persona's own `prompt:`."""
-    compiled = examined.compiled
-    assert compiled is not None
-    return compiled.persona.prompt is not None and compiled.takes_input
+def _previewed(
+    runner: Runner,
+    examined: Examined,
+    prompt: str | None,
+    variables: Mapping[str, Any],
+    model: str | None,
+) -> tuple[Request, str | None]:
+    """Render a persona, with a sample if it needs a prompt; return the request and the sample.
+
+    Raises:
+        PersonakitError: See `_rendered`.
+    """
+    try:
+        return _rendered(runner, examined, prompt, variables, model), None
+    except TemplateError:
+        compiled = examined.compiled
+        assert compiled is not None
+        if prompt is not None or compiled.persona.prompt is None or not compiled.takes_input:
+            raise
+    return _rendered(runner, examined, _PROMPT, variables, model), _PROMPT
 
 
 def _rendered(
