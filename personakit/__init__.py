@@ -235,7 +235,8 @@ def look(
         runner: Provides the library, the plugins and the config; None for the shared one.
         variables: Values for the persona's variables. A required variable without one gets a
             sample; see `Look.samples`.
-        prompt: The user's message; None for a request without one.
+        prompt: The user's message; None for a request without one, with a sample if the persona
+            needs one; see `Look.prompt`.
         model: ``provider/model`` or an alias; None for the persona's or the config's.
         texts: Further texts that are not saved, by path, which the persona can extend or include.
 

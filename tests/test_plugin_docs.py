@@ -18,7 +18,7 @@ from personakit.hookspecs import Specs
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs" / "plugins"
-HOOKS = ("setup", "chat", "tool", "observe")
+HOOKS = ("setup", "run", "chat", "tool", "observe")
 PACKAGES = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
 BLOCK = re.compile(r"^```(python|py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

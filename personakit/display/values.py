@@ -87,26 +87,36 @@ def look_bundle(look: Any, usage: str) -> Bundle:
         look: The look.
         usage: How the persona is used.
     """
-    findings = [
-        tag(
-            "div",
+    above = [
+        (
             f"line {it.line}: {it.code} {it.message}",
-            style="removed" if it.severity == "error" else "warned",
+            "removed" if it.severity == "error" else "warned",
         )
         for it in look.findings
     ]
-    stopped = [tag("div", f"not rendered: {look.error}", style="removed")] if look.error else []
+    above += [(f"not rendered: {look.error}", "removed")] if look.error else []
     messages = look.request.messages if look.request is not None else ()
     counts = [
         f"{'' if exact else 'about '}{counted(count, 'token')}" for count, exact in look.tokens
     ]
-    boxes = _messages(messages, counts)
-    made_up = ", ".join(f"{name}={_json(value)}" for name, value in look.samples.items())
-    samples = [tag("div", f"made up for the preview: {made_up}", style="grey")] if made_up else []
-    plain = "\n".join(f"--- {message.role}\n{message.text}" for message in messages)
-    done = tag("div", f"can be used as {usage}", style="grey")
-    bundle = _bundle(look, *findings, *stopped, *boxes, *samples, done)
-    return {**bundle, "text/plain": printable(f"{plain}\n--- can be used as {usage}")}
+    values = dict(look.samples) if look.prompt is None else {**look.samples, "prompt": look.prompt}
+    made_up = ", ".join(f"{name}={_json(value)}" for name, value in values.items())
+    below = [f"made up for the preview: {made_up}"] if made_up else []
+    below.append(f"can be used as {usage}")
+    boxes = [
+        *(tag("div", line, style=style) for line, style in above),
+        *_messages(messages, counts),
+        *(tag("div", line, style="grey") for line in below),
+    ]
+    plain = [
+        *(line for line, _ in above),
+        *(
+            f"--- {message.role} · {count}\n{message.text}"
+            for message, count in zip(messages, counts, strict=True)
+        ),
+        *(f"--- {line}" for line in below),
+    ]
+    return {**_bundle(look, *boxes), "text/plain": printable("\n".join(plain))}
 
 
 def trace_bundle(trace: Any) -> Bundle:

@@ -351,7 +351,8 @@ def _no_key(message: str) -> ConfigError:
 def _missing(provider: Wanted, looked: list[str]) -> str:
     way = f"`personakit keys set {provider.name}`"
     if _in_notebook():
-        way = f"`%load_ext personakit` and `%persona keys {provider.name}`"
+        way = f"`%persona keys {provider.name}`"
+        way = spelled(python=f"`%load_ext personakit` and {way}", terminal=way)
     else:
         way += spelled(terminal="", python=" in a terminal")
     ways = [f"run {way}", "or choose a model that needs no key"]

@@ -14,6 +14,7 @@ from personakit.errors import (
     PersonaError,
     PersonakitError,
     Problem,
+    TemplateError,
     UsageError,
     VariableError,
 )
@@ -25,6 +26,7 @@ from personakit.runner import Runner
 from personakit.tokens import count_tokens
 
 _EMPTY: dict[str, Any] = {"array": [], "object": {}}
+_PROMPT = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Look:
             estimate if the vocabulary of the model is not known or not installed.
         samples: The values that were made up for required variables: the `example` of the
             declaration, its first allowed value, or a value of its type.
+        prompt: The prompt that was made up, since `prompt:` cannot be rendered without one; None if
+            it was given or is not needed, or if there is no request.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -49,6 +53,7 @@ class Look:
     error: Problem | None = None
     tokens: tuple[tuple[int, bool], ...] = ()
     samples: Mapping[str, Any] = field(default_factory=FrozenDict)
+    prompt: str | None = None
 
     def __repr__(self) -> str:
         name = f" at {self.persona.name!r}" if self.persona else ""
@@ -78,7 +83,8 @@ def look(
         text: The YAML text. Bytes must be UTF-8.
         variables: Values for the persona's variables. A required variable without one gets a
             sample; see `Look.samples`.
-        prompt: The user's message; None for a request without one.
+        prompt: The user's message; None for a request without one, with a sample if the persona
+            needs one; see `Look.prompt`.
         model: ``provider/model`` or an alias; None for the persona's or the config's.
         texts: Further texts that are not saved, by path, which the persona can extend or include.
 
@@ -98,12 +104,12 @@ def look(
         samples = FrozenDict(freeze(dict(_samples(persona, variables or {}))))
         values = {**(variables or {}), **samples}
         try:
-            request = _rendered(runner, examined, prompt, values, model)
+            request, made_up = _previewed(runner, examined, prompt, values, model)
         except PersonakitError as error:
             problem = linter.placed(_problem(error, persona, values))
             return Look(findings, persona, error=problem, samples=samples)
     tokens = tuple(count_tokens(message.text, request.model) for message in request.messages)
-    return Look(findings, persona, request, None, tokens, samples)
+    return Look(findings, persona, request, None, tokens, samples, made_up)
 
 
 def _check(runner: Any, path: Any, text: Any, texts: Any, variables: Any) -> None:
@@ -141,6 +147,28 @@ def _samples(persona: Persona, given: Mapping[str, Any]) -> Iterator[tuple[str, 
                 if not variable.faults(value):
                     yield name, value
                     break
+
+
+def _previewed(
+    runner: Runner,
+    examined: Examined,
+    prompt: str | None,
+    variables: Mapping[str, Any],
+    model: str | None,
+) -> tuple[Request, str | None]:
+    """Render a persona, with a sample if it needs a prompt; return the request and the sample.
+
+    Raises:
+        PersonakitError: See `_rendered`.
+    """
+    try:
+        return _rendered(runner, examined, prompt, variables, model), None
+    except TemplateError:
+        compiled = examined.compiled
+        assert compiled is not None
+        if prompt is not None or compiled.persona.prompt is None or not compiled.takes_input:
+            raise
+    return _rendered(runner, examined, _PROMPT, variables, model), _PROMPT
 
 
 def _rendered(

@@ -84,6 +84,7 @@ class Response(Generic[Parsed_co]):
     _paid: tuple[Charge, ...] | None = field(default=None, repr=False, compare=False)
     _lost: int = field(default=0, repr=False, compare=False)  # attempts without an answer
     _asked: Request | None = field(default=None, repr=False, compare=False)
+    _foreign: bool = field(default=False, repr=False, compare=False)  # of a run inside
     _bare: bool = field(default=False, repr=False, compare=False)  # no pieces but text
     persona: str = field(init=False, compare=False)  # an empty slot: see `__getattr__`
 

@@ -62,20 +62,34 @@ def _identifier(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
-_as = click.option("--as", "result", metavar="NAME", callback=_identifier,
-                   help="Assign the response to this name. Default: answer.")  # fmt: skip
+def _as(about: str) -> Callable[..., Any]:
+    return click.option("--as", "result", metavar="NAME", callback=_identifier, help=about)
+
+
+_SPELLED = {
+    "attach": ("FILE|URL", "Attach an image, a PDF or an audio file. Repeatable."),
+    "deadline": ("SECONDS", "How long the whole run may take. Default: 1800."),
+    "goes_on": (None, "Continue the last conversation of this notebook, or the one of --as, with "
+                "the persona that answered last."),
+    "pairs": ("NAME[=VALUE]", "Set a variable; NAME alone takes the variable of the notebook, and "
+              "NAME=@FILE reads the value from a file. Repeatable."),
+    "traced": (None, "Show below the answer what each plugin changed, whether it held the answer "
+               "back, and the time it took."),
+}  # fmt: skip
+"""What differs from a terminal: the value and the description of an option, by its parameter."""
 
 
 @functools.cache
 def run_command() -> click.Command:
     """Return the command of a cell that runs a persona."""
     return _command(
+        "PERSONA [OPTIONS]",
         "A persona answers. The cell is the prompt; on one line, what follows the persona. "
         "`-v NAME` takes the variable of the notebook, with its type.\n\n"
         "`%persona` lists the personas, `%persona NAME` shows one, `%%persona new NAME` writes "
         "one, and `%persona keys PROVIDER` asks for a key.",
         continuing.options, choices, attach_option, answers.trace_option, allowing, limits.options,
-        answers.log_option, _as,
+        answers.log_option, _as("Assign the response to this name. Default: answer."),
         click.option("--quiet", is_flag=True, help="Show no line below the answer."),
         click.option("--images", is_flag=True, help="Show images that the answer links to. Their "
                      "servers see that, and what their addresses contain."),
@@ -86,21 +100,27 @@ def run_command() -> click.Command:
 def new_command() -> click.Command:
     """Return the command of a cell that writes a persona."""
     return _command(
+        "new NAME [OPTIONS]",
         "The cell is the YAML of a persona, which can be used at once under its name.",
         choices,
         click.option("--save", is_flag=True, help="Write it to personas/NAME.yaml."),
-        click.option("--force", is_flag=True, help="Replace the file, after showing a diff."),
-        _as,
+        click.option("--force", is_flag=True, help="With --save, replace the file, after showing a "
+                     "diff."),
+        _as("Assign the Persona to this name."),
     )  # fmt: skip
 
 
-def _command(about: str, *options: Callable[..., Any]) -> click.Command:
+def _command(usage: str, about: str, *options: Callable[..., Any]) -> click.Command:
     @decorated_by(*options)
     def run() -> None: ...
 
     made: click.Command = click.command(
-        "persona", help=about, context_settings={"help_option_names": ["-h", "--help"]}
-    )(run)
+        "persona", help=about, options_metavar=usage,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(run)  # fmt: skip
+    for option in made.params:
+        if option.name in _SPELLED and isinstance(option, click.Option):
+            option.metavar, option.help = _SPELLED[option.name]
     made.allow_interspersed_args = False
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from pathlib import Path
@@ -39,8 +40,13 @@ def write(session: Session, asked: Asked, cell: str) -> None:
 
     Raises:
         PersonaError: It is invalid; lines are those of the cell, whose first one is the magic.
-        UsageError: The line is wrong, or the file exists.
+        UsageError: The line is wrong, or the file exists and is not to be replaced.
     """
+    if asked.options["force"] and not asked.options["save"]:
+        raise UsageError(
+            "--force replaces the file that --save writes, so it needs --save: add it, or remove "
+            "--force to write no file"
+        )
     if len(asked.words) != 2:
         raise UsageError("expected one name, as in %%persona new pirate")
     name = persona_files.checked_name(asked.words[1])
@@ -61,7 +67,7 @@ def write(session: Session, asked: Asked, cell: str) -> None:
             runner, target, text, model=asked.options["model"], texts=texts,
             variables=given["variables"],
         )  # fmt: skip
-    if asked.options["save"] or asked.options["force"]:
+    if asked.options["save"]:
         _save(session, target, cell, replace=asked.options["force"])
         # From now on the file is the persona, which its author may edit.
         DEFINED.pop(name, None)
@@ -70,6 +76,8 @@ def write(session: Session, asked: Asked, cell: str) -> None:
         DEFINED[name], texts[target] = persona, text
     if asked.options["result"]:
         session.shell.push({asked.options["result"]: persona})
+    if found.error is not None:
+        found = dataclasses.replace(found, error=_in_cell(found.error, target))
     show(look_bundle(found, f"%%persona {name}"))
 
 
@@ -77,15 +85,18 @@ def _check(found: Look, target: Path) -> None:
     """Raise the errors of a look, with lines of the cell."""
     errors = [one for one in found.findings if one.severity == "error"]
     problems = [
-        Problem(f"{one.code} {one.message}", CELL, one.line, one.column, one.code)
-        if Path(one.path) == target
-        else Problem(f"{one.code} {one.message}", one.path, one.line, one.column, one.code)
+        Problem(f"{one.code} {one.message}", one.path, one.line, one.column, one.code)
         for one in errors
     ]
     if not problems and found.persona is None:
         problems = [found.error or Problem("the persona cannot be read", CELL)]
     if problems:
-        raise PersonaError(problems)
+        raise PersonaError([_in_cell(problem, target) for problem in problems])
+
+
+def _in_cell(problem: Problem, target: Path) -> Problem:
+    """Return a problem of the file that the cell may be saved as with the place in the cell."""
+    return dataclasses.replace(problem, path=CELL) if Path(problem.path) == target else problem
 
 
 def _save(session: Session, target: Path, text: str, *, replace: bool) -> None:

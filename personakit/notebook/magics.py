@@ -30,7 +30,8 @@ def call(session: Session, line: str, cell: str | None) -> None:
     first = line.split(maxsplit=1)[:1]
     with front("magic"), suppress(click.exceptions.Exit):  # the help was printed
         if first == [KEYS]:
-            typed_keys.ask(session.runner(), line.split()[1:], alone=cell is None)
+            alone = cell is None or not cell.strip()
+            typed_keys.ask(session.runner(), line.split()[1:], alone=alone)
         elif first == [NEW]:
             _new(session, line, cell)
         else:

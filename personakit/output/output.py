@@ -108,13 +108,14 @@ class Output:
     def _read(self, faults: Faults | None, response: Response) -> Response:
         """Return a response with the value of its answer as `parsed`.
 
-        A value that a plugin has set stays, unless a Python type is wanted.
+        A value that a plugin has set stays, unless a Python type is wanted; that of the output of a
+        run inside does not.
 
         Raises:
             InvalidAnswer: The answer is cut off, is not valid JSON, or does not match the schema.
             Timeout: The deadline of the run passed while the answer was checked.
         """
-        if self.make is None and response.parsed is not None:
+        if self.make is None and response.parsed is not None and not response._foreign:
             return response
         text = response.messages[-1].text if response.messages else response.text
         cut = response.finish_reason == "length"
@@ -123,7 +124,8 @@ class Output:
             if response.tool_calls:
                 names = ", ".join(call.name for call in response.tool_calls)
                 raise ValueError(f"it calls tools that the run does not have: {names[:100]}")
-            return response.replace(parsed=self._found(text, check, cut=cut))
+            found = self._found(text, check, cut=cut)
+            return response.replace(parsed=found, _foreign=False)
         except Timeout as error:
             error.partial = text
             raise

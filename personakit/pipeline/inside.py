@@ -173,7 +173,7 @@ class Inside:
         other, checked, request = await self._ready(persona, prompt, options, model)
         response = await self.runner._layers(other, request, checked, self.within(layer))(emit)
         # What it replaces is the history of its own conversation.
-        return response if response.history is None else response.replace(history=None)
+        return response.replace(history=None, _foreign=True)
 
     async def _ready(
         self, persona: Reference, prompt: str | None, options: AllOptions, model: str

@@ -106,16 +106,18 @@ class ToolSearch:
         owners = {name: self.plugins.owner("tool", name) for name in self.registered()}
         owners |= {name: plugin for name, (_, plugin) in self.listed().items()}
         names = [*persona.tools, *known, *owners]
-        lines = [f"-T {pattern}: no tool of this name{did_you_mean(pattern, names)}"]
+        hint = did_you_mean(pattern, names)
+        parts = []
         if persona.tools:
-            lines.append(f"tools of {persona.name}: {', '.join(persona.tools)}")
+            parts.append(f"tools of {persona.name}: {', '.join(persona.tools)}")
         shown = [f"{name} ({plugin})" for name, plugin in sorted(owners.items())]
         more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
-        lines.append(
+        parts.append(
             f"installed tools: {', '.join((*shown[:_SHOWN], *more))}" if shown
             else "no installed plugin provides tools (`personakit plugins` lists the plugins)"
         )  # fmt: skip
         broken = [plugin.name for plugin in self.plugins.all() if plugin.error]
         if broken:
-            lines.append(f"broken plugins: {', '.join(broken)} (see `personakit plugins`)")
-        return "\n".join((*lines, *self.faults))
+            parts.append(f"broken plugins: {', '.join(broken)} (see `personakit plugins`)")
+        more_about = "; ".join((*parts, *self.faults))
+        return f"-T {pattern}: no tool of this name{hint or ';'} {more_about}"

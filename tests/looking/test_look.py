@@ -111,7 +111,7 @@ def test_a_made_text_is_looked_at_as_its_file(runner: Runner, text: str) -> None
         assert 1 <= one.line <= one.end_line
         assert (one.line, one.column) <= (one.end_line, one.end_column)
     try:
-        wanted = runner.render(file, variables=dict(found.samples))
+        wanted = runner.render(file, found.prompt, variables=dict(found.samples))
     except PersonakitError:
         assert found.request is None
     else:
@@ -219,6 +219,33 @@ def test_missing_values_are_made_up_and_named(runner: Runner) -> None:
     assert found.error is None
 
 
+def test_a_missing_prompt_is_made_up_and_named(runner: Runner) -> None:
+    text = "description: d\nsystem: x\nprompt: 'Say {{ input }}.'\n"
+    found = look(runner, "p.yaml", text)
+    assert found.request is not None
+    assert found.prompt
+    assert found.request.messages[-1].text == f"Say {found.prompt}."
+    given = look(runner, "p.yaml", text, prompt="Hi")
+    assert given.request is not None
+    assert given.request.messages[-1].text == "Say Hi."
+    assert given.prompt is None
+
+
+def test_a_prompt_that_a_partial_needs_is_made_up(runner: Runner) -> None:
+    text = "description: d\nprompt: '{% include \"partials/a.md\" %}'\n"
+    texts = {"partials/a.md": "Say {{ input }}."}
+    found = look(runner, "p.yaml", text, texts={Path(at): it for at, it in texts.items()})
+    assert found.error is None
+    assert found.prompt is not None
+
+
+@pytest.mark.parametrize("prompt", ["", "prompt: Say A.", "prompt: \"{{ input|default('A') }}\""])
+def test_no_prompt_is_made_up_for_a_persona_that_needs_none(runner: Runner, prompt: str) -> None:
+    found = look(runner, "p.yaml", f"description: d\nsystem: x\n{prompt}\n")
+    assert found.error is None
+    assert found.prompt is None
+
+
 @pytest.mark.parametrize(
     ("variables", "place", "message"),
     [
@@ -252,7 +279,7 @@ def test_an_error_of_a_variable_is_at_its_declaration(
             (3, 8, 3, 9),
         ),
         ("system: |\n  a\n  {% if %}\n", (3, 3, 3, 11)),
-        ("system: x\nprompt: 'Say {{ input }}'\n", (2, 1, 2, 26)),
+        ("system: x\nprompt: 'Say {{ input.a }}'\n", (2, 23, 2, 24)),
         ("system: x\nplugins: [nobody]\n", (2, 11, 2, 17)),
     ],
 )

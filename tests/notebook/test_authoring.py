@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,42 @@ def test_a_required_variable_gets_a_sample_in_the_preview(desk: Desk) -> None:
     html = shown(desk(f"%%persona new example\n{text}"), "text/html")
     assert "You are Anne." in html
     assert "made up for the preview: name=&quot;Anne&quot;" in html
+
+
+GREETER = """\
+variables: {language: {required: true, example: French}}
+system: You greet people in {{ language }}.
+prompt: "Greet this person: {{ input }}"
+"""
+
+
+def test_a_persona_that_needs_a_prompt_gets_a_sample_in_the_preview(desk: Desk) -> None:
+    html = shown(desk(f"%%persona new greeter\n{GREETER}"), "text/html")
+    assert "not rendered" not in html
+    assert "Greet this person: …" in html
+    assert "made up for the preview: language=&quot;French&quot;, prompt=&quot;…&quot;" in html
+
+
+def test_the_text_form_shows_what_the_html_shows(desk: Desk) -> None:
+    text = shown(desk(f"%%persona new greeter\n{GREETER}"), "text/plain")
+    assert text.startswith("line 2: PK060 `description` is missing")
+    assert re.search(r"^--- system · (about )?\d tokens$", text, re.MULTILINE)
+    assert "Greet this person: …" in text
+    assert '--- made up for the preview: language="French", prompt="…"' in text
+    assert text.endswith("--- can be used as %%persona greeter")
+
+
+def test_a_preview_that_fails_names_the_place_in_the_cell(desk: Desk) -> None:
+    cell = desk("%%persona new picky\ndescription: d\nsystem: You are {{ a.b }}.\n"
+                "variables: {a: {type: object, default: {}}}\n")  # fmt: skip
+    for kind in ("text/html", "text/plain"):
+        assert "not rendered: cell:3:22: " in shown(cell, kind)
+        assert "picky.yaml" not in shown(cell, kind)
+
+
+def test_force_alone_writes_nothing(desk: Desk, personas: Path) -> None:
+    (personas / "clerk.yaml").write_text("mine")
+    assert "it needs --save" in failed(desk(f"%%persona new clerk --force\n{PIRATE}"))
+    assert (personas / "clerk.yaml").read_text() == "mine"
+    assert failed(desk(f"%%persona new clerk --save --force\n{PIRATE}")) == ""
+    assert (personas / "clerk.yaml").read_text() == PIRATE

@@ -213,6 +213,25 @@ def test_a_list_and_a_card(desk: Desk) -> None:
         assert "--as NAME" in desk(line).outputs[0].text
 
 
+def test_the_help_is_about_a_notebook(desk: Desk) -> None:
+    text = " ".join(desk("%persona --help").outputs[0].text.split())
+    assert text.startswith("Usage: %%persona PERSONA [OPTIONS]")
+    assert "--attach FILE|URL Attach" in text
+    assert "--variable NAME[=VALUE] " in text
+    for word in ("stdin", "standard input", "stderr", "in a chat"):
+        assert word not in text
+    text = " ".join(desk("%persona new --help").outputs[0].text.split())
+    assert text.startswith("Usage: %%persona new NAME [OPTIONS]")
+    assert "Assign the Persona to this name." in text
+    assert "--force With --save," in text
+
+
+def test_an_unknown_tool_is_one_line(desk: Desk) -> None:
+    message = failed(desk("%%persona chef -T nofn\nSoup"))
+    assert "-T nofn: no tool of this name; " in message
+    assert "\n" not in message
+
+
 def test_a_trace_is_shown_below_the_answer(desk: Desk) -> None:
     cell = desk("%%persona chef --trace\nSoup", "x")
     assert len(cell.outputs) == 2
