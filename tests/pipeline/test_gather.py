@@ -440,3 +440,29 @@ def test_what_needs_an_event_loop_is_an_error_that_says_so() -> None:
 
     with pytest.raises(PluginError, match="in the sync API a hook can await only"):
         runner(plugins=[plugin(chat)])[0].run(persona())
+
+
+def test_a_refusal_is_raised_before_the_text_that_came_after_it() -> None:
+    """A server that sends its answer in one piece must not get past a moderation."""
+    refused = threading.Event()
+
+    def late(request: Request) -> str:
+        refused.wait(5)
+        time.sleep(0.05)
+        return "SECRET"
+
+    def refuse() -> None:
+        refused.set()
+        raise Blocked("no")
+
+    class Moderates:
+        @hookimpl
+        async def chat(self, request: Request, send: Send) -> Response:
+            _, response = await gather(io(refuse)(), send.live(request))
+            return response
+
+    running, _ = runner([late], plugins=[Moderates()], size=0)
+    stream = running.stream(persona(), "Hi")
+    with pytest.raises(Blocked):
+        list(stream)
+    assert stream.text == ""

@@ -83,6 +83,9 @@ class Run(Generic[T]):
         Otherwise (asyncio.wait_for creates a task before Python 3.12) the driver yields it when it
         has control again.
         """
+        if sync_mode.get() == BESIDE:
+            # What `gather` runs beside this stream may have refused it before this text came.
+            await Mark()
         self.outbox.append(text)
         if self.stepping:
             await Mark()
