@@ -26,7 +26,7 @@ from personakit import (
     hookimpl,
     io,
 )
-from personakit.testing import MODES, Server, check_plugin, in_mode, persona, runner
+from personakit.testing import MODES, Reply, Server, check_plugin, in_mode, persona, runner
 
 in_modes = pytest.mark.parametrize("mode", MODES)
 HANG = 30
@@ -444,25 +444,37 @@ def test_what_needs_an_event_loop_is_an_error_that_says_so() -> None:
 
 def test_a_refusal_is_raised_before_the_text_that_came_after_it() -> None:
     """A server that sends its answer in one piece must not get past a moderation."""
-    refused = threading.Event()
-
-    def late(request: Request) -> str:
-        refused.wait(5)
-        time.sleep(0.05)
-        return "SECRET"
-
-    def refuse() -> None:
-        refused.set()
-        raise Blocked("no")
+    judged = threading.Event()
 
     class Moderates:
         @hookimpl
         async def chat(self, request: Request, send: Send) -> Response:
-            _, response = await gather(io(refuse)(), send.live(request))
+            async def check() -> None:
+                await send.run(persona("Judge."), "ok?")
+                raise Blocked("no")
+
+            if request.system == "Judge.":
+                return await send(request)
+            _, response = await gather(check(), send.live(request))
             return response
 
-    running, _ = runner([late], plugins=[Moderates()], size=0)
-    stream = running.stream(persona(), "Hi")
-    with pytest.raises(Blocked):
-        list(stream)
-    assert stream.text == ""
+    class Slow(Server):
+        def reply(self, answer: Any, body: Any) -> Reply:
+            if body["messages"][0]["content"] == "Judge.":
+                judged.set()
+                return super().reply("no", body)
+
+            def late() -> Any:
+                judged.wait(5)
+                time.sleep(0.3)
+                yield b"".join(self.events("SECRET", usage=True))
+
+            return Reply(late(), headers={"content-type": "text/event-stream"})
+
+    shown: list[str] = []
+    with Slow() as server:
+        running = Runner(server.config(), plugins=[Moderates()])
+        with pytest.raises(Blocked):
+            shown.extend(running.stream(persona(), "Hi"))
+        running.close()
+    assert shown == []
