@@ -27,6 +27,7 @@ from personakit.pipeline import AllOptions, Setup, attached, check_names, keywor
 
 if TYPE_CHECKING:
     from personakit.config import Config
+    from personakit.log import Recorder
     from personakit.pipeline import Prompt
 
 Start = Callable[[Reference, Request, Any], Turn]
@@ -46,6 +47,7 @@ class PersonaRunner(Protocol):
     """The part of `Runner` that a conversation uses; the module of `Runner` imports this one."""
 
     config: Config
+    _recorder: Recorder | None
 
     @property
     def catalog(self) -> PersonaCatalog:

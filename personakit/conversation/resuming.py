@@ -51,7 +51,8 @@ def resume(
         raise UsageError(
             "no conversation to continue: the run log is off (`log: off` or PERSONAKIT_LOG)"
         )
-    identity, rows = _find(RunLog.of(runner.config), name)
+    own = runner._recorder
+    identity, rows = _find(own.log if own is not None else RunLog.of(runner.config), name)
     spoken = next((row for row in reversed(rows) if _spoke(row)), None)
     # A failed run may have used a wrong model, so it is only the fallback.
     last = spoken or rows[-1]

@@ -178,9 +178,10 @@ class Plugins:
         entries += [order.Entry(one.name, one.target, one.use) for one in own]
         order.check(entries, persona)
         tools = {name: self.find("tool", name) for name in persona.tools}
-        self._check_settings(persona, tools)
         made = [*outer, *own]
+        # Before a secret is looked up: a tool that is not allowed must not cause that.
         self._check_touches(persona, tools, made)
+        self._check_settings(persona, tools)
         bound = Bound.of(made, tuple(tool.tool() for tool in tools.values() if tool is not None))
         closes = any(one.target in self.instances for one in made)
         return replace(

@@ -404,7 +404,7 @@ def test_a_changed_history_cannot_be_replaced() -> None:
 def test_the_log_has_the_history_that_replaced_the_other(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "log.db")
     answers = ["one", "two", "three", "SHORT", "four", "five"]
-    config = Config(model="test/model", path=(), environ={"PERSONAKIT_LOG": str(log.path)})
+    config = Config(model="test/model", path=())
     running = Runner(config, plugins=[Summary()], backend=Upstream(answers), log=log)
     talk = running.conversation(persona())
     for number in range(4):
@@ -474,3 +474,8 @@ def test_the_value_of_another_persona_is_not_that_of_the_run(mode: str) -> None:
 def test_a_history_has_messages(history: Any) -> None:
     with pytest.raises(UsageError, match=r"Response.history takes messages, found (str|tuple|int)"):
         Response("x").replace(history=history)
+
+
+def test_the_notes_are_a_mapping() -> None:
+    with pytest.raises(UsageError, match="metadata must be a mapping of names, found str"):
+        Response("x").replace(metadata="text")
