@@ -14,8 +14,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.base import Emit, in_sync, io
@@ -24,6 +24,8 @@ from personakit.pipeline import RunLayer, needs_loop, run_sync
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop as Loop
+
+    from personakit.plugins.bound import Made
 
 _log = logging.getLogger("personakit")
 
@@ -75,6 +77,7 @@ class Instances:
 
                 loop = asyncio.get_running_loop()
                 if loop not in self._owners:
+                    self._forget_closed_loops()
                     owner = self._owners[loop] = self._owner(loop)
                     # An event loop closes its async generators when it ends.
                     await anext(owner)
@@ -89,6 +92,15 @@ class Instances:
 
         return living
 
+    def _forget_closed_loops(self) -> None:
+        """Forget loops that were closed without the end of their generators.
+
+        What their runs used stays open for the next run, whose loop closes it.
+        """
+        for loop in list(self._owners):
+            if loop.is_closed():
+                self._owners.pop(loop, None)
+
     async def _owner(self, loop: Loop) -> AsyncGenerator[None]:
         try:
             yield
@@ -100,6 +112,15 @@ class Instances:
     def _loop(self) -> Loop | None:
         """Return an event loop whose runs may use the instances."""
         return next((loop for loop in list(self._owners) if not loop.is_closed()), None)
+
+    @contextmanager
+    def kept(self, made: Sequence[Made]) -> Iterator[None]:
+        """Give up the plugins that the block created, if it fails; `sweep` closes them."""
+        try:
+            yield
+        except BaseException:
+            self.drop(one.target for one in made)
+            raise
 
     def drop(self, targets: Iterable[Any]) -> None:
         """Give up the instances of a persona that nobody uses any more; `sweep` closes them.
