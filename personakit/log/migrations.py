@@ -83,6 +83,11 @@ class Where:
     failed: bool | None = None
     notes: tuple[tuple[str, str], ...] = ()
 
+    @staticmethod
+    def is_path(text: str) -> bool:
+        """Return whether a text is the path of a note: names between dots."""
+        return all(text.split(".")) and not _NEVER.search(text)
+
     def sql(self) -> tuple[str, dict[str, Any]]:
         """Return the SQL condition and its values.
 
@@ -118,14 +123,13 @@ def _pairs(notes: Any) -> Iterator[tuple[str, str]]:
         raise _unexpected(notes)
     for pair in notes:
         is_pair = isinstance(pair, tuple | list) and len(pair) == 2
-        if not is_pair or not all(isinstance(one, str) for one in pair) or not is_path(pair[0]):
+        if (
+            not is_pair
+            or not all(isinstance(one, str) for one in pair)
+            or not Where.is_path(pair[0])
+        ):
             raise _unexpected(pair)
         yield pair[0], pair[1]
-
-
-def is_path(text: str) -> bool:
-    """Return whether a text is the path of a note: names between dots."""
-    return all(text.split(".")) and not _NEVER.search(text)
 
 
 def _unexpected(value: Any) -> UsageError:

@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from personakit.base import Emit, in_sync, io
 from personakit.messages import Request, Response
@@ -24,8 +24,6 @@ from personakit.pipeline import RunLayer, needs_loop, run_sync
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop as Loop
-
-    from personakit.plugins.bound import Made
 
 _log = logging.getLogger("personakit")
 
@@ -36,6 +34,11 @@ class _Instance(NamedTuple):
     plugin: str
     target: Any
     pid: int
+
+
+class _HasTarget(Protocol):
+    @property
+    def target(self) -> Any: ...
 
 
 class Instances:
@@ -114,8 +117,8 @@ class Instances:
         return next((loop for loop in list(self._owners) if not loop.is_closed()), None)
 
     @contextmanager
-    def kept(self, made: Sequence[Made]) -> Iterator[None]:
-        """Give up the plugins that the block created, if it fails; `sweep` closes them."""
+    def kept(self, made: Sequence[_HasTarget]) -> Iterator[None]:
+        """Give up the instances that the block appends to a list, if it fails; see `drop`."""
         try:
             yield
         except BaseException:

@@ -151,7 +151,7 @@ class Plugins:
         made = list[Made]()
         with self.instances.kept(made):
             for item in items:
-                made.append(self._made_outer(item))  # noqa: PERF401
+                made.append(self._made_outer(item))
         return made
 
     def bind(self, persona: Persona, outer: Iterable[Made] = ()) -> Bound:
