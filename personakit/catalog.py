@@ -297,9 +297,13 @@ class Catalog:
         entry = self.entry(persona)
         if (bound := entry.bound) is None:
             self.plugins.instances.sweep()
-            with self._lock:
-                if (bound := entry.bound) is None:
-                    bound = entry.bound = self.plugins.bind(persona, self._made_outer)
+            try:
+                with self._lock:
+                    if (bound := entry.bound) is None:
+                        bound = entry.bound = self.plugins.bind(persona, self._made_outer)
+            except BaseException:
+                self.plugins.instances.sweep()
+                raise
         return bound
 
     def _unbind(self) -> None:

@@ -28,6 +28,10 @@ SECRET = frozenset({"api_key", "base_url", "extra_headers", "extra_query"})
 # JSON does not escape these, but editors, terminals or UTF-8 cannot show them.
 _HIDDEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _DIFF_LINES = 80
+_CUT = "…"
+_MAX_NOTE = 100_000
+_NOTE_LEVELS = 100
+_INT_BITS = 2000
 # The parts of a response that are JSON of the provider.
 _PLAIN = ("items", "annotations")
 
@@ -111,25 +115,69 @@ def diffable(value: Request | Response | ToolCall | ToolResult) -> Any:
         # Recordings that this is compared with have been through JSON.
         return json.loads(pretty(_folded(written)))
     if isinstance(value, Response):
-        more = {"metadata": dict(value.metadata), "parsed": value.parsed}
+        more = {"metadata": write_notes(value.metadata), "parsed": value.parsed}
         return write_response(value) | {key: item for key, item in more.items() if item}
     names = ("id", "name", "arguments") if isinstance(value, ToolCall) else ("content", "is_error")
     return {name: getattr(value, name) for name in names}
 
 
 def write_notes(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a response as JSON types; other values become their text."""
-    return {str(key): _note(value) for key, value in metadata.items()}
+    """Return the metadata of a response as JSON types; other values become their text.
+
+    Whatever a plugin noted, this raises nothing. A note of more than 100,000 characters, or of more
+    than 100 levels, is cut, which ``…`` shows.
+    """
+    return {_cut(key, _MAX_NOTE): _Note().written(value) for key, value in metadata.items()}
 
 
-def _note(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return write_notes(value)
-    if isinstance(value, list | tuple):
-        return [_note(item) for item in value]
-    if value is None or isinstance(value, str | int):
-        return value
-    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+class _Note:
+    """The writer of one note, which counts its characters."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_NOTE
+
+    def written(self, value: Any, depth: int = 0) -> Any:
+        self._left -= 1
+        if depth > _NOTE_LEVELS:
+            return _CUT
+        if isinstance(value, Mapping | list | tuple):
+            try:
+                return self._items(value, depth)
+            except Exception:
+                return f"<{type(value).__name__}>"
+        if value is None or isinstance(value, bool):
+            return value
+        # Python writes no integer of more than 4300 digits.
+        if isinstance(value, int) and value.bit_length() < _INT_BITS:
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        return self._text(hex(value) if isinstance(value, int) else value)
+
+    def _items(self, value: Mapping[Any, Any] | Sequence[Any], depth: int) -> Any:
+        if isinstance(value, Mapping):
+            written: dict[str, Any] = {}
+            for key, item in value.items():
+                if self._left <= 0:
+                    return written | {_CUT: _CUT}
+                written[self._text(key)] = self.written(item, depth + 1)
+            return written
+        items: list[Any] = []
+        for item in value:
+            if self._left <= 0:
+                return [*items, _CUT]
+            items.append(self.written(item, depth + 1))
+        return items
+
+    def _text(self, value: Any) -> str:
+        text = _cut(value, max(self._left, 0))
+        self._left -= len(text)
+        return text
+
+
+def _cut(value: Any, most: int) -> str:
+    text = value if isinstance(value, str) else _shown(value)
+    return text if len(text) <= most else f"{text[:most]}{_CUT}"
 
 
 def write_response(response: Response) -> Any:
@@ -198,7 +246,7 @@ def diff(old: Sequence[str], new: Sequence[str], names: tuple[str, str]) -> str:
 
 def pretty(value: Any) -> str:
     """Return a value as indented JSON with sorted keys."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, default=str)
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, default=_shown)
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

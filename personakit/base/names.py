@@ -11,8 +11,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 SCHEME = re.compile(r"[a-z][a-z0-9-]+\Z")
 
 
-# A persona that a plugin loads. The rest is the plugin's, without what would break a line.
-_REST = r":([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,500})"
+# A persona that a plugin loads. The rest is the plugin's, without what would break a line, or show
+# another name than it is: the bidi controls of UAX #9 and the invisible operators.
+_REST = r":([^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f]{0,500})"
 LOADED = re.compile(rf"([a-z][a-z0-9-]+){_REST}\Z")
 
 

@@ -308,8 +308,10 @@ def _note(text: str) -> tuple[str, str]:
     Raises:
         UsageError: It is not of the form NAME=VALUE.
     """
+    from personakit.log import Where  # noqa: PLC0415
+
     path, equals, value = text.partition("=")
-    if not equals or not all(path.split(".")) or '"' in path:
+    if not equals or not Where.is_path(path):
         raise UsageError(
             f"--where: expected NAME=VALUE, such as variant=b or budget.tokens=120, found "
             f"{text!r}; "

@@ -49,7 +49,7 @@ class NoLoading:
         return kind is _LoaderNeeded
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Flight:
     """A call of a loader that is going on.
 
@@ -64,6 +64,30 @@ class _Flight:
     done: threading.Event = field(default_factory=threading.Event)
     text: str | bytes | None = None
     error: PersonakitError | None = None
+
+    def wait(self) -> bool:
+        """Wait for the end; return False, at once, if the call waits for this thread's own.
+
+        Two loaders may each load the persona of the other, in two threads.
+        """
+        here = threading.get_ident()
+        with _waiting_lock:
+            flight: _Flight | None = self
+            while flight is not None and not flight.done.is_set():
+                if flight.thread == here:
+                    return False
+                flight = _waiting.get(flight.thread)
+            _waiting[here] = self
+        try:
+            self.done.wait()
+        finally:
+            del _waiting[here]
+        return True
+
+
+# By the thread that waits, whatever runner its loader uses.
+_waiting: dict[int, _Flight] = {}
+_waiting_lock = threading.Lock()
 
 
 class Sources:
@@ -127,9 +151,8 @@ class Sources:
                     flight = self._flights[reference] = _Flight(threading.get_ident())
             if is_own:
                 return self._fly(reference, source, flight)
-            if flight.thread == threading.get_ident():
+            if not flight.wait():
                 raise _failed(reference, source, "its loader loads the same persona again")
-            flight.done.wait()
             if flight.error is not None:
                 import copy  # noqa: PLC0415
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from personakit.codec import storable
+from personakit.errors import UsageError
 from personakit.log.row import first_id
 
 MARK = 0x504B4C47  # "PKLG"
@@ -53,6 +56,10 @@ _NOTED = (
 )
 
 
+# What the path of a note cannot contain in SQLite.
+_NEVER = re.compile('["\0\ud800-\udfff]')
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition on runs; an attribute that is None matches all.
@@ -76,8 +83,17 @@ class Where:
     failed: bool | None = None
     notes: tuple[tuple[str, str], ...] = ()
 
+    @staticmethod
+    def is_path(text: str) -> bool:
+        """Return whether a text is the path of a note: names between dots."""
+        return all(text.split(".")) and not _NEVER.search(text)
+
     def sql(self) -> tuple[str, dict[str, Any]]:
-        """Return the SQL condition and its values."""
+        """Return the SQL condition and its values.
+
+        Raises:
+            UsageError: `notes` are not pairs of a path and a text.
+        """
         model = "substr(runs.model, instr(runs.model, '/') + 1)"
         conditions = {
             "persona": "runs.persona = :persona",
@@ -95,8 +111,28 @@ class Where:
         for name in ("since", "before"):
             values[name] = None if values[name] is None else first_id(values[name])
         used = [text for name, text in conditions.items() if values[name] is not None]
-        for number, (path, value) in enumerate(self.notes):
+        for number, (path, value) in enumerate(_pairs(self.notes)):
             keys = "".join(f'."{key}"' for key in path.split("."))
             values[f"path{number}"], values[f"note{number}"] = f"${keys}", storable(value)
             used.append(_NOTED.format(number))
         return " AND ".join(("1", *used)), values
+
+
+def _pairs(notes: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(notes, tuple | list):
+        raise _unexpected(notes)
+    for pair in notes:
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        if (
+            not is_pair
+            or not all(isinstance(one, str) for one in pair)
+            or not Where.is_path(pair[0])
+        ):
+            raise _unexpected(pair)
+        yield pair[0], pair[1]
+
+
+def _unexpected(value: Any) -> UsageError:
+    return UsageError(
+        f"notes: expected pairs of a path, such as 'budget.run', and a text, found {value!r:.80}"
+    )

@@ -14,9 +14,9 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from personakit.base import Emit, in_sync, io
 from personakit.messages import Request, Response
@@ -34,6 +34,11 @@ class _Instance(NamedTuple):
     plugin: str
     target: Any
     pid: int
+
+
+class _HasTarget(Protocol):
+    @property
+    def target(self) -> Any: ...
 
 
 class Instances:
@@ -75,6 +80,7 @@ class Instances:
 
                 loop = asyncio.get_running_loop()
                 if loop not in self._owners:
+                    self._forget_closed_loops()
                     owner = self._owners[loop] = self._owner(loop)
                     # An event loop closes its async generators when it ends.
                     await anext(owner)
@@ -89,6 +95,15 @@ class Instances:
 
         return living
 
+    def _forget_closed_loops(self) -> None:
+        """Forget loops that were closed without the end of their generators.
+
+        What their runs used stays open for the next run, whose loop closes it.
+        """
+        for loop in list(self._owners):
+            if loop.is_closed():
+                self._owners.pop(loop, None)
+
     async def _owner(self, loop: Loop) -> AsyncGenerator[None]:
         try:
             yield
@@ -100,6 +115,15 @@ class Instances:
     def _loop(self) -> Loop | None:
         """Return an event loop whose runs may use the instances."""
         return next((loop for loop in list(self._owners) if not loop.is_closed()), None)
+
+    @contextmanager
+    def kept(self, made: Sequence[_HasTarget]) -> Iterator[None]:
+        """Give up the instances that the block appends to a list, if it fails; see `drop`."""
+        try:
+            yield
+        except BaseException:
+            self.drop(one.target for one in made)
+            raise
 
     def drop(self, targets: Iterable[Any]) -> None:
         """Give up the instances of a persona that nobody uses any more; `sweep` closes them.

@@ -148,7 +148,11 @@ class Plugins:
             ConfigError: A plugin is not installed, or its options are invalid.
             PluginError: A plugin is broken.
         """
-        return [self._made_outer(item) for item in items]
+        made = list[Made]()
+        with self.instances.kept(made):
+            for item in items:
+                made.append(self._made_outer(item))
+        return made
 
     def bind(self, persona: Persona, outer: Iterable[Made] = ()) -> Bound:
         """Create the plugins of a persona and bind their hooks.
@@ -162,8 +166,12 @@ class Plugins:
                 order.
             PluginError: A plugin is broken.
         """
-        outer = list(outer)
-        own, problems = list[Made](), list[Any]()
+        own = list[Made]()
+        with self.instances.kept(own):
+            return self._bind(persona, list(outer), own)
+
+    def _bind(self, persona: Persona, outer: list[Made], own: list[Made]) -> Bound:
+        problems = list[Any]()
         for use in persona.plugins:
             try:
                 check_listed(self.config, use)

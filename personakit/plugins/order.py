@@ -19,6 +19,12 @@ CODE = "PK035"
 RULES = ("outside_of", "inside_of")
 EXAMPLE = '`outside_of = ("cache",)`'
 
+_PYTHON = "`plugins=` in Python"
+_AROUND = (
+    "plugins of Python are outside of those of the config, these outside of those of a persona, "
+    "and those of a parent outside of its children's"
+)
+
 
 class Entry(NamedTuple):
     """A plugin in a list.
@@ -45,7 +51,7 @@ class Disorder(NamedTuple):
     """An order that a rule forbids.
 
     Attributes:
-        message: What is wrong, and the right order.
+        message: What is wrong, and how to mend it.
         misplaced: The entries that stand too far inside.
     """
 
@@ -92,30 +98,12 @@ def disorder(entries: Sequence[Entry]) -> Disorder | None:
     must = dict.fromkeys(_rule(entries, *pair) for pair in broken)
     start = f"plugins: {', and '.join(must)} (the first one of a list is the outermost)"
     misplaced = [entries[outer] for outer in dict.fromkeys(outer for outer, _ in broken)]
-    order = _sorted(len(entries), pairs)
-    if order is None:
+    if _sorted(range(len(entries)), pairs) is None:
         circle = " and ".join(dict.fromkeys(_rule(entries, *p) for p in _circle(pairs)))
         message = f"plugins: {circle}, so no order is right; remove one of them"
         return Disorder(message, misplaced)
-    right = [entries[index] for index in order]
-    lists = [_source(entry) for entry in entries]
-    moved = [_source(entry) for entry in right]
-    if moved == lists:  # each list can be mended by itself
-        wrong = [one for one, old in zip(right, entries, strict=True) if one is not old]
-        files = list(dict.fromkeys(map(_source, wrong)))
-        ways = [
-            f"{_list([one for one in right if _source(one) == file])}"
-            + (f" in {file}" if len(files) > 1 else "")
-            for file in files
-        ]
-        return Disorder(f"{start}; the right order: {'; '.join(ways)}", misplaced)
-    places = ", ".join(f"{one.name} in {_source(one)}" for one in _involved(entries, broken))
-    return Disorder(
-        f"{start}; the right order of all: {_list(right)}; they are listed in several places "
-        f"({places}), and the plugins of the config are outside of those of a persona, and those "
-        f"of a parent outside of its children's: list them in one place, in this order",
-        misplaced,
-    )
+    ways = [*_sortings(entries, pairs, broken), *_moves(entries, broken)]
+    return Disorder(f"{start}; {'; '.join(ways)}", misplaced)
 
 
 def check(entries: Sequence[Entry], persona: Persona) -> None:
@@ -156,10 +144,10 @@ def _rule(entries: Sequence[Entry], outer: int, inner: int) -> str:
     return f"{entries[outer].name!r} must be outside of {entries[inner].name!r}"
 
 
-def _sorted(count: int, pairs: set[tuple[int, int]]) -> list[int] | None:
-    """Return the indexes in the right order, changed as little as possible; None for a circle."""
+def _sorted(indexes: Iterable[int], pairs: set[tuple[int, int]]) -> list[int] | None:
+    """Return indexes in the right order, changed as little as possible; None for a circle."""
     order: list[int] = []
-    waiting = list(range(count))
+    waiting = list(indexes)
     while waiting:
         free = (n for n in waiting if not any((other, n) in pairs for other in waiting))
         first = next(free, None)
@@ -187,15 +175,50 @@ def _circle(pairs: set[tuple[int, int]]) -> list[tuple[int, int]]:
         path.append(following)
 
 
-def _involved(entries: Sequence[Entry], broken: Iterable[tuple[int, int]]) -> list[Entry]:
-    return [entries[index] for index in sorted({index for pair in broken for index in pair})]
+def _sortings(
+    entries: Sequence[Entry], pairs: set[tuple[int, int]], broken: Iterable[tuple[int, int]]
+) -> Iterator[str]:
+    """Yield the right order of each list that breaks a rule by itself."""
+    sources = [_source(entry) for entry in entries]
+    for source in dict.fromkeys(sources[a] for a, b in broken if sources[a] == sources[b]):
+        order = _sorted((n for n, one in enumerate(sources) if one == source), pairs) or ()
+        right = [entries[index] for index in order]
+        if source == _PYTHON:  # objects have no form in YAML
+            yield f"the right order: {', '.join(one.name for one in right)} in {_PYTHON}"
+        else:
+            yield f"the right order: {_list(right)}" + (
+                f" in {source}" if len(set(sources)) > 1 else ""
+            )
+
+
+def _moves(entries: Sequence[Entry], broken: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """Yield how to mend each rule that two lists break together: no order of one mends it."""
+    moves: dict[str, None] = {}
+    listed = {(entry.name, _source(entry)) for entry in entries}
+    for outer, inner in ((entries[a], entries[b]) for a, b in broken):
+        near, far = _source(inner), _source(outer)
+        if near == far:
+            continue
+        ways = [_move(outer.name, far, near, f"before {inner.name!r}", listed)]
+        if near != _PYTHON or inner.use is not None:  # an object has no name in a file
+            ways.append(_move(inner.name, near, far, f"after {outer.name!r}", listed))
+        moves[", or ".join(ways)] = None
+    yield from moves
+    if moves:
+        yield _AROUND
+
+
+def _move(name: str, start: str, end: str, place: str, listed: set[tuple[str, str]]) -> str:
+    if (name, end) in listed:
+        return f"remove {name!r} from {start}, since it is in {end} as well"
+    return f"move {name!r} from {start} to {end}, {place}"
 
 
 def _source(entry: Entry) -> str:
     """Return what lists an entry: the path of a file, the config, a persona, or the code."""
     if entry.document is not None:
         return entry.document.path
-    return "Python" if entry.of_user else "the persona"
+    return _PYTHON if entry.of_user else "the persona"
 
 
 def _list(entries: Iterable[Entry]) -> str:

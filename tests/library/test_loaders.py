@@ -391,7 +391,7 @@ def test_what_is_not_there(rest: str, row: Any, names: Any, message: str) -> Non
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize("rest", ["a\nb", "\x1b[31m", "x" * 501, "a\u2028b"])
+@pytest.mark.parametrize("rest", ["a\nb", "\x1b[31m", "x" * 501, "a\u2028b", "a\u202eb", "\u2066"])
 def test_what_cannot_be_a_reference_is_not_asked_for(rest: str) -> None:
     source = Source()
     running, _ = using(source)

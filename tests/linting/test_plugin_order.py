@@ -49,4 +49,6 @@ def test_lint_of_a_child_and_its_parent(tmp_path: Path, monkeypatch: pytest.Monk
         },
         plugins="hide,store",
     )
-    assert "(store in personas/a.yaml, hide in personas/b.yaml)" in finding.message
+    assert (
+        "move 'hide' from personas/b.yaml to personas/a.yaml, before 'store', or" in finding.message
+    )

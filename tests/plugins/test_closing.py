@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from helpers.lint import lint
 
 import personakit
-from personakit import Request, Response, Send, hookimpl
+from personakit import PersonakitError, Request, Response, Send, hookimpl
 from personakit.testing import MODES, check_plugin, in_mode, persona, runner
 
 Install = Callable[..., None]
@@ -345,6 +346,48 @@ def test_a_plugin_that_was_never_used_is_not_created_to_be_closed() -> None:
     running.close()
     asyncio.run(running.aclose())
     assert events == []
+
+
+class Broken(Plugin):
+    def __init__(self) -> None:
+        raise ValueError("no")
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize("mode", ["run", "arun"])
+def test_plugins_made_before_one_that_fails_are_closed(mode: str, install: Install) -> None:
+    install(**PLUGINS, broken=Broken)
+    running, _ = runner(plugins=["both"])
+    for _ in range(3):
+        with pytest.raises(PersonakitError, match="no"):
+            in_mode(mode, running, persona(plugins=["sync", "fails", "broken"]))
+    assert ends() == ["Fails closed", "Sync closed"] * 3
+    running.close()
+    assert ends()[6:] == ["Both closed"]
+    events.clear()
+    for _ in range(2):
+        with pytest.raises(PersonakitError, match="no"):
+            in_mode(mode, runner(plugins=[Sync, Broken])[0], persona())
+    assert ends() == ["Sync closed"] * 2
+
+
+def test_a_loop_that_was_closed_without_its_end_is_forgotten() -> None:
+    running, _ = runner(plugins=[Async])
+    loops = []
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(running.arun(persona()))
+        loop.close()
+        loops.append(weakref.ref(loop))
+        del loop
+    gc.collect()
+    # Of the last one nothing is known until the next begins.
+    assert [one() is None for one in loops] == [True, True, False]
+    # What they used stays open for the next run, and the end of its loop closes it.
+    assert ends() == []
+    asyncio.run(running.arun(persona()))
+    assert ends() == ["Async aclosed"]
+    assert events.count("Async made") == 1
 
 
 PROGRAM = """

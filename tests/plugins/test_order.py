@@ -126,8 +126,11 @@ def test_the_plugins_of_the_config_are_outside(tmp_path: Path) -> None:
         running.prepare(tmp_path / "who.yaml")
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/who.yaml:3:5: plugins: 'hide' must be outside of")
-    assert "the right order of all: `plugins: [hide, {store: …}]`" in message
-    assert f"(store in {tmp_path}/config.yaml, hide in {tmp_path}/who.yaml)" in message
+    config, who = f"{tmp_path}/config.yaml", f"{tmp_path}/who.yaml"
+    assert (
+        f"; move 'hide' from {who} to {config}, before 'store', or move 'store' from {config} to "
+        f"{who}, after 'hide'; plugins of Python are outside of those of the config" in message
+    )
     assert "98765" not in message
 
 
@@ -142,10 +145,45 @@ def test_a_list_of_the_config_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_plugins_given_in_python() -> None:
-    with pytest.raises(ConfigError, match=r"the right order: `plugins: \[hide, store\]`"):
+    with pytest.raises(ConfigError, match=r"the right order: hide, store in `plugins=` in Python$"):
         runner(plugins=["store", "hide"])[0].run(persona())
-    with pytest.raises(PersonaError, match=r"store in Python, hide in test.yaml"):
+    with pytest.raises(PersonaError) as caught:
         runner(plugins=["store"])[0].run(persona(plugins=["hide"]))
+    assert (
+        "; move 'hide' from test.yaml to `plugins=` in Python, before 'store', or move 'store' "
+        "from `plugins=` in Python to test.yaml, after 'hide'; " in str(caught.value)
+    )
+
+
+class store(Plugin):  # noqa: N801
+    pass
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_object_given_in_python_is_named_in_no_list_of_a_file() -> None:
+    with pytest.raises(ConfigError, match=r"the right order: hide, store, again in `plugins=` in"):
+        runner(plugins=["again", store, "hide"])[0].run(persona())
+    with pytest.raises(PersonaError) as caught:
+        runner(plugins=[store()])[0].run(persona(plugins=["again", "hide"]))
+    message = str(caught.value)
+    assert "the right order: `plugins: [hide, again]` in test.yaml" in message
+    assert "; move 'hide' from test.yaml to `plugins=` in Python, before 'store'; " in message
+    assert "'store' from" not in message
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plugin_in_two_lists_is_removed_from_one(tmp_path: Path) -> None:
+    config = "plugins: [store]\nmodel: openai/x"
+    running = user(tmp_path, config, who="system: You.\nplugins: [hide, store]\n")
+    with pytest.raises(PersonaError) as caught:
+        running.prepare(tmp_path / "who.yaml")
+    where, who = f"{tmp_path}/config.yaml", f"{tmp_path}/who.yaml"
+    assert (
+        f"; move 'hide' from {who} to {where}, before 'store', or remove 'store' from {where}, "
+        f"since it is in {who} as well; " in str(caught.value)
+    )
+    (tmp_path / "config.yaml").write_text("model: openai/x")
+    user(tmp_path, "model: openai/x").prepare(tmp_path / "who.yaml")
 
 
 @pytest.mark.parametrize(
