@@ -97,11 +97,9 @@ class Catalog:
         find_loader = functools.partial(self.plugins.find, "loader")
         folders = (*path, *config.path)
         cache = user_cache(config.environ)
-        private = config.private
-        self.library = Library(folders, find_loader, cache, private, self._schemes, path)
-        self.router = Router(
-            config, self.plugins.find, owner=self.plugins.owner, every=self.plugins.every
-        )
+        self.library = Library(folders, find_loader, cache, config.private, self._schemes, path)
+        plugins = self.plugins
+        self.router = Router(config, plugins.find, owner=plugins.owner, every=plugins.every)
         self.plugins.settings.keys = self.router.keys
         self._outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)

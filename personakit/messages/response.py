@@ -106,7 +106,7 @@ class Response(Generic[Parsed_co]):
         if type(self.metadata) is not FrozenDict:
             if not isinstance(self.metadata, Mapping):
                 kind = type(self.metadata).__name__
-                raise UsageError(f"Response.metadata must be a mapping of names, found {kind}")
+                raise TypeError(f"Response.metadata must be a mapping of names, found {kind}")
             object.__setattr__(self, "metadata", freeze(self.metadata, "Response.metadata"))
         if self.items != ():
             object.__setattr__(self, "items", freeze(self.items, "Response.items"))

@@ -477,5 +477,5 @@ def test_a_history_has_messages(history: Any) -> None:
 
 
 def test_the_notes_are_a_mapping() -> None:
-    with pytest.raises(UsageError, match="metadata must be a mapping of names, found str"):
+    with pytest.raises(TypeError, match="metadata must be a mapping of names, found str"):
         Response("x").replace(metadata="text")
