@@ -308,7 +308,7 @@ def _plugins(plugins: Plugins) -> tuple[Schema, Schema, list[str]]:
 def _usable(plugins: Plugins) -> Iterator[Plugin]:
     """Yield the plugins that personas can list, including those that other plugins provide."""
     for plugin in plugins.all():
-        if plugin.error or {"chat", "tool", "observe"} & set(plugin.hooks):
+        if plugin.error or {*plugin.hooks} - {"setup"}:
             yield plugin
     for name, target in plugins.every("plugin").items():
         if name not in plugins.installed():

@@ -88,12 +88,12 @@ def show(name: str, as_json: bool) -> int:
     for rule, names in _rules(plugins, plugin).items():
         if names:
             output.line(f"{rule.replace('_', ' ')}: {', '.join(names)}")
-    options = _options(plugin)
-    if options:
-        output.echo()
-        rows = [row for name, schema in options.items() for row in _rows(name, schema)]
-        output.table(("option", "type", "default", "meaning"), rows)
-    if {"chat", "tool", "observe"} & set(plugin.hooks):
+    options, settings = _options(plugin.name, plugin.target), _settings(plugins, plugin)
+    _table("option", options)
+    _table("setting", settings)
+    if settings:
+        output.echo(f"\nIn the config file: plugin_options: {{{name}: {{{', '.join(settings)}}}}}")
+    if {*plugin.hooks} - {"setup"}:
         output.echo(f"\nIn a persona:\n\n{_example(plugin, options)}")
     return 0
 
@@ -112,6 +112,14 @@ def new(name: str, folder: str | None) -> None:
     output.line(f"  personakit plugins show {name}")
 
 
+def _table(title: str, found: dict[str, Any]) -> None:
+    """Print options or settings; nothing if there are none."""
+    if found:
+        output.echo()
+        rows = [row for name, schema in found.items() for row in _rows(name, schema)]
+        output.table((title, "type", "default", "meaning"), rows)
+
+
 def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
     config = plugins.config
     return {
@@ -119,7 +127,8 @@ def _row(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "hooks": list(plugin.hooks),
-        "options": _options(plugin),
+        "options": _options(plugin.name, plugin.target),
+        "settings": _settings(plugins, plugin),
         "provides": plugins.provides(plugin.name),
         **_rules(plugins, plugin),
         "tools": {
@@ -159,22 +168,23 @@ def _tools(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:
     return {name: list(plugins.find("tool", name).touched) for name in names}
 
 
-def _options(plugin: Plugin) -> dict[str, Any]:
-    """Return the options of a plugin, each with its JSON Schema."""
+def _settings(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
+    """Return the settings of what a plugin's `setup` contributes, each with its JSON Schema."""
+    return _options(plugin.name, plugins.settings.class_of(plugin.name))
+
+
+def _options(plugin: str, target: Any) -> dict[str, Any]:
+    """Return the options of a class, each with its JSON Schema."""
     from personakit.plugins import options  # noqa: PLC0415
 
-    if not isinstance(plugin.target, type):
+    if not isinstance(target, type):
         return {}
-    found, definitions = options.schema(plugin.target, plugin.name)
+    found, definitions = options.schema(target, plugin)
     for name, schema in found.items():
         used = {
-            key: value
-            for key, value in definitions.items()
-            if key.startswith(f"{plugin.name}.{name}.")
+            key: value for key, value in definitions.items() if key.startswith(f"{plugin}.{name}.")
         }
-        schema["required"] = (
-            options.parameters(plugin.target)[name].default is inspect.Parameter.empty
-        )
+        schema["required"] = options.parameters(target)[name].default is inspect.Parameter.empty
         if used:
             schema["$defs"] = used
     return found
@@ -184,7 +194,7 @@ def _short(plugin: Plugin) -> str:
     """Return the options of a plugin and their defaults on one line."""
     return ", ".join(
         f"{name}={_default(schema)}" if "default" in schema else name
-        for name, schema in _options(plugin).items()
+        for name, schema in _options(plugin.name, plugin.target).items()
     )
 
 

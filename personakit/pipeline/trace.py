@@ -18,7 +18,7 @@ class Step:
 
     Attributes:
         plugin: The plugin's name; empty for the model or the tool.
-        hook: ``chat`` or ``tool``.
+        hook: ``run``, ``chat`` or ``tool``.
         depth: The number of layers around it.
         request: The request or tool call it received.
         sent: The requests it passed on, one per `send`.

@@ -69,10 +69,14 @@ class Settings:
             raise ConfigError("\n".join(_placed(fault, plugin, given) for fault in faults))
         return options.make(origin, settings, mine, plugin=plugin, change=change, secret=later)
 
+    def class_of(self, plugin: str) -> type | None:
+        """Return the class of a plugin's settings; None if its `setup` has asked for none."""
+        return self._classes.get(plugin)
+
     def beneath(self, plugin: str, target: Any) -> Mapping[str, Any]:
         """Return the options of the config for a plugin's own class, without those of `make`."""
         given = self.config.plugin_options.get(plugin, {})
-        settings = self._classes.get(plugin)
+        settings = self.class_of(plugin)
         if settings is None:
             return given
         own = options.parameters(target) if isinstance(target, type) else {}

@@ -255,6 +255,45 @@ def test_a_tool_and_a_provider_have_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("plugins")
+def test_the_command_shows_them(tmp_path: Path) -> None:
+    command = Commands(tmp_path)
+    command.env["PERSONAKIT_PLUGINS"] = "forecast"
+    shown = command("plugins", "show", "forecast").out
+    assert "setting\ttype\tdefault\tmeaning" not in shown  # a table without titles in a pipe
+    assert "units\tstring\tmetric" in shown or 'units\tstring\t"metric"' in shown
+    assert "In the config file: plugin_options: {forecast: {key, units, folder}}" in shown
+    row = json.loads(command("plugins", "show", "forecast", "--json").out)
+    assert list(row["settings"]) == ["key", "units", "folder"]
+    assert list(row["options"]) == ["days"]
+
+
+LOOKED_UP: list[str] = []
+
+
+class Touches:
+    """Has a tool that needs permission, and looks up its secret with a function."""
+
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        def look_up(rest: str) -> str:
+            LOOKED_UP.append(rest)
+            return rest
+
+        registry.secret("vlt", look_up)
+        settings = registry.options(Settings)
+        registry.tool(lambda: settings.units, name="look", touches=["network"])
+
+
+def test_a_forbidden_tool_looks_up_no_secret(install: Install, tmp_path: Path) -> None:
+    install(touches=Touches)
+    running = configured(tmp_path, "plugin_options:\n  touches: {key: 'vlt:x'}\n")
+    with pytest.raises(ConfigError, match="may not use 'look'"):
+        running.prepare(persona(tools=["look"]), "Hi!", model="openai/x")
+    assert LOOKED_UP == []
+
+
+@pytest.mark.usefixtures("plugins")
 def test_a_missing_secret_of_a_tool_fails_before_the_run(tmp_path: Path) -> None:
     running = configured(tmp_path, "model: openai/x\n")
     with pytest.raises(ConfigError) as caught:
