@@ -114,7 +114,7 @@ def test_names_words_and_the_first_failure(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["personas/cheff.yaml"], "did you mean 'chef.yaml'"),
+        (["personas/cheff.yaml"], "did you mean 'personas/chef.yaml'"),
         (["cheff"], "did you mean 'chef'"),
         (["-k", "introduce hisself"], "none of the 3 tests has 'introduce hisself' in its name"),
         (["-k", "helo"], "did you mean 'hello'"),
