@@ -26,7 +26,6 @@ from personakit.library import Library, NoLoading, declared
 from personakit.messages import Request, Response
 from personakit.permissions import NotAllowed, OptionKind, UserOption
 from personakit.persona import Declared, Document, Persona, Reference, parameters
-from personakit.pipeline import loading
 from personakit.plugins import Bound, Made, Plugins
 from personakit.providers import DEFAULT
 from personakit.usage import Usage, price
@@ -131,12 +130,6 @@ class Catalog:
     def _schemes(self) -> set[str]:
         """Return the schemes whose personas are listed, without importing more plugins."""
         return {*declared(), *self.plugins.every("loader", loaded=True)}
-
-    async def aload(self, persona: Reference) -> Persona:
-        """Return a persona as `load` does; under the async API, plugins load it in a thread."""
-        with NoLoading():
-            return self.load(persona)
-        return await loading(functools.partial(self.load, persona))
 
     def _loaded(self, persona: str | Path) -> Persona:
         if not isinstance(persona, str | os.PathLike):

@@ -144,7 +144,7 @@ class Response(Generic[Parsed_co]):
     def _charges(self) -> list[Charge]:
         """Return what this answer cost, after the attempts before it that got none."""
         asked = self.request.model if self.request is not None else ""
-        try:
+        try:  # not `_given_cost`: every call of a model gets here
             cost = _cost(self)
         except AttributeError:
             cost = None
