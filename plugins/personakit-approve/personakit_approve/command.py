@@ -65,7 +65,7 @@ def revoke_(names: tuple[str, ...], every: bool) -> None:
             "`personakit approve revoke [PERSONA] TOOL`"
         )
     kept = approvals()
-    chosen = kept if every else _of_tool(_of_persona(kept, names[:-1]), names[-1])
+    chosen = kept if every else _named(kept, *names)
     if not chosen:
         click.echo(f"no tool is approved for good ({path()})")
         return
@@ -74,33 +74,37 @@ def revoke_(names: tuple[str, ...], every: bool) -> None:
         click.echo(f"revoked {each.tool} of {each.persona}")
 
 
-def _of_persona(kept: Sequence[Approval], given: Sequence[str]) -> Sequence[Approval]:
-    """Return the approvals of a persona; all of them if none is given."""
-    if not given:
-        return kept
-    (name,) = given
+def _named(kept: Sequence[Approval], *names: str) -> Sequence[Approval]:
+    """Return the approvals of a tool, of one persona if it is named before the tool.
+
+    Raises:
+        UsageError: There is none, or the name stands for several personas.
+    """
+    tool, persona = names[-1], names[0] if len(names) > 1 else None
+    found = kept if persona is None else _of_persona(kept, persona)
+    tools = {each.tool for each in found}
+    found = [each for each in found if each.tool == tool]
+    if not found:
+        raise _missing(f"tool {tool[:80]!r} is not approved for good", tool, tools)
+    if persona is not None and len(found) > 1:
+        files = ", ".join(each.persona for each in found)
+        raise UsageError(f"{persona!r} stands for several personas: {files}; write the path")
+    return found
+
+
+def _of_persona(kept: Sequence[Approval], name: str) -> Sequence[Approval]:
+    """Return the approvals of the personas that a name or a path stands for."""
     wanted = {name, str(Path(name).absolute())}
     found = [each for each in kept if each.persona in wanted]
     found = found or [each for each in kept if Path(each.persona).stem == name]
-    files = {each.persona for each in found}
-    if len(files) > 1:
-        raise UsageError(
-            f"{name!r} stands for several personas: {', '.join(sorted(files))}; write the path"
-        )
-    names = {Path(each.persona).stem for each in kept} | {each.persona for each in kept}
-    return found or _missing(f"persona {name[:80]!r} has no tool that is approved for good", name,
-                             names)  # fmt: skip
+    if not found:
+        known = {name for each in kept for name in (each.persona, Path(each.persona).stem)}
+        raise _missing(f"persona {name[:80]!r} has no tool that is approved for good", name, known)
+    return found
 
 
-def _of_tool(kept: Sequence[Approval], tool: str) -> Sequence[Approval]:
-    found = [each for each in kept if each.tool == tool]
-    return found or _missing(
-        f"tool {tool[:80]!r} is not approved for good", tool, {each.tool for each in kept}
-    )
-
-
-def _missing(message: str, word: str, known: Collection[str]) -> Sequence[Approval]:
-    raise UsageError(f"{message}{_near(word, known) or '; see `personakit approve list`'}")
+def _missing(message: str, word: str, known: Collection[str]) -> UsageError:
+    return UsageError(f"{message}{_near(word, known) or '; see `personakit approve list`'}")
 
 
 def _near(word: str, known: Collection[str]) -> str:
