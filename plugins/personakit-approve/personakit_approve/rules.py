@@ -36,8 +36,8 @@ class Rules:
             for number, pattern in enumerate(getattr(self, name)):
                 if not pattern.strip():
                     raise ValueError(
-                        f"{name}[{number}] is {pattern!r}, which no tool matches; use the name of a "
-                        f"tool, or a pattern such as 'read_*'"
+                        f"{name}[{number}] is {pattern!r}, which no tool matches; use the name of "
+                        f"a tool, or a pattern such as 'read_*'"
                     )
                 other = found.setdefault(pattern, name)
                 if other != name:

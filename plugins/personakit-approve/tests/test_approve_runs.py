@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ def test_the_stricter_one_of_config_and_persona_counts(
 def test_yes_for_this_run_holds_for_the_tool_in_the_run(mode: str, at: Any, person: Any) -> None:
     someone = person("yes for this run", "no", "no")
     rounds = ([TRAINS, BOATS], [FILE, BOATS], "Done.")
-    outer = [{"approve": {}}]
+    outer: list[Any] = [{"approve": {}}]
     with at(*rounds, [TRAINS], "Done.", outer=outer, ask=someone) as place:
         oslo, boats = "results for trains to Oslo", "results for boats"
         assert decided(mode, place) == [oslo, boats, REFUSED, boats]
@@ -123,7 +122,7 @@ def test_yes_for_this_run_holds_for_the_tool_in_the_run(mode: str, at: Any, pers
 
 @pytest.mark.parametrize("mode", MODES)
 def test_yes_for_good_holds_in_all_runs_of_the_persona(
-    mode: str, at: Any, person: Any, tmp_path: Path
+    mode: str, at: Any, person: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [tmp_path / name / "traveller.yaml" for name in ("one", "two")]
     for file in files:
@@ -131,7 +130,7 @@ def test_yes_for_good_holds_in_all_runs_of_the_persona(
         file.write_text("system: Hi.\napi: responses\nplugins: [approve]\n")
     someone = person("yes for good", "no", "no")
     with at([TRAINS], "Done.", [BOATS], "Done.", [TRAINS], "Done.", ask=someone) as place:
-        os.chdir(tmp_path / "one")
+        monkeypatch.chdir(tmp_path / "one")
         for path in ("traveller.yaml", files[0]):
             assert "results" in decided(mode, place, path)[0]
         assert decided(mode, place, files[1]) == [REFUSED]
