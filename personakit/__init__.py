@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from personakit.backend import Answer as Answer, Wire as Wire
     from personakit.base import (
         Secret as Secret, Texts, check_file as check_file, install_command as install_command,
-        io as io, read_file as read_file, sleep as sleep, time_left as time_left,
+        read_file as read_file, time_left as time_left,
     )
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         ModelNotFound as ModelNotFound, PersonaError as PersonaError,
         PersonakitError as PersonakitError, PersonaNotFound as PersonaNotFound,
         PluginError as PluginError, Problem as Problem, QuotaExhausted as QuotaExhausted,
-        RateLimited as RateLimited, RunError as RunError, StreamStarted as StreamStarted,
+        RateLimited as RateLimited, ReplayMismatch as ReplayMismatch, RunError as RunError,
+        StreamStarted as StreamStarted,
         TemplateError as TemplateError, Timeout as Timeout, TooManyRounds as TooManyRounds,
         UpstreamUnavailable as UpstreamUnavailable, UsageError as UsageError,
         VariableError as VariableError,
@@ -49,6 +50,11 @@ if TYPE_CHECKING:
     from personakit.hookspecs import (
         Event as Event, Filter as Filter, Piece as Piece, Send as Send, SendTool as SendTool,
         hookimpl as hookimpl,
+    )
+    from personakit.journal import (
+        JournalError as JournalError, JournalFolder as JournalFolder,
+        JournalStorage as JournalStorage, Question as Question, Resumption as Resumption,
+        Suspended as Suspended, ask as ask, io as io, now as now, rng as rng, sleep as sleep,
     )
     from personakit.linting import Finding as Finding
     from personakit.log import Row as Row, RunLog as RunLog
@@ -87,17 +93,21 @@ if TYPE_CHECKING:
 _ROOMS = {
     "attachments": "Attachment",
     "backend": "Answer Wire",
-    "base": "Secret check_file install_command io read_file sleep time_left",
+    "base": "Secret check_file install_command read_file time_left",
     "config": "Config",
     "conversation": "Conversation",
     "embeddings": "Embeddings",
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
         "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
-        "Problem QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout "
+        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted TemplateError Timeout "
         "TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
+    "journal": (
+        "JournalError JournalFolder JournalStorage Question Resumption Suspended ask io now rng "
+        "sleep"
+    ),
     "linting": "Finding",
     "log": "Row RunLog",
     "looking": "Look",

@@ -193,20 +193,6 @@ class Row:
         }
 
 
-def new_id(started: float) -> str:
-    """Return the id of a run: the microseconds of its start and random digits.
-
-    Args:
-        started: Unix time in seconds.
-    """
-    return f"{first_id(started)}{os.urandom(9).hex()}"
-
-
-def first_id(moment: float) -> str:
-    """Return the prefix of the ids of runs that start at a Unix time."""
-    return f"{max(0, int(moment * 1_000_000)):014x}"
-
-
 def _exchanged(messages: Sequence[Message]) -> str:
     """Return the tool calls and their results as text for the search."""
     calls = (f"{c.name} {c.arguments}" for message in messages for c in message.tool_calls)
