@@ -4,6 +4,7 @@ import os
 import shlex
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,6 +15,10 @@ from personakit import ConfigError, Persona, check_file, data_folder
 
 _WAIT = 10.0
 """Seconds to wait while another process writes."""
+
+# One thread at a time: a process that closes a file gives up its locks on it (POSIX, close), and
+# with them those of SQLite's connections in other threads.
+_lock = threading.Lock()
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS approvals (
@@ -78,18 +83,12 @@ def is_approved(persona: str, tool: str) -> bool:
 def approve(persona: str, tool: str) -> str:
     """Keep an approval for good, and return an empty text; else return why it cannot be kept."""
     try:
-        file = data_folder("approve") / path().name
-        check_file(file)
-        # SQLite creates its other files with the mode of this one.
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        with _opened() as connection:
+        with _opened(create=True) as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO approvals VALUES (?, ?, ?)", (persona, tool, time.time())
             )
     except ConfigError as error:
         return str(error)
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
     return ""
 
 
@@ -122,9 +121,14 @@ def revoke(given: Sequence[Approval]) -> None:
 
 
 @contextmanager
-def _opened() -> Iterator[sqlite3.Connection]:
+def _opened(*, create: bool = False) -> Iterator[sqlite3.Connection]:
     file = path()
-    try:
+    with _lock, _explained(file):
+        if create:
+            data_folder("approve")
+            check_file(file)
+            # SQLite creates its other files with the mode of this one.
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         check_file(file, must_exist=True)
         mode = stat.S_IMODE(file.stat().st_mode)
         if os.name == "posix" and mode & 0o077:
@@ -137,6 +141,12 @@ def _opened() -> Iterator[sqlite3.Connection]:
         with closing(opened) as connection:
             connection.execute(_SCHEMA)
             yield connection
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(

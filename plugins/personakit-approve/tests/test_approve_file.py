@@ -192,7 +192,7 @@ def test_an_approval_that_cannot_be_kept_holds_for_the_run(
         who = persona(api="responses", plugins=["approve"])
         assert place.runner.run(who, "?", tools=place.tools).text == "Done."
         assert place.ran == ["web_search x"] * 2
-    (record,) = caplog.records
+    record = caplog.records[-1]  # the journal cannot be written, either
     assert "web_search is allowed for this run only: " in record.message
     assert "cannot be created" in record.message
 
@@ -216,7 +216,7 @@ def test_processes_and_threads_write_the_same_file() -> None:
 def test_the_store_and_the_command_are_loaded_on_use() -> None:
     code = (
         "import sys; from personakit_approve import Approve; Approve();"
-        "print(sorted({'sqlite3', 'click', 'difflib'} & set(sys.modules)))"
+        "print(sorted({'sqlite3', 'click'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
