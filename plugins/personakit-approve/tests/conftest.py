@@ -111,7 +111,9 @@ def at() -> Callable[..., Any]:
         rounds = [one if isinstance(one, str) else answer(*one) for one in answers]
         with Server(rounds) as server:
             place = Place(server, **options)
-            with place.runner:
+            try:
                 yield place
+            finally:  # a test may have replaced the first one
+                place.runner.close()
 
     return opened
