@@ -16,8 +16,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, overload
 
+from personakit.shared import as_runner
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import TypeVar, Unpack
 
@@ -87,7 +89,6 @@ if TYPE_CHECKING:
     # isort: on
     # fmt: on
 
-    F = TypeVar("F", bound=Callable[..., Any])
     T = TypeVar("T")
 
 _ROOMS = {
@@ -100,8 +101,8 @@ _ROOMS = {
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
         "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
-        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted TemplateError Timeout "
-        "TooManyRounds UpstreamUnavailable UsageError VariableError"
+        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
+        "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
     "journal": (
@@ -149,32 +150,6 @@ def _default() -> Runner:
     from personakit.shared import default  # noqa: PLC0415
 
     return default()
-
-
-class _Behind:
-    """What `inspect` finds behind a function of this module: the method of the shared runner."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def __wrapped__(self) -> Any:
-        from personakit.runner import Runner  # noqa: PLC0415
-
-        return getattr(Runner, self._name)
-
-    @property
-    def __signature__(self) -> Any:
-        import inspect  # noqa: PLC0415
-
-        whole = inspect.signature(self.__wrapped__)
-        return whole.replace(parameters=[*whole.parameters.values()][1:])
-
-
-def _as_runner(function: F) -> F:
-    """Show the options of a function one by one, as the method of the runner does."""
-    function.__wrapped__ = _Behind(function.__name__)  # type: ignore[attr-defined]
-    return function
 
 
 def load(persona: str | Path | Persona) -> Persona:
@@ -261,7 +236,7 @@ def look(
     )  # fmt: skip
 
 
-@_as_runner
+@as_runner
 def prepare(
     persona: str | Path | Persona,
     prompt: str | Request | None = None,
@@ -278,19 +253,19 @@ def prepare(
 
 # fmt: off
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@_as_runner
-def run(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona and return the whole answer.
 
@@ -299,7 +274,8 @@ def run(persona: str | Path | Persona, prompt: str | Request | None = None,
 
     Args:
         persona: A name, the path of a file, or a persona.
-        prompt: The user's message, or a whole request, such as a changed result of `render`.
+        prompt: The user's message, a whole request, such as a changed result of `render`, or the
+            answer that a suspended run goes on with: `Suspended.resume_with`.
         output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
             dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
             mapping. `Response.parsed` is a value of it.
@@ -313,19 +289,19 @@ def run(persona: str | Path | Persona, prompt: str | Request | None = None,
 
 
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@_as_runner
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona as `run` does, in the running event loop.
 
@@ -340,19 +316,19 @@ async def arun(persona: str | Path | Persona, prompt: str | Request | None = Non
 
 
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
-@_as_runner
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Stream[Response[Any]]:
     """Run a persona as `run` does and return an iterator of the answer's text.
 
@@ -365,19 +341,19 @@ def stream(persona: str | Path | Persona, prompt: str | Request | None = None,
 
 
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
-@_as_runner
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> AsyncStream[Response[Any]]:
     """Run a persona as `run` does and return an async iterator of the answer's text.
 

@@ -83,9 +83,10 @@ class Runner(Resuming, Closing):
         UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
     """
 
+    catalog: Catalog
     _sharing = threading.RLock()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         config: Config | None = None,
         *,
@@ -226,7 +227,9 @@ class Runner(Resuming, Closing):
             return checked
         return checked.replace(output=wanted(persona, checked.output))
 
-    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
+    def _request(
+        self, persona: Persona, prompt: str | Request | None, options: RunOptions
+    ) -> Request:
         """Return the request of a run, rendered, with its tools and its model."""
         if isinstance(prompt, Request):
             form = response_format(options.output)
@@ -295,7 +298,7 @@ class Runner(Resuming, Closing):
             run = recorder.around(
                 run, persona, trace, tap, inside.books[0], options.conversation, self.hash, record
             )
-        if record is not None and record.on_suspend == "return":
+        if record is not None and record.desk.on_suspend == "return":
             run = returned(run)
         instances = bound.instances
         return functools.partial(run if instances is None else instances.around(run), request)
@@ -334,11 +337,9 @@ class Runner(Resuming, Closing):
         watch = Watch(bound.observers, found.name, inside)
         contributed = self.plugins.find("tool", call.name)
         tools = {call.name: contributed.tool()} if contributed else {}
-        return run_sync(
-            self._asking(
-                functools.partial(call_alone, call, tools, bound.tool, found, watch, inside)
-            )
-        )
+        alone = functools.partial(call_alone, call, tools, bound.tool, found, watch, inside)
+        result: ToolResult = run_sync(self._asking(alone))
+        return result
 
     # --- personas, conversations and connections -------------------------------------------------
 

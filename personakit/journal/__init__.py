@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from personakit.journal.questions import Question as Question
     from personakit.journal.questions import Resumption as Resumption
     from personakit.journal.questions import Suspended as Suspended
+    from personakit.journal.record import Desk as Desk
     from personakit.journal.record import Record as Record
-    from personakit.journal.scope import Scope as Scope
     from personakit.journal.storage import JournalError as JournalError
     from personakit.journal.storage import JournalFolder as JournalFolder
     from personakit.journal.storage import JournalStorage as JournalStorage
@@ -34,8 +34,7 @@ else:
             "entries": "Journal header restored",
             "functions": "ask io now rng sleep",
             "questions": "Asker OnSuspend Question Resumption Suspended",
-            "record": "Record",
-            "scope": "Scope",
+            "record": "Desk Record",
             "storage": "JournalError JournalFolder JournalStorage",
             "whole": "recorded suspendable",
         },

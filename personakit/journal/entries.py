@@ -34,6 +34,7 @@ KINDS = {
     "send": "send()",
 }
 PAID = ("model", "tool", "embed", "run")
+_STATES = {"result": "done", "error": "failed", "paused": "paused", "again": "again"}
 _FIELDS = ("partial", "status", "request_id", "retry_after", "attempts", "lost", "plugin")
 
 
@@ -170,18 +171,23 @@ class Journal:
             self.questions[at] = Question(**{**given, "choices": tuple(given["choices"])}, id=at)
         elif "answer" in line:
             self.answers[at] = line["answer"]
-        elif "shown" in line:
-            self.shown = line["shown"]
-        elif "left" in line:
-            self.left = line["left"]
         elif at:
-            entry = self.entries[at]
-            entry.charges += tuple(decode(each) for each in line.get("charges", ()))
-            for name, state in (("result", "done"), ("error", "failed"), ("paused", "paused")):
-                if name in line:
-                    entry.state, entry.data = state, line[name]
-            if "again" in line:
-                entry.state = "again"
+            self._end(self.entries[at], line)
+        self.shown = line.get("shown", self.shown)
+        self.left = line.get("left", self.left)
+
+    @staticmethod
+    def _end(entry: Entry, line: dict[str, Any]) -> None:
+        entry.charges += tuple(decode(each) for each in line.get("charges", ()))
+        for name, state in _STATES.items():
+            if name in line:
+                entry.state, entry.data = state, line[name]
+
+    @property
+    def request(self) -> Request:
+        """The request of the run, as it was rendered; its tools have no functions."""
+        request: Request = decode(self.header["request"])
+        return request
 
     def remains(self) -> dict[str, Any]:
         """Return the tool calls without a result, the messages and the text of the last stop."""
@@ -230,7 +236,7 @@ def restored(
         UsageError: A tool or a key of the run is missing.
     """
     own = list(tools)
-    request: Request = decode(journal.header["request"]).with_functions(own)
+    request = journal.request.with_functions(own)
     names = {tool.name for tool in own}
     if missing := [t.name for t in request.tools if t.function and t.name not in names]:
         raise UsageError(

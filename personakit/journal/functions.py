@@ -7,11 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
-from personakit import base
+from personakit.base import io as waiting_io
+from personakit.base import sleep as waiting_sleep
 from personakit.errors import UsageError
-from personakit.journal.scope import Scope, answered, placed, scope_now
 from personakit.journal.entries import Entry
 from personakit.journal.questions import Question
+from personakit.journal.scope import Scope, answered, placed, scope_now
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def io(
         sync: Called under the sync API; there `gather` calls it in a thread.
         async_: Awaited under the async API; without it, `sync` runs in a thread there.
     """
-    call = base.io(sync, async_)
+    call = waiting_io(sync, async_)
     name = getattr(sync, "__qualname__", type(sync).__name__)
 
     async def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -124,6 +125,6 @@ async def sleep(seconds: float) -> None:
     """
     scope = scope_now()
     if scope is None:
-        await base.sleep(seconds)
+        await waiting_sleep(seconds)
     else:
-        await scope.recorded("sleep", None, lambda: base.sleep(seconds))
+        await scope.recorded("sleep", None, lambda: waiting_sleep(seconds))

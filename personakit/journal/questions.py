@@ -59,7 +59,7 @@ class Question:
         raise UsageError(f"{answer[:80]!r} {fault} to {self.text!r}; answer one of {expected}")
 
 
-Asker = Callable[[Question], str | None | Awaitable[str | None]]
+Asker = Callable[[Question], str | Awaitable[str | None] | None]
 """Asks a person: returns one of the choices, or None if nobody answers.
 
 The async API calls one that is not a coroutine function in a thread.

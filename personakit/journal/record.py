@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from personakit.base import run_id
@@ -27,14 +28,27 @@ Header = Callable[[], dict[str, Any]]
 _log = logging.getLogger("personakit")
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the questions of a run go.
+
+    Attributes:
+        storage: Returns what keeps the journals.
+        asker: Asks a person; None if nobody is there.
+        on_suspend: What happens if nobody answers.
+    """
+
+    storage: Callable[[], JournalStorage]
+    asker: Asker | None = None
+    on_suspend: OnSuspend = "raise"
+
+
 class Record:
     """What a run asked for and what it got.
 
     Args:
+        desk: Where its questions go.
         header: Returns the start of the run.
-        storage: Returns what keeps the journal.
-        asker: Asks a person; None if nobody is there.
-        on_suspend: What happens if nobody answers.
         identity: The id of the run that is resumed; empty for a new one.
         journal: Its journal.
         answers: The new answers, by the ids of their questions.
@@ -52,10 +66,8 @@ class Record:
 
     def __init__(
         self,
+        desk: Desk,
         header: Header,
-        storage: Callable[[], JournalStorage],
-        asker: Asker | None = None,
-        on_suspend: OnSuspend = "raise",
         *,
         identity: str = "",
         journal: Journal | None = None,
@@ -63,8 +75,7 @@ class Record:
         is_brief: bool = False,
     ) -> None:
         self.is_brief = is_brief
-        self._header, self._storage = header, storage
-        self.asker, self.on_suspend = asker, on_suspend
+        self.desk, self._header = desk, header
         self.id, self.is_open, self.is_kept = identity, True, journal is not None
         self.old = dict(journal.entries) if journal else {}
         self.answers = {**(journal.answers if journal else {}), **(answers or {})}
@@ -116,10 +127,10 @@ class Record:
         who = "the run" if scope is None or scope.layer is None else str(scope.layer)
         now = f"{who} now asks for {KINDS[kind]}{how}" if kind else f"{who} no longer asks for it"
         self.broken = ReplayMismatch(
-            f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before it "
-            f"was suspended, {now}. The code, the options or the order of a plugin has changed, or "
-            f"a hook depends on time, chance or I/O that does not go through personakit; restore "
-            f"it, or begin anew without --resume. Nothing of the record is lost",
+            f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before "
+            f"it was suspended, {now}. The code, the options or the order of a plugin has changed, "
+            f"or a hook depends on time, chance or I/O that does not go through personakit. "
+            f"Restore it, or begin a new run; the journal is unchanged",
             plugin=getattr(getattr(scope, "layer", None), "plugin", ""),
         )
         raise self.broken
@@ -194,7 +205,7 @@ class Record:
                 lines += [entry.began(), *filter(None, [entry.ended()])]
             lines += map(_question, self.asked.values())
             lines += [{"at": at, "answer": text} for at, text in self.answers.items()]
-            self._storage().append(self.id, 0, _lines(lines))
+            self.desk.storage().append(self.id, 0, _lines(lines))
             self._size, self.is_kept = len(lines), True
 
     def resume(self, answers: dict[str, str]) -> None:
@@ -224,7 +235,7 @@ class Record:
                 lines, shown = list(self._buffer), dict(self.shown)
                 if shown:
                     lines.append({"shown": shown})
-                self._storage().append(self.id, self._size, _lines(lines))
+                self.desk.storage().append(self.id, self._size, _lines(lines))
                 self._size += len(lines)
                 self._buffer.clear()
 
@@ -261,7 +272,7 @@ class Record:
         """End the record; its journal is removed."""
         self.is_open = False
         if self.is_kept:
-            self._storage().remove(self.id)
+            self.desk.storage().remove(self.id)
 
 
 def _question(question: Question) -> dict[str, Any]:

@@ -198,20 +198,20 @@ async def answered(record: Record, question: Question) -> str:
     record.question(question)
     if (known := record.answers.get(question.id)) is not None:
         return question.check(known)
-    answer = await _asked(record, question) if record.asker is not None else None
+    answer = await _asked(record, question) if record.desk.asker is not None else None
     if answer is not None:
         record.answer(question, answer)
         if record.unwritten:
             await waiting(record.flush)()
         return answer
-    if record.on_suspend == "refuse":
+    if record.desk.on_suspend == "refuse":
         raise Blocked(f"nobody is there to answer: {question.text}")
     record.waiting.append(question)
     raise Suspending
 
 
 async def _asked(record: Record, question: Question) -> str | None:
-    asker: Any = record.asker
+    asker: Any = record.desk.asker
     try:
         await waiting(record.keep)()
         await waiting(record.flush)()

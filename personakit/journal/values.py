@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,25 +41,13 @@ def encode(value: Any) -> Any:
     kind = type(value)
     if kind in _EXACT:
         return value
-    if kind is float:
-        return value if math.isfinite(value) else {_KIND: "float", "v": repr(value)}
     if kind is list:
         return [encode(item) for item in value]
     if kind is dict or kind is FrozenDict:
         return _mapping(value)
-    if kind is tuple or kind is frozenset or kind is set:
-        return {_KIND: kind.__name__, "v": [encode(item) for item in value]}
-    if kind is bytes:
-        return {_KIND: "bytes", "v": base64.b64encode(value).decode()}
-    if kind.__name__ in _MOMENTS and kind is _MOMENTS[kind.__name__]:
-        return {_KIND: kind.__name__, "v": value.isoformat()}
-    if kind is Tool:
-        return {_KIND: "Tool", "v": _described(value)}
-    if kind is Response:
-        return {_KIND: "Response", "v": _response(value)}
-    if kind in _CLASSES.values():
-        return {_KIND: kind.__name__, "v": _fields(value)}
-    raise NotStorable(f"a journal cannot hold {kind.__name__}")
+    if (written := _WRITTEN.get(kind)) is None:
+        raise NotStorable(f"a journal cannot hold {kind.__name__}")
+    return {_KIND: kind.__name__, "v": written(value)}
 
 
 def _described(tool: Tool) -> dict[str, Any]:
@@ -117,6 +104,17 @@ def _response(value: Response) -> dict[str, Any]:
             if name != "parsed":  # it is read again from the text
                 raise
     return written
+
+
+_WRITTEN: dict[type, Callable[[Any], Any]] = {
+    float: repr,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    Tool: _described,
+    Response: _response,
+    **dict.fromkeys((tuple, set, frozenset), lambda value: [encode(item) for item in value]),
+    **dict.fromkeys(_MOMENTS.values(), lambda value: value.isoformat()),
+    **dict.fromkeys(_CLASSES.values(), _fields),
+}
 
 
 def decode(data: Any) -> Any:

@@ -54,6 +54,10 @@ def recorded(run: Callable[..., Coroutine[Any, Any, Any]], record: Record) -> An
 async def _suspended(pause: Suspending, record: Record, request: Request) -> Suspended:
     if record.broken is not None:
         raise record.broken
-    left = {"calls": pause.calls, "messages": pause.messages, "text": pause.text}
+    left: dict[str, Any] = {
+        "calls": pause.calls,
+        "messages": pause.messages,
+        "text": pause.text,
+    }
     await waiting(record.leave)({name: encode(value) for name, value in left.items()})
     return Suspended(record.id, tuple(record.waiting), persona=request.persona, **left)

@@ -50,7 +50,7 @@ class RunRecord:
         kept: The record of a run that can be suspended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a run that end up in its row
         self,
         persona: Persona,
         request: Request,
@@ -242,7 +242,7 @@ class Recorder:
             raise UsageError(f"log: expected True, False or a RunLog(path), found {log!r}")
         return cls(log if isinstance(log, RunLog) else RunLog.of(config), secrets)
 
-    def around(
+    def around(  # noqa: PLR0913, PLR0917 - see `RunRecord`
         self,
         run: RunLayer,
         persona: Persona,

@@ -13,7 +13,7 @@ from typing import Any, Generic
 
 from personakit.base import Emit, in_sync, scope
 from personakit.errors import BackendError, Blocked, InvalidAnswer, PluginError, Timeout
-from personakit.messages import Request, Response, ToolCall, ToolResult
+from personakit.messages import Response
 from personakit.pipeline.gate import Misuse, StreamGate
 from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.modes.drivers import needs_loop
@@ -55,13 +55,14 @@ class Chain(Generic[In, Out]):
     async def call(self, request: In, emit: Emit | None = None, index: int = 0) -> Out:
         """Run the layers from `index` on; streamed text is passed to `emit`."""
         if index == self.sends and scope.get() is not None:
-            return await self._recorded(request, emit)
+            recorded: Out = await self._recorded(request, emit)
+            return recorded
         if index == len(self.layers):
             if (emit is None and self.trace is None) or self.hook == "run":
                 return await self.end(request, emit)
             return await self._ended(request, emit)
         layer, gate = self.layers[index], StreamGate(emit, rounds=self.hook == "run")
-        send = Send(self, index, gate, request)
+        send: Send[In, Out] = Send(self, index, gate, request)
         if self.trace is not None:
             send.step = self.trace.begin(layer.plugin, self.hook, self.depth + index, request)
         result: In | Out = request

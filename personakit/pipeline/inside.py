@@ -20,7 +20,7 @@ from personakit.usage import Book, Charge, Spent, charged
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
-    from personakit.pipeline.options import AllOptions, Backend, Prompt, RunOptions
+    from personakit.pipeline.options import AllOptions, Backend, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class NestedRuns(Protocol):
         ...
 
     def _options(self, persona: Persona, options: AllOptions) -> RunOptions: ...
-    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request: ...
+    def _request(self, persona: Persona, prompt: str | None, options: RunOptions) -> Request: ...
     def _layers(
         self, persona: Persona, request: Request, options: RunOptions, inside: Inside
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]: ...

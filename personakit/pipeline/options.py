@@ -55,8 +55,8 @@ class Options(TypedDict, total=False):
         tools: Tools in addition to the persona's: functions or `Tool` values.
         conversation: The id of the conversation, for the run log.
         on_suspend: What happens if a plugin or tool asks a person and nobody answers: ``raise``
-            raises `Suspended`, ``return`` returns it instead of a response, ``refuse`` raises
-            `Blocked`. Default: that of the runner.
+            raises `Suspended`, ``return`` returns it instead of a response, of which type checkers
+            do not know, ``refuse`` raises `Blocked`. Default: that of the runner.
     """
 
     variables: Mapping[str, Any] | None

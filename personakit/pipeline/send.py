@@ -11,7 +11,7 @@ from personakit.errors import StreamStarted
 from personakit.hookspecs import Filter
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.pipeline.gate import Filtered, FilterFailed, Misuse, StreamGate
-from personakit.pipeline.inside import Layer
+from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.modes.drivers import alone
 from personakit.pipeline.trace import Step
 from personakit.usage import Spent
@@ -135,7 +135,8 @@ class Send(Generic[In, Out]):
             self.step.way = "live"
         token = scope.set(place)
         try:
-            response = await self._chain.inside.run(layer, *arguments, emit=gate.inner)
+            inside: Inside = self._chain.inside
+            response = await inside.run(layer, *arguments, emit=gate.inner)
         except BaseException as error:
             self.errors.append(error)
             raise
@@ -188,7 +189,8 @@ class Send(Generic[In, Out]):
         try:
             time_left()  # a hook may send again and again
             call = self._chain.call(request, emit, self._next)
-            self.last = await (alone(call) if emit is None else call)
+            result: Out = await (alone(call) if emit is None else call)
+            self.last = result
         except BaseException as error:
             self.errors.append(error)
             unused = getattr(error, "response", None) if hides else None
@@ -201,7 +203,7 @@ class Send(Generic[In, Out]):
             if self.step is not None:
                 self.step.enter()
                 self.step.received = self.last
-        return self.last
+        return result
 
     def _claim(self, layer: Layer) -> None:
         """Begin an answer, which must be the first that emits text.

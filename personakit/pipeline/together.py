@@ -29,8 +29,8 @@ from personakit.base import (
     time_left,
 )
 from personakit.errors import UsageError
-from personakit.pipeline.send import Send
 from personakit.pipeline.modes.drivers import BlockingAwait, Passed, Run, streaming
+from personakit.pipeline.send import Send
 
 if TYPE_CHECKING:
     import asyncio

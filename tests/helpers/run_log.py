@@ -14,8 +14,8 @@ from personakit import (
     Request,
     Runner,
 )
-from personakit.log import Row, RunLog
 from personakit.base import run_id
+from personakit.log import Row, RunLog
 from personakit.testing import MODES, Upstream
 
 in_modes = pytest.mark.parametrize("mode", MODES)

@@ -27,12 +27,12 @@ from personakit import (
     Usage,
     hookimpl,
 )
+from personakit.base import run_id
 from personakit.errors import BackendError
 from personakit.frozen import freeze
 from personakit.log.database import Database, LogError
 from personakit.log.migrations import MARK, MIGRATIONS, Where
 from personakit.log.repair import repair
-from personakit.base import run_id
 from personakit.log.row import Row
 from personakit.log.run_log import RunLog
 from personakit.testing import Reply, Server, persona

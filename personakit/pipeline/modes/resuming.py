@@ -12,8 +12,9 @@ from personakit.base import scope
 from personakit.codec import SECRET
 from personakit.config import Config, data_folder
 from personakit.errors import UsageError, spelled
-from personakit.persona import QUESTION_PATH, Persona, Reference, question_persona
+from personakit.persona import QUESTION_PATH, Persona, question_persona
 from personakit.pipeline.dry_run import DryRun
+from personakit.pipeline.modes.drivers import run_sync
 from personakit.pipeline.modes.runs import Runs
 from personakit.pipeline.options import AllOptions, RunOptions, keywords
 from personakit.tools import tools_of
@@ -22,6 +23,7 @@ from personakit.usage import Spent
 if TYPE_CHECKING:
     from personakit.journal import (
         Asker,
+        Desk,
         Journal,
         JournalStorage,
         OnSuspend,
@@ -102,8 +104,7 @@ class Resuming(Runs):
 
         waits = self.suspended(suspended if isinstance(suspended, str) else suspended.id)
         given = Resumption(waits.id) if answer is None else waits.resume_with(answer)
-        response: Response[Any] = self.run(self.persona_of(waits.id), given, **options)
-        return response
+        return run_sync(self._start(self.persona_of(waits.id), given, options))
 
     def persona_of(self, id: str) -> Persona:  # noqa: A002
         """Return the persona of a suspended run, as it is now.
@@ -119,6 +120,14 @@ class Resuming(Runs):
             return Persona.parse(json.dumps(known["data"]), known["path"], parents=parents)
         loaded: Persona = self.catalog.load(known["reference"])
         return loaded
+
+    def request_of(self, id: str) -> Request:  # noqa: A002
+        """Return the request of a suspended run, as it was rendered; its tools have no functions.
+
+        Raises:
+            UsageError: The run is not found.
+        """
+        return self._journal(id)[1].request
 
     def _journal(self, identity: str) -> tuple[str, Journal]:
         from personakit.journal import Journal  # noqa: PLC0415
@@ -162,9 +171,14 @@ class Resuming(Runs):
         """Return a function outside of a run, such as a dry run, whose questions cannot wait."""
         from personakit.journal import Record, recorded  # noqa: PLC0415
 
-        asker = None if dry else self._there()
-        mode: Any = "raise" if dry else "refuse"
-        return recorded(function, Record(dict, lambda: self.journals, asker, mode, is_brief=True))
+        desk = self._desk("raise", asks=False) if dry else self._desk("refuse")
+        return recorded(function, Record(desk, dict, is_brief=True))
+
+    def _desk(self, on_suspend: OnSuspend | None, *, asks: bool = True) -> Desk:
+        from personakit.journal import Desk  # noqa: PLC0415
+
+        asker = self._there() if asks else None
+        return Desk(lambda: self.journals, asker, on_suspend or self._on_suspend)
 
     def _record(self, persona: Persona, request: Request, options: RunOptions) -> Record:
         from personakit.journal import Record, header  # noqa: PLC0415
@@ -178,8 +192,7 @@ class Resuming(Runs):
             }
             return header(self._described(persona), request, {**kept, "output": output})
 
-        mode = options.on_suspend or self._on_suspend
-        return Record(first, lambda: self.journals, self._there(), mode)
+        return Record(self._desk(options.on_suspend), first)
 
     def _there(self) -> Asker | None:
         """Return who asks the person, if one is there."""
@@ -238,16 +251,8 @@ class Resuming(Runs):
             from personakit.output import Output  # noqa: PLC0415
 
             changes["output"] = Output.of(kept["output"], persona.name)
-        mode = options.on_suspend or self._on_suspend
-        record = Record(
-            dict,
-            lambda: self.journals,
-            self._there(),
-            mode,
-            identity=identity,
-            journal=journal,
-            answers=answers,
-        )
+        desk = self._desk(options.on_suspend)
+        record = Record(desk, dict, identity=identity, journal=journal, answers=answers)
         record.resume(answers)
         return request, options.replace(**changes), record
 
