@@ -31,7 +31,8 @@ class Approve:
     """A decision about each tool call by the name of the tool: run, ask or refuse.
 
     The most cautious rule counts: `never`, then `ask`, then `always`. A tool that no pattern
-    matches is asked for. The pattern ``*`` is for the tools that no other pattern matches.
+    matches is run if the user allows the call. The pattern ``*`` is for the tools that no other
+    pattern matches.
 
     Attributes:
         always: Patterns of the tools that are run without a question.
@@ -120,7 +121,7 @@ async def _asked(call: ToolCall, persona: Persona, state: Approve.State) -> bool
 
 
 def _is_refused_by(persona: Persona, tool: str) -> bool:
-    """Return whether the persona's own entry refuses a tool: it is not asked for in vain."""
+    """Return whether the persona's own entry refuses a tool, which needs no question then."""
     entries = [use.options for use in persona.plugins if use.name == "approve"]
     return any(matches(options.get("never", ()), tool) for options in entries)
 

@@ -9,7 +9,7 @@ YES, NO, FOR_RUN, FOR_GOOD = "yes", "no", "yes for this run", "yes for good"
 CHOICES = (YES, NO, FOR_RUN, FOR_GOOD)
 
 _MOST_NAME = 100
-_MOST_ARGUMENTS = 72
+_MOST_ARGUMENTS = 40
 # Another name is quoted: it could look like the rest of the question.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
