@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from personakit_approve import approvals
 
-from personakit import Persona, Runner, Suspended
+from personakit import Persona, Request, Response, Runner, Send, Suspended, hookimpl
 from personakit.testing import MODES, in_mode, persona
 
 OSLO = ("web_search", '{"query": "Oslo"}')
@@ -136,3 +136,47 @@ def test_hostile_calls_are_asked_for_after_the_journal_has_them(at: Any, folder:
         assert place.runner.suspended(waiting.id).question == waiting.question
         assert done("run", place, waiting.resume_with("no")) == [REFUSED] * 4
     assert not folder.exists()
+
+
+class Delegates:
+    """Lets another persona search before its own run."""
+
+    def __init__(self) -> None:
+        self.tools: list[Any] = []
+
+    @hookimpl
+    async def run(self, request: Request, send: Send) -> Response:
+        other = persona(name="other", api="responses")
+        found = await send.run(other, "Search.", tools=self.tools)
+        return await send.live(request.with_system(found.text))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_inside_a_run_asks_for_its_own_persona(mode: str, at: Any) -> None:
+    delegates = Delegates()
+    options: dict[str, Any] = {"outer": ["approve"], "plugins": [delegates]}
+    with at([OSLO], "Found.", [ROME], "Done.", **options) as place:
+        delegates.tools = place.tools
+        waiting = suspended(mode, place)
+        elsewhere(place, plugins=[delegates])
+        waiting = suspended(mode, place, waiting.resume_with("yes for good"))
+        assert waiting.question.text == 'Allow web_search(query="Rome")?'
+        elsewhere(place, plugins=[delegates])
+        assert done(mode, place, waiting.resume_with("yes")) == ["results for Rome"]
+        assert place.ran == ["web_search Oslo", "web_search Rome"]
+        assert len(place.server.requests) == 4
+    assert [(each.persona, each.tool) for each in approvals.approvals()] == [
+        ("other", "web_search")
+    ]
+
+
+def test_yes_for_this_run_holds_for_one_turn_of_a_conversation(at: Any, person: Any) -> None:
+    someone = person("yes for this run", None)
+    with at([OSLO], [ROME], "Done.", [OSLO], "Done.", ask=someone) as place:
+        talk = place.runner.conversation(traveller())
+        assert talk.run("When?", tools=place.tools).text == "Done."
+        with pytest.raises(Suspended) as caught:
+            talk.run("And then?", tools=place.tools)
+        assert talk.run(caught.value.resume_with("no"), tools=place.tools).text == "Done."
+        assert place.results() == ["results for Oslo", "results for Rome", REFUSED]
+    assert len(someone.asked) == 2
