@@ -51,8 +51,11 @@ class Scope:
     def child(self) -> Scope:
         """Return the scope of something that happens at the next place."""
         at = self.next()
-        if (old := self.record.old.get(at)) is not None and old.kind != "run":
-            self.record.mismatch(self, old, "send")
+        record, old = self.record, self.record.old.get(at)
+        if old is None and at in record.before:
+            old = Entry(at, "ask")
+        if old is not None and old.kind != "run":
+            record.mismatch(self, old, "send")
         return Scope(self.record, at, self.layer)
 
     def had(self, kind: str = "") -> bool:
