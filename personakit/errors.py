@@ -5,6 +5,7 @@
     PersonakitError
     ├── UsageError               the call or its input is wrong; nothing was sent      exit code 2
     │   ├── ConfigError          the config file, the environment, a provider, a key
+    │   ├── JournalError         the journal of a suspended run cannot be used
     │   ├── PersonaError         a persona file is invalid: `.problems`, each with its place
     │   │   └── TemplateError    one of its templates cannot be rendered
     │   ├── PersonaNotFound      no persona has that name or path
@@ -254,6 +255,10 @@ class PluginError(RunError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message,), {"plugin": self.plugin, "response": self.response}
+
+
+class JournalError(UsageError):
+    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class ReplayMismatch(PluginError):

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from personakit.base import run_id
-from personakit.errors import ReplayMismatch
+from personakit.errors import JournalError, ReplayMismatch
 from personakit.journal.entries import KINDS, PAID, VERSION, Entry, Journal
 from personakit.journal.questions import Asker, OnSuspend, Question
-from personakit.journal.storage import JournalError, JournalStorage
+from personakit.journal.storage import JournalStorage
 from personakit.journal.values import different
 
 Header = Callable[[], dict[str, Any]]
@@ -89,7 +89,7 @@ class Record:
         self._used: set[str] = set()
         self._buffer: list[dict[str, Any]] = []
         self._size = journal.size if journal else 0
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self.asking = threading.Lock()
         self.broken: ReplayMismatch | None = None
 
@@ -154,32 +154,37 @@ class Record:
         """Record that something starts."""
         if (old := self.old.get(entry.at)) is not None:
             entry.starts = old.starts + 1
-        self._entries.append(entry)
-        if self.is_kept:
-            self._add(entry.began())
+        with self._lock:
+            self._entries.append(entry)
+            if self.is_kept:
+                self._buffer.append(entry.began())
 
-    def end(self, entry: Entry) -> None:
-        """Record that something has ended."""
-        if self.is_kept and (line := entry.ended()) is not None:
-            self._add(line)
+    def end(self, entry: Entry, state: str) -> None:
+        """Record how something has ended."""
+        with self._lock:
+            entry.state = state
+            if self.is_kept and (line := entry.ended()) is not None:
+                self._buffer.append(line)
 
     def note(self, entry: Entry) -> None:
         """Record something that has ended already."""
         self.start(entry)
-        self.end(entry)
+        self.end(entry, "done")
 
     def question(self, question: Question) -> None:
         """Record a question; from the first one on the run is in a journal."""
-        if question.id not in self.asked:
-            self.asked[question.id] = question
-            if self.is_kept:
-                self._add(_question(question))
+        with self._lock:
+            if question.id not in self.asked:
+                self.asked[question.id] = question
+                if self.is_kept:
+                    self._buffer.append(_question(question))
 
     def answer(self, question: Question, answer: str) -> None:
         """Record the answer to a question."""
-        self.answers[question.id] = answer
-        if self.is_kept:
-            self._add({"at": question.id, "answer": answer})
+        with self._lock:
+            self.answers[question.id] = answer
+            if self.is_kept:
+                self._buffer.append({"at": question.id, "answer": answer})
 
     def seed(self, at: str) -> random.Random:
         """Return random numbers, which are the same when the run is resumed."""
@@ -195,18 +200,27 @@ class Record:
         Raises:
             JournalError: It cannot be written.
         """
+        if self.is_kept or self.is_brief:
+            return
+        start = self._header()
         with self._lock:
-            if self.is_kept or self.is_brief:
+            if self.is_kept:
                 return
             self.id = self.id or run_id(time.time())
-            start = {"journal": VERSION, "id": self.id, "time": time.time(), **self._header()}
-            lines = [start]
+            lines = [{"journal": VERSION, "id": self.id, "time": time.time(), **start}]
             for entry in self._entries:
                 lines += [entry.began(), *filter(None, [entry.ended()])]
             lines += map(_question, self.asked.values())
             lines += [{"at": at, "answer": text} for at, text in self.answers.items()]
-            self.desk.storage().append(self.id, 0, _lines(lines))
-            self._size, self.is_kept = len(lines), True
+            # What others begin and end while this is written comes after it.
+            self._buffer, self.is_kept = lines, True
+        try:
+            self.flush()
+        except JournalError:
+            with self._lock:
+                self.is_kept = False
+                self._buffer.clear()
+            raise
 
     def resume(self, answers: dict[str, str]) -> None:
         """Write that the run goes on with new answers; another process that runs it then stops."""
@@ -230,14 +244,17 @@ class Record:
         Raises:
             JournalError: It cannot be written, or another process goes on with the run.
         """
-        with self._lock:
-            if self._buffer:
+        with self._writing:
+            with self._lock:
                 lines, shown = list(self._buffer), dict(self.shown)
-                if shown:
-                    lines.append({"shown": shown})
-                self.desk.storage().append(self.id, self._size, _lines(lines))
-                self._size += len(lines)
-                self._buffer.clear()
+            if not lines:
+                return
+            more = [{"shown": shown}] if shown else []
+            self.desk.storage().append(self.id, self._size, _lines([*lines, *more]))
+            with self._lock:
+                self._size += len(lines) + len(more)
+                # The others wait for this: what is no longer in the buffer is written.
+                del self._buffer[: len(lines)]
 
     def leave(self, left: dict[str, Any]) -> None:
         """Write the state of a suspended run, and end the record."""

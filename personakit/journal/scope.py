@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from personakit.base import Suspending, deadline
 from personakit.base import io as waiting
 from personakit.base import scope as current
-from personakit.errors import Blocked
+from personakit.errors import Blocked, JournalError
 from personakit.journal.entries import Entry
 from personakit.journal.questions import Question
 from personakit.journal.record import Record
-from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Response, ToolCall, ToolResult
 from personakit.usage import Book, charged, charges_in
@@ -161,18 +160,19 @@ async def _performed(
     if record.unwritten and entry.kind not in ("io", "sleep"):
         await waiting(record.flush)()
     book: Book = {}
+    state = "started"
     token = charged.set(book)
     try:
         with within(inner):
             entry.result = result = await perform()
-        entry.state = "done"
+        state = "done"
         if entry.kind == "io" and type(result) not in _IMMUTABLE:
             entry.data = _stored(result)  # the hook may change it
     except Suspending:
-        entry.state = "paused"
+        state = "paused"
         raise
     except Exception as error:
-        entry.result, entry.state = error, "failed"
+        entry.result, state = error, "failed"
         raise
     finally:
         charged.reset(token)
@@ -180,7 +180,7 @@ async def _performed(
         spent = getattr(entry.result, "spent", None) if entry.kind == "run" else None
         paid = spent.charges if spent is not None else charges_in(book)
         entry.charges = paid
-        record.end(entry)
+        record.end(entry, state)
     if record.unwritten:
         await waiting(record.flush)()
     return result
@@ -231,7 +231,8 @@ async def _asked(record: Record, question: Question) -> str | None:
             answer: str | None = asker(question)
             return answer
 
-    with deadline.paused():
+    # What the asker runs does not belong to the run.
+    with deadline.paused(), within(None):
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
     return None if answer is None else question.check(answer)
 

@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from personakit.base import brief_repr, check_file, private_files
-from personakit.errors import UsageError
+from personakit.errors import JournalError
 
 _NAME = ".jsonl"
-
-
-class JournalError(UsageError):
-    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class JournalStorage(Protocol):

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -247,11 +246,10 @@ def test_a_journal_that_is_torn_anywhere_in_its_last_lines(tmp_path: Path) -> No
         )
     (file,) = (tmp_path / "journals").iterdir()
     data = file.read_bytes()
-    second_last = data.rstrip(b"\n").rfind(b"\n", 0, data.rstrip(b"\n").rfind(b"\n"))
-    cuts = range(second_last, len(data))
-    started = time.monotonic()
+    cuts = range(sum(map(len, data.splitlines(keepends=True)[:-2])), len(data))
     for cut in cuts if MORE else cuts[::7]:
         file.write_bytes(data[:cut])
+        file.chmod(0o600)
         again, upstream = Calls(), Upstream(answers[1:])
         runner = made(tmp_path, upstream, ask=lambda question: "yes")
         response = runner.resume(file.stem, tools=[again.add])
@@ -259,7 +257,6 @@ def test_a_journal_that_is_torn_anywhere_in_its_last_lines(tmp_path: Path) -> No
         assert again.calls == [(3, 4)]
         assert len(upstream.requests) == 1
         assert not file.exists()
-    assert time.monotonic() - started < 300
 
 
 def _interrupting(number: int) -> Any:

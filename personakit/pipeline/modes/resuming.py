@@ -156,7 +156,7 @@ class Resuming(Runs):
         record: Any,
     ) -> tuple[RunLayer, Record | None]:
         """Return a run that can wait for a person, and its record; one inside another has none."""
-        if scope.get() is not None:
+        if scope.get() is not None and record is None:
             return run, None
         if isinstance(inside.backend, DryRun):
             return self._asking(run, dry=True), None
