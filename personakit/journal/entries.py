@@ -53,6 +53,7 @@ class Entry:
         starts: How often it was started.
         key: The hashes of what was asked for; None until it is needed.
         model: The model that is asked; empty if none is.
+        is_of_subject: Whether the request of the response is `subject`, and is not in the journal.
     """
 
     at: str
@@ -65,6 +66,7 @@ class Entry:
     starts: int = 1
     key: Mapping[str, str] | None = None
     model: str = ""
+    is_of_subject: bool = False
 
     @property
     def digest(self) -> Mapping[str, str]:
@@ -87,7 +89,11 @@ class Entry:
         paid: dict[str, Any] = {"charges": charges} if charges else {}
         try:
             if self.state == "done":
-                data = encode(self.result) if self.data is None else self.data
+                data, result = self.data, self.result
+                if isinstance(result, Response) and result.request is self.subject:
+                    # It contains the whole conversation, and a resumed run has it.
+                    result, paid = result.replace(request=None), {**paid, "of": "subject"}
+                data = encode(result) if data is None else data
                 return {"at": self.at, "result": data, **paid}
             if self.state == "failed":
                 return {"at": self.at, "error": write_error(self.result), **paid}
@@ -178,6 +184,7 @@ class Journal:
     @staticmethod
     def _end(entry: Entry, line: dict[str, Any]) -> None:
         entry.charges += tuple(decode(each) for each in line.get("charges", ()))
+        entry.is_of_subject = "of" in line
         for name, state in _STATES.items():
             if name in line:
                 entry.state, entry.data = state, line[name]

@@ -26,6 +26,7 @@ Header = Callable[[], dict[str, Any]]
 """Returns the first line of a journal: the persona, the request and the options of the run."""
 
 _log = logging.getLogger("personakit")
+_CUT = ("started", "again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Record:
         self.before = frozenset(self.asked)
         self.waiting: list[Question] = []
         self.shown: dict[str, Any] = dict(journal.shown) if journal else {}
+        self._shown = dict(self.shown)
         self.inner = {at[:n] for at in self.old for n, c in enumerate(at) if c == "."}
         self.inner |= {""} if self.old else set()
         self._entries: list[Entry] = []
@@ -253,6 +255,7 @@ class Record:
             self.desk.storage().append(self.id, self._size, _lines([*lines, *more]))
             with self._lock:
                 self._size += len(lines) + len(more)
+                self._shown = shown
                 # The others wait for this: what is no longer in the buffer is written.
                 del self._buffer[: len(lines)]
 
@@ -279,11 +282,16 @@ class Record:
         for entry in (*self.old.values(), *self._entries):
             if entry.state == "failed" and id(entry.result) in causes:
                 self._add({"at": entry.at, "again": True})
+                entry.state = "again"
+        if any(each.kind == "model" and each.state in _CUT for each in self._entries):
+            # Its text is not that of the answer that is asked for again.
+            self.shown = self._shown
         try:
             self._add({"failed": type(error).__name__})
             self.flush()
         except JournalError as fault:
-            _log.warning("personakit: the journal of run %s is not whole: %s", self.id, fault)
+            if not isinstance(error, JournalError):
+                _log.warning("personakit: journal of run %s is not whole: %s", self.id, fault)
 
     def finish(self) -> None:
         """End the record; its journal is removed."""

@@ -86,14 +86,19 @@ class Scope:
             ReplayMismatch: Something else was called before the run was resumed.
             Exception: The call failed, now or then.
         """
-        record, at = self.record, self.next()
+        record = self.record
+        if not record.is_open:
+            return await perform(), False  # in the background, after the end of the run
+        at = self.next()
         old = record.find(self, kind, at, subject)
         if old is not None:
-            earlier = old.charges if old.state in ("done", "failed") else old.lost()
+            has_ended = old.state in ("done", "failed")
+            # What a run inside paid before it asked or failed is paid by its own calls.
+            earlier = old.charges if has_ended else () if kind == "run" else old.lost()
             for book in books:
                 book[object()] = list(earlier)
-            if old.state in ("done", "failed"):
-                return _bound(old.value(), subject), True
+            if has_ended:
+                return _bound(old, subject), True
         # What a tool asks and calls is recorded, too; what happens in a model call is part of it.
         inner = Scope(record, at) if kind == "tool" else None
         if kind == "run":
@@ -124,8 +129,11 @@ class Scope:
         return result
 
 
-def _bound(result: Any, subject: Any) -> Any:
+def _bound(old: Entry, subject: Any) -> Any:
     """Return a result in which the tools of the request have their functions."""
+    result = old.value()
+    if isinstance(result, Response) and old.is_of_subject:
+        return result.replace(request=subject)
     if isinstance(result, Response) and result.request is not None:
         tools = getattr(subject, "tools", ())
         return result.replace(request=result.request.with_functions(tools))

@@ -282,9 +282,7 @@ def test_who_goes_on_first_takes_the_run_from_who_waits_for_an_answer(tmp_path: 
         return "yes"
 
     with pytest.raises(JournalError):
-        runner_of(tmp_path, upstream, Gate(), ask=ask).run(
-            CALCULATOR, "Go.", tools=[calls.add]
-        )
+        runner_of(tmp_path, upstream, Gate(), ask=ask).run(CALCULATOR, "Go.", tools=[calls.add])
     assert [each.text for each in other] == ["Let me see.\n\nAdded."]
     assert calls.calls == [(1, 2)]
     assert len(upstream.requests) == 2

@@ -156,7 +156,8 @@ class Resuming(Runs):
         record: Any,
     ) -> tuple[RunLayer, Record | None]:
         """Return a run that can wait for a person, and its record; one inside another has none."""
-        if scope.get() is not None and record is None:
+        outer = scope.get()
+        if outer is not None and outer.record.is_open and record is None:
             return run, None
         if isinstance(inside.backend, DryRun):
             return self._asking(run, dry=True), None
