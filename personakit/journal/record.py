@@ -84,6 +84,7 @@ class Record:
         self.before = frozenset(self.asked)
         self.waiting: list[Question] = []
         self.shown: dict[str, Any] = dict(journal.shown) if journal else {}
+        self.hashes: dict[int, tuple[Any, str]] = {}
         self._shown = dict(self.shown)
         self.inner = {at[:n] for at in self.old for n, c in enumerate(at) if c == "."}
         self.inner |= {""} if self.old else set()
@@ -112,7 +113,7 @@ class Record:
             if at in self.inner and kind != "run":
                 self.mismatch(scope, Entry(at, "send"), kind)
             return None
-        entry = Entry(at, kind, subject)
+        entry = Entry(at, kind, subject, hashes=self.hashes)
         if old.kind != kind:
             self.mismatch(scope, old, kind)
         if parts := different(old.digest, entry.digest):

@@ -103,7 +103,7 @@ class Scope:
         inner = Scope(record, at) if kind == "tool" else None
         if kind == "run":
             inner = Scope(record, at, self.layer)
-        entry = Entry(at, kind, subject, model=model)
+        entry = Entry(at, kind, subject, model=model, hashes=record.hashes)
         return await _performed(record, entry, inner, perform), False
 
     async def tool(
@@ -132,8 +132,8 @@ class Scope:
 def _bound(old: Entry, subject: Any) -> Any:
     """Return a result in which the tools of the request have their functions."""
     result = old.value()
-    if isinstance(result, Response) and old.is_of_subject:
-        return result.replace(request=subject)
+    if isinstance(result, Response) and old.given:
+        result = result.replace(**dict.fromkeys(old.given, subject))
     if isinstance(result, Response) and result.request is not None:
         tools = getattr(subject, "tools", ())
         return result.replace(request=result.request.with_functions(tools))

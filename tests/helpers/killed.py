@@ -89,7 +89,9 @@ def ran(command: dict[str, Any]) -> dict[str, Any]:
     config = Config(path=(folder,), environ=command["environ"])
     plugins = [Gate(command.get("code", ""))]
     journals = Dying(folder / "journals", kill)
-    (folder / "notes.yaml").write_text(command.get("persona", PERSONA))
+    file, text = folder / "notes.yaml", command.get("persona", PERSONA)
+    if not file.exists() or file.read_text() != text:  # others read it at the same time
+        file.write_text(text)
     runner = Runner(config, plugins=plugins, ask=asker, journals=journals)
     try:
         if command.get("id"):
