@@ -59,6 +59,7 @@ class Record:
         id: The id of the run; empty until it is in a journal.
         old: What happened before the run was resumed, by place.
         inner: The places within which something of that happened.
+        is_again: Whether the run is resumed.
         before: The places of questions from before the run was resumed.
         is_open: Whether the run is under way.
         is_kept: Whether it is in a journal.
@@ -82,12 +83,12 @@ class Record:
         self.answers = {**(journal.answers if journal else {}), **(answers or {})}
         self.asked: dict[str, Question] = dict(journal.questions) if journal else {}
         self.before = frozenset(self.asked)
+        self.is_again = bool(self.old or self.asked)
         self.waiting: list[Question] = []
         self.shown: dict[str, Any] = dict(journal.shown) if journal else {}
         self.hashes: dict[int, tuple[Any, str]] = {}
         self._shown = dict(self.shown)
         self.inner = {at[:n] for at in self.old for n, c in enumerate(at) if c == "."}
-        self.inner |= {""} if self.old else set()
         self._entries: list[Entry] = []
         self._used: set[str] = set()
         self._buffer: list[dict[str, Any]] = []
@@ -106,6 +107,8 @@ class Record:
         """
         if self.broken is not None:
             raise self.broken
+        if not self.is_again:
+            return None
         old = self.old.get(at)
         if old is None:
             if at in self.before:
@@ -146,6 +149,8 @@ class Record:
         """
         if self.broken is not None:
             raise self.broken
+        if not self.is_again:
+            return
         for at, old in self.old.items():
             inside = any(at.startswith(f"{used}.") for used in self._used)
             if old.kind in PAID and old.state == "done" and at not in self._used and not inside:

@@ -50,12 +50,12 @@ class Scope:
     def child(self) -> Scope:
         """Return the scope of something that happens at the next place."""
         at = self.next()
-        record, old = self.record, self.record.old.get(at)
-        if old is None and at in record.before:
-            old = Entry(at, "ask")
-        if old is not None and old.kind != "run":
-            record.mismatch(self, old, "send")
-        return Scope(self.record, at, self.layer)
+        record = self.record
+        if record.is_again:
+            old = Entry(at, "ask") if at in record.before else record.old.get(at)
+            if old is not None and old.kind != "run":
+                record.mismatch(self, old, "send")
+        return Scope(record, at, self.layer)
 
     def had(self, kind: str = "") -> bool:
         """Return whether something in it was done before the run was resumed."""
@@ -169,10 +169,9 @@ async def _performed(
         await waiting(record.flush)()
     book: Book = {}
     state = "started"
-    token = charged.set(book)
+    token, place = charged.set(book), current.set(inner)
     try:
-        with within(inner):
-            entry.result = result = await perform()
+        entry.result = result = await perform()
         state = "done"
         if entry.kind == "io" and type(result) not in _IMMUTABLE:
             entry.data = _stored(result)  # the hook may change it
@@ -183,6 +182,7 @@ async def _performed(
         entry.result, state = error, "failed"
         raise
     finally:
+        current.reset(place)
         charged.reset(token)
         # What a run inside pays is recorded with its own calls; its result has the sum.
         spent = getattr(entry.result, "spent", None) if entry.kind == "run" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from personakit.base import Emit, Suspending
+from personakit.base import Emit, Suspending, scope
 from personakit.base import io as waiting
 from personakit.journal.questions import Suspended
 from personakit.journal.record import Record
@@ -26,16 +26,21 @@ def suspendable(run: Run, record: Record) -> Run:
     """
 
     async def kept(request: Request, emit: Emit | None) -> Response:
+        token = scope.set(Scope(record))
         try:
-            with within(Scope(record)):
-                response = await run(request, Shown.of(emit, record))
+            response = await run(request, emit if emit is None else Shown.of(emit, record))
             record.check_used()
         except Suspending as pause:
             raise await _suspended(pause, record, request) from None
         except BaseException as error:
             record.fail(error)
             raise
-        await waiting(record.finish)()
+        finally:
+            scope.reset(token)
+        if record.is_kept:
+            await waiting(record.finish)()
+        else:
+            record.is_open = False
         return response
 
     return kept
