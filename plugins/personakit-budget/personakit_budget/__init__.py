@@ -63,6 +63,14 @@ class _Limit(NamedTuple):
         return f"${value / NANO:,.4f}" if self.money else f"{value:,} tokens"
 
 
+def _same(run: str) -> str:
+    return run
+
+
+async def _same_async(run: str) -> str:
+    return run
+
+
 @dataclass(eq=False)
 class Budget:
     """Limits on tokens and cost per run, per persona and per day, shared by all processes.
@@ -134,6 +142,9 @@ class Budget:
     @hookimpl
     async def run(self, request: Request, send: Send, state: State) -> Response:
         """Note in the answer what the whole run has spent."""
+        # A run that waited for a person goes on in another process with the same limits.
+        state.run = await io(_same, _same_async)(state.run)
+        _run.set(state.run)
         response = await send.live(request)
         if state.summary is None:
             return response
