@@ -67,6 +67,12 @@ class JournalFolder:
     def _shown(self) -> Iterator[tuple[str, str]]:
         yield "path", str(self.path)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JournalFolder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def path(self) -> Path:
         """The folder."""

@@ -12,7 +12,14 @@ from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic
 
 from personakit.base import Emit, in_sync, scope
-from personakit.errors import BackendError, Blocked, InvalidAnswer, PluginError, Timeout
+from personakit.errors import (
+    BackendError,
+    Blocked,
+    InvalidAnswer,
+    PluginError,
+    ReplayMismatch,
+    Timeout,
+)
 from personakit.messages import Response
 from personakit.pipeline.gate import Misuse, StreamGate
 from personakit.pipeline.inside import Inside, Layer
@@ -72,7 +79,9 @@ class Chain(Generic[In, Out]):
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, Blocked | Timeout) or any(error is own for own in send.errors):
+            if isinstance(error, Blocked | ReplayMismatch | Timeout) or any(
+                error is own for own in send.errors
+            ):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error
