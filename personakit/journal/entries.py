@@ -10,10 +10,9 @@ from typing import Any
 
 from personakit import errors
 from personakit.codec import SECRET
-from personakit.errors import PersonakitError, RunError, UsageError
+from personakit.errors import JournalError, PersonakitError, RunError, UsageError
 from personakit.frozen import thaw
 from personakit.journal.questions import Question
-from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, decode, digest, encode
 from personakit.messages import Request, Response
 from personakit.tools import Tool

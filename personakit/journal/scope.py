@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from personakit.base import Suspending, deadline
 from personakit.base import io as waiting
 from personakit.base import scope as current
-from personakit.errors import Blocked
+from personakit.errors import Blocked, JournalError
 from personakit.journal.entries import Entry
 from personakit.journal.questions import Question
 from personakit.journal.record import Record
-from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.usage import Book, charged, charges_in

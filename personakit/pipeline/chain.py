@@ -16,6 +16,7 @@ from personakit.errors import (
     BackendError,
     Blocked,
     InvalidAnswer,
+    JournalError,
     PluginError,
     ReplayMismatch,
     Timeout,
@@ -27,7 +28,7 @@ from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.send import In, Out, Send, without_reasoning
 from personakit.pipeline.trace import Trace
 
-_UNCHANGED = (Blocked, ReplayMismatch, Timeout)
+_UNCHANGED = (Blocked, JournalError, ReplayMismatch, Timeout)
 
 
 @dataclass(frozen=True, slots=True)
