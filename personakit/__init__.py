@@ -99,8 +99,8 @@ _ROOMS = {
     "embeddings": "Embeddings",
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
-        "InvalidAnswer JournalError ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
-        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
+        "InvalidAnswer JournalError ModelNotFound PersonaError PersonaNotFound PersonakitError "
+        "PluginError Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
         "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
