@@ -125,7 +125,8 @@ class Record:
             ReplayMismatch: Always.
         """
         who = "the run" if scope is None or scope.layer is None else str(scope.layer)
-        now = f"{who} now asks for {KINDS[kind]}{how}" if kind else f"{who} no longer asks for it"
+        what = "another question" if kind == old.kind == "ask" else KINDS.get(kind, "")
+        now = f"{who} now asks for {what}{how}" if kind else f"{who} no longer asks for it"
         self.broken = ReplayMismatch(
             f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before "
             f"it was suspended, {now}. The code, the options or the order of a plugin has changed, "

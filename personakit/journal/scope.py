@@ -247,4 +247,8 @@ def placed(scope: Scope, question: Question) -> Question:
     if at in record.inner:
         record.mismatch(scope, Entry(at, "send"), "ask")
     plugin = getattr(scope.layer, "plugin", "")
-    return dataclasses.replace(question, id=at, plugin=plugin)
+    placed = dataclasses.replace(question, id=at, plugin=plugin)
+    # An answer must not become that to another question.
+    if at in record.before and record.asked[at] != placed:
+        record.mismatch(scope, Entry(at, "ask"), "ask", f": {placed.text!r:.200}")
+    return placed

@@ -92,6 +92,24 @@ def test_a_changed_plugin_is_named_with_its_call(
     assert runner_of(tmp_path, upstream, Writer("one", "two")).resume(suspended, "yes").text
 
 
+@pytest.mark.parametrize("answered_before", [True, False])
+def test_an_answer_never_becomes_that_to_another_question(
+    tmp_path: Path, answered_before: bool
+) -> None:
+    texts = ["Delete the copy?", "Two?"][: 1 + answered_before]
+    runner = runner_of(tmp_path, Upstream(["Hi!"]), Asks(*texts))
+    suspended = in_mode("run", runner, CALCULATOR, "Hi", [])
+    assert isinstance(suspended, Suspended)
+    if answered_before:
+        suspended = in_mode("run", runner, CALCULATOR, suspended.resume_with("yes"), [])
+        assert isinstance(suspended, Suspended)
+    changed = Asks("Delete the original?", *texts[1:])
+    message = "'Asks' now asks for another question: 'Delete the original\?'"
+    with pytest.raises(ReplayMismatch, match=message):
+        runner_of(tmp_path, Upstream(["Hi!"]), changed).resume(suspended, "yes")
+    assert changed.answers == []
+
+
 def test_what_is_no_longer_asked_for_is_an_error_at_the_end(tmp_path: Path) -> None:
     class Late:
         def __init__(self, *, writes: bool) -> None:
