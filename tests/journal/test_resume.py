@@ -104,7 +104,7 @@ def test_an_answer_never_becomes_that_to_another_question(
         suspended = in_mode("run", runner, CALCULATOR, suspended.resume_with("yes"), [])
         assert isinstance(suspended, Suspended)
     changed = Asks("Delete the original?", *texts[1:])
-    message = "'Asks' now asks for another question: 'Delete the original\?'"
+    message = r"'Asks' now asks for another question: 'Delete the original\?'"
     with pytest.raises(ReplayMismatch, match=message):
         runner_of(tmp_path, Upstream(["Hi!"]), changed).resume(suspended, "yes")
     assert changed.answers == []
