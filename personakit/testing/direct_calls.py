@@ -52,10 +52,12 @@ class DirectCalls:
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, int], str] = {}
+        # A profiler cannot be set again from Python; under one, nothing is found.
+        self._is_free = sys.getprofile() is None
 
     def __enter__(self) -> DirectCalls:
-        self._before = sys.getprofile()
-        sys.setprofile(self._called)
+        if self._is_free:
+            sys.setprofile(self._called)
         return self
 
     def __exit__(
@@ -64,7 +66,8 @@ class DirectCalls:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        sys.setprofile(self._before)
+        if self._is_free:
+            sys.setprofile(None)
 
     def _called(self, frame: FrameType, event: str, function: Any) -> None:
         if event != "c_call" or (known := _CALLS.get(function)) is None:

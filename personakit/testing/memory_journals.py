@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from personakit.base import brief_repr
-from personakit.journal import JournalError
+from personakit.errors import JournalError
 
 
 class MemoryJournals:

@@ -229,14 +229,14 @@ def test_the_folder_has_other_files(folder: JournalFolder) -> None:
 @pytest.mark.parametrize("id", ["", "../a", "a/b", "ä", "."])
 def test_an_id_is_no_path(folder: JournalFolder, id: str) -> None:  # noqa: A002
     for call in (folder.read, folder.remove, lambda name: folder.append(name, 0, ["1"])):
-        with pytest.raises(JournalError, match="invalid id of a run .*: use 32 hex digits"):
+        with pytest.raises(JournalError, match=r"invalid id of a run .*: use 32 hex digits"):
             call(id)
 
 
 def test_what_is_in_the_way_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     blocked = JournalFolder(tmp_path / "file")
-    with pytest.raises(JournalError, match="file.*cannot be written: Not a directory"):
+    with pytest.raises(JournalError, match=r"file.*cannot be written: Not a directory"):
         blocked.append(A, 0, ["1"])
     journals = JournalFolder(tmp_path / "journals")
     (journals.path / f"{A}.jsonl").mkdir(parents=True)

@@ -61,7 +61,7 @@ async def reads_a_file(self: Any, request: Request) -> Request:
 
 
 async def reads_a_file_at_once(self: Any, request: Request) -> Request:
-    return request.with_system(personakit.read_file(HERE)[:10].decode())
+    return request.with_system(personakit.read_file(HERE, 100_000)[:10].decode())
 
 
 async def lists_a_folder(self: Any, request: Request) -> Request:
@@ -131,7 +131,7 @@ def test_a_counter_of_the_module() -> None:
     def chat(self: Any, request: Request) -> Request:
         return request.replace(parameters={"seed": next(count)})
 
-    with pytest.raises(AssertionError, match="resumed by run after run: .* its parameters differ"):
+    with pytest.raises(AssertionError, match=r"resumed by run after run: .* its parameters differ"):
         check_replay(hooks(chat=chat))
 
 
@@ -179,7 +179,7 @@ def test_a_question_that_is_not_asked_again() -> None:
     async def run(self: Any, request: Request) -> None:
         await personakit.ask(f"Number {next(count)}?")
 
-    with pytest.raises(AssertionError, match="100 questions|resumed by run"):
+    with pytest.raises(AssertionError, match=r"resumed by run: .*asked for a question before"):
         check_replay(hooks(run=run))
 
 
@@ -236,7 +236,7 @@ class Opens:
 
 
 def test_io_that_changes_the_plugin() -> None:
-    with pytest.raises(AssertionError, match="it raised PluginError: .*no attribute 'names'"):
+    with pytest.raises(AssertionError, match=r"it raised PluginError: .*no attribute 'names'"):
         check_replay(Opens)
 
 
