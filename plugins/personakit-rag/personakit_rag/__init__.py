@@ -93,7 +93,6 @@ class RAG:
         sources = [one._asdict() for one in found]
         return response.replace(metadata={**response.metadata, "sources": sources})
 
-
     def _rows(self, text: str, most: int, min_score: float) -> list[tuple[Any, ...]]:
         """Return the passages as plain data, which a suspended run keeps."""
         return [tuple(one) for one in self._index.search(text, most, min_score)]

@@ -66,7 +66,6 @@ class Meanings:
             async with self._alone():
                 await self._embed(send, missing)
 
-
         def near(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
             query = array("f", vector)
             return [tuple(one) for one in nearest(database, model, query, most, min_score)]
