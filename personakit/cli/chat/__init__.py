@@ -25,6 +25,7 @@ from personakit.cli.shared.options import (
     make_runner,
     system_option,
 )
+from personakit.cli.shared.terminal import is_attended
 from personakit.errors import UsageError
 from personakit.persona import question_persona
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from personakit.cli.chat.commands import Chat
     from personakit.config import Config
     from personakit.conversation import Conversation
+    from personakit.journal import Question
     from personakit.persona import Reference
     from personakit.runner import Runner
 
@@ -83,7 +85,8 @@ def command(
     bounds = limits.taken(options)
     shown: list[Chat] = []
     waits = functools.partial(_wait, shown)
-    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits)
+    ask = functools.partial(_ask, shown) if is_attended() else None
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits, ask=ask)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
@@ -105,6 +108,13 @@ def _wait(chats: list[Chat], text: str, *, between: bool = False) -> None:
     """Show what a turn of a chat waits for, where its answer is shown."""
     for chat in chats:
         chat.waits(text, between=between)
+
+
+def _ask(chats: list[Chat], question: Question) -> str | None:
+    """Ask the person in the middle of a turn, whose answer is not drawn meanwhile."""
+    from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+    return ask(question, chats[0].apart)
 
 
 def _check_key(runner: Runner, model: str) -> None:

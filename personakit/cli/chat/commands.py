@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Chat:
         attached: What goes with the next message.
         tools: The tools that the user gives the model, besides those of the persona.
         waits: Shows what the turn waits for; see `output.waiting`.
+        apart: Returns a context in which the answer is not drawn, so that a question can be.
     """
 
     runner: Runner
@@ -51,6 +53,7 @@ class Chat:
     attached: Attached = field(default_factory=Attached)
     tools: tuple[Tool, ...] = ()
     waits: Callable[..., None] = _nothing
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def model(self) -> str:

@@ -98,7 +98,7 @@ def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) ->
     talk = chat.conversation
     options = {"tools": chat.tools, **chat.limits, **options}
     with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
-        talk.notify, chat.waits = shown.tell, shown.wait
+        talk.notify, chat.waits, chat.apart = shown.tell, shown.wait, shown.apart
         for piece in pieces:
             shown.feed(piece)
     _notice(chat, pieces.response)

@@ -29,12 +29,13 @@ from personakit.cli.shared.options import (
     with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
-from personakit.cli.shared.terminal import erase_passing
+from personakit.cli.shared.terminal import erase_passing, is_attended
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
 
 if TYPE_CHECKING:
     from personakit.cli.shared.continuing import Next
+    from personakit.journal import Question
     from personakit.messages import Request, Response
     from personakit.persona import Persona, Reference
     from personakit.runner import Runner
@@ -103,7 +104,14 @@ def runner_of(options: dict[str, Any]) -> Runner:
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
     log = not options.pop("no_log")
     waits = None if options["as_json"] or options["only_output"] else output.waiting
-    return make_runner(log=log, allowed=options["allowed"], calls=_say_call, waits=waits)
+    ask = _ask if is_attended() else None
+    return make_runner(log=log, allowed=options["allowed"], calls=_say_call, waits=waits, ask=ask)
+
+
+def _ask(question: Question) -> str | None:
+    from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+    return ask(question)
 
 
 def answer(

@@ -18,6 +18,7 @@ from personakit.errors import UsageError, VariableError, did_you_mean
 from personakit.persona import parameters, yaml
 
 if TYPE_CHECKING:
+    from personakit.journal import Question
     from personakit.library import Library
     from personakit.log import Recorder
     from personakit.persona import Persona
@@ -126,6 +127,7 @@ def make_runner(
     calls: Callable[[str], None] | None = None,
     waits: Callable[..., None] | None = None,
     replays: str | None = None,
+    ask: Callable[[Question], str | None] | None = None,
 ) -> Runner:
     """Return the runner that every command uses.
 
@@ -136,6 +138,7 @@ def make_runner(
         calls: Prints a line for each tool call, in a command that runs personas.
         waits: Shows what the command waits for; see `output.waiting`.
         replays: The id of the logged run that the command sends again.
+        ask: Asks the person at the terminal; None if nobody is there.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
@@ -149,7 +152,7 @@ def make_runner(
             patterns = config.allow_tools | frozenset(allowed)
             config = dataclasses.replace(config, allow_tools=patterns)
         recorder = _recorder(config, replays) if log and config.log.on else False
-        runner = Runner(config, plugins=_showing(calls, waits), log=recorder)
+        runner = Runner(config, plugins=_showing(calls, waits), log=recorder, ask=ask)
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(runner.close)

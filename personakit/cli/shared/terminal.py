@@ -122,6 +122,14 @@ def guard_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def is_attended() -> bool:
+    """Return whether a person can be asked: standard input and standard error are terminals."""
+    return all(
+        stream is not None and not stream.closed and stream.isatty()
+        for stream in (sys.stdin, sys.stderr)
+    )
+
+
 def unguarded(stream: TextIO) -> TextIO:
     """Return the stream below a terminal, for text with escape sequences; any other unchanged."""
     return stream.below if isinstance(stream, Terminal) else stream

@@ -1,0 +1,104 @@
+"""A line that is typed at a terminal while a run waits for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from personakit.cli.shared import output
+
+_INTERRUPT = b"\x03"
+
+
+def typed(prompt: str) -> str | None:
+    """Return the line that is typed next; None at the end of the input, such as Ctrl-D.
+
+    What was typed before is dropped: it was not an answer to a question that was not there yet.
+
+    Args:
+        prompt: What is shown before it, on standard error.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    with _listening() as terminal:
+        output.echo(prompt, end="", err=True)
+        line = b""
+        while not line.endswith(b"\n"):
+            try:
+                piece = os.read(terminal, 4096)
+            except OSError:  # the terminal was closed
+                piece = b""
+            if _INTERRUPT in piece:
+                output.echo(err=True)
+                _interrupt()
+            if not piece:
+                output.echo(err=True)
+                return None
+            line += piece
+    return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _interrupt() -> None:
+    """Stop the program, whose main thread may wait for this one."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _listening() -> Iterator[int]:
+    """Let the terminal give lines and show them as they are typed, whatever its state.
+
+    The chat turns the echo off while an answer is shown, and leaves Enter as it comes from the
+    keyboard while it reads a message: what is typed then has no line end that a terminal knows.
+    """
+    terminal = sys.stdin.fileno()
+    try:
+        import termios  # noqa: PLC0415
+
+        before = termios.tcgetattr(terminal)
+    except (ImportError, OSError):
+        yield terminal
+        return
+    except termios.error:
+        yield terminal
+        return
+    import atexit  # noqa: PLC0415
+
+    # The main thread may end the process while another one waits here.
+    restore = (termios.tcsetattr, terminal, termios.TCSADRAIN, before)
+    if is_beside := threading.current_thread() is not threading.main_thread():
+        atexit.register(*restore)
+    termios.tcsetattr(terminal, termios.TCSAFLUSH, _by_lines(before, is_beside=is_beside))
+    try:
+        yield terminal
+    finally:
+        restore[0](*restore[1:])
+        if is_beside:
+            atexit.unregister(termios.tcsetattr)
+
+
+def _by_lines(before: list[Any], *, is_beside: bool) -> list[Any]:
+    """Return the attributes of a terminal that gives lines.
+
+    Args:
+        before: Its attributes now.
+        is_beside: Whether another thread than the main one reads. A signal would reach the main
+            thread, and this one would read on; so Ctrl-C becomes a character that ends a line.
+    """
+    import termios  # noqa: PLC0415
+
+    reads, writes, control, local, *speeds, keys = before
+    reads = (reads | termios.ICRNL) & ~(termios.INLCR | termios.IGNCR)
+    writes |= termios.OPOST | termios.ONLCR
+    local |= termios.ICANON | termios.ECHO | termios.ECHOE | termios.ISIG | termios.IEXTEN
+    if is_beside:
+        keys = list(keys)
+        keys[termios.VINTR] = os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE").to_bytes()
+        keys[termios.VEOL] = _INTERRUPT
+    return [reads, writes, control, local, *speeds, keys]
