@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "Run a persona and print the answer.",
     "schema": "Print the JSON Schema of persona files, for editors.",
     "show": "Show a persona: its variables, parameters and texts.",
+    "suspended": "List, show and remove the runs that wait for an answer.",
     "test": "Run the tests of personas.",
 }
 
@@ -105,7 +106,10 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0, 1 for a failed run, 2 for wrong usage or invalid files."""
+    """Run the command line and exit: 0, 1 for a failed run, 2 for wrong usage or invalid files.
+
+    The code is 3 if a run waits for a person.
+    """
     # Most objects of a command live until it exits. Collecting garbage at the default rate and
     # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)

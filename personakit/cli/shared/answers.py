@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from personakit.usage import Spent, Usage
 
 
+SUSPENDED = 3
+"""The exit code of a command whose run waits for a person."""
+
+
 class Shown(NamedTuple):
     """The options that control how an answer is printed, by their parameter names."""
 
@@ -50,6 +54,11 @@ class Shown(NamedTuple):
     extract: bool
     usage: bool
     stream: bool | None
+
+    @classmethod
+    def taken(cls, options: dict[str, Any]) -> Shown:
+        """Remove these options from those of a command and return them."""
+        return cls(**{name: options.pop(name) for name in cls.__annotations__})
 
     @property
     def is_partial(self) -> bool:
@@ -132,17 +141,17 @@ def answer(
         UsageError: The options cannot be used together, or nothing is asked.
         RunError: The run started and failed. What was received is printed.
     """
-    shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
+    shown = Shown.taken(options)
     names, files = options.pop("allowed"), options.pop("functions")
     dry_run, traced = options.pop("dry_run"), options.pop("traced")
-    schema = _schema(options)
+    schema = schema_given(options)
     attach, fragments = options.pop("attach"), options.pop("fragments")
     key_file = options.pop("key_file")
     request: dict[str, Any] = {**limits.taken(options), **schema}
     texts = check_stdin((*words, *attach, *fragments), options)
     turn = continuing.turn(base, persona, options)
     request |= turn.request
-    shown = _checked(shown, turn.persona, bool(schema))
+    shown = checked(shown, turn.persona, bool(schema))
     request["tools"] = given_tools(base, turn.persona, names, files)
     say_once(base, turn.persona)
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
@@ -156,11 +165,7 @@ def answer(
         )
     if dry_run:
         return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
-    try:
-        with _traced(request) if traced else nullcontext():
-            return _run(turn.runner, turn.persona, text, request, shown)
-    finally:
-        erase_passing()
+    return run(turn.runner, turn.persona, text, request, shown, traced=traced)
 
 
 def _say_call(line: str) -> None:
@@ -186,7 +191,7 @@ def _traced(request: dict[str, Any]) -> Iterator[None]:
         show_trace(trace)
 
 
-def _schema(options: dict[str, Any]) -> dict[str, Any]:
+def schema_given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the output that the options describe, as an argument of the runner."""
     one, many = options.pop("schema"), options.pop("schema_multi")
     if one is None and many is None:
@@ -200,7 +205,7 @@ def _schema(options: dict[str, Any]) -> dict[str, Any]:
     return {"output": schema_of(many, "--schema-multi", many=True)}
 
 
-def _checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
+def checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
     """Return how to print; with a schema, its value is printed.
 
     Raises:
@@ -226,12 +231,37 @@ def _checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
     return shown
 
 
-def _run(
+def run(
     runner: Runner | Next,
-    found: Persona,
-    text: str | None,
+    persona: Persona,
+    prompt: Any,
     request: dict[str, Any],
     shown: Shown,
+    *,
+    traced: bool,
+) -> int:
+    """Run a persona and print the answer; return the exit code.
+
+    Args:
+        runner: The runner, or the next turn of a conversation.
+        persona: The persona.
+        prompt: The prompt, or what continues a suspended run.
+        request: The options of the run.
+        shown: How to print.
+        traced: Whether to show the trace.
+
+    Raises:
+        RunError: The run failed. What was received is printed.
+    """
+    try:
+        with _traced(request) if traced else nullcontext():
+            return _run(runner, persona, prompt, request, shown)
+    finally:
+        erase_passing()
+
+
+def _run(
+    runner: Runner | Next, found: Persona, text: Any, request: dict[str, Any], shown: Shown
 ) -> int:
     live = not shown.is_partial and (sys.stdout.isatty() if shown.stream is None else shown.stream)
     try:
@@ -244,12 +274,24 @@ def _run(
         _keep(error, streamed=live, machine=shown.is_partial)
         if shown.usage and error.spent is not None:
             output.line(f"personakit: {usage_line(error.spent)}", err=True)
-        raise
+        if error.exit_code != SUSPENDED:
+            raise
+        return _suspended(error, shown)
     for line in output.notices(response):
         continuing.note(line)
     if shown.usage:
         output.line(f"personakit: {usage_line(response.spent, response)}", err=True)
     return 0
+
+
+def _suspended(run: Any, shown: Shown) -> int:
+    """Print how a run that waits for a person goes on; return the exit code."""
+    from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
+
+    show_suspended(run, repeated())
+    if shown.as_json:
+        output.print_json({"suspended": run.to_dict()})
+    return SUSPENDED
 
 
 def _print(response: Response, persona: Persona, shown: Shown) -> None:
