@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from personakit.journal import Question
 
 MOST = 12
-"""The most lines of the details, and of a question, that are shown at first."""
+"""The most lines of a text that are shown at first."""
 _BAR = "  │ "
 asking = threading.Lock()
 """Held while a question is open: two are asked one after the other."""
+_stops: list[None] = []
 
 
 def ask(
@@ -41,12 +42,19 @@ def ask(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    before = len(_stops)
     # In the order of the locks: one question, one drawing, one line that is being written.
     with asking, apart(), writing:
+        if len(_stops) > before:
+            raise KeyboardInterrupt  # another question was stopped, and with it the run
         if not _is_foreground():
             return None
         output.end_line()
-        return answered(question, _say, typed, _width())
+        try:
+            return answered(question, _say, typed, *_size())
+        except KeyboardInterrupt:
+            _stops.append(None)
+            raise
 
 
 def _say(line: str, *, strong: bool = False) -> None:
@@ -61,11 +69,13 @@ def _is_foreground() -> bool:
         return True  # a terminal without jobs, or a system without them
 
 
-def _width() -> int:
+def _size() -> tuple[int, int]:
+    """Return the width of the terminal, and how many of its lines a text may take at first."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        columns, rows = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return 80
+        return 80, MOST
+    return columns or 80, min(MOST, max(rows - 8, 3)) if rows else MOST
 
 
 def answered(
@@ -73,6 +83,7 @@ def answered(
     say: Callable[..., None],
     read: Callable[[str], str | None],
     width: int,
+    most: int = MOST,
 ) -> str | None:
     """Show a question, and read answers until one is valid.
 
@@ -81,8 +92,9 @@ def answered(
         say: Shows a line, whose control characters are marks; with ``strong=True``, it stands out.
         read: Shows a prompt and returns the line that is typed then; None for the end of the input.
         width: The width of a line in cells.
+        most: The most lines of the details, and of the question, that are shown at first.
     """
-    is_cut = _show(question, say, width, MOST)
+    is_cut = _show(question, say, width, most)
     while True:
         for line in _choices(question, width):
             say(line)

@@ -28,20 +28,31 @@ def typed(prompt: str) -> str | None:
     """
     with _listening() as terminal:
         output.echo(prompt, end="", err=True)
-        line = b""
-        while not line.endswith(b"\n"):
-            try:
-                piece = os.read(terminal, 4096)
-            except OSError:  # the terminal was closed
-                piece = b""
-            if _INTERRUPT in piece:
-                output.echo(err=True)
-                _interrupt()
-            if not piece:
-                output.echo(err=True)
-                return None
-            line += piece
+        try:
+            line = _line(terminal)
+        except KeyboardInterrupt:
+            output.echo(err=True)
+            raise
+        if not line:
+            output.echo(err=True)
+            return None
     return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _line(terminal: int) -> bytes:
+    """Return a line with its end; an empty one at the end of the input."""
+    line = b""
+    while not line.endswith(b"\n"):
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the terminal was closed
+            return b""
+        if _INTERRUPT in piece:
+            _interrupt()
+        if not piece:
+            return b""
+        line += piece
+    return line
 
 
 def _interrupt() -> None:
