@@ -55,7 +55,7 @@ def resume(base: Runner, word: str, given: tuple[str, ...], options: dict[str, A
     request: dict[str, Any] = {**limits.taken(options), **schema}
     run = resuming.find(base, word)
     resumption = run.resume_with(resuming.answers(run, given))
-    persona = base.persona_of(run)
+    persona = base.persona_of(run.id)
     shown = answers.checked(shown, persona, bool(schema))
     request["tools"] = given_tools(base, persona, options["allowed"], options["functions"])
     use_key(base, options["key_file"], persona.model or base.config.model)
