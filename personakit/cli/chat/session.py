@@ -12,6 +12,7 @@ from personakit.cli.chat.commands import LEAVING, Chat, Leave, complete, last, p
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
 from personakit.cli.shared import output
+from personakit.cli.shared.terminal import SUSPENDED, stopped
 from personakit.errors import PersonakitError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) ->
     """Show an answer as it arrives."""
     talk = chat.conversation
     options = {"tools": chat.tools, **chat.limits, **options}
+    stopped[0] = False
     with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
         talk.notify, chat.waits, chat.apart = shown.tell, shown.wait, shown.apart
         for piece in pieces:
@@ -112,6 +114,13 @@ def _notice(chat: Chat, response: Response) -> None:
 
 def _fail(error: Exception, chat: Chat | None = None) -> None:
     """Print an error; on a terminal, add what to do next."""
+    if isinstance(error, RunError) and error.exit_code == SUSPENDED:
+        from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
+
+        show_suspended(error, repeated())
+        if chat is not None:
+            chat.say("the turn is not part of the conversation; /retry asks the model again")
+        return
     message = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
     if chat is not None and not isinstance(error, UsageError):
         message += "; /retry sends the message again, /model switches to another model"

@@ -29,7 +29,7 @@ from personakit.cli.shared.options import (
     with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
-from personakit.cli.shared.terminal import erase_passing, is_attended
+from personakit.cli.shared.terminal import SUSPENDED, erase_passing, is_attended
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
 
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
     from personakit.runner import Runner
     from personakit.usage import Spent, Usage
-
-
-SUSPENDED = 3
-"""The exit code of a command whose run waits for a person."""
 
 
 class Shown(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from personakit.base import printable
 from personakit.cli.shared import output
-from personakit.cli.shared.terminal import writing
+from personakit.cli.shared.terminal import stopped, writing
 from personakit.cli.shared.typed_line import typed
 from personakit.errors import UsageError
 
@@ -27,7 +27,6 @@ MOST = 12
 _BAR = "  │ "
 asking = threading.Lock()
 """Held while a question is open: two are asked one after the other."""
-_stops: list[None] = []
 
 
 def ask(
@@ -42,18 +41,17 @@ def ask(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    before = len(_stops)
     # In the order of the locks: one question, one drawing, one line that is being written.
     with asking, apart(), writing:
-        if len(_stops) > before:
-            raise KeyboardInterrupt  # another question was stopped, and with it the run
+        if stopped[0]:
+            raise KeyboardInterrupt  # by a question of another thread
         if not _is_foreground():
             return None
         output.end_line()
         try:
             return answered(question, _say, typed, *_size())
         except KeyboardInterrupt:
-            _stops.append(None)
+            stopped[0] = True
             raise
 
 

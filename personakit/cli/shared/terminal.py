@@ -15,8 +15,12 @@ from typing import Any, TextIO
 
 from personakit.base import printable
 
+SUSPENDED = 3
+"""The exit code of a command whose run waits for a person."""
 writing = threading.RLock()
 """Held while a line that will be erased is written, and while text is."""
+stopped = [False]
+"""Whether Ctrl-C was pressed at a question: other threads of the run must not ask any more."""
 _passing = [False]
 
 
