@@ -16,8 +16,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, overload
 
+from personakit.shared import as_runner
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import TypeVar, Unpack
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from personakit.backend import Answer as Answer, Wire as Wire
     from personakit.base import (
         Secret as Secret, Texts, check_file as check_file, install_command as install_command,
-        io as io, read_file as read_file, sleep as sleep, time_left as time_left,
+        read_file as read_file, time_left as time_left,
     )
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
         ModelNotFound as ModelNotFound, PersonaError as PersonaError,
         PersonakitError as PersonakitError, PersonaNotFound as PersonaNotFound,
         PluginError as PluginError, Problem as Problem, QuotaExhausted as QuotaExhausted,
-        RateLimited as RateLimited, RunError as RunError, StreamStarted as StreamStarted,
+        RateLimited as RateLimited, ReplayMismatch as ReplayMismatch, RunError as RunError,
+        StreamStarted as StreamStarted,
         TemplateError as TemplateError, Timeout as Timeout, TooManyRounds as TooManyRounds,
         UpstreamUnavailable as UpstreamUnavailable, UsageError as UsageError,
         VariableError as VariableError,
@@ -49,6 +52,11 @@ if TYPE_CHECKING:
     from personakit.hookspecs import (
         Event as Event, Filter as Filter, Piece as Piece, Send as Send, SendTool as SendTool,
         hookimpl as hookimpl,
+    )
+    from personakit.journal import (
+        JournalError as JournalError, JournalFolder as JournalFolder,
+        JournalStorage as JournalStorage, Question as Question, Resumption as Resumption,
+        Suspended as Suspended, ask as ask, io as io, now as now, rng as rng, sleep as sleep,
     )
     from personakit.linting import Finding as Finding
     from personakit.log import Row as Row, RunLog as RunLog
@@ -81,23 +89,26 @@ if TYPE_CHECKING:
     # isort: on
     # fmt: on
 
-    F = TypeVar("F", bound=Callable[..., Any])
     T = TypeVar("T")
 
 _ROOMS = {
     "attachments": "Attachment",
     "backend": "Answer Wire",
-    "base": "Secret check_file install_command io read_file sleep time_left",
+    "base": "Secret check_file install_command read_file time_left",
     "config": "Config",
     "conversation": "Conversation",
     "embeddings": "Embeddings",
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
         "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
-        "Problem QuotaExhausted RateLimited RunError StreamStarted TemplateError Timeout "
-        "TooManyRounds UpstreamUnavailable UsageError VariableError"
+        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
+        "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
+    "journal": (
+        "JournalError JournalFolder JournalStorage Question Resumption Suspended ask io now rng "
+        "sleep"
+    ),
     "linting": "Finding",
     "log": "Row RunLog",
     "looking": "Look",
@@ -139,32 +150,6 @@ def _default() -> Runner:
     from personakit.shared import default  # noqa: PLC0415
 
     return default()
-
-
-class _Behind:
-    """What `inspect` finds behind a function of this module: the method of the shared runner."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def __wrapped__(self) -> Any:
-        from personakit.runner import Runner  # noqa: PLC0415
-
-        return getattr(Runner, self._name)
-
-    @property
-    def __signature__(self) -> Any:
-        import inspect  # noqa: PLC0415
-
-        whole = inspect.signature(self.__wrapped__)
-        return whole.replace(parameters=[*whole.parameters.values()][1:])
-
-
-def _as_runner(function: F) -> F:
-    """Show the options of a function one by one, as the method of the runner does."""
-    function.__wrapped__ = _Behind(function.__name__)  # type: ignore[attr-defined]
-    return function
 
 
 def load(persona: str | Path | Persona) -> Persona:
@@ -251,7 +236,7 @@ def look(
     )  # fmt: skip
 
 
-@_as_runner
+@as_runner
 def prepare(
     persona: str | Path | Persona,
     prompt: str | Request | None = None,
@@ -268,19 +253,19 @@ def prepare(
 
 # fmt: off
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-def run(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@_as_runner
-def run(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona and return the whole answer.
 
@@ -289,7 +274,8 @@ def run(persona: str | Path | Persona, prompt: str | Request | None = None,
 
     Args:
         persona: A name, the path of a file, or a persona.
-        prompt: The user's message, or a whole request, such as a changed result of `render`.
+        prompt: The user's message, a whole request, such as a changed result of `render`, or the
+            answer that a suspended run goes on with: `Suspended.resume_with`.
         output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
             dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
             mapping. `Response.parsed` is a value of it.
@@ -303,19 +289,19 @@ def run(persona: str | Path | Persona, prompt: str | Request | None = None,
 
 
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Response[object]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
 @overload
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@_as_runner
-async def arun(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona as `run` does, in the running event loop.
 
@@ -330,19 +316,19 @@ async def arun(persona: str | Path | Persona, prompt: str | Request | None = Non
 
 
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
 @overload
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
-@_as_runner
-def stream(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Stream[Response[Any]]:
     """Run a persona as `run` does and return an iterator of the answer's text.
 
@@ -355,19 +341,19 @@ def stream(persona: str | Path | Persona, prompt: str | Request | None = None,
 
 
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
 @overload
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None, *,
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
-@_as_runner
-def astream(persona: str | Path | Persona, prompt: str | Request | None = None,
+@as_runner
+def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> AsyncStream[Response[Any]]:
     """Run a persona as `run` does and return an async iterator of the answer's text.
 

@@ -12,6 +12,7 @@
     └── RunError                 the run started and failed                              exit code 1
         ├── Blocked              a plugin refused the run: `.reason`
         ├── PluginError          a plugin failed: `.plugin`, `.response` (already paid for)
+        │   └── ReplayMismatch   a resumed run differs from the suspended one
         ├── StreamStarted        a plugin sent again after text had been streamed
         ├── TooManyRounds        the model kept calling tools: `.response`
         └── BackendError         the upstream failed: `.partial` (the text received so far)
@@ -253,6 +254,10 @@ class PluginError(RunError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message,), {"plugin": self.plugin, "response": self.response}
+
+
+class ReplayMismatch(PluginError):
+    """A resumed run asks for something else than before it was suspended."""
 
 
 class StreamStarted(RunError):

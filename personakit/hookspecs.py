@@ -70,12 +70,12 @@ class Event:
         name: started (the request as rendered), sent (a request, just before it is sent), answered
             (the upstream's response), calling (a tool call starts), tool (a tool call ended),
             status (a plugin says what it does), skipped (a plugin failed and was skipped), finished
-            (the response for the caller) or failed.
+            (the response for the caller), failed or suspended (it waits for a person).
         run: The id of the run, the same in all its events.
         persona: The persona's name.
         request: The request, if the event has one.
         response: The response, if the event has one.
-        error: The exception, for skipped and failed.
+        error: The exception, for skipped and failed; the `Suspended` for suspended.
         plugin: The plugin's name, for skipped.
         call: The tool call, for calling and tool.
         result: The tool's result, for tool.
@@ -84,7 +84,16 @@ class Event:
     """
 
     name: Literal[
-        "started", "sent", "answered", "calling", "tool", "status", "skipped", "finished", "failed"
+        "started",
+        "sent",
+        "answered",
+        "calling",
+        "tool",
+        "status",
+        "skipped",
+        "finished",
+        "failed",
+        "suspended",
     ]
     run: str
     persona: str = ""

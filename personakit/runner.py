@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import IN_PLACE, Closing, Emit, TextTap, brief_repr, io
+from personakit.base import IN_PLACE, Closing, Suspending, TextTap, brief_repr, io
 from personakit.catalog import Catalog, merged_parameters, response_format, wanted
 from personakit.config import Config
 from personakit.errors import PersonakitError, shorten
@@ -22,9 +22,9 @@ from personakit.pipeline import (
     Inside,
     Leaving,
     Prompt,
+    Resuming,
     RunLayer,
     RunOptions,
-    Runs,
     Setup,
     Start,
     ToolLoop,
@@ -37,22 +37,23 @@ from personakit.pipeline import (
     keywords,
     not_a_prompt,
     observed,
+    returned,
     run_sync,
-    unanswered,
+    sent,
     with_run_hooks,
     within_deadline,
 )
 from personakit.tools import tools_of
-from personakit.usage import Charge
 
 if TYPE_CHECKING:
     from personakit.attachments import Attachment
     from personakit.backend import OpenAIBackend
     from personakit.conversation import Conversation
+    from personakit.journal import Asker, JournalStorage, OnSuspend, Record
     from personakit.log import Recorder, RunLog
 
 
-class Runner(Runs, Closing):
+class Runner(Resuming, Closing):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
     Close its plugins and connections with `close`, in the async API with `aclose`, or use it in a
@@ -63,6 +64,10 @@ class Runner(Runs, Closing):
         path: Folders of personas to search before all others.
         plugins: Plugins around those of the config and of every persona: names or objects.
         backend: Sends the requests; None for the openai client.
+        ask: Asks a person what a plugin or tool wants to know: called with a `Question`, it returns
+            the answer, or None if nobody answers. None for nobody, or for the person at a notebook.
+        on_suspend: What happens to a run that asks where nobody answers; see `Options`.
+        journals: Keeps the journals of runs that wait; None for files in the user's data folder.
         log: True for the user's run log, or a log to use; None for the config's setting, which is
             off by default. With ``log: off`` in the config nothing is logged.
 
@@ -78,9 +83,10 @@ class Runner(Runs, Closing):
         UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
     """
 
+    catalog: Catalog
     _sharing = threading.RLock()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         config: Config | None = None,
         *,
@@ -88,11 +94,15 @@ class Runner(Runs, Closing):
         plugins: Iterable[Any] = (),
         backend: Backend | None = None,
         log: RunLog | Recorder | bool | None = None,
+        ask: Asker | None = None,
+        on_suspend: OnSuspend = "raise",
+        journals: JournalStorage | None = None,
     ) -> None:
-        check_setup(path, plugins, backend)
+        check_setup(path, plugins, backend, ask, on_suspend)
         self.config = config or Config.read()
         folders, outer = tuple(map(Path, path)), tuple(plugins)
         self._given = config, folders, outer, backend, log
+        self._asker, self._on_suspend, self._journals = ask, on_suspend, journals
         self.catalog = Catalog(self.config, folders, outer)
         self.library, self.plugins = self.catalog.library, self.catalog.plugins
         self.router = self.catalog.router
@@ -176,11 +186,15 @@ class Runner(Runs, Closing):
         try:
             found = persona if isinstance(persona, Persona) else self.load(persona)
             checked = self._options(found, options)
-            request = self._request(found, prompt, checked)
+            if isinstance(prompt, Request | str | None):
+                request, record = self._request(found, prompt, checked), None
+            else:
+                own = self.catalog.bind(found).tools
+                request, checked, record = self._resumed(found, prompt, checked, own)
             backend = dry or self._backend or self._connect()
             recorder = None if dry else self._recorder
             inside = Inside(backend, self, ({},), model=request.model)
-            return self._layers(found, request, checked, inside, recorder)
+            return self._layers(found, request, checked, inside, recorder, record)
         except PersonakitError as error:
             shorten(error)
             raise
@@ -189,11 +203,12 @@ class Runner(Runs, Closing):
         self, persona: Reference, prompt: Prompt, options: AllOptions, *, check: bool = False
     ) -> Start:
         """Return a run, made in a thread under the async API if that takes a while."""
-        if self._warm and (found := self.catalog.ready(persona)) is not None:
+        resumes = not isinstance(prompt, Request | str | None)
+        if self._warm and not resumes and (found := self.catalog.ready(persona)) is not None:
             return self._start(found, prompt, options)
         if check:
             checked = RunOptions.of(options, self.config, self.catalog.variables(persona))
-            if not isinstance(prompt, Request):
+            if not (isinstance(prompt, Request) or resumes):
                 self.catalog.check(persona, checked.variables or {}, checked.parameters)
         return deferred(functools.partial(self._first, persona, prompt, options))
 
@@ -212,7 +227,9 @@ class Runner(Runs, Closing):
             return checked
         return checked.replace(output=wanted(persona, checked.output))
 
-    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request:
+    def _request(
+        self, persona: Persona, prompt: str | Request | None, options: RunOptions
+    ) -> Request:
         """Return the request of a run, rendered, with its tools and its model."""
         if isinstance(prompt, Request):
             form = response_format(options.output)
@@ -248,6 +265,7 @@ class Runner(Runs, Closing):
         options: RunOptions,
         inside: Inside,
         recorder: Recorder | None = None,
+        record: Record | None = None,
     ) -> Start:
         """Return a run, built from the backend outwards."""
         entry = self.catalog.entry(persona)
@@ -262,48 +280,28 @@ class Runner(Runs, Closing):
         tap, trace = TextTap(), options.trace or (Trace() if recorder else None)
         around = functools.partial(Chain, persona=persona, watch=watch, inside=inside, trace=trace)
         around = functools.partial(around, depth=len(bound.run))
-        send = functools.partial(self._send, persona, watch, inside)
+        send = functools.partial(sent, self, persona, watch, inside)
         tool = functools.partial(around, bound.tool, takes=ToolCall, gives=ToolResult, hook="tool")
-        chat = around((*bound.chat, *inside.every), send, takes=Request, gives=Response)
+        layers, sends = (*bound.chat, *inside.every), len(bound.chat)
+        chat = around(layers, send, takes=Request, gives=Response, sends=sends)
         loop = ToolLoop(chat, tool, watch, tap, options.max_rounds, inside.books[0], reader)
         run: RunLayer = loop.run
         if bound.run:
             whole = around(bound.run, loop.anew, takes=Request, gives=Response, hook="run", depth=0)
             run = with_run_hooks(whole, tap, inside.books[0], reader)
+        if bound.run or bound.chat or bound.tool or request.tools:
+            run, record = self._waiting(run, persona, request, options, inside, record)
         run = within_deadline(run, options.deadline, inside.books[0])
         if watch.wanted:
             run = observed(run, watch)
         if recorder is not None and trace is not None:
             run = recorder.around(
-                run, persona, trace, tap, inside.books[0], options.conversation, self.hash
+                run, persona, trace, tap, inside.books[0], options.conversation, self.hash, record
             )
+        if record is not None and record.desk.on_suspend == "return":
+            run = returned(run)
         instances = bound.instances
         return functools.partial(run if instances is None else instances.around(run), request)
-
-    async def _send(
-        self, persona: Persona, watch: Watch, inside: Inside, request: Request, emit: Emit | None
-    ) -> Response:
-        """Send a request after all plugins, and enter into the books what it cost."""
-        aliased = request.model in self.config.aliases
-        if aliased or request.tools or persona.tools or "response_format" in request.parameters:
-            request = self.catalog.sendable(persona, request)
-        if watch.wanted:
-            await watch("sent", request=request)
-        key, charges = object(), [Charge(request.model)]  # unknown until it has ended
-        for book in inside.books:
-            book[key] = charges
-        try:
-            response = await inside.backend.send(request, emit)
-            charges = response._charges()
-        except BaseException as error:
-            charges = unanswered(request.model, error)
-            raise
-        finally:
-            for book in inside.books:
-                book[key] = charges
-        if watch.wanted:
-            await watch("answered", request=request, response=response)
-        return response
 
     # --- the request and tool calls alone; `Runs` has the four ways to run a persona -------------
 
@@ -320,6 +318,8 @@ class Runner(Runs, Closing):
             run_sync(start, IN_PLACE)
         except Leaving as leaving:
             return self.router.adapted(leaving.request)
+        except Suspending:
+            pass  # a plugin asks a person
         return start.args[0]  # type: ignore[attr-defined, no-any-return]
 
     def call_tool(self, persona: Reference, call: ToolCall) -> ToolResult:
@@ -337,9 +337,9 @@ class Runner(Runs, Closing):
         watch = Watch(bound.observers, found.name, inside)
         contributed = self.plugins.find("tool", call.name)
         tools = {call.name: contributed.tool()} if contributed else {}
-        return run_sync(
-            functools.partial(call_alone, call, tools, bound.tool, found, watch, inside)
-        )
+        alone = functools.partial(call_alone, call, tools, bound.tool, found, watch, inside)
+        result: ToolResult = run_sync(self._asking(alone))
+        return result
 
     # --- personas, conversations and connections -------------------------------------------------
 

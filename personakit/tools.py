@@ -127,6 +127,12 @@ class Tool:
         description = description or docstring.partition("\nArgs:")[0].strip()
         return cls(named, function, description, schema, timeout, check, touches)
 
+    def with_function(self, tool: Tool | None) -> Tool:
+        """Return the tool as it is described, with the function of another one."""
+        if self.function is None or tool is None or tool.function is None:
+            return self
+        return replace(self, function=tool.function, check=tool.check, timeout=tool.timeout)
+
     def to_api(self) -> dict[str, Any]:
         """Return the tool as chat.completions.create() accepts it."""
         function = {"name": self.name, "parameters": thaw(self.parameters)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,13 @@ class Spent:
         """Return the number of calls, the tokens and the cost as JSON types."""
         usage = None if self.usage is None else dataclasses.asdict(self.usage)
         return {"calls": self.calls, "usage": usage, "cost": self.cost}
+
+
+Book = dict[object, list[Charge]]
+"""What each request of a run cost; that of one under way is unknown. Threads can share it."""
+
+charged: ContextVar[Book | None] = ContextVar("personakit_charged", default=None)
+"""The book of the recorded call that is under way, beside those of the run."""
 
 
 def total(charges: Iterable[Charge]) -> float | None:

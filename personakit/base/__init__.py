@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from personakit.base.names import RESERVED as RESERVED
     from personakit.base.names import SCHEME as SCHEME
     from personakit.base.names import TOOL as TOOL
+    from personakit.base.names import first_id as first_id
+    from personakit.base.names import run_id as run_id
     from personakit.base.secrets import Hidden as Hidden
     from personakit.base.secrets import Later as Later
     from personakit.base.secrets import Secret as Secret
@@ -67,10 +69,12 @@ if TYPE_CHECKING:
     from personakit.base.waiting import Closing as Closing
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import Mark as Mark
+    from personakit.base.waiting import Suspending as Suspending
     from personakit.base.waiting import beside_goes_on as beside_goes_on
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
     from personakit.base.waiting import only_sync as only_sync
+    from personakit.base.waiting import scope as scope
     from personakit.base.waiting import sleep as sleep
     from personakit.base.waiting import sync_mode as sync_mode
     from personakit.base.waiting import time_left as time_left
@@ -83,14 +87,14 @@ else:
             "doors": "door",
             "files": "STDIN State Texts check_file is_file is_stream locate occurrences overlaid "
             "read_file state_of walk",
-            "names": "LOADED NAME REFERENCE RESERVED SCHEME TOOL",
+            "names": "LOADED NAME REFERENCE RESERVED SCHEME TOOL first_id run_id",
             "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr counted describe given infer_type "
             "is_type read_arguments read_json shown size",
-            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark beside_goes_on in_sync io "
-            "only_sync sleep sync_mode time_left",
+            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending beside_goes_on in_sync "
+            "io only_sync scope sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )

@@ -12,17 +12,19 @@ DEFAULT_DEADLINE = 1800.0
 """The default time limit of a run, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
     """The time limit of a run.
 
     Attributes:
         seconds: How long the run may take; error messages show it.
-        when: The end, by `time.monotonic`.
+        when: The end, by `time.monotonic`; it moves while a person is asked.
+        outer: That of the run around it, which ends later.
     """
 
     seconds: float
     when: float
+    outer: Deadline | None = None
 
     @property
     def left(self) -> float:
@@ -72,10 +74,24 @@ def begin(seconds: float | None) -> Token[Deadline | None]:
     `token.var.reset(token)`.
     """
     outer = _current.get()
-    deadline = None if seconds is None else Deadline(seconds, time.monotonic() + seconds)
+    when = 0.0 if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else Deadline(seconds, when, outer)
     if outer is not None and (deadline is None or outer.when < deadline.when):
         deadline = outer
     return _current.set(deadline)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Do not count the time of the block, in which a person is asked."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        deadline = _current.get()
+        while deadline is not None:
+            deadline.when += time.monotonic() - began
+            deadline = deadline.outer
 
 
 @contextmanager

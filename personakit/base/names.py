@@ -1,7 +1,8 @@
-"""Patterns for the names of personas, plugins, providers, schemes and tools."""
+"""Patterns for the names of personas, plugins, providers, schemes and tools, and ids of runs."""
 
 from __future__ import annotations
 
+import os
 import re
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
@@ -29,3 +30,17 @@ TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 
 # Windows opens a device instead of a file with these names, whatever the extension.
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
+
+
+def run_id(started: float) -> str:
+    """Return the id of a run: the microseconds of its start and random digits.
+
+    Args:
+        started: Unix time in seconds.
+    """
+    return f"{first_id(started)}{os.urandom(9).hex()}"
+
+
+def first_id(moment: float) -> str:
+    """Return the prefix of the ids of runs that start at a Unix time."""
+    return f"{max(0, int(moment * 1_000_000)):014x}"

@@ -32,6 +32,29 @@ def in_sync() -> bool:
     return bool(sync_mode.get())
 
 
+scope: ContextVar[Any] = ContextVar("personakit_scope", default=None)
+"""Records what the code that runs asks for; None outside of runs, and where nothing is recorded.
+
+It is a `journal.Scope`; here it need not be imported where no run is recorded.
+"""
+
+
+class Suspending(BaseException):
+    """Carries an open question out of a run, past any `except Exception` of a hook.
+
+    Attributes:
+        calls: The tool calls without a result, of the innermost run.
+        messages: What the outermost run exchanged so far.
+        text: What it wrote so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: tuple[Any, ...] = ()
+        self.messages: tuple[Any, ...] = ()
+        self.text = ""
+
+
 class Mark:
     """Awaited to give control to the driver, which empties the outbox."""
 

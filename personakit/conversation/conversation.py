@@ -27,10 +27,10 @@ from personakit.pipeline import AllOptions, Setup, attached, check_names, keywor
 
 if TYPE_CHECKING:
     from personakit.config import Config
+    from personakit.journal import Resumption
     from personakit.log import Recorder
-    from personakit.pipeline import Prompt
 
-Start = Callable[[Reference, Request, Any], Turn]
+Start = Callable[[Reference, Any, Any], Turn]
 
 _log = logging.getLogger("personakit")
 
@@ -72,9 +72,13 @@ class PersonaRunner(Protocol):
         ...
 
     def prepare(
-        self, persona: Reference, prompt: Prompt = None, **options: Unpack[AllOptions]
+        self, persona: Reference, prompt: str | Request | None = None, **options: Unpack[AllOptions]
     ) -> Request:
         """See `Runner.prepare`."""
+        ...
+
+    def request_of(self, id: str) -> Request:  # noqa: A002
+        """See `Runner.request_of`."""
         ...
 
     def conversation(self, persona: Reference, **setup: Unpack[Setup]) -> Conversation:
@@ -171,8 +175,10 @@ class Conversation(Turns):
         return self._runner.prepare(self._persona, request, **options)
 
     def _turn(self, prompt: Said, options: AllOptions) -> Turn:
-        async def turn(emit: Emit | None) -> Response:
+        async def turn(emit: Emit | None) -> Any:
             with self._alone():
+                if not isinstance(prompt, str | Message | Request | None):
+                    return await self._resumed(prompt, options, emit)
                 if prompt is not None and not isinstance(prompt, Request):
                     self._unanswered = [prompt]
                 past = self._past(prompt)
@@ -188,6 +194,8 @@ class Conversation(Turns):
                     if tap.text and not isinstance(error, Exception):
                         self._grow(before, [Message("assistant", tap.text)])
                     raise
+                if not isinstance(response, Response):
+                    return response  # suspended: the turn is not over
                 if response.history is not None:
                     # What was left out was not sent, so no plugin can have replaced it.
                     kept = past[: self.left_out]
@@ -196,6 +204,28 @@ class Conversation(Turns):
                 return response
 
         return turn
+
+    async def _resumed(self, given: Resumption, options: AllOptions, emit: Emit | None) -> Any:
+        """Continue a turn that waits for a person.
+
+        Raises:
+            UsageError: The conversation has gone on since.
+        """
+        request: Request = await loading(lambda: self._runner.request_of(given.id))
+        size = len(request.history)
+        start = len(self._messages) - size
+        if start < 0 or self._messages[start:] != request.history:
+            raise UsageError(
+                f"run {given.id} is a turn of this conversation as it was before other turns; "
+                f"continue it by itself: runner.resume({given.id!r}, answer)"
+            )
+        logged: Any = {**options, "conversation": self.id}
+        response = await self._start(self._persona, given, logged)(emit)
+        if isinstance(response, Response):
+            said = request.messages[request._history_at + size :]
+            history = self._messages if response.history is None else response.history
+            self._grow((*history, *said), response.messages)
+        return response
 
     async def _loaded(self, prompt: Said, options: AllOptions) -> tuple[Request, Request]:
         """Return what `_rendered` does; it compiles the templates of the first turn."""
@@ -267,7 +297,8 @@ class Conversation(Turns):
             request = head.replace(messages=messages, history=sent, _history_at=at)
             try:
                 logged = {**options, "attachments": (), "conversation": self.id}
-                return await self._start(persona, request, logged)(emit)
+                response: Response = await self._start(persona, request, logged)(emit)
+                return response
             except BackendError as error:
                 if tap.text or not too_long(error):
                     raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, overload
 
 from personakit.base import Emit
 from personakit.messages import Message, Request, Response
@@ -21,11 +21,14 @@ from personakit.pipeline import (
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-Said = str | Message | Request | None
-"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged; or
-the results of the caller's tools, as `Response.continue_with` returns them."""
+    from personakit.journal import Resumption
 
-Turn = Callable[[Emit | None], Coroutine[Any, Any, Response]]
+Said: TypeAlias = "str | Message | Request | Resumption | None"
+"""The user's message: a text for the persona's `prompt:`, or a message that is sent unchanged; or
+the results of the caller's tools, as `Response.continue_with` returns them; or the answer that a
+suspended turn goes on with, see `Suspended.resume_with`."""
+
+Turn = Callable[[Emit | None], Coroutine[Any, Any, Any]]
 
 T = TypeVar("T")
 
@@ -39,22 +42,22 @@ class Turns:
 
     # fmt: off
     @overload
-    def run(self, prompt: str | Message | Request | None = None, *,
+    def run(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    def run(self, prompt: str | Message | Request | None = None, *,
+    def run(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(self, prompt: str | Message | Request | None = None, *,
+    def run(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(self, prompt: str | Message | Request | None = None, *,
+    def run(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
     @keywords
     def run(
         self,
-        prompt: str | Message | Request | None = None,
+        prompt: str | Message | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
         """Run a turn and return the whole response.
@@ -77,22 +80,22 @@ class Turns:
 
     # fmt: off
     @overload
-    async def arun(self, prompt: str | Message | Request | None = None, *,
+    async def arun(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    async def arun(self, prompt: str | Message | Request | None = None, *,
+    async def arun(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(self, prompt: str | Message | Request | None = None, *,
+    async def arun(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(self, prompt: str | Message | Request | None = None, *,
+    async def arun(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
     @keywords
     async def arun(
         self,
-        prompt: str | Message | Request | None = None,
+        prompt: str | Message | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
         """Run a turn like `run`, awaited."""
@@ -100,22 +103,22 @@ class Turns:
 
     # fmt: off
     @overload
-    def stream(self, prompt: str | Message | Request | None = None, *,
+    def stream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
     @overload
-    def stream(self, prompt: str | Message | Request | None = None, *,
+    def stream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(self, prompt: str | Message | Request | None = None, *,
+    def stream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(self, prompt: str | Message | Request | None = None, *,
+    def stream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
     # fmt: on
     @keywords
     def stream(
         self,
-        prompt: str | Message | Request | None = None,
+        prompt: str | Message | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Stream[Response[Any]]:
         """Run a turn like `run`, but return an iterator of the text; iterating starts the turn."""
@@ -123,22 +126,22 @@ class Turns:
 
     # fmt: off
     @overload
-    def astream(self, prompt: str | Message | Request | None = None, *,
+    def astream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
     @overload
-    def astream(self, prompt: str | Message | Request | None = None, *,
+    def astream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(self, prompt: str | Message | Request | None = None, *,
+    def astream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(self, prompt: str | Message | Request | None = None, *,
+    def astream(self, prompt: str | Message | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
     # fmt: on
     @keywords
     def astream(
         self,
-        prompt: str | Message | Request | None = None,
+        prompt: str | Message | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> AsyncStream[Response[Any]]:
         """Run a turn like `stream`, for `async for`."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.base import first_id
 from personakit.codec import storable
 from personakit.errors import UsageError
-from personakit.log.row import first_id
 
 MARK = 0x504B4C47  # "PKLG"
 SEARCHED = ("persona", "variables", "asked", "text", "tools", "error")

@@ -15,19 +15,22 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from personakit.base import Emit, Secret, TextTap, hide, in_sync
+from personakit.base import Emit, Secret, TextTap, hide, in_sync, run_id
 from personakit.codec import write_notes
 from personakit.config import Config
 from personakit.errors import UsageError
 from personakit.log.database import WAIT, LogError
-from personakit.log.row import Row, new_id, step_data
+from personakit.log.row import Row, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
-from personakit.pipeline import Book, RunLayer, Step, Trace, charges_in
-from personakit.usage import Spent, Timings
+from personakit.pipeline import RunLayer, Step, Trace, charges_in
+from personakit.usage import Book, Spent, Timings
+
+if TYPE_CHECKING:
+    from personakit.journal import Record
 
 ABANDONED = "Abandoned"
 """The error type of an abandoned run: a stream that was closed or a task that was cancelled."""
@@ -44,9 +47,10 @@ class RunRecord:
         book: What the run has paid.
         conversation: The id of the conversation; None for a single run.
         hash_of: Returns the hash of the persona.
+        kept: The record of a run that can be suspended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a run that end up in its row
         self,
         persona: Persona,
         request: Request,
@@ -55,7 +59,9 @@ class RunRecord:
         book: Book,
         conversation: str | None,
         hash_of: Callable[[Persona], str],
+        kept: Record | None = None,
     ) -> None:
+        self._kept = kept
         self._persona, self._book = persona, book
         self._request = request
         self._trace = trace
@@ -90,7 +96,7 @@ class RunRecord:
         good = self._error is None
         spent = Spent(charges_in(self._book))
         return Row(
-            new_id(self._tap.started),
+            self.id or run_id(self._tap.started),
             self._request,
             persona=self._persona.name,
             version=self._persona.version,
@@ -112,6 +118,11 @@ class RunRecord:
             trace=tuple(map(step_data, self._trace.steps)),
             error=None if self._error is None else _described(self._error),
         )
+
+    @property
+    def id(self) -> str:
+        """The id of a run that is in a journal, which is the same when it is resumed."""
+        return self._kept.id if self._kept is not None and self._kept.is_kept else ""
 
     def _replaced(self, response: Response) -> tuple[Message, ...] | None:
         """Return the conversation up to the user's message, if a plugin replaced its history."""
@@ -231,7 +242,7 @@ class Recorder:
             raise UsageError(f"log: expected True, False or a RunLog(path), found {log!r}")
         return cls(log if isinstance(log, RunLog) else RunLog.of(config), secrets)
 
-    def around(
+    def around(  # noqa: PLR0913, PLR0917 - see `RunRecord`
         self,
         run: RunLayer,
         persona: Persona,
@@ -240,6 +251,7 @@ class Recorder:
         book: Book,
         conversation: str | None,
         hash_of: Callable[[Persona], str],
+        kept: Record | None = None,
     ) -> RunLayer:
         """Return a run layer that logs a run.
 
@@ -249,13 +261,13 @@ class Recorder:
             trace: The trace of the run's layers.
             tap: Records the emitted text.
             book: What the run has paid.
-            book: What the run has paid.
             conversation: The id of the conversation; None for a single run.
             hash_of: Returns the hash of a persona.
+            kept: The record of a run that can be suspended; None for another.
         """
 
         async def logged(request: Request, emit: Emit | None) -> Response:
-            record = RunRecord(persona, request, trace, tap, book, conversation, hash_of)
+            record = RunRecord(persona, request, trace, tap, book, conversation, hash_of, kept)
             try:
                 response = await run(request, emit)
             except GeneratorExit as error:
@@ -335,7 +347,7 @@ class Recorder:
         try:
             values = {**record.row().values(), "replays": self.replays}
             secrets = self.secrets() if self.secrets is not None else ()
-            self.log.add(hide(values, secrets), self._wait)
+            self.log.add(hide(values, secrets), self._wait, replace=bool(record.id))
             self._wait, self._stuck = WAIT, False
         except LogError as error:
             if error.locked:

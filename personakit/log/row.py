@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -191,20 +190,6 @@ class Row:
             "trace": json.loads(values["trace"]),
             "error": self.error and json.loads(values["error"]),
         }
-
-
-def new_id(started: float) -> str:
-    """Return the id of a run: the microseconds of its start and random digits.
-
-    Args:
-        started: Unix time in seconds.
-    """
-    return f"{first_id(started)}{os.urandom(9).hex()}"
-
-
-def first_id(moment: float) -> str:
-    """Return the prefix of the ids of runs that start at a Unix time."""
-    return f"{max(0, int(moment * 1_000_000)):014x}"
 
 
 def _exchanged(messages: Sequence[Message]) -> str:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import brief_repr
+from personakit.base import brief_repr, first_id
 from personakit.codec import storable
 from personakit.config import Config, data_folder, expanded
 from personakit.log.database import WAIT, Database, LogError
 from personakit.log.migrations import MARK, MIGRATIONS, SEARCHED, Where
-from personakit.log.row import COLUMNS, Row, first_id
+from personakit.log.row import COLUMNS, Row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -114,10 +114,18 @@ class RunLog:
         """
         self.add(row.values(), wait)
 
-    def add(self, values: dict[str, Any], wait: float = WAIT) -> None:
-        """Add a row, as `write` does, from the values of its columns."""
+    def add(self, values: dict[str, Any], wait: float = WAIT, *, replace: bool = False) -> None:
+        """Add a row, as `write` does, from the values of its columns.
+
+        Args:
+            values: The values.
+            wait: Seconds to wait for other processes.
+            replace: Whether the row of a suspended run with the same id is replaced.
+        """
 
         def insert(connection: sqlite3.Connection) -> None:
+            if replace:
+                connection.execute("DELETE FROM runs WHERE id = :id", values)
             connection.execute(_INSERT, values)
             self._forget_old(connection)
 

@@ -125,6 +125,12 @@ class Request:
             raise UsageError(f"cannot replace the history of the request: the request {why}")
         return every[:at], every[at + size :]
 
+    def with_functions(self, tools: Iterable[Tool]) -> Request:
+        """Return a copy in which the tools have the functions of tools of the same names."""
+        named = {tool.name: tool for tool in tools}
+        bound = tuple(tool.with_function(named.get(tool.name)) for tool in self.tools)
+        return self.replace(tools=bound) if self.tools else self
+
     def with_tools(self, *tools: Tool) -> Request:
         """Return a copy with `tools` added; a tool replaces an earlier one of the same name."""
         if not tools:

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from personakit.pipeline.chain import Chain as Chain
     from personakit.pipeline.dry_run import DryRun as DryRun
     from personakit.pipeline.dry_run import Leaving as Leaving
-    from personakit.pipeline.inside import Book as Book
     from personakit.pipeline.inside import Inside as Inside
     from personakit.pipeline.inside import Layer as Layer
     from personakit.pipeline.inside import charges_in as charges_in
-    from personakit.pipeline.inside import unanswered as unanswered
+    from personakit.pipeline.inside import sent as sent
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
     from personakit.pipeline.layers import Watch as Watch
     from personakit.pipeline.layers import observed as observed
+    from personakit.pipeline.layers import returned as returned
+    from personakit.pipeline.layers import with_run_hooks as with_run_hooks
     from personakit.pipeline.layers import within_deadline as within_deadline
     from personakit.pipeline.modes.drivers import Passed as Passed
     from personakit.pipeline.modes.drivers import Run as Run
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.modes.drivers import needs_loop as needs_loop
     from personakit.pipeline.modes.drivers import run_async as run_async
     from personakit.pipeline.modes.drivers import run_sync as run_sync
-    from personakit.pipeline.modes.runs import Runs as Runs
+    from personakit.pipeline.modes.resuming import Resuming as Resuming
     from personakit.pipeline.modes.streams import AsyncStream as AsyncStream
     from personakit.pipeline.modes.streams import Stream as Stream
     from personakit.pipeline.options import MAX_ROUNDS as MAX_ROUNDS
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.tool_loop import call_alone as call_alone
     from personakit.pipeline.trace import Step as Step
     from personakit.pipeline.trace import Trace as Trace
-    from personakit.pipeline.whole_run import with_run_hooks as with_run_hooks
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -55,17 +55,16 @@ else:
             "chain": "Chain",
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "inside": "Book Inside Layer charges_in unanswered",
-            "layers": "RunLayer Start Watch observed within_deadline",
+            "inside": "Inside Layer charges_in sent",
+            "layers": "RunLayer Start Watch observed returned with_run_hooks within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
                 "check_names check_setup keywords not_a_prompt"
             ),
-            "modes.runs": "Runs",
+            "modes.resuming": "Resuming",
             "modes.streams": "AsyncStream Stream",
             "together": "gather",
             "tool_loop": "ToolLoop call_alone",
             "trace": "Step Trace",
-            "whole_run": "with_run_hooks",
         },
     )

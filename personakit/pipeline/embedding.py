@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import Emit
+from personakit.base import Emit, scope
 from personakit.embeddings import Embeddings, ask_backend
 from personakit.errors import PluginError
 from personakit.messages import Request, Response, ToolCall
 from personakit.pipeline.inside import unanswered
-from personakit.usage import Charge
+from personakit.usage import Charge, charged
 
 if TYPE_CHECKING:
     from personakit.pipeline.inside import Inside, Layer
@@ -43,6 +44,13 @@ def embed(
     every = inside.every_but(layer)
 
     async def ask(request: Request) -> Embeddings:
+        if (place := scope.get()) is None:
+            return await asked(request)
+        perform = functools.partial(asked, request)
+        embeddings, _ = await place.recorded("embed", request, perform, inside.books, request.model)
+        return embeddings  # type: ignore[no-any-return]
+
+    async def asked(request: Request) -> Embeddings:
         results: list[Embeddings] = []
 
         async def end(request: Request, emit: Emit | None) -> Response:
@@ -65,8 +73,11 @@ def embed(
 
 async def _sent(inside: Inside, request: Request) -> Embeddings:
     """Return the answer to one request, and enter into the books what it cost."""
+    books, more = inside.books, charged.get()
+    if more is not None:
+        books = (*books, more)
     key, charges = object(), [Charge(request.model)]  # unknown until it has ended
-    for book in inside.books:
+    for book in books:
         book[key] = charges
     try:
         part = await ask_backend(inside.backend, [it.text for it in request.messages], request)
@@ -75,6 +86,6 @@ async def _sent(inside: Inside, request: Request) -> Embeddings:
         charges = unanswered(request.model, error)
         raise
     finally:
-        for book in inside.books:
+        for book in books:
             book[key] = charges
     return part

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from personakit.base import Emit, time_left
+from personakit.base import Emit, scope, time_left
 from personakit.errors import BackendError, PluginError, UsageError
 from personakit.messages import Request, Response, ToolCall
 from personakit.pipeline.dry_run import DryRun, Leaving
+from personakit.pipeline.gate import StreamGate
 from personakit.pipeline.modes.drivers import loading
-from personakit.usage import Charge, Spent
+from personakit.usage import Book, Charge, Spent, charged
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
-    from personakit.pipeline.options import AllOptions, Backend, Prompt, RunOptions
-
-Book = dict[object, list[Charge]]
-"""What each request of a run cost; that of one under way is unknown. Threads can share it."""
+    from personakit.pipeline.options import AllOptions, Backend, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,19 @@ class NestedRuns(Protocol):
     """The part of `Runner` that a run inside another uses; the module of `Runner` imports this."""
 
     router: Any
+    catalog: Any
+    config: Any
 
     def load(self, persona: Reference) -> Persona:
         """See `Runner.load`."""
         ...
 
+    def hash(self, persona: Reference) -> str:
+        """See `Runner.hash`."""
+        ...
+
     def _options(self, persona: Persona, options: AllOptions) -> RunOptions: ...
-    def _request(self, persona: Persona, prompt: Prompt, options: RunOptions) -> Request: ...
+    def _request(self, persona: Persona, prompt: str | None, options: RunOptions) -> Request: ...
     def _layers(
         self, persona: Persona, request: Request, options: RunOptions, inside: Inside
     ) -> Callable[[Emit | None], Coroutine[Any, Any, Response]]: ...
@@ -142,7 +147,7 @@ class Inside:
     ) -> Request:
         """Return the request of another persona, as a run of it would start with."""
         _, _, request = await self._ready(persona, prompt, options, model)
-        return request
+        return await self._rendered(request, persona, prompt, options)
 
     async def run(
         self,
@@ -171,9 +176,45 @@ class Inside:
                 raise Leaving(given)
             model = given.model
         other, checked, request = await self._ready(persona, prompt, options, model)
-        response = await self.runner._layers(other, request, checked, self.within(layer))(emit)
+        request = await self._rendered(request, other, prompt, options)
+        run = self.runner._layers(other, request, checked, self.within(layer))
+        if (place := scope.get()) is None:
+            response = await run(emit)
+        else:
+            perform = functools.partial(run, emit)
+            response, earlier = await place.recorded("run", request, perform, self.books)
+            if earlier:
+                response = await self._again(response, other, checked, emit)
         # What it replaces is the history of its own conversation.
         return response.replace(history=None, _foreign=True)
+
+    async def _rendered(
+        self, request: Request, persona: Reference, prompt: str | None, options: AllOptions
+    ) -> Request:
+        """Return a request as it was rendered before the run was resumed, or as it is now."""
+        if (place := scope.get()) is None:
+            return request
+
+        def key() -> dict[str, Any]:
+            given = {name: options.get(name) for name in ("variables", "parameters", "model")}
+            return {"persona": self.runner.hash(persona), "prompt": prompt, **given}
+
+        async def rendered() -> Request:
+            return request
+
+        earlier, _ = await place.recorded("render", key, rendered)
+        return earlier.with_functions(request.tools)  # type: ignore[no-any-return]
+
+    async def _again(
+        self, response: Response, persona: Persona, options: RunOptions, emit: Emit | None
+    ) -> Response:
+        """Return an answer from before the run was resumed, parsed and emitted."""
+        if options.output is not None or persona.output is not None:
+            read = self.runner.catalog.reader(persona, options.output)
+            response = response if response.tool_calls else read(response)
+        if emit is not None:
+            await StreamGate(emit).rest(response)
+        return response
 
     async def _ready(
         self, persona: Reference, prompt: str | None, options: AllOptions, model: str
@@ -186,6 +227,40 @@ class Inside:
             return other, checked, runner._request(other, prompt, checked)
 
         return await loading(ready)
+
+
+async def sent(
+    runner: NestedRuns,
+    persona: Persona,
+    watch: Any,
+    inside: Inside,
+    request: Request,
+    emit: Emit | None,
+) -> Response:
+    """Send a request after all plugins, and enter into the books what it cost."""
+    aliased = request.model in runner.config.aliases
+    if aliased or request.tools or persona.tools or "response_format" in request.parameters:
+        request = runner.catalog.sendable(persona, request)
+    if watch.wanted:
+        await watch("sent", request=request)
+    books, more = inside.books, charged.get()
+    if more is not None:
+        books = (*books, more)
+    key, charges = object(), [Charge(request.model)]  # unknown until it has ended
+    for book in books:
+        book[key] = charges
+    try:
+        response = await inside.backend.send(request, emit)
+        charges = response._charges()
+    except BaseException as error:
+        charges = unanswered(request.model, error)
+        raise
+    finally:
+        for book in books:
+            book[key] = charges
+    if watch.wanted:
+        await watch("answered", request=request, response=response)
+    return response
 
 
 def charges_in(book: Book) -> tuple[Charge, ...]:

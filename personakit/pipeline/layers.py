@@ -10,12 +10,15 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
-from personakit.base import Emit, deadline
+from personakit.base import Emit, TextTap, deadline
 from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
-from personakit.messages import Request, Response
-from personakit.pipeline.inside import Book, Inside, Layer, charges_in
-from personakit.usage import Spent
+from personakit.messages import Message, Request, Response
+from personakit.pipeline.inside import Inside, Layer, charges_in
+from personakit.usage import Book, Spent, Timings
+
+BETWEEN = "\n\n"
+"""Between the texts of two rounds of a run."""
 
 RunLayer = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 """A run: called with a request and an `emit` for its text, it returns the answer."""
@@ -106,7 +109,9 @@ def observed(run: RunLayer, watch: Watch) -> RunLayer:
         try:
             response = await run(request, emit)
         except BaseException as error:
-            await watch("failed", request=request, error=error)
+            # That class need not be imported where no run is suspended.
+            name = "suspended" if type(error).__name__ == "Suspended" else "failed"
+            await watch(name, request=request, error=error)
             raise
         finally:
             _around.reset(token)
@@ -114,3 +119,67 @@ def observed(run: RunLayer, watch: Watch) -> RunLayer:
         return response
 
     return notifying
+
+
+def returned(run: RunLayer) -> RunLayer:
+    """Return a run that returns a `Suspended` instead of raising it."""
+
+    async def asked(request: Request, emit: Emit | None) -> Any:
+        from personakit.journal import Suspended  # noqa: PLC0415
+
+        try:
+            return await run(request, emit)
+        except Suspended as suspended:
+            return suspended
+
+    return asked
+
+
+def with_run_hooks(
+    layers: Any,
+    tap: TextTap,
+    book: Book,
+    read: Callable[[Response], Response] | None,
+) -> RunLayer:
+    """Return a run with the `run` hooks around it.
+
+    Args:
+        layers: The `Chain` of the hooks, around the rounds of the run; its module imports this one.
+        tap: Records the times of the start and of the first text.
+        book: What the run has paid.
+        read: Parses a structured answer; None for plain text.
+    """
+
+    async def run(request: Request, emit: Emit | None) -> Response:
+        response = await layers.call(request, tap.through(emit))
+        changes: dict[str, Any] = {
+            "messages": _added(response),
+            "request": response.request or request,
+            "_asked": request,
+            "_paid": charges_in(book),
+            "timings": Timings(tap.started, time.perf_counter() - tap.clock, tap.first_text),
+        }
+        response = response.replace(**changes)
+        # A hook may have returned the answer of another persona, with a value of another type.
+        return response if read is None or response.tool_calls else read(response)
+
+    return run
+
+
+def _added(response: Response) -> tuple[Message, ...]:
+    """Return the messages that a run adds to its conversation, with the text that a hook changed.
+
+    A changed text is that of all rounds, so it is the text of the last one, and the earlier ones
+    keep only their tool calls.
+    """
+    messages = response.messages
+    spoken = [n for n, message in enumerate(messages) if message.role == "assistant"]
+    if not spoken:
+        return (*messages, response.message)
+    if BETWEEN.join(filter(None, (messages[n].text for n in spoken))) == response.text:
+        return messages
+    changed = list(messages)
+    for n in spoken:
+        changed[n] = changed[n].replace(content=None)
+    changed[spoken[-1]] = changed[spoken[-1]].replace(content=response.text or None)
+    return tuple(changed)

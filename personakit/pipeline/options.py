@@ -9,7 +9,7 @@ import os
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 
 from personakit.base import Emit, brief, is_type, shown
 from personakit.errors import UsageError, did_you_mean
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from personakit.attachments import Attachment, Source
     from personakit.config import Config
+    from personakit.journal import OnSuspend, Resumption
     from personakit.pipeline.trace import Trace
     from personakit.tools import Tool
 
 MAX_ROUNDS = 10
 """The default limit of model calls per run."""
 
-Prompt = str | Request | None
-"""The user's message, or a whole request, such as a changed result of `render`."""
+Prompt: TypeAlias = "str | Request | Resumption | None"
+"""The user's message, a whole request, such as a changed result of `render`, or the answer that a
+suspended run goes on with."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +54,9 @@ class Options(TypedDict, total=False):
             bytes, or `Attachment` values.
         tools: Tools in addition to the persona's: functions or `Tool` values.
         conversation: The id of the conversation, for the run log.
+        on_suspend: What happens if a plugin or tool asks a person and nobody answers: ``raise``
+            raises `Suspended`, ``return`` returns it instead of a response, of which type checkers
+            do not know, ``refuse`` raises `Blocked`. Default: that of the runner.
     """
 
     variables: Mapping[str, Any] | None
@@ -64,6 +69,7 @@ class Options(TypedDict, total=False):
     attachments: Iterable[Attachment | str | Path | bytes]
     tools: Iterable[Tool | Callable[..., Any]]
     conversation: str | None
+    on_suspend: OnSuspend | None
 
 
 class AllOptions(Options, total=False):
@@ -113,6 +119,7 @@ class RunOptions:
     attachments: Iterable[Attachment | str | Path | bytes] = ()
     tools: Iterable[Tool | Callable[..., Any]] = ()
     conversation: str | None = None
+    on_suspend: OnSuspend | None = None
 
     @classmethod
     def of(cls, given: AllOptions, config: Config, variables: Iterable[str] = ()) -> RunOptions:
@@ -142,7 +149,7 @@ class RunOptions:
 
 
 _UNCHECKED = frozenset(AllOptions.__annotations__) - {
-    *("max_rounds", "timeout", "deadline", "trace", "conversation")
+    *("max_rounds", "timeout", "deadline", "trace", "conversation", "on_suspend")
 }
 
 
@@ -235,12 +242,20 @@ class Backend(Protocol):
         ...
 
 
-def check_setup(path: Any, plugins: Any, backend: Any) -> None:
+def check_setup(
+    path: Any, plugins: Any, backend: Any, ask: Any = None, on_suspend: Any = None
+) -> None:
     """Check arguments of a runner.
 
     Raises:
-        UsageError: `path` or `plugins` is not a list, or `backend` has no `send` method.
+        UsageError: `path` or `plugins` is not a list, `backend` has no `send` method, or another
+            argument is wrong.
     """
+    check_suspending(on_suspend)
+    if ask is not None and not callable(ask):
+        raise UsageError(
+            f"ask must be a function that is called with a Question, found {type(ask).__name__}"
+        )
     for name, value in (("path", path), ("plugins", plugins)):
         if isinstance(value, str | os.PathLike):
             raise UsageError(f"{name} must be a list, found {str(value)!r}; write {name}=[…]")
@@ -301,6 +316,7 @@ def _check(options: AllOptions, variables: Iterable[str]) -> None:
         given: Any = options.get(name)
         if given is not None and not isinstance(given, kind):
             raise UsageError(f"{name} must be {wanted}, found {type(given).__name__}")
+    check_suspending(options.get("on_suspend"))
     rounds: Any = options.get("max_rounds")
     if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
         raise UsageError(f"max_rounds must be an integer above 0, found {rounds!r}")
@@ -308,6 +324,16 @@ def _check(options: AllOptions, variables: Iterable[str]) -> None:
         value: Any = options.get(name)
         if value is not None and not (is_type(value, "number") and 0 < value < math.inf):
             raise UsageError(f"{name} must be a number of seconds above 0, found {value!r}")
+
+
+def check_suspending(value: Any) -> None:
+    """Check an `on_suspend`.
+
+    Raises:
+        UsageError: It is another value.
+    """
+    if value not in (None, "raise", "return", "refuse"):
+        raise UsageError(f"on_suspend must be 'raise', 'return' or 'refuse', found {value!r:.80}")
 
 
 def attached(request: Request, sources: Iterable[Source]) -> Request:

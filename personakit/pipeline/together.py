@@ -20,15 +20,17 @@ from personakit.base import (
     IN_PLACE,
     Apart,
     Mark,
+    Suspending,
     deadline,
     in_sync,
     io,
+    scope,
     sync_mode,
     time_left,
 )
 from personakit.errors import UsageError
-from personakit.pipeline.chain import Send
 from personakit.pipeline.modes.drivers import BlockingAwait, Passed, Run, streaming
+from personakit.pipeline.send import Send
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,6 +100,12 @@ def _check(awaitables: tuple[Any, ...]) -> None:
             raise UsageError(f"personakit.gather: argument {number} is given twice")
 
 
+def _places(awaitables: tuple[Any, ...]) -> list[Any]:
+    """Return the places in the run of what is awaited; None if nothing is recorded."""
+    outer = scope.get()
+    return [None if outer is None else outer.child() for _ in awaitables]
+
+
 def _is_new(coroutine: Coroutine[Any, Any, Any]) -> bool:
     return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
@@ -120,12 +128,17 @@ async def _in_tasks(awaitables: tuple[Awaitable[Any], ...]) -> list[Any]:
 
     results: list[Any] = [None] * len(awaitables)
     errors: list[BaseException] = []
+    pauses: list[Suspending] = []
+    places = _places(awaitables)
     # A TaskGroup would cancel the task that reads the stream, whatever it does at that time.
     tasks: list[asyncio.Task[None]] = []
 
     async def one(number: int, awaitable: Awaitable[Any]) -> None:
+        scope.set(places[number])
         try:
             results[number] = await awaitable
+        except Suspending as pause:
+            pauses.append(pause)  # the others go on: what they pay is recorded
         # An event loop would stop at a SystemExit.
         except BaseException as error:
             errors.append(error)
@@ -146,8 +159,8 @@ async def _in_tasks(awaitables: tuple[Awaitable[Any], ...]) -> list[Any]:
         if open_ones:
             await asyncio.wait(open_ones)
     try:
-        if errors:
-            raise errors[0]
+        for error in (*errors, *pauses):
+            raise error
     finally:
         errors.clear()  # the frame and the error would be a cycle
     return results
@@ -213,13 +226,14 @@ class _Turn:
         streams: Whether its text is emitted, so that it blocks until the first piece arrives.
     """
 
-    def __init__(self, number: int, awaitable: Awaitable[Any], mode: int) -> None:
+    def __init__(self, number: int, awaitable: Awaitable[Any], mode: int, place: Any) -> None:
         is_coroutine = inspect.iscoroutine(awaitable)
         self.number = number
         self.coroutine: Any = awaitable if is_coroutine else _awaited(awaitable)
         self.streams = _streams(awaitable)
         self.context = copy_context()
         self.context.run(sync_mode.set, mode)
+        self.context.run(scope.set, place)
 
 
 Step = tuple[_Turn, Callable[..., Any], Any]
@@ -235,7 +249,11 @@ class _Turns:
 
     def __init__(self, awaitables: tuple[Awaitable[Any], ...]) -> None:
         mode = IN_PLACE if sync_mode.get() == IN_PLACE else BESIDE
-        turns = [_Turn(number, each, mode) for number, each in enumerate(awaitables)]
+        places = _places(awaitables)
+        turns = [
+            _Turn(number, each, mode, places[number]) for number, each in enumerate(awaitables)
+        ]
+        self._pauses: list[Suspending] = []
         self._results: list[Any] = [None] * len(turns)
         self._left = list(turns)
         # What would block is stepped last, so that everything else has begun.
@@ -257,6 +275,8 @@ class _Turns:
             for turn in self._left:
                 with suppress(Exception):  # the first error is raised alone
                     turn.context.run(turn.coroutine.close)
+        if self._pauses:
+            raise self._pauses[0]
         return self._results
 
     def _take_ended(self) -> None:
@@ -272,6 +292,10 @@ class _Turns:
             item = turn.context.run(action, argument)
         except StopIteration as stop:
             self._results[turn.number] = stop.value
+            self._left.remove(turn)
+            return None
+        except Suspending as pause:
+            self._pauses.append(pause)  # the others go on: what they pay is recorded
             self._left.remove(turn)
             return None
         except Exception:

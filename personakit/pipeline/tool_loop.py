@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import Emit, Noting, TextTap, in_sync
+from personakit.base import Emit, Noting, Suspending, TextTap, in_sync, scope
 from personakit.errors import (
     BackendError,
     IncompleteAnswer,
@@ -19,12 +20,11 @@ from personakit.errors import (
 from personakit.hookspecs import Piece
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
-from personakit.pipeline.inside import Book, Inside, Layer
-from personakit.pipeline.layers import Watch
+from personakit.pipeline.inside import Inside, Layer
+from personakit.pipeline.layers import BETWEEN, Watch
 from personakit.tools import Tool, ToolFailed
-from personakit.usage import Charge, Timings, Usage
+from personakit.usage import Book, Charge, Timings, Usage
 
-BETWEEN = "\n\n"
 _CUT = {
     "length": "cut off at the token limit",
     "content_filter": "held back in part by the provider",
@@ -57,6 +57,7 @@ class ToolLoop:
     _thoughts: list[str] = field(default_factory=list, init=False)
     _rounds: list[Charge] = field(default_factory=list, init=False)
     _notes: dict[str, Any] = field(default_factory=dict, init=False)
+    _round: tuple[Message, ...] = field(default=(), init=False)
 
     def anew(self, request: Request, emit: Emit | None) -> Awaitable[Response]:
         """Run rounds of their own: a `run` hook may send several times, also at the same time."""
@@ -70,26 +71,31 @@ class ToolLoop:
             TooManyRounds: The last allowed model call requested tools again.
         """
         first, emit = request, self.tap.through(emit)
-        for number in range(1, self.limit + 1):
-            later = self._later_round if self._texts or self._thoughts else self.chat.call
-            response = await later(request, emit)
-            if response.tool_calls or self._exchanged:
-                self._count(response)
-            if response.tool_calls and response.finish_reason in _CUT:
-                raise self._cut(response, first)
-            offered = (response.request or request).tools if response.tool_calls else ()
-            if not offered:
-                whole = self._whole(response, first)
-                return whole if self.read is None else self.read(whole)
-            tools = {tool.name: tool for tool in offered}
-            if any(_is_callers(call, tools) for call in response.tool_calls):
-                return await self._left_to_caller(response, first, tools)
-            if number == self.limit:
-                break
-            results = await self._call(response.tool_calls, tools)
-            added = (response.message, *map(_message, results))
-            self._exchanged += added
-            request = request.with_messages(*added)
+        try:
+            for number in range(1, self.limit + 1):
+                later = self._later_round if self._texts or self._thoughts else self.chat.call
+                response = await later(request, emit)
+                if response.tool_calls or self._exchanged:
+                    self._count(response)
+                if response.tool_calls and response.finish_reason in _CUT:
+                    raise self._cut(response, first)
+                offered = (response.request or request).tools if response.tool_calls else ()
+                if not offered:
+                    whole = self._whole(response, first)
+                    return whole if self.read is None else self.read(whole)
+                tools = {tool.name: tool for tool in offered}
+                if any(_is_callers(call, tools) for call in response.tool_calls):
+                    return await self._left_to_caller(response, first, tools)
+                if number == self.limit:
+                    break
+                results = await self._call(response.tool_calls, tools, response)
+                added = (response.message, *map(_message, results))
+                self._exchanged += added
+                request = request.with_messages(*added)
+        except Suspending as pause:
+            pause.messages = (*self._exchanged, *self._round)
+            pause.text = BETWEEN.join(self._texts)
+            raise
         raise TooManyRounds(
             f"the model still calls tools after {self.limit} rounds; raise max_rounds, or write in "
             f"the system text when to stop",
@@ -102,7 +108,7 @@ class ToolLoop:
         """Run the run's own calls of a round, and return the response with the caller's."""
         calls = tuple(call for call in response.tool_calls if _is_callers(call, tools))
         own = tuple(call for call in response.tool_calls if call not in calls)
-        results = await self._call(own, tools)
+        results = await self._call(own, tools, response)
         whole = self._whole(response, request)
         return whole.replace(
             tool_calls=calls,
@@ -185,27 +191,57 @@ class ToolLoop:
             response=self._whole(response, request),
         )
 
-    async def _call(self, calls: tuple[ToolCall, ...], tools: dict[str, Tool]) -> list[ToolResult]:
-        """Return the results of a round's calls, which run concurrently in the async API."""
+    async def _call(
+        self, calls: tuple[ToolCall, ...], tools: dict[str, Tool], response: Response
+    ) -> list[ToolResult]:
+        """Return the results of a round's calls, which run concurrently in the async API.
 
-        async def one(call: ToolCall) -> ToolResult:
-            await self.called("calling", call=call)
-            chain = self.around_tool(lambda call, emit: call_tool(call, tools))
-            result = await chain.call(call)
-            await self.called("tool", call=call, result=result)
-            return result
+        Where one of them waits for a person, the others are called nevertheless.
+        """
+        outer, pauses = scope.get(), []
+        places = [None if outer is None else outer.child() for _ in calls]
+
+        async def one(call: ToolCall, place: Any) -> ToolResult | None:
+            try:
+                return await self._one(call, place, tools)
+            except Suspending as pause:
+                pauses.append(pause)
+                return None
 
         if in_sync() or len(calls) < 2:
-            return [await one(call) for call in calls]
-        import asyncio  # noqa: PLC0415
+            results = [await one(*each) for each in zip(calls, places, strict=True)]
+        else:
+            import asyncio  # noqa: PLC0415
 
+            try:
+                async with asyncio.TaskGroup() as group:
+                    pairs = zip(calls, places, strict=True)
+                    tasks = [group.create_task(one(*each)) for each in pairs]
+            except ExceptionGroup as errors:
+                # Raise one error, as in the sync modes; the other calls were cancelled.
+                raise errors.exceptions[0] from None
+            results = [task.result() for task in tasks]
+        done = [result for result in results if result is not None]
+        if pauses:
+            pending = zip(calls, results, strict=True)
+            pauses[0].calls = pauses[0].calls or tuple(c for c, result in pending if result is None)
+            self._round = (response.message, *map(_message, done))
+            raise pauses[0]
+        return done
+
+    async def _one(self, call: ToolCall, place: Any, tools: dict[str, Tool]) -> ToolResult:
+        # What was shown before the run was resumed is not shown again.
+        if place is None or not place.had():
+            await self.called("calling", call=call)
+        chain = self.around_tool(lambda call, emit: call_tool(call, tools))
+        token = scope.set(place)
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(call)) for call in calls]
-        except ExceptionGroup as errors:
-            # Raise one error, as in the sync modes; the other calls were cancelled.
-            raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
+            result = await chain.call(call)
+        finally:
+            scope.reset(token)
+        if place is None or not place.had("tool"):
+            await self.called("tool", call=call, result=result)
+        return result
 
 
 def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,6 +277,15 @@ def _message(result: ToolResult) -> Message:
 
 
 async def call_tool(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
+    """Call a tool, or return its result from before the run was resumed."""
+    place = scope.get()
+    if place is None:
+        return await _result(call, tools)
+    result: ToolResult = await place.tool(call, functools.partial(_result, call, tools))
+    return result
+
+
+async def _result(call: ToolCall, tools: dict[str, Tool]) -> ToolResult:
     """Call a tool; an error becomes a result for the model."""
     tool = tools.get(call.name)
     try:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from personakit.base import brief_repr
 from personakit.messages import Request, Response, ToolCall, ToolResult
 
-Way = Literal["passed", "live", "held", "answered", "failed", "skipped"]
+Way = Literal["passed", "live", "held", "answered", "failed", "skipped", "replayed"]
 
 
 @dataclass(slots=True, eq=False)
@@ -25,8 +25,8 @@ class Step:
         received: The last response it received; None if there is none.
         response: The response it returned; None if it failed.
         way: passed (it saw only the request), live (it streamed the text), held (it waited for the
-            whole answer), answered (it answered by itself), failed, or skipped (it failed and the
-            run went on without it).
+            whole answer), answered (it answered by itself), failed, skipped (it failed and the run
+            went on without it), or replayed (its answer is from before the run was resumed).
         seconds: Its own time, without that of the layers inside it.
         error: The exception that it or an inner layer raised.
         attempts: For the model, how often the request was sent: more than once if the HTTP client

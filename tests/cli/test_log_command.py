@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from personakit import Message, Request, Response, Runner, hookimpl
+from personakit.base import run_id
 from personakit.config import Config
 from personakit.log import Row, RunLog
-from personakit.log.row import new_id
 from personakit.testing import Reply, Server, Upstream, persona
 
 KEY = "sk-canary-0123456789"
@@ -200,7 +200,7 @@ def filled(run: Any, **rows: dict[str, Any]) -> RunLog:
     for text, fields in rows.items():
         at = time.time() - 86_400 * fields.pop("days", 0)
         request = Request("test/model", (Message("user", "Hi!"),))
-        log.write(Row(new_id(at), request, text=text, **{"persona": "ann", **fields}))
+        log.write(Row(run_id(at), request, text=text, **{"persona": "ann", **fields}))
     log.close()
     return log
 

@@ -14,8 +14,8 @@ from personakit import (
     Request,
     Runner,
 )
+from personakit.base import run_id
 from personakit.log import Row, RunLog
-from personakit.log.row import new_id
 from personakit.testing import MODES, Upstream
 
 in_modes = pytest.mark.parametrize("mode", MODES)
@@ -38,7 +38,7 @@ def made(text: str = "An answer.", *, at: float | None = None, **fields: Any) ->
     asked = fields.pop("asked", "Hi!")
     request = Request(fields.pop("model", "test/model"), (Message("user", asked),))
     answer = (Message("assistant", text),)
-    started = new_id(time.time() if at is None else at)
+    started = run_id(time.time() if at is None else at)
     return Row(started, request, text=text, messages=answer, **{"persona": "ann", **fields})
 
 

@@ -36,13 +36,14 @@ from personakit.testing import in_mode, persona
 WRITER = """
 import os, sys, time
 from personakit import Message, Request
-from personakit.log.row import Row, new_id
+from personakit.base import run_id
+from personakit.log.row import Row
 from personakit.log import RunLog
 
 log = RunLog(sys.argv[1])
 for number in range(int(sys.argv[2])):
     asked = Request("test/model", (Message("user", f"{number} " + "word " * 100),))
-    row = Row(new_id(time.time()), asked, persona="ann", text="An answer. " * 50)
+    row = Row(run_id(time.time()), asked, persona="ann", text="An answer. " * 50)
     log.write(row)
     os.write(1, (row.id + "\\n").encode())
 """
@@ -219,14 +220,15 @@ def test_a_full_disk_costs_no_row_that_is_there(tmp_path: Path) -> None:
     code = """
 import resource, sys, time
 from personakit import Message, Request
-from personakit.log.row import Row, new_id
+from personakit.base import run_id
+from personakit.log.row import Row
 from personakit.log import RunLog
 
 log, written = RunLog(sys.argv[1]), 0
 asked = Request("test/model", (Message("user", "word " * 1000),))
 try:
     for number in range(500):
-        log.write(Row(new_id(time.time()), asked))
+        log.write(Row(run_id(time.time()), asked))
         written += 1
         resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
 except Exception as error:

@@ -27,12 +27,13 @@ from personakit import (
     Usage,
     hookimpl,
 )
+from personakit.base import run_id
 from personakit.errors import BackendError
 from personakit.frozen import freeze
 from personakit.log.database import Database, LogError
 from personakit.log.migrations import MARK, MIGRATIONS, Where
 from personakit.log.repair import repair
-from personakit.log.row import Row, new_id
+from personakit.log.row import Row
 from personakit.log.run_log import RunLog
 from personakit.testing import Reply, Server, persona
 
@@ -69,7 +70,7 @@ def test_any_text_comes_back(text: str, variables: dict[str, Any], one_log: RunL
         variables,
     )
     said = (Message("assistant", text, (call,)), Message("tool", text, (), "c"))
-    written = Row(new_id(time.time()), rendered, persona="who", text=text, messages=said)
+    written = Row(run_id(time.time()), rendered, persona="who", text=text, messages=said)
     one_log.write(written)
     row = one_log.get(written.id)
     assert row.rendered == rendered
@@ -255,7 +256,7 @@ def first_version(path: Path, count: int) -> None:
     later = "cached_tokens reasoning_tokens cache_write_tokens incomplete replays notes history"
     names = [name for name in values if name not in later.split()]
     insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
-    rows = [{**values, "id": new_id(1000.0 + number)} for number in range(count)]
+    rows = [{**values, "id": run_id(1000.0 + number)} for number in range(count)]
     database.write(lambda connection: connection.executemany(insert, rows))
     database.close()
 

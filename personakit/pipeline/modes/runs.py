@@ -20,6 +20,8 @@ from personakit.pipeline.options import AllOptions, Options, keywords
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+    from personakit.journal import Resumption
+
 T = TypeVar("T")
 
 
@@ -27,7 +29,10 @@ class Runs:
     """Runs personas: whole or streamed, sync or async."""
 
     def _start(
-        self, persona: str | Path | Persona, prompt: str | Request | None, options: AllOptions
+        self,
+        persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None,
+        options: AllOptions,
     ) -> Start:
         """Return a run, after checking everything that can be checked before it starts."""
         raise NotImplementedError
@@ -35,7 +40,7 @@ class Runs:
     def _begin(
         self,
         persona: str | Path | Persona,
-        prompt: str | Request | None,
+        prompt: str | Request | Resumption | None,
         options: AllOptions,
         *,
         check: bool = False,
@@ -45,30 +50,35 @@ class Runs:
 
     # fmt: off
     @overload
-    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def run(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def run(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def run(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    def run(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def run(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
     @keywords
     def run(
         self,
         persona: str | Path | Persona,
-        prompt: str | Request | None = None,
+        prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
         """Run a persona and return the whole answer.
 
         Args:
             persona: A name, the path of a file, or a persona.
-            prompt: The user's message, or a whole request, such as a changed result of `render`.
+            prompt: The user's message, a whole request, such as a changed result of `render`, or
+                the answer that a suspended run goes on with: `Suspended.resume_with`.
             output: The type of the answer, instead of the persona's `output:`: a pydantic model, a
                 dataclass, a TypedDict, another type that pydantic supports, or a JSON Schema as a
                 mapping. `Response.parsed` is a value of it.
@@ -82,23 +92,27 @@ class Runs:
 
     # fmt: off
     @overload
-    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    async def arun(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Response[object]: ...
     @overload
-    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    async def arun(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    async def arun(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Response[T]: ...
     @overload
-    async def arun(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    async def arun(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
     # fmt: on
     @keywords
     async def arun(
         self,
         persona: str | Path | Persona,
-        prompt: str | Request | None = None,
+        prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
         """Run a persona as `run` does, in the running event loop.
@@ -109,23 +123,27 @@ class Runs:
 
     # fmt: off
     @overload
-    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def stream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> Stream[Response[object]]: ...
     @overload
-    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def stream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def stream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> Stream[Response[T]]: ...
     @overload
-    def stream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def stream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
     # fmt: on
     @keywords
     def stream(
         self,
         persona: str | Path | Persona,
-        prompt: str | Request | None = None,
+        prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> Stream[Response[Any]]:
         """Run a persona as `run` does and return an iterator of the answer's text.
@@ -136,23 +154,27 @@ class Runs:
 
     # fmt: off
     @overload
-    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def astream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: None = None, **options: Unpack[Options]) -> AsyncStream[Response[object]]: ...
     @overload
-    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def astream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: type[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def astream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: TypeForm[T], **options: Unpack[Options]) -> AsyncStream[Response[T]]: ...
     @overload
-    def astream(self, persona: str | Path | Persona, prompt: str | Request | None = None, *,
+    def astream(self, persona: str | Path | Persona,
+        prompt: str | Request | Resumption | None = None, *,
         output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
     # fmt: on
     @keywords
     def astream(
         self,
         persona: str | Path | Persona,
-        prompt: str | Request | None = None,
+        prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions],
     ) -> AsyncStream[Response[Any]]:
         """Run a persona as `run` does and return an async iterator of the answer's text.

@@ -1,0 +1,284 @@
+"""The record of a run: what it asked for and what it got, so that it can be run again from there.
+
+It is kept in memory until a person is asked; from then on it is also in a journal, to which every
+step is written before the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from personakit.base import run_id
+from personakit.errors import ReplayMismatch
+from personakit.journal.entries import KINDS, PAID, VERSION, Entry, Journal
+from personakit.journal.questions import Asker, OnSuspend, Question
+from personakit.journal.storage import JournalError, JournalStorage
+from personakit.journal.values import different
+
+Header = Callable[[], dict[str, Any]]
+"""Returns the first line of a journal: the persona, the request and the options of the run."""
+
+_log = logging.getLogger("personakit")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the questions of a run go.
+
+    Attributes:
+        storage: Returns what keeps the journals.
+        asker: Asks a person; None if nobody is there.
+        on_suspend: What happens if nobody answers.
+    """
+
+    storage: Callable[[], JournalStorage]
+    asker: Asker | None = None
+    on_suspend: OnSuspend = "raise"
+
+
+class Record:
+    """What a run asked for and what it got.
+
+    Args:
+        desk: Where its questions go.
+        header: Returns the start of the run.
+        identity: The id of the run that is resumed; empty for a new one.
+        journal: Its journal.
+        answers: The new answers, by the ids of their questions.
+        is_brief: Whether it is of something that cannot be resumed, and is in no journal.
+
+    Attributes:
+        id: The id of the run; empty until it is in a journal.
+        old: What happened before the run was resumed, by place.
+        inner: The places within which something of that happened.
+        before: The places of questions from before the run was resumed.
+        is_open: Whether the run is under way.
+        is_kept: Whether it is in a journal.
+        shown: How much of the answer the caller has received.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        header: Header,
+        *,
+        identity: str = "",
+        journal: Journal | None = None,
+        answers: dict[str, str] | None = None,
+        is_brief: bool = False,
+    ) -> None:
+        self.is_brief = is_brief
+        self.desk, self._header = desk, header
+        self.id, self.is_open, self.is_kept = identity, True, journal is not None
+        self.old = dict(journal.entries) if journal else {}
+        self.answers = {**(journal.answers if journal else {}), **(answers or {})}
+        self.asked: dict[str, Question] = dict(journal.questions) if journal else {}
+        self.before = frozenset(self.asked)
+        self.waiting: list[Question] = []
+        self.shown: dict[str, Any] = dict(journal.shown) if journal else {}
+        self.inner = {at[:n] for at in self.old for n, c in enumerate(at) if c == "."}
+        self.inner |= {""} if self.old else set()
+        self._entries: list[Entry] = []
+        self._used: set[str] = set()
+        self._buffer: list[dict[str, Any]] = []
+        self._size = journal.size if journal else 0
+        self._lock = threading.Lock()
+        self.asking = threading.Lock()
+        self.broken: ReplayMismatch | None = None
+
+    # --- what happened before --------------------------------------------------------------------
+
+    def find(self, scope: Any, kind: str, at: str, subject: Any) -> Entry | None:
+        """Return what happened at a place before the run was resumed; None if nothing did.
+
+        Raises:
+            ReplayMismatch: Something else happened there.
+        """
+        if self.broken is not None:
+            raise self.broken
+        old = self.old.get(at)
+        if old is None:
+            if at in self.before:
+                self.mismatch(scope, Entry(at, "ask"), kind)
+            if at in self.inner and kind != "run":
+                self.mismatch(scope, Entry(at, "send"), kind)
+            return None
+        entry = Entry(at, kind, subject)
+        if old.kind != kind:
+            self.mismatch(scope, old, kind)
+        if parts := different(old.digest, entry.digest):
+            self.mismatch(scope, old, kind, f": its {parts} differs")
+        self._used.add(at)
+        return old
+
+    def mismatch(self, scope: Any, old: Entry, kind: str, how: str = "") -> NoReturn:
+        """Raise the error of a run that is not the recorded one.
+
+        Raises:
+            ReplayMismatch: Always.
+        """
+        who = "the run" if scope is None or scope.layer is None else str(scope.layer)
+        now = f"{who} now asks for {KINDS[kind]}{how}" if kind else f"{who} no longer asks for it"
+        self.broken = ReplayMismatch(
+            f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before "
+            f"it was suspended, {now}. The code, the options or the order of a plugin has changed, "
+            f"or a hook depends on time, chance or I/O that does not go through personakit. "
+            f"Restore it, or begin a new run; the journal is unchanged",
+            plugin=getattr(getattr(scope, "layer", None), "plugin", ""),
+        )
+        raise self.broken
+
+    def check_used(self) -> None:
+        """Check that everything that was paid before the run was resumed was asked for again.
+
+        Raises:
+            ReplayMismatch: It was not.
+        """
+        if self.broken is not None:
+            raise self.broken
+        for at, old in self.old.items():
+            inside = any(at.startswith(f"{used}.") for used in self._used)
+            if old.kind in PAID and old.state == "done" and at not in self._used and not inside:
+                self.mismatch(None, old, "")
+
+    # --- what happens now ------------------------------------------------------------------------
+
+    def start(self, entry: Entry) -> None:
+        """Record that something starts."""
+        if (old := self.old.get(entry.at)) is not None:
+            entry.starts = old.starts + 1
+        self._entries.append(entry)
+        if self.is_kept:
+            self._add(entry.began())
+
+    def end(self, entry: Entry) -> None:
+        """Record that something has ended."""
+        if self.is_kept and (line := entry.ended()) is not None:
+            self._add(line)
+
+    def note(self, entry: Entry) -> None:
+        """Record something that has ended already."""
+        self.start(entry)
+        self.end(entry)
+
+    def question(self, question: Question) -> None:
+        """Record a question; from the first one on the run is in a journal."""
+        if question.id not in self.asked:
+            self.asked[question.id] = question
+            if self.is_kept:
+                self._add(_question(question))
+
+    def answer(self, question: Question, answer: str) -> None:
+        """Record the answer to a question."""
+        self.answers[question.id] = answer
+        if self.is_kept:
+            self._add({"at": question.id, "answer": answer})
+
+    def seed(self, at: str) -> random.Random:
+        """Return random numbers, which are the same when the run is resumed."""
+        if not self.id:
+            self.id = run_id(time.time())
+        return random.Random(f"{self.id}:{at}")  # noqa: S311 - for plugins, not for secrets
+
+    # --- the journal -----------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Write the record to a journal, if it is in none yet.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        with self._lock:
+            if self.is_kept or self.is_brief:
+                return
+            self.id = self.id or run_id(time.time())
+            start = {"journal": VERSION, "id": self.id, "time": time.time(), **self._header()}
+            lines = [start]
+            for entry in self._entries:
+                lines += [entry.began(), *filter(None, [entry.ended()])]
+            lines += map(_question, self.asked.values())
+            lines += [{"at": at, "answer": text} for at, text in self.answers.items()]
+            self.desk.storage().append(self.id, 0, _lines(lines))
+            self._size, self.is_kept = len(lines), True
+
+    def resume(self, answers: dict[str, str]) -> None:
+        """Write that the run goes on with new answers; another process that runs it then stops."""
+        self._add({"resumed": time.time()})
+        for at, text in answers.items():
+            self._add({"at": at, "answer": text})
+        self.flush()
+
+    def _add(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            self._buffer.append(line)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether something has to be written before the run goes on."""
+        return bool(self._buffer)
+
+    def flush(self) -> None:
+        """Write what is not in the journal yet.
+
+        Raises:
+            JournalError: It cannot be written, or another process goes on with the run.
+        """
+        with self._lock:
+            if self._buffer:
+                lines, shown = list(self._buffer), dict(self.shown)
+                if shown:
+                    lines.append({"shown": shown})
+                self.desk.storage().append(self.id, self._size, _lines(lines))
+                self._size += len(lines)
+                self._buffer.clear()
+
+    def leave(self, left: dict[str, Any]) -> None:
+        """Write the state of a suspended run, and end the record."""
+        self.keep()
+        self._add({"left": left})
+        self.flush()
+        self.is_open = False
+
+    def fail(self, error: BaseException) -> None:
+        """Keep the journal of a run that failed, so that what was paid is not paid again.
+
+        What failed is done again when the run is resumed.
+        """
+        self.is_open = False
+        if not self.is_kept:
+            return
+        causes = set()
+        cause: BaseException | None = error
+        while cause is not None and id(cause) not in causes:
+            causes.add(id(cause))
+            cause = cause.__cause__ or cause.__context__
+        for entry in (*self.old.values(), *self._entries):
+            if entry.state == "failed" and id(entry.result) in causes:
+                self._add({"at": entry.at, "again": True})
+        try:
+            self._add({"failed": type(error).__name__})
+            self.flush()
+        except JournalError as fault:
+            _log.warning("personakit: the journal of run %s is not whole: %s", self.id, fault)
+
+    def finish(self) -> None:
+        """End the record; its journal is removed."""
+        self.is_open = False
+        if self.is_kept:
+            self.desk.storage().remove(self.id)
+
+
+def _question(question: Question) -> dict[str, Any]:
+    values = {name: getattr(question, name) for name in ("text", "details", "plugin")}
+    return {"at": question.id, "question": {**values, "choices": list(question.choices)}}
+
+
+def _lines(lines: Iterable[dict[str, Any]]) -> list[str]:
+    return [json.dumps(line, separators=(",", ":")) for line in lines]

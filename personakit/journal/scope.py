@@ -1,0 +1,246 @@
+"""Calls of a run that are recorded: a result from before it was resumed is returned again."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from personakit.base import Suspending, deadline
+from personakit.base import io as waiting
+from personakit.base import scope as current
+from personakit.errors import Blocked
+from personakit.journal.entries import Entry
+from personakit.journal.questions import Question
+from personakit.journal.record import Record
+from personakit.journal.storage import JournalError
+from personakit.journal.values import NotStorable, encode
+from personakit.messages import Response, ToolCall, ToolResult
+from personakit.usage import Book, charged
+
+T = TypeVar("T")
+_log = logging.getLogger("personakit")
+_IMMUTABLE = (str, int, float, bool, bytes, type(None))
+
+
+class Scope:
+    """A part of a run in which one thing happens after the other, so that each has a number.
+
+    Attributes:
+        record: The record of the run.
+        path: Its place in the run.
+        layer: The plugin whose hook runs in it; None if it is the run itself.
+    """
+
+    __slots__ = ("_number", "layer", "path", "record")
+
+    def __init__(self, record: Record, path: str = "", layer: Any = None) -> None:
+        self.record, self.path, self.layer = record, path, layer
+        self._number = 0
+
+    def next(self) -> str:
+        """Return the next place."""
+        number = self._number
+        self._number = number + 1
+        return f"{self.path}.{number}" if self.path else str(number)
+
+    def child(self) -> Scope:
+        """Return the scope of something that happens at the next place."""
+        at = self.next()
+        if (old := self.record.old.get(at)) is not None and old.kind != "run":
+            self.record.mismatch(self, old, "send")
+        return Scope(self.record, at, self.layer)
+
+    def had(self, kind: str = "") -> bool:
+        """Return whether something in it was done before the run was resumed."""
+        inside = f"{self.path}."
+        return any(
+            at.startswith(inside) and (not kind or (old.kind == kind and old.state == "done"))
+            for at, old in self.record.old.items()
+        )
+
+    async def recorded(
+        self,
+        kind: str,
+        subject: Any,
+        perform: Callable[[], Awaitable[T]],
+        books: Iterable[Book] = (),
+        model: str = "",
+    ) -> tuple[T, bool]:
+        """Return the result of a call, and whether it is from before the run was resumed.
+
+        Args:
+            kind: One of `entries.KINDS`.
+            subject: What the call asks for.
+            perform: Makes the call.
+            books: What the run has paid, and the runs around it.
+            model: The model that is asked; empty if none is.
+
+        Raises:
+            ReplayMismatch: Something else was called before the run was resumed.
+            Exception: The call failed, now or then.
+        """
+        record, at = self.record, self.next()
+        old = record.find(self, kind, at, subject)
+        if old is not None:
+            earlier = old.charges if old.state in ("done", "failed") else old.lost()
+            for book in books:
+                book[object()] = list(earlier)
+            if old.state in ("done", "failed"):
+                return _bound(old.value(), subject), True
+        # What a tool asks and calls is recorded, too; what happens in a model call is part of it.
+        inner = Scope(record, at) if kind == "tool" else None
+        if kind == "run":
+            inner = Scope(record, at, self.layer)
+        entry = Entry(at, kind, subject, model=model)
+        return await _performed(record, entry, inner, perform), False
+
+    async def tool(
+        self, call: ToolCall, perform: Callable[[], Awaitable[ToolResult]]
+    ) -> ToolResult:
+        """Call a tool; one that was interrupted only if a person allows it.
+
+        Args:
+            call: The call.
+            perform: Calls the tool.
+        """
+        old = self.record.old.get(f"{self.path}.{self._number}" if self.path else f"{self._number}")
+        if old is not None and old.kind == "tool" and old.state == "started":
+            question = Question(
+                f"{call.name} was interrupted, and its result is not known. Run it again?",
+                ("yes", "no"),
+                call.arguments,
+                id=f"{old.at}?{old.starts}",
+            )
+            if await answered(self.record, question) == "no":
+                perform = functools.partial(_not_again, call)
+        result, _ = await self.recorded("tool", call, perform)
+        return result
+
+
+def _bound(result: Any, subject: Any) -> Any:
+    """Return a result in which the tools of the request have their functions."""
+    if isinstance(result, Response) and result.request is not None:
+        tools = getattr(subject, "tools", ())
+        return result.replace(request=result.request.with_functions(tools))
+    return result
+
+
+async def _not_again(call: ToolCall) -> ToolResult:
+    text = "error: the call was interrupted; whether it had an effect is not known"
+    return ToolResult(call.id, text, is_error=True)
+
+
+def scope_now() -> Scope | None:
+    """Return the scope of the code that runs; None if nothing of it is recorded."""
+    scope: Scope | None = current.get()
+    return scope if scope is not None and scope.record.is_open else None
+
+
+@contextmanager
+def within(scope: Scope | None) -> Iterator[None]:
+    """Let the block run in a scope; None to record nothing of it."""
+    token = current.set(scope)
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+async def _performed(
+    record: Record, entry: Entry, inner: Scope | None, perform: Callable[[], Awaitable[T]]
+) -> T:
+    record.start(entry)
+    if record.unwritten and entry.kind not in ("io", "sleep"):
+        await waiting(record.flush)()
+    book: Book = {}
+    token = charged.set(book)
+    try:
+        with within(inner):
+            entry.result = result = await perform()
+        entry.state = "done"
+        if entry.kind == "io" and type(result) not in _IMMUTABLE:
+            entry.data = _stored(result)  # the hook may change it
+    except Suspending:
+        entry.state = "paused"
+        raise
+    except Exception as error:
+        entry.result, entry.state = error, "failed"
+        raise
+    finally:
+        charged.reset(token)
+        entry.charges = tuple(charge for charges in book.values() for charge in charges)
+        record.end(entry)
+    if record.unwritten:
+        await waiting(record.flush)()
+    return result
+
+
+def _stored(result: Any) -> Any:
+    try:
+        return encode(result)
+    except NotStorable:
+        return None
+
+
+async def answered(record: Record, question: Question) -> str:
+    """Return the answer to a question.
+
+    Raises:
+        Blocked: Nobody answers, and the run shall be refused then.
+        Suspending: Nobody answers.
+        JournalError: The answer cannot be recorded.
+    """
+    record.question(question)
+    if (known := record.answers.get(question.id)) is not None:
+        return question.check(known)
+    answer = await _asked(record, question) if record.desk.asker is not None else None
+    if answer is not None:
+        record.answer(question, answer)
+        if record.unwritten:
+            await waiting(record.flush)()
+        return answer
+    if record.desk.on_suspend == "refuse":
+        raise Blocked(f"nobody is there to answer: {question.text}")
+    record.waiting.append(question)
+    raise Suspending
+
+
+async def _asked(record: Record, question: Question) -> str | None:
+    asker: Any = record.desk.asker
+    try:
+        await waiting(record.keep)()
+        await waiting(record.flush)()
+    except JournalError as error:
+        if record.is_kept:
+            raise
+        _log.warning("personakit: the run can be lost while a question is open: %s", error)
+
+    def ask() -> str | None:
+        with record.asking:
+            answer: str | None = asker(question)
+            return answer
+
+    with deadline.paused():
+        answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
+    return None if answer is None else question.check(answer)
+
+
+def placed(scope: Scope, question: Question) -> Question:
+    """Return a question with its place in the run, and the plugin that asks.
+
+    Raises:
+        ReplayMismatch: Something else happened there before the run was resumed.
+    """
+    record, at = scope.record, scope.next()
+    old = record.old.get(at)
+    if old is not None:
+        record.mismatch(scope, old, "ask")
+    if at in record.inner:
+        record.mismatch(scope, Entry(at, "send"), "ask")
+    plugin = getattr(scope.layer, "plugin", "")
+    return dataclasses.replace(question, id=at, plugin=plugin)
