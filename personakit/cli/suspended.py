@@ -85,7 +85,7 @@ def show(identity: str, as_json: bool) -> None:
 
 
 def _show_question(question: Question) -> None:
-    from personakit.cli.shared.resuming import heading  # noqa: PLC0415
+    from personakit.cli.shared.questions import heading  # noqa: PLC0415
 
     output.line("--- question", dim=True)
     output.echo(heading(question))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import pages
 from helpers.asking import TOOLS, Booking
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,11 +110,10 @@ def test_ctrl_c_stops_the_run(desk: Any) -> None:
 
 @pytest.mark.parametrize("redirect", ["< /dev/null", "2> errors", "< /dev/null > answer"])
 def test_nobody_is_there_without_a_terminal_to_read_and_type(redirect: str, desk: Any) -> None:
-    line = f"{shlex.join(desk.args(*RUN))} {redirect}; echo code $?"
-    with desk.terminal(*RUN, program=["/bin/sh", "-c", line]) as session:
-        session.until("code 3")
-        assert session.end() == 0
-    assert "Answer:" not in session.text
+    line = f"{shlex.join(desk.args(*RUN))} {redirect}"
+    code, text = pages.typed(line, desk.folder, {**desk.env, "TERM": "xterm"})
+    assert code == 3
+    assert "Answer:" not in text
 
 
 def test_what_was_typed_before_a_question_is_no_answer(desk: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_question_controls_no_terminal(desk: Any) -> None:
 
 def test_long_details_are_cut_until_all_of_them_are_wanted(desk: Any) -> None:
     lines = "\\n".join([*map(str, range(40)), "y" * 200])
-    desk.write("mine.py", TOOLS.replace("details=f", f"details='{lines}' or f"))
+    desk.write("mine.py", TOOLS.replace("details=details", f"details='{lines}'"))
     with desk.terminal(*RUN) as session:
         first = session.until("Answer (? shows all of it): ")
         assert "  │ 11\n  │ … (29 more lines)\n" in first
@@ -255,11 +255,12 @@ def test_every_line_fits_and_shows_no_control_characters(
 
 @given(st.text(max_size=9))
 def test_an_answer_is_a_choice_or_an_error(text: str) -> None:
-    question = Question("Allow?", CHOICES)
     try:
-        assert chosen(question, text) in CHOICES
-    except UsageError as error:
-        assert "'yes for this run'" in str(error)
+        choice = chosen(Question("Allow?", CHOICES), text)
+    except UsageError:
+        return
+    word = text.strip()
+    assert word and (word.isdigit() or choice.startswith(word.casefold()))
 
 
 def test_numbers_count_from_one_unless_choices_are_numbers() -> None:

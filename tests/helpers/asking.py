@@ -13,9 +13,8 @@ import personakit
 
 async def book(train: str) -> str:
     """Book a train."""
-    answer = await personakit.ask(
-        f"Book {train}?", choices=["yes", "no", "yes for this run"], details=f'{{"train": "{train}"}}'
-    )
+    choices, details = ["yes", "no", "yes for this run"], f'{{"train": "{train}"}}'
+    answer = await personakit.ask(f"Book {train}?", choices=choices, details=details)
     with pathlib.Path("booked").open("a") as file:
         file.write(f"{train}: {answer}\\n")
     return f"{train}: {answer}"

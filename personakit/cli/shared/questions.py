@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import printable
 from personakit.cli.shared import output
@@ -56,7 +56,8 @@ def ask(
 
 
 def _say(line: str, *, strong: bool = False) -> None:
-    output.echo(line, err=True, **({"bold": True} if strong else {}))
+    style: dict[str, Any] = {"bold": True} if strong else {}
+    output.echo(line, err=True, **style)
 
 
 def _is_foreground() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -82,16 +83,16 @@ def _listening() -> Iterator[int]:
     import atexit  # noqa: PLC0415
 
     # The main thread may end the process while another one waits here.
-    restore = (termios.tcsetattr, terminal, termios.TCSADRAIN, before)
+    restore = functools.partial(termios.tcsetattr, terminal, termios.TCSADRAIN, before)
     if is_beside := threading.current_thread() is not threading.main_thread():
-        atexit.register(*restore)
+        atexit.register(restore)
     termios.tcsetattr(terminal, termios.TCSAFLUSH, _by_lines(before, is_beside=is_beside))
     try:
         yield terminal
     finally:
-        restore[0](*restore[1:])
+        restore()
         if is_beside:
-            atexit.unregister(termios.tcsetattr)
+            atexit.unregister(restore)
 
 
 def _by_lines(before: list[Any], *, is_beside: bool) -> list[Any]:
