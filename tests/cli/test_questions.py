@@ -260,7 +260,8 @@ def test_an_answer_is_a_choice_or_an_error(text: str) -> None:
     except UsageError:
         return
     word = text.strip()
-    assert word and (word.isdigit() or choice.startswith(word.casefold()))
+    assert word
+    assert word.isdigit() or choice.startswith(word.casefold())
 
 
 def test_numbers_count_from_one_unless_choices_are_numbers() -> None:
