@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from personakit.cli.shared import answers, completing, continuing
-from personakit.cli.shared.options import choices
+from personakit.cli.shared import answers, continuing
+from personakit.cli.shared.options import SuspendedId, choices
 from personakit.errors import UsageError
 
 
@@ -21,7 +21,7 @@ from personakit.errors import UsageError
     "--resume",
     "resumed",
     metavar="ID",
-    shell_complete=completing.suspended,
+    type=SuspendedId(),
     help="Continue a suspended run: its id, the beginning of one, or `last`.",
 )
 @click.option(

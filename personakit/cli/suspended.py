@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.base import counted, dollars
-from personakit.cli.shared import completing, output
+from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group
-from personakit.cli.shared.options import make_runner
+from personakit.cli.shared.options import SuspendedId, make_runner
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("identity", metavar="ID", shell_complete=completing.suspended, default="last")
+@click.argument("identity", metavar="ID", type=SuspendedId(), default="last")
 @as_json
 def show(identity: str, as_json: bool) -> None:
     """Show the questions of a run, its pending tool calls and its text. Default: the newest."""
@@ -96,9 +96,7 @@ def _show_question(question: Question) -> None:
 
 
 @command.command("remove")
-@click.argument(
-    "identities", metavar="ID...", nargs=-1, required=True, shell_complete=completing.suspended
-)
+@click.argument("identities", metavar="ID...", nargs=-1, required=True, type=SuspendedId())
 def remove(identities: tuple[str, ...]) -> None:
     """Remove suspended runs permanently; they cannot be continued any more."""
     from personakit.cli.shared.resuming import find_id  # noqa: PLC0415

@@ -37,7 +37,7 @@ def suspend(commands: Commands, *args: str) -> str:
     """Run until the question; return the id."""
     done = commands(*RUN, *MINE, *args)
     assert done.code == 3
-    return ID.findall(done.err)[0]
+    return str(ID.findall(done.err)[0])
 
 
 def journals(commands: Commands) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers.asking import TOOLS, Booking
 from helpers.notebook import Desk, failed, opened, shown
-from jupyter_client import BlockingKernelClient
+from jupyter_client.blocking import BlockingKernelClient
 
 DEFINED = TOOLS + "\npersona = personakit.Persona.parse('system: You plan.')\n"
 RUN = "personakit.run(persona, 'To Oslo', tools=[book]).text"
@@ -23,6 +23,8 @@ CHOICES = "  1 yes   2 no   3 yes for this run\n"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("notebook")
+    (folder / "mine.py").write_text(TOOLS)
+    (folder / "ann.yaml").write_text("system: You plan.\n")
     with Booking() as server:
         env = {
             "PATH": os.environ["PATH"],
@@ -88,8 +90,6 @@ def test_the_input_box_takes_the_answer(call: str, client: BlockingKernelClient)
 
 
 def test_the_magic_asks(desk: Desk, client: BlockingKernelClient) -> None:
-    (desk.folder / "mine.py").write_text(TOOLS)
-    (desk.folder / "ann.yaml").write_text("system: You plan.\n")
     cell = Cell(client, "%load_ext personakit\n%persona ann.yaml --functions mine.py Oslo", "2")
     assert (cell.error, cell.prompts) == ("", ["Answer: "])
     assert (desk.folder / "booked").read_text().endswith("the 9:12: no\n")

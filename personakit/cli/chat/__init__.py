@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,7 @@ def command(
 
     bounds = limits.taken(options)
     shown: list[Chat] = []
-    waits = functools.partial(_wait, shown)
-    ask = functools.partial(_ask, shown) if is_attended() else None
+    waits, ask = functools.partial(_wait, shown), _asker(shown)
     runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits, ask=ask)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
@@ -110,11 +110,17 @@ def _wait(chats: list[Chat], text: str, *, between: bool = False) -> None:
         chat.waits(text, between=between)
 
 
-def _ask(chats: list[Chat], question: Question) -> str | None:
-    """Ask the person in the middle of a turn, whose answer is not drawn meanwhile."""
-    from personakit.cli.shared.questions import ask  # noqa: PLC0415
+def _asker(chats: list[Chat]) -> Callable[[Question], str | None] | None:
+    """Return what asks the person in the middle of a turn, whose answer is not drawn meanwhile."""
+    if not is_attended():
+        return None
 
-    return ask(question, chats[0].apart)
+    def asked(question: Question) -> str | None:
+        from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+        return ask(question, chats[0].apart)
+
+    return asked
 
 
 def _check_key(runner: Runner, model: str) -> None:

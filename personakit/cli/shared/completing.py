@@ -163,17 +163,3 @@ def _persona(ctx: click.Context) -> Persona | None:
         return Library(config.path, loaders(config), user_cache(config.environ)).load(name)
     except PersonakitError:
         return None
-
-
-def suspended(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the id of a suspended run, newest first."""
-    from personakit.cli.shared.options import make_runner  # noqa: PLC0415
-    from personakit.cli.shared.resuming import brief  # noqa: PLC0415
-
-    runner = make_runner()
-    ids = sorted((i for i in runner.journals.ids() if i.startswith(incomplete)), reverse=True)
-    items = [
-        CompletionItem(each, help=printable(brief(runner, each).partition("  ")[2]))
-        for each in ids[:100]
-    ]
-    return [*items, *starting(["last"], incomplete)]

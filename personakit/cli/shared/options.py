@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from personakit.base import describe
+from personakit.base import describe, printable
 from personakit.cli.shared import completing
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import read_text, text_or_file
@@ -56,6 +56,24 @@ class ToolName(click.ParamType[str]):
             for name in plugins.every("tool")
             if name.startswith(incomplete)
         ]
+
+
+class SuspendedId(click.ParamType[str]):
+    """The id of a suspended run, with shell completion."""
+
+    name = "id"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the suspended runs whose ids start with the typed text, newest first."""
+        from personakit.cli.shared.resuming import brief  # noqa: PLC0415
+
+        runner = make_runner()
+        ids = sorted((i for i in runner.journals.ids() if i.startswith(incomplete)), reverse=True)
+        rows = ((each, brief(runner, each).partition("  ")[2]) for each in ids[:100])
+        items = [CompletionItem(each, help=printable(about)) for each, about in rows]
+        return [*items, *completing.starting(["last"], incomplete)]
 
 
 def allowing(function: Callable[..., Any]) -> Callable[..., Any]:

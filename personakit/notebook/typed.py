@@ -1,19 +1,23 @@
-"""``%persona keys``: type a key that this process uses, and that no file gets."""
+"""What is typed in a notebook: keys that no file gets, and answers to questions."""
 
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import Secret
-from personakit.cli.shared import output
 from personakit.errors import UsageError, did_you_mean
 from personakit.keys import TYPED
 from personakit.providers import EMBEDDED
 
 if TYPE_CHECKING:
+    from personakit.journal import Question
     from personakit.runner import Runner
 
+_WIDTH = 100
+"""The cells of a line of a question."""
 HELP = """\
 Usage: %persona keys PROVIDER
 
@@ -37,6 +41,8 @@ def ask(runner: Runner, words: list[str], *, alone: bool) -> None:
     Raises:
         UsageError: The provider is unknown or uses no key, or no valid key was typed.
     """
+    from personakit.cli.shared import output  # noqa: PLC0415
+
     if alone and {"-h", "--help"} & {*words}:
         output.echo(HELP)
         return
@@ -82,3 +88,51 @@ def _provider(runner: Runner, name: str) -> str:
         hint = did_you_mean(name, known) or f" (known: {', '.join(known)}); {_PASTED}"
         raise UsageError(f"no provider has that name{hint}")
     return provider.name
+
+
+def notebook_asker() -> Callable[[Question], str | None] | None:
+    """Return what asks the person in front of a notebook; None if nobody is there.
+
+    A person is there in IPython on a terminal, and in a kernel whose front end has an input box.
+    `nbconvert` and `papermill` have none.
+    """
+    shell = _shell()
+    if shell is None:
+        return None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        # What the front end says with each cell; `input` raises where it is false.
+        return _answer if getattr(kernel, "_allow_stdin", True) else None
+    from personakit.cli.shared.terminal import is_attended  # noqa: PLC0415
+
+    if not is_attended():
+        return None
+    from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+    return ask
+
+
+def _shell() -> Any:
+    """Return the shell of IPython; None if there is none. IPython is not imported for it."""
+    module = sys.modules.get("IPython")
+    return None if module is None else module.get_ipython()
+
+
+def _answer(question: Question) -> str | None:
+    from personakit.cli.shared.questions import answered, asking  # noqa: PLC0415
+
+    with asking:
+        return answered(question, _say, _read, _WIDTH)
+
+
+def _say(line: str, *, strong: bool = False) -> None:
+    from personakit.cli.shared import output  # noqa: PLC0415
+
+    output.echo(line)
+
+
+def _read(prompt: str) -> str | None:
+    try:
+        return input(prompt)
+    except (EOFError, RuntimeError):  # ipykernel's error for a front end without input
+        return None
