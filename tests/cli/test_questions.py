@@ -225,12 +225,45 @@ def test_a_suspended_turn_says_how_it_goes_on(desk: Any, server: Booking) -> Non
         session.until("To go on: ")
         command = session.until("\n")
         session.until("0 messages")
+        session.press("/resume\r")
+        session.until("Answer: ")
+        session.press("\x04")
+        session.until("0 messages")
         session.press("\x04")
         assert session.end() == 0
     assert "--functions mine.py" in command
     done = desk(*shlex.split(re.sub("\x1b\\[[0-9;]*m", "", command))[1:])
     assert done.returncode == 0
     assert len(server.requests) == 2
+
+
+def test_a_suspended_turn_goes_on_in_its_chat(desk: Any, server: Booking) -> None:
+    with desk.terminal(*CHAT) as session:
+        session.until("0 messages")
+        session.press("/resume\r")
+        session.until("no turn of this chat waits for an answer")
+        session.press("To Oslo\r")
+        session.until("Answer: ")
+        session.press("\x04")
+        session.until("/resume asks again")
+        session.until("0 messages")
+        session.press("/resume\r")
+        session.until("Answer: ")
+        session.press("no\r")
+        session.until("Done")
+        session.until("4 messages")
+        session.press("\x04")
+        assert session.end() == 0
+    assert booked(desk) == "the 9:12: no\n"
+    assert len(server.requests) == 2
+    assert [message["role"] for message in said(desk("chat", "-c", stdin="Thanks\n"), server)] == [
+        "system", "user", "assistant", "tool", "assistant", "user",
+    ]  # fmt: skip
+
+
+def said(done: Any, server: Booking) -> Any:
+    assert done.returncode == 0
+    return server.requests[-1].body["messages"]
 
 
 # --- what is shown and understood ----------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers.asking import TOOLS, Booking
 from helpers.notebook import Desk, failed, opened, shown
-from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.blocking.client import BlockingKernelClient
 
 DEFINED = TOOLS + "\npersona = personakit.Persona.parse('system: You plan.')\n"
 RUN = "personakit.run(persona, 'To Oslo', tools=[book]).text"

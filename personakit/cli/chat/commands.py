@@ -20,6 +20,7 @@ from personakit.messages import Message
 from personakit.persona import Declared, parameters
 
 if TYPE_CHECKING:
+    from personakit.journal import Suspended
     from personakit.runner import Runner
     from personakit.tools import Tool
 
@@ -44,6 +45,7 @@ class Chat:
         tools: The tools that the user gives the model, besides those of the persona.
         waits: Shows what the turn waits for; see `output.waiting`.
         apart: Returns a context in which the answer is not drawn, so that a question can be.
+        suspended: The turn that waits for an answer; None if none does.
     """
 
     runner: Runner
@@ -54,6 +56,7 @@ class Chat:
     tools: tuple[Tool, ...] = ()
     waits: Callable[..., None] = _nothing
     apart: Callable[[], AbstractContextManager[None]] = nullcontext
+    suspended: Suspended | None = None
 
     @property
     def model(self) -> str:
@@ -260,6 +263,16 @@ def _retry(chat: Chat, rest: str) -> Said:
     return message
 
 
+def _resume(chat: Chat, rest: str) -> Said:
+    run, chat.suspended = chat.suspended, None
+    if run is None:
+        raise UsageError(
+            "no turn of this chat waits for an answer; `personakit suspended list`, in another "
+            "terminal, lists the runs that do"
+        )
+    return run.resume_with({})
+
+
 def _quit(chat: Chat, rest: str) -> None:
     raise Leave
 
@@ -338,6 +351,7 @@ COMMANDS: dict[str, _Entry] = {
     "detach": _Entry("", "attach nothing to the next message", _detach),
     "undo": _Entry("", "take back your last message and its answer", _undo),
     "retry": _Entry("", "send your last message again", _retry),
+    "resume": _Entry("", "ask again what your last message waits for", _resume),
     "save": _Entry("FILE", "save the conversation to a file", _save),
     "save!": _Entry("FILE", "the same, in place of another saved conversation", _replace),
     "load": _Entry("FILE", "continue a saved conversation", _load),

@@ -117,9 +117,11 @@ def _fail(error: Exception, chat: Chat | None = None) -> None:
     if isinstance(error, RunError) and error.exit_code == SUSPENDED:
         from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
 
-        show_suspended(error, repeated())
+        run: Any = error
+        show_suspended(run, repeated())
         if chat is not None:
-            chat.say("the turn is not part of the conversation; /retry asks the model again")
+            chat.suspended = run
+            chat.say("or here: /resume asks again, /retry sends the message again")
         return
     message = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
     if chat is not None and not isinstance(error, UsageError):

@@ -321,7 +321,7 @@ def _stream(
         nothing = not last
         raise
     finally:
-        if not nothing and not last.endswith("\n"):
+        if not nothing and not last.endswith("\n") and (output.is_unended() or not last):
             output.echo()
 
 
