@@ -14,7 +14,7 @@ import click
 
 from personakit.cli.shared import streams
 from personakit.cli.shared.groups import Group
-from personakit.cli.shared.terminal import guard_streams
+from personakit.cli.shared.terminal import SUSPENDED, guard_streams
 
 COMMANDS = {
     "ask": "Ask a question without a persona.",
@@ -186,7 +186,12 @@ def _outcome() -> int:
         _show(error)
         return error.exit_code
     except PersonakitError as error:
-        _say(str(error))
+        if error.exit_code == SUSPENDED:
+            from personakit.cli.shared.resuming import show_suspended  # noqa: PLC0415
+
+            show_suspended(error)
+        else:
+            _say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130

@@ -7,10 +7,14 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.asking import TOOLS, Booking
 from helpers.cli import Commands, Done
+
+from personakit.cli import group
+from personakit.cli.shared.shells import answers
 
 RUN = ("run", "ann.yaml", "To Oslo")
 MINE = ("--functions", "mine.py")
@@ -130,8 +134,8 @@ def test_a_wrong_answer_loses_nothing(
     given: tuple[str, ...], error: str, commands: Commands, server: Booking
 ) -> None:
     identity = suspend(commands)
-    answers = [word for text in given for word in ("--answer", text)]
-    done = commands("run", "--resume", identity, *answers, *MINE)
+    words = [word for text in given for word in ("--answer", text)]
+    done = commands("run", "--resume", identity, *words, *MINE)
     assert done.code == 2
     assert error in done.err
     assert "1. personakit asks: Book the 9:12? (yes, no, yes for this run)" in done.err
@@ -246,3 +250,26 @@ def test_a_turn_of_a_conversation_goes_on_in_it(commands: Commands, server: Book
     done = commands("run", "-c", "Thanks", *MINE)
     roles = [message["role"] for message in server.requests[-1].body["messages"]]
     assert roles.count("user") == 3
+
+
+def test_ids_are_completed(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [suspend(commands) for _ in range(2)]
+    for name, value in commands.env.items():
+        monkeypatch.setenv(name, value or "")
+    for line in ("personakit run --resume ", "personakit suspended show "):
+        rows = list(answers(group, {"_PERSONAKIT_COMPLETE": "fish", "COMP_LINE": line}))
+        found = [row.split("\t")[1:] for row in rows]
+        assert [row[0] for row in found] == [*ids[::-1], "last"]
+        assert "Book the 9:12?" in rows[0]
+
+
+def test_a_replay_that_asks_nobody_says_how_it_goes_on(shell: Any, server: Booking) -> None:
+    shell.write("ann.yaml", "system: You plan journeys.\nmodel: openai/m\n")
+    shell.write("mine.py", TOOLS)
+    shell.env |= server.environ()
+    assert shell(*RUN, *MINE).returncode == 3
+    assert shell("run", "--resume", "last", "--answer", "yes", *MINE).returncode == 0
+    done = shell("log", "replay", *MINE)
+    assert done.returncode == 3
+    assert "To go on: personakit run --resume " in done.stderr
+    assert "Error" not in done.stderr

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.cli.chat.attaching import Attached
 from personakit.cli.shared import output
@@ -20,7 +20,6 @@ from personakit.messages import Message
 from personakit.persona import Declared, parameters
 
 if TYPE_CHECKING:
-    from personakit.journal import Suspended
     from personakit.runner import Runner
     from personakit.tools import Tool
 
@@ -45,7 +44,7 @@ class Chat:
         tools: The tools that the user gives the model, besides those of the persona.
         waits: Shows what the turn waits for; see `output.waiting`.
         apart: Returns a context in which the answer is not drawn, so that a question can be.
-        suspended: The turn that waits for an answer; None if none does.
+        suspended: The turn that waits for an answer, a `Suspended`; None if none does.
     """
 
     runner: Runner
@@ -56,7 +55,7 @@ class Chat:
     tools: tuple[Tool, ...] = ()
     waits: Callable[..., None] = _nothing
     apart: Callable[[], AbstractContextManager[None]] = nullcontext
-    suspended: Suspended | None = None
+    suspended: Any = None
 
     @property
     def model(self) -> str:
@@ -270,7 +269,8 @@ def _resume(chat: Chat, rest: str) -> Said:
             "no turn of this chat waits for an answer; `personakit suspended list`, in another "
             "terminal, lists the runs that do"
         )
-    return run.resume_with({})
+    said: Said = run.resume_with({})
+    return said
 
 
 def _quit(chat: Chat, rest: str) -> None:

@@ -117,10 +117,9 @@ def _fail(error: Exception, chat: Chat | None = None) -> None:
     if isinstance(error, RunError) and error.exit_code == SUSPENDED:
         from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
 
-        run: Any = error
-        show_suspended(run, repeated())
+        show_suspended(error, repeated())
         if chat is not None:
-            chat.suspended = run
+            chat.suspended = error
             chat.say("or here: /resume asks again, /retry sends the message again")
         return
     message = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)

@@ -109,8 +109,13 @@ def runner_of(options: dict[str, Any]) -> Runner:
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
     log = not options.pop("no_log")
     waits = None if options["as_json"] or options["only_output"] else output.waiting
-    ask = _ask if is_attended() else None
-    return make_runner(log=log, allowed=options["allowed"], calls=_say_call, waits=waits, ask=ask)
+    allowed, ask = options["allowed"], asker()
+    return make_runner(log=log, allowed=allowed, calls=_say_call, waits=waits, ask=ask)
+
+
+def asker() -> Callable[[Question], str | None] | None:
+    """Return what asks the person at the terminal; None if nobody is there."""
+    return _ask if is_attended() else None
 
 
 def _ask(question: Question) -> str | None:

@@ -58,5 +58,6 @@ def resume(base: Runner, word: str, given: tuple[str, ...], options: dict[str, A
     persona = base.persona_of(run.id)
     shown = answers.checked(shown, persona, bool(schema))
     request["tools"] = given_tools(base, persona, options["allowed"], options["functions"])
-    use_key(base, options["key_file"], persona.model or base.config.model)
+    if options["key_file"] is not None:
+        use_key(base, options["key_file"], base.request_of(run.id).model)
     return answers.run(base, persona, resumption, request, shown, traced=options["traced"])

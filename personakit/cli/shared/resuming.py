@@ -126,11 +126,11 @@ def _answerable(question: Question) -> str:
     return f" ({choices})" if choices else ""
 
 
-def show_suspended(run: Suspended, again: str) -> None:
+def show_suspended(run: Any, again: str = "") -> None:
     """Print on standard error what a run waits for, and how it goes on.
 
     Args:
-        run: The run.
+        run: The `Suspended`, as the error that a command ends with.
         again: The options to repeat, from `repeated`.
     """
     output.end_line()
