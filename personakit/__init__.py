@@ -16,10 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, overload
 
-from personakit.shared import as_runner
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from typing import TypeVar, Unpack
 
@@ -66,7 +64,7 @@ if TYPE_CHECKING:
         ToolResult as ToolResult,
     )
     from personakit.notebook import (
-        load_ipython_extension as load_ipython_extension,
+        form as form, load_ipython_extension as load_ipython_extension,
         unload_ipython_extension as unload_ipython_extension,
     )
     from personakit.permissions import UserOption as UserOption
@@ -89,6 +87,7 @@ if TYPE_CHECKING:
     # isort: on
     # fmt: on
 
+    F = TypeVar("F", bound=Callable[..., Any])
     T = TypeVar("T")
 
 _ROOMS = {
@@ -113,7 +112,7 @@ _ROOMS = {
     "log": "Row RunLog",
     "looking": "Look",
     "messages": "Message Request Response ToolCall ToolResult",
-    "notebook": "load_ipython_extension unload_ipython_extension",
+    "notebook": "form load_ipython_extension unload_ipython_extension",
     "permissions": "UserOption",
     "persona": "Persona Variable",
     "pipeline": "AsyncStream Options Step Stream Trace gather",
@@ -126,7 +125,7 @@ _ROOMS = {
     "usage": "Charge Spent Timings Usage price",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
-_RUNNER = "arun astream form load look prepare render run stream warm".split()
+_RUNNER = "arun astream load look prepare render run stream warm".split()
 
 __version__ = "0.1.0"
 """The version of the installed package."""
@@ -150,6 +149,32 @@ def _default() -> Runner:
     from personakit.shared import default  # noqa: PLC0415
 
     return default()
+
+
+class _Behind:
+    """What `inspect` finds behind a function of this module: the method of the shared runner."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def __wrapped__(self) -> Any:
+        from personakit.runner import Runner  # noqa: PLC0415
+
+        return getattr(Runner, self._name)
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect  # noqa: PLC0415
+
+        whole = inspect.signature(self.__wrapped__)
+        return whole.replace(parameters=[*whole.parameters.values()][1:])
+
+
+def _as_runner(function: F) -> F:
+    """Show the options of a function one by one, as the method of the runner does."""
+    function.__wrapped__ = _Behind(function.__name__)  # type: ignore[attr-defined]
+    return function
 
 
 def load(persona: str | Path | Persona) -> Persona:
@@ -236,7 +261,7 @@ def look(
     )  # fmt: skip
 
 
-@as_runner
+@_as_runner
 def prepare(
     persona: str | Path | Persona,
     prompt: str | Request | None = None,
@@ -264,7 +289,7 @@ def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None
 @overload
 def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@as_runner
+@_as_runner
 def run(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona and return the whole answer.
@@ -300,7 +325,7 @@ async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption
 @overload
 async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Response[Any]: ...
-@as_runner
+@_as_runner
 async def arun(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Response[Any]:
     """Run a persona as `run` does, in the running event loop.
@@ -327,7 +352,7 @@ def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | N
 @overload
 def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> Stream[Response[Any]]: ...
-@as_runner
+@_as_runner
 def stream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> Stream[Response[Any]]:
     """Run a persona as `run` does and return an iterator of the answer's text.
@@ -352,7 +377,7 @@ def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | 
 @overload
 def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None, *,
     output: Mapping[str, Any], **options: Unpack[Options]) -> AsyncStream[Response[Any]]: ...
-@as_runner
+@_as_runner
 def astream(persona: str | Path | Persona, prompt: str | Request | Resumption | None = None,
         **options: Unpack[AllOptions]) -> AsyncStream[Response[Any]]:
     """Run a persona as `run` does and return an async iterator of the answer's text.
@@ -390,20 +415,3 @@ async def warm(*personas: str | Path | Persona) -> None:
     from personakit import shared  # noqa: PLC0415
 
     await (await shared.loaded()).warm(*personas)
-
-
-def form(persona: str | Path | Persona, *, model: str | None = None) -> Any:
-    """Return a form of widgets for a persona in a notebook.
-
-        personakit.form("chef")
-
-    Args:
-        persona: A name, the path of a file, or a persona.
-        model: ``provider/model`` or an alias; None for the persona's or the config's.
-
-    Raises:
-        UsageError: The persona is not found or invalid, or ipywidgets is not installed.
-    """
-    from personakit.notebook import form  # noqa: PLC0415
-
-    return form(_default(), persona, model=model)

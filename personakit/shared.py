@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from personakit.runner import Runner
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def default() -> Runner:
@@ -35,29 +32,3 @@ async def loaded() -> Runner:
     import asyncio  # noqa: PLC0415
 
     return await asyncio.to_thread(default)
-
-
-class _Behind:
-    """What `inspect` finds behind a function of the package: the method of the shared runner."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def __wrapped__(self) -> Any:
-        from personakit.runner import Runner  # noqa: PLC0415
-
-        return getattr(Runner, self._name)
-
-    @property
-    def __signature__(self) -> Any:
-        import inspect  # noqa: PLC0415
-
-        whole = inspect.signature(self.__wrapped__)
-        return whole.replace(parameters=[*whole.parameters.values()][1:])
-
-
-def as_runner(function: F) -> F:
-    """Show the options of a function one by one, as the method of the runner does."""
-    function.__wrapped__ = _Behind(function.__name__)  # type: ignore[attr-defined]
-    return function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -152,6 +153,11 @@ Book = dict[object, list[Charge]]
 
 charged: ContextVar[Book | None] = ContextVar("personakit_charged", default=None)
 """The book of the recorded call that is under way, beside those of the run."""
+
+
+def charges_in(book: Book) -> tuple[Charge, ...]:
+    """Return the charges in a book."""
+    return tuple(itertools.chain.from_iterable(list(book.values())))
 
 
 def total(charges: Iterable[Charge]) -> float | None:

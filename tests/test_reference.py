@@ -18,7 +18,7 @@ from helpers.signatures import parameters
 
 import personakit
 import personakit.testing
-from personakit import Runner, notebook
+from personakit import Runner
 from personakit.testing import Server
 
 FILE = Path(__file__).parent.parent / "docs" / "python.md"
@@ -117,33 +117,25 @@ def test_every_attribute_is_described_with_the_class_that_has_it(name: str) -> N
     assert [each for each in sorted(has) if not re.search(rf"^- `{each}`", text, re.M)] == []
 
 
-SHARED = [
-    *(name for name in personakit.__all__ if hasattr(Runner, name)),
-    "form",
-]
+SHARED = [name for name in personakit.__all__ if hasattr(Runner, name)]
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_a_function_of_the_shared_runner_is_described_as_the_method_is(name: str) -> None:
-    of_notebook = name == "form"
     function = parse(inspect.getdoc(getattr(personakit, name)) or "")
-    method = parse(inspect.getdoc(getattr(notebook if of_notebook else Runner, name)) or "")
+    method = parse(inspect.getdoc(getattr(Runner, name)) or "")
     example: list[str] = []
     own: list[str] = []
     for paragraph in function.text.split("\n\n"):
         (example if paragraph.startswith("```py\n") else own).append(paragraph)
     assert len(example) == 1
     assert function.raises or own[-1].endswith("Arguments and errors: see `run`.")
-    if of_notebook:
-        assert method.arguments.pop(0)[0] == "runner"
-        assert (function.arguments, function.raises) == (method.arguments, method.raises)
-    else:
-        assert function._replace(text="\n\n".join(own)) == method
+    assert function._replace(text="\n\n".join(own)) == method
 
 
 def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:
     lines = ["import asyncio, personakit", "async def main():"]
-    for name in SHARED[:-1]:
+    for name in SHARED:
         text = parse(inspect.getdoc(getattr(personakit, name)) or "").text
         code = re.findall(r"^```py\n(.*?)^```$", text, re.M | re.S)
         lines += [textwrap.indent(each, "    ") for each in code]

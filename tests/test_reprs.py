@@ -335,9 +335,7 @@ def test_the_shared_runner_is_that_of_the_process_that_unpickles_it() -> None:
 
 def test_every_public_class_whose_instances_a_user_meets_is_among_the_values() -> None:
     """Protocols, what plugins receive and marks in annotations are not."""
-    others = (
-        "Answer Filter Options Registry SchemaSubset Secret Send SendTool UserOption Wire".split()
-    )
+    others = "Answer Filter JournalStorage Options Registry SchemaSubset Secret Send SendTool UserOption Wire".split()
     for name in personakit.__all__:
         kind = getattr(personakit, name)
         if inspect.isclass(kind) and not issubclass(kind, (BaseException, dict)):

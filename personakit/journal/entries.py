@@ -268,7 +268,8 @@ def write_error(error: BaseException) -> dict[str, Any]:
             written["response"] = encode(response)
         return written
     if getattr(builtins, name, None) is type(error) and isinstance(error, Exception):
-        return {"builtin": name, "args": encode(list(error.args))}
+        given: Any = error.__reduce__()
+        return {"builtin": name, "args": encode(list(given[1]))}  # with the file of an OSError
     raise NotStorable(f"a journal cannot hold {name}")
 
 

@@ -99,7 +99,7 @@ class Suspended(RunError):
     def __init__(
         self,
         id: str,  # noqa: A002
-        questions: tuple[Question, ...],
+        questions: tuple[Question, ...] = (),
         *,
         persona: str = "",
         calls: tuple[ToolCall, ...] = (),

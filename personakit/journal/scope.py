@@ -20,7 +20,7 @@ from personakit.journal.record import Record
 from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Response, ToolCall, ToolResult
-from personakit.usage import Book, charged
+from personakit.usage import Book, charged, charges_in
 
 T = TypeVar("T")
 _log = logging.getLogger("personakit")
@@ -173,7 +173,10 @@ async def _performed(
         raise
     finally:
         charged.reset(token)
-        entry.charges = tuple(charge for charges in book.values() for charge in charges)
+        # What a run inside pays is recorded with its own calls; its result has the sum.
+        spent = getattr(entry.result, "spent", None) if entry.kind == "run" else None
+        paid = spent.charges if spent is not None else charges_in(book)
+        entry.charges = paid
         record.end(entry)
     if record.unwritten:
         await waiting(record.flush)()

@@ -26,8 +26,8 @@ from personakit.log.row import Row, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
-from personakit.pipeline import RunLayer, Step, Trace, charges_in
-from personakit.usage import Book, Spent, Timings
+from personakit.pipeline import RunLayer, Step, Trace
+from personakit.usage import Book, Spent, Timings, charges_in
 
 if TYPE_CHECKING:
     from personakit.journal import Record

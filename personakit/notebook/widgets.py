@@ -13,6 +13,7 @@ from personakit.display import error_bundle, footer, footer_line
 from personakit.errors import PersonakitError, UsageError
 from personakit.frozen import check_plain, thaw
 from personakit.notebook.screen import Screen
+from personakit.shared import default
 
 if TYPE_CHECKING:
     from personakit.messages import Response
@@ -127,17 +128,20 @@ class _Widget(Screen):
         self._output.outputs = (_output(bundle),)
 
 
-def form(runner: Runner, persona: Reference, *, model: str | None = None) -> Form:
-    """Return a form for a persona.
+def form(persona: Reference, *, model: str | None = None, runner: Runner | None = None) -> Form:
+    """Return a form of widgets for a persona in a notebook.
+
+        personakit.form("chef")
 
     Args:
-        runner: Runs it.
         persona: A name, the path of a file, or a persona.
         model: ``provider/model`` or an alias; None for the persona's or the config's.
+        runner: Runs it; None for the shared one.
 
     Raises:
         UsageError: The persona is not found or invalid, or ipywidgets is not installed.
     """
+    runner = default() if runner is None else runner
     return Form(runner, runner.load(persona), model)
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.dry_run import Leaving as Leaving
     from personakit.pipeline.inside import Inside as Inside
     from personakit.pipeline.inside import Layer as Layer
-    from personakit.pipeline.inside import charges_in as charges_in
     from personakit.pipeline.inside import sent as sent
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
@@ -55,7 +54,7 @@ else:
             "chain": "Chain",
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
-            "inside": "Inside Layer charges_in sent",
+            "inside": "Inside Layer sent",
             "layers": "RunLayer Start Watch observed returned with_run_hooks within_deadline",
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "

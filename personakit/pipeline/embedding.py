@@ -44,31 +44,35 @@ def embed(
     every = inside.every_but(layer)
 
     async def ask(request: Request) -> Embeddings:
+        perform = functools.partial(_asked, chain, every, request)
         if (place := scope.get()) is None:
-            return await asked(request)
-        perform = functools.partial(asked, request)
+            return await perform()
+        embeddings: Embeddings
         embeddings, _ = await place.recorded("embed", request, perform, inside.books, request.model)
-        return embeddings  # type: ignore[no-any-return]
-
-    async def asked(request: Request) -> Embeddings:
-        results: list[Embeddings] = []
-
-        async def end(request: Request, emit: Emit | None) -> Response:
-            results[:] = [await _sent(inside, request)]
-            usage, cost = results[0].usage, results[0]._given_cost()
-            return Response("", model=results[0].model, usage=usage, cost=cost, request=request)
-
-        kind = {"takes": Request, "gives": Response, "hook": "chat", "trace": None}
-        await dataclasses.replace(chain, layers=every, end=end, **kind).call(request)
-        if not results:
-            names = ", ".join(layer.plugin for layer in every)
-            raise PluginError(f"one of the plugins {names} answered a request for embeddings")
-        return results[0]
+        return embeddings
 
     asking: Coroutine[Any, Any, Embeddings] = inside.runner.router.embed(
         inside.backend, ask, origin, texts, model, parameters
     )
     return asking
+
+
+async def _asked(chain: Any, every: tuple[Layer, ...], request: Request) -> Embeddings:
+    """Return the answer to one request, through the layers around each request that is sent."""
+    inside: Inside = chain.inside
+    results: list[Embeddings] = []
+
+    async def end(request: Request, emit: Emit | None) -> Response:
+        results[:] = [await _sent(inside, request)]
+        usage, cost = results[0].usage, results[0]._given_cost()
+        return Response("", model=results[0].model, usage=usage, cost=cost, request=request)
+
+    kind = {"takes": Request, "gives": Response, "hook": "chat", "trace": None, "sends": -1}
+    await dataclasses.replace(chain, layers=every, end=end, **kind).call(request)
+    if not results:
+        names = ", ".join(layer.plugin for layer in every)
+        raise PluginError(f"one of the plugins {names} answered a request for embeddings")
+    return results[0]
 
 
 async def _sent(inside: Inside, request: Request) -> Embeddings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from personakit.messages import Request, Response, ToolCall
 from personakit.pipeline.dry_run import DryRun, Leaving
 from personakit.pipeline.gate import StreamGate
 from personakit.pipeline.modes.drivers import loading
-from personakit.usage import Book, Charge, Spent, charged
+from personakit.usage import Book, Charge, Spent, charged, charges_in
 
 if TYPE_CHECKING:
     from personakit.persona import Persona, Reference
@@ -261,11 +260,6 @@ async def sent(
     if watch.wanted:
         await watch("answered", request=request, response=response)
     return response
-
-
-def charges_in(book: Book) -> tuple[Charge, ...]:
-    """Return the charges in a book."""
-    return tuple(itertools.chain.from_iterable(list(book.values())))
 
 
 def unanswered(model: str, error: BaseException) -> list[Charge]:

@@ -14,8 +14,8 @@ from personakit.base import Emit, TextTap, deadline
 from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
 from personakit.messages import Message, Request, Response
-from personakit.pipeline.inside import Inside, Layer, charges_in
-from personakit.usage import Book, Spent, Timings
+from personakit.pipeline.inside import Inside, Layer
+from personakit.usage import Book, Spent, Timings, charges_in
 
 BETWEEN = "\n\n"
 """Between the texts of two rounds of a run."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from personakit.pipeline.chain import Chain
 from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.layers import BETWEEN, Watch
 from personakit.tools import Tool, ToolFailed
-from personakit.usage import Book, Charge, Timings, Usage
+from personakit.usage import Book, Charge, Timings, Usage, charges_in
 
 _CUT = {
     "length": "cut off at the token limit",
@@ -159,7 +158,7 @@ class ToolLoop:
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
             "_asked": request,
-            "_paid": tuple(itertools.chain.from_iterable(self.book.values())),
+            "_paid": charges_in(self.book),
             "timings": Timings(
                 self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
             ),

@@ -43,7 +43,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def made(server: Server) -> Iterator[Any]:
     with Runner(server.config()) as runner:
-        yield form(runner, Persona.parse(SOURCE % ("x" * 100), "all.yaml"))
+        yield form(Persona.parse(SOURCE % ("x" * 100), "all.yaml"), runner=runner)
 
 
 def test_each_variable_has_the_widget_of_its_type(made: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_large_number_is_shown_as_it_is(
     rules = rules if "type" in rules else f"type: integer, {rules}"
     text = f"system: '{{{{ n }}}}'\nvariables: {{n: {{{rules}}}}}\n"
     with Runner(server.config()) as runner:
-        made = form(runner, Persona.parse(text, "large.yaml"))
+        made = form(Persona.parse(text, "large.yaml"), runner=runner)
         field = made.fields["n"]
         assert (field.value, type(field).__name__) == (shown, kind)
         if kind == "Text":
@@ -184,7 +184,7 @@ def test_a_required_variable_cannot_stay_empty(server: Server, rules: str, typed
     rules += ", minimum: 10000000000000000" if "integer" in rules else ""
     text = f"system: '{{{{ n }}}}'\nvariables: {{n: {{{rules}}}}}\n"
     with Runner(server.config()) as runner:
-        made = form(runner, Persona.parse(text, "required.yaml"))
+        made = form(Persona.parse(text, "required.yaml"), runner=runner)
         made.fields["n"].value = typed
         made.button.click()
         assert server.requests == []
@@ -201,7 +201,7 @@ def test_json_that_is_nested_too_deep_is_an_error_of_its_field(
     closing = "]" if opening == "[" else "}"
     text = "system: '{{ n }}'\nvariables: {n: {type: object, default: {}}}\n"
     with Runner(server.config()) as runner:
-        made = form(runner, Persona.parse(text, "deep.yaml"))
+        made = form(Persona.parse(text, "deep.yaml"), runner=runner)
         made.fields["n"].value = f'{{"x": {opening * depth}1{closing * depth}}}'
         made.button.click()
         assert server.requests == []
@@ -216,7 +216,7 @@ def test_json_that_is_nested_too_deep_is_an_error_of_its_field(
 def test_what_json_does_not_have_is_an_error(server: Server, typed: str) -> None:
     text = "system: '{{ n }}'\nvariables: {n: {type: array, items: {type: number}, default: []}}\n"
     with Runner(server.config()) as runner:
-        made = form(runner, Persona.parse(text, "number.yaml"))
+        made = form(Persona.parse(text, "number.yaml"), runner=runner)
         made.fields["n"].value = f"[{typed}]"
         with pytest.raises(personakit.UsageError, match=r"^n: "):
             made.values()

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from personakit.base import scope
-from personakit.codec import SECRET
 from personakit.config import Config, data_folder
 from personakit.errors import UsageError, spelled
 from personakit.persona import QUESTION_PATH, Persona, question_persona
 from personakit.pipeline.dry_run import DryRun
 from personakit.pipeline.modes.drivers import run_sync
 from personakit.pipeline.modes.runs import Runs
-from personakit.pipeline.options import AllOptions, RunOptions, keywords
-from personakit.tools import tools_of
+from personakit.pipeline.options import AllOptions, RunOptions, keywords, not_a_prompt
 from personakit.usage import Spent
 
 if TYPE_CHECKING:
@@ -181,6 +179,7 @@ class Resuming(Runs):
         return Desk(lambda: self.journals, asker, on_suspend or self._on_suspend)
 
     def _record(self, persona: Persona, request: Request, options: RunOptions) -> Record:
+        from personakit.codec import SECRET  # noqa: PLC0415
         from personakit.journal import Record, header  # noqa: PLC0415
 
         def first() -> dict[str, Any]:
@@ -199,7 +198,8 @@ class Resuming(Runs):
         if self._asker is not None or "IPython" not in sys.modules:
             return self._asker
         # That room stands above this one, and is there only in a notebook.
-        asker: Asker | None = importlib.import_module("personakit.notebook").notebook_asker()
+        find = getattr(importlib.import_module("personakit.notebook"), "notebook_asker", None)
+        asker: Asker | None = find() if find is not None else None
         return asker
 
     def _described(self, persona: Persona) -> dict[str, Any]:
@@ -230,8 +230,11 @@ class Resuming(Runs):
         Raises:
             UsageError: The persona has changed, or a tool or key of the run is missing.
         """
-        from personakit.journal import Record, restored  # noqa: PLC0415
+        from personakit.journal import Record, Resumption, restored  # noqa: PLC0415
+        from personakit.tools import tools_of  # noqa: PLC0415
 
+        if not isinstance(given, Resumption):
+            raise not_a_prompt(given)
         identity, journal = self._journal(given.id)
         first, known = journal.header, journal.header["persona"]
         if known["hash"] != (now := self.catalog.hash(persona)):
