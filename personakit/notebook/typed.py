@@ -93,7 +93,7 @@ def _provider(runner: Runner, name: str) -> str:
 def notebook_asker() -> Callable[[Question], str | None] | None:
     """Return what asks the person in front of a notebook; None if nobody is there.
 
-    A person is there in IPython on a terminal, and in a kernel whose front end has an input box.
+    A person is there in IPython on a terminal, and in a cell of a front end with an input box.
     `nbconvert` and `papermill` have none.
     """
     shell = _shell()
@@ -102,7 +102,7 @@ def notebook_asker() -> Callable[[Question], str | None] | None:
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         # What the front end says with each cell; `input` raises where it is false.
-        return _answer if getattr(kernel, "_allow_stdin", True) else None
+        return _answer if getattr(kernel, "_allow_stdin", True) and _in_cell(kernel) else None
     from personakit.cli.shared.terminal import is_attended  # noqa: PLC0415
 
     if not is_attended():
@@ -110,6 +110,14 @@ def notebook_asker() -> Callable[[Question], str | None] | None:
     from personakit.cli.shared.questions import ask  # noqa: PLC0415
 
     return ask
+
+
+def _in_cell(kernel: Any) -> bool:
+    """Return whether a cell runs: a front end shows no input box for the click of a button."""
+    try:
+        return bool(kernel.get_parent("shell")["header"]["msg_type"] == "execute_request")
+    except (AttributeError, KeyError, TypeError):
+        return True  # a kernel that does not say
 
 
 def _shell() -> Any:

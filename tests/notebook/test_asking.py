@@ -114,6 +114,25 @@ def test_a_front_end_without_an_input_box_has_nobody(desk: Desk) -> None:
     assert "the last run as 'answer' waits for an answer" in failed(desk("%persona -c more"))
 
 
+CLICKED = f"""
+from comm import get_comm_manager
+def clicked(comm, message):
+    global outcome
+    try:
+        outcome = {RUN}
+    except personakit.Suspended as error:
+        outcome = str(error)
+get_comm_manager().register_target("clicked", clicked)
+"""
+
+
+def test_the_click_of_a_button_has_nobody(client: BlockingKernelClient) -> None:
+    assert Cell(client, CLICKED).error == ""
+    content = {"comm_id": "1", "target_name": "clicked", "data": {}}
+    client.shell_channel.send(client.session.msg("comm_open", content))
+    assert "the run waits for an answer" in Cell(client, "print(outcome)").text
+
+
 @pytest.mark.parametrize("stdin", ["pipe", "terminal"])
 def test_ipython_asks_on_a_terminal_alone(stdin: str, tmp_path: Path, shell: Any) -> None:
     with Booking() as server:

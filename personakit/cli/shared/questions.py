@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from personakit.base import printable
 from personakit.cli.shared import output
 from personakit.cli.shared.terminal import stopped, writing
-from personakit.cli.shared.typed_line import typed
+from personakit.cli.shared.typed_line import listening, typed
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def ask(
             return None
         output.end_line()
         try:
-            return answered(question, _say, typed, *_size())
+            with listening():
+                return answered(question, _say, typed, *_size())
         except KeyboardInterrupt:
             stopped[0] = True
             raise

@@ -19,7 +19,7 @@ _INTERRUPT = b"\x03"
 def typed(prompt: str) -> str | None:
     """Return the line that is typed next; None at the end of the input, such as Ctrl-D.
 
-    What was typed before is dropped: it was not an answer to a question that was not there yet.
+    Call it within `listening`.
 
     Args:
         prompt: What is shown before it, on standard error.
@@ -27,16 +27,15 @@ def typed(prompt: str) -> str | None:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    with _listening() as terminal:
-        output.echo(prompt, end="", err=True)
-        try:
-            line = _line(terminal)
-        except KeyboardInterrupt:
-            output.echo(err=True)
-            raise
-        if not line:
-            output.echo(err=True)
-            return None
+    output.echo(prompt, end="", err=True)
+    try:
+        line = _line(sys.stdin.fileno())
+    except KeyboardInterrupt:
+        output.echo(err=True)
+        raise
+    if not line:
+        output.echo(err=True)
+        return None
     return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
@@ -63,8 +62,10 @@ def _interrupt() -> None:
 
 
 @contextmanager
-def _listening() -> Iterator[int]:
+def listening() -> Iterator[None]:
     """Let the terminal give lines and show them as they are typed, whatever its state.
+
+    What was typed before is dropped: it is no answer to a question that was not there yet.
 
     The chat turns the echo off while an answer is shown, and leaves Enter as it comes from the
     keyboard while it reads a message: what is typed then has no line end that a terminal knows.
@@ -75,10 +76,10 @@ def _listening() -> Iterator[int]:
 
         before = termios.tcgetattr(terminal)
     except (ImportError, OSError):
-        yield terminal
+        yield
         return
     except termios.error:
-        yield terminal
+        yield
         return
     import atexit  # noqa: PLC0415
 
@@ -88,7 +89,7 @@ def _listening() -> Iterator[int]:
         atexit.register(restore)
     termios.tcsetattr(terminal, termios.TCSAFLUSH, _by_lines(before, is_beside=is_beside))
     try:
-        yield terminal
+        yield
     finally:
         restore()
         if is_beside:
