@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import Secret
@@ -129,8 +131,39 @@ def _shell() -> Any:
 def _answer(question: Question) -> str | None:
     from personakit.cli.shared.questions import answered, asking  # noqa: PLC0415
 
-    with asking:
-        return answered(question, _say, _read, _WIDTH)
+    try:
+        with asking, _ending():
+            return answered(question, _say, _read, _WIDTH)
+    except _Ended:
+        return None
+
+
+class _Ended(BaseException):
+    """Raised in a thread whose cell has ended while it waits for an answer."""
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """End the block with its cell: else it would take the answer to a question of a later one.
+
+    A stopped cell ends only what its main thread does; an async tool of the sync API, and every
+    question of the async API, waits in another one.
+    """
+    if threading.current_thread() is threading.main_thread():
+        yield
+        return
+    import ctypes  # noqa: PLC0415
+
+    thread, events = ctypes.c_ulong(threading.get_ident()), _shell().events
+
+    def end(*_: object) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_Ended))
+
+    events.register("post_run_cell", end)
+    try:
+        yield
+    finally:
+        events.unregister("post_run_cell", end)
 
 
 def _say(line: str, *, strong: bool = False) -> None:

@@ -181,6 +181,22 @@ async def book(train: str) -> str:
 '''
 
 
+@pytest.mark.parametrize("args", [RUN, (*RUN, "--no-stream"), CHAT])
+def test_a_signal_stops_a_question_of_a_thread(args: tuple[str, ...], desk: Any) -> None:
+    with desk.terminal(*args) as session:  # an async tool runs in a thread
+        if args == CHAT:
+            session.until("0 messages")
+            session.press("To Oslo\r")
+        session.until("Answer: ")
+        session.interrupt()
+        if args == CHAT:
+            session.until("stopped;")
+            session.until("messages")
+            session.press("\x04")
+        assert session.end() == (0 if args == CHAT else 130)
+    assert booked(desk) == ""
+
+
 # --- chat ----------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from personakit.cli.chat.commands import LEAVING, Chat, Leave, complete, last, p
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
 from personakit.cli.shared import output
-from personakit.cli.shared.terminal import SUSPENDED, stopped
+from personakit.cli.shared.terminal import SUSPENDED, stopping
 from personakit.errors import PersonakitError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said, dict[str, Any]], None])
 
 def _print(chat: Chat, said: Said, options: dict[str, Any]) -> None:
     """Print an answer when it is complete."""
-    response = chat.conversation.run(said, tools=chat.tools, **chat.limits, **options)
+    with stopping():
+        response = chat.conversation.run(said, tools=chat.tools, **chat.limits, **options)
     output.echo(response.text)
     _notice(chat, response)
 
@@ -98,11 +99,11 @@ def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) ->
     """Show an answer as it arrives."""
     talk = chat.conversation
     options = {"tools": chat.tools, **chat.limits, **options}
-    stopped[0] = False
     with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
         talk.notify, chat.waits, chat.apart = shown.tell, shown.wait, shown.apart
-        for piece in pieces:
-            shown.feed(piece)
+        with stopping():
+            for piece in pieces:
+                shown.feed(piece)
     _notice(chat, pieces.response)
 
 

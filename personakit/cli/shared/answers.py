@@ -29,7 +29,7 @@ from personakit.cli.shared.options import (
     with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
-from personakit.cli.shared.terminal import SUSPENDED, erase_passing, is_attended
+from personakit.cli.shared.terminal import SUSPENDED, erase_passing, is_attended, stopping
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
 
@@ -269,7 +269,8 @@ def _run(
         if live:
             response = _stream(runner, found, text, request)
         else:
-            response = runner.run(found, text, **request)
+            with stopping():
+                response = runner.run(found, text, **request)
             _print(response, found, shown)
     except RunError as error:
         _keep(error, streamed=live, machine=shown.is_partial)
@@ -317,7 +318,7 @@ def _stream(
     """Print text as it arrives; end it with a newline, even if the run fails."""
     last, nothing = "", False
     try:
-        with runner.stream(persona, text, **request) as pieces:
+        with runner.stream(persona, text, **request) as pieces, stopping():
             for piece in pieces:
                 output.echo(piece, end="")
                 last = piece or last

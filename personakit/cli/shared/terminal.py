@@ -11,6 +11,8 @@ import codecs
 import io
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from personakit.base import printable
@@ -20,7 +22,7 @@ SUSPENDED = 3
 writing = threading.RLock()
 """Held while a line that will be erased is written, and while text is."""
 stopped = [False]
-"""Whether Ctrl-C was pressed at a question: other threads of the run must not ask any more."""
+"""Whether the run was stopped or has failed: its other threads must not ask any more."""
 _passing = [False]
 
 
@@ -111,6 +113,17 @@ def erase_passing() -> None:
             stream = unguarded(sys.stderr)
             stream.write("\r\x1b[K")
             stream.flush()
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """End the questions of other threads if the block fails; it may not end before they do."""
+    stopped[0] = False
+    try:
+        yield
+    except BaseException:
+        stopped[0] = True
+        raise
 
 
 def guard_streams() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from personakit.cli.shared import output
+from personakit.cli.shared.terminal import stopped
 
 _INTERRUPT = b"\x03"
+_PATIENCE = 0.1
 
 
 def typed(prompt: str) -> str | None:
@@ -43,6 +46,7 @@ def _line(terminal: int) -> bytes:
     """Return a line with its end; an empty one at the end of the input."""
     line = b""
     while not line.endswith(b"\n"):
+        _wait(terminal)
         try:
             piece = os.read(terminal, 4096)
         except OSError:  # the terminal was closed
@@ -53,6 +57,19 @@ def _line(terminal: int) -> bytes:
             return b""
         line += piece
     return line
+
+
+def _wait(terminal: int) -> None:
+    """Wait for a key in another thread than the main one, unless the run ends meanwhile.
+
+    Raises:
+        KeyboardInterrupt: The run has ended.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return  # a signal interrupts it
+    while not select.select([terminal], [], [], _PATIENCE)[0]:
+        if stopped[0]:
+            raise KeyboardInterrupt
 
 
 def _interrupt() -> None:
