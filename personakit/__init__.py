@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         AuthenticationFailed as AuthenticationFailed, BackendError as BackendError,
         BadRequest as BadRequest, Blocked as Blocked, ConfigError as ConfigError,
         IncompleteAnswer as IncompleteAnswer, InvalidAnswer as InvalidAnswer,
-        ModelNotFound as ModelNotFound, PersonaError as PersonaError,
+        JournalError as JournalError, ModelNotFound as ModelNotFound, PersonaError as PersonaError,
         PersonakitError as PersonakitError, PersonaNotFound as PersonaNotFound,
         PluginError as PluginError, Problem as Problem, QuotaExhausted as QuotaExhausted,
         RateLimited as RateLimited, ReplayMismatch as ReplayMismatch, RunError as RunError,
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
         hookimpl as hookimpl,
     )
     from personakit.journal import (
-        JournalError as JournalError, JournalFolder as JournalFolder,
-        JournalStorage as JournalStorage, Question as Question, Resumption as Resumption,
+        JournalFolder as JournalFolder, JournalStorage as JournalStorage,
+        Question as Question, Resumption as Resumption,
         Suspended as Suspended, ask as ask, io as io, now as now, rng as rng, sleep as sleep,
     )
     from personakit.linting import Finding as Finding
@@ -99,15 +99,12 @@ _ROOMS = {
     "embeddings": "Embeddings",
     "errors": (
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
-        "InvalidAnswer ModelNotFound PersonaError PersonaNotFound PersonakitError PluginError "
-        "Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
+        "InvalidAnswer JournalError ModelNotFound PersonaError PersonaNotFound PersonakitError "
+        "PluginError Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
         "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
-    "journal": (
-        "JournalError JournalFolder JournalStorage Question Resumption Suspended ask io now rng "
-        "sleep"
-    ),
+    "journal": ("JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep"),
     "linting": "Finding",
     "log": "Row RunLog",
     "looking": "Look",

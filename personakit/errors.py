@@ -5,6 +5,7 @@
     PersonakitError
     ├── UsageError               the call or its input is wrong; nothing was sent      exit code 2
     │   ├── ConfigError          the config file, the environment, a provider, a key
+    │   ├── JournalError         the journal of a suspended run cannot be used
     │   ├── PersonaError         a persona file is invalid: `.problems`, each with its place
     │   │   └── TemplateError    one of its templates cannot be rendered
     │   ├── PersonaNotFound      no persona has that name or path
@@ -192,6 +193,10 @@ class ConfigError(UsageError):
     """The config file, the environment, a provider, a model or a key is invalid or missing."""
 
     _lacks_key = False  # whether no place has the key of a provider that requires one
+
+
+class JournalError(UsageError):
+    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class PersonaNotFound(UsageError):

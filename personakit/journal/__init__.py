@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from personakit.journal.questions import Suspended as Suspended
     from personakit.journal.record import Desk as Desk
     from personakit.journal.record import Record as Record
-    from personakit.journal.storage import JournalError as JournalError
     from personakit.journal.storage import JournalFolder as JournalFolder
     from personakit.journal.storage import JournalStorage as JournalStorage
     from personakit.journal.whole import recorded as recorded
@@ -35,7 +34,7 @@ else:
             "functions": "ask io now rng sleep",
             "questions": "Asker OnSuspend Question Resumption Suspended",
             "record": "Desk Record",
-            "storage": "JournalError JournalFolder JournalStorage",
+            "storage": "JournalFolder JournalStorage",
             "whole": "recorded suspendable",
         },
     )

@@ -10,10 +10,9 @@ from typing import Any
 
 from personakit import errors
 from personakit.codec import SECRET
-from personakit.errors import PersonakitError, RunError, UsageError
+from personakit.errors import JournalError, PersonakitError, RunError, UsageError
 from personakit.frozen import thaw
 from personakit.journal.questions import Question
-from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, decode, digest, encode
 from personakit.messages import Request, Response
 from personakit.tools import Tool
@@ -88,13 +87,20 @@ class Entry:
         paid: dict[str, Any] = {"charges": charges} if charges else {}
         try:
             if self.state == "done":
-                data = encode(self.result) if self.data is None else self.data
+                data = encode(self._shared()) if self.data is None else self.data
                 return {"at": self.at, "result": data, **paid}
             if self.state == "failed":
                 return {"at": self.at, "error": write_error(self.result), **paid}
         except NotStorable:
             return None
         return {"at": self.at, "paused": True} if self.state == "paused" else None
+
+    def _shared(self) -> Any:
+        """Return the result, without the request of an answer if it is what was asked for."""
+        result = self.result
+        if isinstance(result, Response) and result.request == self.subject is not None:
+            return result.replace(request=None)
+        return result
 
     def lost(self) -> tuple[Charge, ...]:
         """Return what earlier starts cost; of one that was interrupted that is not known."""
@@ -201,14 +207,16 @@ class Journal:
             UsageError: An answer is none of the choices, or no open question has the id.
         """
         waiting = {question.id: question for question in self.open}
-        for at in answers:
+        # A run that failed can be resumed with the same answer.
+        new = {at: text for at, text in answers.items() if self.answers.get(at) != text}
+        for at in new:
             if at not in waiting:
                 known = ", ".join(map(repr, waiting)) or "none"
                 raise UsageError(
                     f"run {identity} has no open question with the id {at!r:.80} (open: {known}); "
                     f"it may have been answered already"
                 )
-        return {at: waiting[at].check(text) for at, text in answers.items()}
+        return {at: waiting[at].check(text) for at, text in new.items()}
 
     @property
     def open(self) -> tuple[Question, ...]:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from personakit.base import run_id
-from personakit.errors import ReplayMismatch
+from personakit.errors import JournalError, ReplayMismatch
 from personakit.journal.entries import KINDS, PAID, VERSION, Entry, Journal
 from personakit.journal.questions import Asker, OnSuspend, Question
-from personakit.journal.storage import JournalError, JournalStorage
-from personakit.journal.values import different
+from personakit.journal.storage import JournalStorage
+from personakit.journal.values import NotStorable, different
 
 Header = Callable[[], dict[str, Any]]
 """Returns the first line of a journal: the persona, the request and the options of the run."""
@@ -125,7 +125,8 @@ class Record:
             ReplayMismatch: Always.
         """
         who = "the run" if scope is None or scope.layer is None else str(scope.layer)
-        now = f"{who} now asks for {KINDS[kind]}{how}" if kind else f"{who} no longer asks for it"
+        what = "another question" if kind == old.kind == "ask" else KINDS.get(kind, "")
+        now = f"{who} now asks for {what}{how}" if kind else f"{who} no longer asks for it"
         self.broken = ReplayMismatch(
             f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before "
             f"it was suspended, {now}. The code, the options or the order of a plugin has changed, "
@@ -144,8 +145,8 @@ class Record:
         if self.broken is not None:
             raise self.broken
         for at, old in self.old.items():
-            inside = any(at.startswith(f"{used}.") for used in self._used)
-            if old.kind in PAID and old.state == "done" and at not in self._used and not inside:
+            around = {at[:n] for n, character in enumerate(at) if character == "."}
+            if old.kind in PAID and old.state == "done" and not self._used & {at, *around}:
                 self.mismatch(None, old, "")
 
     # --- what happens now ------------------------------------------------------------------------
@@ -199,7 +200,13 @@ class Record:
             if self.is_kept or self.is_brief:
                 return
             self.id = self.id or run_id(time.time())
-            start = {"journal": VERSION, "id": self.id, "time": time.time(), **self._header()}
+            try:
+                first = self._header()
+            except NotStorable as error:
+                raise JournalError(
+                    f"this run cannot wait for a person: {error}; pass plain data in its request"
+                ) from error
+            start = {"journal": VERSION, "id": self.id, "time": time.time(), **first}
             lines = [start]
             for entry in self._entries:
                 lines += [entry.began(), *filter(None, [entry.ended()])]

@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 from personakit.base import Suspending, deadline
 from personakit.base import io as waiting
 from personakit.base import scope as current
-from personakit.errors import Blocked
+from personakit.errors import Blocked, JournalError
 from personakit.journal.entries import Entry
 from personakit.journal.questions import Question
 from personakit.journal.record import Record
-from personakit.journal.storage import JournalError
 from personakit.journal.values import NotStorable, encode
-from personakit.messages import Response, ToolCall, ToolResult
+from personakit.messages import Request, Response, ToolCall, ToolResult
 from personakit.usage import Book, charged, charges_in
 
 T = TypeVar("T")
@@ -53,6 +52,8 @@ class Scope:
         at = self.next()
         if (old := self.record.old.get(at)) is not None and old.kind != "run":
             self.record.mismatch(self, old, "send")
+        if at in self.record.before:
+            self.record.mismatch(self, Entry(at, "ask"), "send")
         return Scope(self.record, at, self.layer)
 
     def had(self, kind: str = "") -> bool:
@@ -124,10 +125,10 @@ class Scope:
 
 def _bound(result: Any, subject: Any) -> Any:
     """Return a result in which the tools of the request have their functions."""
-    if isinstance(result, Response) and result.request is not None:
-        tools = getattr(subject, "tools", ())
-        return result.replace(request=result.request.with_functions(tools))
-    return result
+    if not isinstance(result, Response) or not isinstance(subject, Request):
+        return result
+    sent = subject if result.request is None else result.request.with_functions(subject.tools)
+    return result.replace(request=sent)
 
 
 async def _not_again(call: ToolCall) -> ToolResult:
@@ -246,4 +247,8 @@ def placed(scope: Scope, question: Question) -> Question:
     if at in record.inner:
         record.mismatch(scope, Entry(at, "send"), "ask")
     plugin = getattr(scope.layer, "plugin", "")
-    return dataclasses.replace(question, id=at, plugin=plugin)
+    placed = dataclasses.replace(question, id=at, plugin=plugin)
+    # An answer must not become that to another question.
+    if at in record.before and record.asked[at] != placed:
+        record.mismatch(scope, Entry(at, "ask"), "ask", f": {placed.text!r:.200}")
+    return placed

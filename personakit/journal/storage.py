@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from personakit.base import brief_repr, check_file, private_files
-from personakit.errors import UsageError
+from personakit.errors import JournalError
 
 _NAME = ".jsonl"
-
-
-class JournalError(UsageError):
-    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class JournalStorage(Protocol):
@@ -66,6 +62,12 @@ class JournalFolder:
 
     def _shown(self) -> Iterator[tuple[str, str]]:
         yield "path", str(self.path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JournalFolder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     @property
     def path(self) -> Path:
@@ -144,7 +146,8 @@ class JournalFolder:
         with _explained(self.path, "read"):
             if not self.path.is_dir():
                 return []
-            return sorted(file.stem for file in self.path.iterdir() if file.suffix == _NAME)
+            names = [file.stem for file in self.path.iterdir() if file.suffix == _NAME]
+            return sorted(name for name in names if name.isalnum())
 
     def _file(self, identity: str) -> Path:
         if not identity.isalnum() or not identity.isascii():

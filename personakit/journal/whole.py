@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from personakit.base import Emit, Suspending
 from personakit.base import io as waiting
+from personakit.errors import JournalError
 from personakit.journal.questions import Suspended
 from personakit.journal.record import Record
 from personakit.journal.scope import Scope, within
 from personakit.journal.shown import Shown
 from personakit.journal.values import encode
 from personakit.messages import Request, Response
+
+_log = logging.getLogger("personakit")
 
 Run = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 
@@ -35,7 +39,10 @@ def suspendable(run: Run, record: Record) -> Run:
         except BaseException as error:
             record.fail(error)
             raise
-        await waiting(record.finish)()
+        try:
+            await waiting(record.finish)()
+        except JournalError as error:
+            _log.warning("personakit: the journal of a run that has ended is left: %s", error)
         return response
 
     return kept

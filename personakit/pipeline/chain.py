@@ -12,13 +12,23 @@ from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Generic
 
 from personakit.base import Emit, in_sync, scope
-from personakit.errors import BackendError, Blocked, InvalidAnswer, PluginError, Timeout
+from personakit.errors import (
+    BackendError,
+    Blocked,
+    InvalidAnswer,
+    JournalError,
+    PluginError,
+    ReplayMismatch,
+    Timeout,
+)
 from personakit.messages import Response
 from personakit.pipeline.gate import Misuse, StreamGate
 from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.send import In, Out, Send, without_reasoning
 from personakit.pipeline.trace import Trace
+
+_UNCHANGED = (Blocked, JournalError, ReplayMismatch, Timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Chain(Generic[In, Out]):
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, Blocked | Timeout) or any(error is own for own in send.errors):
+            if isinstance(error, _UNCHANGED) or any(error is own for own in send.errors):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error

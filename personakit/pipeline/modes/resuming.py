@@ -100,7 +100,7 @@ class Resuming(Runs):
         """
         from personakit.journal import Resumption  # noqa: PLC0415
 
-        waits = self.suspended(suspended if isinstance(suspended, str) else suspended.id)
+        waits = self.suspended(suspended) if isinstance(suspended, str) else suspended
         given = Resumption(waits.id) if answer is None else waits.resume_with(answer)
         return run_sync(self._start(self.persona_of(waits.id), given, options))
 
