@@ -33,7 +33,7 @@ def command() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List suspended runs, newest first."""
-    from personakit.cli.shared.resuming import asked, when  # noqa: PLC0415
+    from personakit.cli.shared.waiting_runs import asked, when  # noqa: PLC0415
 
     runner = make_runner()
     rows: list[tuple[str, ...]] = []
@@ -60,15 +60,16 @@ def list_(as_json: bool) -> None:
 @as_json
 def show(identity: str, as_json: bool) -> None:
     """Show the questions of a run, its pending tool calls and its text. Default: the newest."""
-    from personakit.cli.shared import resuming  # noqa: PLC0415
+    from personakit.cli.shared import waiting_runs  # noqa: PLC0415
     from personakit.cli.shared.answers import usage_line  # noqa: PLC0415
+    from personakit.cli.shared.resuming import going_on  # noqa: PLC0415
 
-    run = resuming.find(make_runner(), identity)
+    run = waiting_runs.find(make_runner(), identity)
     if as_json:
         output.print_json(_json(run))
         return
     paid = "" if run.spent is None else usage_line(run.spent) or dollars(run.spent.cost)
-    head = {"run": run.id, "when": resuming.when(run.id), "persona": run.persona, "used": paid}
+    head = {"run": run.id, "when": waiting_runs.when(run.id), "persona": run.persona, "used": paid}
     for name, value in head.items():
         if value:
             output.line(f"{name + ':':<10}{value}")
@@ -81,11 +82,11 @@ def show(identity: str, as_json: bool) -> None:
     for question in run.questions:
         _show_question(question)
     output.line("--- to go on, with the options -T and --functions of the run", dim=True)
-    output.line(resuming.going_on(run))
+    output.line(going_on(run))
 
 
 def _show_question(question: Question) -> None:
-    from personakit.cli.shared.questions import heading  # noqa: PLC0415
+    from personakit.cli.shared.question_view import heading  # noqa: PLC0415
 
     output.line("--- question", dim=True)
     output.echo(heading(question))
@@ -99,7 +100,7 @@ def _show_question(question: Question) -> None:
 @click.argument("identities", metavar="ID...", nargs=-1, required=True, type=SuspendedId())
 def remove(identities: tuple[str, ...]) -> None:
     """Remove suspended runs permanently; they cannot be continued any more."""
-    from personakit.cli.shared.resuming import find_id  # noqa: PLC0415
+    from personakit.cli.shared.waiting_runs import find_id  # noqa: PLC0415
 
     runner = make_runner()
     ids = list(dict.fromkeys(find_id(runner, each) for each in identities))
@@ -113,6 +114,6 @@ def _ids(runner: Runner) -> list[str]:
 
 
 def _json(run: Suspended) -> dict[str, Any]:
-    from personakit.cli.shared.resuming import when  # noqa: PLC0415
+    from personakit.cli.shared.waiting_runs import when  # noqa: PLC0415
 
     return {**run.to_dict(), "time": when(run.id, "%Y-%m-%dT%H:%M:%S%z")}

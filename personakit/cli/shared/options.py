@@ -67,7 +67,7 @@ class SuspendedId(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the suspended runs whose ids start with the typed text, newest first."""
-        from personakit.cli.shared.resuming import brief  # noqa: PLC0415
+        from personakit.cli.shared.waiting_runs import brief  # noqa: PLC0415
 
         runner = make_runner()
         ids = sorted((i for i in runner.journals.ids() if i.startswith(incomplete)), reverse=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from personakit.cli.shared import answers, limits, resuming
 from personakit.cli.shared.keyfile import use_key
 from personakit.cli.shared.options import given_tools
+from personakit.cli.shared.waiting_runs import find
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def resume(base: Runner, word: str, given: tuple[str, ...], options: dict[str, A
     shown = answers.Shown.taken(options)
     schema = answers.schema_given(options)
     request: dict[str, Any] = {**limits.taken(options), **schema}
-    run = resuming.find(base, word)
+    run = find(base, word)
     resumption = run.resume_with(resuming.answers(run, given))
     persona = base.persona_of(run.id)
     shown = answers.checked(shown, persona, bool(schema))
