@@ -35,8 +35,8 @@ _RULE = (
 )
 
 
-def first_choice(question: Question) -> str:
-    """Return the first choice of a question; yes if it has none."""
+def _first_choice(question: Question) -> str:
+    """Return the first choice of a question."""
     return question.choices[0] if question.choices else "yes"
 
 
@@ -47,7 +47,7 @@ def check_replay(
     *,
     persona: Persona | None = None,
     tools: Iterable[Tool | Callable[..., Any]] = (),
-    answer: Callable[[Question], str] = first_choice,
+    answer: Callable[[Question], str] | None = None,
 ) -> Response:
     """Suspend a run in every mode, and resume it in every mode with a new instance of its plugin.
 
@@ -62,7 +62,7 @@ def check_replay(
         answers: The answers of the model; see `Upstream`.
         persona: The persona to run; None for ``testing.persona()``.
         tools: Functions that the model can call.
-        answer: Answers a question of the plugin; by default with its first choice.
+        answer: Answers a question of the plugin; None for its first choice, or "yes".
 
     Returns:
         The response.
@@ -76,7 +76,8 @@ def check_replay(
             f"check_replay(make): `make` must return a new instance of the plugin, found "
             f"{type(make).__name__}; pass its class, or `lambda: Plugin(…)`"
         )
-    check = _Check(make, request, answers, persona or test_persona(), tools_of(tools), answer)
+    who, answered = persona or test_persona(), answer or _first_choice
+    check = _Check(make, request, answers, who, tools_of(tools), answered)
     with _seeded():
         for mode in MODES:
             stop = check.stopped(mode, is_used=False)

@@ -198,7 +198,7 @@ def test_it_obeys_the_rule_of_replay(choice: str) -> None:
         return f"results for {query}"
 
     calls = tuple(ToolCall(str(n), *call) for n, call in enumerate((OSLO, ROME)))
-    answers = [Response("", calls), Response("", calls[:1]), "Done."]
+    answers: list[Any] = [Response("", calls), Response("", calls[:1]), "Done."]
     response = check_replay(Approve, "When?", answers, tools=[web_search], answer=lambda _: choice)
     assert [message.text == REFUSED for message in response.messages if message.role == "tool"] == (
         [choice == "no"] * 3

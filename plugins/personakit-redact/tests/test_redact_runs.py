@@ -348,6 +348,6 @@ def write(to: str) -> str:
 
 def test_it_obeys_the_rule_of_replay() -> None:
     call = Response("", (ToolCall("1", "write", '{"to": "[EMAIL-1]"}'),))
-    answers = [call, "I wrote to [EMAIL-1] and [EMAIL-2]."]
+    answers: list[Answer] = [call, "I wrote to [EMAIL-1] and [EMAIL-2]."]
     response = check_replay(Redact, f"Write to {MAIL}.", answers, tools=[write])
     assert response.text == f"I wrote to {MAIL} and jim@example.com."

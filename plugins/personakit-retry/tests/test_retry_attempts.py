@@ -284,10 +284,10 @@ def test_waits_are_finite() -> None:
 
 
 def test_it_obeys_the_rule_of_replay() -> None:
-    answers = [RateLimited("wait"), UpstreamUnavailable("down"), "ok"]
+    answers: list[Answer] = [RateLimited("wait"), UpstreamUnavailable("down"), "ok"]
     response = check_replay(lambda: Retry(backoff=0.001), answers=answers)
     assert response.metadata["retry"]["attempts"] == 3
-    gone = [ModelNotFound("gone"), "ok"]
+    gone: list[Answer] = [ModelNotFound("gone"), "ok"]
     other = check_replay(lambda: Retry(fallback=["test/other"]), answers=gone)
     assert other.metadata["retry"]["model"] == "test/other"
     with pytest.raises(BadRequest):
