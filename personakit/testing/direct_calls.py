@@ -6,7 +6,6 @@ import datetime as dt
 import io
 import os
 import random
-import sqlite3
 import sys
 import sysconfig
 import time
@@ -34,8 +33,8 @@ _CALLS: dict[Any, tuple[str, str]] = {
     os.open: ("a file", _IO),
     os.listdir: ("a folder", _IO),
     os.scandir: ("a folder", _IO),
-    sqlite3.connect: ("a database", _IO),
 }
+_DATABASE = ("a database", _IO)
 _HARMLESS = {"importlib", "linecache", "logging", "warnings", "_frozen_importlib"}
 _STANDARD = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 
@@ -70,7 +69,12 @@ class DirectCalls:
             sys.setprofile(None)
 
     def _called(self, frame: FrameType, event: str, function: Any) -> None:
-        if event != "c_call" or (known := _CALLS.get(function)) is None:
+        if event != "c_call":
+            return
+        known = _CALLS.get(function)
+        if known is None and function.__name__ == "connect":
+            known = _DATABASE if getattr(function, "__module__", "") == "_sqlite3" else None
+        if known is None:
             return
         place = scope.get()
         if getattr(place, "layer", None) is None or (own := _own(frame)) is None:
