@@ -202,7 +202,7 @@ async def answered(record: Record, question: Question) -> str:
     record.question(question)
     if (known := record.answers.get(question.id)) is not None:
         return question.check(known)
-    answer = await _asked(record, question) if record.desk.asker is not None else None
+    answer = await _asked(record, question) if record.is_attended else None
     if answer is not None:
         record.answer(question, answer)
         if record.unwritten:
@@ -226,12 +226,15 @@ async def _asked(record: Record, question: Question) -> str | None:
 
     def ask() -> str | None:
         with record.asking:
-            answer: str | None = asker(question)
+            answer: str | None = asker(question) if record.is_attended else None
             return answer
 
     with deadline.paused():
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
-    return None if answer is None else question.check(answer)
+    if answer is None:
+        record.is_attended = False  # who leaves one question open is not asked the next one
+        return None
+    return question.check(answer)
 
 
 def placed(scope: Scope, question: Question) -> Question:
