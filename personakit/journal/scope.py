@@ -227,14 +227,14 @@ async def _asked(record: Record, question: Question) -> str | None:
     def ask() -> str | None:
         with record.asking:
             answer: str | None = asker(question) if record.is_attended else None
+            record.is_attended = answer is not None
             return answer
 
     with deadline.paused():
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
-    if answer is None:
-        record.is_attended = False  # who leaves one question open is not asked the next one
-        return None
-    return question.check(answer)
+    # Who leaves one question open is not asked the next one.
+    record.is_attended = record.is_attended and answer is not None
+    return None if answer is None else question.check(answer)
 
 
 def placed(scope: Scope, question: Question) -> Question:
