@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from personakit.base import brief_repr, check_file, private_files
+from personakit.base import brief_repr, check_file, create_file, private_files
 from personakit.errors import JournalError
 
 _NAME = ".jsonl"
@@ -92,7 +92,7 @@ class JournalFolder:
     @staticmethod
     def _write(file: Path, end: int, data: bytes) -> None:
         """Write data at the end of the last whole line, on the disk."""
-        private_files.create(file)
+        create_file(file)
         handle = os.open(file, os.O_WRONLY)
         try:
             os.ftruncate(handle, end)  # what a crash left is not a line

@@ -198,8 +198,7 @@ class Resuming(Runs):
         if self._asker is not None or "IPython" not in sys.modules:
             return self._asker
         # That room stands above this one, and is there only in a notebook.
-        find = getattr(importlib.import_module("personakit.notebook"), "notebook_asker", None)
-        asker: Asker | None = find() if find is not None else None
+        asker: Asker | None = importlib.import_module("personakit.notebook").notebook_asker()
         return asker
 
     def _described(self, persona: Persona) -> dict[str, Any]:
