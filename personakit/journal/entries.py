@@ -81,7 +81,7 @@ class Entry:
     def ended(self) -> dict[str, Any] | None:
         """Return the line of its end; None while it runs, or if a journal cannot hold the result.
 
-        A call whose result is not in the journal is made again.
+        A call whose result is not in the journal is made again. Of I/O the line says why.
         """
         charges = [encode(each) for each in self.charges]
         paid: dict[str, Any] = {"charges": charges} if charges else {}
@@ -91,8 +91,10 @@ class Entry:
                 return {"at": self.at, "result": data, **paid}
             if self.state == "failed":
                 return {"at": self.at, "error": write_error(self.result), **paid}
-        except NotStorable:
-            return None
+        except NotStorable as fault:
+            if self.kind != "io":
+                return None
+            return {"at": self.at, "unrecorded": f"{self.subject['name']}: {fault}"}
         return {"at": self.at, "paused": True} if self.state == "paused" else None
 
     def _shared(self) -> Any:

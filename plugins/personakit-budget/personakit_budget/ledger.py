@@ -108,6 +108,11 @@ class Ledger:
             _write(connection, call, amount, None)
             return _spent(connection, call, now)
 
+    def spent(self, call: Call) -> Mapping[str, Spent]:
+        """Return what the run, the persona and the day of a call have spent."""
+        with self._transaction() as connection:
+            return _spent(connection, call, call.time)
+
     def release(self, call: Call) -> None:
         """Delete the reservation of a call that used nothing."""
         with self._transaction() as connection:
