@@ -61,6 +61,7 @@ class Record:
         before: The places of questions from before the run was resumed.
         is_open: Whether the run is under way.
         is_kept: Whether it is in a journal.
+        is_attended: Whether somebody answers.
         shown: How much of the answer the caller has received.
     """
 
@@ -74,7 +75,7 @@ class Record:
         answers: dict[str, str] | None = None,
         is_brief: bool = False,
     ) -> None:
-        self.is_brief = is_brief
+        self.is_brief, self.is_attended = is_brief, desk.asker is not None
         self.desk, self._header = desk, header
         self.id, self.is_open, self.is_kept = identity, True, journal is not None
         self.old = dict(journal.entries) if journal else {}

@@ -202,7 +202,7 @@ async def answered(record: Record, question: Question) -> str:
     record.question(question)
     if (known := record.answers.get(question.id)) is not None:
         return question.check(known)
-    answer = await _asked(record, question) if record.desk.asker is not None else None
+    answer = await _asked(record, question) if record.is_attended else None
     if answer is not None:
         record.answer(question, answer)
         if record.unwritten:
@@ -226,11 +226,14 @@ async def _asked(record: Record, question: Question) -> str | None:
 
     def ask() -> str | None:
         with record.asking:
-            answer: str | None = asker(question)
+            answer: str | None = asker(question) if record.is_attended else None
+            record.is_attended = answer is not None
             return answer
 
     with deadline.paused():
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
+    # Who leaves one question open is not asked the next one.
+    record.is_attended = record.is_attended and answer is not None
     return None if answer is None else question.check(answer)
 
 

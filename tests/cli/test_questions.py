@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helpers import pages
 from helpers.asking import TOOLS, Booking
+from helpers.cli import Commands
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -39,6 +40,14 @@ def desk(shell: Any, server: Booking) -> Any:
     return shell
 
 
+@pytest.fixture
+def commands(desk: Any) -> Commands:
+    """The same in this process, where nobody is at a terminal."""
+    commands = Commands(desk.folder)
+    commands.env |= desk.env | {"XDG_DATA_HOME": str(desk.folder / "home/.local/share")}
+    return commands
+
+
 def booked(desk: Any) -> str:
     file = desk.folder / "booked"
     text: str = file.read_text() if file.exists() else ""
@@ -50,6 +59,7 @@ def booked(desk: Any) -> str:
 
 def test_a_question_is_asked_below_the_text_and_the_answer_goes_on_below(desk: Any) -> None:
     with desk.terminal(*RUN) as session:
+        session.press("no\r")  # before the question: it is no answer
         session.until("Let me see.\n")
         session.until("personakit asks: Book the 9:12?")
         session.until('  │ {"train": "the 9:12"}\n  1 yes   2 no   3 yes for this run\nAnswer: ')
@@ -63,16 +73,8 @@ def test_a_question_is_asked_below_the_text_and_the_answer_goes_on_below(desk: A
     assert booked(desk) == "the 9:12: yes\n"
 
 
-def test_an_answer_may_be_the_number_of_a_choice(desk: Any) -> None:
-    with desk.terminal(*RUN) as session:
-        session.until("Answer: ")
-        session.press("3\r")
-        assert session.end() == 0
-    assert booked(desk) == "the 9:12: yes for this run\n"
-
-
 def test_ctrl_d_suspends_the_run_which_goes_on_with_the_printed_command(
-    desk: Any, server: Booking
+    desk: Any, commands: Commands, server: Booking
 ) -> None:
     with desk.terminal(*RUN) as session:
         session.until("Answer: ")
@@ -82,14 +84,14 @@ def test_ctrl_d_suspends_the_run_which_goes_on_with_the_printed_command(
         assert session.end() == 3
     command = session.text[session.seen :].strip()
     assert command.endswith("--answer yes --functions mine.py")
-    done = desk(*shlex.split(command)[1:])
-    assert (done.returncode, done.stdout) == (0, "Let me see.\n\n**Done**.\n")
+    done = commands(*shlex.split(command)[1:])
+    assert (done.code, done.out) == (0, "Let me see.\n\n**Done**.\n")
     assert booked(desk) == "the 9:12: yes\n"
     assert len(server.requests) == 2
 
 
-def test_a_resumed_run_asks_on_the_terminal(desk: Any, server: Booking) -> None:
-    assert desk(*RUN).returncode == 3
+def test_a_resumed_run_asks_on_the_terminal(desk: Any, commands: Commands, server: Booking) -> None:
+    assert commands(*RUN).code == 3
     with desk.terminal("run", "--resume", "last", "--functions", "mine.py") as session:
         session.until("Book the 9:12?")
         session.until("Answer: ")
@@ -108,7 +110,7 @@ def test_ctrl_c_stops_the_run(desk: Any) -> None:
     assert booked(desk) == ""
 
 
-@pytest.mark.parametrize("redirect", ["< /dev/null", "2> errors", "< /dev/null > answer"])
+@pytest.mark.parametrize("redirect", ["< /dev/null", "2> errors"])
 def test_nobody_is_there_without_a_terminal_to_read_and_type(redirect: str, desk: Any) -> None:
     line = f"{shlex.join(desk.args(*RUN))} {redirect}"
     code, text = pages.typed(line, desk.folder, {**desk.env, "TERM": "xterm"})
@@ -116,39 +118,25 @@ def test_nobody_is_there_without_a_terminal_to_read_and_type(redirect: str, desk
     assert "Answer:" not in text
 
 
-def test_what_was_typed_before_a_question_is_no_answer(desk: Any) -> None:
-    with desk.terminal(*RUN) as session:
-        session.press("yes\r")
-        session.until("Answer: ")
-        session.say("no")
-        assert session.end() == 0
-    assert booked(desk) == "the 9:12: no\n"
-
-
-def test_a_question_controls_no_terminal(desk: Any) -> None:
+def test_a_question_controls_no_terminal_and_is_cut_until_all_of_it_is_wanted(desk: Any) -> None:
     hostile = "\x1b[2J\x1b]0;x\x07\u202e\x85\nAnswer: yes\n" + "x" * 500
-    desk.write("mine.py", TOOLS.replace('f"Book {train}?"', repr(hostile)))
+    lines = "\\n".join([*map(str, range(40)), "y" * 200])
+    tool = TOOLS.replace('f"Book {train}?"', repr(hostile))
+    desk.write("mine.py", tool.replace("details=details", f"details='{lines}'"))
     with desk.terminal(*RUN) as session:
         session.until("personakit asks: \\u001b[2J\\u001b]0;x\\u0007\\u202e\\u0085")
         session.until("  │ Answer: yes\n  │ xxx")
-        session.until("Answer: ")
-        session.say("no")
-        assert session.end() == 0
-    assert not re.search("\x1b(?!\\[[0-9;]*[mK])|[\x07\x85\u202e]", session.text)
-
-
-def test_long_details_are_cut_until_all_of_them_are_wanted(desk: Any) -> None:
-    lines = "\\n".join([*map(str, range(40)), "y" * 200])
-    desk.write("mine.py", TOOLS.replace("details=details", f"details='{lines}'"))
-    with desk.terminal(*RUN) as session:
         first = session.until("Answer (? shows all of it): ")
         assert "  │ 11\n  │ … (29 more lines)\n" in first
         session.say("?")
-        whole = session.until("Answer: ")
+        whole = session.until("1 yes")
         assert "  │ 39\n" in whole
-        assert "".join(re.findall("y+", whole.partition("  1 yes")[0])) == "y" * 200
-        session.say("1")
+        assert "".join(re.findall("y{9,}", whole)) == "y" * 200
+        session.until("Answer: ")
+        session.say("2")
         assert session.end() == 0
+    assert not re.search("\x1b(?!\\[[0-9;]*[mK])|[\x07\x85\u202e]", session.text)
+    assert booked(desk) == "the 9:12: no\n"
 
 
 def test_questions_from_threads_are_asked_one_after_the_other(desk: Any) -> None:
@@ -181,7 +169,7 @@ async def book(train: str) -> str:
 '''
 
 
-@pytest.mark.parametrize("args", [RUN, (*RUN, "--no-stream"), CHAT])
+@pytest.mark.parametrize("args", [(*RUN, "--no-stream"), CHAT])
 def test_a_signal_stops_a_question_of_a_thread(args: tuple[str, ...], desk: Any) -> None:
     with desk.terminal(*args) as session:  # an async tool runs in a thread
         if args == CHAT:
@@ -219,67 +207,37 @@ def test_a_question_in_the_middle_of_a_turn(how: str, desk: Any) -> None:
     assert [line for line in history.read_text().splitlines() if line[:1] == "+"] == ["+To Oslo"]
 
 
-def test_ctrl_c_at_a_question_stops_the_turn(desk: Any) -> None:
-    with desk.terminal(*CHAT) as session:
-        session.until("0 messages")
-        session.press("To Oslo\r")
-        session.until("Answer: ")
-        session.press("\x03")
-        session.until("stopped;")
-        session.until("2 messages")
-        session.press("\x04")
-        assert session.end() == 0
-
-
-def test_a_suspended_turn_says_how_it_goes_on(desk: Any, server: Booking) -> None:
-    with desk.terminal(*CHAT) as session:
-        session.until("0 messages")
-        session.press("To Oslo\r")
-        session.until("Answer: ")
-        session.press("\x04")
-        session.until("personakit: the run is suspended: ")
-        session.until("To go on: ")
-        command = session.until("\n")
-        session.until("0 messages")
-        session.press("/resume\r")
-        session.until("Answer: ")
-        session.press("\x04")
-        session.until("0 messages")
-        session.press("\x04")
-        assert session.end() == 0
-    assert "--functions mine.py" in command
-    done = desk(*shlex.split(re.sub("\x1b\\[[0-9;]*m", "", command))[1:])
-    assert done.returncode == 0
-    assert len(server.requests) == 2
-
-
-def test_a_suspended_turn_goes_on_in_its_chat(desk: Any, server: Booking) -> None:
+def test_a_turn_is_stopped_or_suspended_and_goes_on_in_its_chat(
+    desk: Any, commands: Commands, server: Booking
+) -> None:
     with desk.terminal(*CHAT) as session:
         session.until("0 messages")
         session.press("/resume\r")
         session.until("no turn of this chat waits for an answer")
+        session.press("To Bergen\r")
+        session.until("Answer: ")
+        session.press("\x03")
+        session.until("stopped;")
+        session.until("2 messages")
         session.press("To Oslo\r")
         session.until("Answer: ")
         session.press("\x04")
+        session.until("personakit: the run is suspended: ")
+        session.until("--answer yes --functions mine.py")
         session.until("/resume asks again")
-        session.until("0 messages")
+        session.until("2 messages")
         session.press("/resume\r")
         session.until("Answer: ")
         session.press("no\r")
         session.until("Done")
-        session.until("4 messages")
+        session.until("6 messages")
         session.press("\x04")
         assert session.end() == 0
     assert booked(desk) == "the 9:12: no\n"
-    assert len(server.requests) == 2
-    assert [message["role"] for message in said(desk("chat", "-c", stdin="Thanks\n"), server)] == [
-        "system", "user", "assistant", "tool", "assistant", "user",
-    ]  # fmt: skip
-
-
-def said(done: Any, server: Booking) -> Any:
-    assert done.returncode == 0
-    return server.requests[-1].body["messages"]
+    assert len(server.requests) == 3
+    assert commands("chat", "-c", stdin="Thanks\n").code == 0
+    roles = [message["role"] for message in server.requests[-1].body["messages"]]
+    assert roles[-5:] == ["user", "assistant", "tool", "assistant", "user"]
 
 
 # --- what is shown and understood ----------------------------------------------------------------

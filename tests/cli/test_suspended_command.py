@@ -263,13 +263,10 @@ def test_ids_are_completed(commands: Commands, monkeypatch: pytest.MonkeyPatch) 
         assert "Book the 9:12?" in rows[0]
 
 
-def test_a_replay_that_asks_nobody_says_how_it_goes_on(shell: Any, server: Booking) -> None:
-    shell.write("ann.yaml", "system: You plan journeys.\nmodel: openai/m\n")
-    shell.write("mine.py", TOOLS)
-    shell.env |= server.environ()
-    assert shell(*RUN, *MINE).returncode == 3
-    assert shell("run", "--resume", "last", "--answer", "yes", *MINE).returncode == 0
-    done = shell("log", "replay", *MINE)
+def test_a_replay_that_asks_nobody_says_how_it_goes_on(commands: Commands, shell: Any) -> None:
+    suspend(commands)
+    assert commands("run", "--resume", "last", "--answer", "yes", *MINE).code == 0
+    done = shell("log", "replay", *MINE, **commands.env)
     assert done.returncode == 3
     assert "To go on: personakit run --resume " in done.stderr
     assert "Error" not in done.stderr

@@ -152,6 +152,17 @@ def test_a_person_who_does_not_answer_leaves_the_run_suspended(tmp_path: Path, m
     assert plugin.answers == ["yes", "yes", "no"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_who_leaves_a_question_open_is_not_asked_the_next_one(tmp_path: Path, mode: str) -> None:
+    asked: list[Question] = []
+    tool = Counter()
+    runner = runner_of(tmp_path, two_calls(), Gate(), ask=asked.append)
+    suspended = in_mode(mode, runner, CALCULATOR, "Add.", [], tools=[tool.add])
+    assert isinstance(suspended, Suspended)
+    assert len(asked) == 1
+    assert len(suspended.questions) == 2
+
+
 def test_a_question_is_in_the_journal_while_it_is_open(tmp_path: Path) -> None:
     waiting: list[Any] = []
 

@@ -101,7 +101,7 @@ def answered(
         text = read("Answer (? shows all of it): " if is_cut else "Answer: ")
         if text is None:
             return None
-        if is_cut and text.strip() == "?":
+        if text.strip() == "?":
             is_cut = show(question, say, width, None)
             continue
         try:
