@@ -150,11 +150,10 @@ def test_it_has_the_request_before_plugins_and_no_keys(storage: JournalStorage) 
     running, upstream = runner(
         [adds((1, 2)), "Three."], plugins=[Hides(), Gate()], journals=storage
     )
-    parameters = {"api_key": "sk-1234567890abcdef", "extra_headers": {"x": "hidden"}}
+    secret = {"api_key": "sk-1234567890abcdef", "extra_headers": {"x": "hidden"}}
+    asked = running.render(CALCULATOR, "I am jane@example.com").replace(parameters=secret)
     with pytest.raises(Suspended) as caught:
-        running.run(
-            CALCULATOR, "I am jane@example.com", tools=[Counter().add], parameters=parameters
-        )
+        running.run(CALCULATOR, asked, tools=[Counter().add])
     text = "".join(storage.read(caught.value.id))
     assert "jane@example.com" not in str(upstream.requests[0].messages)
     assert "I am jane@example.com" in text
