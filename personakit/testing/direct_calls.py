@@ -96,11 +96,14 @@ def _own(frame: FrameType) -> FrameType | None:
             if rest.startswith("base"):
                 continue  # such as read_file, which a hook can call
             return own
-        file = each.f_code.co_filename
-        if own is None and not file.startswith((*_STANDARD, "<frozen")):
-            own = each
-        if own is None and "site-packages" in file:
-            return None
+        if own is None:
+            code = each.f_code.co_filename
+            file = each.f_globals.get("__file__", code)
+            if "site-packages" in file:
+                return None
+            # The code of a dataclass has no file, but its module has.
+            if not file.startswith(_STANDARD) and not (code[0] == "<" and code != file):
+                own = each
     return None
 
 

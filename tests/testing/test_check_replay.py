@@ -73,6 +73,15 @@ async def reads_a_database(self: Any, request: Request) -> None:
     sqlite3.connect(":memory:").close()
 
 
+@dataclasses.dataclass
+class Note:
+    made: float = dataclasses.field(default_factory=time.time)
+
+
+async def gets_it_in_a_dataclass(self: Any, request: Request) -> Request:
+    return request.with_system(str(Note().made))
+
+
 async def reads_after_the_answer(self: Any, request: Request, send: Send) -> Response:
     response = await send(request)
     return response.replace(metadata={"at": time.time_ns()})
@@ -91,6 +100,7 @@ async def reads_after_the_answer(self: Any, request: Request, send: Send) -> Res
         (reads_a_file_at_once, r"a file by itself; use personakit.io\(function\)"),
         (lists_a_folder, r"a folder by itself; use personakit.io\(function\)"),
         (reads_a_database, r"a database by itself; use personakit.io\(function\)"),
+        (gets_it_in_a_dataclass, r"the time by itself; use personakit.now\(\)"),
         (reads_after_the_answer, r"the time by itself; use personakit.now\(\)"),
     ],
 )
