@@ -167,7 +167,7 @@ class PersonakitError(Exception):
 
         if os.environ.get(TRACEBACK) == "full":
             return traceback.format_exception(self)
-        kinds = (kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        kinds = (kind for kind in type(self).__mro__ if kind.__module__.startswith("personakit."))
         text = _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", self.message)
         lines = f"{next(kinds).__name__}: {text}".split("\n")
         cause = self.__cause__

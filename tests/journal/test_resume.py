@@ -156,6 +156,11 @@ def test_a_missing_tool_and_a_missing_key_are_named(tmp_path: Path) -> None:
 
 def test_the_log_has_one_row_for_a_run(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "runs.db")
+    calls = runner_of(tmp_path, two_calls(), Gate(), log=log)
+    assert isinstance(in_mode("run", calls, CALCULATOR, "Hi", [], tools=[Counter().add]), Suspended)
+    (row,) = log.find()
+    assert (row.text, [call.id for call in row.tool_calls]) == ("Let me see.", ["c1", "c2"])
+    log.remove(ids=[row.id])
     upstream = Upstream([Response("Hi!", usage=Usage(1, 2, 3))])
     runner = runner_of(tmp_path, upstream, Asks("One?", "Two?"), log=log)
     first = in_mode("run", runner, CALCULATOR, "Hi", [])

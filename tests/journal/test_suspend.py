@@ -90,6 +90,11 @@ def test_a_suspended_run_can_be_pickled_and_written_as_json(tmp_path: Path) -> N
     assert again.to_dict() == written
 
 
+def test_a_notebook_shows_a_suspended_run_by_its_name() -> None:
+    lines = Suspended("06", (Question("Go?"),))._render_traceback_()
+    assert lines == ["Suspended: the run waits for an answer: Go? (suspended run 06)"]
+
+
 def test_one_answer_answers_one_question_and_a_mapping_several(tmp_path: Path) -> None:
     upstream, tool = two_calls(), Counter()
     runner = runner_of(tmp_path, upstream, Gate())
