@@ -6,7 +6,6 @@ import datetime as dt
 import io
 import os
 import random
-import sqlite3
 import sys
 import sysconfig
 import time
@@ -34,8 +33,8 @@ _CALLS: dict[Any, tuple[str, str]] = {
     os.open: ("a file", _IO),
     os.listdir: ("a folder", _IO),
     os.scandir: ("a folder", _IO),
-    sqlite3.connect: ("a database", _IO),
 }
+_DATABASE = ("a database", _IO)
 _HARMLESS = {"importlib", "linecache", "logging", "warnings", "_frozen_importlib"}
 _STANDARD = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 
@@ -70,7 +69,12 @@ class DirectCalls:
             sys.setprofile(None)
 
     def _called(self, frame: FrameType, event: str, function: Any) -> None:
-        if event != "c_call" or (known := _CALLS.get(function)) is None:
+        if event != "c_call":
+            return
+        known = _CALLS.get(function)
+        if known is None and function.__name__ == "connect":
+            known = _DATABASE if getattr(function, "__module__", "") == "_sqlite3" else None
+        if known is None:
             return
         place = scope.get()
         if getattr(place, "layer", None) is None or (own := _own(frame)) is None:
@@ -92,11 +96,14 @@ def _own(frame: FrameType) -> FrameType | None:
             if rest.startswith("base"):
                 continue  # such as read_file, which a hook can call
             return own
-        file = each.f_code.co_filename
-        if own is None and not file.startswith((*_STANDARD, "<frozen")):
-            own = each
-        if own is None and "site-packages" in file:
-            return None
+        if own is None:
+            code = each.f_code.co_filename
+            file = each.f_globals.get("__file__", code)
+            if "site-packages" in file:
+                return None
+            # The code of a dataclass has no file, but its module has.
+            if not file.startswith(_STANDARD) and not (code[0] == "<" and code != file):
+                own = each
     return None
 
 

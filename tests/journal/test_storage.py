@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 from helpers.suspending import CALCULATOR, Counter, Gate, adds
 
-from personakit import JournalError, JournalFolder, JournalStorage, Runner, Suspended, UsageError
+from personakit import (
+    JournalError,
+    JournalFolder,
+    JournalStorage,
+    Request,
+    Runner,
+    Suspended,
+    UsageError,
+    hookimpl,
+)
 from personakit.testing import MemoryJournals, runner
 
 A, B = "a" * 32, "b" * 32
@@ -130,6 +139,26 @@ def test_a_run_is_in_the_storage_until_it_has_ended(storage: JournalStorage) -> 
     assert not any("\n" in line for line in storage.read(waits.id))
     running.resume(waits.id[:8], "yes", tools=[Counter().add])
     assert list(storage.ids()) == []
+
+
+def test_it_has_the_request_before_plugins_and_no_keys(storage: JournalStorage) -> None:
+    class Hides:
+        @hookimpl
+        def run(self, request: Request) -> Request:
+            return request.map_text(lambda text: text.replace("jane@example.com", "[EMAIL-1]"))
+
+    running, upstream = runner(
+        [adds((1, 2)), "Three."], plugins=[Hides(), Gate()], journals=storage
+    )
+    secret = {"api_key": "sk-1234567890abcdef", "extra_headers": {"x": "hidden"}}
+    asked = running.render(CALCULATOR, "I am jane@example.com").replace(parameters=secret)
+    with pytest.raises(Suspended) as caught:
+        running.run(CALCULATOR, asked, tools=[Counter().add])
+    text = "".join(storage.read(caught.value.id))
+    assert "jane@example.com" not in str(upstream.requests[0].messages)
+    assert "I am jane@example.com" in text
+    assert "sk-1234567890abcdef" not in text
+    assert "hidden" not in text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import datetime as dt
 import itertools
 import logging
 import random
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable
@@ -68,6 +69,19 @@ async def lists_a_folder(self: Any, request: Request) -> Request:
     return request.with_system(str(sorted(HERE.parent.iterdir())[:1]))
 
 
+async def reads_a_database(self: Any, request: Request) -> None:
+    sqlite3.connect(":memory:").close()
+
+
+@dataclasses.dataclass
+class Note:
+    made: float = dataclasses.field(default_factory=time.time)
+
+
+async def gets_it_in_a_dataclass(self: Any, request: Request) -> Request:
+    return request.with_system(str(Note().made))
+
+
 async def reads_after_the_answer(self: Any, request: Request, send: Send) -> Response:
     response = await send(request)
     return response.replace(metadata={"at": time.time_ns()})
@@ -85,6 +99,8 @@ async def reads_after_the_answer(self: Any, request: Request, send: Send) -> Res
         (reads_a_file, r"a file by itself; use personakit.io\(function\)"),
         (reads_a_file_at_once, r"a file by itself; use personakit.io\(function\)"),
         (lists_a_folder, r"a folder by itself; use personakit.io\(function\)"),
+        (reads_a_database, r"a database by itself; use personakit.io\(function\)"),
+        (gets_it_in_a_dataclass, r"the time by itself; use personakit.now\(\)"),
         (reads_after_the_answer, r"the time by itself; use personakit.now\(\)"),
     ],
 )
