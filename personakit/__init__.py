@@ -52,9 +52,9 @@ if TYPE_CHECKING:
         hookimpl as hookimpl,
     )
     from personakit.journal import (
-        JournalFolder as JournalFolder, JournalStorage as JournalStorage,
-        Question as Question, Resumption as Resumption,
-        Suspended as Suspended, ask as ask, io as io, now as now, rng as rng, sleep as sleep,
+        JournalFolder as JournalFolder, JournalStorage as JournalStorage, Question as Question,
+        Resumption as Resumption, Suspended as Suspended, ask as ask, io as io, now as now,
+        rng as rng, sleep as sleep,
     )
     from personakit.linting import Finding as Finding
     from personakit.log import Row as Row, RunLog as RunLog
@@ -104,7 +104,7 @@ _ROOMS = {
         "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
-    "journal": ("JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep"),
+    "journal": "JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep",
     "linting": "Finding",
     "log": "Row RunLog",
     "looking": "Look",

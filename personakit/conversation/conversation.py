@@ -213,8 +213,14 @@ class Conversation(Turns):
         """
         request: Request = await loading(lambda: self._runner.request_of(given.id))
         size = len(request.history)
-        start = len(self._messages) - size
-        if start < 0 or self._messages[start:] != request.history:
+        said = request.messages[request._history_at + size :]
+        past = self._messages
+        if self._open and said and said[0].role == "tool":
+            past = (*past[: -len(self._open)], *self._open)
+        start = len(past) - size
+        # Only a persona with `history:` leaves out old messages.
+        fits = not start or (start > 0 and self._persona.history is not None)
+        if not fits or past[start:] != request.history:
             raise UsageError(
                 f"run {given.id} is a turn of this conversation as it was before other turns; "
                 f"continue it by itself: runner.resume({given.id!r}, answer)"
@@ -222,9 +228,9 @@ class Conversation(Turns):
         logged: Any = {**options, "conversation": self.id}
         response = await self._start(self._persona, given, logged)(emit)
         if isinstance(response, Response):
-            said = request.messages[request._history_at + size :]
-            history = self._messages if response.history is None else response.history
-            self._grow((*history, *said), response.messages)
+            if response.history is not None:
+                past = (*past[:start], *response.history)
+            self._grow((*past, *said), response.messages)
         return response
 
     async def _loaded(self, prompt: Said, options: AllOptions) -> tuple[Request, Request]:

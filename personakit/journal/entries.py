@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ KINDS = {
     "send": "send()",
 }
 PAID = ("model", "tool", "embed", "run")
+_REQUESTS = ("request", "_asked")
 _STATES = {"result": "done", "error": "failed", "paused": "paused", "again": "again"}
 _FIELDS = ("partial", "status", "request_id", "retry_after", "attempts", "lost", "plugin")
 
@@ -53,6 +54,8 @@ class Entry:
         starts: How often it was started.
         key: The hashes of what was asked for; None until it is needed.
         model: The model that is asked; empty if none is.
+        given: The fields of a response that are `subject`, and are not in the journal.
+        hashes: Those of messages that earlier calls had, too, by the identity of the message.
     """
 
     at: str
@@ -65,12 +68,14 @@ class Entry:
     starts: int = 1
     key: Mapping[str, str] | None = None
     model: str = ""
+    given: Sequence[str] = ()
+    hashes: dict[int, tuple[Any, str]] | None = None
 
     @property
     def digest(self) -> Mapping[str, str]:
         """What was asked for, as hashes of its parts."""
         if self.key is None:
-            self.key = digest(self.subject)
+            self.key = digest(self.subject, self.hashes)
         return self.key
 
     def began(self) -> dict[str, Any]:
@@ -87,7 +92,13 @@ class Entry:
         paid: dict[str, Any] = {"charges": charges} if charges else {}
         try:
             if self.state == "done":
-                data = encode(self._shared()) if self.data is None else self.data
+                data, result = self.data, self.result
+                if isinstance(result, Response) and self.data is None:
+                    # They contain the whole conversation, which a resumed run has.
+                    names = [n for n in _REQUESTS if getattr(result, n) is self.subject]
+                    result = result.replace(**dict.fromkeys(names)) if names else result
+                    paid |= {"given": names} if names else {}
+                data = encode(result) if data is None else data
                 return {"at": self.at, "result": data, **paid}
             if self.state == "failed":
                 return {"at": self.at, "error": write_error(self.result), **paid}
@@ -96,13 +107,6 @@ class Entry:
                 return None
             return {"at": self.at, "unrecorded": f"{self.subject['name']}: {fault}"}
         return {"at": self.at, "paused": True} if self.state == "paused" else None
-
-    def _shared(self) -> Any:
-        """Return the result, without the request of an answer if it is what was asked for."""
-        result = self.result
-        if isinstance(result, Response) and result.request == self.subject is not None:
-            return result.replace(request=None)
-        return result
 
     def lost(self) -> tuple[Charge, ...]:
         """Return what earlier starts cost; of one that was interrupted that is not known."""
@@ -187,6 +191,7 @@ class Journal:
     @staticmethod
     def _end(entry: Entry, line: dict[str, Any]) -> None:
         entry.charges += tuple(decode(each) for each in line.get("charges", ()))
+        entry.given = line.get("given", ())
         for name, state in _STATES.items():
             if name in line:
                 entry.state, entry.data = state, line[name]

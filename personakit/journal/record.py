@@ -26,6 +26,7 @@ Header = Callable[[], dict[str, Any]]
 """Returns the first line of a journal: the persona, the request and the options of the run."""
 
 _log = logging.getLogger("personakit")
+_CUT = ("started", "again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Record:
         id: The id of the run; empty until it is in a journal.
         old: What happened before the run was resumed, by place.
         inner: The places within which something of that happened.
+        is_again: Whether the run is resumed.
         before: The places of questions from before the run was resumed.
         is_open: Whether the run is under way.
         is_kept: Whether it is in a journal.
@@ -82,15 +84,17 @@ class Record:
         self.answers = {**(journal.answers if journal else {}), **(answers or {})}
         self.asked: dict[str, Question] = dict(journal.questions) if journal else {}
         self.before = frozenset(self.asked)
+        self.is_again = bool(self.old or self.asked)
         self.waiting: list[Question] = []
         self.shown: dict[str, Any] = dict(journal.shown) if journal else {}
+        self.hashes: dict[int, tuple[Any, str]] = {}
+        self._shown = dict(self.shown)
         self.inner = {at[:n] for at in self.old for n, c in enumerate(at) if c == "."}
-        self.inner |= {""} if self.old else set()
         self._entries: list[Entry] = []
         self._used: set[str] = set()
         self._buffer: list[dict[str, Any]] = []
         self._size = journal.size if journal else 0
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self.asking = threading.Lock()
         self.broken: ReplayMismatch | None = None
 
@@ -104,6 +108,8 @@ class Record:
         """
         if self.broken is not None:
             raise self.broken
+        if not self.is_again:
+            return None
         old = self.old.get(at)
         if old is None:
             if at in self.before:
@@ -111,7 +117,7 @@ class Record:
             if at in self.inner and kind != "run":
                 self.mismatch(scope, Entry(at, "send"), kind)
             return None
-        entry = Entry(at, kind, subject)
+        entry = Entry(at, kind, subject, hashes=self.hashes)
         if old.kind != kind:
             self.mismatch(scope, old, kind)
         if parts := different(old.digest, entry.digest):
@@ -145,6 +151,8 @@ class Record:
         """
         if self.broken is not None:
             raise self.broken
+        if not self.is_again:
+            return
         for at, old in self.old.items():
             around = {at[:n] for n, character in enumerate(at) if character == "."}
             if old.kind in PAID and old.state == "done" and not self._used & {at, *around}:
@@ -156,32 +164,37 @@ class Record:
         """Record that something starts."""
         if (old := self.old.get(entry.at)) is not None:
             entry.starts = old.starts + 1
-        self._entries.append(entry)
-        if self.is_kept:
-            self._add(entry.began())
+        with self._lock:
+            self._entries.append(entry)
+            if self.is_kept:
+                self._buffer.append(entry.began())
 
-    def end(self, entry: Entry) -> None:
-        """Record that something has ended."""
-        if self.is_kept and (line := entry.ended()) is not None:
-            self._add(line)
+    def end(self, entry: Entry, state: str) -> None:
+        """Record how something has ended."""
+        with self._lock:
+            entry.state = state
+            if self.is_kept and (line := entry.ended()) is not None:
+                self._buffer.append(line)
 
     def note(self, entry: Entry) -> None:
         """Record something that has ended already."""
         self.start(entry)
-        self.end(entry)
+        self.end(entry, "done")
 
     def question(self, question: Question) -> None:
         """Record a question; from the first one on the run is in a journal."""
-        if question.id not in self.asked:
-            self.asked[question.id] = question
-            if self.is_kept:
-                self._add(_question(question))
+        with self._lock:
+            if question.id not in self.asked:
+                self.asked[question.id] = question
+                if self.is_kept:
+                    self._buffer.append(_question(question))
 
     def answer(self, question: Question, answer: str) -> None:
         """Record the answer to a question."""
-        self.answers[question.id] = answer
-        if self.is_kept:
-            self._add({"at": question.id, "answer": answer})
+        with self._lock:
+            self.answers[question.id] = answer
+            if self.is_kept:
+                self._buffer.append({"at": question.id, "answer": answer})
 
     def seed(self, at: str) -> random.Random:
         """Return random numbers, which are the same when the run is resumed."""
@@ -197,24 +210,32 @@ class Record:
         Raises:
             JournalError: It cannot be written.
         """
+        if self.is_kept or self.is_brief:
+            return
+        try:
+            start = self._header()
+        except NotStorable as error:
+            raise JournalError(
+                f"this run cannot wait for a person: {error}; pass plain data in its request"
+            ) from error
         with self._lock:
-            if self.is_kept or self.is_brief:
+            if self.is_kept:
                 return
             self.id = self.id or run_id(time.time())
-            try:
-                first = self._header()
-            except NotStorable as error:
-                raise JournalError(
-                    f"this run cannot wait for a person: {error}; pass plain data in its request"
-                ) from error
-            start = {"journal": VERSION, "id": self.id, "time": time.time(), **first}
-            lines = [start]
+            lines = [{"journal": VERSION, "id": self.id, "time": time.time(), **start}]
             for entry in self._entries:
                 lines += [entry.began(), *filter(None, [entry.ended()])]
             lines += map(_question, self.asked.values())
             lines += [{"at": at, "answer": text} for at, text in self.answers.items()]
-            self.desk.storage().append(self.id, 0, _lines(lines))
-            self._size, self.is_kept = len(lines), True
+            # What others begin and end while this is written comes after it.
+            self._buffer, self.is_kept = lines, True
+        try:
+            self.flush()
+        except JournalError:
+            with self._lock:
+                self.is_kept = False
+                self._buffer.clear()
+            raise
 
     def resume(self, answers: dict[str, str]) -> None:
         """Write that the run goes on with new answers; another process that runs it then stops."""
@@ -238,14 +259,18 @@ class Record:
         Raises:
             JournalError: It cannot be written, or another process goes on with the run.
         """
-        with self._lock:
-            if self._buffer:
+        with self._writing:
+            with self._lock:
                 lines, shown = list(self._buffer), dict(self.shown)
-                if shown:
-                    lines.append({"shown": shown})
-                self.desk.storage().append(self.id, self._size, _lines(lines))
-                self._size += len(lines)
-                self._buffer.clear()
+            if not lines:
+                return
+            more = [{"shown": shown}] if shown else []
+            self.desk.storage().append(self.id, self._size, _lines([*lines, *more]))
+            with self._lock:
+                self._size += len(lines) + len(more)
+                self._shown = shown
+                # The others wait for this: what is no longer in the buffer is written.
+                del self._buffer[: len(lines)]
 
     def leave(self, left: dict[str, Any]) -> None:
         """Write the state of a suspended run, and end the record."""
@@ -270,11 +295,16 @@ class Record:
         for entry in (*self.old.values(), *self._entries):
             if entry.state == "failed" and id(entry.result) in causes:
                 self._add({"at": entry.at, "again": True})
+                entry.state = "again"
+        if any(each.kind == "model" and each.state in _CUT for each in self._entries):
+            # Its text is not that of the answer that is asked for again.
+            self.shown = self._shown
         try:
             self._add({"failed": type(error).__name__})
             self.flush()
         except JournalError as fault:
-            _log.warning("personakit: the journal of run %s is not whole: %s", self.id, fault)
+            if not isinstance(error, JournalError):
+                _log.warning("personakit: journal of run %s is not whole: %s", self.id, fault)
 
     def finish(self) -> None:
         """End the record; its journal is removed."""

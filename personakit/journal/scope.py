@@ -18,7 +18,7 @@ from personakit.journal.entries import Entry
 from personakit.journal.questions import Question
 from personakit.journal.record import Record
 from personakit.journal.values import NotStorable, encode
-from personakit.messages import Request, Response, ToolCall, ToolResult
+from personakit.messages import Response, ToolCall, ToolResult
 from personakit.usage import Book, charged, charges_in
 
 T = TypeVar("T")
@@ -50,11 +50,12 @@ class Scope:
     def child(self) -> Scope:
         """Return the scope of something that happens at the next place."""
         at = self.next()
-        if (old := self.record.old.get(at)) is not None and old.kind != "run":
-            self.record.mismatch(self, old, "send")
-        if at in self.record.before:
-            self.record.mismatch(self, Entry(at, "ask"), "send")
-        return Scope(self.record, at, self.layer)
+        record = self.record
+        if record.is_again:
+            old = Entry(at, "ask") if at in record.before else record.old.get(at)
+            if old is not None and old.kind != "run":
+                record.mismatch(self, old, "send")
+        return Scope(record, at, self.layer)
 
     def had(self, kind: str = "") -> bool:
         """Return whether something in it was done before the run was resumed."""
@@ -85,19 +86,24 @@ class Scope:
             ReplayMismatch: Something else was called before the run was resumed.
             Exception: The call failed, now or then.
         """
-        record, at = self.record, self.next()
+        record = self.record
+        if not record.is_open:
+            return await perform(), False  # in the background, after the end of the run
+        at = self.next()
         old = record.find(self, kind, at, subject)
         if old is not None:
-            earlier = old.charges if old.state in ("done", "failed") else old.lost()
+            has_ended = old.state in ("done", "failed")
+            # What a run inside paid before it asked or failed is paid by its own calls.
+            earlier = old.charges if has_ended else () if kind == "run" else old.lost()
             for book in books:
                 book[object()] = list(earlier)
-            if old.state in ("done", "failed"):
-                return _bound(old.value(), subject), True
+            if has_ended:
+                return _bound(old, subject), True
         # What a tool asks and calls is recorded, too; what happens in a model call is part of it.
         inner = Scope(record, at) if kind == "tool" else None
         if kind == "run":
             inner = Scope(record, at, self.layer)
-        entry = Entry(at, kind, subject, model=model)
+        entry = Entry(at, kind, subject, model=model, hashes=record.hashes)
         return await _performed(record, entry, inner, perform), False
 
     async def tool(
@@ -123,12 +129,15 @@ class Scope:
         return result
 
 
-def _bound(result: Any, subject: Any) -> Any:
+def _bound(old: Entry, subject: Any) -> Any:
     """Return a result in which the tools of the request have their functions."""
-    if not isinstance(result, Response) or not isinstance(subject, Request):
-        return result
-    sent = subject if result.request is None else result.request.with_functions(subject.tools)
-    return result.replace(request=sent)
+    result = old.value()
+    if isinstance(result, Response) and old.given:
+        result = result.replace(**dict.fromkeys(old.given, subject))
+    if isinstance(result, Response) and result.request is not None:
+        tools = getattr(subject, "tools", ())
+        return result.replace(request=result.request.with_functions(tools))
+    return result
 
 
 async def _not_again(call: ToolCall) -> ToolResult:
@@ -159,26 +168,27 @@ async def _performed(
     if record.unwritten and entry.kind not in ("io", "sleep"):
         await waiting(record.flush)()
     book: Book = {}
-    token = charged.set(book)
+    state = "started"
+    token, place = charged.set(book), current.set(inner)
     try:
-        with within(inner):
-            entry.result = result = await perform()
-        entry.state = "done"
+        entry.result = result = await perform()
+        state = "done"
         if entry.kind == "io" and type(result) not in _IMMUTABLE:
             entry.data = _stored(result)  # the hook may change it
     except Suspending:
-        entry.state = "paused"
+        state = "paused"
         raise
     except Exception as error:
-        entry.result, entry.state = error, "failed"
+        entry.result, state = error, "failed"
         raise
     finally:
+        current.reset(place)
         charged.reset(token)
         # What a run inside pays is recorded with its own calls; its result has the sum.
         spent = getattr(entry.result, "spent", None) if entry.kind == "run" else None
         paid = spent.charges if spent is not None else charges_in(book)
         entry.charges = paid
-        record.end(entry)
+        record.end(entry, state)
     if record.unwritten:
         await waiting(record.flush)()
     return result
@@ -230,7 +240,8 @@ async def _asked(record: Record, question: Question) -> str | None:
             record.is_attended = answer is not None
             return answer
 
-    with deadline.paused():
+    # What the asker runs does not belong to the run.
+    with deadline.paused(), within(None):
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
     # Who leaves one question open is not asked the next one.
     record.is_attended = record.is_attended and answer is not None

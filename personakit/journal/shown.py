@@ -22,10 +22,8 @@ class Shown:
         self._begun: set[str] = set()
 
     @classmethod
-    def of(cls, emit: Emit | None, record: Record) -> Emit | None:
-        """Return the `emit` of a run; None if the caller does not stream."""
-        if emit is None:
-            return None
+    def of(cls, emit: Emit, record: Record) -> Emit:
+        """Return the `emit` of a run."""
         shown = cls(emit, record)
         return Noting(shown.text, shown.note) if getattr(emit, "wanted", False) else shown.text
 
@@ -41,7 +39,11 @@ class Shown:
 
     async def text(self, text: str) -> None:
         """Pass on text."""
-        if text := self._new("text", text):
+        if self._skip:
+            text = self._new("text", text)
+        elif text:
+            self._counts["text"] = self._counts.get("text", 0) + len(text)
+        if text:
             await self._emit(text)
 
     async def note(self, piece: Any) -> None:

@@ -12,6 +12,7 @@ from personakit.base import brief_repr, check_file, create_file, private_files
 from personakit.errors import JournalError
 
 _NAME = ".jsonl"
+_MOST = 1000
 
 
 class JournalStorage(Protocol):
@@ -57,6 +58,7 @@ class JournalFolder:
 
     def __init__(self, path: str | Path | Callable[[], Path]) -> None:
         self._given = path
+        self._known: dict[Path, tuple[int, int]] = {}  # the bytes and lines after the last write
 
     __repr__ = brief_repr
 
@@ -79,15 +81,28 @@ class JournalFolder:
         file = self._file(id)
         data = "".join(f"{line}\n" for line in lines).encode()
         with _explained(file, "written"), private_files.locked(self.path):
-            whole = self._whole(file)
-            count = whole.count(b"\n")
+            end, count = self._extent(file)
             if count != at:
                 raise JournalError(
                     f"{file} has {count} lines, expected {at}: "
                     + ("another process goes on with this run" if count else "it was removed")
                     + "; see `personakit suspended list`"
                 )
-            self._write(file, len(whole), data)
+            self._write(file, end, data)
+            if len(self._known) > _MOST:
+                self._known.clear()
+            self._known[file] = end + len(data), count + len(lines)
+
+    def _extent(self, file: Path) -> tuple[int, int]:
+        """Return the number of bytes and of lines of a journal.
+
+        It is read only if another process has written to it: a long one has many megabytes.
+        """
+        known = self._known.get(file)
+        if known is not None and file.is_file() and file.stat().st_size == known[0]:
+            return known
+        whole = self._whole(file)
+        return len(whole), whole.count(b"\n")
 
     @staticmethod
     def _write(file: Path, end: int, data: bytes) -> None:
@@ -139,6 +154,7 @@ class JournalFolder:
         """See `JournalStorage.remove`."""
         file = self._file(id)
         with _explained(file, "removed"):
+            self._known.pop(file, None)
             file.unlink(missing_ok=True)
 
     def ids(self) -> list[str]:

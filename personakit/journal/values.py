@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from personakit.codec import SECRET, write_notes
@@ -25,7 +25,9 @@ _CLASSES: dict[str, Any] = {
 _MOMENTS: dict[str, Any] = {"datetime": dt.datetime, "date": dt.date, "time": dt.time}
 _EXACT = (str, int, bool, type(None))
 # What does not change the answer, or differs between two processes.
-_OUTSIDE = frozenset({"timeout", "max_retries", "defaults", "history", "_history_at", "variables"})
+_OUTSIDE = frozenset(
+    {"timeout", "max_retries", "defaults", "history", "_history_at", "variables", "messages"}
+)
 
 
 class NotStorable(TypeError):
@@ -68,8 +70,8 @@ def _mapping(value: Mapping[Any, Any]) -> Any:
     return {_KIND: f"{type(value).__name__} of pairs", "v": pairs}
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    names = [name for name in type(value).__slots__ if name != "cost"]
+def _fields(value: Any, without: Container[str] = ("cost",)) -> dict[str, Any]:
+    names = [name for name in type(value).__slots__ if name not in without]
     values = {name: getattr(value, name) for name in names}
     if isinstance(value, Request):
         kept = {k: v for k, v in value.parameters.items() if k not in SECRET}
@@ -177,25 +179,34 @@ def _missing(name: str) -> Callable[..., Any]:
     return missing
 
 
-def digest(subject: Any) -> dict[str, str]:
+def digest(subject: Any, known: dict[int, tuple[Any, str]] | None = None) -> dict[str, str]:
     """Return the parts of what a call was asked for, each as a short hash.
 
     Timeouts and keys do not belong to it: they may be others on the next day.
+
+    Args:
+        subject: What was asked for, or a function that returns it.
+        known: The hashes of messages, by the identity of the message; those of new ones are added.
     """
     if callable(subject):
         subject = subject()
+    messages: dict[str, str] = {}
     if isinstance(subject, Request):
-        parts = {name: value for name, value in _fields(subject).items() if name not in _OUTSIDE}
+        known = {} if known is None else known
+        for number, message in enumerate(subject.messages):
+            if id(message) not in known:
+                known[id(message)] = message, _hash(message)  # which keeps it alive
+            messages[f"message {number}"] = known[id(message)][1]
         tools = {tool.name: tool.to_api() for tool in subject.tools}
-        messages = {f"message {n}": m for n, m in enumerate(parts.pop("messages", {}).get("v", ()))}
-        whole = {**parts, "tools": tools, **messages}
+        whole: dict[str, Any] = {**_fields(subject, _OUTSIDE), "tools": tools}
     elif isinstance(subject, ToolCall):
         whole = {"name": subject.name, "arguments": subject.arguments}
     elif isinstance(subject, dict):
         whole = subject
     else:
         whole = {"value": subject}
-    return {name: _hash(part) for name, part in whole.items() if part not in (None, {}, "")}
+    found = {name: _hash(part) for name, part in whole.items() if part not in (None, {}, "")}
+    return {**found, **messages}
 
 
 def _hash(part: Any) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from personakit.base import Emit, Suspending
+from personakit.base import Emit, Suspending, scope
 from personakit.base import io as waiting
 from personakit.errors import JournalError
 from personakit.journal.questions import Suspended
@@ -30,15 +30,20 @@ def suspendable(run: Run, record: Record) -> Run:
     """
 
     async def kept(request: Request, emit: Emit | None) -> Response:
+        token = scope.set(Scope(record))
         try:
-            with within(Scope(record)):
-                response = await run(request, Shown.of(emit, record))
+            response = await run(request, emit if emit is None else Shown.of(emit, record))
             record.check_used()
         except Suspending as pause:
             raise await _suspended(pause, record, request) from None
         except BaseException as error:
             record.fail(error)
             raise
+        finally:
+            scope.reset(token)
+        if not record.is_kept:
+            record.is_open = False
+            return response
         try:
             await waiting(record.finish)()
         except JournalError as error:

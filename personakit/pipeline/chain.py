@@ -28,7 +28,8 @@ from personakit.pipeline.modes.drivers import needs_loop
 from personakit.pipeline.send import In, Out, Send, without_reasoning
 from personakit.pipeline.trace import Trace
 
-_UNCHANGED = (Blocked, JournalError, ReplayMismatch, Timeout)
+_OF_THE_RUN = (Blocked, JournalError, ReplayMismatch, Timeout)
+"""Errors that are not those of the plugin in whose hook they are raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Chain(Generic[In, Out]):
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, _UNCHANGED) or any(error is own for own in send.errors):
+            if isinstance(error, _OF_THE_RUN) or any(error is own for own in send.errors):
                 raise
             if not layer.skip or send.opened:
                 raise self._failure(layer, error, send) from error

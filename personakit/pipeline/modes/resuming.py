@@ -156,7 +156,8 @@ class Resuming(Runs):
         record: Any,
     ) -> tuple[RunLayer, Record | None]:
         """Return a run that can wait for a person, and its record; one inside another has none."""
-        if scope.get() is not None:
+        outer = scope.get()
+        if outer is not None and outer.record.is_open and record is None:
             return run, None
         if isinstance(inside.backend, DryRun):
             return self._asking(run, dry=True), None
@@ -179,10 +180,12 @@ class Resuming(Runs):
         return Desk(lambda: self.journals, asker, on_suspend or self._on_suspend)
 
     def _record(self, persona: Persona, request: Request, options: RunOptions) -> Record:
-        from personakit.codec import SECRET  # noqa: PLC0415
-        from personakit.journal import Record, header  # noqa: PLC0415
+        from personakit.journal import Record  # noqa: PLC0415
 
         def first() -> dict[str, Any]:
+            from personakit.codec import SECRET  # noqa: PLC0415
+            from personakit.journal import header  # noqa: PLC0415
+
             output = None if options.output is None else options.output.schema
             kept = {
                 "max_rounds": options.max_rounds,
