@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from personakit.attachments import Attachment as Attachment
     from personakit.backend import Answer as Answer, Wire as Wire
     from personakit.base import (
-        Secret as Secret, Texts, check_file as check_file, install_command as install_command,
-        read_file as read_file, time_left as time_left,
+        Secret as Secret, Texts, check_file as check_file, create_file as create_file,
+        install_command as install_command, read_file as read_file, time_left as time_left,
     )
     from personakit.config import Config as Config
     from personakit.conversation import Conversation as Conversation
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
         AuthenticationFailed as AuthenticationFailed, BackendError as BackendError,
         BadRequest as BadRequest, Blocked as Blocked, ConfigError as ConfigError,
         IncompleteAnswer as IncompleteAnswer, InvalidAnswer as InvalidAnswer,
-        JournalError as JournalError,
-        ModelNotFound as ModelNotFound, PersonaError as PersonaError,
+        JournalError as JournalError, ModelNotFound as ModelNotFound, PersonaError as PersonaError,
         PersonakitError as PersonakitError, PersonaNotFound as PersonaNotFound,
         PluginError as PluginError, Problem as Problem, QuotaExhausted as QuotaExhausted,
         RateLimited as RateLimited, ReplayMismatch as ReplayMismatch, RunError as RunError,
@@ -94,7 +93,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "attachments": "Attachment",
     "backend": "Answer Wire",
-    "base": "Secret check_file install_command read_file time_left",
+    "base": "Secret check_file create_file install_command read_file time_left",
     "config": "Config",
     "conversation": "Conversation",
     "embeddings": "Embeddings",

@@ -167,7 +167,7 @@ class PersonakitError(Exception):
 
         if os.environ.get(TRACEBACK) == "full":
             return traceback.format_exception(self)
-        kinds = (kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        kinds = (kind for kind in type(self).__mro__ if kind.__module__.startswith("personakit."))
         text = _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", self.message)
         lines = f"{next(kinds).__name__}: {text}".split("\n")
         cause = self.__cause__
@@ -193,6 +193,10 @@ class ConfigError(UsageError):
     """The config file, the environment, a provider, a model or a key is invalid or missing."""
 
     _lacks_key = False  # whether no place has the key of a provider that requires one
+
+
+class JournalError(UsageError):
+    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class PersonaNotFound(UsageError):
@@ -255,10 +259,6 @@ class PluginError(RunError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.message,), {"plugin": self.plugin, "response": self.response}
-
-
-class JournalError(UsageError):
-    """A journal cannot be read or written, or another process goes on with its run."""
 
 
 class ReplayMismatch(PluginError):

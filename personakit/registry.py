@@ -110,11 +110,13 @@ class Registry:
         owner: The plugin that is being set up.
         contributions: Everything contributed so far, by all plugins.
         settle: Returns the settings of the plugin from the user's config, for `options`.
+        same: Other names of the plugin: what it contributed under one of them stays.
     """
 
     owner: str
     contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
     settle: Callable[[str, type[Any]], Any] | None = field(default=None, repr=False)
+    same: Collection[str] = field(default=(), repr=False)
 
     __repr__ = brief_repr
 
@@ -136,6 +138,8 @@ class Registry:
 
     def _add(self, kind: str, name: str, value: Any) -> None:
         other = self.contributions.get((kind, name))
+        if other is not None and other.plugin in self.same:
+            return  # whether and when a persona lists the plugin must not change it
         if other is not None:
             raise PluginError(
                 f"plugin {self.owner!r} contributes the {kind} {name!r}, and so does plugin "

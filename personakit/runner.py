@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from personakit.log import Recorder, RunLog
 
 
+_SETTINGS = "config path plugins backend log ask on_suspend journals".split()
+
+
 class Runner(Resuming, Closing):
     """Loads, renders and runs personas. Threads and tasks can share a runner.
 
@@ -101,7 +104,7 @@ class Runner(Resuming, Closing):
         check_setup(path, plugins, backend, ask, on_suspend)
         self.config = config or Config.read()
         folders, outer = tuple(map(Path, path)), tuple(plugins)
-        self._given = config, folders, outer, backend, log
+        self._given = config, folders, outer, backend, log, ask, on_suspend, journals
         self._asker, self._on_suspend, self._journals = ask, on_suspend, journals
         self.catalog = Catalog(self.config, folders, outer)
         self.library, self.plugins = self.catalog.library, self.catalog.plugins
@@ -118,16 +121,14 @@ class Runner(Resuming, Closing):
     __repr__ = brief_repr
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        pairs = zip("config path plugins backend log".split(), self._given, strict=True)
-        yield from (pair for pair in pairs if pair[1] not in (None, ()))
+        pairs = zip(_SETTINGS, self._given, strict=True)
+        yield from (pair for pair in pairs if pair[1] not in (None, (), "raise"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        config, path, plugins, backend, log = self._given
-        if config is not None:
+        given = dict(self._shown())
+        if "config" in given:
             raise TypeError("a Runner with a config cannot be pickled: a config contains keys")
-        if not (path or plugins or backend) and log is None:
-            return default_runner, ()
-        return functools.partial(Runner, path=path, plugins=plugins, backend=backend, log=log), ()
+        return functools.partial(Runner, **given) if given else default_runner, ()
 
     # --- the data flow -------------------------------------------------------------------------
 
@@ -289,7 +290,7 @@ class Runner(Resuming, Closing):
         if bound.run:
             whole = around(bound.run, loop.anew, takes=Request, gives=Response, hook="run", depth=0)
             run = with_run_hooks(whole, tap, inside.books[0], reader)
-        if bound.run or bound.chat or bound.tool or request.tools:
+        if record or bound.run or bound.chat or bound.tool or request.tools:
             run, record = self._waiting(run, persona, request, options, inside, record)
         run = within_deadline(run, options.deadline, inside.books[0])
         if watch.wanted:

@@ -87,7 +87,16 @@ def test_every_name_of_the_testing_module_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["check_backend", "check_plugin", "check_filter", "in_mode", "runner", "persona"]
+    "name",
+    [
+        "check_backend",
+        "check_plugin",
+        "check_filter",
+        "check_replay",
+        "in_mode",
+        "runner",
+        "persona",
+    ],
 )
 def test_every_argument_of_a_testing_function_is_documented(name: str) -> None:
     found = re.search(rf"^`{name}\((.*)\)`", page("testing"), re.MULTILINE)

@@ -57,7 +57,7 @@ def test_help_has_a_line_for_each_option() -> None:
     assert lines[2:6] == [
         "run(",
         "persona: str | Path | Persona,",
-        "prompt: str | Request | None = None,",
+        "prompt: str | Request | Resumption | None = None,",
         "*,",
     ]
     assert "variables: Mapping[str, Any] | None = None," in lines

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from personakit.base.names import TOOL as TOOL
     from personakit.base.names import first_id as first_id
     from personakit.base.names import run_id as run_id
+    from personakit.base.private_files import create_file as create_file
     from personakit.base.secrets import Hidden as Hidden
     from personakit.base.secrets import Later as Later
     from personakit.base.secrets import Secret as Secret
@@ -87,6 +88,7 @@ else:
             "doors": "door",
             "files": "STDIN State Texts check_file is_file is_stream locate occurrences overlaid "
             "read_file state_of walk",
+            "private_files": "create_file",
             "names": "LOADED NAME REFERENCE RESERVED SCHEME TOOL first_id run_id",
             "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",

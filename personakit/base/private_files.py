@@ -6,11 +6,21 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FILE = 0o600
 FOLDER = 0o700
+
+# Held while a new file is open, so that no other thread of the process locks the file meanwhile.
+_creating = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_creating.acquire,
+        after_in_parent=_creating.release,
+        after_in_child=_creating.release,
+    )
 
 
 def make_folder(path: Path) -> None:
@@ -34,14 +44,22 @@ def make_folder(path: Path) -> None:
         path.chmod(FOLDER)  # a umask may remove the user's own permissions
 
 
-def create(path: Path) -> None:
+def create_file(path: str | os.PathLike[str]) -> None:
     """Create an empty file with mode 0600 if it does not exist; an existing file is not opened.
+
+    A file of SQLite that is created with it stays private: SQLite gives its other files the mode of
+    the first one. It may be in use: a process that closes a file loses its locks on it, those of
+    SQLite in other threads included (https://sqlite.org/howtocorrupt.html, section 2.2).
+
+    Args:
+        path: The file; missing folders are created with mode 0700. See `check_file` for one that
+            exists.
 
     Raises:
         OSError: It cannot be created.
     """
-    make_folder(path.parent)
-    with contextlib.suppress(FileExistsError):
+    make_folder(Path(path).parent)
+    with _creating, contextlib.suppress(FileExistsError):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE)
         try:
             if os.name == "posix":

@@ -14,7 +14,7 @@ import click
 
 from personakit.cli.shared import streams
 from personakit.cli.shared.groups import Group
-from personakit.cli.shared.terminal import guard_streams
+from personakit.cli.shared.terminal import SUSPENDED, guard_streams
 
 COMMANDS = {
     "ask": "Ask a question without a persona.",
@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "Run a persona and print the answer.",
     "schema": "Print the JSON Schema of persona files, for editors.",
     "show": "Show a persona: its variables, parameters and texts.",
+    "suspended": "List, show and remove the runs that wait for an answer.",
     "test": "Run the tests of personas.",
 }
 
@@ -105,7 +106,10 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0, 1 for a failed run, 2 for wrong usage or invalid files."""
+    """Run the command line and exit: 0, 1 for a failed run, 2 for wrong usage or invalid files.
+
+    The code is 3 if a run waits for a person.
+    """
     # Most objects of a command live until it exits. Collecting garbage at the default rate and
     # again at exit took a quarter of the time of a first answer.
     gc.set_threshold(100_000, 20, 20)
@@ -182,7 +186,12 @@ def _outcome() -> int:
         _show(error)
         return error.exit_code
     except PersonakitError as error:
-        _say(str(error))
+        if error.exit_code == SUSPENDED:
+            from personakit.cli.shared.resuming import show_suspended  # noqa: PLC0415
+
+            show_suspended(error)
+        else:
+            _say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130

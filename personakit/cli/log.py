@@ -247,13 +247,14 @@ def replay(
     the persona lists now are used. Exits with 1 if the answers differ.
     """
     from personakit.cli.shared import continuing  # noqa: PLC0415
+    from personakit.cli.shared.answers import asker  # noqa: PLC0415
     from personakit.cli.shared.log_view import show_replay  # noqa: PLC0415
     from personakit.conversation import persona_of  # noqa: PLC0415
 
     log = _log()
     row = log.last_to_replay() if run == "last" else log.get(run)
-    note = continuing.note
-    runner = make_runner(log=not no_log, allowed=allowed, calls=note, replays=row.id)
+    note, ask = continuing.note, asker()
+    runner = make_runner(log=not no_log, allowed=allowed, calls=note, replays=row.id, ask=ask)
     use_key(runner, key_file, model or row.model)
     persona = persona_of(runner, row)
     tools = given_tools(runner, persona, allowed, functions)

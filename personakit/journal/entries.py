@@ -86,7 +86,7 @@ class Entry:
     def ended(self) -> dict[str, Any] | None:
         """Return the line of its end; None while it runs, or if a journal cannot hold the result.
 
-        A call whose result is not in the journal is made again.
+        A call whose result is not in the journal is made again. Of I/O the line says why.
         """
         charges = [encode(each) for each in self.charges]
         paid: dict[str, Any] = {"charges": charges} if charges else {}
@@ -102,8 +102,10 @@ class Entry:
                 return {"at": self.at, "result": data, **paid}
             if self.state == "failed":
                 return {"at": self.at, "error": write_error(self.result), **paid}
-        except NotStorable:
-            return None
+        except NotStorable as fault:
+            if self.kind != "io":
+                return None
+            return {"at": self.at, "unrecorded": f"{self.subject['name']}: {fault}"}
         return {"at": self.at, "paused": True} if self.state == "paused" else None
 
     def lost(self) -> tuple[Charge, ...]:
@@ -212,14 +214,16 @@ class Journal:
             UsageError: An answer is none of the choices, or no open question has the id.
         """
         waiting = {question.id: question for question in self.open}
-        for at in answers:
+        # A run that failed can be resumed with the same answer.
+        new = {at: text for at, text in answers.items() if self.answers.get(at) != text}
+        for at in new:
             if at not in waiting:
                 known = ", ".join(map(repr, waiting)) or "none"
                 raise UsageError(
                     f"run {identity} has no open question with the id {at!r:.80} (open: {known}); "
                     f"it may have been answered already"
                 )
-        return {at: waiting[at].check(text) for at, text in answers.items()}
+        return {at: waiting[at].check(text) for at, text in new.items()}
 
     @property
     def open(self) -> tuple[Question, ...]:

@@ -80,6 +80,8 @@ class Resumption:
     id: str
     answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    __repr__ = brief_repr
+
 
 class Suspended(RunError):
     """A run that waits for the answer of a person; it goes on in this or another process.

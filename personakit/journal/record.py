@@ -20,7 +20,7 @@ from personakit.errors import JournalError, ReplayMismatch
 from personakit.journal.entries import KINDS, PAID, VERSION, Entry, Journal
 from personakit.journal.questions import Asker, OnSuspend, Question
 from personakit.journal.storage import JournalStorage
-from personakit.journal.values import different
+from personakit.journal.values import NotStorable, different
 
 Header = Callable[[], dict[str, Any]]
 """Returns the first line of a journal: the persona, the request and the options of the run."""
@@ -63,6 +63,7 @@ class Record:
         before: The places of questions from before the run was resumed.
         is_open: Whether the run is under way.
         is_kept: Whether it is in a journal.
+        is_attended: Whether somebody answers.
         shown: How much of the answer the caller has received.
     """
 
@@ -76,7 +77,7 @@ class Record:
         answers: dict[str, str] | None = None,
         is_brief: bool = False,
     ) -> None:
-        self.is_brief = is_brief
+        self.is_brief, self.is_attended = is_brief, desk.asker is not None
         self.desk, self._header = desk, header
         self.id, self.is_open, self.is_kept = identity, True, journal is not None
         self.old = dict(journal.entries) if journal else {}
@@ -131,7 +132,8 @@ class Record:
             ReplayMismatch: Always.
         """
         who = "the run" if scope is None or scope.layer is None else str(scope.layer)
-        now = f"{who} now asks for {KINDS[kind]}{how}" if kind else f"{who} no longer asks for it"
+        what = "another question" if kind == old.kind == "ask" else KINDS.get(kind, "")
+        now = f"{who} now asks for {what}{how}" if kind else f"{who} no longer asks for it"
         self.broken = ReplayMismatch(
             f"run {self.id} cannot go on: at step {old.at} it asked for {KINDS[old.kind]} before "
             f"it was suspended, {now}. The code, the options or the order of a plugin has changed, "
@@ -152,8 +154,8 @@ class Record:
         if not self.is_again:
             return
         for at, old in self.old.items():
-            inside = any(at.startswith(f"{used}.") for used in self._used)
-            if old.kind in PAID and old.state == "done" and at not in self._used and not inside:
+            around = {at[:n] for n, character in enumerate(at) if character == "."}
+            if old.kind in PAID and old.state == "done" and not self._used & {at, *around}:
                 self.mismatch(None, old, "")
 
     # --- what happens now ------------------------------------------------------------------------
@@ -210,7 +212,12 @@ class Record:
         """
         if self.is_kept or self.is_brief:
             return
-        start = self._header()
+        try:
+            start = self._header()
+        except NotStorable as error:
+            raise JournalError(
+                f"this run cannot wait for a person: {error}; pass plain data in its request"
+            ) from error
         with self._lock:
             if self.is_kept:
                 return

@@ -219,7 +219,7 @@ async def answered(record: Record, question: Question) -> str:
     record.question(question)
     if (known := record.answers.get(question.id)) is not None:
         return question.check(known)
-    answer = await _asked(record, question) if record.desk.asker is not None else None
+    answer = await _asked(record, question) if record.is_attended else None
     if answer is not None:
         record.answer(question, answer)
         if record.unwritten:
@@ -243,12 +243,15 @@ async def _asked(record: Record, question: Question) -> str | None:
 
     def ask() -> str | None:
         with record.asking:
-            answer: str | None = asker(question)
+            answer: str | None = asker(question) if record.is_attended else None
+            record.is_attended = answer is not None
             return answer
 
     # What the asker runs does not belong to the run.
     with deadline.paused(), within(None):
         answer = await (asker(question) if inspect.iscoroutinefunction(asker) else waiting(ask)())
+    # Who leaves one question open is not asked the next one.
+    record.is_attended = record.is_attended and answer is not None
     return None if answer is None else question.check(answer)
 
 
@@ -265,4 +268,8 @@ def placed(scope: Scope, question: Question) -> Question:
     if at in record.inner:
         record.mismatch(scope, Entry(at, "send"), "ask")
     plugin = getattr(scope.layer, "plugin", "")
-    return dataclasses.replace(question, id=at, plugin=plugin)
+    placed = dataclasses.replace(question, id=at, plugin=plugin)
+    # An answer must not become that to another question.
+    if at in record.before and record.asked[at] != placed:
+        record.mismatch(scope, Entry(at, "ask"), "ask", f": {placed.text!r:.200}")
+    return placed

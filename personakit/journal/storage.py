@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from personakit.base import brief_repr, check_file, private_files
+from personakit.base import brief_repr, check_file, create_file, private_files
 from personakit.errors import JournalError
 
 _NAME = ".jsonl"
@@ -65,6 +65,12 @@ class JournalFolder:
     def _shown(self) -> Iterator[tuple[str, str]]:
         yield "path", str(self.path)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JournalFolder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def path(self) -> Path:
         """The folder."""
@@ -101,7 +107,7 @@ class JournalFolder:
     @staticmethod
     def _write(file: Path, end: int, data: bytes) -> None:
         """Write data at the end of the last whole line, on the disk."""
-        private_files.create(file)
+        create_file(file)
         handle = os.open(file, os.O_WRONLY)
         try:
             os.ftruncate(handle, end)  # what a crash left is not a line
@@ -156,7 +162,8 @@ class JournalFolder:
         with _explained(self.path, "read"):
             if not self.path.is_dir():
                 return []
-            return sorted(file.stem for file in self.path.iterdir() if file.suffix == _NAME)
+            names = [file.stem for file in self.path.iterdir() if file.suffix == _NAME]
+            return sorted(name for name in names if name.isalnum())
 
     def _file(self, identity: str) -> Path:
         if not identity.isalnum() or not identity.isascii():

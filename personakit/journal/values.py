@@ -76,6 +76,10 @@ def _fields(value: Any, without: Container[str] = ("cost",)) -> dict[str, Any]:
     if isinstance(value, Request):
         kept = {k: v for k, v in value.parameters.items() if k not in SECRET}
         values["parameters"] = FrozenDict(kept)
+        try:
+            encode(value.variables)
+        except NotStorable:  # they have been rendered
+            values["variables"] = FrozenDict(write_notes(value.variables))
     if isinstance(value, Embeddings):
         values["cost"] = value._given_cost()
     return {

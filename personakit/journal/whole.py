@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from personakit.base import Emit, Suspending, scope
 from personakit.base import io as waiting
+from personakit.errors import JournalError
 from personakit.journal.questions import Suspended
 from personakit.journal.record import Record
 from personakit.journal.scope import Scope, within
 from personakit.journal.shown import Shown
 from personakit.journal.values import encode
 from personakit.messages import Request, Response
+
+_log = logging.getLogger("personakit")
 
 Run = Callable[[Request, Emit | None], Coroutine[Any, Any, Response]]
 
@@ -37,10 +41,13 @@ def suspendable(run: Run, record: Record) -> Run:
             raise
         finally:
             scope.reset(token)
-        if record.is_kept:
-            await waiting(record.finish)()
-        else:
+        if not record.is_kept:
             record.is_open = False
+            return response
+        try:
+            await waiting(record.finish)()
+        except JournalError as error:
+            _log.warning("personakit: the journal of a run that has ended is left: %s", error)
         return response
 
     return kept

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personakit.base import check_file, private_files
+from personakit.base import check_file, create_file
 from personakit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ class Database:
             # It reports a folder itself, and can do without shared memory.
             with contextlib.suppress(IsADirectoryError):
                 check_file(f"{self.path}{suffix}")
-        # An existing file is not opened here: closing it would drop the locks of SQLite on it.
-        private_files.create(self.path)
+        create_file(self.path)
         try:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:

@@ -83,6 +83,8 @@ class RunRecord:
         # The usage that was paid for if a plugin failed or the model exceeded the tool calls.
         paid = getattr(error, "response", None)
         self._response = paid if isinstance(paid, Response) else None
+        if (messages := getattr(error, "messages", None)) is not None:  # suspended
+            self._response = Response(getattr(error, "text", ""), messages=messages)
         return self._ended()
 
     def _ended(self) -> RunRecord:

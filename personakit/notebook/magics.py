@@ -9,7 +9,7 @@ import click
 from personakit.display import persona_bundle, persona_text, personas_bundle
 from personakit.errors import PersonaError, UsageError, front
 from personakit.library import DEFINED
-from personakit.notebook import authoring, running, typed_keys
+from personakit.notebook import authoring, running, typed
 from personakit.notebook.asked import new_command, parse, run_command
 from personakit.notebook.authoring import KEYS, NEW
 from personakit.notebook.screen import show
@@ -31,7 +31,7 @@ def call(session: Session, line: str, cell: str | None) -> None:
     with front("magic"), suppress(click.exceptions.Exit):  # the help was printed
         if first == [KEYS]:
             alone = cell is None or not cell.strip()
-            typed_keys.ask(session.runner(), line.split()[1:], alone=alone)
+            typed.ask(session.runner(), line.split()[1:], alone=alone)
         elif first == [NEW]:
             _new(session, line, cell)
         else:

@@ -9,6 +9,7 @@ from personakit.cli.shared import continuing, limits, output
 from personakit.cli.shared.abilities import say_once
 from personakit.cli.shared.input import attachments_of, check_stdin
 from personakit.cli.shared.options import chosen_values, given_tools
+from personakit.cli.shared.terminal import SUSPENDED
 from personakit.display import footer, footer_line
 from personakit.errors import RunError, UsageError, did_you_mean
 from personakit.notebook.screen import Screen, Terminal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from personakit.runner import Runner
 
 ANSWER = "answer"
+WAITS = "waits for an answer"
 
 
 class Stopped(KeyboardInterrupt):
@@ -68,9 +70,9 @@ def run(session: Session, asked: Asked, cell: str | None) -> None:
         # The name would still be an earlier answer, which nobody could see.
         session.forget(target)
         if not talk.messages:
-            ended = (
-                "was stopped before any text arrived" if isinstance(error, Stopped) else "failed"
-            )
+            ended = "was stopped before any text arrived"
+            if isinstance(error, RunError):
+                ended = WAITS if error.exit_code == SUSPENDED else "failed"
             session.lose(target, ended)
         raise
     finally:
@@ -212,9 +214,10 @@ def _answered(
     except KeyboardInterrupt:
         _ended(screen, "stopped", quiet)
         raise Stopped(_kept(before, talk.messages)) from None
-    except RunError:
+    except RunError as error:
         if screen.text:
-            _ended(screen, "the run failed; the text may not be whole", quiet)
+            failed = "the run failed; the text may not be whole"
+            _ended(screen, WAITS if error.exit_code == SUSPENDED else failed, quiet)
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from personakit.pipeline.chain import Chain
 from personakit.pipeline.inside import Inside, Layer
 from personakit.pipeline.layers import BETWEEN, Watch
 from personakit.tools import Tool, ToolFailed
-from personakit.usage import Book, Charge, Timings, Usage, charges_in
+from personakit.usage import Book, Charge, Timings, Usage
 
 _CUT = {
     "length": "cut off at the token limit",
@@ -158,7 +159,7 @@ class ToolLoop:
             "messages": (*self._exchanged, response.message),
             "request": response.request or request,
             "_asked": request,
-            "_paid": charges_in(self.book),
+            "_paid": tuple(itertools.chain.from_iterable(self.book.values())),
             "timings": Timings(
                 self.tap.started, time.perf_counter() - self.tap.clock, self.tap.first_text
             ),

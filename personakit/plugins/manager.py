@@ -48,6 +48,7 @@ class Plugins:
     settings: Settings = field(init=False)
     _found: dict[str, Plugin] | None = None
     _contributions: dict[tuple[str, str], Contribution] = field(default_factory=dict)
+    _passed: list[tuple[str, Any]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class Plugins:
             plugin.target = plugin.load()
             plugin.hooks = examine(plugin.name, plugin.target)
             if "setup" in plugin.hooks:
-                setup_of(plugin.target)(self._registry(plugin.name, plugin.target))
+                self._set_up(plugin.name, plugin.target)
         # The import of a broken plugin must not stop the others, not even with sys.exit().
         except (Exception, SystemExit) as error:
             plugin.target = None
@@ -86,11 +87,16 @@ class Plugins:
             self._contributions.clear()
             self._contributions.update(before)
 
-    def _registry(self, name: str, target: Any) -> Registry:
+    def _set_up(self, name: str, target: Any, *, passed: bool = False) -> None:
         def settle(plugin: str, settings: type) -> Any:
             return self.settings.make(plugin, target, settings)
 
-        return Registry(name, self._contributions, settle)
+        setup = setup_of(target)
+        # A class and its objects share a static `setup`; a method of an object is its own.
+        same = [other for other, its in self._passed if its == setup]
+        setup(Registry(name, self._contributions, settle, same))
+        if passed:
+            self._passed.append((name, setup))
 
     def all(self) -> list[Plugin]:
         """Load all plugins and return them, sorted by name."""
@@ -128,6 +134,9 @@ class Plugins:
     def contribute(self, items: Iterable[Any]) -> None:
         """Call `setup` of the plugins among `items` that are objects, not names.
 
+        What they contribute stays when the same `setup` runs again, for another object of the class
+        or for the installed plugin.
+
         Raises:
             PluginError: Two plugins contribute the same name.
         """
@@ -136,7 +145,7 @@ class Plugins:
                 getattr(item, "setup", None), MARK
             ):
                 name = getattr(item, "__name__", type(item).__name__)
-                setup_of(item)(self._registry(name, item))
+                self._set_up(name, item, passed=True)
 
     def make(self, items: Iterable[Any]) -> list[Made]:
         """Create the plugins around those of every persona.

@@ -70,7 +70,7 @@ class Suite:
         self._own: OpenAIBackend | None = None
         self.recorder = ReplayBackend(self._sender)
         config = dataclasses.replace(config or Config.read(), parameters={})
-        self.runner = Runner(config, backend=self.recorder, log=False)
+        self.runner = Runner(config, backend=self.recorder, log=False, on_suspend="refuse")
 
     def __enter__(self) -> Suite:
         return self

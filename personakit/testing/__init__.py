@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from personakit.testing.fake_backend import persona as persona
     from personakit.testing.fake_backend import pieces as pieces
     from personakit.testing.fake_backend import runner as runner
+    from personakit.testing.memory_journals import MemoryJournals as MemoryJournals
+    from personakit.testing.replay import check_replay as check_replay
     from personakit.testing.server import Received as Received
     from personakit.testing.server import Reply as Reply
     from personakit.testing.server import Server as Server
@@ -36,6 +38,8 @@ else:
             "backend_checks": "check_backend",
             "checks": "MODES check_filter check_plugin in_mode",
             "fake_backend": "Answer Upstream persona pieces runner",
+            "memory_journals": "MemoryJournals",
+            "replay": "check_replay",
             "server": "Received Reply Server",
         },
     )

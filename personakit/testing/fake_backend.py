@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, AnyStr
+from typing import TYPE_CHECKING, Any, AnyStr
 
 from personakit.base import Emit, brief_repr
 from personakit.config import Config
@@ -15,8 +15,12 @@ from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
 from personakit.persona import Persona
 from personakit.runner import Runner
+from personakit.testing.memory_journals import MemoryJournals
 from personakit.testing.vectors import word_vectors, words_of
 from personakit.usage import Usage
+
+if TYPE_CHECKING:
+    from personakit.journal import Asker, JournalStorage, OnSuspend
 
 Answer = str | Response | Exception | Callable[[Request], "str | Response"]
 """An answer of `Upstream`: a text, a response, an error to raise, or a function of the request."""
@@ -93,7 +97,7 @@ class Upstream:
         return Embeddings(vectors, request.model, Usage(tokens, 0, tokens))
 
 
-def runner(
+def runner(  # noqa: PLR0913 - each is a setting of its own
     answers: Sequence[Answer] = ("Hello!",),
     *,
     plugins: Iterable[Any] = (),
@@ -101,6 +105,9 @@ def runner(
     embeddings: Sequence[Vectors] = (None,),
     select: Iterable[str] | None = None,
     path: Iterable[str | Path] = (),
+    ask: Asker | None = None,
+    on_suspend: OnSuspend = "raise",
+    journals: JournalStorage | None = None,
     **settings: Any,
 ) -> tuple[Runner, Upstream]:
     """Return a runner that uses no config, no environment and no network, and its upstream.
@@ -112,12 +119,17 @@ def runner(
         embeddings: The answers to requests for embeddings; see `Upstream`.
         select: The names of the installed plugins that may be loaded; None for all.
         path: Folders of personas to search before those of installed packages.
+        ask: Answers the questions of plugins and tools; None for nobody.
+        on_suspend: What happens to a run that asks where nobody answers; see `Options`.
+        journals: Keeps the journals of suspended runs; None for a new `MemoryJournals`.
         settings: Other fields of `Config`, such as `plugin_options` or `allow_tools`.
     """
     upstream = Upstream(answers, size, embeddings=embeddings)
     chosen = None if select is None else frozenset(select)
     config = Config(**{"model": "test/model", "path": (), "select": chosen, **settings})
-    return Runner(config, path=path, plugins=plugins, backend=upstream), upstream
+    kept = MemoryJournals() if journals is None else journals
+    waits: dict[str, Any] = {"ask": ask, "on_suspend": on_suspend, "journals": kept}
+    return Runner(config, path=path, plugins=plugins, backend=upstream, **waits), upstream
 
 
 def persona(system: str | None = "You are a test.", **keys: Any) -> Persona:

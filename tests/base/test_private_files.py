@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import os
+import signal
+import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.secrets import CANARY, MINE, _only_ours
 
+import personakit
 from personakit import Config, ConfigError, Provider, Registry, Runner, Secret, hookimpl
 from personakit.base.secrets import Hidden
 from personakit.keys.keyfile import put, read
@@ -36,6 +43,45 @@ def test_files_are_private_at_creation_whatever_the_umask(tmp_path: Path, umask:
     ] * 2
     assert [p.name for p in file.parent.iterdir()] == ["keys.json"]
     assert read(file) == {"mine": Secret("k"), "other": Secret("l")}
+
+
+def test_a_created_file_keeps_what_it_has_and_the_locks_of_sqlite_on_it(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "some.sqlite3"
+    personakit.create_file(str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    other = f"import sqlite3; sqlite3.connect({str(file)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE x (y)")
+        connection.execute("BEGIN IMMEDIATE")
+        personakit.create_file(file)
+        locked = subprocess.run([sys.executable, "-c", other], capture_output=True, check=False)
+    assert b"database is locked" in locked.stderr
+    assert file.stat().st_size
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_files_are_created_can_create_files(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def create() -> None:
+        for number in itertools.takewhile(lambda _: not done.is_set(), itertools.count()):
+            personakit.create_file(tmp_path / str(number % 9))
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    try:
+        for number in range(20):
+            child = os.fork()
+            if not child:
+                signal.alarm(30)
+                personakit.create_file(tmp_path / f"child-{number}")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:

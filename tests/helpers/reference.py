@@ -75,7 +75,7 @@ GROUPS = (
         "The five hooks have a page each: [`setup`](plugins/setup.md), [`run`](plugins/run.md), "
         "[`chat`](plugins/chat.md), [`tool`](plugins/tool.md), [`observe`](plugins/observe.md).",
         "hookimpl Registry Send SendTool Filter Event UserOption Secret Pattern io sleep gather "
-        "time_left read_file check_file data_folder schema_validator install_command",
+        "time_left read_file check_file create_file data_folder schema_validator install_command",
     ),
     Group(
         "Providers",

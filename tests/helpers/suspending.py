@@ -11,6 +11,7 @@ import personakit
 from personakit import (
     JournalFolder,
     Question,
+    Request,
     Response,
     Resumption,
     Runner,
@@ -20,6 +21,7 @@ from personakit import (
     hookimpl,
 )
 from personakit.config import Config
+from personakit.testing import Upstream
 
 YES_NO = ("yes", "no")
 CALCULATOR = personakit.Persona.parse("name: calc\nsystem: You add.\nmodel: openai/x\n")
@@ -35,6 +37,21 @@ class Gate:
             return ToolResult(call.id, "refused", is_error=True)
         result: ToolResult = await send(call)
         return result
+
+
+class Asks:
+    """Asks in the hook that it is told to."""
+
+    def __init__(self, *texts: str, choices: tuple[str, ...] = YES_NO) -> None:
+        self.texts, self.choices = texts, choices
+        self.answers: list[str] = []
+
+    @hookimpl
+    async def run(self, request: Request, send: Any) -> Response:
+        for text in self.texts:
+            self.answers.append(await personakit.ask(text, choices=self.choices))
+        response: Response = await send.live(request)
+        return response
 
 
 class Counter:
@@ -112,3 +129,10 @@ def to_the_end(
             return result, "".join(shown), asked
         asked += len(result.questions)
         given = result.resume_with({each.id: answer(each) for each in result.questions})
+
+
+SUMS = "The sums are 3 and 7."
+
+
+def two_calls() -> Upstream:
+    return Upstream([adds((1, 2), (3, 4)), SUMS])

@@ -197,7 +197,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
         def modes() -> str:
             return data.draw(st.sampled_from(MODES)) if mode == "mixed" else mode
 
-        response, shown, asked = to_the_end(
+        response, shown, _ = to_the_end(
             lambda: made(parts), MAIN, "Begin.", answer_to, modes, tools=[parts.note]
         )
         assert response.text == expected.text

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+import personakit
 from personakit import Blocked, Persona, PersonaNotFound, Provider, RateLimited, hookimpl
 from personakit.config import Config
-from personakit.messages import Message
+from personakit.messages import Message, Request
 from personakit.suite.collect import Broken, Case, Outcome
 from personakit.suite.suite import Suite, default_mode
 from personakit.testing import Upstream
@@ -412,3 +413,22 @@ def test_a_refusal_without_a_reason_is_a_failure_with_a_name(personas: Path) -> 
     chef(personas, EXPECT)
     outcome = one(suite(Blocked(""))[0])
     assert outcome.fault() == "expect: Blocked"
+
+
+def test_a_question_of_a_plugin_ends_a_test_instead_of_leaving_it_open(
+    personas: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(personas.absolute()))
+    install(asks=Asks)
+    chef(personas, "expect: {contains: Hello}", f"{CHEF}plugins: [asks]\n")
+    outcome = one(suite()[0])
+    assert "nobody is there to answer: Go on?" in str(outcome.failures)
+    assert list(personas.glob("*/journals/*")) == []
+
+
+class Asks:
+    """Asks before every model call."""
+
+    @hookimpl
+    async def chat(self, request: Request) -> None:
+        await personakit.ask("Go on?", choices=["yes", "no"])

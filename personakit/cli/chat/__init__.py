@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from personakit.cli.shared.options import (
     make_runner,
     system_option,
 )
+from personakit.cli.shared.terminal import is_attended
 from personakit.errors import UsageError
 from personakit.persona import question_persona
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from personakit.cli.chat.commands import Chat
     from personakit.config import Config
     from personakit.conversation import Conversation
+    from personakit.journal import Question
     from personakit.persona import Reference
     from personakit.runner import Runner
 
@@ -82,8 +85,8 @@ def command(
 
     bounds = limits.taken(options)
     shown: list[Chat] = []
-    waits = functools.partial(_wait, shown)
-    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits)
+    waits, ask = functools.partial(_wait, shown), _asker(shown)
+    runner = make_runner(log=not no_log, allowed=allowed, calls=show, waits=waits, ask=ask)
     talk = _started(runner, persona, system, options)
     say_once(runner, talk.persona)
     talk.notify = say
@@ -105,6 +108,19 @@ def _wait(chats: list[Chat], text: str, *, between: bool = False) -> None:
     """Show what a turn of a chat waits for, where its answer is shown."""
     for chat in chats:
         chat.waits(text, between=between)
+
+
+def _asker(chats: list[Chat]) -> Callable[[Question], str | None] | None:
+    """Return what asks the person in the middle of a turn, whose answer is not drawn meanwhile."""
+    if not is_attended():
+        return None
+
+    def asked(question: Question) -> str | None:
+        from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+        return ask(question, chats[0].apart)
+
+    return asked
 
 
 def _check_key(runner: Runner, model: str) -> None:

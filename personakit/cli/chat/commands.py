@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.cli.chat.attaching import Attached
 from personakit.cli.shared import output
@@ -42,6 +43,8 @@ class Chat:
         attached: What goes with the next message.
         tools: The tools that the user gives the model, besides those of the persona.
         waits: Shows what the turn waits for; see `output.waiting`.
+        apart: Returns a context in which the answer is not drawn, so that a question can be.
+        suspended: The turn that waits for an answer, a `Suspended`; None if none does.
     """
 
     runner: Runner
@@ -51,6 +54,8 @@ class Chat:
     attached: Attached = field(default_factory=Attached)
     tools: tuple[Tool, ...] = ()
     waits: Callable[..., None] = _nothing
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext
+    suspended: Any = None
 
     @property
     def model(self) -> str:
@@ -257,6 +262,17 @@ def _retry(chat: Chat, rest: str) -> Said:
     return message
 
 
+def _resume(chat: Chat, rest: str) -> Said:
+    run, chat.suspended = chat.suspended, None
+    if run is None:
+        raise UsageError(
+            "no turn of this chat waits for an answer; `personakit suspended list`, in another "
+            "terminal, lists the runs that do"
+        )
+    said: Said = run.resume_with({})
+    return said
+
+
 def _quit(chat: Chat, rest: str) -> None:
     raise Leave
 
@@ -335,6 +351,7 @@ COMMANDS: dict[str, _Entry] = {
     "detach": _Entry("", "attach nothing to the next message", _detach),
     "undo": _Entry("", "take back your last message and its answer", _undo),
     "retry": _Entry("", "send your last message again", _retry),
+    "resume": _Entry("", "ask again what your last message waits for", _resume),
     "save": _Entry("FILE", "save the conversation to a file", _save),
     "save!": _Entry("FILE", "the same, in place of another saved conversation", _replace),
     "load": _Entry("FILE", "continue a saved conversation", _load),

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import check_file, printable, private_files
+from personakit.base import check_file, create_file, printable, private_files
 from personakit.cli.shared import output
 from personakit.cli.shared.terminal import unguarded
 
@@ -120,7 +120,7 @@ def _history(path: Path | None) -> History:
     if path is None:
         return InMemoryHistory()
     try:
-        private_files.create(path)
+        create_file(path)
         check_file(path)
         os.close(os.open(path, os.O_RDWR | os.O_APPEND))
         path.chmod(private_files.FILE)

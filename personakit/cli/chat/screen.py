@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import printable
@@ -48,6 +49,11 @@ class Plain:
         """Show what the answer waits for; see `output.waiting`."""
         output.waiting(text, between=between)
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let something else use the terminal."""
+        yield
+
     def feed(self, text: str) -> None:
         """Print the next piece of the answer."""
         output.echo(text, end="")
@@ -75,6 +81,7 @@ class Screen:
         self._size = (0, 0)
         self._began = False
         self._waiting = ""
+        self._drawing_now = threading.Lock()
         self._ended = threading.Event()
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._drawing, daemon=True)
@@ -100,6 +107,14 @@ class Screen:
         self._arrived.append((line, True))
         self._news.set()
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let something else use the terminal, below the text so far, which ends a block."""
+        with self._drawing_now:
+            with suppress(OSError):  # the terminal was closed
+                self._draw(last=True)
+            yield
+
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._news.set()
@@ -111,17 +126,21 @@ class Screen:
 
     def _drawing(self) -> None:
         try:
-            self._draw()
+            self._draw_alone()
             while not self._ended.is_set():
                 if self._news.wait(0.25) or self._console.size != self._size:
                     self._news.clear()
                     began = time.perf_counter()
-                    self._draw()
+                    self._draw_alone()
                     # A large block takes longer to draw and is drawn less often.
                     self._ended.wait(max(_REST, 5 * (time.perf_counter() - began)))
-            self._draw(last=True)
+            self._draw_alone(last=True)
         except OSError:
             return  # the terminal was closed
+
+    def _draw_alone(self, *, last: bool = False) -> None:
+        with self._drawing_now:
+            self._draw(last=last)
 
     def _draw(self, *, last: bool = False) -> None:
         self._size = self._console.size

@@ -12,6 +12,7 @@ from personakit.cli.chat.commands import LEAVING, Chat, Leave, complete, last, p
 from personakit.cli.chat.prompting import Prompting, unechoed
 from personakit.cli.chat.screen import Plain, Screen
 from personakit.cli.shared import output
+from personakit.cli.shared.terminal import SUSPENDED, stopping
 from personakit.errors import PersonakitError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _turn(chat: Chat, line: str, answer: Callable[[Said, dict[str, Any]], None])
 
 def _print(chat: Chat, said: Said, options: dict[str, Any]) -> None:
     """Print an answer when it is complete."""
-    response = chat.conversation.run(said, tools=chat.tools, **chat.limits, **options)
+    with stopping():
+        response = chat.conversation.run(said, tools=chat.tools, **chat.limits, **options)
     output.echo(response.text)
     _notice(chat, response)
 
@@ -98,9 +100,10 @@ def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) ->
     talk = chat.conversation
     options = {"tools": chat.tools, **chat.limits, **options}
     with Screen() if markdown else Plain() as shown, talk.stream(said, **options) as pieces:
-        talk.notify, chat.waits = shown.tell, shown.wait
-        for piece in pieces:
-            shown.feed(piece)
+        talk.notify, chat.waits, chat.apart = shown.tell, shown.wait, shown.apart
+        with stopping():
+            for piece in pieces:
+                shown.feed(piece)
     _notice(chat, pieces.response)
 
 
@@ -112,6 +115,14 @@ def _notice(chat: Chat, response: Response) -> None:
 
 def _fail(error: Exception, chat: Chat | None = None) -> None:
     """Print an error; on a terminal, add what to do next."""
+    if isinstance(error, RunError) and error.exit_code == SUSPENDED:
+        from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
+
+        show_suspended(error, repeated())
+        if chat is not None:
+            chat.suspended = error
+            chat.say("or here: /resume asks again, /retry sends the message again")
+        return
     message = " ".join(str(error).split()) if isinstance(error, RunError) else str(error)
     if chat is not None and not isinstance(error, UsageError):
         message += "; /retry sends the message again, /model switches to another model"

@@ -29,12 +29,13 @@ from personakit.cli.shared.options import (
     with_fragments,
 )
 from personakit.cli.shared.output import request_json, show_request
-from personakit.cli.shared.terminal import erase_passing
+from personakit.cli.shared.terminal import SUSPENDED, erase_passing, is_attended, stopping
 from personakit.errors import BackendError, PersonakitError, PluginError, RunError, UsageError
 from personakit.persona import QUESTION_PATH
 
 if TYPE_CHECKING:
     from personakit.cli.shared.continuing import Next
+    from personakit.journal import Question
     from personakit.messages import Request, Response
     from personakit.persona import Persona, Reference
     from personakit.runner import Runner
@@ -49,6 +50,11 @@ class Shown(NamedTuple):
     extract: bool
     usage: bool
     stream: bool | None
+
+    @classmethod
+    def taken(cls, options: dict[str, Any]) -> Shown:
+        """Remove these options from those of a command and return them."""
+        return cls(**{name: options.pop(name) for name in cls.__annotations__})
 
     @property
     def is_partial(self) -> bool:
@@ -103,7 +109,19 @@ def runner_of(options: dict[str, Any]) -> Runner:
     gc.disable()  # saves a twentieth of the time; the process exits after one answer anyway
     log = not options.pop("no_log")
     waits = None if options["as_json"] or options["only_output"] else output.waiting
-    return make_runner(log=log, allowed=options["allowed"], calls=_say_call, waits=waits)
+    allowed, ask = options["allowed"], asker()
+    return make_runner(log=log, allowed=allowed, calls=_say_call, waits=waits, ask=ask)
+
+
+def asker() -> Callable[[Question], str | None] | None:
+    """Return what asks the person at the terminal; None if nobody is there."""
+    return _ask if is_attended() else None
+
+
+def _ask(question: Question) -> str | None:
+    from personakit.cli.shared.questions import ask  # noqa: PLC0415
+
+    return ask(question)
 
 
 def answer(
@@ -124,17 +142,17 @@ def answer(
         UsageError: The options cannot be used together, or nothing is asked.
         RunError: The run started and failed. What was received is printed.
     """
-    shown = Shown(**{name: options.pop(name) for name in Shown.__annotations__})
+    shown = Shown.taken(options)
     names, files = options.pop("allowed"), options.pop("functions")
     dry_run, traced = options.pop("dry_run"), options.pop("traced")
-    schema = _schema(options)
+    schema = schema_given(options)
     attach, fragments = options.pop("attach"), options.pop("fragments")
     key_file = options.pop("key_file")
     request: dict[str, Any] = {**limits.taken(options), **schema}
     texts = check_stdin((*words, *attach, *fragments), options)
     turn = continuing.turn(base, persona, options)
     request |= turn.request
-    shown = _checked(shown, turn.persona, bool(schema))
+    shown = checked(shown, turn.persona, bool(schema))
     request["tools"] = given_tools(base, turn.persona, names, files)
     say_once(base, turn.persona)
     use_key(base, key_file, turn.model or turn.persona.model or base.config.model, texts)
@@ -148,11 +166,7 @@ def answer(
         )
     if dry_run:
         return _dry_run(turn.runner.prepare(turn.persona, text, **request), shown)
-    try:
-        with _traced(request) if traced else nullcontext():
-            return _run(turn.runner, turn.persona, text, request, shown)
-    finally:
-        erase_passing()
+    return run(turn.runner, turn.persona, text, request, shown, traced=traced)
 
 
 def _say_call(line: str) -> None:
@@ -178,7 +192,7 @@ def _traced(request: dict[str, Any]) -> Iterator[None]:
         show_trace(trace)
 
 
-def _schema(options: dict[str, Any]) -> dict[str, Any]:
+def schema_given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the output that the options describe, as an argument of the runner."""
     one, many = options.pop("schema"), options.pop("schema_multi")
     if one is None and many is None:
@@ -192,7 +206,7 @@ def _schema(options: dict[str, Any]) -> dict[str, Any]:
     return {"output": schema_of(many, "--schema-multi", many=True)}
 
 
-def _checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
+def checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
     """Return how to print; with a schema, its value is printed.
 
     Raises:
@@ -218,30 +232,68 @@ def _checked(shown: Shown, persona: Persona, has_schema: bool) -> Shown:
     return shown
 
 
-def _run(
+def run(
     runner: Runner | Next,
-    found: Persona,
-    text: str | None,
+    persona: Persona,
+    prompt: Any,
     request: dict[str, Any],
     shown: Shown,
+    *,
+    traced: bool,
+) -> int:
+    """Run a persona and print the answer; return the exit code.
+
+    Args:
+        runner: The runner, or the next turn of a conversation.
+        persona: The persona.
+        prompt: The prompt, or what continues a suspended run.
+        request: The options of the run.
+        shown: How to print.
+        traced: Whether to show the trace.
+
+    Raises:
+        RunError: The run failed. What was received is printed.
+    """
+    try:
+        with _traced(request) if traced else nullcontext():
+            return _run(runner, persona, prompt, request, shown)
+    finally:
+        erase_passing()
+
+
+def _run(
+    runner: Runner | Next, found: Persona, text: Any, request: dict[str, Any], shown: Shown
 ) -> int:
     live = not shown.is_partial and (sys.stdout.isatty() if shown.stream is None else shown.stream)
     try:
         if live:
             response = _stream(runner, found, text, request)
         else:
-            response = runner.run(found, text, **request)
+            with stopping():
+                response = runner.run(found, text, **request)
             _print(response, found, shown)
     except RunError as error:
         _keep(error, streamed=live, machine=shown.is_partial)
         if shown.usage and error.spent is not None:
             output.line(f"personakit: {usage_line(error.spent)}", err=True)
-        raise
+        if error.exit_code != SUSPENDED:
+            raise
+        return _suspended(error, shown)
     for line in output.notices(response):
         continuing.note(line)
     if shown.usage:
         output.line(f"personakit: {usage_line(response.spent, response)}", err=True)
     return 0
+
+
+def _suspended(run: Any, shown: Shown) -> int:
+    """Print how a run that waits for a person goes on; return the exit code."""
+    from personakit.cli.shared.resuming import repeated, show_suspended  # noqa: PLC0415
+
+    show_suspended(run, repeated())
+    if shown.as_json:
+        output.print_json({"suspended": run.to_dict()})
+    return SUSPENDED
 
 
 def _print(response: Response, persona: Persona, shown: Shown) -> None:
@@ -266,7 +318,7 @@ def _stream(
     """Print text as it arrives; end it with a newline, even if the run fails."""
     last, nothing = "", False
     try:
-        with runner.stream(persona, text, **request) as pieces:
+        with runner.stream(persona, text, **request) as pieces, stopping():
             for piece in pieces:
                 output.echo(piece, end="")
                 last = piece or last
@@ -275,7 +327,7 @@ def _stream(
         nothing = not last
         raise
     finally:
-        if not nothing and not last.endswith("\n"):
+        if not nothing and not last.endswith("\n") and (output.is_unended() or not last):
             output.echo()
 
 

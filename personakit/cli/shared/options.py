@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from personakit.base import describe
+from personakit.base import describe, printable
 from personakit.cli.shared import completing
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.input import read_text, text_or_file
@@ -18,6 +18,7 @@ from personakit.errors import UsageError, VariableError, did_you_mean
 from personakit.persona import parameters, yaml
 
 if TYPE_CHECKING:
+    from personakit.journal import Question
     from personakit.library import Library
     from personakit.log import Recorder
     from personakit.persona import Persona
@@ -55,6 +56,24 @@ class ToolName(click.ParamType[str]):
             for name in plugins.every("tool")
             if name.startswith(incomplete)
         ]
+
+
+class SuspendedId(click.ParamType[str]):
+    """The id of a suspended run, with shell completion."""
+
+    name = "id"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the suspended runs whose ids start with the typed text, newest first."""
+        from personakit.cli.shared.waiting_runs import brief  # noqa: PLC0415
+
+        runner = make_runner()
+        ids = sorted((i for i in runner.journals.ids() if i.startswith(incomplete)), reverse=True)
+        rows = ((each, brief(runner, each).partition("  ")[2]) for each in ids[:100])
+        items = [CompletionItem(each, help=printable(about)) for each, about in rows]
+        return [*items, *completing.starting(["last"], incomplete)]
 
 
 def allowing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,6 +145,7 @@ def make_runner(
     calls: Callable[[str], None] | None = None,
     waits: Callable[..., None] | None = None,
     replays: str | None = None,
+    ask: Callable[[Question], str | None] | None = None,
 ) -> Runner:
     """Return the runner that every command uses.
 
@@ -136,6 +156,7 @@ def make_runner(
         calls: Prints a line for each tool call, in a command that runs personas.
         waits: Shows what the command waits for; see `output.waiting`.
         replays: The id of the logged run that the command sends again.
+        ask: Asks the person at the terminal; None if nobody is there.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
@@ -149,7 +170,7 @@ def make_runner(
             patterns = config.allow_tools | frozenset(allowed)
             config = dataclasses.replace(config, allow_tools=patterns)
         recorder = _recorder(config, replays) if log and config.log.on else False
-        runner = Runner(config, plugins=_showing(calls, waits), log=recorder)
+        runner = Runner(config, plugins=_showing(calls, waits), log=recorder, ask=ask)
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(runner.close)

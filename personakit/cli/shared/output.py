@@ -88,6 +88,11 @@ def cut_to(text: str, width: int) -> str:
     return line[: sum(end < width for end in ends)] + "…"
 
 
+def is_unended() -> bool:
+    """Return whether standard output was last written to without ending a line."""
+    return _unended[0]
+
+
 def end_line() -> None:
     """Start a new line on a terminal if standard output was last written to without ending one."""
     if _unended[0] and sys.stdout.isatty() and sys.stderr.isatty():

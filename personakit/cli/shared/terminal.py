@@ -11,12 +11,18 @@ import codecs
 import io
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from personakit.base import printable
 
+SUSPENDED = 3
+"""The exit code of a command whose run waits for a person."""
 writing = threading.RLock()
 """Held while a line that will be erased is written, and while text is."""
+stopped = [False]
+"""Whether the run was stopped or has failed: its other threads must not ask any more."""
 _passing = [False]
 
 
@@ -109,6 +115,17 @@ def erase_passing() -> None:
             stream.flush()
 
 
+@contextmanager
+def stopping() -> Iterator[None]:
+    """End the questions of other threads if the block fails; it may not end before they do."""
+    stopped[0] = False
+    try:
+        yield
+    except BaseException:
+        stopped[0] = True
+        raise
+
+
 def guard_streams() -> None:
     """Show control characters as marks on those standard streams that are terminals."""
     for name in ("stdout", "stderr"):
@@ -120,6 +137,14 @@ def guard_streams() -> None:
             setattr(sys, name, Terminal(stream))
         else:
             stream.reconfigure(errors="replace")
+
+
+def is_attended() -> bool:
+    """Return whether a person can be asked: standard input and standard error are terminals."""
+    return all(
+        stream is not None and not stream.closed and stream.isatty()
+        for stream in (sys.stdin, sys.stderr)
+    )
 
 
 def unguarded(stream: TextIO) -> TextIO:

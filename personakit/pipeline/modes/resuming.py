@@ -100,7 +100,7 @@ class Resuming(Runs):
         """
         from personakit.journal import Resumption  # noqa: PLC0415
 
-        waits = self.suspended(suspended if isinstance(suspended, str) else suspended.id)
+        waits = self.suspended(suspended) if isinstance(suspended, str) else suspended
         given = Resumption(waits.id) if answer is None else waits.resume_with(answer)
         return run_sync(self._start(self.persona_of(waits.id), given, options))
 
@@ -201,8 +201,7 @@ class Resuming(Runs):
         if self._asker is not None or "IPython" not in sys.modules:
             return self._asker
         # That room stands above this one, and is there only in a notebook.
-        find = getattr(importlib.import_module("personakit.notebook"), "notebook_asker", None)
-        asker: Asker | None = find() if find is not None else None
+        asker: Asker | None = importlib.import_module("personakit.notebook").notebook_asker()
         return asker
 
     def _described(self, persona: Persona) -> dict[str, Any]:

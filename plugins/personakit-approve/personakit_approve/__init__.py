@@ -100,13 +100,16 @@ async def _asked(call: ToolCall, persona: Persona, state: Approve.State) -> bool
     """
     from personakit_approve.approvals import approve, is_approved, key_of  # noqa: PLC0415
 
-    if call.name in state.tools:
-        return True
     who = key_of(persona)
     # Other names are those of no tool, and `personakit approve list` could not show them.
     keeps = who.isprintable() and call.name.isprintable()
+
+    def known() -> bool:
+        return call.name in state.tools or (keeps and is_approved(who, call.name))
+
     try:
-        if keeps and await io(is_approved)(who, call.name):
+        # Another call of the round may have been approved since this one asked.
+        if await io(known)():
             return True
     except ConfigError as error:
         # Blocked, because `on_error: skip` would run the call after any other error.

@@ -4,21 +4,16 @@ import os
 import shlex
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from personakit import ConfigError, Persona, check_file, data_folder
+from personakit import ConfigError, Persona, check_file, create_file, data_folder
 
 _WAIT = 10.0
 """Seconds to wait while another process writes."""
-
-# One thread at a time: a process that closes a file gives up its locks on it (POSIX, close), and
-# with them those of SQLite's connections in other threads.
-_lock = threading.Lock()
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS approvals (
@@ -123,12 +118,11 @@ def revoke(given: Sequence[Approval]) -> None:
 @contextmanager
 def _opened(*, create: bool = False) -> Iterator[sqlite3.Connection]:
     file = path()
-    with _lock, _explained(file):
+    with _explained(file):
         if create:
             data_folder("approve")
             check_file(file)
-            # SQLite creates its other files with the mode of this one.
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            create_file(file)
         check_file(file, must_exist=True)
         mode = stat.S_IMODE(file.stat().st_mode)
         if os.name == "posix" and mode & 0o077:

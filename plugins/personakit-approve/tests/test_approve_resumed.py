@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from personakit_approve import approvals
+from personakit_approve import Approve, approvals
 
-from personakit import Persona, Request, Response, Runner, Send, Suspended, hookimpl
-from personakit.testing import MODES, in_mode, persona
+from personakit import (
+    Persona,
+    Request,
+    Response,
+    Runner,
+    Send,
+    Suspended,
+    ToolCall,
+    hookimpl,
+)
+from personakit.testing import MODES, check_replay, in_mode, persona
 
 OSLO = ("web_search", '{"query": "Oslo"}')
 ROME = ("web_search", '{"query": "Rome"}')
@@ -180,3 +189,17 @@ def test_yes_for_this_run_holds_for_one_turn_of_a_conversation(at: Any, person: 
         assert talk.run(caught.value.resume_with("no"), tools=place.tools).text == "Done."
         assert place.results() == ["results for Oslo", "results for Rome", REFUSED]
     assert len(someone.asked) == 2
+
+
+@pytest.mark.parametrize("choice", ["yes", "no", "yes for this run", "yes for good"])
+def test_it_obeys_the_rule_of_replay(choice: str) -> None:
+    def web_search(query: str) -> str:
+        """Search the web."""
+        return f"results for {query}"
+
+    calls = tuple(ToolCall(str(n), *call) for n, call in enumerate((OSLO, ROME)))
+    answers: list[Any] = [Response("", calls), Response("", calls[:1]), "Done."]
+    response = check_replay(Approve, "When?", answers, tools=[web_search], answer=lambda _: choice)
+    assert [message.text == REFUSED for message in response.messages if message.role == "tool"] == (
+        [choice == "no"] * 3
+    )

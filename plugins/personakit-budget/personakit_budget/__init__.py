@@ -63,14 +63,6 @@ class _Limit(NamedTuple):
         return f"${value / NANO:,.4f}" if self.money else f"{value:,} tokens"
 
 
-def _same(run: str) -> str:
-    return run
-
-
-async def _same_async(run: str) -> str:
-    return run
-
-
 @dataclass(eq=False)
 class Budget:
     """Limits on tokens and cost per run, per persona and per day, shared by all processes.
@@ -142,13 +134,14 @@ class Budget:
     @hookimpl
     async def run(self, request: Request, send: Send, state: State) -> Response:
         """Note in the answer what the whole run has spent."""
-        # A run that waited for a person goes on in another process with the same limits.
-        state.run = await io(_same, _same_async)(state.run)
+        # A resumed run pays from the limits of the run that was suspended.
+        state.run = await io(str)(state.run)
         _run.set(state.run)
         response = await send.live(request)
-        if state.summary is None:
+        if state.summary is None and not send.spent.calls:
             return response
-        return response.replace(metadata={**response.metadata, "budget": state.summary})
+        summary = await io(self._summary)(request, state)
+        return response.replace(metadata={**response.metadata, "budget": summary})
 
     @hookimpl
     async def chat(self, request: Request, send: Send, state: State) -> Response:
@@ -241,19 +234,30 @@ class Budget:
     def _settle(self, call: Call, request: Request, response: Response, state: State) -> Response:
         amount = taken(request, response)
         spent = self.ledger.settle(call, amount, self.clock())
+        state.summary = self._summed(spent)
+        cost = None if amount.nanos is None else amount.nanos / NANO
+        self._warn(request.model, response, amount)
+        return response.replace(cost=response.cost if response.cost is not None else cost)
+
+    def _summed(self, spent: Mapping[str, Spent]) -> dict[str, Any]:
         run = spent["run"]
         left = {
             limit.option: max(limit.left(spent), 0) / (NANO if limit.money else 1)
             for limit in self.limits
         }
-        state.summary = {
+        return {
             "tokens": run.tokens,
             "usd": None if run.unpriced else run.nanos / NANO,
             "left": {name: n if name.endswith("usd") else int(n) for name, n in left.items()},
         }
-        cost = None if amount.nanos is None else amount.nanos / NANO
-        self._warn(request.model, response, amount)
-        return response.replace(cost=response.cost if response.cost is not None else cost)
+
+    def _summary(self, request: Request, state: State) -> dict[str, Any] | None:
+        """Return what was spent after the last call, which may have been in another process."""
+        if state.summary is not None:
+            return state.summary
+        with contextlib.suppress(LedgerError):
+            return self._summed(self.ledger.spent(self._call(request, state)))
+        return None
 
     def _warn(self, model: str, response: Response, amount: Amount) -> None:
         """Log once for each model what cannot be counted, and what to set."""

@@ -4,14 +4,13 @@ Each operation opens the file again, so threads, forks and event loops share no 
 """
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit import check_file
+from personakit import check_file, create_file
 from personakit_budget.amounts import Amount
 
 _EXPIRES = 3600.0  # seconds after which a call that was never settled stops counting
@@ -109,6 +108,11 @@ class Ledger:
             _write(connection, call, amount, None)
             return _spent(connection, call, now)
 
+    def spent(self, call: Call) -> Mapping[str, Spent]:
+        """Return what the run, the persona and the day of a call have spent."""
+        with self._transaction() as connection:
+            return _spent(connection, call, call.time)
+
     def release(self, call: Call) -> None:
         """Delete the reservation of a call that used nothing."""
         with self._transaction() as connection:
@@ -127,13 +131,10 @@ class Ledger:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
+            # Closing rolls back what was not committed.
             with contextlib.closing(self._open()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
+                yield connection
                 connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
@@ -142,10 +143,8 @@ class Ledger:
             ) from error
 
     def _open(self) -> sqlite3.Connection:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_file(self.path)
-        # SQLite creates its other files with the mode of this one.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        create_file(self.path)
         deadline = time.monotonic() + self.patience
         while True:
             connection = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)

@@ -12,20 +12,30 @@ import pytest
 from personakit_budget import Budget
 from personakit_budget.ledger import Ledger
 
+import personakit
 from personakit import (
     BackendError,
     Blocked,
     RateLimited,
     Request,
     Response,
+    Runner,
     Send,
+    Suspended,
     Timeout,
     Tool,
     ToolCall,
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, in_mode, persona, runner
+from personakit.testing import (
+    MODES,
+    MemoryJournals,
+    check_replay,
+    in_mode,
+    persona,
+    runner,
+)
 
 LATER = time.time() + 86400  # reservations have expired by then, and count no more
 
@@ -166,3 +176,39 @@ def test_a_lost_answer_counts_its_prompt(mode: str, tmp_path: Path) -> None:
         ((count, tokens),) = used(tmp_path).values()
         assert count == calls
         assert tokens > 10
+
+
+class Asks:
+    @hookimpl
+    async def tool(self, call: ToolCall) -> None:
+        await personakit.ask("Look?", choices=["yes", "no"])
+
+
+def look(word: str = "") -> str:
+    """Look a word up."""
+    return f"found {word}"
+
+
+LOOKS = Response("", (ToolCall("1", "look"),), usage=Usage(40, 20, 60))
+
+
+def test_it_obeys_the_rule_of_replay(tmp_path: Path) -> None:
+    def made() -> Budget:
+        return Budget(run_tokens=10_000, day_tokens=100_000, folder=str(tmp_path))
+
+    response = check_replay(made, answers=[LOOKS, "Done."], tools=[look])
+    assert response.usage is not None
+    assert response.metadata["budget"]["tokens"] == response.usage.total_tokens
+
+
+def test_a_resumed_run_pays_from_the_limit_of_the_run(tmp_path: Path) -> None:
+    journals = MemoryJournals()
+
+    def made() -> Runner:
+        budget = Budget(run_tokens=200, folder=str(tmp_path))
+        return runner([LOOKS], plugins=[budget, Asks()], journals=journals)[0]
+
+    with pytest.raises(Suspended) as caught:
+        made().run(persona(), "Hi", tools=[look], parameters={"max_tokens": 20})
+    with pytest.raises(Blocked, match="run_tokens of this run is 200 tokens; 60 tokens are used"):
+        made().resume(caught.value, "yes", tools=[look])

@@ -29,6 +29,27 @@ for folder, limit in zip(sys.argv[1:], (1_000_000, 400)):
 """
 
 
+# Each thread opens the file while others hold SQLite's locks on it.
+THREADS = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from personakit_budget.amounts import Amount
+from personakit_budget.ledger import Call, Ledger
+
+folder, name = sys.argv[1:]
+ledger = Ledger(Path(folder))
+
+def call(number):
+    made = Call(f"{name}-{number}", "run", "persona", time.time(), 0.0)
+    ledger.reserve(made, lambda spent: Amount(1, 1))
+    ledger.settle(made, Amount(1, 1), time.time())
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(call, range(60)))
+"""
+
+
 def tokens_in(folder: Path) -> int:
     connection = sqlite3.connect(folder / "budget.sqlite3")
     ((tokens,),) = connection.execute("SELECT sum(tokens) FROM calls WHERE expires IS NULL")
@@ -47,6 +68,17 @@ def test_four_processes_share_sums_and_a_limit(tmp_path: Path) -> None:
     calls = sum(calls for _, calls in made)
     assert 20 < calls < 100
     assert tokens_in(limited) == 8 * calls <= 400
+
+
+def test_threads_of_several_processes_lose_no_call(tmp_path: Path) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", THREADS, str(tmp_path), name], stderr=subprocess.PIPE, text=True
+        )
+        for name in "abc"
+    ]
+    assert [worker.communicate()[1] for worker in workers] == [""] * 3
+    assert tokens_in(tmp_path) == 180
 
 
 def command(*args: str, home: Path) -> Any:

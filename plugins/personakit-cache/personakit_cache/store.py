@@ -9,7 +9,7 @@ from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
 
-from personakit import check_file, data_folder
+from personakit import check_file, create_file, data_folder
 
 LOG = logging.getLogger("personakit.cache")
 FILE = diskcache.core.DBNAME
@@ -86,11 +86,9 @@ class Store:
 
     def _open(self) -> Any:
         self._folder = folder = self._folder or user_folder()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / FILE
         check_file(file)
-        # SQLite creates its other files with the mode of this one.
-        file.touch(mode=0o600)
+        create_file(file)
         # Fail early: diskcache waits a minute when it opens a locked file.
         with closing(sqlite3.connect(file, timeout=WAIT, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -27,7 +27,15 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.testing import MODES, Server, check_plugin, in_mode, persona, runner
+from personakit.testing import (
+    MODES,
+    Server,
+    check_plugin,
+    check_replay,
+    in_mode,
+    persona,
+    runner,
+)
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SAID = "  One two,\n\nthree \U0001f600.\n"
@@ -405,3 +413,15 @@ def test_all_parts_of_an_answer_come_back_and_items_are_part_of_the_key(
         history = (Message("user", "Hi"), Message("assistant", "Hi", items=kept))
         running.run(persona(), Request("test/m", (*history, Message("user", "And?"))))
     assert len(upstream.requests) == 3
+
+
+def look(word: str = "") -> str:
+    """Look a word up."""
+    return f"found {word}"
+
+
+def test_it_obeys_the_rule_of_replay(tmp_path: Path) -> None:
+    call = Response("", (ToolCall("1", "look", '{"word": "a"}'),))
+    folder = str(tmp_path / "answers")
+    response = check_replay(lambda: Cache(folder=folder), answers=[call, SAID], tools=[look])
+    assert response.text == SAID

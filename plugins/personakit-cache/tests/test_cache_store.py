@@ -131,7 +131,7 @@ def test_garbage_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 def test_a_file_in_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
-    still_answers(running_with(tmp_path / "file")[0], caplog, "FileExistsError")
+    still_answers(running_with(tmp_path / "file")[0], caplog, "NotADirectoryError")
 
 
 @pytest.mark.skipif(

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from personakit_guard import Guard, Input, Output
 
-from personakit import Blocked, IncompleteAnswer, PersonaError, Response, Runner
-from personakit.testing import MODES, Reply, Server, check_plugin, in_mode, runner
+from personakit import (
+    Blocked,
+    IncompleteAnswer,
+    PersonaError,
+    Request,
+    Response,
+    Runner,
+    ToolCall,
+)
+from personakit.testing import MODES, Reply, Server, check_plugin, check_replay, in_mode, runner
 from personakit.testing import persona as a_persona
 
 HANG = 30
@@ -144,3 +152,21 @@ def test_wrong_options() -> None:
     who = a_persona(plugins=[{"guard": {"output": {"judge": "chef", "parallel": True}}}])
     with pytest.raises(PersonaError, match="parallel"):
         runner()[0].run(who)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_it_obeys_the_rule_of_replay(judge: str, parallel: bool) -> None:
+    def look(word: str = "") -> str:
+        """Look a word up."""
+        return f"found {word}"
+
+    def answer(request: Request) -> Response:
+        if request.system == "You judge.":
+            return Response("ALLOW")
+        if request.messages[-1].role == "user":
+            return Response("", (ToolCall("1", "look", '{"word": "a"}'),))
+        return Response("rude" if "refused" not in (request.system or "") else "kind")
+
+    rules = Input(judge=judge, parallel=parallel), Output(deny=("rude",), action="reask")
+    response = check_replay(lambda: Guard(*rules), answers=[answer], tools=[look])
+    assert response.text == "kind"

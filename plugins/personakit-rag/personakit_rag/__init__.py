@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import personakit
 from personakit import Message, Request, Response, Send, UserOption, hookimpl
@@ -81,20 +81,25 @@ class RAG:
         if at is not None:
             wanted = (request.messages[at].text, self.passages, self.min_score)
             if self._meanings is None:
-                found = await personakit.io(self._index.search)(*wanted)
+                rows = await personakit.io(self._rows)(*wanted)
             else:
-                found = await self._meanings.search(send, *wanted)
+                rows = await self._meanings.search(send, *wanted)
+            found = [Found(*row) for row in rows]
         if at is not None and found:
-            request = _with_passages(request, at, found)
+            # New for each request, so that no file can contain the line that ends the data.
+            mark = f"passages-{await personakit.io(secrets.token_hex)(8)}"
+            request = _with_passages(request, at, found, mark)
         response = await send.live(request)
         sources = [one._asdict() for one in found]
         return response.replace(metadata={**response.metadata, "sources": sources})
 
+    def _rows(self, text: str, most: int, min_score: float) -> list[tuple[Any, ...]]:
+        """Return the passages as plain data, which a suspended run keeps."""
+        return [tuple(one) for one in self._index.search(text, most, min_score)]
 
-def _with_passages(request: Request, at: int, found: Sequence[Found]) -> Request:
+
+def _with_passages(request: Request, at: int, found: Sequence[Found], mark: str) -> Request:
     """Return `request` with `found` before the text of message `at`, and with the system rule."""
-    # New for each request, so that no file can contain the line that ends the data.
-    mark = f"passages-{secrets.token_hex(8)}"
     entries = [
         f"[{number}] {one.source}, lines {one.lines[0]}-{one.lines[1]}\n{one.text}"
         for number, one in enumerate(found, 1)

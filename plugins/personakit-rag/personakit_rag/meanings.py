@@ -10,12 +10,16 @@ import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import personakit
 from personakit import Send
 from personakit_rag.files import log
-from personakit_rag.index import Found, Index
+from personakit_rag.index import Index
 from personakit_rag.vectors import nearest
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _PORTION = 200
 """Passages to embed before their vectors are stored; a failure loses no more than these."""
@@ -38,10 +42,14 @@ class Meanings:
     def __init__(self, index: Index, model: str) -> None:
         """Search `index` with the vectors of `model`."""
         self.index, self.model = index, model
-        self._queries: dict[str, tuple[str, array[float]]] = {}
+        self._queries: dict[str, tuple[str, bytes]] = {}
 
-    async def search(self, send: Send, text: str, most: int, min_score: float) -> list[Found]:
+    async def search(
+        self, send: Send, text: str, most: int, min_score: float
+    ) -> list[tuple[Any, ...]]:
         """Embed what is new; return at most `most` passages that are near to `text`, best first.
+
+        Each is a `Found` as a tuple: plain data, which a suspended run keeps.
 
         Raises:
             personakit.PersonakitError: The embeddings failed; those before are kept.
@@ -50,19 +58,26 @@ class Meanings:
         text = text.strip()[:_MOST_CHARACTERS]
         if not text:
             return []
-        model, query = self._queries.get(text) or await self._asked(send, text)
-        missing = (model, len(query) * query.itemsize, _PORTION)
+        # Through `io`, because a resumed run does what it did, whatever is known here.
+        known = await personakit.io(self._queries.get)(text)
+        model, vector = known or await self._asked(send, text)
+        missing = (model, len(vector), _PORTION)
         if await personakit.io(self.index.updated)(lambda database: _missing(database, *missing)):
             async with self._alone():
                 await self._embed(send, missing)
-        find = personakit.io(self.index.use)
-        return await find(lambda database: nearest(database, model, query, most, min_score))
 
-    async def _asked(self, send: Send, text: str) -> tuple[str, "array[float]"]:
+        def near(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            query = array("f", vector)
+            return [tuple(one) for one in nearest(database, model, query, most, min_score)]
+
+        return await personakit.io(self.index.use)(near)
+
+    async def _asked(self, send: Send, text: str) -> tuple[str, bytes]:
         """Return the vector of a query, and the name that its vectors have in the index."""
         result = await send.embed([text], model=self.model)
         # An alias may stand for another model later.
-        self._queries[text] = known = f"{self.model} {result.model}", _units(result.vectors)[0]
+        (vector,) = _units(result.vectors)
+        self._queries[text] = known = f"{self.model} {result.model}", vector.tobytes()
         for old in list(self._queries)[:-_QUERIES]:
             self._queries.pop(old, None)
         return known
@@ -88,20 +103,26 @@ class Meanings:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """Keep other processes and threads from embedding the same passages."""
-        from filelock import FileLock, Timeout  # noqa: PLC0415
+        from filelock import FileLock  # noqa: PLC0415
 
         lock = FileLock(self.index.path.with_suffix(".embedding"), thread_local=False)
-        while True:
-            try:
-                lock.acquire(blocking=False)
-                break
-            except Timeout:
-                personakit.time_left()
-                await personakit.sleep(_WAIT)
+        while not await personakit.io(_is_acquired)(lock):
+            personakit.time_left()
+            await personakit.sleep(_WAIT)
         try:
             yield
         finally:
             lock.release()
+
+
+def _is_acquired(lock: "FileLock") -> bool:
+    from filelock import Timeout  # noqa: PLC0415
+
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
 
 
 def _missing(

@@ -3,13 +3,16 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from personakit_rag import RAG, meanings, vectors
 
+import personakit
 from personakit import (
     ConfigError,
     Embeddings,
@@ -19,10 +22,12 @@ from personakit import (
     Request,
     Response,
     Runner,
+    Suspended,
     Tool,
     ToolCall,
+    hookimpl,
 )
-from personakit.testing import MODES, Server, in_mode, persona, runner
+from personakit.testing import MODES, Server, check_replay, in_mode, persona, runner
 
 SMALL = "openai/text-embedding-3-small"
 ASKED = "When does the library open?"
@@ -184,3 +189,44 @@ def test_a_damaged_index_is_made_anew(notes: Path, cache: Path) -> None:
     assert len(paid.texts()) == 3
     with closing(sqlite3.connect(index)) as database:
         assert database.execute("select count(*) from vectors").fetchone() == (2,)
+
+
+class Waits:
+    @hookimpl
+    async def run(self, request: Request, send: Any) -> Response:
+        response: Response = await send.live(request)
+        await personakit.ask("Go on?")
+        return response
+
+
+@pytest.mark.parametrize("model", [None, SMALL])
+def test_it_obeys_the_rule_of_replay(notes: Path, model: str | None) -> None:
+    response = check_replay(lambda: RAG(str(notes), embed=model), ASKED)
+    assert response.metadata["sources"][0]["source"] == "hours.md"
+
+
+def test_a_resumed_run_embeds_only_what_is_new(notes: Path) -> None:
+    """While another process embeds the same passages, the run waits, once more each time."""
+    index = RAG(str(notes), embed=SMALL)._index
+    index.path.parent.mkdir(parents=True)
+    lock = FileLock(index.path.with_suffix(".embedding"), thread_local=False)
+    held: list[Any] = []
+
+    def answer(request: Request) -> Embeddings:
+        # The query of the first run is embedded; now the other process begins.
+        if not held:
+            lock.acquire()
+            held.append(threading.Timer(0.3, lock.release))
+            held[0].start()
+        return Embeddings(tuple((1.0, 0.0) for _ in request.messages), SMALL)
+
+    running, upstream = runner(plugins=[Waits(), RAG(str(notes), embed=SMALL)], embeddings=[answer])
+    with pytest.raises(Suspended) as caught:
+        running.run(persona(), ASKED)
+    held[0].join()
+    asked = len(upstream.embedded)
+    other, again = runner(
+        plugins=[Waits(), RAG(str(notes), embed=SMALL)], journals=running.journals
+    )
+    assert other.resume(caught.value, "yes").metadata["sources"]
+    assert (asked, len(again.embedded), len(again.requests)) == (2, 0, 0)

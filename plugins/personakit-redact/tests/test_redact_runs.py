@@ -25,7 +25,7 @@ from personakit import (
     ToolCall,
     hookimpl,
 )
-from personakit.testing import MODES, Answer, Server, Upstream, in_mode, runner
+from personakit.testing import MODES, Answer, Server, Upstream, check_replay, in_mode, runner
 from personakit.testing import persona as a_persona
 
 MAIL, PHONE = "jane@example.com", "06 12 34 56 78"
@@ -339,3 +339,15 @@ def test_the_pieces_of_a_stream_are_restored(size: int) -> None:
     assert arguments == stream.response.tool_calls[0].arguments == json.dumps({"to": MAIL})
     assert [piece.annotation for piece in pieces if piece.annotation] == [{"quote": MAIL}]
     assert stream.response.annotations == ({"quote": MAIL},)
+
+
+def write(to: str) -> str:
+    """Write to somebody."""
+    return f"sent to {to} and jim@example.com"
+
+
+def test_it_obeys_the_rule_of_replay() -> None:
+    call = Response("", (ToolCall("1", "write", '{"to": "[EMAIL-1]"}'),))
+    answers: list[Answer] = [call, "I wrote to [EMAIL-1] and [EMAIL-2]."]
+    response = check_replay(Redact, f"Write to {MAIL}.", answers, tools=[write])
+    assert response.text == f"I wrote to {MAIL} and jim@example.com."

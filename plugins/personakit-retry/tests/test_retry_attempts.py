@@ -30,7 +30,16 @@ from personakit import (
     UpstreamUnavailable,
     hookimpl,
 )
-from personakit.testing import MODES, Answer, Upstream, check_plugin, in_mode, persona, runner
+from personakit.testing import (
+    MODES,
+    Answer,
+    Upstream,
+    check_plugin,
+    check_replay,
+    in_mode,
+    persona,
+    runner,
+)
 
 PASSING = [RateLimited, Timeout, UpstreamUnavailable, IncompleteAnswer, InvalidAnswer]
 OF_THE_MODEL = [QuotaExhausted, ModelNotFound, AuthenticationFailed]
@@ -272,3 +281,14 @@ def test_a_persona_can_fall_back_to_the_embedded_model() -> None:
 def test_waits_are_finite() -> None:
     with pytest.raises(ValueError, match="max_wait is inf; use a finite number of seconds"):
         Retry(max_wait=float("inf"))
+
+
+def test_it_obeys_the_rule_of_replay() -> None:
+    answers: list[Answer] = [RateLimited("wait"), UpstreamUnavailable("down"), "ok"]
+    response = check_replay(lambda: Retry(backoff=0.001), answers=answers)
+    assert response.metadata["retry"]["attempts"] == 3
+    gone: list[Answer] = [ModelNotFound("gone"), "ok"]
+    other = check_replay(lambda: Retry(fallback=["test/other"]), answers=gone)
+    assert other.metadata["retry"]["model"] == "test/other"
+    with pytest.raises(BadRequest):
+        check_replay(Retry, answers=[BadRequest("no")])

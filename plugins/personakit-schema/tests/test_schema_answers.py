@@ -33,6 +33,7 @@ from personakit.testing import (
     Server,
     Upstream,
     check_plugin,
+    check_replay,
     in_mode,
     persona,
     runner,
@@ -400,3 +401,9 @@ def test_a_dry_run_shows_what_would_leave() -> None:
     running, upstream = runner(plugins=[Schema(instruct=True)])
     assert "JSON Schema" in running.prepare(CLERK, "Hi").system
     assert upstream.requests == []
+
+
+def test_it_obeys_the_rule_of_replay() -> None:
+    booked = persona(output=BOOKING)
+    response = check_replay(Schema, answers=["two", '{"guests": 2}'], persona=booked)
+    assert response.parsed == {"guests": 2}
