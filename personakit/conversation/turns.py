@@ -14,7 +14,6 @@ from personakit.pipeline import (
     Run,
     Stream,
     keywords,
-    placed,
     run_async,
     run_sync,
 )
@@ -77,7 +76,7 @@ class Turns:
             RunError: The turn failed. If the upstream rejected its length, the message contains
                 remedies.
         """
-        return run_sync(placed(self._turn(prompt, options)))
+        return run_sync(self._turn(prompt, options))
 
     # fmt: off
     @overload
@@ -100,7 +99,7 @@ class Turns:
         **options: Unpack[AllOptions],
     ) -> Response[Any]:
         """Run a turn like `run`, awaited."""
-        return await run_async(placed(self._turn(prompt, options)))
+        return await run_async(self._turn(prompt, options))
 
     # fmt: off
     @overload
@@ -123,7 +122,7 @@ class Turns:
         **options: Unpack[AllOptions],
     ) -> Stream[Response[Any]]:
         """Run a turn like `run`, but return an iterator of the text; iterating starts the turn."""
-        return Stream(Run(placed(self._turn(prompt, options))))
+        return Stream(Run(self._turn(prompt, options)))
 
     # fmt: off
     @overload
@@ -146,4 +145,4 @@ class Turns:
         **options: Unpack[AllOptions],
     ) -> AsyncStream[Response[Any]]:
         """Run a turn like `stream`, for `async for`."""
-        return AsyncStream(Run(placed(self._turn(prompt, options))))
+        return AsyncStream(Run(self._turn(prompt, options)))

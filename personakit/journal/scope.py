@@ -57,6 +57,13 @@ class Scope:
                 record.mismatch(self, old, "send")
         return Scope(record, at, self.layer)
 
+    def beside(self) -> Scope | None:
+        """Return the scope of a run that a hook or a tool starts by itself.
+
+        Several can go on at the same time, so each has its own. None after the end of this run.
+        """
+        return self.child() if self.record.is_open else None
+
     def had(self, kind: str = "") -> bool:
         """Return whether something in it was done before the run was resumed."""
         inside = f"{self.path}."

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from personakit.pipeline.layers import Start as Start
     from personakit.pipeline.layers import Watch as Watch
     from personakit.pipeline.layers import observed as observed
-    from personakit.pipeline.layers import placed as placed
     from personakit.pipeline.layers import returned as returned
     from personakit.pipeline.layers import with_run_hooks as with_run_hooks
     from personakit.pipeline.layers import within_deadline as within_deadline
@@ -56,9 +55,7 @@ else:
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "inside": "Inside Layer sent",
-            "layers": (
-                "RunLayer Start Watch observed placed returned with_run_hooks within_deadline"
-            ),
+            "layers": ("RunLayer Start Watch observed returned with_run_hooks within_deadline"),
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
                 "check_names check_setup keywords not_a_prompt"

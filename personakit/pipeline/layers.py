@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
-from personakit.base import Emit, TextTap, deadline, scope
+from personakit.base import Emit, TextTap, deadline
 from personakit.errors import PersonakitError
 from personakit.hookspecs import Event
 from personakit.messages import Message, Request, Response
@@ -52,26 +52,6 @@ def within_deadline(run: RunLayer, seconds: float | None, book: Book) -> RunLaye
             token.var.reset(token)
 
     return limited
-
-
-def placed(start: Start) -> Start:
-    """Return a run; one that a hook or a tool starts gets the next place of the run around it.
-
-    Runs that start at the same time would be recorded in the order in which they happen to go on.
-    """
-    outer = scope.get()
-    if outer is None or not outer.record.is_open:
-        return start
-    place = outer.child()
-
-    async def inside(emit: Emit | None) -> Response:
-        token = scope.set(place)
-        try:
-            return await start(emit)
-        finally:
-            scope.reset(token)
-
-    return inside
 
 
 class Watch:

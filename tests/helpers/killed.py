@@ -123,7 +123,8 @@ class Processes:
 
     def __call__(self, *commands: dict[str, Any]) -> list[dict[str, Any]]:
         """Run commands at the same time; return the result of each, empty if it was killed."""
-        assert self._program.stdin is not None and self._program.stdout is not None
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
         self._program.stdin.write(json.dumps(commands) + "\n")
         self._program.stdin.flush()
         result: list[dict[str, Any]] = json.loads(self._program.stdout.readline())
@@ -163,7 +164,8 @@ def main() -> None:
             status = os.waitpid(child, 0)[1]
             killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             results.append(json.loads(text) if text else {"killed": killed})
-        print(json.dumps(results), flush=True)
+        sys.stdout.write(json.dumps(results) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

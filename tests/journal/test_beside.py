@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.suspending import CALCULATOR, runner_of
+from helpers.suspending import CALCULATOR, in_mode, runner_of
 
 import personakit
 from personakit import JournalFolder, Request, Response, ToolCall, hookimpl
@@ -69,12 +68,9 @@ def test_what_begins_or_ends_while_the_journal_is_written_is_in_it(
         )
 
     first = made(lambda question: next(answers))
-    with pytest.raises(personakit.Suspended) as caught:
-        if mode == "run":
-            first.run(CALCULATOR, "Hi.")
-        else:
-            asyncio.run(first.arun(CALCULATOR, "Hi."))
-    response = made().resume(caught.value.id, "yes")
+    waits = in_mode(mode, first, CALCULATOR, "Hi.", [])
+    assert isinstance(waits, personakit.Suspended)
+    response = made().resume(waits, "yes")
     assert response.text == "Hello."
     assert done == ["first", "second"]
     assert "first is here" in upstream.requests[0].system

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +105,13 @@ class World:
         models = {line["at"] for line in lines if line.get("kind") == "model"}
         return len({line["at"] for line in lines if "result" in line} & models)
 
-    def to_the_end(self, kills: Iterator[Any] = iter(()), **more: Any) -> dict[str, Any]:
+    def to_the_end(self, kills: Iterable[Any] = (), **more: Any) -> dict[str, Any]:
         """Resume the run in processes that are killed, until one is not; check each of them."""
-        result = KILLED
+        left, result = iter(kills), KILLED
         while result == KILLED:
             assert len(self.ids) == 1
             before, paid = self.server.sent.copy(), self.recorded()
-            result = self(id=self.ids[0], kill=next(kills, ()), **more)
+            result = self(id=self.ids[0], kill=next(left, ()), **more)
             again = self.server.sent - before
             assert not [done for done in again if done < paid], "it was paid twice"
             assert max(again.values(), default=1) == 1
@@ -165,7 +165,7 @@ def test_a_run_that_is_killed_again_and_again_does_everything_once(
         kills = [(when, n) for n in range(1, 5) for when in ("after", "before")]
         kills = [kills[(at * (number + 1) + number) % len(kills)] for at in range(12)]
         assert suspended["id"] == world.ids[0]
-        world.to_the_end(iter(kills), answer="yes", again="no")
+        world.to_the_end(kills, answer="yes", again="no")
         assert max(Counter(world.notes).values(), default=0) <= 1
 
 
@@ -238,7 +238,7 @@ def test_a_journal_that_is_torn_anywhere_in_its_last_lines(tmp_path: Path) -> No
     def made(folder: Path, upstream: Upstream, **more: Any) -> Runner:
         return runner_of(folder, upstream, Gate(), **more)
 
-    answers = [adds((1, 2), (3, 4)), "Both are added."]
+    answers: list[str | Response] = [adds((1, 2), (3, 4)), "Both are added."]
     calls = Calls()
     with pytest.raises(KeyboardInterrupt):
         made(tmp_path, Upstream(answers), ask=_interrupting(2)).run(

@@ -14,7 +14,7 @@ from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from personakit.base import BESIDE, Apart, Emit, Mark, Noting, sync_mode
+from personakit.base import BESIDE, Apart, Emit, Mark, Noting, scope, sync_mode
 from personakit.errors import PersonakitError, shorten
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ class Passed:
         return (yield self._item)
 
 
+def _beside() -> Context:
+    """Return the context of a run; one that a hook or a tool starts has its own scope."""
+    context = copy_context()
+    if (outer := scope.get()) is not None:
+        context.run(scope.set, outer.beside())
+    return context
+
+
 @dataclass(slots=True)
 class Run(Generic[T]):
     """A run in progress: its coroutine, its context and its outbox of text.
@@ -64,7 +72,7 @@ class Run(Generic[T]):
     start: Callable[[Emit], Coroutine[Any, Any, T]]
     outbox: list[Any] = field(default_factory=list)
     result: T | None = None
-    context: Context = field(default_factory=copy_context)
+    context: Context = field(default_factory=_beside)
     keeper: Keeper | None = None
     by_pieces: bool = False
     begun: bool = False
@@ -213,7 +221,7 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
 
 def run_sync(start: Callable[[None], Coroutine[Any, Any, T]], mode: int = True) -> T:
     """Run a coroutine function without streaming and without an event loop."""
-    context = copy_context()
+    context = copy_context() if scope.get() is None else _beside()
     context.run(sync_mode.set, mode)
     coroutine = start(None)
     action: Callable[..., Any] = coroutine.send
@@ -242,7 +250,7 @@ def alone(coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
 
 async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine function without streaming in the running event loop."""
-    context = copy_context()
+    context = copy_context() if scope.get() is None else _beside()
     context.run(sync_mode.set, False)
     coroutine = start(None)
     action: Callable[..., Any] = coroutine.send

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from personakit.messages import Request, Response
 from personakit.persona import Persona
-from personakit.pipeline.layers import Start, placed
+from personakit.pipeline.layers import Start
 from personakit.pipeline.modes.drivers import Run, run_async, run_sync
 from personakit.pipeline.modes.streams import AsyncStream, Stream
 from personakit.pipeline.options import AllOptions, Options, keywords
@@ -88,7 +88,7 @@ class Runs:
             UsageError: The persona or an argument is invalid.
             RunError: The run started and failed.
         """
-        return run_sync(placed(self._start(persona, prompt, options)))
+        return run_sync(self._start(persona, prompt, options))
 
     # fmt: off
     @overload
@@ -119,7 +119,7 @@ class Runs:
 
         The first run loads what it needs in a thread. Arguments and errors: see `run`.
         """
-        return await run_async(placed(self._begin(persona, prompt, options)))
+        return await run_async(self._begin(persona, prompt, options))
 
     # fmt: off
     @overload
@@ -150,7 +150,7 @@ class Runs:
 
         Arguments and errors: see `run`.
         """
-        return Stream(Run(placed(self._start(persona, prompt, options))))
+        return Stream(Run(self._start(persona, prompt, options)))
 
     # fmt: off
     @overload
@@ -182,4 +182,4 @@ class Runs:
         The first time, see `warm`, the templates and plugins of a persona are loaded in a thread
         when the iteration starts; errors in them are raised then. Arguments and errors: see `run`.
         """
-        return AsyncStream(Run(placed(self._begin(persona, prompt, options, check=True))))
+        return AsyncStream(Run(self._begin(persona, prompt, options, check=True)))
