@@ -16,7 +16,7 @@ from personakit.journal.questions import Question
 from personakit.journal.values import NotStorable, decode, digest, encode
 from personakit.messages import Request, Response
 from personakit.tools import Tool
-from personakit.usage import Charge
+from personakit.usage import Book, Charge, charges_in
 
 VERSION = 1
 KINDS = {
@@ -50,7 +50,8 @@ class Entry:
             failed, and starts again when the run is resumed).
         result: The result, or the error.
         data: The result or the error as JSON, if it comes from a journal.
-        charges: What it cost, with earlier starts.
+        charges: What it cost before the run was resumed.
+        book: What it costs now.
         starts: How often it was started.
         key: The hashes of what was asked for; None until it is needed.
         model: The model that is asked; empty if none is.
@@ -65,6 +66,7 @@ class Entry:
     result: Any = None
     data: Any = None
     charges: tuple[Charge, ...] = ()
+    book: Book = field(default_factory=dict)
     starts: int = 1
     key: Mapping[str, str] | None = None
     model: str = ""
@@ -88,7 +90,7 @@ class Entry:
 
         A call whose result is not in the journal is made again. Of I/O the line says why.
         """
-        charges = [encode(each) for each in self.charges]
+        charges = [encode(each) for each in self._paid()]
         paid: dict[str, Any] = {"charges": charges} if charges else {}
         try:
             if self.state == "done":
@@ -107,6 +109,12 @@ class Entry:
                 return None
             return {"at": self.at, "unrecorded": f"{self.subject['name']}: {fault}"}
         return {"at": self.at, "paused": True} if self.state == "paused" else None
+
+    def _paid(self) -> tuple[Charge, ...]:
+        """Return what a call that has ended in this process cost."""
+        # What a run inside pays is recorded with its own calls; its result has the sum.
+        spent = getattr(self.result, "spent", None) if self.kind == "run" else None
+        return spent.charges if spent is not None else charges_in(self.book)
 
     def lost(self) -> tuple[Charge, ...]:
         """Return what earlier starts cost; of one that was interrupted that is not known."""

@@ -19,7 +19,7 @@ from personakit.journal.questions import Question
 from personakit.journal.record import Record
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Response, ToolCall, ToolResult
-from personakit.usage import Book, charged, charges_in
+from personakit.usage import Book, charged
 
 T = TypeVar("T")
 _log = logging.getLogger("personakit")
@@ -191,10 +191,7 @@ async def _performed(
     finally:
         current.reset(place)
         charged.reset(token)
-        # What a run inside pays is recorded with its own calls; its result has the sum.
-        spent = getattr(entry.result, "spent", None) if entry.kind == "run" else None
-        paid = spent.charges if spent is not None else charges_in(book)
-        entry.charges = paid
+        entry.book = book
         record.end(entry, state)
     if record.unwritten:
         await waiting(record.flush)()

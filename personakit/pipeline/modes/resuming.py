@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -44,6 +45,7 @@ class Resuming(Runs):
     _asker: Asker | None
     _on_suspend: OnSuspend
     _journals: JournalStorage | None
+    _usual: Desk | None = None
 
     @property
     def journals(self) -> JournalStorage:
@@ -161,9 +163,11 @@ class Resuming(Runs):
             return run, None
         if isinstance(inside.backend, DryRun):
             return self._asking(run, dry=True), None
-        from personakit.journal import suspendable  # noqa: PLC0415
+        from personakit.journal import Record, suspendable  # noqa: PLC0415
 
-        record = record or self._record(persona, request, options)
+        if record is None:
+            first = functools.partial(self._first_line, persona, request, options)
+            record = Record(self._desk(options.on_suspend), first)
         return suspendable(run, record), record
 
     def _asking(self, function: Callable[..., Any], *, dry: bool = False) -> Any:
@@ -174,27 +178,29 @@ class Resuming(Runs):
         return recorded(function, Record(desk, dict, is_brief=True))
 
     def _desk(self, on_suspend: OnSuspend | None, *, asks: bool = True) -> Desk:
+        if on_suspend is None and asks and self._usual is not None:
+            return self._usual
         from personakit.journal import Desk  # noqa: PLC0415
 
         asker = self._there() if asks else None
-        return Desk(lambda: self.journals, asker, on_suspend or self._on_suspend)
+        desk = Desk(lambda: self.journals, asker, on_suspend or self._on_suspend)
+        # In a notebook it depends on the moment whether somebody is there.
+        if on_suspend is None and asks and "IPython" not in sys.modules:
+            self._usual = desk
+        return desk
 
-    def _record(self, persona: Persona, request: Request, options: RunOptions) -> Record:
-        from personakit.journal import Record  # noqa: PLC0415
+    def _first_line(self, persona: Persona, request: Request, options: RunOptions) -> Any:
+        """Return the first line of the journal of a run."""
+        from personakit.codec import SECRET  # noqa: PLC0415
+        from personakit.journal import header  # noqa: PLC0415
 
-        def first() -> dict[str, Any]:
-            from personakit.codec import SECRET  # noqa: PLC0415
-            from personakit.journal import header  # noqa: PLC0415
-
-            output = None if options.output is None else options.output.schema
-            kept = {
-                "max_rounds": options.max_rounds,
-                "conversation": options.conversation,
-                "secret": sorted(SECRET & request.parameters.keys()),
-            }
-            return header(self._described(persona), request, {**kept, "output": output})
-
-        return Record(self._desk(options.on_suspend), first)
+        output = None if options.output is None else options.output.schema
+        kept = {
+            "max_rounds": options.max_rounds,
+            "conversation": options.conversation,
+            "secret": sorted(SECRET & request.parameters.keys()),
+        }
+        return header(self._described(persona), request, {**kept, "output": output})
 
     def _there(self) -> Asker | None:
         """Return who asks the person, if one is there."""
