@@ -6,6 +6,7 @@ step is written before the run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from personakit.base import run_id
-from personakit.errors import JournalError, ReplayMismatch
+from personakit.errors import Blocked, JournalError, ReplayMismatch
 from personakit.journal.entries import KINDS, PAID, VERSION, Entry, Journal
 from personakit.journal.questions import Asker, OnSuspend, Question
 from personakit.journal.storage import JournalStorage
@@ -282,20 +283,20 @@ class Record:
     def fail(self, error: BaseException) -> None:
         """Keep the journal of a run that failed, so that what was paid is not paid again.
 
-        What failed is done again when the run is resumed.
+        What failed is done again when the run is resumed. That of a run that a hook refused is
+        removed: the hook would refuse it again.
         """
         self.is_open = False
         if not self.is_kept:
             return
-        causes = set()
-        cause: BaseException | None = error
-        while cause is not None and id(cause) not in causes:
-            causes.add(id(cause))
-            cause = cause.__cause__ or cause.__context__
-        for entry in (*self.old.values(), *self._entries):
-            if entry.state == "failed" and id(entry.result) in causes:
-                self._add({"at": entry.at, "again": True})
-                entry.state = "again"
+        failed = self._culprits(error)
+        for entry in failed:
+            self._add({"at": entry.at, "again": True})
+            entry.state = "again"
+        if isinstance(error, Blocked) and not failed:
+            with contextlib.suppress(JournalError):
+                self.finish()
+            return
         if any(each.kind == "model" and each.state in _CUT for each in self._entries):
             # Its text is not that of the answer that is asked for again.
             self.shown = self._shown
@@ -305,6 +306,21 @@ class Record:
         except JournalError as fault:
             if not isinstance(error, JournalError):
                 _log.warning("personakit: journal of run %s is not whole: %s", self.id, fault)
+
+    def _culprits(self, error: BaseException) -> list[Entry]:
+        """Return the calls that failed with the error that ended the run.
+
+        An earlier error, which the hook handled, is in the context of that: it stays as it was.
+        """
+        every = (*self.old.values(), *self._entries)
+        seen = set()
+        cause: BaseException | None = error
+        while cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            if found := [e for e in every if e.state == "failed" and e.result is cause]:
+                return found
+            cause = cause.__cause__ or cause.__context__
+        return []
 
     def finish(self) -> None:
         """End the record; its journal is removed."""

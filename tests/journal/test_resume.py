@@ -260,6 +260,65 @@ def test_a_failed_run_goes_on_where_it_failed(tmp_path: Path) -> None:
     assert (tool.calls, len(upstream.requests)) == ([(1, 2)], 4)
 
 
+def test_a_run_that_a_hook_refuses_is_over(tmp_path: Path) -> None:
+    class Refuses:
+        @hookimpl
+        async def run(self, request: Request) -> None:
+            if await personakit.ask("Go?", choices=YES_NO) == "no":
+                raise Blocked("the user refused")
+
+    runner = runner_of(tmp_path, Upstream(["Hi!"]), Refuses())
+    suspended = in_mode("run", runner, CALCULATOR, "Hi", [])
+    assert isinstance(suspended, Suspended)
+    with pytest.raises(Blocked, match="the user refused"):
+        runner.resume(suspended, "no")
+    assert runner.journals.ids() == []
+
+
+def test_a_call_that_is_blocked_can_be_made_later(tmp_path: Path) -> None:
+    upstream = Upstream(["Hi!"])
+
+    class Limit:
+        every_call = True
+        is_reached = True
+
+        @hookimpl
+        def chat(self, request: Request) -> None:
+            if self.is_reached:
+                raise Blocked("over the budget")
+
+    limit = Limit()
+    runner = runner_of(tmp_path, upstream, Asks("Go?"), limit)
+    suspended = in_mode("run", runner, CALCULATOR, "Hi", [])
+    assert isinstance(suspended, Suspended)
+    with pytest.raises(Blocked, match="over the budget"):
+        runner.resume(suspended, "yes")
+    limit.is_reached = False
+    assert runner.resume(suspended, "yes").text == "Hi!"
+
+
+def test_an_error_that_a_hook_has_handled_stays_as_it_was(tmp_path: Path) -> None:
+    down = RateLimited("slow down")
+
+    class Retries:
+        @hookimpl
+        async def chat(self, request: Request, send: Any) -> Response:
+            try:
+                response: Response = await send(request)
+            except RateLimited:
+                response = await send(request.replace(model="openai/y"))
+            return response
+
+    upstream = Upstream([down, RateLimited("that one, too"), "Hello!"])
+    runner = runner_of(tmp_path, upstream, Asks("Go?"), Retries())
+    suspended = in_mode("run", runner, CALCULATOR, "Hi", [])
+    assert isinstance(suspended, Suspended)
+    with pytest.raises(RateLimited, match="that one, too"):
+        runner.resume(suspended, "yes")
+    assert runner.resume(suspended, "yes").text == "Hello!"
+    assert [request.model for request in upstream.requests] == ["openai/x", "openai/y", "openai/y"]
+
+
 def test_a_structured_answer_keeps_its_type(tmp_path: Path) -> None:
     upstream = Upstream(['{"value": [1, 2]}'])
     runner = runner_of(tmp_path, upstream, Asks("Go?"))
