@@ -11,7 +11,7 @@ clients:
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
-    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
+    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend tests/pipeline/test_tool_loop.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py tests/journal/test_programs.py tests/journal/test_killed.py
 
 # Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
