@@ -189,6 +189,15 @@ def test_an_unknown_id_lists_the_newest_runs(commands: Commands) -> None:
     assert "several suspended runs begin with '0'" in several.err
 
 
+def test_an_empty_id_stands_for_no_run(commands: Commands) -> None:
+    identity = suspend(commands)
+    for command in (("run", "--resume"), ("suspended", "show"), ("suspended", "remove")):
+        done = commands(*command, "")
+        assert (done.code, done.out) == (2, "")
+        assert f"no suspended run begins with ''; these are suspended:\n  {identity}" in done.err
+    assert journals(commands) == [identity]
+
+
 def test_runs_are_listed_shown_and_removed(commands: Commands) -> None:
     assert commands("suspended", "list").err == "no run is suspended\n"
     assert commands("suspended", "list", "--json").out == "[]\n"
