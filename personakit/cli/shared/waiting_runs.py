@@ -69,7 +69,7 @@ def brief(runner: Runner, identity: str) -> str:
 def asked(run: Suspended) -> str:
     """Return the first open question of a run on one line."""
     if not run.questions:
-        return "it was interrupted, and waits for no answer"
+        return "no question: it was interrupted, or another process continues it"
     more = f" (and {len(run.questions) - 1} more)" if len(run.questions) > 1 else ""
     return output.one_line(run.question.text) + more
 
