@@ -110,7 +110,7 @@ class Suspended(RunError):
         messages: tuple[Message, ...] = (),
         text: str = "",
     ) -> None:
-        # The order in which they were asked differs between a process and the journal that it wrote.
+        # A process and the journal that it wrote have them in different orders.
         questions = tuple(sorted(questions, key=_place))
         asked = "; ".join(question.text for question in questions)
         waits = f"waits for an answer: {asked}" if questions else "was interrupted"
@@ -151,9 +151,10 @@ class Suspended(RunError):
         given = answer if isinstance(answer, Mapping) else {self.question.id: answer}
         asked = {question.id: question for question in self.questions}
         if unknown := [repr(key) for key in given if key not in asked]:
+            known = ", ".join(map(repr, asked))
             raise UsageError(
-                f"no open question has the id {', '.join(unknown)[:200]}; use "
-                f"{', '.join(map(repr, asked))}"
+                f"no open question of run {self.id} has the id {', '.join(unknown)[:200]}; "
+                f"{f'use {known}' if asked else 'it has none: they were answered'}"
             )
         return Resumption(self.id, {key: asked[key].check(text) for key, text in given.items()})
 

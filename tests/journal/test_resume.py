@@ -290,6 +290,16 @@ def test_a_value_that_is_no_prompt_is_an_error(tmp_path: Path) -> None:
     wrong: Any = ["Hi"]
     with pytest.raises(UsageError, match="the prompt must be a string, found list"):
         runner.run(CALCULATOR, wrong)
+    wrong = in_mode("run", runner_of(tmp_path, Upstream(), Asks("Go?")), CALCULATOR, "Hi", [])
+    with pytest.raises(UsageError, match=r"found Suspended; .* `suspended.resume_with\(answer\)`"):
+        runner.run(CALCULATOR, wrong)
+    with pytest.raises(
+        UsageError, match=r"found Resumption; .*`runner.run\(persona, resumption\)`"
+    ):
+        runner.resume(wrong.resume_with("yes"))
+    wrong = {}
+    with pytest.raises(UsageError, match="methods append, read, remove, ids, found dict"):
+        personakit.Runner(journals=wrong)
 
 
 def test_a_tool_that_was_killed_at_its_question_asks_that_question_again(tmp_path: Path) -> None:
