@@ -177,7 +177,7 @@ def test_a_newer_journal_is_not_read(storage: JournalStorage) -> None:
     ],
 )
 def test_an_id_without_a_journal(storage: JournalStorage, id: str, fault: str) -> None:  # noqa: A002
-    running, waits = suspended(storage)
+    running, _ = suspended(storage)
     with pytest.raises(UsageError, match=f"{fault}.*; 1 run waiting; .*lists them"):
         running.suspended(id)
 
