@@ -71,16 +71,7 @@ def check_replay(
         AssertionError: The plugin breaks the rule of replay.
         Exception: Every run raised this error, so ``pytest.raises`` can expect it.
     """
-    if answer is not None and not callable(answer):
-        raise TypeError(
-            f"check_replay(answer=): expected a function that is called with a Question, found "
-            f"{type(answer).__name__}; write `answer=lambda question: {answer!r}`"
-        )
-    if not callable(make):
-        raise TypeError(
-            f"check_replay(make): `make` must return a new instance of the plugin, found "
-            f"{type(make).__name__}; pass its class, or `lambda: Plugin(…)`"
-        )
+    _check_functions(make, answer)
     who, answered = persona or test_persona(), answer or _first_choice
     check = _Check(make, request, answers, who, tools_of(tools), answered)
     with _seeded():
@@ -92,6 +83,19 @@ def check_replay(
     if isinstance(stop.ended, Exception):
         raise stop.ended
     return stop.ended
+
+
+def _check_functions(make: Any, answer: Any) -> None:
+    if answer is not None and not callable(answer):
+        raise TypeError(
+            f"check_replay(answer=): expected a function that is called with a Question, found "
+            f"{type(answer).__name__}; write `answer=lambda question: {answer!r}`"
+        )
+    if not callable(make):
+        raise TypeError(
+            f"check_replay(make): `make` must return a new instance of the plugin, found "
+            f"{type(make).__name__}; pass its class, or `lambda: Plugin(…)`"
+        )
 
 
 @dataclass(slots=True)
