@@ -101,7 +101,7 @@ class Runner(Resuming, Closing):
         on_suspend: OnSuspend = "raise",
         journals: JournalStorage | None = None,
     ) -> None:
-        check_setup(path, plugins, backend, ask, on_suspend)
+        check_setup(path, plugins, backend, ask, on_suspend, journals)
         self.config = config or Config.read()
         folders, outer = tuple(map(Path, path)), tuple(plugins)
         self._given = config, folders, outer, backend, log, ask, on_suspend, journals

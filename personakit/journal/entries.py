@@ -172,6 +172,7 @@ class Journal:
                 )
             for line in parsed[1:]:
                 journal._add(line)
+            journal._pause()
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise JournalError(
                 f"the journal of run {identity} is damaged ({type(error).__name__}: {error}); its "
@@ -203,6 +204,16 @@ class Journal:
         for name, state in _STATES.items():
             if name in line:
                 entry.state, entry.data = state, line[name]
+
+    def _pause(self) -> None:
+        """Mark the tool calls that wait at a question, also if their process was killed there.
+
+        By the rule of replay, such a tool has had no effect yet.
+        """
+        for question in self.open:
+            for at, entry in self.entries.items():
+                if entry.state == "started" and question.id.startswith(f"{at}."):
+                    entry.state = "paused"
 
     @property
     def request(self) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,7 +89,8 @@ class Suspended(RunError):
 
     Attributes:
         id: The id of the run, also in the run log.
-        questions: The open questions; of tool calls in one round there can be several.
+        questions: The open questions, in the order of their places in the run; of tool calls in
+            one round there can be several.
         calls: The tool calls of the round that have no result yet.
         messages: The messages of the run so far: tool calls and their results.
         text: What the run wrote so far.
@@ -108,6 +110,8 @@ class Suspended(RunError):
         messages: tuple[Message, ...] = (),
         text: str = "",
     ) -> None:
+        # A process and the journal that it wrote have them in different orders.
+        questions = tuple(sorted(questions, key=_place))
         asked = "; ".join(question.text for question in questions)
         waits = f"waits for an answer: {asked}" if questions else "was interrupted"
         super().__init__(f"the run {waits} (suspended run {id})")
@@ -147,9 +151,10 @@ class Suspended(RunError):
         given = answer if isinstance(answer, Mapping) else {self.question.id: answer}
         asked = {question.id: question for question in self.questions}
         if unknown := [repr(key) for key in given if key not in asked]:
+            known = ", ".join(map(repr, asked))
             raise UsageError(
-                f"no open question has the id {', '.join(unknown)[:200]}; use "
-                f"{', '.join(map(repr, asked))}"
+                f"no open question of run {self.id} has the id {', '.join(unknown)[:200]}; "
+                f"{f'use {known}' if asked else 'it has none: they were answered'}"
             )
         return Resumption(self.id, {key: asked[key].check(text) for key, text in given.items()})
 
@@ -173,6 +178,10 @@ class Suspended(RunError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.id, self.questions, dict(vars(self)))
+
+
+def _place(question: Question) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", question.id)]
 
 
 def _unpickled(identity: str, questions: tuple[Question, ...], state: dict[str, Any]) -> Suspended:

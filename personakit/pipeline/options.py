@@ -243,7 +243,12 @@ class Backend(Protocol):
 
 
 def check_setup(
-    path: Any, plugins: Any, backend: Any, ask: Any = None, on_suspend: Any = None
+    path: Any,
+    plugins: Any,
+    backend: Any,
+    ask: Any = None,
+    on_suspend: Any = None,
+    journals: Any = None,
 ) -> None:
     """Check arguments of a runner.
 
@@ -255,6 +260,12 @@ def check_setup(
     if ask is not None and not callable(ask):
         raise UsageError(
             f"ask must be a function that is called with a Question, found {type(ask).__name__}"
+        )
+    methods = ("append", "read", "remove", "ids")
+    if journals is not None and not all(callable(getattr(journals, m, None)) for m in methods):
+        raise UsageError(
+            f"journals must be an object with the methods {', '.join(methods)}, found "
+            f"{type(journals).__name__}; personakit.JournalFolder(path) is one"
         )
     for name, value in (("path", path), ("plugins", plugins)):
         if isinstance(value, str | os.PathLike):
@@ -268,10 +279,11 @@ def check_setup(
 
 def not_a_prompt(value: Any) -> UsageError:
     """Return the error for a prompt of a rendered request that is neither a string nor None."""
-    return UsageError(
-        f"the prompt must be a string, found {type(value).__name__}; for earlier messages use a "
-        f"conversation (`Runner.conversation`) or a Request"
-    )
+    kind = type(value).__name__
+    advice = "for earlier messages use a conversation (`Runner.conversation`) or a Request"
+    if kind == "Suspended":
+        advice = "to continue a suspended run, pass `suspended.resume_with(answer)`"
+    return UsageError(f"the prompt must be a string, found {kind}; {advice}")
 
 
 def check_names(given: Mapping[str, Any], known: type, variables: Iterable[str] = ()) -> None:

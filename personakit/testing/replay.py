@@ -71,11 +71,7 @@ def check_replay(
         AssertionError: The plugin breaks the rule of replay.
         Exception: Every run raised this error, so ``pytest.raises`` can expect it.
     """
-    if not callable(make):
-        raise TypeError(
-            f"check_replay(make): `make` must return a new instance of the plugin, found "
-            f"{type(make).__name__}; pass its class, or `lambda: Plugin(…)`"
-        )
+    _check_functions(make, answer)
     who, answered = persona or test_persona(), answer or _first_choice
     check = _Check(make, request, answers, who, tools_of(tools), answered)
     with _seeded():
@@ -87,6 +83,19 @@ def check_replay(
     if isinstance(stop.ended, Exception):
         raise stop.ended
     return stop.ended
+
+
+def _check_functions(make: Any, answer: Any) -> None:
+    if answer is not None and not callable(answer):
+        raise TypeError(
+            f"check_replay(answer=): expected a function that is called with a Question, found "
+            f"{type(answer).__name__}; write `answer=lambda question: {answer!r}`"
+        )
+    if not callable(make):
+        raise TypeError(
+            f"check_replay(make): `make` must return a new instance of the plugin, found "
+            f"{type(make).__name__}; pass its class, or `lambda: Plugin(…)`"
+        )
 
 
 @dataclass(slots=True)
@@ -146,6 +155,11 @@ class _Check:
             if not isinstance(result, Suspended):
                 raise AssertionError(f"resumed by {here}: {_text(result)}; {_RULE}")
             if end.ended is not None:
+                open_ = [each.text for each in result.questions[:-1]]
+                assert not open_, (
+                    f"a hook went on after {open_[0]!r}, which nobody has answered; it must let "
+                    f"the run end there: catch Exception, never BaseException"
+                )
                 _check_io(journals, result.id)
                 return _Stop(here, result, end.ended, "".join(shown), journals)
             given = result.resume_with({each.id: self.answer(each) for each in result.questions})
@@ -161,13 +175,16 @@ class _Check:
         journals = MemoryJournals()
         journals.append(stop.waits.id, 0, stop.journals.read(stop.waits.id))
         given = stop.waits.resume_with("go on")
-        result = self._run(mode, [_End(), self.make()], journals, given, shown)
+        end = _End()
+        result = self._run(mode, [end, self.make()], journals, given, shown)
         here = f"resumed by {mode} after {stop.mode}"
         if isinstance(result, ReplayMismatch):
             raise AssertionError(f"{here}: {result}; {_RULE}") from result
         changed = [name for name, count in self.counts().items() if count != before.get(name, 0)]
         assert not changed, f"{here}: there were more {', '.join(changed)}; {_RULE}"
-        if different := _different(result, stop.ended):
+        # Both as the hooks left them: the run itself then puts a changed text into the messages.
+        outcome = result if isinstance(result, Exception) else end.ended or result
+        if different := _different(outcome, stop.ended):
             raise AssertionError(f"{here}: {different}; {_RULE}")
         if "stream" in mode and isinstance(result, Response):
             text = stop.shown + "".join(shown)

@@ -277,3 +277,24 @@ def test_numbers_count_from_one_unless_choices_are_numbers() -> None:
     with pytest.raises(UsageError):
         chosen(Question("Allow?", CHOICES), "4")
     assert chosen(Question("Name?"), "1") == "1"
+
+
+def test_a_turn_that_fails_when_it_goes_on_can_go_on_again(desk: Any, server: Booking) -> None:
+    with desk.terminal(*CHAT) as session:
+        session.until("0 messages")
+        session.press("To Oslo\r")
+        session.until("Answer: ")
+        session.press("\x04")
+        session.until("/resume asks again")
+        server.fails = True
+        session.press("/resume\r")
+        session.until("Answer: ")
+        session.press("yes\r")
+        session.until("not now")
+        server.fails = False
+        session.press("/resume\r")
+        session.until("Done")
+        session.until("4 messages")
+        session.press("\x04")
+        assert session.end() == 0
+    assert booked(desk) == "the 9:12: yes\n"

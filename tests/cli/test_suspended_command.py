@@ -144,6 +144,19 @@ def test_a_wrong_answer_loses_nothing(
     assert len(server.requests) == 2
 
 
+def test_a_run_without_an_open_question_takes_no_answer(commands: Commands) -> None:
+    identity = suspend(commands)
+    question = json.loads(commands("suspended", "show", "--json").out)["questions"][0]
+    file = commands.folder / f"data/personakit/journals/{identity}.jsonl"
+    with file.open("a", encoding="utf-8") as journal:  # as kill -9 leaves it after the answer
+        journal.write(json.dumps({"at": question["id"], "answer": "yes"}) + "\n")
+    assert "no question: it was interrupted" in commands("suspended", "list").out
+    done = commands("run", "--resume", "last", "--answer", "yes", *MINE)
+    assert done.code == 2
+    assert f"leave out --answer: `personakit run --resume {identity}`" in done.err
+    assert journals(commands) == [identity]
+
+
 def test_without_an_answer_the_run_is_suspended_again(commands: Commands) -> None:
     identity = suspend(commands)
     done = commands("run", "--resume", identity, *MINE)
@@ -187,6 +200,15 @@ def test_an_unknown_id_lists_the_newest_runs(commands: Commands) -> None:
     several = commands("suspended", "show", "0")
     assert several.code == 2
     assert "several suspended runs begin with '0'" in several.err
+
+
+def test_an_empty_id_stands_for_no_run(commands: Commands) -> None:
+    identity = suspend(commands)
+    for command in (("run", "--resume"), ("suspended", "show"), ("suspended", "remove")):
+        done = commands(*command, "")
+        assert (done.code, done.out) == (2, "")
+        assert f"no suspended run begins with ''; these are suspended:\n  {identity}" in done.err
+    assert journals(commands) == [identity]
 
 
 def test_runs_are_listed_shown_and_removed(commands: Commands) -> None:

@@ -26,7 +26,12 @@ class Booking(Server):
 
     Args:
         trains: The trains.
+
+    Attributes:
+        fails: Whether it refuses each request.
     """
+
+    fails = False
 
     def __init__(self, *trains: str) -> None:
         super().__init__()
@@ -34,6 +39,8 @@ class Booking(Server):
 
     def reply(self, answer: Any, body: Any) -> Reply:
         """Return the calls, or the answer if their results are there."""
+        if self.fails:
+            return Reply(b'{"error": {"message": "not now"}}', status=400)
         if body["messages"][-1]["role"] == "tool":
             return super().reply("**Done**.", body)
         calls = [

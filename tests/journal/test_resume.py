@@ -24,16 +24,19 @@ from personakit import (
     Blocked,
     Message,
     Persona,
+    Question,
     Request,
     Response,
     RunLog,
     Suspended,
+    ToolCall,
     Usage,
     UsageError,
     hookimpl,
 )
+from personakit.config import Config
 from personakit.errors import RateLimited, ReplayMismatch
-from personakit.testing import MODES, Upstream
+from personakit.testing import MODES, MemoryJournals, Upstream
 
 # --- what has changed since ----------------------------------------------------------------------
 
@@ -346,3 +349,38 @@ def test_a_value_that_is_no_prompt_is_an_error(tmp_path: Path) -> None:
     wrong: Any = ["Hi"]
     with pytest.raises(UsageError, match="the prompt must be a string, found list"):
         runner.run(CALCULATOR, wrong)
+    wrong = in_mode("run", runner_of(tmp_path, Upstream(), Asks("Go?")), CALCULATOR, "Hi", [])
+    with pytest.raises(UsageError, match=r"found Suspended; .* `suspended.resume_with\(answer\)`"):
+        runner.run(CALCULATOR, wrong)
+    with pytest.raises(
+        UsageError, match=r"found Resumption; .*`runner.run\(persona, resumption\)`"
+    ):
+        runner.resume(wrong.resume_with("yes"))
+    wrong = {}
+    with pytest.raises(UsageError, match="methods append, read, remove, ids, found dict"):
+        personakit.Runner(journals=wrong)
+
+
+def test_a_tool_that_was_killed_at_its_question_asks_that_question_again(tmp_path: Path) -> None:
+    killed, effects = MemoryJournals(), list[str]()
+
+    async def buy(item: str) -> str:
+        """Buy something."""
+        effects.append(f"{item}: {await personakit.ask(f'Buy {item}?', choices=YES_NO)}")
+        return effects[-1]
+
+    def asker(question: Question) -> str:
+        for identity in runner.journals.ids():  # what kill -9 leaves now
+            killed.remove(identity)
+            killed.append(identity, 0, list(runner.journals.read(identity)))
+        return "yes"
+
+    upstream = Upstream([Response("", (ToolCall("1", "buy", '{"item": "tea"}'),)), "Bought."])
+    runner = runner_of(tmp_path, upstream, ask=asker)
+    assert runner.run(CALCULATOR, "Tea!", tools=[buy]).text == "Bought."
+    (identity,) = killed.ids()
+    again = personakit.Runner(Config(path=()), backend=upstream, journals=killed)
+    waiting = again.suspended(identity)
+    assert [question.text for question in waiting.questions] == ["Buy tea?"]
+    assert again.resume(waiting, "no", tools=[buy]).text == "Bought."
+    assert effects == ["tea: yes", "tea: no"]

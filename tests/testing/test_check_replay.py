@@ -376,3 +376,35 @@ def test_chance_is_as_it_was() -> None:
     random.seed(7)
     check_replay(hooks(run=lambda self: None))
     assert random.random() == expected
+
+
+class Edited:
+    @hookimpl
+    async def run(self, request: Request, send: Any) -> Response:
+        response: Response = await send(request)
+        return response.replace(text=await personakit.ask("Which text instead?"))
+
+
+def test_a_hook_can_change_the_text_of_an_answer() -> None:
+    response = check_replay(Edited, answer=lambda _: "Good morning!")
+    assert response.text == "Good morning!"
+
+
+def test_an_answer_that_is_no_function_is_named() -> None:
+    wrong: Any = "yes"
+    with pytest.raises(TypeError, match="found str; write `answer=lambda question: 'yes'`"):
+        check_replay(Edited, answer=wrong)
+
+
+def test_a_hook_that_goes_on_without_the_answer() -> None:
+    class Swallows:
+        @hookimpl
+        async def chat(self, request: Request) -> Request:
+            try:
+                await personakit.ask("Go?", choices=["yes", "no"])
+            except BaseException:
+                return request.with_system("Nobody is there.")
+            return request
+
+    with pytest.raises(AssertionError, match="went on after 'Go\\?', which nobody has answered"):
+        check_replay(Swallows)

@@ -263,7 +263,7 @@ def _retry(chat: Chat, rest: str) -> Said:
 
 
 def _resume(chat: Chat, rest: str) -> Said:
-    run, chat.suspended = chat.suspended, None
+    run = chat.suspended  # until a turn has an answer: this one may fail, or be stopped
     if run is None:
         raise UsageError(
             "no turn of this chat waits for an answer; `personakit suspended list`, in another "

@@ -109,6 +109,7 @@ def _show(chat: Chat, said: Said, options: dict[str, Any], *, markdown: bool) ->
 
 def _notice(chat: Chat, response: Response) -> None:
     """Tell what the user should know about an answer that is not whole."""
+    chat.suspended = None
     for line in output.notices(response):
         chat.say(line)
 

@@ -34,10 +34,15 @@ def answers(run: Suspended, given: tuple[str, ...]) -> dict[str, str]:
     Raises:
         UsageError: There are too many, or one is invalid. The run stays as it is.
     """
+    if given and not run.questions:
+        raise UsageError(
+            f"run {run.id} waits for no answer: it was interrupted, or another process continues "
+            f"it; to go on, leave out --answer: `personakit run --resume {run.id}`"
+        )
     if len(given) > len(run.questions):
         raise UsageError(
             f"found {counted(len(given), 'answer')}, but run {run.id} asks "
-            f"{counted(len(run.questions), 'question')}{':' if run.questions else ''}{_listed(run)}"
+            f"{counted(len(run.questions), 'question')}:{_listed(run)}"
         )
     result = {}
     for number, (question, text) in enumerate(zip(run.questions, given, strict=False), 1):

@@ -38,7 +38,9 @@ def find_id(runner: Runner, word: str) -> str:
         UsageError: There is none, or several begin with the word.
     """
     ids = sorted(runner.journals.ids(), reverse=True)
-    matching = ids[:1] if word == "last" else [each for each in ids if each.startswith(word)]
+    # An empty word is a variable of a script that was not set, not the beginning of every id.
+    matching = [each for each in ids if word and each.startswith(word)]
+    matching = ids[:1] if word == "last" else matching
     if len(matching) == 1:
         return matching[0]
     shown = matching or ids
@@ -48,7 +50,10 @@ def find_id(runner: Runner, word: str) -> str:
     if matching:
         raise UsageError(f"several suspended runs begin with {word[:80]!r}:{listed}")
     if not ids:
-        raise UsageError("no run is suspended; one that waits for an answer has an id")
+        raise UsageError(
+            "no run is suspended; one that has ended or was removed cannot be continued "
+            "(`personakit log list` lists the runs that have ended)"
+        )
     raise UsageError(f"no suspended run begins with {word[:80]!r}; these are suspended:{listed}")
 
 
@@ -64,7 +69,7 @@ def brief(runner: Runner, identity: str) -> str:
 def asked(run: Suspended) -> str:
     """Return the first open question of a run on one line."""
     if not run.questions:
-        return "it was interrupted, and waits for no answer"
+        return "no question: it was interrupted, or another process continues it"
     more = f" (and {len(run.questions) - 1} more)" if len(run.questions) > 1 else ""
     return output.one_line(run.question.text) + more
 

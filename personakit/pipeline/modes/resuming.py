@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from personakit.base import scope
+from personakit.base import counted, scope
 from personakit.config import Config, data_folder
 from personakit.errors import UsageError, spelled
 from personakit.persona import QUESTION_PATH, Persona, question_persona
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from personakit.messages import Request, Response
     from personakit.pipeline.inside import Inside
     from personakit.pipeline.layers import RunLayer
-
-_SHOWN = 5
 
 
 class Resuming(Runs):
@@ -100,9 +98,14 @@ class Resuming(Runs):
             RunError: The run failed. What was paid before is not paid again.
             Suspended: It waits for another answer.
         """
-        from personakit.journal import Resumption  # noqa: PLC0415
+        from personakit.journal import Resumption, Suspended  # noqa: PLC0415
 
         waits = self.suspended(suspended) if isinstance(suspended, str) else suspended
+        if not isinstance(waits, Suspended):
+            raise UsageError(
+                f"expected a suspended run or its id, found {type(waits).__name__}; a Resumption "
+                f"goes in place of the prompt: `runner.run(persona, resumption)`"
+            )
         given = Resumption(waits.id) if answer is None else waits.resume_with(answer)
         return run_sync(self._start(self.persona_of(waits.id), given, options))
 
@@ -137,14 +140,17 @@ class Resuming(Runs):
             if lines := self.journals.read(matching[0]):
                 return matching[0], Journal.read(matching[0], lines)
             matching = []
-        waiting = sorted(matching or self.journals.ids(), reverse=True)
-        fault = f"{len(matching)} suspended runs begin with" if matching else "no suspended run has"
-        listed = f"; waiting: {', '.join(waiting[:_SHOWN])}" if waiting else "; none is waiting"
+        fault = "no suspended run has the id"
+        if matching:
+            fault = f"{counted(len(matching), 'suspended run')} found for the beginning of an id"
+        # Not their ids: a service may show this to whoever sent the id, and an id is enough.
+        waiting = sum(1 for _ in self.journals.ids())
+        listed = f"; {counted(waiting, 'run')} waiting" if waiting else "; none is waiting"
         more = spelled(
             python="`Runner.journals.ids()` lists them",
             terminal="`personakit suspended list` lists them",
         )
-        raise UsageError(f"{fault} the id {identity[:80]!r}{listed}; {more}")
+        raise UsageError(f"{fault} {identity[:80]!r}{listed}; {more}")
 
     # --- for a run -------------------------------------------------------------------------------
 
