@@ -86,7 +86,7 @@ def test_a_suspended_run_can_be_pickled_and_written_as_json(tmp_path: Path) -> N
     assert list(written) == "id persona questions calls messages text spent".split()
     assert written["questions"][0]["choices"] == ["yes", "no"]
     assert written["calls"][0] == {"id": "c1", "name": "add", "arguments": '{"a": 1, "b": 2}'}
-    again = runner.suspended(suspended.id[:20])
+    again = runner.suspended(suspended.id)
     assert again.to_dict() == written
 
 
@@ -285,8 +285,11 @@ def test_an_unknown_run_names_those_that_wait(tmp_path: Path) -> None:
         for _ in range(2)
         if isinstance(each := in_mode("run", runner, CALCULATOR, "Hi", []), Suspended)
     ]
-    with pytest.raises(UsageError, match=r"2 suspended runs found for .* id '0'; 2 runs waiting"):
+    # The beginning of an id is not enough: in a service, to know an id is what allows an answer.
+    with pytest.raises(UsageError, match="no suspended run has the id '0'; 2 runs waiting"):
         runner.suspended("0")
+    with pytest.raises(UsageError, match=f"no suspended run has the id '{ids[0][:31]}'"):
+        runner.resume(ids[0][:31], "yes")
     with pytest.raises(UsageError, match="no suspended run has the id 'ff'; 2 runs") as caught:
         runner.resume("ff", "yes")
     assert not any(each in str(caught.value) for each in ids)  # a service may show the message

@@ -59,10 +59,10 @@ class Resuming(Runs):
         """Return a run that waits for a person, or that was interrupted after a question.
 
         Args:
-            id: Its id, or the beginning of it if no other begins so.
+            id: Its id.
 
         Raises:
-            UsageError: No journal or several have the id, or it cannot be read.
+            UsageError: No journal has the id, or it cannot be read.
         """
         from personakit.journal import Suspended  # noqa: PLC0415
 
@@ -135,22 +135,17 @@ class Resuming(Runs):
     def _journal(self, identity: str) -> tuple[str, Journal]:
         from personakit.journal import Journal  # noqa: PLC0415
 
-        matching = [each for each in self.journals.ids() if each.startswith(identity)]
-        if len(matching) == 1 and identity:
-            if lines := self.journals.read(matching[0]):
-                return matching[0], Journal.read(matching[0], lines)
-            matching = []
-        fault = "no suspended run has the id"
-        if matching:
-            fault = f"{counted(len(matching), 'suspended run')} found for the beginning of an id"
-        # Not their ids: a service may show this to whoever sent the id, and an id is enough.
+        # The whole id: in a service, to know it is what allows an answer.
+        if identity in set(self.journals.ids()) and (lines := self.journals.read(identity)):
+            return identity, Journal.read(identity, lines)
+        # Not their ids: a service may show this to whoever sent the id.
         waiting = sum(1 for _ in self.journals.ids())
-        listed = f"; {counted(waiting, 'run')} waiting" if waiting else "; none is waiting"
+        listed = f"{counted(waiting, 'run')} waiting" if waiting else "none is waiting"
         more = spelled(
             python="`Runner.journals.ids()` lists them",
             terminal="`personakit suspended list` lists them",
         )
-        raise UsageError(f"{fault} {identity[:80]!r}{listed}; {more}")
+        raise UsageError(f"no suspended run has the id {identity[:80]!r}; {listed}; {more}")
 
     # --- for a run -------------------------------------------------------------------------------
 
