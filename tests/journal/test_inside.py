@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.suspending import CALCULATOR, Counter, Gate, adds, in_mode, runner_of
+from helpers.suspending import CALCULATOR, YES_NO, Counter, Gate, adds, in_mode, runner_of
 
 import personakit
 from personakit import (
@@ -244,3 +244,37 @@ def test_a_journal_does_not_repeat_requests_and_is_not_read_at_each_step(tmp_pat
     response = made().resume(caught.value, "yes")
     assert response.text == "Hello."
     assert len(upstream.requests) == 21
+
+
+@pytest.mark.parametrize("first", MODES)
+@pytest.mark.parametrize("then", MODES)
+def test_what_gather_awaits_has_the_same_place_in_all_modes(
+    tmp_path: Path, first: str, then: str
+) -> None:
+    class Together:
+        async def one(self, send: Any, number: int) -> str:
+            text: str = (await send.run(CALCULATOR, f"number {number}")).text
+            return text + await personakit.ask(f"{number}?", choices=YES_NO)
+
+        @hookimpl
+        async def tool(self, call: Any, send: Any) -> Any:
+            texts = await personakit.gather(self.one(send, 1), self.one(send, 2))
+            result = await send(call)
+            return result.replace(content=f"{result.content} {texts}")
+
+    def answer(request: Request) -> Any:
+        text = request.messages[-1].text
+        return adds((1, 2)) if text == "Add." else f"heard {text}"
+
+    upstream, tool = Upstream([answer]), Counter()
+
+    def go(mode: str, prompt: Any) -> Any:
+        running = runner_of(tmp_path, upstream, Together())
+        return in_mode(mode, running, CALCULATOR, prompt, [], tools=[tool.add])
+
+    suspended = go(first, "Add.")
+    answers = {question.id: "yes" for question in suspended.questions}
+    assert len(answers) == 2
+    response = go(then, suspended.resume_with(answers))
+    assert response.messages[1].text == "3 ('heard number 1yes', 'heard number 2yes')"
+    assert (len(upstream.requests), tool.calls) == (4, [(1, 2)])

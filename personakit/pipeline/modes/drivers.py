@@ -219,9 +219,18 @@ async def _unwind(run: Run[T], coroutine: Coroutine[Any, Any, T]) -> None:
                 cancelled = cancelled or isinstance(error, asyncio.CancelledError)
 
 
-def run_sync(start: Callable[[None], Coroutine[Any, Any, T]], mode: int = True) -> T:
-    """Run a coroutine function without streaming and without an event loop."""
-    context = copy_context() if scope.get() is None else _beside()
+def run_sync(
+    start: Callable[[None], Coroutine[Any, Any, T]], mode: int = True, *, is_run: bool = True
+) -> T:
+    """Run a coroutine function without streaming and without an event loop.
+
+    Args:
+        start: The function.
+        mode: See `sync_mode`.
+        is_run: Whether it is a run, which has a scope of its own inside of another; False for a
+            part of one.
+    """
+    context = _beside() if is_run and scope.get() is not None else copy_context()
     context.run(sync_mode.set, mode)
     coroutine = start(None)
     action: Callable[..., Any] = coroutine.send
@@ -245,7 +254,7 @@ def alone(coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
     """Return what awaits a coroutine that emits nothing; under `gather`, in a thread if need be."""
     if sync_mode.get() != BESIDE:
         return coroutine
-    return Apart(functools.partial(run_sync, lambda _: coroutine))
+    return Apart(functools.partial(run_sync, lambda _: coroutine, is_run=False))
 
 
 async def run_async(start: Callable[[None], Coroutine[Any, Any, T]]) -> T:

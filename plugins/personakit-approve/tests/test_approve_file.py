@@ -215,8 +215,8 @@ def test_processes_and_threads_write_the_same_file() -> None:
 
 def test_the_store_and_the_command_are_loaded_on_use() -> None:
     code = (
-        "import sys; from personakit_approve import Approve; Approve();"
-        "print(sorted({'sqlite3', 'click'} & set(sys.modules)))"
+        "import sys; before = set(sys.modules); from personakit_approve import Approve; Approve();"
+        "print(sorted({'sqlite3', 'click'} & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
