@@ -79,6 +79,7 @@ def opened(folder: Path, env: dict[str, str]) -> Iterator[Notebook]:
     client = Client(
         _v4.new_notebook(),
         timeout=60,
+        coalesce_streams=True,  # a kernel sends what is printed in any number of pieces
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
     )
