@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,6 +148,7 @@ class Journal:
         shown: How much of the answer the caller has received.
         left: What the last `Suspended` had besides the questions.
         size: The number of lines.
+        by: The host and the process that went on with the run last; empty once it has stopped.
     """
 
     header: dict[str, Any]
@@ -155,6 +158,7 @@ class Journal:
     shown: dict[str, Any] = field(default_factory=dict)
     left: dict[str, Any] = field(default_factory=dict)
     size: int = 0
+    by: tuple[Any, ...] = ()
 
     @classmethod
     def read(cls, identity: str, lines: Any) -> Journal:
@@ -194,6 +198,8 @@ class Journal:
             self.answers[at] = line["answer"]
         elif at:
             self._end(self.entries[at], line)
+        if "resumed" in line or "left" in line or "failed" in line:
+            self.by = tuple(line.get("by", ()))
         self.shown = line.get("shown", self.shown)
         self.left = line.get("left", self.left)
 
@@ -214,6 +220,18 @@ class Journal:
             for at, entry in self.entries.items():
                 if entry.state == "started" and question.id.startswith(f"{at}."):
                     entry.state = "paused"
+
+    def check_free(self, identity: str) -> None:
+        """Check that no other call goes on with the run, as far as this machine can know.
+
+        Raises:
+            JournalError: A process of this machine does: what it has sent would be paid twice.
+        """
+        if len(self.by) == 2 and self.by[0] == platform.node() and _is_alive(self.by[1]):
+            raise JournalError(
+                f"run {identity} goes on in process {self.by[1]}, and can be continued when that "
+                f"has stopped; `personakit suspended show {identity}` shows its questions"
+            )
 
     @property
     def request(self) -> Request:
@@ -285,6 +303,18 @@ def restored(
         )
     given = {name: value for name, value in parameters.items() if name in SECRET}
     return request.replace(parameters={**request.parameters, **given}) if given else request
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def write_error(error: BaseException) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import platform
 import random
 import threading
 import time
@@ -240,7 +242,7 @@ class Record:
 
     def resume(self, answers: dict[str, str]) -> None:
         """Write that the run goes on with new answers; another process that runs it then stops."""
-        self._add({"resumed": time.time()})
+        self._add({"resumed": time.time(), "by": [platform.node(), os.getpid()]})
         for at, text in answers.items():
             self._add({"at": at, "answer": text})
         self.flush()

@@ -150,7 +150,9 @@ def test_a_run_that_is_killed_anywhere_does_everything_once(
         if again == "yes":
             assert Counter(world.notes) >= Counter(NOTES)
             assert result["messages"] == expected["messages"]
-            assert (result["calls"], result["tokens"]) == (3, expected["tokens"])
+            # A model call that was interrupted is made again, and counted with unknown tokens.
+            assert result["calls"] - 3 in (0, 1), point
+            assert result["tokens"] == expected["tokens"], point
         if point[0] == "tool":
             assert result["again"] == [point[1]]
     assert killed >= 3

@@ -22,6 +22,7 @@ from helpers.suspending import (
 import personakit
 from personakit import (
     Blocked,
+    JournalError,
     Message,
     Persona,
     Question,
@@ -261,6 +262,28 @@ def test_a_failed_run_goes_on_where_it_failed(tmp_path: Path) -> None:
         runner.resume(waiting, tools=[tool.add])
     assert runner.resume(waiting, tools=[tool.add]).text.endswith(SUMS)
     assert (tool.calls, len(upstream.requests)) == ([(1, 2)], 4)
+
+
+def test_a_run_that_is_at_work_is_not_continued_a_second_time(tmp_path: Path) -> None:
+    errors: list[UsageError] = []
+    ids: list[str] = []
+
+    def again(request: Request) -> str:
+        try:
+            runner_of(tmp_path, Upstream(), Asks("Go?")).resume(ids[0])
+        except UsageError as error:
+            errors.append(error)
+        return "Hi!"
+
+    upstream = Upstream([again])
+    runner = runner_of(tmp_path, upstream, Asks("Go?"))
+    suspended = in_mode("run", runner, CALCULATOR, "Hi", [])
+    assert isinstance(suspended, Suspended)
+    ids.append(suspended.id)
+    assert runner.resume(suspended, "yes").text == "Hi!"
+    assert len(upstream.requests) == 1
+    assert [type(error) for error in errors] == [JournalError]
+    assert f"run {suspended.id} goes on in process " in str(errors[0])
 
 
 def test_a_run_that_a_hook_refuses_is_over(tmp_path: Path) -> None:

@@ -255,6 +255,7 @@ class Resuming(Runs):
         tools = (*own, *tools_of(options.tools))
         request = restored(journal, identity, tools, options.parameters or {})
         answers = journal.checked(given.answers, identity)
+        journal.check_free(identity)
         kept = first["options"]
         changes: dict[str, Any] = {"max_rounds": kept["max_rounds"]}
         if options.conversation is None:
