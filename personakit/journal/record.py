@@ -165,8 +165,6 @@ class Record:
 
     def start(self, entry: Entry) -> None:
         """Record that something starts."""
-        if (old := self.old.get(entry.at)) is not None:
-            entry.starts = old.starts + 1
         with self._lock:
             self._entries.append(entry)
             if self.is_kept:

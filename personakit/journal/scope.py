@@ -107,9 +107,8 @@ class Scope:
             if has_ended:
                 return _bound(old, subject), True
         # What a tool asks and calls is recorded, too; what happens in a model call is part of it.
-        inner = Scope(record, at) if kind == "tool" else None
-        if kind == "run":
-            inner = Scope(record, at, self.layer)
+        layer = self.layer if kind == "run" else None
+        inner = Scope(record, at, layer) if kind in ("tool", "run") else None
         entry = Entry(at, kind, subject, model=model, hashes=record.hashes)
         return await _performed(record, entry, inner, perform), False
 
