@@ -297,7 +297,7 @@ class Runner(Resuming, Closing):
             run = observed(run, watch)
         if recorder is not None and trace is not None:
             run = recorder.around(
-                run, persona, trace, tap, inside.books[0], options.conversation, self.hash, record
+                run, persona, trace, tap, inside.books[0], options, self.hash, record
             )
         if record is not None and record.desk.on_suspend == "return":
             run = returned(run)

@@ -26,7 +26,7 @@ from personakit.log.row import Row, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
-from personakit.pipeline import RunLayer, Step, Trace
+from personakit.pipeline import RunLayer, RunOptions, Step, Trace
 from personakit.usage import Book, Spent, Timings, charges_in
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RunRecord:
         trace: The trace of the run's layers.
         tap: Records the emitted text, the only text of a run that fails while it streams.
         book: What the run has paid.
-        conversation: The id of the conversation; None for a single run.
+        options: The options of the run, with the id of the conversation and its own.
         hash_of: Returns the hash of the persona.
         kept: The record of a run that can be suspended.
     """
@@ -57,7 +57,7 @@ class RunRecord:
         trace: Trace,
         tap: TextTap,
         book: Book,
-        conversation: str | None,
+        options: RunOptions,
         hash_of: Callable[[Persona], str],
         kept: Record | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class RunRecord:
         self._persona, self._book = persona, book
         self._request = request
         self._trace = trace
-        self._conversation = conversation
+        self._options = options
         self._hash_of = hash_of
         self._tap = tap
         self._total = 0.0
@@ -98,13 +98,13 @@ class RunRecord:
         good = self._error is None
         spent = Spent(charges_in(self._book))
         return Row(
-            self.id or run_id(self._tap.started),
+            self.id or self._options.run_id or run_id(self._tap.started),
             self._request,
             persona=self._persona.name,
             version=self._persona.version,
             hash=self._hash_of(self._persona),
             path=_whole(self._persona.path),
-            conversation=self._conversation,
+            conversation=self._options.conversation,
             sent=self._sent(models, response if good else None),
             text=response.text,
             finish_reason=response.finish_reason,
@@ -251,7 +251,7 @@ class Recorder:
         trace: Trace,
         tap: TextTap,
         book: Book,
-        conversation: str | None,
+        options: RunOptions,
         hash_of: Callable[[Persona], str],
         kept: Record | None = None,
     ) -> RunLayer:
@@ -263,13 +263,13 @@ class Recorder:
             trace: The trace of the run's layers.
             tap: Records the emitted text.
             book: What the run has paid.
-            conversation: The id of the conversation; None for a single run.
+            options: The options of the run.
             hash_of: Returns the hash of a persona.
             kept: The record of a run that can be suspended; None for another.
         """
 
         async def logged(request: Request, emit: Emit | None) -> Response:
-            record = RunRecord(persona, request, trace, tap, book, conversation, hash_of, kept)
+            record = RunRecord(persona, request, trace, tap, book, options, hash_of, kept)
             try:
                 response = await run(request, emit)
             except GeneratorExit as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from personakit.pipeline.inside import Inside as Inside
     from personakit.pipeline.inside import Layer as Layer
     from personakit.pipeline.inside import sent as sent
+    from personakit.pipeline.layers import BETWEEN as BETWEEN
     from personakit.pipeline.layers import RunLayer as RunLayer
     from personakit.pipeline.layers import Start as Start
     from personakit.pipeline.layers import Watch as Watch
@@ -55,7 +56,9 @@ else:
             "modes.drivers": "Passed Run deferred loading needs_loop run_async run_sync",
             "dry_run": "DryRun Leaving",
             "inside": "Inside Layer sent",
-            "layers": ("RunLayer Start Watch observed returned with_run_hooks within_deadline"),
+            "layers": (
+                "BETWEEN RunLayer Start Watch observed returned with_run_hooks within_deadline"
+            ),
             "options": (
                 "MAX_ROUNDS AllOptions Backend Options Prompt RunOptions Setup attached "
                 "check_names check_setup keywords not_a_prompt"

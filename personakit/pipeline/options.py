@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import math
 import os
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ Prompt: TypeAlias = "str | Request | Resumption | None"
 suspended run goes on with."""
 
 
+_RUN_ID = re.compile("[0-9a-f]{32}")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -54,6 +57,8 @@ class Options(TypedDict, total=False):
             bytes, or `Attachment` values.
         tools: Tools in addition to the persona's: functions or `Tool` values.
         conversation: The id of the conversation, for the run log.
+        run_id: The id of the run, in the run log and if it waits for a person: 32 hex digits.
+            Default: a new one.
         on_suspend: What happens if a plugin or tool asks a person and nobody answers: ``raise``
             raises `Suspended`, ``return`` returns it instead of a response, of which type checkers
             do not know, ``refuse`` raises `Blocked`. Default: that of the runner.
@@ -69,6 +74,7 @@ class Options(TypedDict, total=False):
     attachments: Iterable[Attachment | str | Path | bytes]
     tools: Iterable[Tool | Callable[..., Any]]
     conversation: str | None
+    run_id: str | None
     on_suspend: OnSuspend | None
 
 
@@ -119,6 +125,7 @@ class RunOptions:
     attachments: Iterable[Attachment | str | Path | bytes] = ()
     tools: Iterable[Tool | Callable[..., Any]] = ()
     conversation: str | None = None
+    run_id: str | None = None
     on_suspend: OnSuspend | None = None
 
     @classmethod
@@ -149,7 +156,7 @@ class RunOptions:
 
 
 _UNCHECKED = frozenset(AllOptions.__annotations__) - {
-    *("max_rounds", "timeout", "deadline", "trace", "conversation", "on_suspend")
+    *("max_rounds", "timeout", "deadline", "trace", "conversation", "run_id", "on_suspend")
 }
 
 
@@ -328,6 +335,9 @@ def _check(options: AllOptions, variables: Iterable[str]) -> None:
         given: Any = options.get(name)
         if given is not None and not isinstance(given, kind):
             raise UsageError(f"{name} must be {wanted}, found {type(given).__name__}")
+    identity: Any = options.get("run_id")
+    if identity is not None and not (isinstance(identity, str) and _RUN_ID.fullmatch(identity)):
+        raise UsageError(f"run_id must be 32 hex digits, found {identity!r:.80}")
     check_suspending(options.get("on_suspend"))
     rounds: Any = options.get("max_rounds")
     if rounds is not None and not (isinstance(rounds, int) and rounds > 0):

@@ -169,6 +169,7 @@ class Resuming(Runs):
         if record is None:
             first = functools.partial(self._first_line, persona, request, options)
             record = Record(self._desk(options.on_suspend), first)
+            record.id = options.run_id or ""
         return suspendable(run, record), record
 
     def _asking(self, function: Callable[..., Any], *, dry: bool = False) -> Any:
