@@ -1,0 +1,28 @@
+"""The server: personas as the models of an OpenAI-compatible API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from personakit.base import door
+
+if TYPE_CHECKING:
+    from personakit.server.app import Application as Application
+    from personakit.server.app import app as app
+    from personakit.server.http import Exchange as Exchange
+    from personakit.server.http import Refusal as Refusal
+    from personakit.server.router import Router as Router
+    from personakit.server.serving import serve as serve
+    from personakit.server.settings import Limits as Limits
+    from personakit.server.settings import Settings as Settings
+else:
+    __getattr__, __dir__, __all__ = door(
+        __name__,
+        {
+            "app": "Application app",
+            "http": "Exchange Refusal",
+            "router": "Router",
+            "serving": "serve",
+            "settings": "Limits Settings",
+        },
+    )

@@ -1,0 +1,248 @@
+"""The ASGI application: what happens to every request, and when the server starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from personakit.server.access import Access
+from personakit.server.completions import Completions
+from personakit.server.gate import Gate
+from personakit.server.http import Exchange, Receive, Refusal, Scope, Send
+from personakit.server.metrics import Metrics
+from personakit.server.models import Models
+from personakit.server.openapi import document
+from personakit.server.protocol import is_loopback_host
+from personakit.server.router import Router
+from personakit.server.settings import Settings
+
+if TYPE_CHECKING:
+    from personakit.runner import Runner
+
+_log = logging.getLogger("personakit.server")
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class Application:
+    """The server as an ASGI application; every ASGI server can run it.
+
+    Args:
+        settings: What is served, and its limits.
+        runner: Runs the personas; None for one with the user's settings.
+
+    Attributes:
+        router: Finds the endpoints; more can be added before the first request.
+        draining: Whether new requests are refused because the server stops.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, runner: Runner | None = None) -> None:
+        self.settings = settings or Settings()
+        self.draining = False
+        self.router = Router()
+        self._given = runner
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._gate = Gate(self.settings.limits.concurrent, self.settings.limits.queue)
+        self._metrics = Metrics()
+        self._access = Access(self.settings)
+        self._runner = runner or self._made()
+        self._models = Models(self._runner, self.settings, self._access)
+        completions = Completions(
+            self._runner, self.settings, self._access, self._models, self._gate, self._metrics
+        )
+        for method, path, endpoint in (
+            ("GET", "/v1/models", self._models.listed),
+            ("GET", "/v1/models/{model}", self._models.shown),
+            ("POST", "/v1/chat/completions", completions.answer),
+            ("GET", "/health", _healthy),
+            ("GET", "/ready", self._ready),
+            ("GET", "/metrics", self._measured),
+            ("GET", "/openapi.json", self._described),
+        ):
+            self.router.add(method, path, endpoint)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what an ASGI server passes on."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    def drain(self) -> None:
+        """Refuse new requests from now on; those that run go on."""
+        self.draining = True
+
+    def end(self) -> None:
+        """Cancel the requests that still run; each ends with an error."""
+        self.draining = True
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    # --- one request -----------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self.settings.limits
+        exchange = Exchange(scope, receive, send, limits.body, limits.idle)
+        given = exchange.headers.get("x-request-id", "")
+        exchange.id = given if _ID.fullmatch(given) else secrets.token_hex(16)
+        exchange.extra.append((b"x-request-id", exchange.id.encode()))
+        task: Any = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            await self._routed(exchange)
+        except Refusal as refusal:
+            await self._refuse(exchange, refusal)
+        except asyncio.CancelledError:
+            if exchange.gone:
+                task.uncancel()
+            elif self.draining:
+                task.uncancel()
+                await self._refuse(exchange, stopping())
+            else:
+                raise
+        except Exception:
+            _log.exception("personakit: request %s failed", exchange.id)
+            failed = Refusal(
+                500,
+                f"the server failed; its log has the cause under the request id {exchange.id}",
+                type="server_error",
+                code="internal_error",
+            )
+            await self._refuse(exchange, failed)
+        finally:
+            exchange.unwatch()
+            self._tasks.discard(task)
+
+    async def _routed(self, exchange: Exchange) -> None:
+        if self.settings.cors and self._access.crossed(exchange):
+            await exchange.reply(204)
+            return
+        if self._access.is_open and not is_loopback_host(exchange.headers.get("host", "")):
+            raise Refusal(
+                403,
+                "without keys, the server answers only requests to localhost; use "
+                "http://127.0.0.1, or make a key: personakit serve keys new NAME",
+                code="host_not_allowed",
+            )
+        endpoint, exchange.rest, methods = self.router.find(exchange.method, exchange.path)
+        if endpoint is None:
+            raise _unknown(exchange, methods)
+        if self.draining and exchange.path not in _ALWAYS:
+            raise stopping()
+        await endpoint(exchange)
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        if refusal.status >= 400:
+            self._metrics.refused(refusal.reason)
+        if not exchange.begun and not exchange.gone:
+            try:
+                await exchange.refuse(refusal)
+            except asyncio.CancelledError:
+                if not exchange.gone:
+                    raise
+
+    # --- endpoints -------------------------------------------------------------------------------
+
+    async def _ready(self, exchange: Exchange) -> None:
+        fault = "the server is stopping" if self.draining else await self._models.fault()
+        if fault:
+            await exchange.reply(503, {"status": "not ready", "reason": fault})
+        else:
+            await exchange.reply(200, {"status": "ready"})
+
+    async def _measured(self, exchange: Exchange) -> None:
+        body, kind = self._metrics.text()
+        await exchange.reply(200, body, kind=kind.encode())
+
+    async def _described(self, exchange: Exchange) -> None:
+        from personakit import __version__  # noqa: PLC0415
+
+        await exchange.reply(200, document(version=__version__))
+
+    # --- start and end ---------------------------------------------------------------------------
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._runner.warm()
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self.draining = True
+                if self._given is None:
+                    await self._runner.aclose()
+                self._access.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _made(self) -> Runner:
+        from personakit.runner import Runner  # noqa: PLC0415
+
+        return Runner(log=self.settings.log, plugins=[self._access.budget])
+
+
+_ALWAYS = ("/health", "/ready", "/metrics")
+
+
+def app(settings: Settings | None = None, *, runner: Runner | None = None) -> Application:
+    """Return the server as an ASGI application: ``uvicorn --factory personakit.server:app``.
+
+    Args:
+        settings: What is served, and its limits; None for those of the config file.
+        runner: Runs the personas; None for one with the user's settings. It should have
+            `KeyBudget` among its plugins if keys have budgets.
+
+    Raises:
+        ConfigError: The config file is invalid.
+    """
+    if settings is None:
+        from personakit.config import Config  # noqa: PLC0415
+
+        settings = Settings.of(Config.read())
+    return Application(settings, runner=runner)
+
+
+def stopping() -> Refusal:
+    """Return the refusal of a request while the server stops."""
+    return Refusal(
+        503,
+        "the server is stopping; try again",
+        type="server_error",
+        code="server_stopping",
+        headers={"retry-after": "1", "connection": "close"},
+        reason="draining",
+    )
+
+
+def _unknown(exchange: Exchange, methods: tuple[str, ...]) -> Refusal:
+    """Return the refusal of a request without an endpoint."""
+    path = exchange.path[:80]
+    if methods:
+        allowed = ", ".join(methods)
+        return Refusal(
+            405,
+            f"{path} does not accept {exchange.method[:20]}; use {allowed}",
+            code="method_not_allowed",
+            headers={"allow": allowed},
+        )
+    if exchange.path.startswith("/v1/"):
+        return Refusal(
+            404,
+            f"{path} is not supported; personas are at /v1/models and /v1/chat/completions",
+            code="unsupported",
+        )
+    return Refusal(404, f"there is nothing at {path}; the API is at /v1", code="not_found")
+
+
+async def _healthy(exchange: Exchange) -> None:
+    await exchange.reply(200, {"status": "alive"})

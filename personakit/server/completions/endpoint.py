@@ -1,0 +1,177 @@
+"""``POST /v1/chat/completions``: from a request to a run, and from its answer to a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from personakit.base import run_id
+from personakit.errors import ConfigError, PersonakitError, UsageError
+from personakit.journal import Resumption
+from personakit.messages import Request
+from personakit.persona import Persona
+from personakit.server.access import Access, Caller
+from personakit.server.completions import body
+from personakit.server.completions.errors import is_servers, refusal
+from personakit.server.completions.held import Held
+from personakit.server.completions.request import build
+from personakit.server.completions.run import Run
+from personakit.server.completions.streaming import Streaming
+from personakit.server.gate import Gate
+from personakit.server.http import Exchange, Refusal
+from personakit.server.metrics import Metrics
+from personakit.server.models import Models
+from personakit.server.settings import Settings
+
+_log = logging.getLogger("personakit.server")
+
+
+class Completions:
+    """Answers chat completions."""
+
+    def __init__(
+        self,
+        runner: Any,
+        settings: Settings,
+        access: Access,
+        models: Models,
+        gate: Gate,
+        metrics: Metrics,
+    ) -> None:
+        self._runner, self._settings = runner, settings
+        self._access, self._models = access, models
+        self._gate, self._metrics = gate, metrics
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        caller = self._access.caller(exchange)
+        header = exchange.headers.get("x-personakit-variables", "")
+        asked = body.read(await exchange.json(), header, self._settings.limits.variables)
+        persona = await self._models.find(asked.model, caller)
+        exchange.watch()
+        async with self._gate.enter(), self._access.admitted(caller, exchange.id):
+            try:
+                run = await self._run(exchange, asked, persona, caller)
+                await self._ran(exchange, run)
+            except UsageError as error:
+                # Nothing was sent: it is a refusal, not a run.
+                raise self._refused(exchange, error) from error
+
+    async def _run(
+        self, exchange: Exchange, asked: body.Asked, persona: Persona, caller: Caller
+    ) -> Run:
+        """Return the run that a client asks for."""
+        held = Held(self._access.ledger, caller.name)
+        options = {
+            "tools": asked.tools.tools,
+            "on_suspend": "return" if asked.tools.approves else "refuse",
+            "conversation": _conversation(exchange, caller),
+        }
+        prompt: Request | Resumption
+        answers = await held.answers(asked.messages)
+        if answers is not None:
+            suspended = await asyncio.to_thread(self._runner.suspended, answers.run)
+            prompt, identity = suspended.resume_with(answers.texts), answers.run
+            exchange.extra.append((b"x-personakit-run", identity.encode()))
+            return Run(
+                identity, persona, prompt, options, asked, caller, held, before=suspended.text
+            )
+        identity = run_id(time.time())
+        messages = await held.restored(asked.messages)
+        prompt, ignored = build(
+            self._runner, persona, asked, messages, caller, self._settings, _model(exchange, caller)
+        )
+        exchange.extra.append((b"x-personakit-run", identity.encode()))
+        if ignored:
+            shown = ", ".join(ignored).encode("ascii", "replace")[:1000]
+            exchange.extra.append((b"x-personakit-ignored", shown))
+        return Run(identity, persona, prompt, {**options, "run_id": identity}, asked, caller, held)
+
+    async def _ran(self, exchange: Exchange, run: Run) -> None:
+        """Run, reply, and count the run."""
+        started, first, status, spent = time.perf_counter(), None, "cancelled", None
+        self._metrics.started()
+        try:
+            if run.asked.stream:
+                streaming = Streaming(exchange, run)
+                try:
+                    response = await streaming.reply(self._runner)
+                finally:
+                    first = streaming.first and streaming.first - started
+            else:
+                response = await self._whole(exchange, run)
+            status, spent = "ok", response.spent
+        except PersonakitError as error:
+            spent = error.spent
+            if isinstance(error, UsageError):
+                status = "refused"
+                raise
+            found = self._told(exchange, error)
+            status = found.code or "error"
+            if found.code != "budget_exceeded":
+                found.reason = ""  # it is counted as a run
+            raise found from error
+        finally:
+            usage = spent.usage if spent is not None else None
+            cost = spent.cost if spent is not None else None
+            self._metrics.ended(
+                persona=run.persona.name,
+                key=run.caller.name,
+                status=status,
+                seconds=time.perf_counter() - started,
+                first=first,
+                usage=usage,
+                cost=cost,
+            )
+
+    async def _whole(self, exchange: Exchange, run: Run) -> Any:
+        """Answer with a whole chat completion."""
+        response: Any = await self._runner.arun(run.persona, run.prompt, **run.options)
+        await run.keep(response, [call.id for call in getattr(response, "tool_calls", ())])
+        cost = response.spent.cost
+        headers = [] if cost is None else [(b"x-personakit-cost-usd", f"{cost:.9f}".encode())]
+        await exchange.reply(200, run.completion(response), headers)
+        return response
+
+    def _told(self, exchange: Exchange, error: PersonakitError) -> Refusal:
+        found = refusal(error)
+        if is_servers(found):
+            _log.error("personakit: request %s: %s", exchange.id, error)
+        return found
+
+    def _refused(self, exchange: Exchange, error: UsageError) -> Refusal:
+        if isinstance(error, ConfigError) and "x-personakit-model" in exchange.headers:
+            _log.error("personakit: request %s: %s", exchange.id, error)
+            return body.wrong(
+                "x-personakit-model", "the model of the header x-personakit-model cannot be used"
+            )
+        return self._told(exchange, error)
+
+
+def _conversation(exchange: Exchange, caller: Caller) -> str | None:
+    """Return the id of the client's chat for the run log, as Open WebUI sends it."""
+    chat = exchange.headers.get("x-openwebui-chat-id", "")
+    return f"{caller.name or 'local'}:{chat[:100]}" if chat else None
+
+
+def _model(exchange: Exchange, caller: Caller) -> str | None:
+    """Return the upstream model that the client chooses; None if it does not.
+
+    Raises:
+        Refusal: The key may not choose it (403).
+    """
+    model = exchange.headers.get("x-personakit-model", "").strip()
+    if not model:
+        return None
+    if not caller.allows_model(model):
+        raise Refusal(
+            403,
+            f"the key {caller.name!r} may not choose the model {model[:80]!r}; leave out the "
+            f"header x-personakit-model, or ask for a key with `--models {model[:80]}`",
+            type="permission_error",
+            code="model_not_allowed",
+            param="x-personakit-model",
+        )
+    return model

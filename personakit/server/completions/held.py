@@ -1,0 +1,202 @@
+"""What a run keeps on the server between two requests of a client.
+
+A round can have calls of the persona's own tools beside those of the client's. The client sees its
+own; the others, with their results, are kept and put back when the client answers. A run that waits
+for a person is kept as well. What is kept belongs to one key, and the ids of calls name it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.base import io, read_json
+from personakit.codec import read_message, write_message
+from personakit.journal import Suspended
+from personakit.ledger import Ledger
+from personakit.messages import Message, Response
+from personakit.server.completions.answer import call_id
+from personakit.server.completions.body import wrong
+from personakit.server.completions.tools import APPROVE
+from personakit.server.http import Refusal
+
+KEPT = 7 * 86_400.0
+"""Seconds for which a round is kept."""
+_ID = re.compile(r"(pkr|pks)_([0-9a-f]{32})_([0-9]{1,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to the questions of a suspended run.
+
+    Attributes:
+        run: The id of the run.
+        texts: The answers by the ids of their questions.
+    """
+
+    run: str
+    texts: Mapping[str, str]
+
+
+class Held:
+    """Keeps rounds and suspended runs for a key.
+
+    Args:
+        ledger: Where they are kept.
+        owner: The name of the key; empty for the open server.
+    """
+
+    def __init__(self, ledger: Ledger, owner: str) -> None:
+        self._ledger, self._owner = ledger, owner
+
+    async def keep(self, run: str, response: Response[Any], calls: Sequence[str]) -> None:
+        """Keep the messages of a round that ended with calls of the client's tools.
+
+        Args:
+            run: The id of the run.
+            response: The answer.
+            calls: The ids of the calls, by their numbers for the client.
+        """
+        messages = [write_message(message) for message in response.messages]
+        await self._hold(run, {"messages": messages, "calls": list(calls)})
+
+    async def keep_question(self, run: str, suspended: Suspended) -> None:
+        """Keep the questions of a suspended run."""
+        questions = [question.id for question in suspended.questions]
+        await self._hold(run, {"suspended": suspended.id, "questions": questions})
+
+    async def restored(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """Return the client's messages with what was kept of their rounds.
+
+        Raises:
+            Refusal: The last round is unknown, or that of another key (404).
+        """
+        if not any(message.tool_calls for message in messages):
+            return tuple(messages)
+        last = _last_round(messages)
+        result: list[Message] = []
+        ids: dict[str, str] = {}
+        for at, sent in enumerate(messages):
+            if sent.role == "tool":
+                known = sent.tool_call_id or ""
+                if not known.startswith("pks_"):
+                    result.append(sent.replace(tool_call_id=ids.get(known, known)))
+                continue
+            message = _without_questions(sent)
+            calls = message.tool_calls
+            found = _run_of(calls[0].id) if calls else None
+            kept = None if found is None else await self._find(found, needed=at == last)
+            if kept is None or "messages" not in kept:
+                if message.text or message.tool_calls or message.parts:
+                    result.append(message)
+                continue
+            result += map(read_message, kept["messages"])
+            ids |= {call_id(str(found), n): real for n, real in enumerate(kept["calls"])}
+        return tuple(result)
+
+    async def answers(self, messages: Sequence[Message]) -> Answers | None:
+        """Return the answers with which the client continues a suspended run; None if it does not.
+
+        Raises:
+            Refusal: The run is unknown, or that of another key (404), or an answer is missing.
+        """
+        given: dict[int, str] = {}
+        runs = set()
+        for message in reversed(messages):
+            match = _ID.fullmatch(message.tool_call_id or "") if message.role == "tool" else None
+            if match is None or match[1] != "pks":
+                break
+            runs.add(match[2])
+            given[int(match[3])] = _answer(message.text)
+        if not runs:
+            return None
+        if len(runs) > 1:
+            raise wrong("messages", "the last tool messages answer questions of different runs")
+        kept = await self._find(runs.pop(), needed=True)
+        if kept is None or "suspended" not in kept:
+            raise _unknown()
+        questions = kept["questions"]
+        if not set(given) <= set(range(len(questions))):
+            raise _unknown()
+        texts = {questions[number]: text for number, text in given.items()}
+        return Answers(kept["suspended"], texts)
+
+    async def forget(self, run: str) -> None:
+        """Forget a run."""
+        await io(self._ledger.forget)(run)
+
+    async def _hold(self, run: str, value: Mapping[str, Any]) -> None:
+        await io(self._ledger.hold)(self._owner, run, json.dumps(value), KEPT)
+
+    async def _find(self, run: str, *, needed: bool) -> dict[str, Any] | None:
+        text = await io(self._ledger.held)(self._owner, run)
+        if text is None and needed:
+            raise _unknown()
+        value: dict[str, Any] | None = None if text is None else json.loads(text)
+        return value
+
+
+def questions(suspended: Suspended) -> list[dict[str, Any]]:
+    """Return the questions of a suspended run as calls of the client's tool."""
+    return [
+        {
+            "id": call_id(suspended.id, number, "pks"),
+            "type": "function",
+            "function": {
+                "name": APPROVE,
+                "arguments": json.dumps(
+                    {
+                        "question": question.text,
+                        "choices": list(question.choices),
+                        "details": question.details,
+                    }
+                ),
+            },
+        }
+        for number, question in enumerate(suspended.questions)
+    ]
+
+
+def _without_questions(message: Message) -> Message:
+    """Return a message without the calls that were questions of the server."""
+    calls = tuple(call for call in message.tool_calls if call.name != APPROVE)
+    if len(calls) == len(message.tool_calls):
+        return message
+    return message.replace(tool_calls=calls, content=message.content or "")
+
+
+def _answer(text: str) -> str:
+    """Return an answer, which may be JSON: a string, or an object with `answer`."""
+    try:
+        value = read_json(text)
+    except ValueError:
+        return text.strip()
+    if isinstance(value, dict):
+        value = value.get("answer", text)
+    return value.strip() if isinstance(value, str) else text.strip()
+
+
+def _last_round(messages: Sequence[Message]) -> int:
+    """Return the index of the assistant message that the last messages answer; -1 if none."""
+    at = len(messages) - 1
+    while at >= 0 and messages[at].role == "tool":
+        at -= 1
+    return at if at >= 0 and messages[at].tool_calls and at < len(messages) - 1 else -1
+
+
+def _run_of(identity: str) -> str | None:
+    match = _ID.fullmatch(identity)
+    return match[2] if match is not None and match[1] == "pkr" else None
+
+
+def _unknown() -> Refusal:
+    return Refusal(
+        404,
+        "the run that these tool results continue is not known: it ended, it is older than a "
+        "week, or it belongs to another key; send the conversation without them",
+        code="run_not_found",
+        param="messages",
+    )

@@ -1,0 +1,122 @@
+"""From a client's conversation to the request of a run: the persona's messages come first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from personakit.messages import Message, Request
+from personakit.persona import Persona
+from personakit.server.access import Caller
+from personakit.server.completions.body import Asked, convert, wrong
+from personakit.server.settings import Settings
+
+_SYSTEM = ("system", "developer")
+
+
+def build(
+    runner: Any,
+    persona: Persona,
+    asked: Asked,
+    messages: Sequence[Message],
+    caller: Caller,
+    settings: Settings,
+    model: str | None,
+) -> tuple[Request, tuple[str, ...]]:
+    """Return the request of a run, and the keys of the body that have no effect.
+
+    The persona's messages come first. A system message of the client follows that of the persona.
+    The last message of the user goes through the persona's `prompt`.
+
+    Args:
+        runner: The runner.
+        persona: The persona.
+        asked: What the client asks for.
+        messages: The client's conversation, with what was kept of its rounds.
+        caller: Who asks.
+        settings: The settings of the server.
+        model: The upstream model that the client chooses; None for the persona's.
+
+    Raises:
+        Refusal: The client asks for something that is not allowed (400).
+        UsageError: A value is invalid.
+    """
+    ignored = list(asked.ignored)
+    parameters = dict(asked.parameters)
+    if persona.output is not None and parameters.pop("response_format", None) is not None:
+        ignored.append("response_format")
+    if ignored and settings.strict:
+        message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
+        raise wrong(ignored[0], message)
+    leading, before, said, after = _parts(_permitted(messages, settings))
+    text = None if said is None else said.text
+    rendered = runner.render(
+        persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
+    )
+    has_prompt = text is not None or persona.prompt is not None
+    end = len(rendered.messages) - has_prompt
+    head, prompt = list(rendered.messages[:end]), list(rendered.messages[end:])
+    at = 1 if head and head[0].role in _SYSTEM else 0
+    head[at:at] = leading
+    if said is not None and said.parts and prompt:
+        content = ({"type": "text", "text": prompt[0].text}, *said.parts)
+        prompt[0] = prompt[0].replace(content=content if prompt[0].text else said.parts)
+    request = rendered.replace(
+        messages=(*head, *before, *prompt, *after),
+        history=tuple(before),
+        _history_at=len(head),
+        parameters=_limited(rendered.parameters, asked, caller),
+    )
+    _check_tools(runner, persona, asked)
+    return request, tuple(ignored)
+
+
+def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
+    declared = persona.variables
+    texts = {n: convert(n, text, declared[n]) for n, text in asked.texts.items() if n in declared}
+    return {**texts, **asked.variables} if texts else asked.variables
+
+
+def _permitted(messages: Sequence[Message], settings: Settings) -> Sequence[Message]:
+    """Return the messages, with the client's system messages as the settings want them."""
+    mode = settings.client_system
+    if mode == "append" or not any(message.role in _SYSTEM for message in messages):
+        return messages
+    if mode == "refuse":
+        raise wrong("messages", "this server does not accept system messages; leave them out")
+    return [m.replace(role="user") if m.role in _SYSTEM else m for m in messages]
+
+
+def _parts(
+    messages: Sequence[Message],
+) -> tuple[Sequence[Message], Sequence[Message], Message | None, Sequence[Message]]:
+    """Return the system messages at the start, and what is before, at and after the last user's."""
+    start = next((n for n, one in enumerate(messages) if one.role not in _SYSTEM), len(messages))
+    users = [n for n, one in enumerate(messages) if one.role == "user" and n >= start]
+    if not users:
+        return messages[:start], messages[start:], None, ()
+    last = users[-1]
+    return messages[:start], messages[start:last], messages[last], messages[last + 1 :]
+
+
+def _limited(parameters: Mapping[str, Any], asked: Asked, caller: Caller) -> Mapping[str, Any]:
+    """Return the parameters within the limits of the key, with the choice of tools."""
+    changes: dict[str, Any] = {}
+    most = None if caller.key is None else caller.key.max_tokens
+    if most is not None:
+        name = next((n for n in ("max_completion_tokens", "max_tokens") if n in parameters), "")
+        changes[name or "max_tokens"] = min(parameters[name], most) if name else most
+    if asked.choice is not None:
+        changes["tool_choice"] = asked.choice
+    if asked.parallel is not None and asked.tools.tools:
+        changes["parallel_tool_calls"] = asked.parallel
+    return {**parameters, **changes} if changes else parameters
+
+
+def _check_tools(runner: Any, persona: Persona, asked: Asked) -> None:
+    if not (persona.tools and asked.tools.tools):
+        return
+    own = {tool.name for tool in runner.catalog.bind(persona).tools}
+    if both := sorted(own & asked.tools.names):
+        message = f"the persona has a tool of its own named {both[0]!r}; rename yours"
+        raise wrong("tools", message)

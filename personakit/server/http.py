@@ -1,0 +1,316 @@
+"""One HTTP request and its reply, over ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from personakit.base import read_json
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+JSON = b"application/json"
+EVENTS = b"text/event-stream; charset=utf-8"
+WAITING = b": waiting\n\n"
+"""A comment that keeps proxies from closing a connection on which nothing has been sent yet."""
+SILENCE = 15.0
+"""Seconds after which `WAITING` is sent."""
+_MOST = 65_536  # bytes of events that wait for the client before the upstream is read no further
+
+
+class Refusal(Exception):
+    """A request that is answered with an error of OpenAI's shape.
+
+    Args:
+        status: The HTTP status.
+        message: What is wrong and what would be right, for the client's user.
+        type: The `type` of the error, such as ``invalid_request_error``.
+        code: The `code` of the error.
+        param: The part of the body that is wrong.
+        headers: Further headers of the reply, such as ``retry-after``.
+        reason: The label of the refusal in the metrics; default: the code.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",  # noqa: A002 - OpenAI's name
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        reason: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.type = status, message, type
+        self.code, self.param = code, param
+        self.headers = dict(headers or {})
+        self.reason = reason or code or "invalid"
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON of the reply (https://platform.openai.com/docs/guides/error-codes)."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
+
+
+class Exchange:
+    """A request and its reply.
+
+    Attributes:
+        method: Such as ``GET``.
+        path: The path, decoded.
+        rest: What ``{name}`` at the end of the route stands for.
+        headers: The headers by lower-case name; the values of a repeated one are joined by commas.
+        id: The id of the request: that of the client's ``x-request-id``, or a new one.
+        extra: Further headers of the reply.
+        begun: Whether the reply has begun.
+        gone: Whether the client has left.
+        status: The status of the reply; 0 before it.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int, idle: float) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.rest = ""
+        self.scope = scope
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        self.headers = headers
+        self.id = ""
+        self.extra: list[tuple[bytes, bytes]] = []
+        self.begun, self.gone, self.status = False, False, 0
+        self._receive, self._send = receive, send
+        self._limit, self._idle = limit, idle
+        self._left: asyncio.Task[None] | None = None
+
+    # --- the request -----------------------------------------------------------------------------
+
+    async def body(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            Refusal: It is larger than the limit (413), arrives too slowly (408), or its declared
+                length is not that of the body (400).
+        """
+        stated = self.headers.get("content-length", "")
+        if stated.isdecimal() and int(stated) > self._limit:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._idle):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Refusal(
+                    408,
+                    f"the body did not arrive: nothing came for {self._idle:g} s",
+                    code="timeout",
+                    headers={"connection": "close"},
+                ) from None
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise asyncio.CancelledError
+            if chunk := message.get("body", b""):
+                parts.append(chunk)
+                size += len(chunk)
+                if size > self._limit:
+                    raise self._too_large()
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def json(self) -> Any:
+        """Return the body, parsed as JSON.
+
+        Raises:
+            Refusal: As `body`, or the body is not JSON.
+        """
+        data = await self.body()
+        try:
+            return read_json(data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            fault = f"it is not UTF-8 (byte {error.start})"
+        except ValueError as error:
+            fault = str(error) or "not JSON"
+        raise Refusal(
+            400, f"the body is not valid JSON: {fault:.200}", code="invalid_json"
+        ) from None
+
+    def watch(self) -> None:
+        """Cancel the running task when the client leaves; call it after the body was read.
+
+        `gone` is True then.
+        """
+        task = asyncio.current_task()
+
+        async def watching() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            self.gone = True
+            if task is not None:
+                task.cancel()
+
+        self._left = asyncio.create_task(watching())
+
+    def unwatch(self) -> None:
+        """End what `watch` began."""
+        if self._left is not None:
+            self._left.cancel()
+            self._left = None
+
+    # --- the reply -------------------------------------------------------------------------------
+
+    async def reply(
+        self,
+        status: int,
+        body: Any = b"",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        kind: bytes = JSON,
+    ) -> None:
+        """Send a whole reply.
+
+        Args:
+            status: The HTTP status.
+            body: Bytes, or plain data that is sent as JSON.
+            headers: Further headers.
+            kind: The content type.
+        """
+        data = body if isinstance(body, bytes) else dumped(body)
+        length = b"%d" % len(data)
+        given = [(b"content-type", kind), (b"content-length", length), *headers, *self.extra]
+        self.begun, self.status = True, status
+        await self._sent({"type": "http.response.start", "status": status, "headers": given})
+        await self._sent({"type": "http.response.body", "body": data})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Send an error of OpenAI's shape."""
+        headers = [(n.encode(), v.encode("latin-1", "replace")) for n, v in refusal.headers.items()]
+        await self.reply(refusal.status, refusal.body(), headers)
+
+    def events(self) -> Events:
+        """Return a reply of server-sent events, which begins with the first one."""
+        return Events(self)
+
+    async def _sent(self, message: dict[str, Any]) -> None:
+        """Send a message of ASGI; a client that does not read ends the request."""
+        try:
+            async with asyncio.timeout(self._idle):
+                await self._send(message)
+        except (TimeoutError, OSError):
+            self._lose()
+
+    def _lose(self) -> NoReturn:
+        self.gone = True
+        raise asyncio.CancelledError
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            f"the body is larger than {self._limit:,} bytes; send less, such as smaller images",
+            code="request_too_large",
+            headers={"connection": "close"},
+        )
+
+
+class Events:
+    """A reply of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+    Events that arrive together are sent in one piece. A client that does not read stops its own
+    upstream: `write` waits while more than 64 KB have not been taken.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._buffer: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._more = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._owner = asyncio.current_task()
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._task = asyncio.create_task(self._writing())
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Add a header, before the first event."""
+        self._headers.append((name, value))
+
+    async def write(self, data: bytes) -> None:
+        """Send an event, or several, as they are."""
+        self._buffer.append(data)
+        self._size += len(data)
+        self._more.set()
+        while self._size > _MOST:
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def end(self) -> None:
+        """Send what is left, and end the reply."""
+        self._ended = True
+        self._more.set()
+        await self._task
+
+    async def abort(self) -> None:
+        """Send nothing more; the connection is closed without the end of the body."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _writing(self) -> None:
+        exchange = self._exchange
+        try:
+            if not self._buffer and not self._ended:
+                await self._first()
+            while True:
+                data = b"".join(self._buffer)
+                self._buffer.clear()
+                self._size = 0
+                self._more.clear()
+                if data:
+                    self._taken.set()
+                    await self._put(data)
+                if self._buffer:
+                    continue
+                if self._ended:
+                    break
+                await self._more.wait()
+            if exchange.begun:
+                await exchange._sent({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            if exchange.gone and self._owner is not None:
+                self._owner.cancel()
+            raise
+
+    async def _first(self) -> None:
+        """Wait for the first event; send comments while there is none."""
+        while not self._more.is_set():
+            try:
+                async with asyncio.timeout(SILENCE):
+                    await self._more.wait()
+            except TimeoutError:
+                await self._put(WAITING)
+
+    async def _put(self, data: bytes) -> None:
+        exchange = self._exchange
+        if not exchange.begun:
+            exchange.begun, exchange.status = True, 200
+            # Proxies such as nginx would collect the events otherwise.
+            fixed = [(b"content-type", EVENTS), (b"cache-control", b"no-store")]
+            fixed += [(b"x-accel-buffering", b"no"), *self._headers, *exchange.extra]
+            await exchange._sent({"type": "http.response.start", "status": 200, "headers": fixed})
+        await exchange._sent({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def dumped(value: Any) -> bytes:
+    """Return plain data as JSON, in ASCII: no lone surrogate can break it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def event(value: Any) -> bytes:
+    """Return a server-sent event with JSON."""
+    return b"data: " + dumped(value) + b"\n\n"
