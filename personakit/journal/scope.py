@@ -15,7 +15,7 @@ from personakit.base import io as waiting
 from personakit.base import scope as current
 from personakit.errors import Blocked, JournalError
 from personakit.journal.entries import Entry
-from personakit.journal.questions import Question
+from personakit.journal.questions import Question, Unanswered
 from personakit.journal.record import Record
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Response, ToolCall, ToolResult
@@ -209,6 +209,7 @@ async def answered(record: Record, question: Question) -> str:
 
     Raises:
         Blocked: Nobody answers, and the run shall be refused then.
+        Unanswered: Nobody answers, and the model shall be told then.
         Suspending: Nobody answers.
         JournalError: The answer cannot be recorded.
     """
@@ -223,6 +224,8 @@ async def answered(record: Record, question: Question) -> str:
         return answer
     if record.desk.on_suspend == "refuse":
         raise Blocked(f"nobody is there to answer: {question.text}")
+    if record.desk.on_suspend == "tell":
+        raise Unanswered(f"nobody is there to answer: {question.text}")
     record.waiting.append(question)
     raise Suspending
 

@@ -61,7 +61,8 @@ class Options(TypedDict, total=False):
             Default: a new one.
         on_suspend: What happens if a plugin or tool asks a person and nobody answers: ``raise``
             raises `Suspended`, ``return`` returns it instead of a response, of which type checkers
-            do not know, ``refuse`` raises `Blocked`. Default: that of the runner.
+            do not know, ``refuse`` raises `Blocked`, ``tell`` makes it the result of the tool call
+            that asked, for the model, and raises `Blocked` elsewhere. Default: that of the runner.
     """
 
     variables: Mapping[str, Any] | None
@@ -354,8 +355,9 @@ def check_suspending(value: Any) -> None:
     Raises:
         UsageError: It is another value.
     """
-    if value not in (None, "raise", "return", "refuse"):
-        raise UsageError(f"on_suspend must be 'raise', 'return' or 'refuse', found {value!r:.80}")
+    if value not in (None, "raise", "return", "refuse", "tell"):
+        known = "'raise', 'return', 'refuse' or 'tell'"
+        raise UsageError(f"on_suspend must be {known}, found {value!r:.80}")
 
 
 def attached(request: Request, sources: Iterable[Source]) -> Request:

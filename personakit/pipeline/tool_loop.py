@@ -18,6 +18,7 @@ from personakit.errors import (
     did_you_mean,
 )
 from personakit.hookspecs import Piece
+from personakit.journal import Unanswered
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
 from personakit.pipeline.inside import Inside, Layer
@@ -237,6 +238,9 @@ class ToolLoop:
         token = scope.set(place)
         try:
             result = await chain.call(call)
+        except Unanswered as error:
+            advice = "do not call the tool again in this conversation"
+            result = ToolResult(call.id, f"error: {error.reason}; {advice}", is_error=True)
         finally:
             scope.reset(token)
         if place is None or not place.had("tool"):
