@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from personakit.base import door
 
 if TYPE_CHECKING:
-    from personakit.server.app import Application as Application
-    from personakit.server.app import app as app
+    from personakit.server.application import Application as Application
+    from personakit.server.application import app as app
     from personakit.server.http import Exchange as Exchange
     from personakit.server.http import Refusal as Refusal
     from personakit.server.router import Router as Router
@@ -19,7 +19,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "app": "Application app",
+            "application": "Application app",
             "http": "Exchange Refusal",
             "router": "Router",
             "serving": "serve",

@@ -19,6 +19,7 @@ from personakit.server.completions.held import Held
 from personakit.server.completions.request import build
 from personakit.server.completions.run import Run
 from personakit.server.completions.streaming import Streaming
+from personakit.server.completions.tools import wrong
 from personakit.server.gate import Gate
 from personakit.server.http import Exchange, Refusal
 from personakit.server.metrics import Metrics
@@ -66,7 +67,7 @@ class Completions:
         held = Held(self._access.ledger, caller.name)
         options = {
             "tools": asked.tools.tools,
-            "on_suspend": "return" if asked.tools.approves else "refuse",
+            "on_suspend": "return" if asked.tools.approves else "tell",
             "conversation": _conversation(exchange, caller),
         }
         prompt: Request | Resumption
@@ -144,7 +145,7 @@ class Completions:
     def _refused(self, exchange: Exchange, error: UsageError) -> Refusal:
         if isinstance(error, ConfigError) and "x-personakit-model" in exchange.headers:
             _log.error("personakit: request %s: %s", exchange.id, error)
-            return body.wrong(
+            return wrong(
                 "x-personakit-model", "the model of the header x-personakit-model cannot be used"
             )
         return self._told(exchange, error)

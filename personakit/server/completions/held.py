@@ -19,8 +19,7 @@ from personakit.journal import Suspended
 from personakit.ledger import Ledger
 from personakit.messages import Message, Response
 from personakit.server.completions.answer import call_id
-from personakit.server.completions.body import wrong
-from personakit.server.completions.tools import APPROVE
+from personakit.server.completions.tools import APPROVE, wrong
 from personakit.server.http import Refusal
 
 KEPT = 7 * 86_400.0

@@ -8,7 +8,8 @@ from typing import Any
 from personakit.messages import Message, Request
 from personakit.persona import Persona
 from personakit.server.access import Caller
-from personakit.server.completions.body import Asked, convert, wrong
+from personakit.server.completions.body import Asked, convert
+from personakit.server.completions.tools import wrong
 from personakit.server.settings import Settings
 
 _SYSTEM = ("system", "developer")

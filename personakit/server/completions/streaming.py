@@ -6,9 +6,10 @@ import asyncio
 import time
 from typing import Any
 
-from personakit.errors import Blocked, PersonakitError
+from personakit.errors import Blocked, PersonakitError, RunError
 from personakit.journal import Suspended
 from personakit.ledger import BudgetExceeded
+from personakit.pipeline import BETWEEN
 from personakit.server.completions import answer
 from personakit.server.completions.errors import refusal
 from personakit.server.completions.held import questions
@@ -45,16 +46,20 @@ class Streaming:
         except asyncio.CancelledError:
             await self._stopped()
             raise
-        except BaseException:
-            await self._events.abort()
+        except Exception:
+            await self._failed(RunError("the server failed"))
             raise
         await self._events.end()
         return response
 
     async def _streamed(self, runner: Any) -> Any:
         run, events, chunks = self._run, self._events, self._chunks
+        resumed = bool(run.before)
         async with runner.astream(run.persona, run.prompt, **run.options) as stream:
-            async for piece in stream.pieces():
+            async for given in stream.pieces():
+                piece = given
+                if resumed and piece.kind == "text":
+                    piece, resumed = piece.replace(text=piece.text.removeprefix(BETWEEN)), False
                 if data := chunks.of(piece):
                     if self.first is None:
                         self.first = time.perf_counter()

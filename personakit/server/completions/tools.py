@@ -57,7 +57,7 @@ class Offered:
             name = inner.get("name") if isinstance(inner, dict) else choice.get("name")
         if name in self.names:
             return {"type": "function", "function": {"name": name}}
-        raise _wrong(
+        raise wrong(
             "tool_choice",
             f"tool_choice must be none, auto, required, or name one of the tools, "
             f"found {describe(choice):.200}",
@@ -89,7 +89,7 @@ def offered(items: Any) -> Offered:
     if items is None:
         return Offered()
     if not isinstance(items, list):
-        raise _wrong("tools", f"tools must be an array, found {describe(items)}")
+        raise wrong("tools", f"tools must be an array, found {describe(items)}")
     tools: dict[str, Tool] = {}
     custom = set()
     approves = False
@@ -100,7 +100,7 @@ def offered(items: Any) -> Offered:
             approves = True
             continue
         if tool.name in tools:
-            raise _wrong(f"{at}.function.name", f"{at}: the tool {tool.name!r} is there twice")
+            raise wrong(f"{at}.function.name", f"{at}: the tool {tool.name!r} is there twice")
         tools[tool.name] = tool
         if is_custom:
             custom.add(tool.name)
@@ -111,15 +111,15 @@ def _tool(item: Any, at: str) -> tuple[Tool, bool]:
     """Return a tool, and whether it is a custom one; also in the shape of the Responses API."""
     kind = item.get("type") if isinstance(item, dict) else None
     if kind not in ("function", "custom"):
-        raise _wrong(f"{at}.type", f"{at}.type must be function or custom, found {describe(kind)}")
+        raise wrong(f"{at}.type", f"{at}.type must be function or custom, found {describe(kind)}")
     inner: Any = item.get(kind, item)
     if not isinstance(inner, Mapping):
-        raise _wrong(f"{at}.{kind}", f"{at}.{kind} must be an object, found {describe(inner)}")
+        raise wrong(f"{at}.{kind}", f"{at}.{kind} must be an object, found {describe(inner)}")
     name, about = inner.get("name"), inner.get("description")
     if not isinstance(name, str) or not TOOL.match(name):
         allowed = "1 to 64 letters, digits, '_' and '-', beginning with a letter or '_'"
         found = describe(name)
-        raise _wrong(f"{at}.{kind}.name", f"{at}.{kind}.name must be {allowed}, found {found:.80}")
+        raise wrong(f"{at}.{kind}.name", f"{at}.{kind}.name must be {allowed}, found {found:.80}")
     schema = inner.get("parameters")
     if kind == "custom":
         schema = _TEXT
@@ -131,14 +131,13 @@ def _tool(item: Any, at: str) -> tuple[Tool, bool]:
         schema = {"type": "object", "properties": {}}
     if not isinstance(schema, Mapping):
         found = describe(schema)
-        raise _wrong(
-            f"{at}.{kind}.parameters", f"{at}: parameters must be an object, found {found}"
-        )
+        raise wrong(f"{at}.{kind}.parameters", f"{at}: parameters must be an object, found {found}")
     try:
         return Tool(name, None, about if isinstance(about, str) else "", schema), kind == "custom"
     except PersonakitError as error:
-        raise _wrong(f"{at}.{kind}", str(error)) from None
+        raise wrong(f"{at}.{kind}", str(error)) from None
 
 
-def _wrong(param: str, message: str) -> Refusal:
-    return Refusal(400, message[:2000], param=param, code="invalid_value", reason="invalid")
+def wrong(param: str, message: str) -> Refusal:
+    """Return the refusal of an invalid body, with the part that is wrong."""
+    return Refusal(400, message[:2000], param=param or None, code="invalid_value", reason="invalid")
