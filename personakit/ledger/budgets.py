@@ -72,6 +72,15 @@ def reserve(connection: Connection, reservation: Reservation) -> None:
     add(connection, buckets, _one(amount))
 
 
+def enter(connection: Connection, entry: tuple[Account, Total] | Reservation) -> None:
+    """Add what an earlier program has counted: the total of a bucket, or a reservation."""
+    if isinstance(entry, Reservation):
+        reserve(connection, entry)
+    else:
+        account, total = entry
+        add(connection, [(account.name, account.at)], total)
+
+
 def settle(connection: Connection, reservation: Reservation, amount: Amount | None) -> None:
     """Replace a reservation by what was used; None if nothing was."""
     gone = connection.execute("DELETE FROM reservations WHERE id = ?", (reservation.id,))
@@ -82,18 +91,27 @@ def settle(connection: Connection, reservation: Reservation, amount: Amount | No
         add(connection, ((it.name, it.at) for it in reservation.accounts), change)
 
 
+def total(connection: Connection, account: str, since: float, now: float) -> Total:
+    """Return the sum of an account from a time on, as a reader sees it."""
+    found = Total(*connection.execute(_SPENT, (account, since)).fetchone())
+    for (name, at), ended in expired(connection, now).items():
+        if name == account and at >= since:
+            found = _sum(found, ended, -1)
+    return found
+
+
 def by_account(connection: Connection, prefix: str, since: float, now: float) -> dict[str, Total]:
     """Return the sums of all accounts whose names begin with a prefix, sorted by name."""
     rows = connection.execute(
-        f"SELECT account, {_SUMS} FROM totals WHERE substr(account, 1, ?) = ? AND at >= ? "  # noqa: S608
+        f"SELECT account, {_SUMS} FROM totals WHERE account >= ? AND account < ? AND at >= ? "  # noqa: S608
         f"GROUP BY account ORDER BY account",
-        (len(prefix), prefix, since),
+        (prefix, prefix + chr(0x10FFFF), since),
     )
     found = {name: Total(*sums) for name, *sums in rows}
     for (name, at), ended in expired(connection, now).items():
         if name in found and at >= since:
             found[name] = _sum(found[name], ended, -1)
-    return {name: total for name, total in found.items() if total.calls}
+    return {name: sums for name, sums in found.items() if sums.calls}
 
 
 def forget_old(connection: Connection, now: float) -> None:

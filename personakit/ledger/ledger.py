@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,8 +41,9 @@ class Ledger:
             personakit's folder in the user's state folder.
         patience: Seconds to wait while another process writes.
         earlier: Called for a file with the tables of an earlier program, in the transaction that
-            creates those of the ledger, with the connection of `sqlite3`: takes the tables over and
-            returns True, or returns False if they are not known.
+            creates those of the ledger, with the connection of `sqlite3`: returns what they count,
+            pairs of an account and the total of its bucket, and reservations; or None if they are
+            not known.
     """
 
     def __init__(
@@ -50,11 +51,19 @@ class Ledger:
         path: str | Path | None = None,
         *,
         patience: float = WAIT,
-        earlier: Callable[[Any], bool] | None = None,
+        earlier: Callable[[Any], Iterable[tuple[Account, Total] | Reservation] | None]
+        | None = None,
     ) -> None:
         self.path = state_folder(os.environ) / "ledger.db" if path is None else Path(path)
         self.patience = patience
-        form = Format(MARK, MIGRATIONS, LedgerError, explained, earlier)
+
+        def take_over(connection: Connection) -> bool:
+            entries = None if earlier is None else earlier(connection)
+            for entry in entries or ():
+                budgets.enter(connection, entry)
+            return entries is not None
+
+        form = Format(MARK, MIGRATIONS, LedgerError, explained, take_over if earlier else None)
         self._database = Database(self.path, form)
         self._worker = Worker(self._beat)
 
@@ -253,7 +262,10 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        return self.totals(account, since, now=now).get(account, Total())
+        moment = time.time() if now is None else now
+        return self._database.read(
+            lambda connection: budgets.total(connection, account, since, moment)
+        )
 
     def totals(
         self, prefix: str = "", since: float = 0, *, now: float | None = None
