@@ -56,6 +56,11 @@ if TYPE_CHECKING:
         Resumption as Resumption, Suspended as Suspended, ask as ask, io as io, now as now,
         rng as rng, sleep as sleep,
     )
+    from personakit.ledger import (
+        Account as Account, Amount as Amount, BudgetExceeded as BudgetExceeded, Key as Key,
+        Ledger as Ledger, LedgerError as LedgerError, Reservation as Reservation,
+        TooMany as TooMany, Total as Total, metered as metered,
+    )
     from personakit.linting import Finding as Finding
     from personakit.log import Row as Row, RunLog as RunLog
     from personakit.looking import Look as Look
@@ -105,6 +110,9 @@ _ROOMS = {
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
     "journal": "JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep",
+    "ledger": (
+        "Account Amount BudgetExceeded Key Ledger LedgerError Reservation TooMany Total metered"
+    ),
     "linting": "Finding",
     "log": "Row RunLog",
     "looking": "Look",

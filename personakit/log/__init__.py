@@ -8,7 +8,7 @@ from personakit.base import door
 
 if TYPE_CHECKING:
     from personakit.log import repair as repair
-    from personakit.log.database import LogError as LogError
+    from personakit.log.faults import LogError as LogError
     from personakit.log.migrations import Where as Where
     from personakit.log.recorder import Recorder as Recorder
     from personakit.log.row import Row as Row
@@ -20,7 +20,7 @@ else:
     __getattr__, __dir__, __all__ = door(
         __name__,
         {
-            "database": "LogError",
+            "faults": "LogError",
             "migrations": "Where",
             "recorder": "Recorder",
             "row": "Row",

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from personakit.base import Emit, Secret, TextTap, hide, in_sync, run_id
 from personakit.codec import write_notes
 from personakit.config import Config
+from personakit.database import WAIT
 from personakit.errors import UsageError
-from personakit.log.database import WAIT, LogError
+from personakit.log.faults import LogError
 from personakit.log.row import Row, step_data
 from personakit.log.run_log import RunLog
 from personakit.messages import Message, Request, Response

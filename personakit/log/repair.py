@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.log.database import LogError
+from personakit.log.faults import LogError
 from personakit.log.row import COLUMNS
 from personakit.log.run_log import RunLog
 
 if TYPE_CHECKING:
-    import sqlite3
+    from personakit.database import Connection
 
 _SIDES = ("", "-wal", "-shm", "-journal")
 
@@ -65,14 +65,14 @@ def repair(log: RunLog) -> Repaired:
     return Repaired(_count(log), aside)
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _check(connection: Connection) -> None:
     """Check the rows and the search index, which is rebuilt if it is damaged."""
-    import sqlite3  # noqa: PLC0415
+    from personakit.database import SQLError  # noqa: PLC0415
 
     result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     try:
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('integrity-check', 1)")
-    except sqlite3.DatabaseError:
+    except SQLError:
         connection.execute("INSERT INTO texts(texts) VALUES ('rebuild')")
         result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if result != "ok":
@@ -85,17 +85,17 @@ def _count(log: RunLog) -> int:
 
 def _readable(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a damaged file from its beginning, then the rest from its end."""
-    import sqlite3  # noqa: PLC0415
+    from personakit.database import SQLError, SQLRow, connect  # noqa: PLC0415
 
     query = "SELECT * FROM runs WHERE number > ? ORDER BY number"
     last = -1
     ends: list[dict[str, Any]] = []
     for order in ("ASC", "DESC"):
         with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
+            contextlib.suppress(SQLError),
+            contextlib.closing(connect(path, isolation_level=None)) as connection,
         ):
-            connection.row_factory = sqlite3.Row
+            connection.row_factory = SQLRow
             for row in connection.execute(f"{query} {order}", (last,)):
                 # A file of an older version has fewer columns.
                 values = {**dict.fromkeys(COLUMNS), **row}

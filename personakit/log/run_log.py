@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from personakit.base import brief_repr, first_id
 from personakit.codec import storable
 from personakit.config import Config, data_folder, expanded
-from personakit.log.database import WAIT, Database, LogError
+from personakit.database import WAIT, Database, Format
+from personakit.log.faults import LogError, explained
 from personakit.log.migrations import MARK, MIGRATIONS, SEARCHED, Where
 from personakit.log.row import COLUMNS, Row
 
 if TYPE_CHECKING:
-    import sqlite3
+    from personakit.database import Connection
 
 _INSERT = f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' for c in COLUMNS)})"  # noqa: S608
 _SELECT = f"SELECT {', '.join(f'runs.{column}' for column in COLUMNS)} FROM runs"  # noqa: S608
@@ -25,6 +26,7 @@ _BATCH = 200
 _NEWEST = ("id < :last", "DESC", "g")
 # Rows that one write may remove, because the writer waits for it.
 _AT_ONCE = 1000
+FORMAT = Format(MARK, MIGRATIONS, LogError, explained)
 MARKS = ("\x02", "\x03")
 """The characters around the matches in an excerpt."""
 
@@ -86,7 +88,7 @@ class RunLog:
         self.path = Path(path)
         self.max_age = max_age
         self.max_size = max_size
-        self._database = Database(self.path, MIGRATIONS, MARK)
+        self._database = Database(self.path, FORMAT)
 
     __repr__ = brief_repr
 
@@ -123,7 +125,7 @@ class RunLog:
             replace: Whether the row of a suspended run with the same id is replaced.
         """
 
-        def insert(connection: sqlite3.Connection) -> None:
+        def insert(connection: Connection) -> None:
             if replace:
                 connection.execute("DELETE FROM runs WHERE id = :id", values)
             connection.execute(_INSERT, values)
@@ -131,7 +133,7 @@ class RunLog:
 
         self._database.write(insert, wait)
 
-    def _forget_old(self, connection: sqlite3.Connection) -> None:
+    def _forget_old(self, connection: Connection) -> None:
         oldest = "SELECT number FROM runs {} ORDER BY number LIMIT ?"
         remove = f"DELETE FROM runs WHERE number IN ({oldest})"  # noqa: S608
         if self.max_age is not None:
@@ -299,7 +301,7 @@ class RunLog:
     def _rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         if not os.path.lexists(self.path):
             return []
-        read: Callable[[sqlite3.Connection], list[tuple[Any, ...]]]
+        read: Callable[[Connection], list[tuple[Any, ...]]]
         read = lambda connection: connection.execute(query, values).fetchall()  # noqa: E731
         return self._database.read(read)
 
@@ -316,7 +318,7 @@ class RunLog:
         condition, values = (where or Where()).sql()
         query = f"DELETE FROM runs WHERE {condition}"  # noqa: S608
 
-        def delete(connection: sqlite3.Connection) -> int:
+        def delete(connection: Connection) -> int:
             if ids:
                 each = ((name,) for name in ids)
                 count = connection.executemany("DELETE FROM runs WHERE id = ?", each).rowcount

@@ -65,6 +65,11 @@ GROUPS = (
         "Conversation RunLog Row",
     ),
     Group(
+        "Keys and budgets",
+        "What a service shares between its processes: who may call, and how much each may spend.",
+        "Ledger Key Account Amount Total Reservation metered",
+    ),
+    Group(
         "Errors",
         "See [errors and retries](failures.md). A class of the table has the attributes of the "
         "class that it is derived from.",

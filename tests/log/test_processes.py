@@ -24,8 +24,9 @@ from personakit import (
     Config,
     Runner,
 )
+from personakit.database.places import networked
 from personakit.errors import UsageError
-from personakit.log.database import LogError, networked
+from personakit.log import LogError
 from personakit.log.recorder import Recorder
 from personakit.log.run_log import RunLog
 from personakit.testing import in_mode, persona

@@ -28,13 +28,14 @@ from personakit import (
     hookimpl,
 )
 from personakit.base import run_id
+from personakit.database import Database
 from personakit.errors import BackendError
 from personakit.frozen import freeze
-from personakit.log.database import Database, LogError
-from personakit.log.migrations import MARK, MIGRATIONS, Where
+from personakit.log import LogError
+from personakit.log.migrations import MIGRATIONS, Where
 from personakit.log.repair import repair
 from personakit.log.row import Row
-from personakit.log.run_log import RunLog
+from personakit.log.run_log import FORMAT, RunLog
 from personakit.testing import Reply, Server, persona
 
 # --- what is stored ----------------------------------------------------------------------------
@@ -251,7 +252,7 @@ def test_all_tokens_and_attempts_are_kept(log: RunLog) -> None:
 
 def first_version(path: Path, count: int) -> None:
     """Write a file as the first version of the log had it."""
-    database = Database(path, MIGRATIONS[:1], MARK)
+    database = Database(path, dataclasses.replace(FORMAT, migrations=MIGRATIONS[:1]))
     values = made("Old. " * 100, usage=Usage(1, 2, 3)).values()
     later = "cached_tokens reasoning_tokens cache_write_tokens incomplete replays notes history"
     names = [name for name in values if name not in later.split()]

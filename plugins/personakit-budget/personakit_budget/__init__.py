@@ -1,6 +1,5 @@
 """A personakit plugin that limits tokens and cost per run, per persona and per day."""
 
-import asyncio
 import contextlib
 import logging
 import math
@@ -13,31 +12,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from personakit import (
-    BackendError,
+    Amount,
     Blocked,
     Event,
-    PluginError,
+    LedgerError,
     Registry,
     Request,
+    Reservation,
     Response,
     Send,
+    Total,
     UserOption,
     hookimpl,
     io,
-)
-from personakit_budget.amounts import (
-    NANO,
-    Amount,
-    estimate,
-    output_tokens,
-    taken,
-    text_tokens,
+    metered,
 )
 from personakit_budget.days import day_around, default_folder, zone_of
-from personakit_budget.ledger import Call, Ledger, LedgerError, Spent
+from personakit_budget.ledger import Call, Ledger, by_scope
 
 __all__ = ["Budget"]
 
+NANO = 1_000_000_000
 _log = logging.getLogger("personakit")
 # The runs that a tool starts by itself belong to its run.
 _run: ContextVar[str] = ContextVar("personakit_budget_run", default="")
@@ -55,7 +50,7 @@ class _Limit(NamedTuple):
     money: bool
     value: int
 
-    def left(self, spent: Mapping[str, Spent]) -> int:
+    def left(self, spent: Mapping[str, Total]) -> int:
         sums = spent[self.scope]
         return self.value - (sums.nanos if self.money else sums.tokens)
 
@@ -147,24 +142,27 @@ class Budget:
     async def chat(self, request: Request, send: Send, state: State) -> Response:
         """Reserve what the call may use, send it, and record what it used."""
         call, counted = self._call(request, state), _counted.get()
+        reservation = await io(self._reserve)(call, request)
         if counted is not None and counted[0] == self.ledger.path and counted[1] is request:
-            await io(self._reserve)(call, request)
-            await io(self.ledger.release)(call)
+            await io(self.ledger.release)(reservation)
             return await send.live(request)
-        await io(self._reserve)(call, request)
-        meter = _Meter()
+
+        def settle(amount: Amount) -> Amount:
+            spent = self.ledger.settle(reservation, amount, now=self.clock())
+            state.summary = self._summed(by_scope(spent))
+            return amount
+
         _counted.set((self.ledger.path, request))
         try:
-            response = await send.live(request, filter=meter)
-        except BaseException as error:
-            # Raise the first error, not the ledger's; the reservation then stands until it expires.
-            with contextlib.suppress(LedgerError):
-                await io(self._give_up)(call, request, meter, error)
-            raise
+            response, amount = await metered(
+                request, send, settle, lambda: self.ledger.release(reservation)
+            )
         finally:
             # Not with a token: an abandoned stream may be closed in another context.
             _counted.set(counted)
-        return await io(self._settle)(call, request, response, state)
+        self._warn(request.model, response, amount)
+        cost = None if amount.nanos is None else amount.nanos / NANO
+        return response.replace(cost=response.cost if response.cost is not None else cost)
 
     def _limits(self) -> Iterator[_Limit]:
         for scope in ("run", "persona", "day"):
@@ -184,10 +182,10 @@ class Budget:
         now = self.clock()
         since, _ = day_around(now, self.zone)
         persona = state.persona or request.persona
-        return Call(uuid.uuid4().hex, state.run, persona, now, since.timestamp())
+        return Call(state.run, persona, now, since.timestamp())
 
-    def _reserve(self, call: Call, request: Request) -> None:
-        least, most = (estimate(request, output) for output in output_tokens(request))
+    def _reserve(self, call: Call, request: Request) -> Reservation:
+        least, most = Amount.bounds(request)
         if self.unknown_price == "refuse" and least.nanos is None:
             option = next((limit.option for limit in self.limits if limit.money), None)
             if option:
@@ -197,7 +195,7 @@ class Budget:
                     f"budget"
                 )
 
-        def decide(spent: Mapping[str, Spent]) -> Amount:
+        def decide(spent: Mapping[str, Total]) -> Amount:
             tokens, nanos = most.tokens, most.nanos
             for limit in self.limits:
                 left = limit.left(spent)
@@ -213,7 +211,7 @@ class Budget:
             return Amount(tokens, nanos)
 
         try:
-            self.ledger.reserve(call, decide)
+            return self.ledger.reserve_for(call, decide)
         except LedgerError as error:
             # Blocked, because `on_error: skip` would ignore any other error.
             raise Blocked(f"budget: nothing was sent: {error}") from error
@@ -231,15 +229,7 @@ class Budget:
             f"to continue, raise {limit.option} of the plugin budget, or lower max_tokens"
         )
 
-    def _settle(self, call: Call, request: Request, response: Response, state: State) -> Response:
-        amount = taken(request, response)
-        spent = self.ledger.settle(call, amount, self.clock())
-        state.summary = self._summed(spent)
-        cost = None if amount.nanos is None else amount.nanos / NANO
-        self._warn(request.model, response, amount)
-        return response.replace(cost=response.cost if response.cost is not None else cost)
-
-    def _summed(self, spent: Mapping[str, Spent]) -> dict[str, Any]:
+    def _summed(self, spent: Mapping[str, Total]) -> dict[str, Any]:
         run = spent["run"]
         left = {
             limit.option: max(limit.left(spent), 0) / (NANO if limit.money else 1)
@@ -256,7 +246,7 @@ class Budget:
         if state.summary is not None:
             return state.summary
         with contextlib.suppress(LedgerError):
-            return self._summed(self.ledger.spent(self._call(request, state)))
+            return self._summed(self.ledger.spent_by(self._call(request, state)))
         return None
 
     def _warn(self, model: str, response: Response, amount: Amount) -> None:
@@ -278,36 +268,3 @@ class Budget:
             if (model, kind) not in self._warned:
                 self._warned.add((model, kind))
                 _log.warning("personakit: budget: %s", warning)
-
-    def _give_up(self, call: Call, request: Request, meter: "_Meter", error: BaseException) -> None:
-        """Record the known or estimated use of a call that failed."""
-        paid = error.response if isinstance(error, BackendError | PluginError) else None
-        if isinstance(paid, Response):
-            self.ledger.settle(call, taken(request, paid), self.clock())
-            return
-        arrived = text_tokens(meter.text)
-        # A cancelled call has still sent its prompt, and a lost answer may have been paid.
-        left = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
-        if isinstance(error, BackendError):
-            arrived = max(arrived, text_tokens(error.partial))
-            left = bool(error.lost) or error.is_paid
-        if arrived or left:
-            self.ledger.settle(call, estimate(request, arrived), self.clock())
-        else:
-            self.ledger.release(call)
-
-
-class _Meter:
-    """A filter that passes text and reasoning through and keeps a copy, as both are paid."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def feed(self, text: str) -> str:
-        self.text += text
-        return text
-
-    feed_reasoning = feed
-
-    def flush(self) -> str:
-        return ""

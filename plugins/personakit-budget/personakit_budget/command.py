@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from personakit_budget.amounts import NANO
+from personakit import LedgerError
+from personakit_budget import NANO
 from personakit_budget.days import day_around, default_folder, zone_of
-from personakit_budget.ledger import Ledger, LedgerError
+from personakit_budget.ledger import Ledger
 
 
 @click.command("budget", short_help="Show today's usage per persona.")

@@ -2,13 +2,14 @@
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from personakit_budget import Budget
+from personakit_budget.ledger import Ledger
 
 from personakit.testing import persona, runner
 
@@ -34,16 +35,15 @@ THREADS = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from personakit_budget.amounts import Amount
+from personakit import Amount
 from personakit_budget.ledger import Call, Ledger
 
 folder, name = sys.argv[1:]
 ledger = Ledger(Path(folder))
 
 def call(number):
-    made = Call(f"{name}-{number}", "run", "persona", time.time(), 0.0)
-    ledger.reserve(made, lambda spent: Amount(1, 1))
-    ledger.settle(made, Amount(1, 1), time.time())
+    made = Call(f"{name}-{number}", "persona", time.time(), 0.0)
+    ledger.settle(ledger.reserve_for(made, lambda spent: Amount(1, 1)), Amount(1, 1))
 
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(call, range(60)))
@@ -51,10 +51,9 @@ with ThreadPoolExecutor(4) as pool:
 
 
 def tokens_in(folder: Path) -> int:
-    connection = sqlite3.connect(folder / "budget.sqlite3")
-    ((tokens,),) = connection.execute("SELECT sum(tokens) FROM calls WHERE expires IS NULL")
-    connection.close()
-    return int(tokens)
+    """Return the settled tokens: by then, reservations have expired."""
+    later = time.time() + 86_400
+    return sum(total.tokens for total in Ledger(folder).by_persona(0, later).values())
 
 
 def test_four_processes_share_sums_and_a_limit(tmp_path: Path) -> None:

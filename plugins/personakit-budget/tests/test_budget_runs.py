@@ -5,12 +5,16 @@ import dataclasses
 import re
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from personakit_budget import Budget
+from personakit_budget.ledger import Ledger
 
 from personakit import (
     BackendError,
@@ -33,11 +37,16 @@ MODEL = "openai/gpt-4o-mini"
 SIX = "sixsix"  # the fake upstream counts a token for each message and each character
 
 
-def used(folder: Path) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(folder / "budget.sqlite3") as connection:
-        rows = connection.execute("SELECT persona, tokens, nanos, expires FROM calls").fetchall()
-    connection.close()
-    return rows
+def used(folder: Path) -> dict[str, tuple[int, int, int, int]]:
+    """Return the calls, tokens, nano-dollars and calls without a price of each persona.
+
+    No call is running, so a reservation that is left is a mistake.
+    """
+    ledger = Ledger(folder)
+    found = {name: dataclasses.astuple(total) for name, total in ledger.by_persona(0, 0).items()}
+    later = ledger.by_persona(0, time.time() + 86_400)
+    assert found == {name: dataclasses.astuple(total) for name, total in later.items()}
+    return found
 
 
 @pytest.fixture
@@ -67,7 +76,7 @@ def test_a_limit_refuses_before_anything_is_sent(mode: str, option: str, folder:
     assert "is 60 tokens; 16 tokens are used" in said
     assert "the limit resets at 2026-03-02 00:00 UTC" in said
     assert f"raise {option}" in said
-    assert [row[1:] for row in used(folder)] == [(8, None, None)] * 2
+    assert used(folder) == {"test": (2, 16, 0, 2)}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -130,7 +139,7 @@ def test_an_unknown_price_stays_unknown(mode: str, folder: Path) -> None:
     response = in_mode(mode, running, persona(), "Hi")
     assert response.cost is None
     assert response.metadata["budget"]["usd"] is None
-    assert used(folder) == [("test", 8, None, None)]
+    assert used(folder) == {"test": (1, 8, 0, 1)}
     refusing = Budget(run_usd=1, unknown_price="refuse", folder=str(folder))
     running, upstream = runner([SIX], plugins=[refusing])
     message = "price of test/model is unknown, so run_usd cannot be enforced"
@@ -169,13 +178,13 @@ def test_a_call_that_fails_counts_what_is_known(mode: str, folder: Path) -> None
     running, _ = runner([RateLimited("slow down")], plugins=[budget])
     with pytest.raises(RateLimited):
         in_mode(mode, running, persona(), "Hi")
-    assert used(folder) == []
+    assert used(folder) == {}
     running, _ = runner([BackendError("gone", partial="x" * 100)], plugins=[budget])
     with pytest.raises(BackendError):
         in_mode(mode, running, persona(), "Hi")
-    ((_, tokens, _, expires),) = used(folder)
+    ((calls, tokens, _, _),) = used(folder).values()
+    assert calls == 1
     assert 60 < tokens < 100
-    assert expires is None
 
 
 def test_a_failure_of_an_inner_plugin_counts_its_answer(folder: Path) -> None:
@@ -188,7 +197,7 @@ def test_a_failure_of_an_inner_plugin_counts_its_answer(folder: Path) -> None:
     running, _ = runner([SIX], plugins=[Budget(folder=str(folder)), Broken()])
     with pytest.raises(PluginError):
         running.run(persona(), "Hi")
-    assert used(folder) == [("test", 8, None, None)]
+    assert used(folder) == {"test": (1, 8, 0, 1)}
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -206,9 +215,9 @@ def test_an_abandoned_stream_counts_what_flowed(is_async: bool, folder: Path) ->
         stream = running.stream(persona(), "Hi")
         next(stream)
         stream.close()
-    ((_, tokens, _, expires),) = used(folder)
+    ((calls, tokens, _, _),) = used(folder).values()
+    assert calls == 1
     assert 10 < tokens < 60
-    assert expires is None
 
 
 def test_without_usage_the_text_is_counted(folder: Path) -> None:
@@ -220,10 +229,17 @@ def test_a_reservation_of_a_dead_process_expires(folder: Path) -> None:
     budget = Budget(day_tokens=100, folder=str(folder))
     budget.clock = lambda: NOON
     running, _ = runner([SIX], plugins=[budget])
-    running.run(persona(), "Hi")
-    with sqlite3.connect(folder / "budget.sqlite3") as connection:
-        connection.execute("UPDATE calls SET tokens = 90, expires = ?", (NOON + 3600,))
-    connection.close()
+    code = f"""
+import os
+from pathlib import Path
+from personakit import Amount
+from personakit_budget.ledger import Call, Ledger
+
+call = Call("run", "test", {NOON}, {NOON - 43200})
+Ledger(Path({str(folder)!r})).reserve_for(call, lambda spent: Amount(90, None))
+os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
     with pytest.raises(Blocked, match="90 tokens are used or reserved"):
         running.run(persona(), "Hi")
     budget.clock = lambda: NOON + 3601
@@ -233,7 +249,7 @@ def test_a_reservation_of_a_dead_process_expires(folder: Path) -> None:
 def test_a_dry_run_leaves_nothing(folder: Path) -> None:
     running, _ = runner(plugins=[Budget(folder=str(folder))])
     running.prepare(persona(), "Hi")
-    assert used(folder) == []
+    assert used(folder) == {}
 
 
 def test_the_stream_is_not_changed(folder: Path) -> None:
@@ -290,7 +306,8 @@ def test_eight_threads_share_an_instance(folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         done = sum(pool.map(once, range(60)))
     assert 10 < done == len(upstream.requests)
-    assert sum(row[1] for row in used(folder)) == 8 * done <= 300
+    assert used(folder) == {"test": (done, 8 * done, 0, done)}
+    assert 8 * done <= 300
 
 
 def test_tasks_share_an_instance(folder: Path) -> None:
@@ -301,7 +318,7 @@ def test_tasks_share_an_instance(folder: Path) -> None:
 
     found = asyncio.run(all_of_them())
     assert [r.metadata["budget"]["tokens"] for r in found] == [8] * 20
-    assert len(used(folder)) == 20
+    assert used(folder) == {"test": (20, 160, 0, 20)}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -316,7 +333,7 @@ def test_with_the_openai_client(mode: str, folder: Path) -> None:
         running.close()
     assert response.metadata["budget"]["tokens"] == 11
     assert response.cost == pytest.approx((5 * 0.15 + 6 * 0.6) / 1e6)
-    assert used(folder) == [("test", 11, 4350, None)]
+    assert used(folder) == {"test": (1, 11, 4350, 0)}
 
 
 @pytest.mark.parametrize(
@@ -381,4 +398,4 @@ def test_an_answer_that_cannot_be_used_counts(folder: Path) -> None:
     running, _ = runner([cut], plugins=[Budget(day_tokens=1000, folder=str(folder))])
     with pytest.raises(BackendError):
         running.run(persona(), "Hi")
-    assert [tokens for _, tokens, _, _ in used(folder)] == [150]
+    assert used(folder) == {"test": (1, 150, 0, 1)}

@@ -13,11 +13,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personakit.base import check_file, create_file
-from personakit.errors import UsageError
+from personakit.database.errors import DatabaseError, Fault, lacks_sharing
+from personakit.database.places import identity, networked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,31 +30,32 @@ T = TypeVar("T")
 WAIT = 30.0
 """Seconds to wait for other processes that write."""
 
-# The result codes of SQLite that are handled: https://sqlite.org/rescode.html
-_BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _PROTOCOL, _NOTADB = (
-    5, 6, 8, 10, 11, 13, 14, 15, 26,
-)  # fmt: skip
-_WAITING = (_BUSY, _LOCKED, _PROTOCOL)
-# The codes of a file system without shared memory, and of a read-only one.
-_NO_SHARING = (_READONLY, _IOERR, _CANTOPEN)
 _VERSION = (
     "SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_master) "
     "FROM pragma_user_version, pragma_application_id"
 )
 
 
-class LogError(UsageError):
-    """The run log cannot be read or written.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a file contains, and how its faults are worded.
 
     Attributes:
-        locked: Whether another process or thread holds a lock, so that waiting may help.
-        damaged: Whether the file is damaged.
+        mark: The application id that identifies the file. The next number is the id of a file
+            that cannot use the write-ahead log.
+        migrations: The statements that migrate each version of the schema to the next one.
+        error: The class of the errors.
+        explain: Returns the message for a fault of the file at a path, with what to do.
+        earlier: Called for a file without a mark that has tables, in the transaction that creates
+            the new ones: takes over an earlier form of the file and returns True, or returns False
+            if the file is another program's.
     """
 
-    def __init__(self, message: str, *, locked: bool = False, damaged: bool = False) -> None:
-        super().__init__(message)
-        self.locked = locked
-        self.damaged = damaged
+    mark: int
+    migrations: Sequence[Sequence[str]]
+    error: type[DatabaseError]
+    explain: Callable[[Path, Fault], str]
+    earlier: Callable[[sqlite3.Connection], bool] | None = None
 
 
 class Database:
@@ -60,15 +63,12 @@ class Database:
 
     Args:
         path: The file.
-        migrations: The statements that migrate each version of the schema to the next one.
-        mark: The application id that identifies the file. The next number is the id of a file
-            that cannot use the write-ahead log.
+        form: What it contains.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Sequence[str]], mark: int) -> None:
+    def __init__(self, path: Path, form: Format) -> None:
         self.path = path
-        self._migrations = migrations
-        self._mark = mark
+        self._form = form
         self._inherited: sqlite3.Connection | None = None
         self._connection: sqlite3.Connection | None = None
         self._forget()
@@ -86,7 +86,7 @@ class Database:
         """Return the result of an action that runs in a transaction of its own.
 
         Raises:
-            LogError: The transaction failed, or could not begin within `wait` seconds.
+            DatabaseError: The transaction failed, or could not begin within `wait` seconds.
         """
         return self._patiently(lambda: self._transaction("IMMEDIATE", action), wait)
 
@@ -94,16 +94,16 @@ class Database:
         """Return the result of an action that only reads, from one snapshot.
 
         Raises:
-            LogError: The file cannot be read.
+            DatabaseError: The file cannot be read.
         """
         try:
             return self._patiently(lambda: self._transaction("DEFERRED", action), WAIT)
-        except LogError as error:
-            if error.__cause__ is None or _code(error.__cause__) not in _NO_SHARING:
+        except DatabaseError as error:
+            if not lacks_sharing(error.__cause__):
                 raise
             return self._unchanging(action, error)
 
-    def _unchanging(self, action: Callable[[sqlite3.Connection], T], before: LogError) -> T:
+    def _unchanging(self, action: Callable[[sqlite3.Connection], T], before: DatabaseError) -> T:
         """Read a file on a read-only file system, where SQLite cannot use locks."""
         import sqlite3  # noqa: PLC0415
 
@@ -143,7 +143,7 @@ class Database:
             self._forget()
         deadline = time.monotonic() + wait
         if not self._lock.acquire(timeout=wait):
-            raise LogError(f"{self.path} is locked by another thread", locked=True)
+            raise self._error(Fault("another thread holds the lock", "thread"))
         try:
             while True:
                 try:
@@ -151,21 +151,22 @@ class Database:
                     return attempt()
                 except (sqlite3.Error, OSError) as error:
                     self._drop()
-                    code = _code(error)
-                    if code not in _WAITING or time.monotonic() >= deadline:
-                        raise LogError(
-                            _explained(self.path, error),
-                            locked=code in _WAITING,
-                            damaged=code in (_CORRUPT, _NOTADB),
-                        ) from error
+                    fault = Fault.of(error)
+                    if fault.kind != "locked" or time.monotonic() >= deadline:
+                        raise self._error(fault) from error
                     # SQLite refuses some locks at once, whatever the busy timeout is.
                     time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
         finally:
             self._lock.release()
 
+    def _error(self, fault: Fault) -> DatabaseError:
+        return fault.error(self._form.error, self._form.explain(self.path, fault))
+
     def _until(self, deadline: float) -> None:
-        """Set the busy timeout of SQLite to the time left."""
+        """Set the busy timeout of SQLite to the time left, within a tenth of a second."""
         left = max(0, int((deadline - time.monotonic()) * 1000))
+        if left and abs(left - self._timeout) < 100:
+            return
         self._timeout = left
         if self._connection is not None:
             self._connection.execute(f"PRAGMA busy_timeout = {left}")
@@ -200,7 +201,7 @@ class Database:
             self._connection = self._ready(remote=networked(self.path))
         except Exception as error:
             # Some file systems lack the shared memory that the write-ahead log needs.
-            if _code(error) not in _NO_SHARING:
+            if not lacks_sharing(error):
                 raise
             try:
                 self._connection = self._ready(remote=True)
@@ -218,7 +219,7 @@ class Database:
         )
         try:
             # A file that once could not use the write-ahead log never uses it again.
-            remote = remote or self._version(connection)[1] == self._mark + 1
+            remote = remote or self._version(connection)[1] == self._form.mark + 1
             if not remote:
                 self._log_ahead(connection)
             else:
@@ -226,7 +227,7 @@ class Database:
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("PRAGMA locking_mode = NORMAL")
-            self._migrate(connection, self._mark + remote)
+            self._migrate(connection, self._form.mark + remote)
         except BaseException:
             connection.close()
             raise
@@ -244,15 +245,20 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
 
     def _migrate(self, connection: sqlite3.Connection, mark: int) -> None:
-        newest = len(self._migrations)
+        form = self._form
+        newest = len(form.migrations)
         if self._version(connection) == (newest, mark):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have migrated the file meanwhile.
-            for statements in self._migrations[self._version(connection)[0] :]:
+            version, before, used = connection.execute(_VERSION).fetchone()
+            foreign = bool(used and not (version or before))
+            for statements in form.migrations[version:]:
                 for statement in statements:
                     connection.execute(statement)
+            if foreign and not (form.earlier and form.earlier(connection)):
+                raise self._error(Fault("its tables are unknown", "foreign"))
             connection.execute(f"PRAGMA application_id = {mark}")
             connection.execute(f"PRAGMA user_version = {newest}")
             connection.execute("COMMIT")
@@ -265,20 +271,17 @@ class Database:
         """Return the version of the schema, and the mark.
 
         Raises:
-            LogError: The version is newer, or the file belongs to another program.
+            DatabaseError: The version is newer, or the file belongs to another program.
         """
         # One statement, so that the values are of one moment: another process may be migrating.
         version, mark, used = connection.execute(_VERSION).fetchone()
-        if (version or mark or used) and mark not in (self._mark, self._mark + 1):
-            raise LogError(
-                f"{self.path} is another program's database; set PERSONAKIT_LOG to another file"
-            )
-        if version > len(self._migrations):
-            raise LogError(
-                f"{self.path} was written by a newer personakit (its version is {version}, the "
-                f"newest supported one is {len(self._migrations)}); upgrade personakit, or set "
-                f"PERSONAKIT_LOG to another file"
-            )
+        newest, own = len(self._form.migrations), self._form.mark
+        earlier = self._form.earlier is not None and not (version or mark)
+        if (version or mark or used) and mark not in (own, own + 1) and not earlier:
+            raise self._error(Fault("its mark is unknown", "foreign"))
+        if version > newest:
+            text = f"its version is {version}, the newest supported one is {newest}"
+            raise self._error(Fault(text, "newer"))
         return version, mark
 
     def _drop(self) -> None:
@@ -286,62 +289,3 @@ class Database:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.close()
-
-
-def _code(error: BaseException) -> int:
-    """Return the primary result code of a SQLite error; 0 for any other error."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _explained(path: Path, error: Exception) -> str:
-    """Return a message with the fault of a file, and what to do."""
-    code = _code(error)
-    if code in _WAITING:
-        return f"{path} is locked by another process"
-    if code in (_CORRUPT, _NOTADB):
-        return f"{path} is damaged ({error}); `personakit log repair` recovers the readable runs"
-    if code == _FULL:
-        return f"{path}: no space left ({error}); free some with `personakit log rm --before 30d`"
-    other = "set PERSONAKIT_LOG to another file, or turn the log off with `log: off` in the config"
-    if isinstance(error, OSError):
-        return f"{path}: {error.strerror or error}; {other}"
-    if path.is_dir():
-        return f"{path} is a folder: {error}; {other}"
-    if not os.access(path.parent, os.W_OK):
-        return f"{path}: its folder is not writable: {error}; {other}"
-    return f"{path}: {error}; {other}"
-
-
-_REMOTE = frozenset(
-    "9p afs ceph cifs davfs fuse.sshfs glusterfs lustre ncpfs nfs nfs4 smb3".split()
-)
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file, which change when it is replaced; None if missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def networked(path: Path, mounts: str | None = None) -> bool:
-    """Return whether a file is on a network file system, where a write-ahead log is not safe.
-
-    Args:
-        path: The file.
-        mounts: The content of /proc/self/mounts; None reads it. The result is False if that file
-            cannot be read.
-    """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape")
-        except OSError:
-            return False
-    kinds: dict[str, str] = {}
-    for line in mounts.splitlines():
-        _, point, kind, *_ = *line.split(" "), "", ""
-        kinds[point.replace("\\040", " ")] = kind
-    real = path.absolute().resolve()
-    return next((kinds[str(at)] in _REMOTE for at in real.parents if str(at) in kinds), False)
