@@ -1,0 +1,159 @@
+"""The budgets of keys: a plugin object that counts each model call of a key."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from personakit.base import time_left
+from personakit.errors import Blocked
+from personakit.hookspecs import Send, hookimpl
+from personakit.journal import io
+from personakit.ledger.amounts import NANO, Account, Amount, Reservation, Total
+from personakit.ledger.errors import BudgetExceeded, LedgerError
+from personakit.ledger.keys.key import Key
+from personakit.ledger.ledger import EXPIRES, Ledger
+from personakit.ledger.metering import metered
+from personakit.messages import Request, Response
+
+current_key: ContextVar[Key | None] = ContextVar("personakit_key", default=None)
+"""The key that the running code was called with; None for none."""
+
+DAY = 86_400
+
+
+class _Limit(NamedTuple):
+    """A budget of a key.
+
+    Attributes:
+        name: The attribute of the key, such as ``usd_day``.
+        place: 0 for that of the day, 1 for that of the month.
+        money: Whether it is in nano-dollars, not tokens.
+        value: The limit.
+        ends: The Unix time at which it begins anew.
+    """
+
+    name: str
+    place: int
+    money: bool
+    value: int
+    ends: int
+
+    def shown(self, value: int) -> str:
+        return f"${value / NANO:,.4f}" if self.money else f"{value:,} tokens"
+
+
+class KeyBudget:
+    """A plugin that reserves and settles each model call against the budgets of `current_key`.
+
+        runner = Runner(plugins=[KeyBudget(ledger)])
+
+    Without a key, or for one without a budget, it does nothing. If the ledger cannot be used, it
+    refuses the calls of a key with a budget. Days and months are those of UTC.
+
+    Args:
+        ledger: The ledger.
+    """
+
+    every_call = True
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    @hookimpl
+    async def chat(self, request: Request, send: Send) -> Response | None:
+        """Reserve what the call may use, send it, and count what it used.
+
+        Raises:
+            BudgetExceeded: It does not fit into a budget.
+            Blocked: The ledger cannot be used, so nothing was sent; its cause is a `LedgerError`.
+        """
+        key = current_key.get()
+        if key is None or not key.has_budget:
+            return None
+        left = time_left()
+        seconds = EXPIRES if left is None else left + 60
+        reservation = await io(self._reserve)(key, request, seconds)
+        response, _ = await metered(
+            request,
+            send,
+            lambda amount: self.ledger.settle(reservation, amount),
+            lambda: self.ledger.release(reservation),
+        )
+        return response
+
+    def _reserve(self, key: Key, request: Request, seconds: float) -> Reservation:
+        now = time.time()
+        limits = _limits(key, now)
+        least, most = Amount.bounds(request)
+        money = next((limit for limit in limits if limit.money), None)
+        if money is not None and least.nanos is None:
+            raise BudgetExceeded(
+                f"the price of {request.model} is unknown, so {money.name} of key {key.name!r} "
+                f"cannot be kept; use a model whose price is known, or give the key a budget in "
+                f"tokens instead, such as tokens_day"
+            )
+
+        def decide(spent: Sequence[Total]) -> Amount:
+            tokens, nanos = most.tokens, most.nanos
+            for limit in limits:
+                total = spent[limit.place]
+                left = limit.value - (total.nanos if limit.money else total.tokens)
+                need = (least.nanos or 0) if limit.money else least.tokens
+                if need > left:
+                    raise _refusal(key, limit, limit.value - left, need, now)
+                if not limit.money:
+                    tokens = min(tokens, left)
+                elif nanos is not None:
+                    nanos = min(nanos, left)
+            return Amount(tokens, nanos)
+
+        try:
+            return self.ledger.reserve(accounts_of(key, now), decide, seconds=seconds, now=now)
+        except LedgerError as error:
+            raise Blocked(f"nothing was sent: {error}") from error
+
+
+def accounts_of(key: Key, now: float) -> tuple[Account, Account]:
+    """Return the accounts of a key for the day and the month of a Unix time."""
+    (day, _), (month, _) = _periods(now)
+    return (
+        Account(f"key:{key.name}:day", day, day),
+        Account(f"key:{key.name}:month", month, month),
+    )
+
+
+def _periods(now: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the beginnings and ends of the day and of the month, in UTC."""
+    day = int(now // DAY) * DAY
+    year, month = time.gmtime(now)[:2]
+    first = calendar.timegm((year, month, 1, 0, 0, 0))
+    after = calendar.timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
+    return (day, day + DAY), (first, after)
+
+
+def _limits(key: Key, now: float) -> list[_Limit]:
+    found = []
+    for place, (unit, (_, ends)) in enumerate(zip(("day", "month"), _periods(now), strict=True)):
+        for kind in ("tokens", "usd"):
+            name = f"{kind}_{unit}"
+            value: float | None = getattr(key, name)
+            if value is not None:
+                money = kind == "usd"
+                whole = round(value * NANO) if money else int(value)
+                found.append(_Limit(name, place, money, whole, ends))
+    return found
+
+
+def _refusal(key: Key, limit: _Limit, used: int, need: int, now: float) -> BudgetExceeded:
+    shown = limit.shown
+    until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(limit.ends))
+    return BudgetExceeded(
+        f"the budget {limit.name} of key {key.name!r} is {shown(limit.value)}; {shown(used)} are "
+        f"used or reserved, and this call may use {shown(need)}; it begins anew at {until} UTC; "
+        f"until then, lower max_tokens, or ask for a higher {limit.name}",
+        retry_after=max(1.0, limit.ends - now),
+    )

@@ -1,0 +1,1 @@
+"""The keys: their values, the table of them, and files of them."""
