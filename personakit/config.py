@@ -18,6 +18,7 @@ config decides where keys are sent.
     providers:
       work: {base_url: "https://llm.example.com/v1", key_env: WORK_API_KEY}
     log: {max_age: 90d, max_size: 500MB, python: true}    # the run log; `off` for none
+    serve: {port: 8080, personas: [chef]}    # what `personakit serve` uses; see Settings
 
 Environment variables: PERSONAKIT_MODEL, PERSONAKIT_PATH (folders, separated as in PATH),
 PERSONAKIT_PLUGINS (the only plugins that may be loaded, separated by commas), PERSONAKIT_LOG (the
@@ -53,7 +54,7 @@ KEYS_FILE = "keys.json"
 ALIASES_FILE = "aliases.json"
 KEYS = tuple(
     "model path parameters plugins allow_plugins allow_tools plugin_options timeout deadline "
-    "providers log".split()
+    "providers log serve".split()
 )
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII)
 _NOT_OF_CONFIG = ("name", "connect", "backend", "path", "names_file", "given")
@@ -154,6 +155,7 @@ class Config:
         deadline: Seconds that a whole run may take; None for no limit.
         providers: Providers by name: the built-in ones and the user's own.
         log: The settings of the run log.
+        serve: What `serve:` says, unchecked; `Settings.of` of the server checks it.
         select: The names of the plugins that may be loaded; None for all.
         environ: The environment, for keys and base URLs.
         file: The file that was read; empty if there is none.
@@ -174,6 +176,7 @@ class Config:
     deadline: float | None = DEFAULT_DEADLINE
     providers: Mapping[str, Provider] = field(default_factory=lambda: BUILT_IN)
     log: LogSettings = field(default_factory=LogSettings)
+    serve: Mapping[str, Any] = field(default_factory=dict, repr=False)
     select: frozenset[str] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str = ""
@@ -349,6 +352,7 @@ class _Reader(Checker):
             "deadline": lambda value: self.seconds(value, "deadline"),
             "providers": self.providers,
             "log": lambda value: read_log(self, value),
+            "serve": lambda value: PlacedOptions.at(self, value, "serve"),
         }
         values = {key: readers[key](data[key]) for key in KEYS if data.get(key) is not None}
         if self.problems:

@@ -31,6 +31,7 @@ COMMANDS = {
     "render": "Show the messages of a persona without sending them.",
     "run": "Run a persona and print the answer.",
     "schema": "Print the JSON Schema of persona files, for editors.",
+    "serve": "Serve personas as models of an OpenAI-compatible API.",
     "show": "Show a persona: its variables, parameters and texts.",
     "suspended": "List, show and remove the runs that wait for an answer.",
     "test": "Run the tests of personas.",

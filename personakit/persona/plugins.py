@@ -75,7 +75,7 @@ def _read(checker: Checker, item: Any, index: int) -> PluginUse | None:
 
 
 class PlacedOptions(dict[str, Any]):
-    """The options of a plugin under `plugin_options:` of the config file.
+    """A mapping in the config file, such as the options of a plugin under `plugin_options:`.
 
     Attributes:
         document: The file.
@@ -84,13 +84,18 @@ class PlacedOptions(dict[str, Any]):
     document: Document
 
     @classmethod
+    def at(cls, checker: Checker, value: Any, *at: str) -> PlacedOptions:
+        """Return the mapping at a path; add a problem to `checker` for any other value."""
+        placed = cls(checker.mapping(value, *at))
+        placed.document = checker.document
+        return placed
+
+    @classmethod
     def read(cls, checker: Checker, value: Any) -> dict[str, PlacedOptions]:
         """Read `plugin_options:` of the config; report problems to `checker`."""
-        key, result = "plugin_options", {}
-        for name, options in checker.mapping(value, key).items():
-            result[name] = cls(checker.mapping(options, key, name))
-            result[name].document = checker.document
-        return result
+        key = "plugin_options"
+        options = checker.mapping(value, key)
+        return {name: cls.at(checker, given, key, name) for name, given in options.items()}
 
 
 def united(first: tuple[Any, ...], then: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,189 @@
+"""One process that serves: uvicorn, and what a signal does to the requests that run."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from personakit.errors import PersonakitError
+from personakit.server.application import Application
+from personakit.server.protocol import protocol
+from personakit.server.serving.lines import Say, described, quiet_logs
+from personakit.server.serving.sockets import BACKLOG
+
+if TYPE_CHECKING:
+    from personakit.server.settings import Settings
+
+KEEP_ALIVE = 75
+"""Seconds after which an idle connection is closed: more than the 60 of common load balancers.
+
+A pooled connection that the server closes first is a reset for the client.
+"""
+RETIRE: int = getattr(signal, "SIGUSR1", 0)
+"""The signal by which a worker leaves new connections to the others, and stops."""
+END: int = getattr(signal, "SIGUSR2", 0)
+"""The signal by which a worker stops at once."""
+AT_ONCE = 1.0
+"""Seconds after which the process ends if it has to stop at once, whatever its threads do."""
+_ENDING = 2.0  # seconds in which cancelled requests send their error
+_LAST = 10.0  # seconds after which the process ends, whatever its threads do
+_STEP = 0.02
+_REFRESH = 5  # seconds
+
+
+class Serving(uvicorn.Server):
+    """uvicorn in one process, which lets the running requests end before it stops.
+
+    Args:
+        application: Answers the requests.
+        settings: Its grace, and the limits of connections.
+        ready: Called when requests are accepted.
+        alone: Whether there is no supervisor: a second signal then ends the process at once.
+
+    Attributes:
+        code: The exit code.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        *,
+        ready: Callable[[], None],
+        alone: bool,
+    ) -> None:
+        super().__init__(_config(application, settings))
+        self.code = 0
+        self._application, self._grace = application, settings.grace
+        self._ready, self._alone = ready, alone
+        self._retired = False
+        self._until = math.inf
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal has ended it."""
+        for sig in filter(None, (getattr(signal, "SIGHUP", 0), RETIRE, END)):
+            signal.signal(sig, self.handle_exit)
+        super().run(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def main_loop(self) -> None:
+        """Serve until a signal, then until the running requests have ended."""
+        await super().main_loop()
+        await self._drained()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; at a second signal, stop at once.
+
+        A process with a supervisor gets signals that are not meant for it: Ctrl-C reaches all
+        processes of a terminal, and systemd sends SIGTERM to all of a service. So a second one of
+        these does not count there.
+        """
+        if not self._alone and sig not in (signal.SIGTERM, RETIRE, END):
+            return
+        again = self.should_exit
+        if not again:
+            self._retired = sig == RETIRE
+            self._until = time.monotonic() + self._grace
+            self._application.drain()
+            self.should_exit = True
+        if sig == END or (again and self._alone):
+            self.code, self._until = 128 + sig, 0.0
+            _end_after(AT_ONCE, self.code)
+
+    async def _drained(self) -> None:
+        """Wait for the running requests, and cancel those that are left after the grace.
+
+        New requests are still accepted, and refused by the application: a load balancer sees at
+        once that the server is not ready. A worker that is replaced leaves them to the others.
+        """
+        if self._retired:
+            for server in self.servers:
+                server.close()
+        await self._ended(self._until)
+        if self.server_state.tasks:
+            self._application.end()
+            await self._ended(min(self._until, time.monotonic()) + _ENDING)
+        _end_after(_LAST, self.code)
+
+    async def _ended(self, until: float) -> None:
+        while self.server_state.tasks and time.monotonic() < min(until, self._until + _ENDING):
+            await asyncio.sleep(_STEP)
+
+
+def serve_alone(
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    ready: Callable[[], None],
+    say: Say,
+    alone: bool = True,
+) -> int:
+    """Serve in this process until a signal; return the exit code.
+
+    Args:
+        settings: What is served.
+        sockets: They listen already.
+        ready: Called when requests are accepted.
+        say: Prints a line.
+        alone: Whether there is no supervisor.
+    """
+    quiet_logs(say, tuple)
+    try:
+        application = Application(settings)
+    except PersonakitError as error:
+        say(f"Error: {error}")
+        return error.exit_code
+    quiet_logs(say, application.secrets)
+    server = Serving(application, settings, ready=ready, alone=alone)
+    try:
+        server.run(sockets)
+    except SystemExit as error:  # uvicorn could not start; the reason was printed
+        return 1 if error.code else 0
+    except Exception as error:
+        say(f"Error: the server failed: {described(error)}")
+        return 1
+    return server.code
+
+
+def _config(application: Application, settings: Settings) -> uvicorn.Config:
+    async def refresh() -> None:
+        application.metrics.refresh()
+
+    return uvicorn.Config(
+        application,
+        http=protocol(settings.limits, application.metrics.refused),
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        workers=1,
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=1,
+        timeout_notify=_REFRESH,
+        callback_notify=refresh,
+    )
+
+
+def _end_after(seconds: float, code: int) -> None:
+    """End the process after some seconds, if a thread keeps it from ending by itself."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
