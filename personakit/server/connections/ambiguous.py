@@ -30,8 +30,13 @@ def fault(
         return "CONNECT is not supported: this server is not a proxy"
     if b"#" in target:
         return "the request's target has a fragment ('#…'); send it without"
-    hosts = [value for name, value in headers if name == b"host"]
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    hosts: list[bytes] = []
+    codings: list[bytes] = []
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value)
     if codings and (version == "1.0" or len(codings) > 1 or codings[0].lower() != b"chunked"):
         # RFC 9112, 6.1: with HTTP/1.0 the length of such a body is not known.
         return "the only transfer encoding is 'chunked', once and with HTTP/1.1"

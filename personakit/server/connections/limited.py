@@ -78,6 +78,7 @@ class Limited(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._header = self.limits.header
         self._cycles: list[RequestResponseCycle] = []  # the newest is last
         self._in_head = self._in_body = False
         self._begun = False  # whether a request began in what was read last
@@ -122,7 +123,7 @@ class Limited(HttpToolsProtocol):
             self._refuse(self._answer or _INVALID)
             return
         self._waste = 0 if self._begun else self._waste + len(data) - self._read_body
-        if self._waste > self.limits.header + _FRAMING * self._body:
+        if self._waste > self._header + _FRAMING * self._body:
             self._refuse(_LARGE if self._in_head else _CHUNKS)
         elif not self._in_head and not self._in_body and self._cycles and not self._open():
             # uvicorn unsets this timer for each byte, and sets it only after a reply.
@@ -154,14 +155,18 @@ class Limited(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Add a part of the target."""
-        self._grow(len(url))
+        self._size += len(url)
+        if self._size > self._header:
+            raise self._stop(_LARGE)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header. Trailers are dropped: RFC 9110, 6.5.1."""
-        self._grow(len(name) + len(value) + 4)
+        self._size += len(name) + len(value) + 4
+        if self._size > self._header:
+            raise self._stop(_LARGE)
         if self._in_head:
-            super().on_header(name, value.rstrip(b" \t"))
+            HttpToolsProtocol.on_header(self, name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Start the request, if there is one way alone to read it."""
@@ -192,11 +197,6 @@ class Limited(HttpToolsProtocol):
         if not self._upgrade:
             super().on_message_complete()
             self._in_body = False
-
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size > self.limits.header:
-            raise self._stop(_LARGE)
 
     def _stop(self, answer: Answer) -> _Refused:
         self._answer = answer
