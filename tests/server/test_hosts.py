@@ -17,10 +17,12 @@ def test_names_of_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", ":80", "evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "evil.localhost"]
-    + ["0.0.0.0", "10.0.0.1", "::1", "[::]", "[::2]:1", "localhost:x", "localhost:80:80"]
-    + ["127.1", "2130706433", "0x7f.0.0.1", "0127.0.0.1", "[localhost]", "[127.0.0.1]", "a@[::1]"]
-    + [" localhost", "localhost ", "localhost, evil.example", "localhost\n"],
+    [
+        *("evil.example localhost.evil.example 127.0.0.1.nip.io evil.localhost a@[::1]".split()),
+        *("0.0.0.0 10.0.0.1 ::1 [::] [::2]:1 localhost:x localhost:80:80 127.1 2130706433".split()),
+        *("0x7f.0.0.1 0127.0.0.1 [localhost] [127.0.0.1] :80".split()),
+        *("", " localhost", "localhost ", "localhost, evil.example", "localhost\n"),
+    ],
 )
 def test_other_names(host: str) -> None:
     assert not is_loopback_host(host)
