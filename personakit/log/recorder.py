@@ -285,6 +285,11 @@ class Recorder:
 
         return logged
 
+    @property
+    def behind(self) -> int:
+        """The number of rows that are not written yet."""
+        return len(self._waiting)
+
     def flush(self) -> None:
         """Wait until every row has been written or has failed."""
         _join(self._threads)

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from personakit.server.application import app as app
     from personakit.server.http import Exchange as Exchange
     from personakit.server.http import Refusal as Refusal
+    from personakit.server.openapi import document as document
     from personakit.server.router import Router as Router
-    from personakit.server.serving import serve as serve
+    from personakit.server.serving.start import check_installed as check_installed
+    from personakit.server.serving.start import serve as serve
     from personakit.server.settings import Limits as Limits
     from personakit.server.settings import Settings as Settings
 else:
@@ -21,8 +23,9 @@ else:
         {
             "application": "Application app",
             "http": "Exchange Refusal",
+            "openapi": "document",
             "router": "Router",
-            "serving": "serve",
+            "serving.start": "check_installed serve",
             "settings": "Limits Settings",
         },
     )

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 import secrets
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from personakit.server.access import Access
@@ -20,6 +22,7 @@ from personakit.server.router import Router
 from personakit.server.settings import Settings
 
 if TYPE_CHECKING:
+    from personakit.base import Secret
     from personakit.runner import Runner
 
 _log = logging.getLogger("personakit.server")
@@ -36,6 +39,7 @@ class Application:
     Attributes:
         router: Finds the endpoints; more can be added before the first request.
         draining: Whether new requests are refused because the server stops.
+        metrics: What the process counts.
     """
 
     def __init__(self, settings: Settings | None = None, *, runner: Runner | None = None) -> None:
@@ -45,12 +49,12 @@ class Application:
         self._given = runner
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gate = Gate(self.settings.limits.concurrent, self.settings.limits.queue)
-        self._metrics = Metrics()
+        self.metrics = Metrics(self._behind)
         self._access = Access(self.settings)
         self._runner = runner or self._made()
         self._models = Models(self._runner, self.settings, self._access)
         completions = Completions(
-            self._runner, self.settings, self._access, self._models, self._gate, self._metrics
+            self._runner, self.settings, self._access, self._models, self._gate, self.metrics
         )
         for method, path, endpoint in (
             ("GET", "/v1/models", self._models.listed),
@@ -83,6 +87,10 @@ class Application:
         self.draining = True
         for task in tuple(self._tasks):
             task.cancel()
+
+    def secrets(self) -> Iterable[Secret]:
+        """Return the keys that the server knows, for what must not show them."""
+        return self._runner.router.keys.known()
 
     # --- one request -----------------------------------------------------------------------------
 
@@ -139,7 +147,7 @@ class Application:
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         if refusal.status >= 400:
-            self._metrics.refused(refusal.reason)
+            self.metrics.refused(refusal.reason)
         if not exchange.begun and not exchange.gone:
             try:
                 await exchange.refuse(refusal)
@@ -157,13 +165,13 @@ class Application:
             await exchange.reply(200, {"status": "ready"})
 
     async def _measured(self, exchange: Exchange) -> None:
-        body, kind = self._metrics.text()
+        body, kind = self.metrics.text()
         await exchange.reply(200, body, kind=kind.encode())
 
     async def _described(self, exchange: Exchange) -> None:
-        from personakit import __version__  # noqa: PLC0415
-
-        await exchange.reply(200, document(version=__version__))
+        # An import of the package would be a circle.
+        version = sys.modules["personakit"].__version__
+        await exchange.reply(200, document(version=version))
 
     # --- start and end ---------------------------------------------------------------------------
 
@@ -184,6 +192,10 @@ class Application:
                 self._access.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    def _behind(self) -> int:
+        recorder = self._runner._recorder
+        return 0 if recorder is None else recorder.behind
 
     def _made(self) -> Runner:
         from personakit.runner import Runner  # noqa: PLC0415

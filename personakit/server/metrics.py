@@ -51,17 +51,15 @@ class Metrics:
             ("persona", "status", "key"),
             registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = _histogram(
             "personakit_request_seconds",
             "Seconds from a request to the end of its answer.",
-            buckets=_SECONDS,
-            registry=registry,
+            registry,
         )
-        self._first = Histogram(
+        self._first = _histogram(
             "personakit_first_event_seconds",
             "Seconds from a request to the first event of its stream.",
-            buckets=_SECONDS,
-            registry=registry,
+            registry,
         )
         tokens = Counter(
             "personakit_tokens",
@@ -82,17 +80,11 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
-        self._in_flight = Gauge(
-            "personakit_in_flight",
-            "Runs that have started and not ended.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._in_flight = _gauge(
+            "personakit_in_flight", "Runs that have started and not ended.", registry
         )
-        self._behind = Gauge(
-            "personakit_log_rows_behind",
-            "Rows of the run log that are not written yet.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._behind = _gauge(
+            "personakit_log_rows_behind", "Rows of the run log that are not written yet.", registry
         )
         self._series: dict[tuple[str, str, str], Any] = {}
         self._reasons: dict[str, Any] = {}
@@ -173,6 +165,14 @@ class Metrics:
             counter = self._requests.labels(persona, status, key)
             self._series[persona, status, key] = counter
         return counter
+
+
+def _histogram(name: str, about: str, registry: CollectorRegistry) -> Histogram:
+    return Histogram(name, about, buckets=_SECONDS, registry=registry)
+
+
+def _gauge(name: str, about: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, about, registry=registry, multiprocess_mode="livesum")
 
 
 class _Shown:

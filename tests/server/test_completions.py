@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from helpers.serving import served
+
 from personakit import (
     AuthenticationFailed,
     Blocked,

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from helpers.serving import served
 
 import personakit
-from helpers.serving import Served, served
 from personakit import Registry, Request, Response, Tool, ToolCall, hookimpl
 from personakit.server import Settings
 from personakit.testing import Upstream, runner

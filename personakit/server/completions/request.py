@@ -42,13 +42,8 @@ def build(
         Refusal: The client asks for something that is not allowed (400).
         UsageError: A value is invalid.
     """
-    ignored = list(asked.ignored)
-    parameters = dict(asked.parameters)
-    if persona.output is not None and parameters.pop("response_format", None) is not None:
-        ignored.append("response_format")
-    if ignored and settings.strict:
-        message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
-        raise wrong(ignored[0], message)
+    parameters, ignored = _used(persona, asked, settings)
+    _check_tools(runner, persona, asked)
     leading, before, said, after = _parts(_permitted(messages, settings))
     text = None if said is None else said.text
     rendered = runner.render(
@@ -68,8 +63,19 @@ def build(
         _history_at=len(head),
         parameters=_limited(rendered.parameters, asked, caller),
     )
-    _check_tools(runner, persona, asked)
     return request, tuple(ignored)
+
+
+def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """Return the parameters that have an effect, and the keys that have none."""
+    ignored = list(asked.ignored)
+    parameters = dict(asked.parameters)
+    if persona.output is not None and parameters.pop("response_format", None) is not None:
+        ignored.append("response_format")
+    if ignored and settings.strict:
+        message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
+        raise wrong(ignored[0], message)
+    return parameters, ignored
 
 
 def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
