@@ -119,7 +119,7 @@ def test_on_suspend_decides_what_happens_where_nobody_is(tmp_path: Path, mode: s
     assert isinstance(in_mode(mode, refusing, CALCULATOR, "Hi", [], on_suspend="raise"), Suspended)
     wrong: Any = "never"
     with pytest.raises(
-        UsageError, match="on_suspend must be 'raise', 'return', 'refuse' or 'tell'"
+        UsageError, match="must be 'raise', 'return', 'refuse' or 'tell'"
     ):
         in_mode(mode, runner, CALCULATOR, "Hi", [], on_suspend=wrong)
 

@@ -61,7 +61,7 @@ def test_the_messages_of_the_persona_come_first(folder: Path) -> None:
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Soup"},
             {"role": "assistant", "content": "Leek?"},
-            {"role": "user", "content": [{"type": "text", "text": "No, "}, {"type": "text", "text": "tomato"}]},
+            {"role": "user", "content": [{"type": "text", "text": t} for t in ("No, ", "tomato")]},
             model="chef",
             variables={"guests": 4},
             temperature=0.5,
@@ -309,9 +309,8 @@ def test_other_paths(folder: Path) -> None:
     with context as server:
         assert server.get("/health").json == {"status": "alive"}
         assert server.get("/ready").json == {"status": "ready"}
-        assert server.get("/v1/models/chef").json["personakit"]["variables"]["properties"]["guests"] == {
-            "type": "integer", "maximum": 9, "default": 2,
-        }  # fmt: skip
+        variables = server.get("/v1/models/chef").json["personakit"]["variables"]["properties"]
+        assert variables["guests"] == {"type": "integer", "maximum": 9, "default": 2}
         assert server.get("/v1/models/nobody").status == 404
         assert server.request("POST", "/v1/embeddings", {}).error["code"] == "unsupported"
         assert server.get("/").error["code"] == "not_found"
