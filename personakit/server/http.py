@@ -182,6 +182,8 @@ class Exchange:
             headers: Further headers.
             kind: The content type.
         """
+        # A client that has the whole reply may leave.
+        self.unwatch()
         data = body if isinstance(body, bytes) else dumped(body)
         length = b"%d" % len(data)
         given = [(b"content-type", kind), (b"content-length", length), *headers, *self.extra]
@@ -252,6 +254,8 @@ class Events:
 
     async def end(self) -> None:
         """Send what is left, and end the reply."""
+        # A client that has the whole reply may leave.
+        self._exchange.unwatch()
         self._ended = True
         self._more.set()
         await self._task

@@ -118,9 +118,7 @@ def test_on_suspend_decides_what_happens_where_nobody_is(tmp_path: Path, mode: s
         in_mode(mode, refusing, CALCULATOR, "Hi", [])
     assert isinstance(in_mode(mode, refusing, CALCULATOR, "Hi", [], on_suspend="raise"), Suspended)
     wrong: Any = "never"
-    with pytest.raises(
-        UsageError, match="must be 'raise', 'return', 'refuse' or 'tell'"
-    ):
+    with pytest.raises(UsageError, match="must be 'raise', 'return', 'refuse' or 'tell'"):
         in_mode(mode, runner, CALCULATOR, "Hi", [], on_suspend=wrong)
 
 
