@@ -209,8 +209,16 @@ def _costs(
 def _sizes(bench: Bench, taken: Mapping[str, _Taken]) -> Table:
     streams = bench.pick(OPEN, 200)
     rows: list[list[Cell]] = [
-        ["memory of a worker after the load, MiB", *(one.rest / MEBI for one in taken.values()), "≤ 90"],
-        [f"with {streams:,} open streams, MiB", *(one.open / MEBI for one in taken.values()), "≤ 150"],
+        [
+            "memory of a worker after the load, MiB",
+            *(one.rest / MEBI for one in taken.values()),
+            "≤ 90",
+        ],
+        [
+            f"with {streams:,} open streams, MiB",
+            *(one.open / MEBI for one in taken.values()),
+            "≤ 150",
+        ],
         ["start to first answer, s", *(one.start for one in taken.values()), "≤ 0.8"],
         ["CPU of the start, s", *(one.start_cpu for one in taken.values()), ""],
     ]

@@ -20,7 +20,9 @@ async def main(upstream: str, port: int) -> None:
 
     async def passed(request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in SKIPPED}
+        headers = {
+            name: value for name, value in request.headers.items() if name.lower() not in SKIPPED
+        }
         async with session.post(upstream + request.path, data=body, headers=headers) as reply:
             kind = reply.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
