@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from operator import mul
+from typing import TYPE_CHECKING, Any
 
 from personakit.base import brief_repr
 from personakit.frozen import quick_init
 from personakit.providers import split_model
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _NAMES = {"gemini": "google", "xai": "x-ai"}
 """Providers that have another name in genai-prices."""
@@ -184,22 +190,62 @@ def price(model: str, usage: Usage | None) -> float | None:
     """
     if usage is None or usage.incomplete:
         return None
+    read = min(usage.cached_tokens, usage.prompt_tokens)
+    write = min(usage.cache_write_tokens, usage.prompt_tokens - read)
+    tokens = (usage.prompt_tokens, usage.completion_tokens, read, write)
+    provider, name = _priced(model)
+    rates = _rates(provider, name, int(time.time() // 60))
+    if rates is None or min(tokens) < 0:
+        return None
+    try:
+        return float(sum(map(mul, rates, (1, *tokens))) if rates else _cost(provider, name, tokens))
+    except (LookupError, ValueError):
+        return None
+
+
+def _cost(provider: str, name: str, tokens: Sequence[int]) -> Decimal:
+    """Return the cost of tokens of prompts and answers, and those read from and written to caches.
+
+    Raises:
+        LookupError: The model is unknown.
+        ValueError: There is no price of such tokens.
+    """
     from genai_prices import Usage as Tokens  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
 
-    provider, name = _priced(model)
+    kinds = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    used = Tokens(**dict(zip(kinds, tokens, strict=True)))
+    return calc_price(used, name, provider_id=provider).total_price
+
+
+_MILLION = 1_000_000
+_PROBES = ((1, 2, 0, 0), (3 * _MILLION, 7, _MILLION, 1), (900_001, 80_000, 1, 700_000))
+
+
+@functools.lru_cache(maxsize=128)
+def _rates(provider: str, name: str, _minute: int) -> tuple[Decimal, ...] | None:
+    """Return the cost of a call by itself and of each token more; empty if that is not all.
+
+    Looking up a price takes 0.1 ms, and a server does so several times for each request. Some
+    prices depend on the time of day, so these are of one minute. None if the model is unknown.
+    """
+    cost = functools.partial(_cost, provider, name)
     try:
-        read = min(usage.cached_tokens, usage.prompt_tokens)
-        tokens = Tokens(
-            input_tokens=usage.prompt_tokens,
-            output_tokens=usage.completion_tokens,
-            cache_read_tokens=read,
-            cache_write_tokens=min(usage.cache_write_tokens, usage.prompt_tokens - read),
+        base = cost((0, 0, 0, 0))
+        each = (
+            cost((_MILLION, 0, 0, 0)),
+            cost((0, _MILLION, 0, 0)),
+            cost((_MILLION, 0, _MILLION, 0)) - cost((_MILLION, 0, 0, 0)),
+            cost((_MILLION, 0, 0, _MILLION)) - cost((_MILLION, 0, 0, 0)),
         )
-        cost = calc_price(tokens, name, provider_id=provider)
-    except (LookupError, ValueError):
+        rates = (base, *((million - base * (at < 2)) / _MILLION for at, million in enumerate(each)))
+        # Tiers depend on the length of the prompt.
+        linear = all(cost(probe) == sum(map(mul, rates, (1, *probe))) for probe in _PROBES)
+    except LookupError:
         return None
-    return float(cost.total_price)
+    except ValueError:
+        return ()
+    return rates if linear else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,32 @@ def test_what_a_call_costs(model: str, usage: Usage, cost: float | None) -> None
     assert found == (cost if cost is None else pytest.approx(cost, rel=1e-9))
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "deepseek", "x-ai"])
+def test_costs_are_those_of_the_package_for_all_kinds_of_prices(provider: str) -> None:
+    """Flat ones and tiers, with caches and without, of all models of a provider."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+    from genai_prices.data_snapshot import get_snapshot
+
+    (models,) = (each.models for each in get_snapshot().providers if each.id == provider)
+    for model in models:
+        for prompt, answer, read, write in (
+            (10, 3, 0, 0), (90_000, 11, 70_001, 0), (300_001, 5_000, 1, 200_001), (0, 0, 0, 0),
+        ):  # fmt: skip
+            tokens = Tokens(
+                input_tokens=prompt, output_tokens=answer, cache_read_tokens=read,
+                cache_write_tokens=write,
+            )  # fmt: skip
+            try:
+                wanted = float(calc_price(tokens, model.id, provider_id=provider).total_price)
+            except (LookupError, ValueError):
+                wanted = None
+            usage = Usage(
+                prompt, answer, prompt + answer, cached_tokens=read, cache_write_tokens=write
+            )
+            assert price(f"{provider}/{model.id}", usage) == wanted, (model.id, usage)
+
+
 @pytest.mark.parametrize(
     "model",
     [

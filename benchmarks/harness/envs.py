@@ -14,7 +14,12 @@ ROOT = Path(__file__).parent.parent.parent
 CACHE = ROOT / "benchmarks" / ".cache"
 """What the harness makes; git ignores it, and it can be removed at any time."""
 
-OURS = {"personakit": "", "personakit-aiohttp": "[aiohttp]", "before": ""}
+OURS = {
+    "personakit": "",
+    "personakit-aiohttp": "[aiohttp]",
+    "personakit-serve": "[serve]",
+    "before": "",
+}
 """The environments with personakit, from a checkout and with an extra."""
 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
@@ -23,6 +28,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "openai-aiohttp": ("openai[aiohttp]",),
     "llm": ("llm",),
     "litellm": ("litellm",),
+    "litellm-proxy": ("litellm[proxy]",),
     "langchain": ("langchain-openai", "jinja2"),
     "pydantic-ai": ("pydantic-ai-slim[openai]",),
     "prompty": ("prompty[openai,jinja2]",),

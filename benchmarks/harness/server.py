@@ -2,14 +2,15 @@
 
 It runs as a process of its own (``python server.py`` prints its port) and answers from bytes that
 are made once, so that it is not what is measured: `benchmarks.harness.traffic` says how many
-requests a second it can take. Everything is set in the address, before ``/v1``:
+requests a second it can take. Everything is set in the address, before ``/v1``, or in a message,
+in parentheses, for servers that know one address only, ``(/events500/pace1)``:
 
 - ``/wait20/…``: answer after 20 ms
 - ``/events500/…``: stream an answer of 500 words, one an event; default 1
 - ``/pace1/…``: 1 ms between two events; default 0, all in one write
 
 ``GET /last`` returns the body of the last request, ``GET /connections`` how many connections there
-were, ``GET /cpu`` the seconds of CPU that the process took.
+were, ``GET /requests`` how many requests, ``GET /cpu`` the seconds of CPU that the process took.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Connection(asyncio.Protocol):
     """One connection; requests come one after the other, as HTTP/1.1 clients send them."""
 
     count = 0
+    requests = 0
     last = b""
     _transport: asyncio.Transport
 
@@ -141,6 +143,7 @@ class Connection(asyncio.Protocol):
         if received.startswith(b"GET"):
             seen = {
                 "/connections": str(Connection.count).encode(),
+                "/requests": str(Connection.requests).encode(),
                 "/cpu": str(time.process_time()).encode(),
             }
             text = seen.get(path, Connection.last)
@@ -148,6 +151,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(size + text)
             return
         Connection.last = received[body:]
+        Connection.requests += 1
+        if (at := received.find(b"(/", body)) >= 0:
+            path = received[at + 1 : received.find(b")", at)].decode() + path
         wait, pace, whole, parts = plan(path)
         streamed = b'"stream":true' in received or b'"stream": true' in received
         action = self._stream if streamed else self._transport.write

@@ -32,6 +32,10 @@ class Server:
         """Return how many connections were made so far, this one not counted."""
         return int(self._get("/connections")) - 1
 
+    def requests(self) -> int:
+        """Return how many requests for answers arrived so far."""
+        return int(self._get("/requests"))
+
     def cpu(self) -> float:
         """Return the seconds of CPU that it took so far."""
         return float(self._get("/cpu"))

@@ -6,25 +6,23 @@ writes the rows, so that a locked log or a disk that hangs does not block a run.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import logging
 import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import Emit, Secret, TextTap, hide, in_sync, run_id
+from personakit.base import Emit, Secret, TextTap, hide, run_id
 from personakit.codec import write_notes
 from personakit.config import Config
 from personakit.database import WAIT
 from personakit.errors import UsageError
 from personakit.log.faults import LogError
 from personakit.log.row import Row, step_data
-from personakit.log.run_log import RunLog
+from personakit.log.run_log import RunLog, Values
+from personakit.log.writer import Waiter, Writer, tell
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, RunOptions, Step, Trace
@@ -182,7 +180,7 @@ PATIENCE = 3.0
 _AGAIN = 0.1
 _MOST = 1000
 
-Done = concurrent.futures.Future[None]
+Queued = tuple[RunRecord, Waiter | None]
 
 _log = logging.getLogger("personakit")
 
@@ -210,21 +208,13 @@ class Recorder:
         self.patience = patience
         self.replays = replays
         self.secrets = secrets
-        self._threads: list[threading.Thread] = []
         self._warned = False
         self._wait = WAIT
-        self._begin_anew()
-        # At exit, wait for the row that is being written.
-        weakref.finalize(self, _join, self._threads)
-
-    def _begin_anew(self) -> None:
-        """Reset the state: at first, and in a forked process, which has no thread."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._waiting: deque[tuple[RunRecord, Done]] = deque()
-        self._working = False
         self._stuck = False
-        self._threads.clear()
+        self._lock = threading.Lock()
+        self._writer: Writer[Queued] = Writer()
+        # At exit, wait for the rows that are being written.
+        weakref.finalize(self, self._writer.flush, WAIT + 5)
 
     @classmethod
     def of(
@@ -275,7 +265,7 @@ class Recorder:
                 response = await run(request, emit)
             except GeneratorExit as error:
                 # A closed generator cannot await anything.
-                self._begin(record.failed(error))
+                self._queue(record.failed(error))
                 raise
             except BaseException as error:
                 await self._put(record.failed(error))
@@ -287,12 +277,12 @@ class Recorder:
 
     @property
     def behind(self) -> int:
-        """The number of rows that are not written yet."""
-        return len(self._waiting)
+        """The number of runs that have ended and whose rows are not being written yet."""
+        return len(self._writer)
 
     def flush(self) -> None:
         """Wait until every row has been written or has failed."""
-        _join(self._threads)
+        self._writer.flush(WAIT + 5)
 
     def close(self) -> None:
         """Write the remaining rows and close the file."""
@@ -300,71 +290,59 @@ class Recorder:
         self.log.close()
 
     async def _put(self, record: RunRecord) -> None:
-        done = self._begin(record)
         if not self.patience or self._stuck:
+            self._queue(record)
             return
-        try:
-            if in_sync():
-                done.result(self.patience)
-            else:
-                await asyncio.wait_for(asyncio.wrap_future(done), self.patience)
-        except TimeoutError:
+        waiter = Waiter()
+        self._queue(record, waiter)
+        if not await waiter.wait(self.patience):
             # The next rows would wait as long.
             self._stuck = True
 
-    def _begin(self, record: RunRecord) -> Done:
-        """Queue a row; return a future that is done when it has been written or has failed."""
-        done: Done = concurrent.futures.Future()
-        # A running future cannot be cancelled.
-        done.set_running_or_notify_cancel()
-        if self._pid != os.getpid():
-            self._begin_anew()
-        with self._lock:
-            full = self._wait != WAIT and len(self._waiting) >= _MOST
-            if not full:
-                self._waiting.append((record, done))
-            start, self._working = not self._working, True
-        if full:
+    def _queue(self, record: RunRecord, waiter: Waiter | None = None) -> None:
+        """Queue a row; `waiter` is told when it has been written or has failed."""
+        if self._wait != WAIT and len(self._writer) >= _MOST:
             self._warn(f"{self.log.path} has been locked for too long")
-            done.set_result(None)
-        if start:
-            self._start()
-        return done
+            tell([waiter])
+        else:
+            self._writer.put((record, waiter), self._write)
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._drain, daemon=True)
-        self._threads[:] = [thread]
+    def _write(self, group: Sequence[Queued]) -> None:
+        """Write the rows of runs in one transaction, and each by itself if that fails."""
         try:
-            thread.start()
-        except RuntimeError:
-            # The process is exiting or has reached its limit of threads.
-            self._threads.clear()
-            self._drain()
+            secrets = tuple(self.secrets()) if self.secrets is not None else ()
+            rows = [row for record, _ in group if (row := self._row(record, secrets))]
+            if not self._added(rows, is_last=len(rows) == 1):
+                for row in rows:
+                    self._added([row])
+        except Exception as error:
+            self._warn(_named(error))
+        finally:
+            tell(waiter for _, waiter in group)
 
-    def _drain(self) -> None:
-        """Write the queued rows; the thread ends after the last one."""
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._working = False
-                    return
-                record, done = self._waiting.popleft()
-            self._write(record, done)
-
-    def _write(self, record: RunRecord, done: Done) -> None:
+    def _row(self, record: RunRecord, secrets: Iterable[Secret]) -> Values | None:
+        """Return the values of a row, and whether it replaces another; None if it has a fault."""
         try:
             values = {**record.row().values(), "replays": self.replays}
-            secrets = self.secrets() if self.secrets is not None else ()
-            self.log.add(hide(values, secrets), self._wait, replace=bool(record.id))
-            self._wait, self._stuck = WAIT, False
-        except LogError as error:
-            if error.locked:
-                self._wait = _AGAIN
-            self._warn(str(error))
+            return hide(values, secrets), bool(record.id)
         except Exception as error:
-            self._warn(f"{type(error).__name__}: {error}")
-        finally:
-            done.set_result(None)
+            self._warn(_named(error))
+            return None
+
+    def _added(self, rows: Sequence[Values], *, is_last: bool = True) -> bool:
+        """Add rows, all or none; return whether that need not be tried again."""
+        try:
+            self.log.add(rows, self._wait)
+        except Exception as error:
+            is_locked = isinstance(error, LogError) and error.locked
+            if not is_locked and not is_last:
+                return False
+            if is_locked:
+                self._wait = _AGAIN
+            self._warn(str(error) if isinstance(error, LogError) else _named(error))
+        else:
+            self._wait, self._stuck = WAIT, False
+        return True
 
     def _warn(self, message: str) -> None:
         with self._lock:
@@ -373,8 +351,5 @@ class Recorder:
             _log.warning("personakit: the run was not logged: %s", message)
 
 
-def _join(threads: list[threading.Thread]) -> None:
-    until = time.monotonic() + WAIT + 5
-    for thread in tuple(threads):
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, until - time.monotonic()))
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -61,7 +61,7 @@ def repair(log: RunLog) -> Repaired:
     for values in _readable(aside):
         # Skip duplicate and truncated rows.
         with contextlib.suppress(LogError):
-            log.add(values)
+            log.add([(values, False)])
     return Repaired(_count(log), aside)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _INSERT = f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}' for c in COLUMNS)})"  # noqa: S608
 _SELECT = f"SELECT {', '.join(f'runs.{column}' for column in COLUMNS)} FROM runs"  # noqa: S608
+Values = tuple[dict[str, Any], bool]
+"""The values of the columns of a row, and whether it replaces the row with the same id."""
 _BATCH = 200
 _NEWEST = ("id < :last", "DESC", "g")
 # Rows that one write may remove, because the writer waits for it.
@@ -114,21 +116,25 @@ class RunLog:
         Raises:
             LogError: The row cannot be written; the log is unchanged.
         """
-        self.add(row.values(), wait)
+        self.add([(row.values(), False)], wait)
 
-    def add(self, values: dict[str, Any], wait: float = WAIT, *, replace: bool = False) -> None:
-        """Add a row, as `write` does, from the values of its columns.
+    def add(self, rows: Sequence[Values], wait: float = WAIT) -> None:
+        """Add rows in one transaction, as `write` does.
 
         Args:
-            values: The values.
+            rows: For each row, the values of its columns, and whether it replaces the row of a
+                suspended run with the same id.
             wait: Seconds to wait for other processes.
-            replace: Whether the row of a suspended run with the same id is replaced.
+
+        Raises:
+            LogError: A row cannot be written; the log is unchanged.
         """
 
         def insert(connection: Connection) -> None:
-            if replace:
-                connection.execute("DELETE FROM runs WHERE id = :id", values)
-            connection.execute(_INSERT, values)
+            for values, replaces in rows:
+                if replaces:
+                    connection.execute("DELETE FROM runs WHERE id = :id", values)
+                connection.execute(_INSERT, values)
             self._forget_old(connection)
 
         self._database.write(insert, wait)
