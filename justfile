@@ -2,12 +2,17 @@
 export PYTHONDONTWRITEBYTECODE := ""
 
 # Everything that CI runs.
-default: format lint types contracts test clients browser
+default: format lint types contracts test clients serve-clients browser
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
     uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py
     uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py
+
+# Call `personakit serve` with LangChain, pydantic-ai, llm, openai-node and the Vercel AI SDK, once
+# each; `just serve-clients all` also streams, calls tools and asks for objects.
+serve-clients calls='smoke':
+    PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 tests/server/clients/test_installed_clients.py
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
@@ -42,7 +47,7 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp browser properties
+full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") browser properties
 
 # Show notebooks in chromium (`apt-get install chromium`), in JupyterLab and as an exported page;
 # with PERSONAKIT_SHOTS=FOLDER, keep screenshots of both themes.
