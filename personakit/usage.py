@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -184,6 +186,13 @@ def price(model: str, usage: Usage | None) -> float | None:
     """
     if usage is None or usage.incomplete:
         return None
+    # A run asks several times, for the same call: for its books, its answer and its plugins.
+    return _price(model, usage, int(time.time() // 60))
+
+
+@functools.lru_cache(maxsize=256)
+def _price(model: str, usage: Usage, _minute: int) -> float | None:
+    """Return the cost of a call; prices may depend on the time of day."""
     from genai_prices import Usage as Tokens  # noqa: PLC0415
     from genai_prices import calc_price  # noqa: PLC0415
 
