@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personakit.base import check_file, create_file
+from personakit.database.checkpoints import PAGES, Checkpoints
 from personakit.database.errors import DatabaseError, Fault, lacks_sharing
 from personakit.database.places import identity, networked
 
@@ -49,6 +50,8 @@ class Format:
         earlier: Called for a file without a mark that has tables, in the transaction that creates
             the new ones: takes over an earlier form of the file and returns True, or returns False
             if the file is another program's.
+        apart: Whether the write-ahead log is moved to the file in a thread, so that no commit
+            waits for the disk.
     """
 
     mark: int
@@ -56,6 +59,7 @@ class Format:
     error: type[DatabaseError]
     explain: Callable[[Path, Fault], str]
     earlier: Callable[[sqlite3.Connection], bool] | None = None
+    apart: bool = False
 
 
 class Database:
@@ -81,6 +85,7 @@ class Database:
         self._inherited, self._connection = self._connection, None
         self._file: tuple[int, int] | None = None
         self._timeout = 0
+        self._checkpoints: Checkpoints | None = None
 
     def write(self, action: Callable[[sqlite3.Connection], T], wait: float = WAIT) -> T:
         """Return the result of an action that runs in a transaction of its own.
@@ -88,16 +93,23 @@ class Database:
         Raises:
             DatabaseError: The transaction failed, or could not begin within `wait` seconds.
         """
-        return self._patiently(lambda: self._transaction("IMMEDIATE", action), wait)
 
-    def read(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        def attempt() -> T:
+            result = self._transaction("IMMEDIATE", action)
+            if self._checkpoints is not None:
+                self._checkpoints.committed()
+            return result
+
+        return self._patiently(attempt, wait)
+
+    def read(self, action: Callable[[sqlite3.Connection], T], wait: float = WAIT) -> T:
         """Return the result of an action that only reads, from one snapshot.
 
         Raises:
             DatabaseError: The file cannot be read.
         """
         try:
-            return self._patiently(lambda: self._transaction("DEFERRED", action), WAIT)
+            return self._patiently(lambda: self._transaction("DEFERRED", action), wait)
         except DatabaseError as error:
             if not lacks_sharing(error.__cause__):
                 raise
@@ -113,6 +125,11 @@ class Database:
                 return action(connection)
         except sqlite3.Error:
             raise before from None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether no commit waits for the disk; False until the file is open."""
+        return self._checkpoints is not None and self._pid == os.getpid()
 
     def compact(self) -> None:
         """Free the space of removed rows, so that none of their text stays in the file."""
@@ -150,12 +167,13 @@ class Database:
                     self._until(deadline)
                     return attempt()
                 except (sqlite3.Error, OSError) as error:
-                    self._drop()
                     fault = Fault.of(error)
+                    if fault.kind != "locked":
+                        self._drop()
                     if fault.kind != "locked" or time.monotonic() >= deadline:
                         raise self._error(fault) from error
                     # SQLite refuses some locks at once, whatever the busy timeout is.
-                    time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+                    time.sleep(min(random.uniform(0.001, 0.02), wait / 8))  # noqa: S311
         finally:
             self._lock.release()
 
@@ -165,7 +183,7 @@ class Database:
     def _until(self, deadline: float) -> None:
         """Set the busy timeout of SQLite to the time left, within a tenth of a second."""
         left = max(0, int((deadline - time.monotonic()) * 1000))
-        if left and abs(left - self._timeout) < 100:
+        if left == self._timeout or (left and abs(left - self._timeout) < 100):
             return
         self._timeout = left
         if self._connection is not None:
@@ -222,6 +240,9 @@ class Database:
             remote = remote or self._version(connection)[1] == self._form.mark + 1
             if not remote:
                 self._log_ahead(connection)
+                if self._form.apart:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {2 * PAGES}")
+                    self._checkpoints = self._checkpoints or Checkpoints(self.path)
             else:
                 # In this mode, leaving the write-ahead log does not need shared memory.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")

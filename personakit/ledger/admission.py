@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from personakit.ledger.errors import TooMany
 from personakit.ledger.keys.key import Key
+from personakit.ledger.worker import Slot, Worker
 
 if TYPE_CHECKING:
     from personakit.database import Connection
@@ -15,6 +15,24 @@ DEAD = 15.0
 """Seconds after its last beat after which a worker is taken for dead, and its slots are free."""
 
 _MINUTE = 60_000_000  # microseconds
+
+
+def admit(
+    connection: Connection, key: Key, slot: Slot | None, worker: Worker, clock: float, now: float
+) -> None:
+    """Count a request of a key and take a slot for it, if the key needs one.
+
+    Raises:
+        TooMany: The key has no slot, or has sent too many requests.
+    """
+    if key.concurrent is not None:
+        check_running(connection, key, key.concurrent, clock)
+    if key.rpm is not None:
+        count_request(connection, key, key.rpm, now)
+    if slot is not None:
+        if worker.is_due(clock):
+            beat(connection, worker.id, clock)
+        take(connection, slot, worker.id)
 
 
 def count_request(connection: Connection, key: Key, rpm: int, now: float) -> None:
@@ -59,14 +77,10 @@ def check_running(connection: Connection, key: Key, limit: int, clock: float) ->
         )
 
 
-def take(
-    connection: Connection, slots: Iterable[tuple[int, str, str]], worker: str, clock: float
-) -> None:
-    """Take slots for a worker, given by number, key and request, and let it beat."""
-    beat(connection, worker, clock)
-    connection.executemany(
-        "INSERT OR IGNORE INTO running VALUES (?, ?, ?, ?)", [(*slot, worker) for slot in slots]
-    )
+def take(connection: Connection, slot: Slot, worker: str) -> None:
+    """Take a slot for a worker."""
+    row = (slot.number, slot.key, slot.request, worker)
+    connection.execute("INSERT OR IGNORE INTO running VALUES (?, ?, ?, ?)", row)
 
 
 def beat(connection: Connection, worker: str, clock: float) -> None:
@@ -74,9 +88,26 @@ def beat(connection: Connection, worker: str, clock: float) -> None:
     connection.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (worker, clock))
 
 
-def free(connection: Connection, slot: int) -> None:
+def renew(connection: Connection, worker: Worker, clock: float) -> None:
+    """Note that a worker lives, and let the table have its slots and no others.
+
+    Another process may have taken it for dead, such as after it was stopped for a while.
+    """
+    beat(connection, worker.id, clock)
+    rows = connection.execute("SELECT slot FROM running WHERE worker = ?", (worker.id,))
+    stored = {number for (number,) in rows}
+    # In this order: a slot is taken here before it is stored, and left here before it is freed.
+    slots = worker.slots()
+    for number in stored - {slot.number for slot in slots}:
+        free(connection, number)
+    for slot in slots:
+        if slot.stored and slot.number not in stored:
+            take(connection, slot, worker.id)
+
+
+def free(connection: Connection, number: int) -> None:
     """Free a slot."""
-    connection.execute("DELETE FROM running WHERE slot = ?", (slot,))
+    connection.execute("DELETE FROM running WHERE slot = ?", (number,))
 
 
 def bury(connection: Connection, clock: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.ledger.amounts import Account, Amount, Reservation, Total
 
@@ -24,38 +24,45 @@ _SUMS = (
     "coalesce(sum(unpriced), 0)"
 )
 _SPENT = f"SELECT {_SUMS} FROM totals WHERE account = ? AND at >= ?"  # noqa: S608
+_HAS_ENDED = "SELECT EXISTS (SELECT 1 FROM reservations WHERE expires <= ?), 0, 0, 0"
 _ADD = (
     "INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account, at) DO UPDATE SET "
     "calls = calls + excluded.calls, tokens = tokens + excluded.tokens, "
     "nanos = nanos + excluded.nanos, unpriced = unpriced + excluded.unpriced"
 )
-_ENDED = "SELECT id, accounts, tokens, nanos FROM reservations WHERE expires <= ?"
+_ENDED = "SELECT expires, id, accounts, tokens, nanos FROM reservations WHERE expires <= ?"
+_REMOVE = "DELETE FROM reservations WHERE expires = ? AND id = ?"
 
 
 def add(connection: Connection, buckets: Iterable[tuple[str, int]], change: Total) -> None:
     """Add a total to each of some buckets, given by account and time."""
     sums = change.calls, change.tokens, change.nanos, change.unpriced
-    for name, at in buckets:
-        connection.execute(_ADD, (name, at, *sums))
+    connection.executemany(_ADD, [(name, at, *sums) for name, at in buckets])
 
 
-def spent(connection: Connection, account: Account) -> Total:
-    """Return the sum of an account, with all reservations of the table."""
-    row = connection.execute(_SPENT, (account.name, account.since)).fetchone()
-    return Total(*row)
+def spent(connection: Connection, accounts: Sequence[Account], now: float) -> list[Total]:
+    """Return the sum of each account, after the removal of reservations that have expired."""
+    query = " UNION ALL ".join((_HAS_ENDED, *[_SPENT] * len(accounts)))
+    values: list[Any] = [now]
+    for account in accounts:
+        values += [account.name, account.since]
+    (ended, *_), *rows = connection.execute(query, values).fetchall()
+    if not ended:
+        return [Total(*row) for row in rows]
+    _expire(connection, now)
+    return spent(connection, accounts, now)
 
 
-def expire(connection: Connection, now: float) -> None:
-    """Remove the reservations that have expired."""
-    for key, accounts, tokens, nanos in connection.execute(_ENDED, (now,)).fetchall():
-        _take_off(connection, json.loads(accounts), Amount(tokens, nanos))
-        connection.execute("DELETE FROM reservations WHERE id = ?", (key,))
+def _expire(connection: Connection, now: float) -> None:
+    for expires, key, accounts, tokens, nanos in connection.execute(_ENDED, (now,)).fetchall():
+        add(connection, json.loads(accounts), _sum(Total(), _one(Amount(tokens, nanos)), -1))
+        connection.execute(_REMOVE, (expires, key))
 
 
 def expired(connection: Connection, now: float) -> dict[tuple[str, int], Total]:
     """Return what a reader has to subtract from each bucket: expired, but not removed yet."""
     found: dict[tuple[str, int], Total] = {}
-    for _, accounts, tokens, nanos in connection.execute(_ENDED, (now,)):
+    for _, _, accounts, tokens, nanos in connection.execute(_ENDED, (now,)):
         for name, at in json.loads(accounts):
             found[name, at] = _sum(found.get((name, at), Total()), _one(Amount(tokens, nanos)))
     return found
@@ -67,7 +74,7 @@ def reserve(connection: Connection, reservation: Reservation) -> None:
     amount = reservation.amount
     connection.execute(
         "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
-        (reservation.id, json.dumps(buckets), amount.tokens, amount.nanos, reservation.expires),
+        (reservation.expires, reservation.id, json.dumps(buckets), amount.tokens, amount.nanos),
     )
     add(connection, buckets, _one(amount))
 
@@ -83,12 +90,12 @@ def enter(connection: Connection, entry: tuple[Account, Total] | Reservation) ->
 
 def settle(connection: Connection, reservation: Reservation, amount: Amount | None) -> None:
     """Replace a reservation by what was used; None if nothing was."""
-    gone = connection.execute("DELETE FROM reservations WHERE id = ?", (reservation.id,))
+    gone = connection.execute(_REMOVE, (reservation.expires, reservation.id))
     change = Total() if amount is None else _one(amount)
     if gone.rowcount:
         change = _sum(change, _one(reservation.amount), -1)
     if change != Total():
-        add(connection, ((it.name, it.at) for it in reservation.accounts), change)
+        add(connection, [(it.name, it.at) for it in reservation.accounts], change)
 
 
 def total(connection: Connection, account: str, since: float, now: float) -> Total:
@@ -130,12 +137,4 @@ def _sum(left: Total, right: Total, sign: int = 1) -> Total:
         left.tokens + sign * right.tokens,
         left.nanos + sign * right.nanos,
         left.unpriced + sign * right.unpriced,
-    )
-
-
-def _take_off(connection: Connection, buckets: Sequence[list[object]], amount: Amount) -> None:
-    add(
-        connection,
-        ((str(name), int(str(at))) for name, at in buckets),
-        _sum(Total(), _one(amount), -1),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import functools
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -11,7 +12,6 @@ from typing import NamedTuple
 from personakit.base import time_left
 from personakit.errors import Blocked
 from personakit.hookspecs import Send, hookimpl
-from personakit.journal import io
 from personakit.ledger.amounts import NANO, Account, Amount, Reservation, Total
 from personakit.ledger.errors import BudgetExceeded, LedgerError
 from personakit.ledger.keys.key import Key
@@ -76,18 +76,18 @@ class KeyBudget:
             return None
         left = time_left()
         seconds = EXPIRES if left is None else left + 60
-        reservation = await io(self._reserve)(key, request, seconds)
-        response, _ = await metered(
-            request,
-            send,
-            lambda amount: self.ledger.settle(reservation, amount),
-            lambda: self.ledger.release(reservation),
-        )
+        ledger = self.ledger
+        reservation = await ledger.soon(self._reserve, key, request, seconds)
+
+        def settle(amount: Amount) -> None:
+            ledger.settle(reservation, amount, sums=False)
+
+        response, _ = await metered(request, send, ledger, reservation, settle)
         return response
 
     def _reserve(self, key: Key, request: Request, seconds: float) -> Reservation:
         now = time.time()
-        limits = _limits(key, now)
+        limits = _limits(key, int(now // DAY))
         least, most = Amount.bounds(request)
         money = next((limit for limit in limits if limit.money), None)
         if money is not None and least.nanos is None:
@@ -119,25 +119,28 @@ class KeyBudget:
 
 def accounts_of(key: Key, now: float) -> tuple[Account, Account]:
     """Return the accounts of a key for the day and the month of a Unix time."""
-    (day, _), (month, _) = _periods(now)
+    (day, _), (month, _) = _periods(int(now // DAY))
     return (
         Account(f"key:{key.name}:day", day, day),
         Account(f"key:{key.name}:month", month, month),
     )
 
 
-def _periods(now: float) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the beginnings and ends of the day and of the month, in UTC."""
-    day = int(now // DAY) * DAY
-    year, month = time.gmtime(now)[:2]
+@functools.lru_cache(maxsize=4)
+def _periods(number: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the beginnings and ends of a day of Unix time and of its month, in UTC."""
+    day = number * DAY
+    year, month = time.gmtime(day)[:2]
     first = calendar.timegm((year, month, 1, 0, 0, 0))
     after = calendar.timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
     return (day, day + DAY), (first, after)
 
 
-def _limits(key: Key, now: float) -> list[_Limit]:
+@functools.lru_cache(maxsize=1024)
+def _limits(key: Key, number: int) -> tuple[_Limit, ...]:
+    """Return the budgets of a key on a day of Unix time."""
     found = []
-    for place, (unit, (_, ends)) in enumerate(zip(("day", "month"), _periods(now), strict=True)):
+    for place, (unit, (_, ends)) in enumerate(zip(("day", "month"), _periods(number), strict=True)):
         for kind in ("tokens", "usd"):
             name = f"{kind}_{unit}"
             value: float | None = getattr(key, name)
@@ -145,7 +148,7 @@ def _limits(key: Key, now: float) -> list[_Limit]:
                 money = kind == "usd"
                 whole = round(value * NANO) if money else int(value)
                 found.append(_Limit(name, place, money, whole, ends))
-    return found
+    return tuple(found)
 
 
 def _refusal(key: Key, limit: _Limit, used: int, need: int, now: float) -> BudgetExceeded:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from personakit.base import in_sync, io
 from personakit.config import state_folder
 from personakit.database import WAIT, Database, Format
+from personakit.errors import Blocked
 from personakit.ledger import admission, budgets
 from personakit.ledger.amounts import Account, Amount, Reservation, Total
 from personakit.ledger.errors import LedgerError, explained
 from personakit.ledger.keys import fields, imports, stored
 from personakit.ledger.keys.key import Key, hashed, new_token
 from personakit.ledger.tables import MARK, MIGRATIONS
-from personakit.ledger.worker import Slot, Worker
+from personakit.ledger.worker import Worker
 
 if TYPE_CHECKING:
     from personakit.database import Connection
 
+P = ParamSpec("P")
 T = TypeVar("T")
+_AT_ONCE = 0.0005
 
 EXPIRES = 3600.0
 """Seconds after which a reservation that was not settled stops counting."""
@@ -63,9 +68,12 @@ class Ledger:
                 budgets.enter(connection, entry)
             return entries is not None
 
-        form = Format(MARK, MIGRATIONS, LedgerError, explained, take_over if earlier else None)
+        form = Format(
+            MARK, MIGRATIONS, LedgerError, explained, take_over if earlier else None, apart=True
+        )
         self._database = Database(self.path, form)
         self._worker = Worker(self._beat)
+        self._thread = threading.local()
 
     def __repr__(self) -> str:
         return f"Ledger({str(self.path)!r})"
@@ -73,6 +81,34 @@ class Ledger:
     def close(self) -> None:
         """Close the file; the next access opens it again."""
         self._database.close()
+
+    async def soon(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method from a coroutine: at once if the file is free, else in a thread.
+
+        Calling it in a thread each time would take longer than the call. The event loop waits half
+        a millisecond at most. It can be awaited in a hook under the sync API as well.
+
+            await ledger.soon(ledger.admit, key, request)
+
+        Args:
+            method: A method of this ledger, or a function whose first effect is to call one: it is
+                called again if it raises a `LedgerError` that says that the file is locked.
+            args: Its arguments.
+            kwargs: Its named arguments.
+        """
+        if self._database.is_quick and not in_sync():
+            self._thread.patience = _AT_ONCE
+            try:
+                return method(*args, **kwargs)
+            except LedgerError as error:
+                if not error.locked:
+                    raise
+            except Blocked as error:
+                if not getattr(error.__cause__, "locked", False):
+                    raise
+            finally:
+                self._thread.patience = None
+        return await io(method)(*args, **kwargs)
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -99,7 +135,7 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         found = hashed(token)
-        return self._database.read(lambda connection: stored.find(connection, found))
+        return self._read(lambda connection: stored.find(connection, found))
 
     def keys(self) -> list[Key]:
         """Return all keys, sorted by name, also expired and revoked ones.
@@ -107,7 +143,7 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        return self._database.read(stored.every)
+        return self._read(stored.every)
 
     def revoke(self, name: str) -> None:
         """Revoke a key: it is refused from now on.
@@ -141,7 +177,7 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        return self._database.read(stored.version)
+        return self._read(stored.version)
 
     # --- admission ------------------------------------------------------------------------------
 
@@ -160,39 +196,34 @@ class Ledger:
         """
         if key.rpm is None and key.concurrent is None:
             return
-        worker = self._worker
-        slot = None if key.concurrent is None else worker.slot(key.name, request)
-
-        def decide(connection: Connection) -> None:
-            clock = time.monotonic()
-            if key.concurrent is not None:
-                admission.check_running(connection, key, key.concurrent, clock)
-            if key.rpm is not None:
-                admission.count_request(connection, key, key.rpm, time.time())
+        worker, clock = self._worker, time.monotonic()
+        slot = None if key.concurrent is None else worker.take(key.name, request)
+        try:
+            self._write(lambda it: admission.admit(it, key, slot, worker, clock, time.time()))
+        except BaseException:
             if slot is not None:
-                admission.take(connection, [slot], worker.id, clock)
-
-        self._write(decide)
+                worker.drop(slot)
+            raise
         if slot is not None:
-            worker.took(request, slot)
+            slot.stored = True
+            worker.beaten(clock)
 
     def leave(self, request: str) -> None:
         """Give back the slot of a request that this object has admitted.
 
         Raises:
-            LedgerError: The ledger cannot be written; the slot is free when the process has ended.
+            LedgerError: The ledger cannot be written; the slot is given back a few seconds later.
         """
-        slot = self._worker.left(request)
+        slot = self._worker.leave(request)
         if slot is not None:
-            self._write(lambda connection: admission.free(connection, slot[0]))
+            self._write(lambda connection: admission.free(connection, slot.number))
 
-    def _beat(self, worker: str, slots: list[Slot]) -> None:
-        def again(connection: Connection) -> None:
-            admission.take(connection, slots, worker, time.monotonic())
-
+    def _beat(self) -> None:
+        clock = time.monotonic()
         # The next beat tries again.
         with contextlib.suppress(LedgerError):
-            self._write(again)
+            self._write(lambda connection: admission.renew(connection, self._worker, clock))
+            self._worker.beaten(clock)
 
     # --- budgets --------------------------------------------------------------------------------
 
@@ -220,8 +251,7 @@ class Ledger:
         key = secrets.token_hex(16)
 
         def reserve(connection: Connection) -> Reservation:
-            budgets.expire(connection, moment)
-            amount = decide([budgets.spent(connection, account) for account in accounts])
+            amount = decide(budgets.spent(connection, accounts, moment))
             reservation = Reservation(key, tuple(accounts), amount, moment + seconds)
             budgets.reserve(connection, reservation)
             budgets.forget_old(connection, moment)
@@ -230,11 +260,22 @@ class Ledger:
         return self._write(reserve)
 
     def settle(
-        self, reservation: Reservation, amount: Amount, *, now: float | None = None
+        self,
+        reservation: Reservation,
+        amount: Amount,
+        *,
+        sums: bool = True,
+        now: float | None = None,
     ) -> list[Total]:
         """Replace a reservation by what the call has used; return what each account has spent.
 
         It counts, too, if the reservation has expired meanwhile.
+
+        Args:
+            reservation: The reservation.
+            amount: What the call has used.
+            sums: False to return nothing, which is quicker.
+            now: The Unix time in seconds; None for that of the clock.
 
         Raises:
             LedgerError: The ledger cannot be written; the reservation counts until it expires.
@@ -243,8 +284,7 @@ class Ledger:
 
         def settle(connection: Connection) -> list[Total]:
             budgets.settle(connection, reservation, amount)
-            budgets.expire(connection, moment)
-            return [budgets.spent(connection, account) for account in reservation.accounts]
+            return budgets.spent(connection, reservation.accounts, moment) if sums else []
 
         return self._write(settle)
 
@@ -263,9 +303,7 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         moment = time.time() if now is None else now
-        return self._database.read(
-            lambda connection: budgets.total(connection, account, since, moment)
-        )
+        return self._read(lambda connection: budgets.total(connection, account, since, moment))
 
     def totals(
         self, prefix: str = "", since: float = 0, *, now: float | None = None
@@ -282,9 +320,7 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         moment = time.time() if now is None else now
-        return self._database.read(
-            lambda connection: budgets.by_account(connection, prefix, since, moment)
-        )
+        return self._read(lambda connection: budgets.by_account(connection, prefix, since, moment))
 
     # --- kept values ----------------------------------------------------------------------------
 
@@ -311,7 +347,7 @@ class Ledger:
         """
         query = "SELECT value FROM held WHERE id = ? AND owner = ? AND expires > ?"
         at = (id, owner, time.time())
-        row = self._database.read(lambda connection: connection.execute(query, at).fetchone())
+        row = self._read(lambda connection: connection.execute(query, at).fetchone())
         return None if row is None else str(row[0])
 
     def forget(self, id: str) -> None:  # noqa: A002
@@ -326,5 +362,12 @@ class Ledger:
 
         self._write(forget)
 
+    def _wait(self) -> float:
+        wait: float | None = getattr(self._thread, "patience", None)
+        return self.patience if wait is None else wait
+
     def _write(self, action: Callable[[Connection], T]) -> T:
-        return self._database.write(action, self.patience)
+        return self._database.write(action, self._wait())
+
+    def _read(self, action: Callable[[Connection], T]) -> T:
+        return self._database.read(action, self._wait())

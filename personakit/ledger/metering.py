@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from personakit.errors import BackendError, PluginError
 from personakit.hookspecs import Send
-from personakit.journal import io
-from personakit.ledger.amounts import Amount, text_tokens
+from personakit.ledger.amounts import Amount, Reservation, text_tokens
 from personakit.ledger.errors import LedgerError
+from personakit.ledger.ledger import Ledger
 from personakit.messages import Request, Response
 
 T = TypeVar("T")
@@ -20,8 +20,9 @@ T = TypeVar("T")
 async def metered(
     request: Request,
     send: Send,
+    ledger: Ledger,
+    reservation: Reservation,
     settle: Callable[[Amount], T],
-    release: Callable[[], object],
 ) -> tuple[Response, T]:
     """Send a request from a `chat` hook, live, and count what it used, also if it fails.
 
@@ -30,9 +31,10 @@ async def metered(
     Args:
         request: The request.
         send: The `send` of the hook.
-        settle: Called once with what the call used: by the usage that the upstream reports, or by
-            an estimate if it reports none or the call was interrupted. It may block.
-        release: Called instead if the call used nothing. It may block.
+        ledger: The ledger with the reservation.
+        reservation: The reservation for the request, which is released if nothing was used.
+        settle: Settles the reservation with what was used: by the usage that the upstream reports,
+            or by an estimate if it reports none or the call was interrupted. See `Ledger.soon`.
 
     Returns:
         The response, and the result of `settle`.
@@ -48,9 +50,12 @@ async def metered(
     except BaseException as error:
         used = _used(request, meter.text, error)
         with contextlib.suppress(LedgerError):
-            await (io(release)() if used is None else io(settle)(used))
+            if used is None:
+                await ledger.soon(ledger.release, reservation)
+            else:
+                await ledger.soon(settle, used)
         raise
-    return response, await io(settle)(Amount.taken(request, response))
+    return response, await ledger.soon(settle, Amount.taken(request, response))
 
 
 def _used(request: Request, text: str, error: BaseException) -> Amount | None:

@@ -13,9 +13,9 @@ MIGRATIONS = (
         "PRIMARY KEY (account, at)) WITHOUT ROWID",
         "CREATE INDEX old_totals ON totals (at)",
         # The accounts are a JSON array of pairs [name, at]; nanos is NULL for an unknown price.
-        "CREATE TABLE reservations (id TEXT PRIMARY KEY, accounts TEXT NOT NULL, "
-        "tokens INTEGER NOT NULL, nanos INTEGER, expires REAL NOT NULL) WITHOUT ROWID",
-        "CREATE INDEX ending_reservations ON reservations (expires)",
+        "CREATE TABLE reservations (expires REAL NOT NULL, id TEXT NOT NULL, "
+        "accounts TEXT NOT NULL, tokens INTEGER NOT NULL, nanos INTEGER, "
+        "PRIMARY KEY (expires, id)) WITHOUT ROWID",
         # The limits are JSON; a name is that of one key that is not revoked.
         "CREATE TABLE keys (hash BLOB PRIMARY KEY, name TEXT NOT NULL, fields TEXT NOT NULL, "
         "created REAL NOT NULL, revoked REAL) WITHOUT ROWID",

@@ -70,7 +70,7 @@ def store(connection: Connection, listed: list[Listed], now: float) -> list[Key]
             stored.insert(connection, key, hash)
     if faults:
         raise UsageError("\n".join(map(str, faults)))
-    return [one.key for one in listed]
+    return [it for one in listed if (it := stored.find(connection, one.hash))]
 
 
 class _Reader(Checker):

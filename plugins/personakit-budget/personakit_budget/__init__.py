@@ -142,21 +142,20 @@ class Budget:
     async def chat(self, request: Request, send: Send, state: State) -> Response:
         """Reserve what the call may use, send it, and record what it used."""
         call, counted = self._call(request, state), _counted.get()
-        reservation = await io(self._reserve)(call, request)
+        ledger = self.ledger
+        reservation = await ledger.soon(self._reserve, call, request)
         if counted is not None and counted[0] == self.ledger.path and counted[1] is request:
-            await io(self.ledger.release)(reservation)
+            await ledger.soon(ledger.release, reservation)
             return await send.live(request)
 
         def settle(amount: Amount) -> Amount:
-            spent = self.ledger.settle(reservation, amount, now=self.clock())
+            spent = ledger.settle(reservation, amount, now=self.clock())
             state.summary = self._summed(by_scope(spent))
             return amount
 
-        _counted.set((self.ledger.path, request))
+        _counted.set((ledger.path, request))
         try:
-            response, amount = await metered(
-                request, send, settle, lambda: self.ledger.release(reservation)
-            )
+            response, amount = await metered(request, send, ledger, reservation, settle)
         finally:
             # Not with a token: an abandoned stream may be closed in another context.
             _counted.set(counted)
