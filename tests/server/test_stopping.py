@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from helpers.process import Folder, command
 from helpers.server_process import Running, asked, serving
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -90,6 +92,24 @@ def test_a_signal_for_all_processes_is_one_signal(tmp_path: Path) -> None:
         os.killpg(server.process.pid, 0)
         assert stream.read().endswith(b"data: [DONE]\n\n")
         assert server.end() == 0
+
+
+@WORKERS
+@pytest.mark.parametrize("number", [0, signal.SIGTERM])
+def test_each_run_has_its_row_in_the_log(tmp_path: Path, workers: str, number: int) -> None:
+    """Whether it ended in time, was ended after the grace, or by a second signal."""
+    with serving(tmp_path, "--workers", workers, "--grace", "1") as server:
+        short, long = server.stream(3), server.stream(1000)
+        assert short.read().endswith(b"data: [DONE]\n\n")
+        server.signal()
+        assert refuses(server)
+        if number:
+            server.signal(number)
+        assert b"[DONE]" not in long.read()
+        server.end()
+    rows = json.loads(Folder(tmp_path).run(command("log", "list", "--json"), b"", {}).out)
+    errors = [row["error"] and row["error"]["type"] for row in rows]
+    assert sorted(errors, key=str) == ["Abandoned", None]
 
 
 def refuses(server: Running) -> bool:

@@ -15,13 +15,14 @@ from personakit.errors import ConfigError, UsageError
 from personakit.ledger import Ledger
 from personakit.server.serving.lines import Say
 from personakit.server.serving.lines import say as print_line
-from personakit.server.serving.sockets import Address, addresses, close, listen, url
+from personakit.server.serving.sockets import Address, addresses, allow_files, close, listen, url
 
 if TYPE_CHECKING:
     from personakit.server.settings import Settings
 
 PACKAGES = ("uvicorn", "httptools", "prometheus_client")
 """What the server imports, of the extra `serve`."""
+_FILES = 1000  # of libraries, databases and personas
 
 
 def serve(settings: Settings, *, say: Say | None = None) -> int:
@@ -49,6 +50,8 @@ def serve(settings: Settings, *, say: Say | None = None) -> int:
     wanted = addresses(settings.host, settings.port)
     keys = _keys(settings, wanted)
     settings = dataclasses.replace(settings, open=all(each.is_loopback for each in wanted))
+    # A stream has a connection to the client and one to the upstream.
+    allow_files(2 * settings.limits.connections + _FILES)
     sockets = listen(settings.host, wanted)
     line = say or print_line
     text = f"serving {url(settings.host, sockets)} ({keys}); Ctrl-C ends it"

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.server.metrics import FOLDER, forget
 from personakit.server.serving.lines import Say, say
+from personakit.server.serving.signals import AT_ONCE, END, RETIRE
 from personakit.server.serving.sockets import close
-from personakit.server.serving.worker import AT_ONCE, END, RETIRE, serve_alone
 
 if TYPE_CHECKING:
     from personakit.server.settings import Settings
@@ -233,6 +233,8 @@ def work(settings: Settings, sockets: list[socket.socket], channel: Connection) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     threading.Thread(target=_follow, daemon=True).start()
+    # The supervisor does not need what it takes to serve.
+    from personakit.server.serving.worker import serve_alone  # noqa: PLC0415
 
     def ready() -> None:
         channel.send_bytes(b"\0")

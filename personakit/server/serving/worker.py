@@ -19,6 +19,7 @@ from personakit.errors import PersonakitError
 from personakit.server.application import Application
 from personakit.server.protocol import protocol
 from personakit.server.serving.lines import Say, described, quiet_logs
+from personakit.server.serving.signals import AT_ONCE, END, RETIRE
 from personakit.server.serving.sockets import BACKLOG
 
 if TYPE_CHECKING:
@@ -29,12 +30,6 @@ KEEP_ALIVE = 75
 
 A pooled connection that the server closes first is a reset for the client.
 """
-RETIRE: int = getattr(signal, "SIGUSR1", 0)
-"""The signal by which a worker leaves new connections to the others, and stops."""
-END: int = getattr(signal, "SIGUSR2", 0)
-"""The signal by which a worker stops at once."""
-AT_ONCE = 1.0
-"""Seconds after which the process ends if it has to stop at once, whatever its threads do."""
 _ENDING = 2.0  # seconds in which cancelled requests send their error
 _LAST = 10.0  # seconds after which the process ends, whatever its threads do
 _ACCEPTED = 0.5  # seconds in which a client sends its request after it has connected
