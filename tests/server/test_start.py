@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from helpers.process import Folder, Result, command
 from helpers.server_process import serving
@@ -175,4 +176,18 @@ def test_it_runs_from_the_script_as_well(home: Folder) -> None:
         assert process.stderr.readline().startswith("serving http://127.0.0.1:")
         process.terminate()
         assert process.stderr.read() == ""
+        assert process.wait(60) == 0
+
+
+def test_it_may_open_as_many_files_as_it_has_connections(home: Folder) -> None:
+    home.write("config/personakit/config.yaml", "serve: {limits: {connections: 400}}")
+    args = ["sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', *command("serve", "--port", "0")]
+    with subprocess.Popen(
+        args, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=home.folder,
+        env=home.env,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("serving http://127.0.0.1:")
+        assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)[0] == 1800
+        process.terminate()
         assert process.wait(60) == 0

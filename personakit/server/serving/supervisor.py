@@ -36,7 +36,7 @@ _spawn = get_context("spawn")
 _CTRL_C = {signal.SIGINT}
 _SLACK = 15.0
 """Seconds after the grace in which a worker ends by itself; then it is killed."""
-_LONGEST = 30.0  # seconds between two attempts to start a worker
+_SHORTEST, _LONGEST = 0.5, 5.0  # seconds between two attempts to start a worker
 
 
 @dataclass(slots=True)
@@ -219,8 +219,9 @@ class Supervisor:
         if worker.ready:
             self._say(f"worker {pid} {how}; another one starts")
             return
-        self._failures += 1
-        pause = min(_LONGEST, 0.5 * 2**self._failures)
+        if code > 0:  # it failed by itself, such as for a config file that is broken now
+            self._failures += 1
+        pause = min(_LONGEST, _SHORTEST * 2**self._failures)
         self._next = time.monotonic() + pause
         self._say(f"worker {pid} {how} while it started; the next attempt is in {pause:g} s")
         if self._old:
