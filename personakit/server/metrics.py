@@ -25,6 +25,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 OTHER = "-"
 """The value of a label that is not known, or beyond the most series."""
 MOST_SERIES = 10_000
+_LABELS = ("persona", "status", "key")
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _KINDS = {
     "prompt": "prompt_tokens",
@@ -44,50 +45,47 @@ class Metrics:
 
     def __init__(self, behind: Callable[[], int] | None = None) -> None:
         self._behind_now = behind
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "personakit_requests",
-            "Requests for a persona, by the status of their answer.",
-            ("persona", "status", "key"),
-            registry=registry,
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            "requests", "Requests for a persona, by the status of their answer.", *_LABELS
         )
-        self._seconds = _histogram(
-            "personakit_request_seconds",
-            "Seconds from a request to the end of its answer.",
-            registry,
+        self._refused = self._counter(
+            "refused", "Requests that were refused before a run, by reason.", "reason"
         )
-        self._first = _histogram(
-            "personakit_first_event_seconds",
-            "Seconds from a request to the first event of its stream.",
-            registry,
-        )
-        tokens = Counter(
-            "personakit_tokens",
+        tokens = self._counter(
+            "tokens",
             "Tokens that upstreams counted. cached and cache_write are parts of prompt, reasoning "
             "is a part of completion.",
-            ("kind",),
-            registry=registry,
+            "kind",
         )
         self._tokens = [(tokens.labels(kind), name) for kind, name in _KINDS.items()]
-        self._cost = Counter(
-            "personakit_cost_dollars",
-            "US dollars that were paid to upstreams, as far as prices are known.",
-            registry=registry,
+        self._cost = self._counter(
+            "cost_dollars", "US dollars paid to upstreams, as far as prices are known."
         )
-        self._refused = Counter(
-            "personakit_refused",
-            "Requests that were refused before a run, by reason.",
-            ("reason",),
-            registry=registry,
+        self._seconds = self._histogram(
+            "request_seconds", "Seconds from a request to the end of its answer."
         )
-        self._in_flight = _gauge(
-            "personakit_in_flight", "Runs that have started and not ended.", registry
+        self._first = self._histogram(
+            "first_event_seconds", "Seconds from a request to the first event of its stream."
         )
-        self._behind = _gauge(
-            "personakit_log_rows_behind", "Rows of the run log that are not written yet.", registry
+        self._in_flight = self._gauge("in_flight", "Runs that have started and not ended.")
+        self._behind = self._gauge(
+            "log_rows_behind", "Rows of the run log that are not written yet."
         )
         self._series: dict[tuple[str, str, str], Any] = {}
         self._reasons: dict[str, Any] = {}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"personakit_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        full = f"personakit_{name}"
+        return Histogram(full, text, buckets=_SECONDS, registry=self._registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        """Return a gauge that is the sum over the workers that run."""
+        full = f"personakit_{name}"
+        return Gauge(full, text, multiprocess_mode="livesum", registry=self._registry)
 
     def started(self) -> None:
         """Count a run that starts."""
@@ -117,7 +115,7 @@ class Metrics:
             cost: US dollars; None if unknown.
         """
         self._in_flight.dec()
-        self._counter(persona or OTHER, status, key or OTHER).inc()
+        self._request(persona or OTHER, status, key or OTHER).inc()
         self._seconds.observe(seconds)
         if first is not None:
             self._first.observe(first)
@@ -156,7 +154,7 @@ class Metrics:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(_Shown(registry)), CONTENT_TYPE_LATEST
 
-    def _counter(self, persona: str, status: str, key: str) -> Any:
+    def _request(self, persona: str, status: str, key: str) -> Any:
         # `labels()` of the library takes longer than the rest of `ended`.
         counter = self._series.get((persona, status, key))
         if counter is None:
@@ -165,14 +163,6 @@ class Metrics:
             counter = self._requests.labels(persona, status, key)
             self._series[persona, status, key] = counter
         return counter
-
-
-def _histogram(name: str, about: str, registry: CollectorRegistry) -> Histogram:
-    return Histogram(name, about, buckets=_SECONDS, registry=registry)
-
-
-def _gauge(name: str, about: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, about, registry=registry, multiprocess_mode="livesum")
 
 
 class _Shown:

@@ -37,6 +37,8 @@ MOST_GRACE = 86_400.0
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\.?\Z", re.ASCII)
 _PATTERN = re.compile(r"[\w.*?\[\]!-]{1,200}\Z")
 _ORIGIN = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?\Z", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z", re.ASCII)  # of an option
+_NUMBER = re.compile(r"-?[0-9]{1,9}\Z", re.ASCII)
 _SIZES = ("body", "header", "variables")
 _SMALLEST = 1024  # bytes: no request of a client fits into less
 
@@ -129,7 +131,7 @@ class _Reader(Checker):
 
     def __init__(self, config: Config) -> None:
         given = config.serve
-        super().__init__(given.document if isinstance(given, PlacedOptions) else yaml.parse(""))
+        super().__init__(given.document if isinstance(given, PlacedOptions) else yaml.parse("", ""))
         self._given, self._folder = given, Path(config.folder or "")
 
     def read(self) -> dict[str, Any]:
@@ -185,12 +187,11 @@ def _host(value: Any) -> str:
 
 def _integer(least: int, most: int, what: str) -> Callable[[Any], int]:
     def read(value: Any) -> int:
-        number = (
-            int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
-        )
-        if not is_type(number, "integer") or not least <= number <= most:
+        if isinstance(value, str) and _NUMBER.match(value):  # of an option
+            value = int(value)
+        if not is_type(value, "integer") or not least <= value <= most:
             raise ValueError(f"expected {what} from {least} to {most:,}, found {describe(value)}")
-        result: int = number
+        result: int = value
         return result
 
     return read
@@ -199,7 +200,7 @@ def _integer(least: int, most: int, what: str) -> Callable[[Any], int]:
 def _seconds(least: float, most: float) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         wanted = f"seconds from {least:g} to {most:,.0f}, or a time such as 30s or 5m"
-        if is_type(value, "number"):
+        if is_type(value, "number") or (isinstance(value, str) and _SECONDS.match(value)):
             seconds = float(value)
         else:
             try:

@@ -241,15 +241,15 @@ def _spent(
 def _allowed(key: Key) -> str:
     what = "all personas" if key.personas == ("*",) else ", ".join(key.personas)
     more = _limits(key)
-    until = "" if key.until is None else f", until {_date(key.until)}"
-    return f"may use {what}{more and f', {more}'}{until}"
+    until = "" if key.until is None else f"until {_date(key.until)}"
+    return f"may use {'; '.join(filter(None, (what, ', '.join(filter(None, (more, until))))))}"
 
 
 def _limits(key: Key) -> str:
     """Return the limits of a key as a text; empty for none."""
     words = {
-        "usd_day": "${:,g} a day",
-        "usd_month": "${:,g} a month",
+        "usd_day": "${:,.2f} a day",
+        "usd_month": "${:,.2f} a month",
         "tokens_day": "{:,} tokens a day",
         "tokens_month": "{:,} tokens a month",
         "rpm": "{:,} requests a minute",

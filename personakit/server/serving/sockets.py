@@ -87,6 +87,25 @@ def close(sockets: Sequence[socket.socket]) -> None:
             each.close()
 
 
+def allow_files(count: int) -> None:
+    """Let this process and its workers open so many files, or as many as the system allows.
+
+    Each connection is one; most systems allow 1,024 unless a program asks for more.
+
+    Args:
+        count: The number of files.
+    """
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS has another limit besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def url(host: str, sockets: Sequence[socket.socket]) -> str:
     """Return the base URL for clients, with the real port."""
     port = sockets[0].getsockname()[1]

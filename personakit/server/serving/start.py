@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib.util
 import os
+import time
 from typing import TYPE_CHECKING
 
 from personakit.base import counted, install_command
@@ -14,13 +15,14 @@ from personakit.errors import ConfigError, UsageError
 from personakit.ledger import Ledger
 from personakit.server.serving.lines import Say
 from personakit.server.serving.lines import say as print_line
-from personakit.server.serving.sockets import Address, addresses, close, listen, url
+from personakit.server.serving.sockets import Address, addresses, allow_files, close, listen, url
 
 if TYPE_CHECKING:
     from personakit.server.settings import Settings
 
 PACKAGES = ("uvicorn", "httptools", "prometheus_client")
 """What the server imports, of the extra `serve`."""
+_FILES = 1000  # of libraries, databases and personas
 
 
 def serve(settings: Settings, *, say: Say | None = None) -> int:
@@ -48,10 +50,11 @@ def serve(settings: Settings, *, say: Say | None = None) -> int:
     wanted = addresses(settings.host, settings.port)
     keys = _keys(settings, wanted)
     settings = dataclasses.replace(settings, open=all(each.is_loopback for each in wanted))
+    # A stream has a connection to the client and one to the upstream.
+    allow_files(2 * settings.limits.connections + _FILES)
     sockets = listen(settings.host, wanted)
     line = say or print_line
-    needs = f"{counted(keys, 'key')}" if keys else "no key is needed"
-    text = f"serving {url(settings.host, sockets)} ({needs}); Ctrl-C ends it"
+    text = f"serving {url(settings.host, sockets)} ({keys}); Ctrl-C ends it"
 
     def ready() -> None:
         line(text)
@@ -80,21 +83,23 @@ def check_installed() -> None:
         )
 
 
-def _keys(settings: Settings, wanted: list[Address]) -> int:
-    """Return the number of keys that can be used.
+def _keys(settings: Settings, wanted: list[Address]) -> str:
+    """Return who can use the server, as a text.
 
     Raises:
-        ConfigError: There is none, and other machines could reach the server.
+        ConfigError: Other machines could reach it, and no key can be used.
     """
     ledger = Ledger(settings.ledger)
     try:
         keys = ledger.keys()
     finally:
         ledger.close()
-    if not keys and not all(each.is_loopback for each in wanted):
+    now = time.time()
+    valid = sum(key.revoked is None and not key.expired(now) for key in keys)
+    if not valid and not all(each.is_loopback for each in wanted):
+        why = "every key is revoked or expired" if keys else "there is no key"
         raise ConfigError(
-            f"{settings.host} is reached from other machines, and there is no key: everybody "
-            f"could use your providers' accounts. Make a key with `personakit serve keys new "
-            f"NAME`, or serve this machine alone with --host 127.0.0.1"
+            f"host {settings.host} is reached from other machines, and {why}; make a key with "
+            f"`personakit serve keys new NAME`, or serve this machine alone with --host 127.0.0.1"
         )
-    return sum(key.revoked is None for key in keys)
+    return counted(valid, "key") if keys else "no key is needed"

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,24 +26,23 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.server.metrics import FOLDER, forget
 from personakit.server.serving.lines import Say, say
+from personakit.server.serving.signals import AT_ONCE, END, RETIRE
 from personakit.server.serving.sockets import close
-from personakit.server.serving.worker import AT_ONCE, END, RETIRE, serve_alone
 
 if TYPE_CHECKING:
     from personakit.server.settings import Settings
 
 _spawn = get_context("spawn")
+_CTRL_C = {signal.SIGINT}
 _SLACK = 15.0
 """Seconds after the grace in which a worker ends by itself; then it is killed."""
-_SHORT = 1.0  # seconds: a worker that lived no longer is not restarted at once
-_LONGEST = 30.0  # seconds between two attempts to start a worker
+_SHORTEST, _LONGEST = 0.5, 5.0  # seconds between two attempts to start a worker
 
 
 @dataclass(slots=True)
 class _Worker:
     process: SpawnProcess
     channel: Connection
-    since: float
     ready: bool = False
     retired: bool = False
 
@@ -188,14 +187,16 @@ class Supervisor:
     def _start(self) -> None:
         reads, writes = _spawn.Pipe(duplex=False)
         process = _spawn.Process(target=work, args=(self._settings, self._sockets, writes))
-        # A new process ignores what this one ignores: Ctrl-C must not reach it while it imports.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A new process holds back what this one does: Ctrl-C must not reach it while it imports.
+        # A tracker that is started with it would lift that here.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
         try:
             process.start()
         finally:
-            signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
             writes.close()
-        self._workers.append(_Worker(process, reads, time.monotonic()))
+        self._workers.append(_Worker(process, reads))
 
     def _reap(self, folder: Path) -> None:
         """Remove the workers that have ended."""
@@ -215,11 +216,12 @@ class Supervisor:
             self._stopping, self._code = True, code if code > 0 else 1
             return
         how = f"was ended by {_name(-code)}" if code < 0 else f"ended with code {code}"
-        if worker.ready and time.monotonic() - worker.since > _SHORT:
+        if worker.ready:
             self._say(f"worker {pid} {how}; another one starts")
             return
-        self._failures += 1
-        pause = min(_LONGEST, 0.5 * 2**self._failures)
+        if code > 0:  # it failed by itself, such as for a config file that is broken now
+            self._failures += 1
+        pause = min(_LONGEST, _SHORTEST * 2**self._failures)
         self._next = time.monotonic() + pause
         self._say(f"worker {pid} {how} while it started; the next attempt is in {pause:g} s")
         if self._old:
@@ -230,7 +232,10 @@ class Supervisor:
 def work(settings: Settings, sockets: list[socket.socket], channel: Connection) -> None:
     """Serve in a process of the supervisor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     threading.Thread(target=_follow, daemon=True).start()
+    # The supervisor does not need what it takes to serve.
+    from personakit.server.serving.worker import serve_alone  # noqa: PLC0415
 
     def ready() -> None:
         channel.send_bytes(b"\0")

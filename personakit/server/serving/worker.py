@@ -19,6 +19,7 @@ from personakit.errors import PersonakitError
 from personakit.server.application import Application
 from personakit.server.protocol import protocol
 from personakit.server.serving.lines import Say, described, quiet_logs
+from personakit.server.serving.signals import AT_ONCE, END, RETIRE
 from personakit.server.serving.sockets import BACKLOG
 
 if TYPE_CHECKING:
@@ -29,14 +30,9 @@ KEEP_ALIVE = 75
 
 A pooled connection that the server closes first is a reset for the client.
 """
-RETIRE: int = getattr(signal, "SIGUSR1", 0)
-"""The signal by which a worker leaves new connections to the others, and stops."""
-END: int = getattr(signal, "SIGUSR2", 0)
-"""The signal by which a worker stops at once."""
-AT_ONCE = 1.0
-"""Seconds after which the process ends if it has to stop at once, whatever its threads do."""
 _ENDING = 2.0  # seconds in which cancelled requests send their error
 _LAST = 10.0  # seconds after which the process ends, whatever its threads do
+_ACCEPTED = 0.5  # seconds in which a client sends its request after it has connected
 _STEP = 0.02
 _REFRESH = 5  # seconds
 
@@ -96,9 +92,10 @@ class Serving(uvicorn.Server):
             return
         again = self.should_exit
         if not again:
-            self._retired = sig == RETIRE
             self._until = time.monotonic() + self._grace
-            self._application.drain()
+            self._retired = sig == RETIRE
+            if not self._retired:
+                self._application.drain()
             self.should_exit = True
         if sig == END or (again and self._alone):
             self.code, self._until = 128 + sig, 0.0
@@ -108,16 +105,23 @@ class Serving(uvicorn.Server):
         """Wait for the running requests, and cancel those that are left after the grace.
 
         New requests are still accepted, and refused by the application: a load balancer sees at
-        once that the server is not ready. A worker that is replaced leaves them to the others.
+        once that the server is not ready.
         """
         if self._retired:
-            for server in self.servers:
-                server.close()
+            await self._leave()
         await self._ended(self._until)
         if self.server_state.tasks:
             self._application.end()
             await self._ended(min(self._until, time.monotonic()) + _ENDING)
         _end_after(_LAST, self.code)
+
+    async def _leave(self) -> None:
+        """Leave new connections to the other workers, and answer what this one has accepted."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_ACCEPTED)
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()  # after the request that it is at
 
     async def _ended(self, until: float) -> None:
         while self.server_state.tasks and time.monotonic() < min(until, self._until + _ENDING):
