@@ -66,6 +66,27 @@ class _Refused(Exception):
     """Ends the parsing of a request; `Limited._answer` says why."""
 
 
+class _Unframed:
+    """Sends a reply whose length is not known without chunks, which HTTP/1.0 does not have.
+
+    It ends with the connection: RFC 9112, 6.3. uvicorn would send chunks.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._endless = False
+
+    async def __call__(self, message: Any) -> None:
+        cycle = self._cycle
+        if message["type"] == "http.response.start":
+            names = [name.lower() for name, _ in message.get("headers", ())]
+            if b"content-length" not in names:
+                self._endless, cycle.chunked_encoding = True, False
+        elif self._endless:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
+
+
 class Limited(HttpToolsProtocol):
     """A connection; `personakit.server.protocol.protocol` makes the classes that are used.
 
@@ -182,6 +203,8 @@ class Limited(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
         self._cycles = [*self._open(), self.cycle]
+        if version == "1.0":
+            self.cycle.send = _Unframed(self.cycle)  # type: ignore[method-assign]
         if self.expect_100_continue:
             # Whether the body will come is not known if the answer is an error.
             self.cycle.keep_alive = False
