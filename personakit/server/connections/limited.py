@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import httptools
@@ -87,6 +88,14 @@ class _Unframed:
         await self._send(message)
 
 
+class _Closing:
+    """The transport of a reply, which the connection closes."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing = transport.write, transport.is_closing
+        self.close = close
+
+
 class Limited(HttpToolsProtocol):
     """A connection; `personakit.server.protocol.protocol` makes the classes that are used.
 
@@ -119,6 +128,7 @@ class Limited(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or refuse the connection if there are too many."""
         super().connection_made(transport)
+        self._closing: Any = _Closing(transport, self._close)
         self._timer = self.loop.call_later(self._period(), self._check)
         if len(self.connections) > self.limits.connections:
             self._refuse(_FULL)
@@ -203,6 +213,7 @@ class Limited(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
         self._cycles = [*self._open(), self.cycle]
+        self.cycle.transport = self._closing
         if version == "1.0":
             self.cycle.send = _Unframed(self.cycle)  # type: ignore[method-assign]
         if self.expect_100_continue:
@@ -251,6 +262,25 @@ class Limited(HttpToolsProtocol):
             waiting[-1].keep_alive = False  # an answer before their replies would be taken for one
             return
         self.transport.write(answer.data(self.server_state.default_headers))
+        self._linger()
+
+    def _close(self) -> None:
+        """Close the connection after the last reply."""
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
+        self.pipeline.clear()
+        if self._in_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection when the client has read the reply.
+
+        Closed at once, while the client still sends, it would be reset, and the client could lose
+        the reply (RFC 9112, 9.6).
+        """
+        self._deaf = True
         if not self.transport.can_write_eof():
             self.transport.close()
             return
