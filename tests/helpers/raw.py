@@ -128,9 +128,10 @@ def listening(module: str, settings: Mapping[str, Any], **env: str) -> Iterator[
 
 
 @contextmanager
-def serving(folder: Path, *args: str, **env: str) -> Iterator[int]:
+def serving(folder: Path, limits: Mapping[str, Any] | None = None, **env: str) -> Iterator[int]:
     """Run `personakit serve` in a folder with personas; yield its port."""
     home = Folder(folder)
+    home.write("config/personakit/config.yaml", json.dumps({"serve": {"limits": limits or {}}}))
     home.write("plain.yaml", "system: You help.\n")
     home.write(
         "chef.yaml",
@@ -140,7 +141,7 @@ def serving(folder: Path, *args: str, **env: str) -> Iterator[int]:
         "prompt: 'Dish: {{ input }}'\n",
     )
     with subprocess.Popen(
-        command("serve", "--port", "0", *args),
+        command("serve", "--port", "0"),
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder,
         env={**home.env, **env, "PERSONAKIT_PATH": str(folder)},
     ) as process:  # fmt: skip

@@ -28,8 +28,10 @@ MODELS = ["plain", "chef"]
 api = schemathesis.openapi.from_dict(
     document(version="1", models=MODELS), config=SchemathesisConfig(seed=20)
 )
-some = settings(max_examples=EXAMPLES // 3, suppress_health_check=list(HealthCheck))
-more = settings(max_examples=EXAMPLES - EXAMPLES // 3, suppress_health_check=list(HealthCheck))
+# The same requests in each run of CI; others in each run of `just fuzz`.
+common = settings(derandomize=EXAMPLES <= 300, suppress_health_check=list(HealthCheck))
+some = settings(common, max_examples=EXAMPLES // 3)
+more = settings(common, max_examples=EXAMPLES - EXAMPLES // 3)
 NOT_CHECKED = [
     # What else can be wrong: the value of a variable, the name of a tool in `tool_choice`.
     schemathesis.checks.positive_data_acceptance
@@ -41,7 +43,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("server")
     with (
         Server() as upstream,
-        serving(folder, PERSONAKIT_MODEL="openai/test-model", **upstream.environ()) as port,
+        serving(folder, None, PERSONAKIT_MODEL="openai/test-model", **upstream.environ()) as port,
     ):
         yield port
 
@@ -51,11 +53,10 @@ def kinds() -> Iterator[Counter[str]]:
     """Count the kinds of answers: most of them must be of runs."""
     counted: Counter[str] = Counter()
     yield counted
-    assert counted["whole"] > EXAMPLES / 10, counted
-    assert counted["stream"] > EXAMPLES / 10, counted
+    assert min(counted["whole"], counted["stream"]) > EXAMPLES / 20, counted
 
 
-@api.parametrize()
+@api.parametrize()  # type: ignore[untyped-decorator]
 @some
 def test_every_answer_is_as_the_document_says(port: int, case: Any) -> None:
     case.call_and_validate(base_url=f"http://127.0.0.1:{port}", excluded_checks=NOT_CHECKED)

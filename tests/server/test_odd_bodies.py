@@ -20,6 +20,7 @@ def test_any_key_without_effect_can_be_named_in_a_header(
     (tmp_path / "p.yaml").write_text("system: You help.\n")
     running, _ = runner(["Hello!"], path=[tmp_path])
     with served(running) as server:
-        answer = server.chat(**{key: 1})
+        body = {"model": "p", "messages": [{"role": "user", "content": "Hi!"}], key: 1}
+        answer = server.request("POST", "/v1/chat/completions", body)
         assert (answer.status, answer.headers["x-personakit-ignored"]) == (200, shown)
         assert "x-evil" not in answer.headers
