@@ -2,7 +2,7 @@
 export PYTHONDONTWRITEBYTECODE := ""
 
 # Everything that CI runs.
-default: format lint types contracts test clients serve-clients browser
+default: format lint types contracts test clients serve-clients conformance browser
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
@@ -28,6 +28,10 @@ format:
 
 lint:
     uv run --dev ruff check .
+
+# Send the server 300 random requests by its OpenAPI document, and check every answer.
+conformance cases='300':
+    PERSONAKIT_EXAMPLES={{cases}} uv run --dev --with 'schemathesis>=4.32,<5' --with 'openapi-spec-validator>=0.9,<1' pytest tests/server/test_conformance.py
 
 # Check each plugin separately: its test modules have the same names as those of the package.
 types:
@@ -59,9 +63,11 @@ browser:
 properties:
     PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
-# Fuzz what personakit reads, all targets together for some minutes; see CONTRIBUTING.md.
+# Fuzz what personakit reads, all targets together for some minutes, and then the server with
+# 10,000 requests; `just fuzz 10 TARGET…` fuzzes some targets alone. See CONTRIBUTING.md.
 fuzz minutes='10' *args:
     uv run --dev --group fuzz python -m fuzz {{minutes}} {{args}}
+    {{ if args == "" { "just conformance 10000" } else { "" } }}
 
 # Format, and apply automatic fixes.
 fix:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from personakit.server.shapes import replies, requests
-from personakit.server.shapes.requests import any_of, ref, text
+from personakit.server.shapes.requests import any_of, made, ref, text
 
 _ERRORS = {
     400: "The request is invalid, a guard refused it, or the persona's file is invalid.",
@@ -162,12 +162,7 @@ def _model(names: list[str]) -> dict[str, Any]:
 
 
 def _completions() -> dict[str, Any]:
-    events = text(
-        "Server-sent events. The `data` of each is a `ChatCompletionChunk`, or an `Error` after "
-        "which nothing comes; the last one is `[DONE]`. Lines that begin with a colon are to be "
-        "ignored."
-    )
-    content = {**_json(ref("ChatCompletion")), "text/event-stream": {"schema": events}}
+    content = {**_json(ref("ChatCompletion")), "text/event-stream": {"schema": _event()}}
     own = ("x-personakit-run", "x-personakit-cost-usd", "x-personakit-ignored")
     answer = _answer("The answer: JSON, or events if `stream` is true.", content, *own)
     return _operation(
@@ -189,6 +184,20 @@ def _completions() -> dict[str, Any]:
         ],
         requestBody={"required": True, "content": _json(ref("ChatCompletionRequest"))},
     )
+
+
+def _event() -> dict[str, Any]:
+    """Return the schema of one event, in the form in which OpenAPI 3.2 has it as `itemSchema`."""
+    either = {"anyOf": [ref("ChatCompletionChunk"), ref("Error")]}
+    data = {
+        "description": "JSON: a chunk, or an error after which nothing comes. The last one is "
+        "'[DONE]'.",
+        "anyOf": [
+            {"const": "[DONE]"},
+            text(contentMediaType="application/json", contentSchema=either),
+        ],
+    }
+    return made("data", {"data": data}, "A server-sent event; comments are to be ignored.")
 
 
 def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:

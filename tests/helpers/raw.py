@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from helpers.process import Folder, command
 
 TESTS = Path(__file__).parent.parent
 GET = b"GET /echo HTTP/1.1\r\nHost: localhost\r\n"
@@ -122,3 +125,34 @@ def listening(module: str, settings: Mapping[str, Any], **env: str) -> Iterator[
     finally:
         process.terminate()
         assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+@contextmanager
+def serving(folder: Path, limits: Mapping[str, Any] | None = None, **env: str) -> Iterator[int]:
+    """Run `personakit serve` in a folder with personas; yield its port."""
+    home = Folder(folder)
+    home.write("config/personakit/config.yaml", json.dumps({"serve": {"limits": limits or {}}}))
+    home.write("plain.yaml", "system: You help.\n")
+    home.write(
+        "chef.yaml",
+        "description: Cooks.\n"
+        "variables: {guests: {type: integer, default: 2, maximum: 9}}\n"
+        "system: You cook for {{ guests }}.\n"
+        "prompt: 'Dish: {{ input }}'\n",
+    )
+    with subprocess.Popen(
+        command("serve", "--port", "0"),
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env={**home.env, **env, "PERSONAKIT_PATH": str(folder)},
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/v1", line)
+        assert found, line + process.stderr.read()
+        try:
+            yield int(found[1])
+        finally:
+            process.terminate()
+            rest = process.stderr.read()
+            assert process.wait(30) == 0, rest
+            assert "Traceback" not in rest

@@ -34,6 +34,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             data = b"x" * int(scope["query_string"])
             await send({"type": "http.response.body", "body": data, "more_body": True})
             await asyncio.sleep(0.01)
+    if path == "/three":  # a stream of three bytes
+        await _start(send, 200)
+        for byte in (b"0", b"1", b"2"):
+            await send({"type": "http.response.body", "body": byte, "more_body": True})
+        await send({"type": "http.response.body"})
+        return
     if path == "/early":  # an answer that does not wait for the body
         await _reply(send, 401, {"refused": True})
         return

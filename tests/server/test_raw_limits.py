@@ -171,6 +171,18 @@ def test_a_body_after_its_answer_is_read_and_dropped(port: int) -> None:
         assert client.answer().json()["method"] == "GET"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_an_answer_before_a_body_can_be_read_though_the_connection_ends(
+    port: int, version: str
+) -> None:
+    with Client(port) as client:
+        early = POST.replace(b"echo", b"early").replace(b"1.1", version.encode())
+        early += b"Connection: close\r\nContent-Length: 5000000\r\n\r\n"
+        client.send(early + b"a" * 5_000_000 + GET + b"\r\n")
+        assert client.answer().status == 401
+        assert client.rest() == b""
+
+
 def test_a_body_that_does_not_end_after_its_answer_ends_the_connection(impatient: int) -> None:
     with Client(impatient) as client:
         client.send(POST.replace(b"echo", b"early") + b"Content-Length: 5000000\r\n\r\nabc")

@@ -183,6 +183,16 @@ def test_http_1_0_needs_no_host_and_ends_the_connection(port: int, connection: s
         assert client.rest() == b""
 
 
+@pytest.mark.parametrize(("version", "is_chunked"), [("1.0", False), ("1.1", True)])
+def test_http_1_0_gets_a_stream_without_chunks(port: int, version: str, is_chunked: bool) -> None:
+    with Client(port) as client:
+        client.send(head(f"GET /three HTTP/{version}", "Host: localhost", "Connection: close"))
+        lines, _, body = client.rest().partition(b"\r\n\r\n")
+        assert lines.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (b"transfer-encoding: chunked" in lines) is is_chunked
+        assert body == (b"1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n0\r\n\r\n" if is_chunked else b"012")
+
+
 def test_trailers_are_not_headers_of_this_request_nor_of_the_next(port: int) -> None:
     with Client(port) as client:
         client.send(POST + CHUNKED + b"Authorization: Bearer x\r\nX-A: b\r\n\r\n" + GET + b"\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any
 
@@ -27,6 +28,8 @@ from personakit.server.models import Models
 from personakit.server.settings import Settings
 
 _log = logging.getLogger("personakit.server")
+# A key of the body can have any characters, a header cannot (RFC 9110, 5.5).
+_UNSHOWN = re.compile(rb"[^ -~]")
 
 
 class Completions:
@@ -86,7 +89,7 @@ class Completions:
         )
         exchange.extra.append((b"x-personakit-run", identity.encode()))
         if ignored:
-            shown = ", ".join(ignored).encode("ascii", "replace")[:1000]
+            shown = _UNSHOWN.sub(b"?", ", ".join(ignored)[:1000].encode("ascii", "replace"))
             exchange.extra.append((b"x-personakit-ignored", shown))
         return Run(identity, persona, prompt, {**options, "run_id": identity}, asked, caller, held)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import httptools
@@ -66,6 +67,35 @@ class _Refused(Exception):
     """Ends the parsing of a request; `Limited._answer` says why."""
 
 
+class _Unframed:
+    """Sends a reply whose length is not known without chunks, which HTTP/1.0 does not have.
+
+    It ends with the connection: RFC 9112, 6.3. uvicorn would send chunks.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._endless = False
+
+    async def __call__(self, message: Any) -> None:
+        cycle = self._cycle
+        if message["type"] == "http.response.start":
+            names = [name.lower() for name, _ in message.get("headers", ())]
+            if b"content-length" not in names:
+                self._endless, cycle.chunked_encoding = True, False
+        elif self._endless:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
+
+
+class _Closing:
+    """The transport of a reply, which the connection closes."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing = transport.write, transport.is_closing
+        self.close = close
+
+
 class Limited(HttpToolsProtocol):
     """A connection; `personakit.server.protocol.protocol` makes the classes that are used.
 
@@ -98,6 +128,7 @@ class Limited(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or refuse the connection if there are too many."""
         super().connection_made(transport)
+        self._closing: Any = _Closing(transport, self._close)
         self._timer = self.loop.call_later(self._period(), self._check)
         if len(self.connections) > self.limits.connections:
             self._refuse(_FULL)
@@ -182,6 +213,9 @@ class Limited(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
         self._cycles = [*self._open(), self.cycle]
+        self.cycle.transport = self._closing
+        if version == "1.0":
+            self.cycle.send = _Unframed(self.cycle)  # type: ignore[method-assign]
         if self.expect_100_continue:
             # Whether the body will come is not known if the answer is an error.
             self.cycle.keep_alive = False
@@ -228,6 +262,25 @@ class Limited(HttpToolsProtocol):
             waiting[-1].keep_alive = False  # an answer before their replies would be taken for one
             return
         self.transport.write(answer.data(self.server_state.default_headers))
+        self._linger()
+
+    def _close(self) -> None:
+        """Close the connection after the last reply."""
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
+        self.pipeline.clear()
+        if self._in_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection when the client has read the reply.
+
+        Closed at once, while the client still sends, it would be reset, and the client could lose
+        the reply (RFC 9112, 9.6).
+        """
+        self._deaf = True
         if not self.transport.can_write_eof():
             self.transport.close()
             return
