@@ -192,7 +192,7 @@ def test_custom_tools_and_bodies_of_the_responses_api(folder: Any) -> None:
     context, upstream = serving(folder, patching, "Done.")
     custom = {"type": "custom", "name": "apply_patch", "description": "Patch.", "format": {}}
     with context as server:
-        body = {
+        body: dict[str, Any] = {
             "model": "p",
             "instructions": "Be brief.",
             "input": [{"type": "message", "role": "user", "content": [

@@ -96,7 +96,9 @@ def test_a_key_chooses_only_its_models(place: Place) -> None:
 def test_a_key_limits_the_tokens_of_an_answer(place: Place) -> None:
     anna = place.key("anna", max_tokens=50)
     with place as server:
-        for more, most in (({}, 50), ({"max_tokens": 900}, 50), ({"max_tokens": 9}, 9)):
+        cases: list[tuple[dict[str, Any], int]]
+        cases = [({}, 50), ({"max_tokens": 900}, 50), ({"max_tokens": 9}, 9)]
+        for more, most in cases:
             assert server.chat(headers=anna, **more).status == 200
             assert place.upstream.requests[-1].parameters["max_tokens"] == most
         assert server.chat(headers=anna, max_completion_tokens=900).status == 200
