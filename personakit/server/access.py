@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from personakit.base import io
 from personakit.ledger import KeyBudget, Ledger, LedgerError, TooMany, current_key
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
@@ -179,7 +178,7 @@ class Access:
 
     async def _admit(self, key: Key, identity: str) -> None:
         try:
-            await io(self.ledger.admit)(key, identity)
+            await self.ledger.soon(self.ledger.admit, key, identity)
         except LedgerError as error:
             raise unusable() from error
         except TooMany as error:
@@ -187,7 +186,7 @@ class Access:
 
     async def _leave(self, identity: str) -> None:
         with contextlib.suppress(LedgerError):  # its place expires
-            await io(self.ledger.leave)(identity)
+            await self.ledger.soon(self.ledger.leave, identity)
 
 
 def too_many(key: Key, error: TooMany) -> Refusal:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personakit.base import io, read_json
+from personakit.base import read_json
 from personakit.codec import read_message, write_message
 from personakit.journal import Suspended
 from personakit.ledger import Ledger
@@ -125,13 +125,13 @@ class Held:
 
     async def forget(self, run: str) -> None:
         """Forget a run."""
-        await io(self._ledger.forget)(run)
+        await self._ledger.soon(self._ledger.forget, run)
 
     async def _hold(self, run: str, value: Mapping[str, Any]) -> None:
-        await io(self._ledger.hold)(self._owner, run, json.dumps(value), KEPT)
+        await self._ledger.soon(self._ledger.hold, self._owner, run, json.dumps(value), KEPT)
 
     async def _find(self, run: str, *, needed: bool) -> dict[str, Any] | None:
-        text = await io(self._ledger.held)(self._owner, run)
+        text = await self._ledger.soon(self._ledger.held, self._owner, run)
         if text is None and needed:
             raise _unknown()
         value: dict[str, Any] | None = None if text is None else json.loads(text)
