@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from personakit.base.waiting import Emit as Emit
     from personakit.base.waiting import Mark as Mark
     from personakit.base.waiting import Suspending as Suspending
+    from personakit.base.waiting import Unanswered as Unanswered
     from personakit.base.waiting import beside_goes_on as beside_goes_on
     from personakit.base.waiting import in_sync as in_sync
     from personakit.base.waiting import io as io
@@ -95,7 +96,7 @@ else:
             "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr counted describe given infer_type "
             "is_type read_arguments read_json shown size",
-            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending beside_goes_on in_sync "
+            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending Unanswered beside_goes_on in_sync "
             "io only_sync scope sleep sync_mode time_left",
         },
         modules="deadline private_files",

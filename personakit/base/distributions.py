@@ -37,7 +37,8 @@ def install_command(*arguments: str) -> str:
     import importlib.util  # noqa: PLC0415
     import shlex  # noqa: PLC0415
 
-    packages = " ".join(map(_quoted, arguments))
+    given = [part for each in arguments for part in _own(each)]
+    packages = " ".join(map(_quoted, given))
     if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):  # noqa: PTH110, PTH118
         return f"pipx runpip {os.path.basename(sys.prefix)} install {packages}"  # noqa: PTH119
     # The shell's commands find an active environment, and uv also the folder .venv.
@@ -47,6 +48,27 @@ def install_command(*arguments: str) -> str:
         return f"uv pip install {where}{packages}"
     is_active = sys.prefix in (sys.base_prefix, os.environ.get("VIRTUAL_ENV"))
     return f"{'' if is_active else f'{shlex.quote(sys.executable)} -m '}pip install {packages}"
+
+
+def _own(argument: str) -> tuple[str, ...]:
+    """Return an extra of personakit as the clone has it, if it is installed from one."""
+    if not argument.startswith("personakit["):
+        return (argument,)
+    import json  # noqa: PLC0415
+    from importlib import metadata  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.request import url2pathname  # noqa: PLC0415
+
+    try:
+        # https://packaging.python.org/en/latest/specifications/direct-url/
+        direct = json.loads(metadata.distribution("personakit").read_text("direct_url.json") or "")
+        folder = url2pathname(urlsplit(direct["url"]).path)
+        if not direct["dir_info"]["editable"]:
+            return (argument,)
+    except (metadata.PackageNotFoundError, ValueError, KeyError):
+        return (argument,)
+    where = "." if os.path.realpath(folder) == os.path.realpath(".") else folder
+    return "-e", where + argument.removeprefix("personakit")
 
 
 def _quoted(argument: str) -> str:

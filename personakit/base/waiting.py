@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, Self, TypeVar
 
 from personakit.base import deadline
-from personakit.errors import Timeout
+from personakit.errors import Blocked, Timeout
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +53,10 @@ class Suspending(BaseException):
         self.calls: tuple[Any, ...] = ()
         self.messages: tuple[Any, ...] = ()
         self.text = ""
+
+
+class Unanswered(Blocked):
+    """Nobody answers a question; the result of the tool call that asked it says so."""
 
 
 class Mark:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from personakit.journal.questions import Question as Question
     from personakit.journal.questions import Resumption as Resumption
     from personakit.journal.questions import Suspended as Suspended
-    from personakit.journal.questions import Unanswered as Unanswered
     from personakit.journal.record import Desk as Desk
     from personakit.journal.record import Record as Record
     from personakit.journal.storage import JournalFolder as JournalFolder
@@ -33,7 +32,7 @@ else:
         {
             "entries": "Journal header restored",
             "functions": "ask io now rng sleep",
-            "questions": "Asker OnSuspend Question Resumption Suspended Unanswered",
+            "questions": "Asker OnSuspend Question Resumption Suspended",
             "record": "Desk Record",
             "storage": "JournalFolder JournalStorage",
             "whole": "recorded suspendable",

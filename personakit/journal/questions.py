@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from personakit.base import brief_repr
-from personakit.errors import Blocked, RunError, UsageError
+from personakit.errors import RunError, UsageError
 from personakit.messages import Message, ToolCall
 
 OnSuspend = Literal["raise", "return", "refuse", "tell"]
@@ -82,10 +82,6 @@ class Resumption:
     answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     __repr__ = brief_repr
-
-
-class Unanswered(Blocked):
-    """Nobody answers a question; the result of the tool call that asked it says so."""
 
 
 class Suspended(RunError):

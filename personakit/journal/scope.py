@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from personakit.base import Suspending, deadline
+from personakit.base import Suspending, Unanswered, deadline
 from personakit.base import io as waiting
 from personakit.base import scope as current
 from personakit.errors import Blocked, JournalError
 from personakit.journal.entries import Entry
-from personakit.journal.questions import Question, Unanswered
+from personakit.journal.questions import Question
 from personakit.journal.record import Record
 from personakit.journal.values import NotStorable, encode
 from personakit.messages import Response, ToolCall, ToolResult

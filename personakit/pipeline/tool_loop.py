@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit.base import Emit, Noting, Suspending, TextTap, in_sync, scope
+from personakit.base import Emit, Noting, Suspending, TextTap, Unanswered, in_sync, scope
 from personakit.errors import (
     BackendError,
     IncompleteAnswer,
@@ -18,7 +18,6 @@ from personakit.errors import (
     did_you_mean,
 )
 from personakit.hookspecs import Piece
-from personakit.journal import Unanswered
 from personakit.messages import Message, Request, Response, ToolCall, ToolResult
 from personakit.pipeline.chain import Chain
 from personakit.pipeline.inside import Inside, Layer

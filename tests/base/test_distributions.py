@@ -124,3 +124,20 @@ def test_uv_finds_the_environment_of_a_project(
     monkeypatch.delitem(sys.modules, "pip", raising=False)
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     assert install_command("acme") == "uv pip install acme"
+
+
+def test_an_extra_of_a_clone_is_installed_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "personakit-9.dist-info").mkdir()
+    direct = tmp_path / "personakit-9.dist-info" / "direct_url.json"
+    (tmp_path / "personakit-9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: personakit\nVersion: 9\n"
+    )
+    direct.write_text('{"url": "file:///some/clone", "dir_info": {"editable": true}}')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert install_command("personakit[serve]").endswith('-e "/some/clone[serve]"')
+    direct.write_text('{"url": "file:///some/clone", "dir_info": {}}')
+    assert install_command("personakit[serve]").endswith('"personakit[serve]"')
+    direct.unlink()
+    assert install_command("personakit[serve]").endswith('"personakit[serve]"')
