@@ -96,8 +96,8 @@ else:
             "text": "Noting TextBuffer TextTap dollars notify printable",
             "types": "TYPES Written article brief brief_repr counted describe given infer_type "
             "is_type read_arguments read_json shown size",
-            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending Unanswered beside_goes_on in_sync "
-            "io only_sync scope sleep sync_mode time_left",
+            "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending Unanswered "
+            "beside_goes_on in_sync io only_sync scope sleep sync_mode time_left",
         },
         modules="deadline private_files",
     )
