@@ -85,7 +85,8 @@ class Account:
 
     Attributes:
         name: Its name, which the caller chooses.
-        at: The Unix time of the bucket, in seconds: calls with the same one are one sum.
+        at: The Unix time of the bucket, in seconds: calls with the same one are one sum, which is
+            kept for 62 days from then on.
         since: The Unix time from which the buckets of the account are summed up to decide.
     """
 

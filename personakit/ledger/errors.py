@@ -22,8 +22,8 @@ class BudgetExceeded(Blocked):
     """A model call was refused before it was sent, because a budget does not suffice for it.
 
     Attributes:
-        retry_after: Seconds until the budget begins anew; None if waiting does not help, such as
-            for a model whose price is unknown.
+        retry_after: Seconds until the budget begins anew; None if waiting does not help: the price
+            of the model is unknown, or the whole budget does not suffice for the call.
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:

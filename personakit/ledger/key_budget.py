@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -62,6 +62,7 @@ class KeyBudget:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.clock: Callable[[], float] = time.time
 
     @hookimpl
     async def chat(self, request: Request, send: Send) -> Response | None:
@@ -80,13 +81,13 @@ class KeyBudget:
         reservation = await ledger.soon(self._reserve, key, request, seconds)
 
         def settle(amount: Amount) -> None:
-            ledger.settle(reservation, amount, sums=False)
+            ledger.settle(reservation, amount, sums=False, now=self.clock())
 
         response, _ = await metered(request, send, ledger, reservation, settle)
         return response
 
     def _reserve(self, key: Key, request: Request, seconds: float) -> Reservation:
-        now = time.time()
+        now = self.clock()
         limits = _limits(key, int(now // DAY))
         least, most = Amount.bounds(request)
         money = next((limit for limit in limits if limit.money), None)
@@ -152,11 +153,16 @@ def _limits(key: Key, number: int) -> tuple[_Limit, ...]:
 
 
 def _refusal(key: Key, limit: _Limit, used: int, need: int, now: float) -> BudgetExceeded:
-    shown = limit.shown
+    shown, least = limit.shown, "to continue, lower max_tokens or the length of the prompt"
+    said = f"the budget {limit.name} of key {key.name!r} is {shown(limit.value)}"
+    if need > limit.value:
+        return BudgetExceeded(
+            f"{said}, and this call may use {shown(need)}; {least}, or ask for a higher "
+            f"{limit.name}"
+        )
     until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(limit.ends))
     return BudgetExceeded(
-        f"the budget {limit.name} of key {key.name!r} is {shown(limit.value)}; {shown(used)} are "
-        f"used or reserved, and this call may use {shown(need)}; it begins anew at {until} UTC; "
-        f"until then, lower max_tokens, or ask for a higher {limit.name}",
+        f"{said}; {shown(used)} are used or reserved, and this call may use {shown(need)}; it "
+        f"begins anew at {until} UTC; {least}, or ask for a higher {limit.name}",
         retry_after=max(1.0, limit.ends - now),
     )

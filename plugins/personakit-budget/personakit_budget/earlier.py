@@ -1,4 +1,4 @@
-"""The file of the versions before 0.2, which had a row for each call: it becomes a ledger."""
+"""The file of earlier versions, which had a row for each call: it becomes a ledger."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from personakit import Account, Amount, Reservation, Total, create_file
 
-BACKUP = ".before-0.2"
+BACKUP = ".earlier"
 """What follows the name of the file in that of its copy."""
 
 _COLUMNS = ("id", "time", "run", "persona", "tokens", "nanos", "expires")
