@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ def fridge(shelf: str) -> str:
 
 
 class Fridge:
+    @staticmethod
     @hookimpl
-    def setup(self, registry):
+    def setup(registry):
         registry.tool(fridge)
 '''
 EVENTS = {"content-type": "text/event-stream"}
@@ -238,12 +240,14 @@ def served(folder: Path, *options: str) -> Iterator[Served]:
     with Server() as upstream:
         home = Home(folder, upstream)
         token = home.key("tests", "--models", "*")
-        log = folder / "errors"
-        with log.open("w", encoding="utf-8") as errors:
-            process = subprocess.Popen(
+        log = folder / "output"
+        with (
+            log.open("w", encoding="utf-8") as output,
+            subprocess.Popen(
                 [*_SERVE, "--port", "0", *options],
-                env=home.environ, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+                env=home.environ, cwd=folder, stdout=output, stderr=subprocess.STDOUT,
+            ) as process,
+        ):  # fmt: skip
             try:
                 yield Served(_address(process, log), token, upstream, home)
             finally:
@@ -255,9 +259,11 @@ def served(folder: Path, *options: str) -> Iterator[Served]:
         assert "Traceback" not in log.read_text("utf-8")
 
 
-def _address(process: subprocess.Popen[str], log: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return the address of a server, which it prints when it listens."""
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text("utf-8")):
             return found[0]
+        time.sleep(0.02)
     raise AssertionError(log.read_text("utf-8"))

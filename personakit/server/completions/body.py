@@ -17,6 +17,7 @@ from personakit.frozen import check_plain
 from personakit.messages import Message
 from personakit.persona import parameters
 from personakit.server.completions.messages import read_messages
+from personakit.server.completions.other_names import as_chat
 from personakit.server.completions.tools import Offered, offered, wrong
 
 _READ = (
@@ -100,7 +101,7 @@ def _parameters(body: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...
     """Return the parameters of the model call, and the keys that have no effect."""
     given: dict[str, Any] = {}
     ignored = []
-    for name, value in body.items():
+    for name, value in as_chat(body).items():
         if value is None or name in _READ:
             continue
         if name in parameters.ALLOWED:

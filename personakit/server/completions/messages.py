@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from personakit.base import describe
@@ -18,17 +18,36 @@ def read_messages(body: Mapping[str, Any], tools: Offered) -> tuple[Message, ...
     Raises:
         Refusal: A message is invalid (400).
     """
-    key = "messages" if body.get("messages") is not None or "input" not in body else "input"
+    # Cursor sends an empty `messages` beside its `input`.
+    key = "messages" if body.get("messages") or "input" not in body else "input"
     items = body.get(key)
     if key == "input" and isinstance(items, str):
         items = [{"role": "user", "content": items}]
     if not isinstance(items, list):
         raise wrong(key, f"{key} must be an array of messages, found {describe(items)}")
-    messages = [_message(item, f"{key}[{at}]", tools) for at, item in enumerate(items)]
+    found = [_message(item, f"{key}[{at}]", tools) for at, item in enumerate(items)]
+    messages = [one for one in found if one is not None]
+    if key == "input":
+        messages = _joined(messages)
     instructions = body.get("instructions")
     if isinstance(instructions, str) and instructions:
         messages.insert(0, Message("system", instructions))
-    return tuple(one for one in messages if one is not None)
+    return tuple(messages)
+
+
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """Join the items of one answer: its text and each of its calls are items of their own.
+
+    A chat completion refuses a message with calls that their results do not follow.
+    """
+    joined: list[Message] = []
+    for one in messages:
+        last = joined[-1] if joined else None
+        if last is not None and one.tool_calls and last.role == one.role:
+            joined[-1] = last.replace(tool_calls=(*last.tool_calls, *one.tool_calls))
+        else:
+            joined.append(one)
+    return joined
 
 
 def _message(item: Any, at: str, tools: Offered) -> Message | None:

@@ -13,6 +13,7 @@ from personakit.server.completions.tools import wrong
 from personakit.server.settings import Settings
 
 _SYSTEM = ("system", "developer")
+_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def build(
@@ -108,10 +109,15 @@ def _parts(
 
 def _limited(parameters: Mapping[str, Any], asked: Asked, caller: Caller) -> Mapping[str, Any]:
     """Return the parameters within the limits of the key, with the choice of tools."""
+    if set(_LIMITS) <= parameters.keys() and (given := asked.parameters.keys() & _LIMITS):
+        # An upstream refuses both. Without this, the persona's could be the one that it takes.
+        kept = next(name for name in _LIMITS if name in given)
+        dropped = set(_LIMITS) - {kept}
+        parameters = {name: value for name, value in parameters.items() if name not in dropped}
     changes: dict[str, Any] = {}
     most = None if caller.key is None else caller.key.max_tokens
     if most is not None:
-        name = next((n for n in ("max_completion_tokens", "max_tokens") if n in parameters), "")
+        name = next((n for n in _LIMITS if n in parameters), "")
         changes[name or "max_tokens"] = min(parameters[name], most) if name else most
     if asked.choice is not None:
         changes["tool_choice"] = asked.choice

@@ -73,6 +73,24 @@ def test_create_async(site: Served) -> None:
     assert len(site.sent) == 8
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+        ({"max_tokens": 50}, {"max_tokens": 50}),
+        ({"max_tokens": 60, "max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+    ],
+)
+def test_a_limit_of_tokens_is_sent_once(
+    site: Served, client: OpenAI, given: Any, expected: Any
+) -> None:
+    """The persona has a `max_tokens`; OpenAI refuses both."""
+    client.chat.completions.create(model="greeter", messages=HI, **given)
+    (sent,) = site.sent
+    limits = {name: sent[name] for name in ("max_tokens", "max_completion_tokens") if name in sent}
+    assert limits == expected
+
+
 @pytest.mark.parametrize("where", ["metadata", "header"])
 def test_variables_elsewhere(site: Served, client: OpenAI, where: str) -> None:
     values = FRENCH["variables"]
@@ -239,10 +257,10 @@ def test_an_unknown_model(site: Served, client: OpenAI) -> None:
 
 
 def test_a_rate_limit_of_the_upstream(site: Served, client: OpenAI) -> None:
-    site.answers(failing(429, "Slow down.", retry_after="7"))
+    site.answers(failing(429, "Slow down.", retry_after="1"))
     with pytest.raises(openai.RateLimitError) as caught:
         client.chat.completions.create(model="plain", messages=HI)
-    assert caught.value.response.headers["retry-after"] == "7"
+    assert caught.value.response.headers["retry-after"] == "1"
     assert "upstream-secret" not in str(caught.value)
 
 
