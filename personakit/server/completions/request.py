@@ -47,6 +47,8 @@ def build(
     _check_tools(runner, persona, asked)
     leading, before, said, after = _parts(_permitted(messages, settings))
     text = None if said is None else said.text
+    if text is None and persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
+        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
     rendered = runner.render(
         persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
     )
