@@ -115,7 +115,7 @@ def ours(*options: str) -> Any:
         personas.mkdir()
         (personas / "bench.yaml").write_text(sample.persona(), "utf-8")
         python, where = bench.envs.python(env), {"env": environ(bench, folder), "cwd": folder}
-        limits = ["--usd-day", "1000", "--tokens-day", "10000000000", "--rpm", "10000000"]
+        limits = ["--usd-day", "1000", "--tokens-day", "1000000000", "--rpm", "1000000"]
         command = [python, "-m", "personakit", "serve"]
         made = subprocess.run(
             [*command, "keys", "new", "bench", *limits],
