@@ -9,6 +9,7 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.conversation import transcript as transcript
     from personakit.conversation.conversation import Conversation as Conversation
+    from personakit.conversation.length import newest as newest
     from personakit.conversation.resuming import persona_of as persona_of
     from personakit.conversation.resuming import resume as resume
     from personakit.conversation.turns import Said as Said
@@ -17,6 +18,7 @@ else:
         __name__,
         {
             "conversation": "Conversation",
+            "length": "newest",
             "resuming": "persona_of resume",
             "turns": "Said",
         },

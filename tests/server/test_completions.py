@@ -338,3 +338,14 @@ def test_pages_of_allowed_origins_can_call(folder: Path) -> None:
         other = {**asking, "origin": "https://evil.example.com"}
         refused = server.request("OPTIONS", "/v1/chat/completions", headers=other)
         assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_persona_keeps_only_so_much_of_the_history(folder: Path) -> None:
+    (folder / "short.yaml").write_text("system: You help.\nhistory: {keep: 2}\n")
+    context, upstream = serving(folder)
+    with context as server:
+        turns = [
+            {"role": r, "content": f"{r}{n}"} for n in (1, 2, 3) for r in ("user", "assistant")
+        ]
+        assert server.chat(*turns, "And?", model="short").status == 200
+    assert [text for _, text in said(upstream)] == ["You help.", "user3", "assistant3", "And?"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from personakit.conversation import newest
 from personakit.messages import Message, Request
 from personakit.persona import Persona
 from personakit.server.access import Caller
@@ -46,9 +47,10 @@ def build(
     parameters, ignored = _used(persona, asked, settings)
     _check_tools(runner, persona, asked)
     leading, before, said, after = _parts(_permitted(messages, settings))
+    if persona.history is not None:
+        before = newest(tuple(before), persona.history.keep)
     text = None if said is None else said.text
-    if text is None and persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
-        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
+    _check_input(runner, persona, text)
     rendered = runner.render(
         persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
     )
@@ -58,8 +60,7 @@ def build(
     at = 1 if head and head[0].role in _SYSTEM else 0
     head[at:at] = leading
     if said is not None and said.parts and prompt:
-        content = ({"type": "text", "text": prompt[0].text}, *said.parts)
-        prompt[0] = prompt[0].replace(content=content if prompt[0].text else said.parts)
+        prompt[0] = _with_parts(prompt[0], said)
     request = rendered.replace(
         messages=(*head, *before, *prompt, *after),
         history=tuple(before),
@@ -67,6 +68,17 @@ def build(
         parameters=_limited(rendered.parameters, asked, caller),
     )
     return request, tuple(ignored)
+
+
+def _check_input(runner: Any, persona: Persona, text: str | None) -> None:
+    if text is None and persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
+        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
+
+
+def _with_parts(prompt: Message, said: Message) -> Message:
+    """Return the rendered prompt with the images and files of the user's message."""
+    text = ({"type": "text", "text": prompt.text},) if prompt.text else ()
+    return prompt.replace(content=(*text, *said.parts))
 
 
 def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -28,11 +28,10 @@ from personakit import (
     metered,
 )
 from personakit_budget.days import day_around, default_folder, zone_of
-from personakit_budget.ledger import Call, Ledger, by_scope
+from personakit_budget.ledger import NANO, Call, Ledger, by_scope
 
 __all__ = ["Budget"]
 
-NANO = 1_000_000_000
 _log = logging.getLogger("personakit")
 # The runs that a tool starts by itself belong to its run.
 _run: ContextVar[str] = ContextVar("personakit_budget_run", default="")

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from personakit import LedgerError
-from personakit_budget import NANO
 from personakit_budget.days import day_around, default_folder, zone_of
-from personakit_budget.ledger import Ledger
+from personakit_budget.ledger import NANO, Ledger
 
 
 @click.command("budget", short_help="Show today's usage per persona.")

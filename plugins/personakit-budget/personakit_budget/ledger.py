@@ -8,6 +8,9 @@ import personakit
 from personakit import Account, Amount, LedgerError, Reservation, Total
 from personakit_budget.earlier import read_earlier
 
+NANO = 1_000_000_000
+"""Nano-dollars in a dollar: sums of whole numbers are exact."""
+
 __all__ = ["Call", "Ledger", "LedgerError"]
 
 BUCKET = 900
