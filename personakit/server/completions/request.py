@@ -35,7 +35,7 @@ def build(
         runner: The runner.
         persona: The persona.
         asked: What the client asks for.
-        messages: The client's conversation, with what was kept of its rounds.
+        messages: The client's conversation.
         caller: Who asks.
         settings: The settings of the server.
         model: The upstream model that the client chooses; None for the persona's.
@@ -54,8 +54,7 @@ def build(
     rendered = runner.render(
         persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
     )
-    has_prompt = text is not None or persona.prompt is not None
-    end = len(rendered.messages) - has_prompt
+    end = len(rendered.messages) - (text is not None or persona.prompt is not None)
     head, prompt = list(rendered.messages[:end]), list(rendered.messages[end:])
     at = 1 if head and head[0].role in _SYSTEM else 0
     head[at:at] = leading
