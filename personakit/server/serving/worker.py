@@ -62,6 +62,7 @@ class Serving(uvicorn.Server):
         self.code = 0
         self._application, self._grace = application, settings.grace
         self._ready, self._alone = ready, alone
+        self._early: list[int] | None = []  # the signals until it serves
         self._retired = False
         self._until = math.inf
 
@@ -78,6 +79,9 @@ class Serving(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Serve until a signal, then until the running requests have ended."""
+        early, self._early = self._early or [], None
+        for sig in early:
+            self.handle_exit(sig, None)
         await super().main_loop()
         await self._drained()
 
@@ -89,6 +93,9 @@ class Serving(uvicorn.Server):
         these does not count there.
         """
         if not self._alone and sig not in (signal.SIGTERM, RETIRE, END):
+            return
+        if self._early is not None:  # uvicorn would end without ending the application
+            self._early.append(sig)
             return
         again = self.should_exit
         if not again:
