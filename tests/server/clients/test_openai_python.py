@@ -264,6 +264,18 @@ def test_a_rate_limit_of_the_upstream(site: Served, client: OpenAI) -> None:
     assert "upstream-secret" not in str(caught.value)
 
 
+def test_a_request_that_the_upstream_rejects(site: Served, client: OpenAI) -> None:
+    """What the upstream says helps the client; its address and hints for operators do not."""
+    site.answers(failing(400, "Invalid schema for function 'weather'."))
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="plain", messages=HI, tools=[WEATHER])
+    assert caught.value.code == "upstream_rejected"
+    message = caught.value.body["message"]  # type: ignore[index]
+    assert message.endswith("status 400: Invalid schema for function 'weather'")
+    assert "127.0.0.1" not in message
+    assert len(site.sent) == 1
+
+
 def test_a_refused_key_of_the_server(site: Served, client: OpenAI) -> None:
     """The client must not think that its own key is wrong."""
     site.answers(failing(401, "Incorrect API key provided: upstream-secret."))
@@ -278,11 +290,12 @@ def test_an_error_in_a_stream(site: Served, client: OpenAI, event: bytes | None)
     site.answers(cut("Hel", event))
     pieces: list[str] = []
     with (
-        pytest.raises(openai.APIError),
+        pytest.raises(openai.APIError) as caught,
         client.chat.completions.create(model="plain", messages=HI, stream=True) as stream,
     ):
         pieces.extend(chunk.choices[0].delta.content or "" for chunk in stream)
     assert "".join(pieces) == "Hel"
+    assert "127.0.0.1" not in str(caught.value)
 
 
 def test_a_key_that_has_no_budget_left(site: Served) -> None:
