@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import NAME
@@ -123,7 +125,7 @@ class Models:
         try:
             own["hash"] = self._runner.hash(persona)
         except PersonakitError as error:
-            own["error"] = str(error)[:1000]
+            own["error"] = in_file(error)[:1000]
         return {**described, "personakit": own}
 
     def _missing(self, model: str, caller: Caller) -> Refusal:
@@ -141,10 +143,17 @@ def broken(name: str, error: PersonakitError) -> Refusal:
     """Return the refusal of a request for a persona whose file is invalid."""
     return Refusal(
         400,
-        f"the persona {name!r} cannot be used: {str(error)[:2000]}",
+        f"the persona {name!r} cannot be used: {in_file(error)[:2000]}",
         code="invalid_persona",
         param="model",
     )
+
+
+def in_file(error: PersonakitError) -> str:
+    """Return the message of an error without the folders of persona files, which are not told."""
+    problems = error.problems if isinstance(error, PersonaError) else ()
+    named = [dataclasses.replace(each, path=PurePath(each.path).name) for each in problems]
+    return "\n".join(map(str, named)) or str(error)
 
 
 def variables_schema(persona: Persona) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from personakit.errors import (
 from personakit.ledger import BudgetExceeded, LedgerError
 from personakit.server.access import unusable
 from personakit.server.http import Refusal
+from personakit.server.models import in_file
 
 _DONT = {"x-should-retry": "false"}  # https://github.com/openai/openai-python: its retries
 _SERVER = "server_error"
@@ -64,7 +65,7 @@ def _usage(error: UsageError) -> Refusal:
     if isinstance(error, VariableError):
         return Refusal(400, str(error), param="variables", code="invalid_value", reason="invalid")
     if isinstance(error, PersonaError):
-        return Refusal(400, str(error)[:2000], param="model", code="invalid_persona")
+        return Refusal(400, in_file(error)[:2000], param="model", code="invalid_persona")
     if isinstance(error, PersonaNotFound):
         message = "the persona, or one that it needs, does not exist"
         return Refusal(404, message, param="model", code="model_not_found")
@@ -87,7 +88,8 @@ def _upstream(error: BackendError) -> Refusal:
         message = "the model's provider did not answer in time"
         return Refusal(504, message, type=_SERVER, code="upstream_timeout")
     if isinstance(error, BadRequest):
-        return Refusal(400, str(error), code="upstream_rejected")
+        message = f"the model's provider refused it: {_said(error)}"
+        return Refusal(400, message, code="upstream_rejected")
     code, message = "upstream_unavailable", "the model's provider cannot be reached or is failing"
     headers = {}
     if isinstance(error, AuthenticationFailed | QuotaExhausted | ModelNotFound):
@@ -101,6 +103,12 @@ def _upstream(error: BackendError) -> Refusal:
     elif type(error).__name__ in ("InvalidAnswer", "IncompleteAnswer"):
         code, message = "upstream_incomplete", "the answer of the model's provider is not whole"
     return Refusal(502, message, type=_SERVER, code=code, headers=headers)
+
+
+def _said(error: BackendError) -> str:
+    """Return what a provider said, without its address and without advice for the command line."""
+    message = str(error).partition(": ")[2] or str(error)
+    return message.partition("; correct what the message names")[0]
 
 
 def _budget(error: BudgetExceeded) -> Refusal:

@@ -45,7 +45,7 @@ def build(
     parameters, ignored = _used(persona, asked, settings)
     _check_tools(runner, persona, asked)
     leading, before, said, after = _parts(_permitted(messages, settings))
-    text = None if said is None else said.text
+    text = _text(runner, persona, said)
     rendered = runner.render(
         persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
     )
@@ -76,6 +76,15 @@ def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str,
         message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
         raise wrong(ignored[0], message)
     return parameters, ignored
+
+
+def _text(runner: Any, persona: Persona, said: Message | None) -> str | None:
+    """Return the text of the user; None if there is none and the persona needs none."""
+    if said is not None:
+        return said.text
+    if persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
+        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
+    return None
 
 
 def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
