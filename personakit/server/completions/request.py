@@ -49,8 +49,7 @@ def build(
     leading, before, said, after = _parts(_permitted(messages, settings))
     if persona.history is not None:
         before = newest(tuple(before), persona.history.keep)
-    text = None if said is None else said.text
-    _check_input(runner, persona, text)
+    text = _text(runner, persona, said)
     rendered = runner.render(
         persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
     )
@@ -69,11 +68,6 @@ def build(
     return request, tuple(ignored)
 
 
-def _check_input(runner: Any, persona: Persona, text: str | None) -> None:
-    if text is None and persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
-        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
-
-
 def _with_parts(prompt: Message, said: Message) -> Message:
     """Return the rendered prompt with the images and files of the user's message."""
     text = ({"type": "text", "text": prompt.text},) if prompt.text else ()
@@ -90,6 +84,15 @@ def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str,
         message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
         raise wrong(ignored[0], message)
     return parameters, ignored
+
+
+def _text(runner: Any, persona: Persona, said: Message | None) -> str | None:
+    """Return the text of the user; None if there is none and the persona needs none."""
+    if said is not None:
+        return said.text
+    if persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
+        raise wrong("messages", "this persona needs a message of the role 'user'; add one")
+    return None
 
 
 def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
