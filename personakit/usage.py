@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -193,12 +194,16 @@ def price(model: str, usage: Usage | None) -> float | None:
     read = min(usage.cached_tokens, usage.prompt_tokens)
     write = min(usage.cache_write_tokens, usage.prompt_tokens - read)
     tokens = (usage.prompt_tokens, usage.completion_tokens, read, write)
-    provider, name = _priced(model)
-    rates = _rates(provider, name, int(time.time() // 60))
+    rates = _rates(model, int(time.time() // 60))
     if rates is None or min(tokens) < 0:
         return None
+    if rates:
+        unit, *each = rates
+        # Of whole numbers, so that the quotient is the float that is nearest to the sum.
+        parts: int = sum(map(mul, each, (1, *tokens)))
+        return parts / unit
     try:
-        return float(sum(map(mul, rates, (1, *tokens))) if rates else _cost(provider, name, tokens))
+        return float(_cost(*_priced(model), tokens))
     except (LookupError, ValueError):
         return None
 
@@ -222,30 +227,32 @@ _MILLION = 1_000_000
 _PROBES = ((1, 2, 0, 0), (3 * _MILLION, 7, _MILLION, 1), (900_001, 80_000, 1, 700_000))
 
 
-@functools.lru_cache(maxsize=128)
-def _rates(provider: str, name: str, _minute: int) -> tuple[Decimal, ...] | None:
-    """Return the cost of a call by itself and of each token more; empty if that is not all.
+@functools.lru_cache(maxsize=256)
+def _rates(model: str, _minute: int) -> tuple[int, ...] | None:
+    """Return a unit, and the cost of a call and of each token more in parts of a dollar of it.
 
-    Looking up a price takes 0.1 ms, and a server does so several times for each request. Some
-    prices depend on the time of day, so these are of one minute. None if the model is unknown.
+    Empty if a cost is not the sum of these, as with tiers by the length of the prompt; None if the
+    model is unknown. Looking up a price takes 0.1 ms, and a server does so several times for each
+    request. Some prices depend on the time of day, so these are of one minute.
     """
-    cost = functools.partial(_cost, provider, name)
+    cost = functools.partial(_cost, *_priced(model))
     try:
         base = cost((0, 0, 0, 0))
+        prompt = cost((_MILLION, 0, 0, 0))
         each = (
-            cost((_MILLION, 0, 0, 0)),
-            cost((0, _MILLION, 0, 0)),
-            cost((_MILLION, 0, _MILLION, 0)) - cost((_MILLION, 0, 0, 0)),
-            cost((_MILLION, 0, 0, _MILLION)) - cost((_MILLION, 0, 0, 0)),
+            base,
+            (prompt - base) / _MILLION,
+            (cost((0, _MILLION, 0, 0)) - base) / _MILLION,
+            (cost((_MILLION, 0, _MILLION, 0)) - prompt) / _MILLION,
+            (cost((_MILLION, 0, 0, _MILLION)) - prompt) / _MILLION,
         )
-        rates = (base, *((million - base * (at < 2)) / _MILLION for at, million in enumerate(each)))
-        # Tiers depend on the length of the prompt.
-        linear = all(cost(probe) == sum(map(mul, rates, (1, *probe))) for probe in _PROBES)
+        is_sum = all(cost(probe) == sum(map(mul, each, (1, *probe))) for probe in _PROBES)
     except LookupError:
         return None
     except ValueError:
         return ()
-    return rates if linear else ()
+    unit = math.lcm(*(rate.as_integer_ratio()[1] for rate in each))
+    return (unit, *(int(rate * unit) for rate in each)) if is_sum else ()
 
 
 @dataclass(frozen=True, slots=True)
