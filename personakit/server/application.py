@@ -146,7 +146,7 @@ class Application:
         await endpoint(exchange)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
-        if refusal.status >= 400:
+        if refusal.status >= 400 and refusal.reason:
             self.metrics.refused(refusal.reason)
         if not exchange.begun and not exchange.gone:
             try:

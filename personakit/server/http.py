@@ -32,7 +32,8 @@ class Refusal(Exception):
         code: The `code` of the error.
         param: The part of the body that is wrong.
         headers: Further headers of the reply, such as ``retry-after``.
-        reason: The label of the refusal in the metrics; default: the code.
+        reason: The label of the refusal in the metrics; default: the code. Empty if the request
+            is counted as a run.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Exchange:
 
     Attributes:
         method: Such as ``GET``.
-        path: The path, decoded.
+        path: The path, decoded, without that at which the application is mounted.
         rest: What ``{name}`` at the end of the route stands for.
         headers: The headers by lower-case name; the values of a repeated one are joined by commas.
         id: The id of the request: that of the client's ``x-request-id``, or a new one.
@@ -75,7 +76,8 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int, idle: float) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # The path of an application that is mounted begins with where it is mounted.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         self.rest = ""
         self.scope = scope
         headers: dict[str, str] = {}

@@ -262,7 +262,9 @@ def test_errors(
     context, _ = serving(folder, error)
     with context as server:
         answer = server.chat(stream=stream)
+        metrics = server.get("/metrics").body.decode()
     assert (answer.status, answer.error["code"]) == (status, code)
+    assert 'reason=""' not in metrics
     assert answer.headers.get("retry-after") == wait
     assert answer.headers["x-request-id"]
     if status != 400:
