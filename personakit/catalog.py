@@ -88,6 +88,7 @@ class Catalog:
         library: Finds personas.
         plugins: The installed plugins.
         router: Finds the endpoints of models.
+        outer: The plugins around those of every persona: names or objects.
     """
 
     def __init__(self, config: Config, path: tuple[Path, ...], outer: tuple[Any, ...]) -> None:
@@ -100,7 +101,7 @@ class Catalog:
         plugins = self.plugins
         self.router = Router(config, plugins.find, owner=plugins.owner, every=plugins.every)
         self.plugins.settings.keys = self.router.keys
-        self._outer = (*outer, *config.plugins)
+        self.outer = (*outer, *config.plugins)
         self.plugins.contribute(outer)
         self._templates: TemplateCompiler | None = None
         # By identity: comparing personas takes longer, and equal ones may be in different files.
@@ -380,7 +381,7 @@ class Catalog:
 
     @functools.cached_property
     def _made_outer(self) -> list[Made]:
-        return self.plugins.make(self._outer)
+        return self.plugins.make(self.outer)
 
 
 def _forget(catalog: weakref.ref[Catalog], key: int, _: object) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from personakit.server.settings import Settings
 
 if TYPE_CHECKING:
     from personakit.ledger import Key
+
+_log = logging.getLogger("personakit.server")
 
 FRESH = 1.0
 """Seconds after which a key is looked up again: a revoked one is refused as soon."""
@@ -56,11 +60,14 @@ class Access:
     Attributes:
         ledger: The keys, and what they have spent.
         budget: The plugin that keeps the budgets of keys.
+        has_budgets: Whether the runner has such a plugin; without it, keys with a budget are
+            refused.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.ledger = Ledger(settings.ledger)
         self.budget = KeyBudget(self.ledger)
+        self.has_budgets = True
         self._settings = settings
         self._known: dict[bytes, tuple[float, Key]] = {}
         self._open: tuple[float, bool] = (-math.inf, False)
@@ -100,15 +107,20 @@ class Access:
         return Caller(key)
 
     @contextlib.asynccontextmanager
-    async def admitted(self, caller: Caller, identity: str) -> AsyncIterator[None]:
+    async def admitted(self, caller: Caller) -> AsyncIterator[None]:
         """Keep the requests a minute and the concurrent requests of a key within its limits.
 
         Raises:
-            Refusal: There are too many (429), or the ledger cannot be used (503).
+            Refusal: There are too many (429), or its limits or its budget cannot be kept (503).
         """
         key = caller.key
+        if key is not None and key.has_budget and not self.has_budgets:
+            raise _unkept()
         token = current_key.set(key)
         limited = key is not None and (key.rpm is not None or key.concurrent is not None)
+        # Not the id of the request, which the client can choose: with the id of another one, a
+        # request that is refused would give back the place of that.
+        identity = secrets.token_hex(16) if limited else ""
         try:
             if key is not None and limited:
                 await self._admit(key, identity)
@@ -214,6 +226,21 @@ def unusable() -> Refusal:
         type="server_error",
         code="ledger_unavailable",
         headers={"retry-after": "5"},
+        reason="ledger",
+    )
+
+
+def _unkept() -> Refusal:
+    _log.error(
+        "personakit: a key has a budget, but nothing keeps it: give the runner the plugin "
+        "personakit.ledger.KeyBudget"
+    )
+    return Refusal(
+        503,
+        "this server cannot keep the budget of the key; its operator has to correct that",
+        type="server_error",
+        code="budgets_not_kept",
+        headers={"x-should-retry": "false"},
         reason="ledger",
     )
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from personakit.ledger import KeyBudget
 from personakit.server.access import Access
 from personakit.server.completions import Completions
 from personakit.server.gate import Gate
@@ -52,6 +53,9 @@ class Application:
         self.metrics = Metrics(self._behind)
         self._access = Access(self.settings)
         self._runner = runner or self._made()
+        self._access.has_budgets = any(
+            isinstance(each, KeyBudget) for each in self._runner.catalog.outer
+        )
         self._models = Models(self._runner, self.settings, self._access)
         completions = Completions(
             self._runner, self.settings, self._access, self._models, self._gate, self.metrics
@@ -211,8 +215,8 @@ def app(settings: Settings | None = None, *, runner: Runner | None = None) -> Ap
 
     Args:
         settings: What is served, and its limits; None for those of the config file.
-        runner: Runs the personas; None for one with the user's settings. It should have
-            `KeyBudget` among its plugins if keys have budgets.
+        runner: Runs the personas; None for one with the user's settings. Without `KeyBudget` among
+            its plugins, keys with a budget are refused.
 
     Raises:
         ConfigError: The config file is invalid.

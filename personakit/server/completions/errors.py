@@ -37,6 +37,8 @@ def refusal(error: PersonakitError) -> Refusal:
     """Return how the error of a run is told to the client."""
     if isinstance(error, BudgetExceeded):
         return _budget(error)
+    if isinstance(error.__cause__, LedgerError):
+        return unusable()  # of a budget that cannot be kept
     if isinstance(error, Blocked):
         return Refusal(400, error.reason, type="content_filter", code="content_filter")
     if isinstance(error, LedgerError):

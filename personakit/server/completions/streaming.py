@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from personakit.errors import Blocked, PersonakitError, RunError
+from personakit.errors import PersonakitError, RunError
 from personakit.journal import Suspended
-from personakit.ledger import BudgetExceeded
 from personakit.pipeline import BETWEEN
 from personakit.server.completions import answer
 from personakit.server.completions.errors import refusal
@@ -85,11 +84,11 @@ class Streaming:
         """
         if not (self._chunks.begun or self._exchange.begun):
             await self._events.abort()
-        elif isinstance(error, Blocked) and not isinstance(error, BudgetExceeded):
+        elif (found := refusal(error)).code == "content_filter":
             await self._events.write(self._chunks.end((), "content_filter") + answer.DONE)
             await self._events.end()
         else:
-            await self._broken(refusal(error))
+            await self._broken(found)
 
     async def _stopped(self) -> None:
         """End the reply of a run that was cancelled: the client left, or the server stops."""
