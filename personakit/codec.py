@@ -104,6 +104,7 @@ def _read_tool(data: Mapping[str, Any]) -> Tool:
         None if data.get("run_by") == "caller" else gone,
         described.get("description", ""),
         FrozenDict(described["parameters"]),
+        strict=described.get("strict") is True,
     )
 
 

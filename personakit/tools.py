@@ -64,6 +64,8 @@ class Tool:
             they are invalid.
         touches: What a call reads or changes outside of the run: ``files``, ``network``,
             ``processes``, ``money``. A persona gets such a tool only if the user allows it.
+        strict: Whether the provider shall keep the model to the schema, which has to be one that
+            OpenAI's structured outputs support then.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Tool:
         default=None, repr=False, compare=False
     )
     touches: Collection[str] = ()
+    strict: bool = False
 
     __repr__ = brief_repr
 
@@ -138,6 +141,8 @@ class Tool:
         function = {"name": self.name, "parameters": thaw(self.parameters)}
         if self.description:
             function["description"] = self.description
+        if self.strict:
+            function["strict"] = True
         return {"type": "function", "function": function}
 
     async def call(self, arguments: str) -> str:
@@ -176,7 +181,7 @@ class Tool:
         # A function cannot leave its process: only the description is pickled.
         function = None if self.function is None else functools.partial(_elsewhere, self.name)
         values = self.name, function, self.description, dict(self.parameters), self.timeout
-        return Tool, (*values, None, self.touches)
+        return Tool, (*values, None, self.touches, self.strict)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
         return self

@@ -351,3 +351,27 @@ def test_a_persona_keeps_only_so_much_of_the_history(folder: Path) -> None:
         ]
         assert server.chat(*turns, "And?", model="short").status == 200
     assert [text for _, text in said(upstream)] == ["You help.", "user3", "assistant3", "And?"]
+
+
+def test_a_failed_request_is_sent_again_once_and_tools_stay_strict(folder: Path) -> None:
+    context, upstream = serving(folder)
+    schema = {"type": "object", "properties": {}, "additionalProperties": False, "required": []}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema, "strict": strict}}
+        for name, strict in (("a", True), ("b", False))
+    ]
+    with context as server:
+        assert server.chat(tools=tools).status == 200
+    request = upstream.requests[0]
+    assert request.max_retries == 1
+    assert [tool.to_api()["function"].get("strict") for tool in request.tools] == [True, None]
+
+
+def test_logprobs_are_in_whole_answers_alone(folder: Path) -> None:
+    given = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
+    raw = {"choices": [{"index": 0, "logprobs": given}]}
+    context, _ = serving(folder, Response("Hi", raw=raw, finish_reason="stop"))
+    with context as server:
+        assert server.chat(logprobs=True).json["choices"][0]["logprobs"] == given
+        answer = server.chat(logprobs=True, top_logprobs=2, stream=True)
+        assert answer.headers["x-personakit-ignored"] == "logprobs, top_logprobs"

@@ -14,6 +14,9 @@ from personakit.server.completions.tools import wrong
 from personakit.server.settings import Settings
 
 _SYSTEM = ("system", "developer")
+
+RETRIES = 1
+"""How often a request that failed is sent again: clients retry, too, and the numbers multiply."""
 _LIMITS = ("max_completion_tokens", "max_tokens")
 
 
@@ -64,6 +67,7 @@ def build(
         history=tuple(before),
         _history_at=len(head),
         parameters=_limited(rendered.parameters, asked, caller),
+        max_retries=RETRIES,
     )
     return request, tuple(ignored)
 
@@ -78,8 +82,9 @@ def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str,
     """Return the parameters that have an effect, and the keys that have none."""
     ignored = list(asked.ignored)
     parameters = dict(asked.parameters)
-    if persona.output is not None and parameters.pop("response_format", None) is not None:
-        ignored.append("response_format")
+    without = ["response_format"] if persona.output is not None else []
+    without += ["logprobs", "top_logprobs"] if asked.stream else []
+    ignored += [name for name in without if parameters.pop(name, None) is not None]
     if ignored and settings.strict:
         message = f"these keys have no effect: {', '.join(ignored)[:500]}; leave them out"
         raise wrong(ignored[0], message)

@@ -133,7 +133,14 @@ def _tool(item: Any, at: str) -> tuple[Tool, bool]:
         found = describe(schema)
         raise wrong(f"{at}.{kind}.parameters", f"{at}: parameters must be an object, found {found}")
     try:
-        return Tool(name, None, about if isinstance(about, str) else "", schema), kind == "custom"
+        tool = Tool(
+            name,
+            None,
+            about if isinstance(about, str) else "",
+            schema,
+            strict=kind == "function" and inner.get("strict") is True,
+        )
+        return tool, kind == "custom"
     except PersonakitError as error:
         raise wrong(f"{at}.{kind}", str(error)) from None
 
