@@ -70,6 +70,7 @@ def test_metrics_are_summed_over_the_workers(tmp_path: Path) -> None:
         until(lambda: values(server)["personakit_requests_total"] == 12, "all are counted")
         found = values(server)
         assert found["personakit_request_seconds_count"] == 12
+        assert b'{key="-",persona="slow",status="ok"} 12.0' in server.get("/metrics")[1]
         assert found["personakit_in_flight"] == 1
         for pid in server.workers(2):
             os.kill(pid, signal.SIGKILL)
