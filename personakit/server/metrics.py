@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -177,11 +177,22 @@ class _Shown:
             yield metric
 
 
-def forget(pid: int, folder: Path) -> None:
+def count_as(number: int) -> None:
+    """Let this process count in the files of a worker, and go on with the counts in them.
+
+    By default each process has files of its own, which would be more with every restart.
+
+    Args:
+        number: The number of the worker; no other process that runs has it.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+
+
+def forget(number: int, folder: Path) -> None:
     """Remove what a worker that has ended noted as its present state; its counts stay.
 
     Args:
-        pid: The process.
+        number: The number of the worker.
         folder: The folder of the metrics.
     """
-    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    mark_process_dead(number, str(folder))  # type: ignore[no-untyped-call]

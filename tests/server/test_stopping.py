@@ -94,6 +94,17 @@ def test_a_signal_for_all_processes_is_one_signal(tmp_path: Path) -> None:
         assert server.end() == 0
 
 
+@pytest.mark.parametrize("seconds", [0, 0.3, 0.6])
+def test_a_signal_while_a_worker_starts(tmp_path: Path, seconds: float) -> None:
+    with serving(tmp_path, "--workers", "2") as server:
+        time.sleep(seconds)  # the second worker starts when the first one is ready
+        server.signal()
+        begun = time.monotonic()
+        assert server.end() == 0
+        assert time.monotonic() - begun < 30  # else it was killed
+        assert len(server.lines) == 1
+
+
 @WORKERS
 @pytest.mark.parametrize("number", [0, signal.SIGTERM])
 def test_each_run_has_its_row_in_the_log(tmp_path: Path, workers: str, number: int) -> None:

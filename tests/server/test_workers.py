@@ -61,7 +61,8 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
 
 
 def test_metrics_are_summed_over_the_workers(tmp_path: Path) -> None:
-    with serving(tmp_path, "--workers", "2") as server:
+    (tmp_path / "counts").mkdir()
+    with serving(tmp_path, "--workers", "2", TMPDIR=str(tmp_path / "counts")) as server:
         server.workers(2)
         streams = [server.stream(2) for _ in range(12)]
         for stream in streams:
@@ -70,7 +71,10 @@ def test_metrics_are_summed_over_the_workers(tmp_path: Path) -> None:
         until(lambda: values(server)["personakit_requests_total"] == 12, "all are counted")
         found = values(server)
         assert found["personakit_request_seconds_count"] == 12
+        assert b'{key="-",persona="slow",status="ok"} 12.0' in server.get("/metrics")[1]
         assert found["personakit_in_flight"] == 1
+        files = {file.name for file in (tmp_path / "counts").rglob("*.db")}
+        assert len(files) == 6
         for pid in server.workers(2):
             os.kill(pid, signal.SIGKILL)
         server.line(), server.line()
@@ -78,9 +82,13 @@ def test_metrics_are_summed_over_the_workers(tmp_path: Path) -> None:
         # What the dead counted stays; what they were doing does not.
         until(lambda: values(server)["personakit_in_flight"] == 0, "nothing runs")
         assert values(server)["personakit_requests_total"] == 12
+        server.stream(1).read()
+        until(lambda: values(server)["personakit_requests_total"] == 13, "another one is counted")
+        assert {file.name for file in (tmp_path / "counts").rglob("*.db")} == files
         left.close()
         server.signal()
         assert server.end() == 0
+    assert not any((tmp_path / "counts").iterdir())
 
 
 def values(server: Running) -> dict[str, float]:

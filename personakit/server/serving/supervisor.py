@@ -8,6 +8,7 @@ seconds to start on a busy machine.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import signal
@@ -24,7 +25,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.server.metrics import FOLDER, forget
+from personakit.server.metrics import FOLDER, count_as, forget
 from personakit.server.serving.lines import Say, say
 from personakit.server.serving.signals import AT_ONCE, END, RETIRE
 from personakit.server.serving.sockets import close
@@ -41,6 +42,7 @@ _SHORTEST, _LONGEST = 0.5, 5.0  # seconds between two attempts to start a worker
 
 @dataclass(slots=True)
 class _Worker:
+    number: int
     process: SpawnProcess
     channel: Connection
     ready: bool = False
@@ -186,7 +188,9 @@ class Supervisor:
 
     def _start(self) -> None:
         reads, writes = _spawn.Pipe(duplex=False)
-        process = _spawn.Process(target=work, args=(self._settings, self._sockets, writes))
+        taken = {worker.number for worker in self._workers}
+        number = next(number for number in itertools.count() if number not in taken)
+        process = _spawn.Process(target=work, args=(number, self._settings, self._sockets, writes))
         # A new process holds back what this one does: Ctrl-C must not reach it while it imports.
         # A tracker that is started with it would lift that here.
         resource_tracker.ensure_running()
@@ -196,7 +200,7 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
             writes.close()
-        self._workers.append(_Worker(process, reads))
+        self._workers.append(_Worker(number, process, reads))
 
     def _reap(self, folder: Path) -> None:
         """Remove the workers that have ended."""
@@ -205,7 +209,7 @@ class Supervisor:
             worker.process.join()
             worker.channel.close()
             pid, code = worker.process.pid or 0, worker.process.exitcode or 0
-            forget(pid, folder)
+            forget(worker.number, folder)
             if worker in self._old:
                 self._old.remove(worker)
             if not (self._stopping or worker.retired):
@@ -229,11 +233,14 @@ class Supervisor:
             self._say("the workers are not replaced: the others go on as they are")
 
 
-def work(settings: Settings, sockets: list[socket.socket], channel: Connection) -> None:
+def work(
+    number: int, settings: Settings, sockets: list[socket.socket], channel: Connection
+) -> None:
     """Serve in a process of the supervisor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     threading.Thread(target=_follow, daemon=True).start()
+    count_as(number)
     # The supervisor does not need what it takes to serve.
     from personakit.server.serving.worker import serve_alone  # noqa: PLC0415
 
