@@ -30,7 +30,8 @@ prompt messages output history tools plugins tests extends template type default
 minimum maximum pattern example include set for if endif endfor filter macro call loop range
 temperature stop logit_bias response_format max_tokens seed user assistant properties anyOf $ref
 object array string number integer boolean null true choices delta message content tool_calls
-function arguments usage finish_reason error index format exchanges request response
+function arguments usage finish_reason error index format exchanges request response Content-Length
+Transfer-Encoding Connection Upgrade Expect Host chunked
 """.split()
 _PARTS = [
     *(key.encode() for key in _KEYS), b"{{ ", b" }}", b"{% ", b" %}", b"{#", b"#}", b": ", b"\n  ",
@@ -58,6 +59,10 @@ def _made(target: str) -> list[bytes]:
         return [file.partition(b"system: |")[2] + b"\0" + values for file in files]
     if target == "configs":
         return [_CONFIG]
+    if target == "connections":
+        from fuzz.connections import SEEDS
+
+        return SEEDS
     call = ToolCall("call-1", "look", '{"at": "sky"}')
     response = Response("Hello\nyou", (call,), "tool_calls", "m", usage=Usage(1, 2, 3))
     if target == "recordings":

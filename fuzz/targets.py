@@ -146,9 +146,18 @@ def recordings(data: bytes) -> None:
         Conversation.load(file, _running()).run("Hi")
 
 
+def connections(data: bytes) -> None:
+    """Feed a connection of the server."""
+    # Not earlier: not every checkout has the extra `serve`.
+    from fuzz import connections as feeding
+
+    feeding.connections(data)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "answers": answers,
     "configs": configs,
+    "connections": connections,
     "personas": personas,
     "recordings": recordings,
     "streams": streams,

@@ -248,3 +248,27 @@ def test_a_client_that_reads_slowly_is_not_closed(impatient: int) -> None:
         while time.monotonic() - begun < 4 * IDLE:
             assert client.socket.recv(8192)
             time.sleep(0.01)
+
+
+def test_a_request_after_the_last_one_of_a_connection_does_not_run(port: int) -> None:
+    before = seen(port)
+    with Client(port) as client:
+        last = b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+        client.send(last + POST.replace(b"echo", b"hold") + b"Content-Length: 100\r\n\r\nabc")
+        assert client.answer().json()["path"] == "/slow"
+        assert client.rest() == b""
+        client.send(b"a" * 97)
+    assert seen(port) == before
+
+
+def test_an_invalid_chunk_ends_the_run_of_its_request(port: int) -> None:
+    before = seen(port)
+    with Client(port) as client:
+        client.send(CHUNKED.replace(b"echo", b"hold") + b"3\r\nabc\r\n")
+        while len(seen(port)) <= len(before):
+            pass
+        client.send(b"x\r\n")
+        assert client.answer().status == 400
+        begun = time.monotonic()
+        while not any(isinstance(each, float) for each in seen(port)[len(before) :]):
+            assert time.monotonic() - begun < 2
