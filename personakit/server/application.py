@@ -135,7 +135,7 @@ class Application:
         if self.settings.cors and self._access.crossed(exchange):
             await exchange.reply(204)
             return
-        if self._access.is_open and not is_loopback_host(exchange.headers.get("host", "")):
+        if not is_loopback_host(exchange.headers.get("host", "")) and self._access.is_open:
             raise Refusal(
                 403,
                 "without keys, the server answers only requests to localhost; use "
