@@ -6,11 +6,13 @@ writes the rows, so that a locked log or a disk that hangs does not block a run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from personakit.errors import UsageError
 from personakit.log.faults import LogError
 from personakit.log.row import Row, step_data
 from personakit.log.run_log import RunLog, Values
-from personakit.log.writer import Waiter, Writer, tell
+from personakit.log.writer import Waiter, Writer, tell, tell_all
 from personakit.messages import Message, Request, Response
 from personakit.persona import Persona
 from personakit.pipeline import RunLayer, RunOptions, Step, Trace
@@ -179,6 +181,8 @@ PATIENCE = 3.0
 """Seconds that a run in Python waits for its row; after that the thread continues alone."""
 _AGAIN = 0.1
 _MOST = 1000
+_AT_ONCE = 0.0005
+_TURNS = 100
 
 Queued = tuple[RunRecord, Waiter | None]
 
@@ -194,6 +198,9 @@ class Recorder:
             that it knows.
         patience: Seconds that a run waits for its row before it returns its answer.
         replays: The id of the logged run that is sent again; None for new runs.
+        prompt: Write the rows of async runs in the thread of the event loop, those that end
+            together in one transaction, unless that would have to wait. A service that has many
+            runs spends less on it.
     """
 
     def __init__(
@@ -203,8 +210,12 @@ class Recorder:
         *,
         patience: float = PATIENCE,
         replays: str | None = None,
+        prompt: bool = False,
     ) -> None:
         self.log = log
+        self._prompt = prompt
+        self._together: deque[Queued] = deque()
+        self._turns = 0
         self.patience = patience
         self.replays = replays
         self.secrets = secrets
@@ -278,10 +289,11 @@ class Recorder:
     @property
     def behind(self) -> int:
         """The number of runs that have ended and whose rows are not being written yet."""
-        return len(self._writer)
+        return len(self._writer) + len(self._together)
 
     def flush(self) -> None:
         """Wait until every row has been written or has failed."""
+        self._hand_over(self._gathered())
         self._writer.flush(WAIT + 5)
 
     def close(self) -> None:
@@ -294,7 +306,13 @@ class Recorder:
             self._queue(record)
             return
         waiter = Waiter()
-        self._queue(record, waiter)
+        if self._prompt and waiter.loop is not None:
+            self._together.append((record, waiter))
+            if len(self._together) == 1:
+                # After those that end in the same turn of the loop.
+                waiter.loop.call_soon(self._write_at_once)
+        else:
+            self._queue(record, waiter)
         if not await waiter.wait(self.patience):
             # The next rows would wait as long.
             self._stuck = True
@@ -306,6 +324,39 @@ class Recorder:
             tell([waiter])
         else:
             self._writer.put((record, waiter), self._write)
+
+    def _gathered(self) -> list[Queued]:
+        group = []
+        with contextlib.suppress(IndexError):  # another thread flushes
+            while self._together:
+                group.append(self._together.popleft())
+        return group
+
+    def _hand_over(self, group: Iterable[Queued]) -> None:
+        for record, waiter in group:
+            self._queue(record, waiter)
+
+    def _write_at_once(self) -> None:
+        """Write the rows of the runs that have just ended, or leave them to the thread.
+
+        Now and then it is left to the thread, which also removes old rows.
+        """
+        group = self._gathered()
+        self._turns += 1
+        # Rows are written in order, so not before those that wait.
+        if len(self._writer) or not self.log.is_quick or self._turns >= _TURNS:
+            self._turns = 0
+            self._hand_over(group)
+            return
+        try:
+            secrets = tuple(self.secrets()) if self.secrets is not None else ()
+            rows = [row for record, _ in group if (row := self._row(record, secrets))]
+            self.log.add(rows, _AT_ONCE, forget=False)
+        except Exception:  # the thread waits, or finds out which row is at fault
+            self._hand_over(group)
+        else:
+            self._stuck = False
+            tell_all([waiter for _, waiter in group if waiter is not None])
 
     def _write(self, group: Sequence[Queued]) -> None:
         """Write the rows of runs in one transaction, and each by itself if that fails."""

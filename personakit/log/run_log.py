@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,15 +83,21 @@ class RunLog:
         max_age: Seconds after which a run is removed; None for never.
         max_size: The approximate limit of the runs in bytes, beyond which the oldest runs are
             removed; None for no limit.
+        apart: Whether no write waits for the disk: see `personakit.database.Format`.
     """
 
     def __init__(
-        self, path: str | Path, *, max_age: float | None = None, max_size: int | None = None
+        self,
+        path: str | Path,
+        *,
+        max_age: float | None = None,
+        max_size: int | None = None,
+        apart: bool = False,
     ) -> None:
         self.path = Path(path)
         self.max_age = max_age
         self.max_size = max_size
-        self._database = Database(self.path, FORMAT)
+        self._database = Database(self.path, dataclasses.replace(FORMAT, apart=apart))
 
     __repr__ = brief_repr
 
@@ -99,12 +106,18 @@ class RunLog:
         yield "max_size", self.max_size
 
     @classmethod
-    def of(cls, config: Config) -> RunLog:
+    def of(cls, config: Config, *, apart: bool = False) -> RunLog:
         """Return the user's log: the file in PERSONAKIT_LOG, or ``runs.db`` in the data folder."""
         named = config.environ.get("PERSONAKIT_LOG", "")
         chosen = bool(named) and named != "off"
         path = expanded(named) if chosen else data_folder(config.environ) / "runs.db"
-        return cls(path, max_age=config.log.max_age, max_size=config.log.max_size)
+        limits = config.log
+        return cls(path, max_age=limits.max_age, max_size=limits.max_size, apart=apart)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether no write waits for the disk; False until the file is open."""
+        return self._database.is_quick
 
     def write(self, row: Row, wait: float = WAIT) -> None:
         """Add a row. After this returns, the row survives the end of the process.
@@ -118,13 +131,14 @@ class RunLog:
         """
         self.add([(row.values(), False)], wait)
 
-    def add(self, rows: Sequence[Values], wait: float = WAIT) -> None:
+    def add(self, rows: Sequence[Values], wait: float = WAIT, *, forget: bool = True) -> None:
         """Add rows in one transaction, as `write` does.
 
         Args:
             rows: For each row, the values of its columns, and whether it replaces the row of a
                 suspended run with the same id.
             wait: Seconds to wait for other processes.
+            forget: Remove rows beyond the age and size of the log, which may take a while.
 
         Raises:
             LogError: A row cannot be written; the log is unchanged.
@@ -135,7 +149,8 @@ class RunLog:
                 if replaces:
                     connection.execute("DELETE FROM runs WHERE id = :id", values)
                 connection.execute(_INSERT, values)
-            self._forget_old(connection)
+            if forget:
+                self._forget_old(connection)
 
         self._database.write(insert, wait)
 

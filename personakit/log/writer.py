@@ -67,10 +67,11 @@ def tell(waiters: Iterable[Waiter | None]) -> None:
     for loop, its in loops.items():
         # A loop that is closed has nobody who waits.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_tell_all, its)
+            loop.call_soon_threadsafe(tell_all, its)
 
 
-def _tell_all(waiters: Sequence[Waiter]) -> None:
+def tell_all(waiters: Sequence[Waiter]) -> None:
+    """End the wait of several, in their event loop."""
     for waiter in waiters:
         waiter.tell()
 

@@ -24,6 +24,7 @@ from personakit.server.settings import Settings
 
 if TYPE_CHECKING:
     from personakit.base import Secret
+    from personakit.log import Recorder
     from personakit.runner import Runner
 
 _log = logging.getLogger("personakit.server")
@@ -202,9 +203,16 @@ class Application:
         return 0 if recorder is None else recorder.behind
 
     def _made(self) -> Runner:
+        from personakit.config import Config  # noqa: PLC0415
         from personakit.runner import Runner  # noqa: PLC0415
 
-        return Runner(log=self.settings.log, plugins=[self._access.budget])
+        config = Config.read()
+        log: Recorder | bool = False
+        if self.settings.log and config.log.on:
+            from personakit.log import Recorder, RunLog  # noqa: PLC0415
+
+            log = Recorder(RunLog.of(config, apart=True), prompt=True)
+        return Runner(config, log=log, plugins=[self._access.budget])
 
 
 _ALWAYS = ("/health", "/ready", "/metrics")
