@@ -160,8 +160,11 @@ class Chunks:
         return call_id(self._id, number)
 
     def _call(self, piece: Piece) -> bytes:
-        if piece.name not in self._names or piece.name in self._tools.custom:
-            return b""  # the server's own, or one whose input is only known at its end
+        tools = self._tools
+        if piece.name not in self._names or piece.name in tools.custom or tools.approves:
+            # The server's own; or one whose input is only known at its end; or one of a round that
+            # may be suspended by a question, which asks for it again when it goes on.
+            return b""
         is_new = piece.id not in self._indexes
         identity = self.identity(piece.id)
         made: dict[str, Any] = {"index": self._indexes[piece.id]}

@@ -15,7 +15,7 @@ from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.server.access import Access, Caller
 from personakit.server.completions import body
-from personakit.server.completions.errors import is_servers, refusal
+from personakit.server.completions.errors import is_servers, not_resumable, refusal
 from personakit.server.completions.held import Held
 from personakit.server.completions.request import build
 from personakit.server.completions.run import Run
@@ -56,12 +56,13 @@ class Completions:
         persona = await self._models.find(asked.model, caller)
         exchange.watch()
         async with self._gate.enter(), self._access.admitted(caller):
+            run = None
             try:
                 run = await self._run(exchange, asked, persona, caller)
                 await self._ran(exchange, run)
             except UsageError as error:
                 # Nothing was sent: it is a refusal, not a run.
-                raise self._refused(exchange, error) from error
+                raise self._refused(exchange, run, error) from error
 
     async def _run(
         self, exchange: Exchange, asked: body.Asked, persona: Persona, caller: Caller
@@ -77,7 +78,7 @@ class Completions:
         answers = await held.answers(asked.messages)
         if answers is not None:
             suspended = await asyncio.to_thread(self._runner.suspended, answers.run)
-            prompt, identity = suspended.resume_with(answers.texts), answers.run
+            prompt, identity = answers.to(suspended), answers.run
             exchange.extra.append((b"x-personakit-run", identity.encode()))
             return Run(
                 identity, persona, prompt, options, asked, caller, held, before=suspended.text
@@ -133,10 +134,11 @@ class Completions:
     async def _whole(self, exchange: Exchange, run: Run) -> Any:
         """Answer with a whole chat completion."""
         response: Any = await self._runner.arun(run.persona, run.prompt, **run.options)
-        await run.keep(response, [call.id for call in getattr(response, "tool_calls", ())])
+        calls = [call.id for call in getattr(response, "tool_calls", ())]
+        questions = await run.keep(response, calls)
         cost = response.spent.cost
         headers = [] if cost is None else [(b"x-personakit-cost-usd", f"{cost:.9f}".encode())]
-        await exchange.reply(200, run.completion(response), headers)
+        await exchange.reply(200, run.completion(response, questions), headers)
         return response
 
     def _told(self, exchange: Exchange, error: PersonakitError) -> Refusal:
@@ -145,7 +147,10 @@ class Completions:
             _log.error("personakit: request %s: %s", exchange.id, error)
         return found
 
-    def _refused(self, exchange: Exchange, error: UsageError) -> Refusal:
+    def _refused(self, exchange: Exchange, run: Run | None, error: UsageError) -> Refusal:
+        if isinstance(run and run.prompt, Resumption):
+            _log.warning("personakit: request %s: %s", exchange.id, error)
+            return not_resumable()
         if isinstance(error, ConfigError) and "x-personakit-model" in exchange.headers:
             _log.error("personakit: request %s: %s", exchange.id, error)
             return wrong(

@@ -48,6 +48,18 @@ def refusal(error: PersonakitError) -> Refusal:
     return _usage(error) if isinstance(error, UsageError) else _run(error)
 
 
+def not_resumable() -> Refusal:
+    """Return the refusal of answers to a run that cannot go on now."""
+    return Refusal(
+        409,
+        "the run that these answers continue goes on in another request, or its persona or tools "
+        "have changed since it asked; wait for that request, or send the conversation without "
+        "the answers",
+        param="messages",
+        code="run_not_resumable",
+    )
+
+
 def is_servers(found: Refusal) -> bool:
     """Return whether the operator should read of an error."""
     return found.status >= 500
@@ -72,7 +84,7 @@ def _usage(error: UsageError) -> Refusal:
         message = "the persona, or one that it needs, does not exist"
         return Refusal(404, message, param="model", code="model_not_found")
     if isinstance(error, JournalError):
-        return Refusal(409, str(error), code="run_not_resumable")
+        return not_resumable()
     if isinstance(error, ConfigError):
         return _failed("the server is not configured for this persona; its log has the cause")
     return Refusal(400, str(error), code="invalid_value", reason="invalid")

@@ -15,7 +15,7 @@ from typing import Any
 
 from personakit.base import read_json
 from personakit.codec import read_message, write_message
-from personakit.journal import Suspended
+from personakit.journal import Question, Resumption, Suspended
 from personakit.ledger import Ledger
 from personakit.messages import Message, Response
 from personakit.server.completions.answer import call_id
@@ -38,6 +38,19 @@ class Answers:
 
     run: str
     texts: Mapping[str, str]
+
+    def to(self, suspended: Suspended) -> Resumption:
+        """Return what the run goes on with.
+
+        Answers that the run has already are given again: so a client can repeat a request whose
+        answer it did not get.
+
+        Raises:
+            UsageError: An answer is none of the choices.
+        """
+        waiting = {each.id for each in suspended.questions}
+        new = {at: text for at, text in self.texts.items() if at in waiting}
+        return Resumption(self.run, {**self.texts, **suspended.resume_with(new).answers})
 
 
 class Held:
@@ -62,10 +75,17 @@ class Held:
         messages = [write_message(message) for message in response.messages]
         await self._hold(run, {"messages": messages, "calls": list(calls)})
 
-    async def keep_question(self, run: str, suspended: Suspended) -> None:
-        """Keep the questions of a suspended run."""
-        questions = [question.id for question in suspended.questions]
-        await self._hold(run, {"suspended": suspended.id, "questions": questions})
+    async def keep_questions(self, run: str, suspended: Suspended) -> list[dict[str, Any]]:
+        """Keep the questions of a suspended run, and return them as calls of the client's tool.
+
+        A run can ask several times. A question keeps its number, and no other one gets it: a client
+        that sends an answer again must not answer the next question with it.
+        """
+        kept = await self._find(run, needed=False) or {}
+        known: list[str] = kept.get("questions", [])
+        known += [each.id for each in suspended.questions if each.id not in known]
+        await self._hold(run, {"suspended": suspended.id, "questions": known})
+        return [_asked(run, known.index(each.id), each) for each in suspended.questions]
 
     async def restored(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Return the client's messages with what was kept of their rounds.
@@ -105,11 +125,12 @@ class Held:
         given: dict[int, str] = {}
         runs = set()
         for message in reversed(messages):
-            match = _ID.fullmatch(message.tool_call_id or "") if message.role == "tool" else None
-            if match is None or match[1] != "pks":
+            if message.role != "tool":
                 break
-            runs.add(match[2])
-            given[int(match[3])] = _answer(message.text)
+            match = _ID.fullmatch(message.tool_call_id or "")
+            if match is not None and match[1] == "pks":
+                runs.add(match[2])
+                given.setdefault(int(match[3]), _answer(message.text))
         if not runs:
             return None
         if len(runs) > 1:
@@ -138,25 +159,15 @@ class Held:
         return value
 
 
-def questions(suspended: Suspended) -> list[dict[str, Any]]:
-    """Return the questions of a suspended run as calls of the client's tool."""
-    return [
-        {
-            "id": call_id(suspended.id, number, "pks"),
-            "type": "function",
-            "function": {
-                "name": APPROVE,
-                "arguments": json.dumps(
-                    {
-                        "question": question.text,
-                        "choices": list(question.choices),
-                        "details": question.details,
-                    }
-                ),
-            },
-        }
-        for number, question in enumerate(suspended.questions)
-    ]
+def _asked(run: str, number: int, question: Question) -> dict[str, Any]:
+    """Return a question as a call of the client's tool."""
+    asked = {
+        "question": question.text,
+        "choices": list(question.choices),
+        "details": question.details,
+    }
+    function = {"name": APPROVE, "arguments": json.dumps(asked)}
+    return {"id": call_id(run, number, "pks"), "type": "function", "function": function}
 
 
 def _without_questions(message: Message) -> Message:

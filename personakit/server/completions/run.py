@@ -13,7 +13,7 @@ from personakit.pipeline import BETWEEN
 from personakit.server.access import Caller
 from personakit.server.completions import answer
 from personakit.server.completions.body import Asked
-from personakit.server.completions.held import Held, questions
+from personakit.server.completions.held import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +40,40 @@ class Run:
     held: Held
     before: str = ""
 
-    async def keep(self, response: Any, calls: Sequence[str]) -> None:
+    async def keep(self, response: Any, calls: Sequence[str]) -> list[dict[str, Any]]:
         """Keep what the run needs if the client answers its calls or questions.
 
         Args:
             response: A response, or a suspended run.
             calls: The ids of the calls for the client, by their numbers.
+
+        Returns:
+            The questions of a suspended run, as calls of the client's tool.
         """
         if isinstance(response, Suspended):
-            await self.held.keep_question(self.id, response)
-        elif calls:
+            return await self.held.keep_questions(self.id, response)
+        if calls:
             await self.held.keep(self.id, response, calls)
         elif isinstance(self.prompt, Resumption):
             await self.held.forget(self.id)
+        return []
 
     def usage(self, response: Any) -> dict[str, Any] | None:
         """Return the tokens of the run, and their cost."""
         spent = response.spent
         return None if spent is None else answer.usage_of(spent.usage, spent.cost)
 
-    def completion(self, response: Any) -> dict[str, Any]:
-        """Return the whole chat completion of a response or a suspended run."""
-        text = self.new_text(response.text)
+    def completion(self, response: Any, questions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the whole chat completion of a response, or of a suspended run's questions."""
+        text, model = self.new_text(response.text), self.asked.model
         if isinstance(response, Suspended):
-            calls = questions(response)
-            return answer.whole(self.id, self.asked.model, text, calls, None, self.usage(response))
+            return answer.whole(self.id, model, text, questions, None, self.usage(response))
         calls = [
             self.asked.tools.as_call(answer.call_id(self.id, number), call.name, call.arguments)
             for number, call in enumerate(response.tool_calls)
         ]
         usage = self.usage(response)
-        return answer.whole(self.id, self.asked.model, text, calls, response, usage)
+        return answer.whole(self.id, model, text, calls, response, usage)
 
     def new_text(self, text: str) -> str:
         """Return the part of a text that the client does not have yet."""

@@ -11,7 +11,6 @@ from personakit.journal import Suspended
 from personakit.pipeline import BETWEEN
 from personakit.server.completions import answer
 from personakit.server.completions.errors import refusal
-from personakit.server.completions.held import questions
 from personakit.server.completions.run import Run
 from personakit.server.http import Exchange, Refusal, event
 
@@ -65,8 +64,8 @@ class Streaming:
                     await events.write(data)
             response = stream.response
         if isinstance(response, Suspended):
-            await run.keep(response, ())
-            data = chunks.asked(questions(response)) + chunks.end((), "tool_calls")
+            questions = await run.keep(response, ())
+            data = chunks.asked(questions) + chunks.end((), "tool_calls")
         else:
             calls = response.tool_calls
             reason = "tool_calls" if calls else response.finish_reason or "stop"
