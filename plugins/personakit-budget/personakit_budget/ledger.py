@@ -13,6 +13,9 @@ NANO = 1_000_000_000
 
 __all__ = ["Call", "Ledger", "LedgerError"]
 
+NANO = 1_000_000_000
+"""Nano-dollars of a dollar: sums of whole ones are exact."""
+
 BUCKET = 900
 """Seconds of a bucket: the offsets of all time zones from UTC are multiples of 15 minutes."""
 
