@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import functools
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ current_key: ContextVar[Key | None] = ContextVar("personakit_key", default=None)
 """The key that the running code was called with; None for none."""
 
 DAY = 86_400
+_NOTHING = Amount(0, 0)
 
 
 class _Limit(NamedTuple):
@@ -51,9 +53,10 @@ class KeyBudget:
 
         runner = Runner(plugins=[KeyBudget(ledger)])
 
-    Without a key, or for one without a budget, it does nothing. If the ledger cannot be used, it
-    refuses the calls of a key with a budget. Days and months are those of UTC. What a process that
-    dies has reserved counts until the deadline of its runs.
+    Without a key, it does nothing. The calls of a key without a budget are counted, nothing is
+    reserved for them. If the ledger cannot be used, the calls of a key with a budget are refused;
+    those of one without are not counted. Days and months are those of UTC. What a process that dies
+    has reserved counts until the deadline of its runs.
 
     Args:
         ledger: The ledger.
@@ -74,15 +77,27 @@ class KeyBudget:
             Blocked: The ledger cannot be used, so nothing was sent; its cause is a `LedgerError`.
         """
         key = current_key.get()
-        if key is None or not key.has_budget:
+        if key is None:
             return None
-        left = time_left()
-        seconds = EXPIRES if left is None else left + 60
         ledger = self.ledger
-        reservation = await ledger.soon(self._reserve, key, request, seconds)
+        if key.has_budget:
+            left = time_left()
+            seconds = EXPIRES if left is None else left + 60
+            reservation = await ledger.soon(self._reserve, key, request, seconds)
+        else:
+            now = self.clock()
+            reservation = Reservation(secrets.token_hex(16), accounts_of(key, now), _NOTHING, now)
+        waited = False
 
         def settle(amount: Amount) -> None:
-            ledger.settle(reservation, amount, sums=False, now=self.clock())
+            nonlocal waited
+            try:
+                ledger.settle(reservation, amount, sums=False, now=self.clock())
+            except LedgerError as error:
+                # `soon` waits in a thread for a file that is locked, and calls this again.
+                if key.has_budget or (error.locked and not waited):
+                    waited = True
+                    raise
 
         response, _ = await metered(request, send, ledger, reservation, settle)
         return response

@@ -190,6 +190,17 @@ def test_a_cancelled_run_counts_its_prompt(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_calls_of_a_key_without_a_budget_are_counted(mode: str, ledger: Ledger) -> None:
+    key, _ = ledger.new_key("anna", rpm=100)
+    running, _ = runner([SIX], plugins=[KeyBudget(ledger)])
+    with using(key):
+        for _ in range(2):
+            assert in_mode(mode, running, persona(), "Hi").text == SIX
+    assert spent(ledger).calls == 2
+    assert spent(ledger).tokens > 12
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_ledger_that_cannot_be_used_refuses(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"no database" * 100)
