@@ -109,23 +109,11 @@ def test_a_model_without_a_price_is_refused(mode: str, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_other_keys_are_not_counted(mode: str, ledger: Ledger) -> None:
-    running, upstream = runner([SIX], plugins=[KeyBudget(ledger)])
-    for key in (None, Key("anna"), Key("anna", rpm=1, concurrent=1, max_tokens=5)):
-        with using(key):
-            assert in_mode(mode, running, persona(), "Hi").text == SIX
-    assert len(upstream.requests) == 3
-    assert not ledger.path.exists()
-
-
-def test_a_budget_of_nothing_refuses_everything(ledger: Ledger) -> None:
-    running, upstream = runner([SIX], plugins=[KeyBudget(ledger)])
-    with using(Key("anna", tokens_day=0)), pytest.raises(BudgetExceeded) as caught:
-        running.run(persona(), "Hi")
-    assert upstream.requests == []
-    # Waiting does not help.
-    assert caught.value.retry_after is None
-    assert "is 0 tokens, and this call may use" in caught.value.reason
+def test_calls_without_a_key_are_not_counted(mode: str, ledger: Ledger) -> None:
+    running, _ = runner([SIX], plugins=[KeyBudget(ledger)])
+    with using(None):
+        assert in_mode(mode, running, persona(), "Hi").text == SIX
+    assert ledger.totals() == {}
 
 
 @pytest.mark.parametrize("mode", MODES)
