@@ -6,8 +6,10 @@ a ratio. The parts: `harness` (environments, server, turns, tables, pictures) an
 adapter a package, each run in its own environment).
 """
 
-QUESTIONS = ("start", "call", "render", "stream", "many", "library", "plugins", "look", "memory")
+QUESTIONS = (
+    "start", "call", "render", "stream", "many", "library", "plugins", "look", "memory", "serve",
+)  # fmt: skip
 """The modules, each with `ask(bench) -> list[Table]`."""
 
-LONG = ("answers",)
-"""Those that are asked only by name: it needs the embedded model and most of an hour."""
+LONG = ("answers", "soak")
+"""Those that are asked only by name: they take most of an hour, and one the embedded model."""

@@ -24,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--own", action="store_true", help="no environments of peers: this interpreter alone"
     )
+    parser.add_argument(
+        "--count", type=int, default=0, metavar="NUMBER", help="the requests of soak: 500000"
+    )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into a page")
     parser.add_argument(
         "--checkout", type=Path, metavar="FOLDER", action="append", default=[],
@@ -44,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Missing as why:
         parser.exit(1, f"personakit of {environments.checkout} cannot be installed: {why}\n")
     with traffic.serving() as server:
-        bench = Bench(environments, server, options.quick)
+        bench = Bench(environments, server, options.quick, options.count)
         about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
         print(about, flush=True)
         questions = options.questions or QUESTIONS

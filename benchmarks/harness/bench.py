@@ -18,11 +18,13 @@ class Bench:
         envs: The environments.
         server: The loopback server.
         quick: Do less, for a first look.
+        count: How many requests `soak` sends; 0 for its own number.
     """
 
     envs: Environments
     server: Server
     quick: bool = False
+    count: int = 0
 
     def rounds(self, most: int) -> Iterator[int]:
         """Yield round numbers: at least one, and none after a minute (quick: 8 seconds)."""

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 LINE = 2**20
 
 
@@ -41,8 +40,8 @@ class Connection:
     """
 
     port: int
-    _reader: Reader | None = None
-    _writer: Writer | None = None
+    _reader: asyncio.StreamReader | None = None
+    _writer: asyncio.StreamWriter | None = None
     _head: bytes = field(default=b"")
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> Reply:
@@ -127,7 +126,7 @@ class Load:
         self._held: list[tuple[Connection, asyncio.Task[None]]] = []
 
     async def renew(self, at_once: int) -> dict[str, Any]:
-        """Send a request over each of so many new connections: a server may have closed idle ones."""
+        """Send a request over each of so many new connections: idle ones may be closed."""
         for connection in self._idle:
             connection.close()
         return await self.send(at_once, at_once)

@@ -107,18 +107,26 @@ def yardstick(bench: Bench, env: str, folder: Path, port: int) -> tuple[list[str
     return [bench.envs.python(env), "-P", str(_PASSTHROUGH), address, str(port)], "none"
 
 
-def ours(*options: str) -> Any:
-    """Return what makes personakit serve: with a key that has a budget, and the log."""
+_LIMITS = {"usd-day": "1000", "tokens-day": "1000000000", "rpm": "1000000"}
+
+
+def ours(*options: str, **limits: str) -> Any:
+    """Return what makes personakit serve: with a key that has a budget, and the log.
+
+    Args:
+        options: Of ``personakit serve``.
+        limits: Of the key, such as `tokens_day`, over very generous ones.
+    """
+    chosen = {**_LIMITS, **{name.replace("_", "-"): value for name, value in limits.items()}}
 
     def make(bench: Bench, env: str, folder: Path, port: int) -> tuple[list[str], str]:
         personas = folder / "personas"
         personas.mkdir()
         (personas / "bench.yaml").write_text(sample.persona(), "utf-8")
         python, where = bench.envs.python(env), {"env": environ(bench, folder), "cwd": folder}
-        limits = ["--usd-day", "1000", "--tokens-day", "1000000000", "--rpm", "1000000"]
         command = [python, "-m", "personakit", "serve"]
         made = subprocess.run(
-            [*command, "keys", "new", "bench", *limits],
+            [*command, "keys", "new", "bench", *(f"--{n}={v}" for n, v in chosen.items())],
             capture_output=True, text=True, check=False, **where,  # type: ignore[call-overload]
         )  # fmt: skip
         found = [word for word in made.stdout.split() if word.startswith("pk-")]
