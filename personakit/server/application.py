@@ -117,17 +117,12 @@ class Application:
             elif self.draining:
                 task.uncancel()
                 await self._refuse(exchange, stopping())
-            else:
+            elif task.cancelling():
                 raise
+            else:  # a task that was waited for was cancelled, such as one of a plugin
+                await self._fail(exchange)
         except Exception:
-            _log.exception("personakit: request %s failed", exchange.id)
-            failed = Refusal(
-                500,
-                f"the server failed; its log has the cause under the request id {exchange.id}",
-                type="server_error",
-                code="internal_error",
-            )
-            await self._refuse(exchange, failed)
+            await self._fail(exchange)
         finally:
             exchange.unwatch()
             self._tasks.discard(task)
@@ -149,6 +144,16 @@ class Application:
         if self.draining and exchange.path not in _ALWAYS:
             raise stopping()
         await endpoint(exchange)
+
+    async def _fail(self, exchange: Exchange) -> None:
+        _log.exception("personakit: request %s failed", exchange.id)
+        failed = Refusal(
+            500,
+            f"the server failed; its log has the cause under the request id {exchange.id}",
+            type="server_error",
+            code="internal_error",
+        )
+        await self._refuse(exchange, failed)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         if refusal.status >= 400 and refusal.reason:

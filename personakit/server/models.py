@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from personakit.base import NAME
@@ -18,6 +16,7 @@ from personakit.persona import Persona, Variable
 from personakit.server.access import Access, Caller
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
+from personakit.server.wording import told
 
 if TYPE_CHECKING:
     from personakit.runner import Runner
@@ -125,7 +124,7 @@ class Models:
         try:
             own["hash"] = self._runner.hash(persona)
         except PersonakitError as error:
-            own["error"] = in_file(error)[:1000]
+            own["error"] = told(error)[:1000]
         return {**described, "personakit": own}
 
     def _missing(self, model: str, caller: Caller) -> Refusal:
@@ -143,17 +142,10 @@ def broken(name: str, error: PersonakitError) -> Refusal:
     """Return the refusal of a request for a persona whose file is invalid."""
     return Refusal(
         400,
-        f"the persona {name!r} cannot be used: {in_file(error)[:2000]}",
+        f"the persona {name!r} cannot be used: {told(error)}",
         code="invalid_persona",
         param="model",
     )
-
-
-def in_file(error: PersonakitError) -> str:
-    """Return the message of an error without the folders of persona files, which are not told."""
-    problems = error.problems if isinstance(error, PersonaError) else ()
-    named = [dataclasses.replace(each, path=PurePath(each.path).name) for each in problems]
-    return "\n".join(map(str, named)) or str(error)
 
 
 def variables_schema(persona: Persona) -> dict[str, Any]:

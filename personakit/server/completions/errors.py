@@ -27,7 +27,7 @@ from personakit.errors import (
 from personakit.ledger import BudgetExceeded, LedgerError
 from personakit.server.access import unusable
 from personakit.server.http import Refusal
-from personakit.server.models import in_file
+from personakit.server.wording import told, without_keys
 
 _DONT = {"x-should-retry": "false"}  # https://github.com/openai/openai-python: its retries
 _SERVER = "server_error"
@@ -71,7 +71,7 @@ def _run(error: PersonakitError) -> Refusal:
     if isinstance(error, PluginError):
         return _failed(f"the plugin {error.plugin!r} failed; the server's log has the cause")
     if isinstance(error, RunError):
-        return Refusal(502, str(error), type=_SERVER, code="run_failed")
+        return Refusal(502, told(error), type=_SERVER, code="run_failed")
     return _failed("the run failed; the server's log has the cause")
 
 
@@ -79,7 +79,7 @@ def _usage(error: UsageError) -> Refusal:
     if isinstance(error, VariableError):
         return Refusal(400, str(error), param="variables", code="invalid_value", reason="invalid")
     if isinstance(error, PersonaError):
-        return Refusal(400, in_file(error)[:2000], param="model", code="invalid_persona")
+        return Refusal(400, told(error), param="model", code="invalid_persona")
     if isinstance(error, PersonaNotFound):
         message = "the persona, or one that it needs, does not exist"
         return Refusal(404, message, param="model", code="model_not_found")
@@ -87,7 +87,7 @@ def _usage(error: UsageError) -> Refusal:
         return not_resumable()
     if isinstance(error, ConfigError):
         return _failed("the server is not configured for this persona; its log has the cause")
-    return Refusal(400, str(error), code="invalid_value", reason="invalid")
+    return Refusal(400, told(error), code="invalid_value", reason="invalid")
 
 
 def _upstream(error: BackendError) -> Refusal:
@@ -121,8 +121,11 @@ def _upstream(error: BackendError) -> Refusal:
 
 def _said(error: BackendError) -> str:
     """Return what a provider said, without its address and without advice for the command line."""
-    message = str(error).partition(": ")[2] or str(error)
-    return message.partition("; correct what the message names")[0]
+    where, _, message = str(error).partition(": ")
+    address = where.rpartition(" at ")[2]
+    if address:
+        message = message.replace(address, "its address")
+    return without_keys(message.partition("; correct what the message names")[0]) or "bad request"
 
 
 def _budget(error: BudgetExceeded) -> Refusal:

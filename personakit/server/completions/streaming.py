@@ -42,7 +42,11 @@ class Streaming:
             await self._failed(error)
             raise
         except asyncio.CancelledError:
-            await self._stopped()
+            task: Any = asyncio.current_task()
+            if self._exchange.gone or task.cancelling():
+                await self._stopped()
+            else:  # a task that was waited for was cancelled, such as one of a plugin
+                await self._failed(RunError("the server failed"))
             raise
         except Exception:
             await self._failed(RunError("the server failed"))
