@@ -98,9 +98,16 @@ class Exchange:
         """Return the body.
 
         Raises:
-            Refusal: It is larger than the limit (413), arrives too slowly (408), or its declared
-                length is not that of the body (400).
+            Refusal: It is larger than the limit (413), arrives too slowly (408), or is compressed
+                (415).
         """
+        if (coding := self.headers.get("content-encoding", "identity")) != "identity":
+            raise Refusal(
+                415,
+                f"the body has the content-encoding {coding[:40]!r}; send it as it is",
+                code="unsupported_encoding",
+                headers={"connection": "close"},
+            )
         stated = self.headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._limit:
             raise self._too_large()
@@ -140,7 +147,8 @@ class Exchange:
         except UnicodeDecodeError as error:
             fault = f"it is not UTF-8 (byte {error.start})"
         except ValueError as error:
-            fault = str(error) or "not JSON"
+            # Python's own text names a function of Python.
+            fault = "a number has too many digits" if "digits" in str(error) else str(error)
         raise Refusal(
             400, f"the body is not valid JSON: {fault:.200}", code="invalid_json"
         ) from None

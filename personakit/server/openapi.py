@@ -18,6 +18,7 @@ _ERRORS = {
     408: "The request did not arrive in time.",
     409: "The run that the request continues was continued before.",
     413: "The body is too large.",
+    415: "The body is compressed.",
     429: "The key's budget is used up (`budget_exceeded`), or there are too many requests.",
     431: "The request line and the headers are too large.",
     500: "The server failed, or its configuration is wrong for this persona.",
@@ -169,7 +170,7 @@ def _completions() -> dict[str, Any]:
         "createChatCompletion",
         "Let a persona answer",
         {"200": answer},
-        [401, 404, 409, 413, 429, 502, 504],
+        [401, 404, 409, 413, 415, 429, 502, 504],
         parameters=[
             _header("x-request-id", "An id for the logs.", pattern="^[!-~]{1,128}$"),
             _header(

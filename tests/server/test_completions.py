@@ -157,6 +157,30 @@ def test_a_body_that_is_not_json(folder: Path) -> None:
             assert (answer.status, answer.error["code"]) == (400, "invalid_json"), body[:9]
 
 
+def test_a_number_that_is_too_long_and_a_body_that_is_compressed(folder: Path) -> None:
+    context, _ = serving(folder)
+    with context as server:
+        long = server.request("POST", "/v1/chat/completions", b"[1%s]" % (b"0" * 5000))
+        assert (long.status, "sys." in long.error["message"]) == (400, False)
+        packed = server.request(
+            "POST", "/v1/chat/completions", b"\x1f\x8b", {"content-encoding": "gzip"}
+        )
+        assert (packed.status, packed.error["code"]) == (415, "unsupported_encoding")
+
+
+def test_a_persona_that_takes_no_message(folder: Path) -> None:
+    text = "variables: {topic: rain}\nprompt: Tell me about {{ topic }}.\n"
+    (folder / "joke.yaml").write_text(text)
+    context, upstream = serving(folder)
+    with context as server:
+        body = {"model": "joke", "messages": [], "variables": {"topic": "snow"}}
+        assert server.request("POST", "/v1/chat/completions", body).status == 200
+        assert said(upstream) == [("user", "Tell me about snow.")]
+        refused = server.chat("Hi", model="joke")
+        assert (refused.status, refused.error["param"]) == (400, "messages")
+        assert "messages" in refused.error["message"]
+
+
 def test_an_unknown_model_and_a_broken_persona(folder: Path) -> None:
     (folder / "bad.yaml").write_text("sytem: Hi\n")
     context, _ = serving(folder)

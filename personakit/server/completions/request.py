@@ -93,11 +93,16 @@ def _used(persona: Persona, asked: Asked, settings: Settings) -> tuple[dict[str,
 
 def _text(runner: Any, persona: Persona, said: Message | None) -> str | None:
     """Return the text of the user; None if there is none and the persona needs none."""
-    if said is not None:
-        return said.text
-    if persona.prompt is not None and runner.catalog.compiled(persona).takes_input:
+    takes = persona.prompt is None or runner.catalog.compiled(persona).takes_input
+    if said is not None and not takes:
+        raise wrong(
+            "messages",
+            "the prompt of this persona has no place for a message of the user; send an empty "
+            "`messages`, and `variables` if it has any",
+        )
+    if said is None and persona.prompt is not None and takes:
         raise wrong("messages", "this persona needs a message of the role 'user'; add one")
-    return None
+    return None if said is None else said.text
 
 
 def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
