@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from personakit.messages import Message, Request, Response
-from personakit.usage import Usage, price, quote
+from personakit.usage import Usage, price
 
 NANO = 1_000_000_000
 _BYTES_PER_TOKEN = 2  # most texts have 3 to 5; estimates are deliberately high
@@ -59,7 +59,7 @@ class Amount:
 
     @classmethod
     def _of(cls, request: Request, read: int, output: int) -> Amount:
-        return cls(read + output, _nanos(_cost(request.model, read, output)))
+        return cls(read + output, _nanos(price(request.model, Usage(read, output))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +147,3 @@ def _message_tokens(message: Message) -> int:
 
 def _nanos(cost: float | None) -> int | None:
     return None if cost is None else round(cost * NANO)
-
-
-def _cost(model: str, read: int, output: int) -> float | None:
-    """Return what `price` does, for an estimate of each call: twenty times as quickly."""
-    prices = quote(model)
-    if prices.tiered or prices.input is None or (output and prices.output is None):
-        return price(model, Usage(read, output))
-    fee = price(model, Usage())  # of a request, which few models have
-    if fee is None:
-        return None
-    return fee + (read * prices.input + output * (prices.output or 0)) / 1_000_000

@@ -52,7 +52,8 @@ class KeyBudget:
         runner = Runner(plugins=[KeyBudget(ledger)])
 
     Without a key, or for one without a budget, it does nothing. If the ledger cannot be used, it
-    refuses the calls of a key with a budget. Days and months are those of UTC.
+    refuses the calls of a key with a budget. Days and months are those of UTC. What a process that
+    dies has reserved counts until the deadline of its runs.
 
     Args:
         ledger: The ledger.

@@ -34,6 +34,16 @@ EXPIRES = 3600.0
 """Seconds after which a reservation that was not settled stops counting."""
 
 
+def _default() -> Path:
+    try:
+        return state_folder(os.environ) / "ledger.db"
+    except RuntimeError:  # a user without a home folder, such as in a container
+        raise LedgerError(
+            "there is no folder for the ledger: the user has no home folder; set XDG_STATE_HOME, "
+            "or name a file for the ledger"
+        ) from None
+
+
 class Ledger:
     """Keys, budgets and limits of a service, shared by all its processes. Threads can share it.
 
@@ -59,7 +69,7 @@ class Ledger:
         earlier: Callable[[Any], Iterable[tuple[Account, Total] | Reservation] | None]
         | None = None,
     ) -> None:
-        self.path = state_folder(os.environ) / "ledger.db" if path is None else Path(path)
+        self.path = _default() if path is None else Path(path)
         self.patience = patience
 
         def take_over(connection: Connection) -> bool:
@@ -209,7 +219,7 @@ class Ledger:
             worker.beaten(clock)
 
     def leave(self, request: str) -> None:
-        """Give back the slot of a request that this object has admitted.
+        """Give back the slot of a request that this object has admitted: once, and no other.
 
         Raises:
             LedgerError: The ledger cannot be written; the slot is given back a few seconds later.

@@ -65,8 +65,9 @@ class Budgets(RuleBasedStateMachine):
         path = Path(self.folder.name) / "ledger.db"
         self.ledgers = [Ledger(path), Ledger(path)]
         self.now = 1_800_000_000.0
-        self.calls: dict[str, Entry] = {}
-        self.open: dict[str, Reservation] = {}
+        # By the number of the call: ids are random, so that the order of theirs would be, too.
+        self.calls: dict[int, Entry] = {}
+        self.open: dict[int, Reservation] = {}
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
@@ -108,25 +109,28 @@ class Budgets(RuleBasedStateMachine):
         else:
             assert fits
             assert made == Reservation(made.id, accounts, amount, self.now + seconds)
-            self.calls[made.id] = Entry(accounts, amount, made.expires)
-            self.open[made.id] = made
+            number = len(self.calls)
+            self.calls[number] = Entry(accounts, amount, made.expires)
+            self.open[number] = made
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), which=st.integers(0, 1), used=AMOUNTS, sums=st.booleans())
     def settle(self, data: st.DataObject, which: int, used: Amount, sums: bool) -> None:
-        made = self.open.pop(data.draw(st.sampled_from(sorted(self.open))))
+        number = data.draw(st.sampled_from(sorted(self.open)))
+        made = self.open.pop(number)
         told = self.ledgers[which].settle(made, used, sums=sums, now=self.now)
         # What has expired counts again when it is settled after all.
-        self.calls[made.id] = Entry(made.accounts, used, None)
+        self.calls[number] = Entry(made.accounts, used, None)
         assert told == [self.expected(it.name, it.since) for it in made.accounts] * sums
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), which=st.integers(0, 1), twice=st.booleans())
     def release(self, data: st.DataObject, which: int, twice: bool) -> None:
-        made = self.open.pop(data.draw(st.sampled_from(sorted(self.open))))
+        number = data.draw(st.sampled_from(sorted(self.open)))
+        made = self.open.pop(number)
         for _ in range(1 + twice):
             self.ledgers[which].release(made)
-        del self.calls[made.id]
+        self.calls[number] = Entry((), Amount(0, 0), None)
 
     @rule(seconds=st.sampled_from([1, 9.5, 600, 5000, 50_000, 90_000]))
     def wait(self, seconds: float) -> None:
@@ -263,7 +267,6 @@ def test_four_processes_never_exceed_a_budget(ledger: Ledger) -> None:
     assert 20_000 - 4 * 10 < tokens <= 20_000
     expected = Total(calls, tokens, 7 * calls, 0)
     assert ledger.totals() == {"day": expected, "month": expected}
-    assert all(made > 50 for _, made in results)
 
 
 def test_threads_never_exceed_a_budget(ledger: Ledger) -> None:

@@ -79,6 +79,12 @@ def test_files_that_are_no_ledger(
         Ledger(path).new_key("anna")
 
 
+def test_the_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Ledger().path == tmp_path / "personakit" / "ledger.db"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or not os.geteuid(), reason="root may write")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
