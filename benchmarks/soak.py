@@ -53,9 +53,11 @@ def _warm(count: int) -> int:
     return min(WARM, count // 5)
 
 
-async def _sent(
-    server: Running, count: int, outcome: Outcome
-) -> list[tuple[int, float, int, int, int]]:
+Grown = list[tuple[int, float, int, int, int]]
+"""Requests so far, seconds, bytes of memory, threads and files."""
+
+
+async def _sent(server: Running, count: int, outcome: Outcome) -> Grown:
     """Send the requests, and look at the server now and then."""
     grown: Grown = []
     pid, start = server.worker(), time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 """What is installed in the others; the newest of everything."""
 
+_SERVING = ("personakit-serve", "openai-aiohttp")
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
 _QUIET = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -64,7 +66,7 @@ class Environments:
 
     Attributes:
         own: Use the interpreter that runs the harness, which has personakit, openai and jinja2,
-            and nothing else: for trying the harness out.
+            maybe the extra `serve`, and nothing else: for trying the harness out.
         checkout: The source of personakit.
         before: The source of the personakit that it is compared with, as environment ``before``.
     """
@@ -99,6 +101,8 @@ class Environments:
             wanted = (f"{checkout}{OURS[name]}", redact)
             of = "-".join(checkout.parts[1:])
             return _installed(f"{name}-of-{of}", wanted, again=True)
+        if name in _SERVING and importlib.util.find_spec("aiohttp"):
+            return sys.executable
         if name not in ("personakit", "before", "openai", "jinja2"):
             raise Missing("not asked for")
         return sys.executable

@@ -49,15 +49,17 @@ class Books:
     spent: dict[str, int] = field(default_factory=dict)
 
 
-def read(bench: Bench, server: Running, *, ids: bool = False) -> Books:
+def read(bench: Bench, server: Running, *, ids: bool = False, settled: bool = True) -> Books:
     """Return the books of a server when its runs have ended.
 
     Args:
         bench: The environments.
         server: The server, which runs.
         ids: Read the ids of the rows, too.
+        settled: Wait until the metrics say that no run is in flight; those of workers that were
+            killed may say so for a while.
     """
-    until = time.monotonic() + 60
+    until = time.monotonic() + (60 if settled else 2)
     while (books := _measured(server)).in_flight and time.monotonic() < until:
         time.sleep(0.1)
     with contextlib.closing(sqlite3.connect(server.folder / "log.db")) as log:

@@ -149,7 +149,12 @@ def _error(status: int) -> bytes:
 def _whole(number: int) -> list[bytes]:
     said = {"role": "assistant", "content": text_of(number)}
     choice = {"index": 0, "message": said, "finish_reason": "stop"}
-    head = {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": 1, "model": "m"}
+    head: dict[str, Any] = {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+    }
     reply = _reply(200, json.dumps({**head, "choices": [choice], "usage": _USAGE}).encode())
     size = len(reply) // _PIECES + 1
     return [reply[at : at + size] for at in range(0, len(reply), size)]
@@ -160,7 +165,9 @@ def _streamed(number: int) -> list[bytes]:
     head["object"] = "chat.completion.chunk"
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": word} for word in re.findall(r"\S+\s*", text_of(number))]
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices: list[dict[str, Any]] = [
+        {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+    ]
     choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
     events = [json.dumps({**head, "choices": [choice]}) for choice in choices]
     events += [json.dumps({**head, "choices": [], "usage": _USAGE}), "[DONE]"]

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.serving.faults import order, text_of
 from benchmarks.serving.load import Connection, Wrong
@@ -89,12 +90,20 @@ class Mixed:
         headers: The key.
         outcome: What comes of them.
         keep: Keep the ids of runs, for a comparison with the run log.
+        parameters: Further parts of the bodies, such as `max_tokens`.
     """
 
     def __init__(
-        self, port: int, headers: dict[str, str], outcome: Outcome, *, keep: bool = False
+        self,
+        port: int,
+        headers: dict[str, str],
+        outcome: Outcome,
+        *,
+        keep: bool = False,
+        **parameters: Any,
     ) -> None:
         self._port, self._headers, self.outcome, self._keep = port, headers, outcome, keep
+        self._parameters = parameters
 
     async def send(
         self, them: Iterator[Order], at_once: int, each: Callable[[int], None] = lambda _: None
@@ -133,7 +142,7 @@ class Mixed:
     def _body(self, one: Order) -> bytes:
         said = {"role": "user", "content": f"What shall we eat? {order(one.number, one.mode)}"}
         variables = {"location": "Lyon", "guests": one.number % 9 + 1}
-        asked = {"model": "bench", "messages": [said], "variables": variables}
+        asked = {"model": "bench", "messages": [said], "variables": variables, **self._parameters}
         return json.dumps({**asked, **({"stream": True} if one.streamed else {})}).encode()
 
     async def _left(self, connection: Connection, one: Order) -> str:
