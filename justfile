@@ -12,7 +12,7 @@ clients:
 # Call `personakit serve` with LangChain, pydantic-ai, llm, openai-node and the Vercel AI SDK, once
 # each; `just serve-clients all` also streams, calls tools and asks for objects.
 serve-clients calls='smoke':
-    PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 tests/server/clients/test_installed_clients.py
+    PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 tests/server/clients/test_installed_clients.py tests/server/clients/test_documented_clients.py
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:

@@ -28,7 +28,8 @@ BLOCKS = [
 def invocations(block: pages.Block) -> Iterator[list[str]]:
     """Yield the arguments of each call of personakit in a block of commands."""
     typed = [command.line for command in pages.commands(block.text)]
-    for line in typed or block.text.splitlines():
+    lines = typed or block.text.replace("\\\n", " ").splitlines()
+    for line in lines:
         lexer = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         for is_operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&;<>")):

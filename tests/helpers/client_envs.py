@@ -45,7 +45,12 @@ def python_script(name: str) -> str:
 
 
 def node_program(name: str, *arguments: str) -> Any:
-    """Run a program with the Node.js clients; return the JSON that it prints.
+    """Run a program with the Node.js clients; return the JSON that it prints."""
+    return _json([*node_words(name, (PROGRAMS / name).read_text("utf-8")), *arguments])
+
+
+def node_words(name: str, program: str) -> list[str]:
+    """Return the command that runs the text of a program with the Node.js clients.
 
     The lock file also installs Node.js itself: the machine's own may be too old for the clients.
     """
@@ -61,9 +66,9 @@ def node_program(name: str, *arguments: str) -> Any:
     if not node.exists():
         pytest.skip(f"npm has no Node.js for {system} on {machine}")
     # A module finds the packages in a folder above its own.
-    program = folder / name
-    shutil.copyfile(PROGRAMS / name, program)
-    return _json([str(node), str(program), *arguments])
+    file = folder / name
+    file.write_text(program, "utf-8")
+    return [str(node), str(file)]
 
 
 def run(words: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
