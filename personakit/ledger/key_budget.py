@@ -51,15 +51,15 @@ class _Limit(NamedTuple):
 class KeyBudget:
     """A plugin that reserves and settles each model call against the budgets of `current_key`.
 
-        runner = Runner(plugins=[KeyBudget(ledger)])
+            runner = Runner(plugins=[KeyBudget(ledger)])
 
-    Without a key, it does nothing. The calls of a key without a budget are counted, nothing is
-    reserved for them. If the ledger cannot be used, the calls of a key with a budget are refused;
-    those of one without are not counted. Days and months are those of UTC. What a process that dies
-    has reserved counts until the deadline of its runs.
-
-    Args:
-        ledger: The ledger.
+            Without a key, it does nothing. The calls of a key without a budget are counted, nothing is
+        reserved for them. If the ledger cannot be used, the calls of a key with a budget are refused;
+        those of one without are not counted. Days and months are those of UTC. What a process that dies
+        has reserved counts until the deadline of its runs.
+    
+        Args:
+            ledger: The ledger.
     """
 
     every_call = True
