@@ -194,7 +194,10 @@ def names_in(folder: Path) -> list[str]:
 
 
 def _is_yaml(entry: os.DirEntry[str]) -> bool:
-    return entry.name.endswith(ENDING) and entry.is_file()
+    try:
+        return entry.name.endswith(ENDING) and entry.is_file()
+    except OSError:  # such as of a link to itself, which must not hide the others
+        return False
 
 
 def nearest(word: str, names: Iterable[str]) -> Iterable[str]:

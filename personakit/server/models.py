@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from personakit.server.wording import told
 
 if TYPE_CHECKING:
     from personakit.runner import Runner
+
+# A version or a hash, not the end of a file's name.
+_PIN = re.compile(r"(?!.*\.(?:ya?ml|json)\Z)[^/\\\n]{1,100}")
 
 
 class Models:
@@ -43,8 +47,10 @@ class Models:
         Raises:
             Refusal: There is none that the caller may use (404), or its file is invalid (400).
         """
-        name, _, pin = model.partition("@")
-        if not self._serves(name) or not caller.allows(name) or "/" in pin:
+        # As the catalog does: what is checked must be what is loaded.
+        name, at, pin = model.rpartition("@") if "@" in model else (model, "", "")
+        is_pin = not at or _PIN.fullmatch(pin)
+        if not is_pin or not self._serves(name) or not caller.allows(name):
             raise await asyncio.to_thread(self._missing, model, caller)
         catalog = self._runner.catalog
         try:

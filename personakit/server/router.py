@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from personakit.server.http import Exchange
@@ -72,7 +71,7 @@ class Router:
         if methods is None:
             for prefix, found in self._prefixes:
                 if path.startswith(prefix) and len(path) > len(prefix):
-                    methods, rest = found, unquote(path[len(prefix) :])
+                    methods, rest = found, path[len(prefix) :]
                     break
             else:
                 return None, "", ()

@@ -117,7 +117,7 @@ def _variables(body: Mapping[str, Any], header: str, most: int) -> dict[str, Any
     given: dict[str, Any] = {}
     if header:
         try:
-            given = read_json(header)
+            given = read_json(_as_utf8(header))
         except ValueError as error:
             message = f"the header x-personakit-variables is not valid JSON: {error}"
             raise wrong("variables", message) from None
@@ -133,6 +133,14 @@ def _variables(body: Mapping[str, Any], header: str, most: int) -> dict[str, Any
     except UsageError as error:
         raise wrong("variables", str(error)) from None
     return given
+
+
+def _as_utf8(header: str) -> str:
+    """Return the text of a header, which many clients send as UTF-8 although it is Latin-1."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
 
 
 def _texts(body: Mapping[str, Any]) -> dict[str, str]:

@@ -54,7 +54,11 @@ def build(
         before = newest(tuple(before), persona.history.keep)
     text = _text(runner, persona, said)
     rendered = runner.render(
-        persona, text, variables=_variables(persona, asked), model=model, parameters=parameters
+        persona,
+        text,
+        variables=_variables(persona, asked, settings.limits.variables),
+        model=model,
+        parameters=parameters,
     )
     end = len(rendered.messages) - (text is not None or persona.prompt is not None)
     head, prompt = list(rendered.messages[:end]), list(rendered.messages[end:])
@@ -105,9 +109,12 @@ def _text(runner: Any, persona: Persona, said: Message | None) -> str | None:
     return None if said is None else said.text
 
 
-def _variables(persona: Persona, asked: Asked) -> Mapping[str, Any]:
+def _variables(persona: Persona, asked: Asked, most: int) -> Mapping[str, Any]:
     declared = persona.variables
-    texts = {n: convert(n, text, declared[n]) for n, text in asked.texts.items() if n in declared}
+    given = {name: text for name, text in asked.texts.items() if name in declared}
+    if sum(map(len, given.values())) > most:
+        raise wrong("metadata", f"the variables in metadata have more than {most:,} characters")
+    texts = {name: convert(name, text, declared[name]) for name, text in given.items()}
     return {**texts, **asked.variables} if texts else asked.variables
 
 
@@ -143,8 +150,8 @@ def _limited(parameters: Mapping[str, Any], asked: Asked, caller: Caller) -> Map
     changes: dict[str, Any] = {}
     most = None if caller.key is None else caller.key.max_tokens
     if most is not None:
-        name = next((n for n in _LIMITS if n in parameters), "")
-        changes[name or "max_tokens"] = min(parameters[name], most) if name else most
+        for name in [n for n in _LIMITS if n in parameters] or ["max_tokens"]:
+            changes[name] = min(parameters.get(name, most), most)
     if asked.choice is not None:
         changes["tool_choice"] = asked.choice
     if asked.parallel is not None and asked.tools.tools:
