@@ -55,7 +55,7 @@ class Completions:
         asked = body.read(await exchange.json(), header, self._settings.limits.variables)
         persona = await self._models.find(asked.model, caller)
         exchange.watch()
-        async with self._gate.enter(), self._access.admitted(caller):
+        async with self._access.admitted(caller), self._gate.enter():
             run = None
             try:
                 run = await self._run(exchange, asked, persona, caller)
