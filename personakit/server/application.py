@@ -181,7 +181,8 @@ class Application:
     async def _described(self, exchange: Exchange) -> None:
         # An import of the package would be a circle.
         version = sys.modules["personakit"].__version__
-        await exchange.reply(200, document(version=version))
+        root = exchange.scope.get("root_path", "")
+        await exchange.reply(200, document(version=version, root=root))
 
     # --- start and end ---------------------------------------------------------------------------
 

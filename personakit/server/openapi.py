@@ -65,12 +65,13 @@ _OWN_HEADERS = {
 }
 
 
-def document(*, version: str, models: Iterable[str] = ()) -> dict[str, Any]:
+def document(*, version: str, models: Iterable[str] = (), root: str = "") -> dict[str, Any]:
     """Return the OpenAPI document of the server.
 
     Args:
         version: The version of personakit.
         models: The names of the personas that are served, as examples.
+        root: The path at which the server is mounted in another application.
     """
     names = list(models)
     return {
@@ -81,7 +82,7 @@ def document(*, version: str, models: Iterable[str] = ()) -> dict[str, Any]:
             "description": "Personas as the models of an OpenAI-compatible API.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root or "/"}],
         "tags": [
             {"name": "personas", "description": "The personas, and their answers."},
             {"name": "operation", "description": "For those who run the server."},

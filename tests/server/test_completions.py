@@ -231,6 +231,13 @@ def test_the_system_message_of_a_client(folder: Path, mode: str, roles: list[str
     assert [r.replace("developer", "system") for r, _ in said(upstream)] == roles
 
 
+def test_the_prompt_is_for_the_user_not_for_a_system_message_after_it(folder: Path) -> None:
+    context, upstream = serving(folder, client_system="user")
+    with context as server:
+        server.chat("Soup", {"role": "system", "content": "Be brief."}, model="chef")
+    assert said(upstream)[-2:] == [("user", "Dish: Soup"), ("user", "Be brief.")]
+
+
 def test_system_messages_can_be_refused_and_ignored_keys_too(folder: Path) -> None:
     context, _ = serving(folder, client_system="refuse", strict=True)
     with context as server:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from personakit import Runner
 from personakit.config import Config
 from personakit.ledger import KeyBudget, Ledger
 from personakit.server import Settings
+from personakit.server.settings import Limits
 from personakit.testing import runner
 
 
@@ -71,6 +74,31 @@ def test_a_refused_request_gives_back_no_place_of_another(place: Place) -> None:
             thread.join(10)
         assert [server.chat(headers=who).status for who in (anna, bob)] == [200, 200]
     assert len(place.upstream.requests) == 4
+
+
+def test_a_key_does_not_fill_the_queue_beyond_its_own_limit(place: Place) -> None:
+    place.settings = dataclasses.replace(
+        place.settings, limits=Limits(concurrent=1, queue=2), ledger=place.ledger.path
+    )
+    anna, bob, carl = place.key("anna"), place.key("bob", concurrent=1), place.key("carl")
+    with place.serving() as server:
+        begun = [begin(server, anna)]
+        assert place.upstream.wait_for(1)
+        begun.append(begin(server, bob))
+        gate = server.application._gate
+        until = time.monotonic() + 10
+        while not gate._waiting and time.monotonic() < until:
+            time.sleep(0.005)
+        assert [server.chat(headers=bob).status for _ in range(3)] == [429] * 3
+        statuses: list[int] = []
+        begun.append(
+            threading.Thread(target=lambda: statuses.append(server.chat(headers=carl).status))
+        )
+        begun[-1].start()
+        place.upstream.go.set()
+        for thread in begun:
+            thread.join(10)
+    assert statuses == [200]
 
 
 @pytest.mark.parametrize("stream", [False, True])

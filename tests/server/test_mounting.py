@@ -29,3 +29,4 @@ def test_it_can_be_mounted_at_a_path(tmp_path: Path) -> None:
     assert answer.json()["choices"][0]["message"]["content"] == "Leek soup."
     assert client.get("/ai/menu/friday").json() == {"day": "friday"}
     assert client.get("/ai/v1/nothing").json()["error"]["code"] == "unsupported"
+    assert client.get("/ai/openapi.json").json()["servers"] == [{"url": "/ai"}]

@@ -55,7 +55,7 @@ class Completions:
         asked = body.read(await exchange.json(), header, self._settings.limits.variables)
         persona = await self._models.find(asked.model, caller)
         exchange.watch()
-        async with self._gate.enter(), self._access.admitted(caller):
+        async with self._access.admitted(caller), self._gate.enter():
             run = None
             try:
                 run = await self._run(exchange, asked, persona, caller)
@@ -86,7 +86,13 @@ class Completions:
         identity = run_id(time.time())
         messages = await held.restored(asked.messages)
         prompt, ignored = build(
-            self._runner, persona, asked, messages, caller, self._settings, _model(exchange, caller)
+            self._runner,
+            persona,
+            asked,
+            messages,
+            caller,
+            self._settings,
+            self._model(exchange, caller),
         )
         exchange.extra.append((b"x-personakit-run", identity.encode()))
         if ignored:
@@ -153,10 +159,30 @@ class Completions:
             return not_resumable()
         if isinstance(error, ConfigError) and "x-personakit-model" in exchange.headers:
             _log.error("personakit: request %s: %s", exchange.id, error)
-            return wrong(
-                "x-personakit-model", "the model of the header x-personakit-model cannot be used"
-            )
+            return _unusable_model()
         return self._told(exchange, error)
+
+    def _model(self, exchange: Exchange, caller: Caller) -> str | None:
+        """Return the upstream model that the client chooses; None if it does not.
+
+        Raises:
+            Refusal: The key may not choose it (403), or it is a file of the server (400).
+        """
+        model = exchange.headers.get("x-personakit-model", "").strip()
+        if not model:
+            return None
+        if not caller.allows_model(model):
+            raise Refusal(
+                403,
+                f"the key {caller.name!r} may not choose the model {model[:80]!r}; leave out the "
+                f"header x-personakit-model, or ask for a key with `--models {model[:80]}`",
+                type="permission_error",
+                code="model_not_allowed",
+                param="x-personakit-model",
+            )
+        if self._runner.plugins.names_file(model):  # the server would read any file
+            raise _unusable_model()
+        return model
 
 
 def _conversation(exchange: Exchange, caller: Caller) -> str | None:
@@ -165,22 +191,6 @@ def _conversation(exchange: Exchange, caller: Caller) -> str | None:
     return f"{caller.name or 'local'}:{chat[:100]}" if chat else None
 
 
-def _model(exchange: Exchange, caller: Caller) -> str | None:
-    """Return the upstream model that the client chooses; None if it does not.
-
-    Raises:
-        Refusal: The key may not choose it (403).
-    """
-    model = exchange.headers.get("x-personakit-model", "").strip()
-    if not model:
-        return None
-    if not caller.allows_model(model):
-        raise Refusal(
-            403,
-            f"the key {caller.name!r} may not choose the model {model[:80]!r}; leave out the "
-            f"header x-personakit-model, or ask for a key with `--models {model[:80]}`",
-            type="permission_error",
-            code="model_not_allowed",
-            param="x-personakit-model",
-        )
-    return model
+def _unusable_model() -> Refusal:
+    message = "the model of the header x-personakit-model cannot be used"
+    return wrong("x-personakit-model", message)

@@ -49,7 +49,8 @@ def build(
     """
     parameters, ignored = _used(persona, asked, settings)
     _check_tools(runner, persona, asked)
-    leading, before, said, after = _parts(_permitted(messages, settings))
+    last = _last_of_user(messages)
+    leading, before, said, after = _parts(_permitted(messages, settings), last)
     if persona.history is not None:
         before = newest(tuple(before), persona.history.keep)
     text = _text(runner, persona, said)
@@ -128,15 +129,24 @@ def _permitted(messages: Sequence[Message], settings: Settings) -> Sequence[Mess
     return [m.replace(role="user") if m.role in _SYSTEM else m for m in messages]
 
 
+def _last_of_user(messages: Sequence[Message]) -> int | None:
+    """Return the index of the last message of the user; None if there is none."""
+    return next((n for n in reversed(range(len(messages))) if messages[n].role == "user"), None)
+
+
 def _parts(
-    messages: Sequence[Message],
+    messages: Sequence[Message], last: int | None
 ) -> tuple[Sequence[Message], Sequence[Message], Message | None, Sequence[Message]]:
-    """Return the system messages at the start, and what is before, at and after the last user's."""
+    """Return the system messages at the start, and what is before, at and after the last user's.
+
+    Args:
+        messages: The messages, in which those of the system may have become the user's.
+        last: The index of the last one that was the user's from the start; None if none was.
+    """
     start = next((n for n, one in enumerate(messages) if one.role not in _SYSTEM), len(messages))
-    users = [n for n, one in enumerate(messages) if one.role == "user" and n >= start]
-    if not users:
+    last = _last_of_user(messages) if last is None else last
+    if last is None:
         return messages[:start], messages[start:], None, ()
-    last = users[-1]
     return messages[:start], messages[start:last], messages[last], messages[last + 1 :]
 
 
