@@ -53,6 +53,11 @@ coverage:
 # Everything, with coverage and the property tests that are too slow for every change.
 full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") browser properties
 
+# Send half a million requests of all kinds to the server, and compare what all sides have counted;
+# `just soak 2000` for a first look.
+soak count='500000':
+    uv run --dev python -m benchmarks soak --count {{count}}
+
 # Show notebooks in chromium (`apt-get install chromium`), in JupyterLab and as an exported page;
 # with PERSONAKIT_SHOTS=FOLDER, keep screenshots of both themes.
 browser:

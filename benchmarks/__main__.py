@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="measure that personakit; given twice, the first is compared with the second alone",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    wrong = [name for name in options.questions if name not in KNOWN]
-    if wrong:
-        parser.error(f"no question {wrong[0]!r}; there are {', '.join(KNOWN)}")
+    unknown = [name for name in options.questions if name not in KNOWN]
+    if unknown:
+        parser.error(f"no question {unknown[0]!r}; there are {', '.join(KNOWN)}")
     if options.write and not options.write.is_file():
         parser.error(f"no file {options.write}")
     if len(options.checkout) > 2 or (len(options.checkout) == 2 and options.questions):
@@ -50,15 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(environments, server, options.quick, options.count)
         about = report.machine(maximum=traffic.maximum(server), quick=options.quick)
         print(about, flush=True)
-        questions = options.questions or QUESTIONS
+        questions, wrong = options.questions or QUESTIONS, False
         for name in ("harness.against",) if environments.before else questions:
             start = time.monotonic()
             tables = importlib.import_module(f"benchmarks.{name}").ask(bench)
             text = report.markdown(tables)
+            wrong = wrong or any("**no**" in row for table in tables for row in table.rows)
             print(f"\n## {name} ({time.monotonic() - start:.0f} s)\n\n{text}", flush=True)
             if options.write:
                 report.write(options.write, name, f"{text}\n{about}\n", tables)
-    return 0
+    return int(wrong)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def _growth(grown: Grown, warm: int, note: str) -> Table:
         for done, seconds, memory, threads, files in grown
     ]
     last = (grown[-1][2] - base) / MEBI
-    rows.append([f"grown by (goal: ≤ {GROWTH})", None, None, last, "", ""])
+    good = "yes" if last <= GROWTH else "**no**"
+    rows.append([f"grown by ≤ {GROWTH}", None, None, last, good, ""])
     return Table("Soak: memory", ["Requests", "s", "MiB", "grown", "threads", "files"], rows, note)
 
 

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import LONG, QUESTIONS  # noqa: E402
+from benchmarks import LONG, QUESTIONS, serve  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import envs, plot, report, sample, server, traffic  # noqa: E402
 from benchmarks.harness.bench import Bench, Table  # noqa: E402
@@ -127,6 +127,33 @@ def test_a_quick_question_without_peers_is_written_into_the_page(
     assert "| **personakit** |" not in section
     assert "Missing: llm, Banks" in capsys.readouterr().out
     assert (tmp_path / "performance" / "render.svg").read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads the accounts of Linux")
+def test_a_soak_finds_that_all_sides_have_counted_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["soak", "--own", "--count", "300"]) == 0
+    printed = capsys.readouterr().out
+    assert "| rows of the log | 301 | as many as runs | yes |" in printed
+    assert "Missing" not in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads the accounts of Linux")
+def test_servers_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = serve.Case("a request", 4, 8)
+    stream = serve.Case("an event", 2, 2, True, "/events50", 50, 3.0)
+    monkeypatch.setattr(serve, "cases", lambda _: [few, stream])
+    monkeypatch.setattr(serve, "OPEN", 5)
+    with traffic.serving() as serving:
+        costs, sizes = serve.ask(Bench(envs.Environments(own=True), serving, quick=True))
+    assert costs.missing == {"LiteLLM's proxy": "not asked for"}
+    for _, ratio, goal, *micro in costs.rows:
+        assert isinstance(ratio, float)
+        assert ratio > 0
+        assert str(goal).startswith("≤")
+        assert all(micro)
+    assert [row[0] for row in sizes.rows][-1] == "CPU of the start, s"
 
 
 def test_what_cannot_be_asked_is_said(capsys: pytest.CaptureFixture[str]) -> None:
