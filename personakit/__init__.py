@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from personakit.ledger import (
         Account as Account, Amount as Amount, BudgetExceeded as BudgetExceeded, Key as Key,
         Ledger as Ledger, LedgerError as LedgerError, Reservation as Reservation,
-        TooMany as TooMany, Total as Total, metered as metered,
+        TooMany as TooMany, Total as Total, current_key as current_key, metered as metered,
     )
     from personakit.linting import Finding as Finding
     from personakit.log import Row as Row, RunLog as RunLog
@@ -111,7 +111,8 @@ _ROOMS = {
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
     "journal": "JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep",
     "ledger": (
-        "Account Amount BudgetExceeded Key Ledger LedgerError Reservation TooMany Total metered"
+        "Account Amount BudgetExceeded Key Ledger LedgerError Reservation TooMany Total "
+        "current_key metered"
     ),
     "linting": "Finding",
     "log": "Row RunLog",

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from personakit.ledger.errors import LedgerError as LedgerError
     from personakit.ledger.errors import TooMany as TooMany
     from personakit.ledger.key_budget import KeyBudget as KeyBudget
-    from personakit.ledger.key_budget import current_key as current_key
     from personakit.ledger.keys.key import Key as Key
+    from personakit.ledger.keys.key import calling as calling
+    from personakit.ledger.keys.key import current_key as current_key
     from personakit.ledger.ledger import Ledger as Ledger
     from personakit.ledger.metering import metered as metered
 else:
@@ -25,8 +26,8 @@ else:
         {
             "amounts": "Account Amount Reservation Total",
             "errors": "BudgetExceeded LedgerError TooMany",
-            "keys.key": "Key",
-            "key_budget": "KeyBudget current_key",
+            "keys.key": "Key calling current_key",
+            "key_budget": "KeyBudget",
             "ledger": "Ledger",
             "metering": "metered",
         },

@@ -7,7 +7,6 @@ import functools
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from typing import NamedTuple
 
 from personakit.base import time_left
@@ -15,13 +14,10 @@ from personakit.errors import Blocked
 from personakit.hookspecs import Send, hookimpl
 from personakit.ledger.amounts import NANO, Account, Amount, Reservation, Total
 from personakit.ledger.errors import BudgetExceeded, LedgerError
-from personakit.ledger.keys.key import Key
+from personakit.ledger.keys.key import Key, calling
 from personakit.ledger.ledger import EXPIRES, Ledger
 from personakit.ledger.metering import metered
 from personakit.messages import Request, Response
-
-current_key: ContextVar[Key | None] = ContextVar("personakit_key", default=None)
-"""The key that the running code was called with; None for none."""
 
 DAY = 86_400
 _NOTHING = Amount(0, 0)
@@ -49,7 +45,7 @@ class _Limit(NamedTuple):
 
 
 class KeyBudget:
-    """A plugin that reserves and settles each model call against the budgets of `current_key`.
+    """A plugin that reserves and settles each model call against the budgets of `calling`.
 
         runner = Runner(plugins=[KeyBudget(ledger)])
 
@@ -76,7 +72,7 @@ class KeyBudget:
             BudgetExceeded: It does not fit into a budget.
             Blocked: The ledger cannot be used, so nothing was sent; its cause is a `LedgerError`.
         """
-        key = current_key.get()
+        key = calling.get()
         if key is None:
             return None
         ledger = self.ledger

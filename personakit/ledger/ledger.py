@@ -334,20 +334,25 @@ class Ledger:
 
     # --- kept values ----------------------------------------------------------------------------
 
-    def hold(self, owner: str, id: str, value: str, seconds: float) -> None:  # noqa: A002
+    def hold(self, owner: str, id: str, value: str, seconds: float) -> list[str]:  # noqa: A002
         """Keep a value for an owner, under an id, for a time in seconds.
+
+        Returns:
+            The values that have expired, which are removed.
 
         Raises:
             LedgerError: The ledger cannot be written.
         """
         now = time.time()
 
-        def hold(connection: Connection) -> None:
-            connection.execute("DELETE FROM held WHERE expires <= ?", (now,))
+        def hold(connection: Connection) -> list[str]:
+            removed = "DELETE FROM held WHERE expires <= ? RETURNING value"
+            expired = connection.execute(removed, (now,)).fetchall()
             row = (id, owner, value, now + seconds)
             connection.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?)", row)
+            return [value for (value,) in expired]
 
-        self._write(hold)
+        return self._write(hold)
 
     def held(self, owner: str, id: str) -> str | None:  # noqa: A002
         """Return a kept value; None for another owner, an unknown id or an expired value.

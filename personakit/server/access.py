@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from personakit.ledger import KeyBudget, Ledger, LedgerError, TooMany, current_key
+from personakit.ledger import KeyBudget, Ledger, LedgerError, TooMany, calling
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
 
@@ -116,7 +116,7 @@ class Access:
         key = caller.key
         if key is not None and key.has_budget and not self.has_budgets:
             raise _unkept()
-        token = current_key.set(key)
+        token = calling.set(key)
         limited = key is not None and (key.rpm is not None or key.concurrent is not None)
         # Not the id of the request, which the client can choose: with the id of another one, a
         # request that is refused would give back the place of that.
@@ -127,7 +127,7 @@ class Access:
             yield
         finally:
             with contextlib.suppress(ValueError):  # closed in another context
-                current_key.reset(token)
+                calling.reset(token)
             if limited:
                 await asyncio.shield(self._leave(identity))
 

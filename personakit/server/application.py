@@ -131,10 +131,10 @@ class Application:
         if self.settings.cors and self._access.crossed(exchange):
             await exchange.reply(204)
             return
-        if not is_loopback_host(exchange.headers.get("host", "")) and self._access.is_open:
+        if not _is_local(exchange) and self._access.is_open:
             raise Refusal(
                 403,
-                "without keys, the server answers only requests to localhost; use "
+                "without keys, the server answers only requests of this machine to localhost; use "
                 "http://127.0.0.1, or make a key: personakit serve keys new NAME",
                 code="host_not_allowed",
             )
@@ -240,6 +240,12 @@ def app(settings: Settings | None = None, *, runner: Runner | None = None) -> Ap
 
         settings = Settings.of(Config.read())
     return Application(settings, runner=runner)
+
+
+def _is_local(exchange: Exchange) -> bool:
+    """Return whether a request is one to this machine, which no proxy passes on from another."""
+    passed_on = "x-forwarded-for" in exchange.headers or "forwarded" in exchange.headers
+    return is_loopback_host(exchange.headers.get("host", "")) and not passed_on
 
 
 def stopping() -> Refusal:

@@ -67,7 +67,7 @@ GROUPS = (
     Group(
         "Keys and budgets",
         "What a service shares between its processes: who may call, and how much each may spend.",
-        "Ledger Key Account Amount Total Reservation metered",
+        "Ledger Key Account Amount Total Reservation metered current_key",
     ),
     Group(
         "Errors",

@@ -28,7 +28,7 @@ from personakit import (
     Usage,
     hookimpl,
 )
-from personakit.ledger import KeyBudget, current_key
+from personakit.ledger import KeyBudget, calling
 from personakit.testing import MODES, in_mode, persona, runner
 
 MODEL = "openai/gpt-4o-mini"
@@ -38,11 +38,11 @@ DAY = 86_400
 
 @contextmanager
 def using(key: Key | None) -> Iterator[None]:
-    token = current_key.set(key)
+    token = calling.set(key)
     try:
         yield
     finally:
-        current_key.reset(token)
+        calling.reset(token)
 
 
 def spent(ledger: Ledger, name: str = "anna") -> Total:

@@ -406,3 +406,12 @@ def test_logprobs_are_in_whole_answers_alone(folder: Path) -> None:
         assert server.chat(logprobs=True).json["choices"][0]["logprobs"] == given
         answer = server.chat(logprobs=True, top_logprobs=2, stream=True)
         assert answer.headers["x-personakit-ignored"] == "logprobs, top_logprobs"
+
+
+def test_a_request_that_a_proxy_passes_on_needs_a_key(folder: Path) -> None:
+    context, upstream = serving(folder)
+    with context as server:
+        for headers in ({"x-forwarded-for": "10.0.0.7"}, {"forwarded": "for=10.0.0.7"}):
+            answer = server.chat(headers=headers)
+            assert (answer.status, answer.error["code"]) == (403, "host_not_allowed")
+    assert upstream.requests == []

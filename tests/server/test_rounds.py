@@ -10,6 +10,7 @@ from helpers.serving import served
 
 import personakit
 from personakit import Registry, Request, Response, Tool, ToolCall, hookimpl
+from personakit.ledger import Ledger
 from personakit.server import Settings
 from personakit.testing import Upstream, runner
 
@@ -213,3 +214,22 @@ def test_custom_tools_and_bodies_of_the_responses_api(folder: Any) -> None:
         "system", "system", "user", "assistant", "tool",
     ]  # fmt: skip
     assert upstream.requests[1].messages[-1].tool_call_id == "c9"
+
+
+def test_the_journal_of_a_question_that_nobody_answers_is_removed(folder: Any) -> None:
+    def ordering(_: Request) -> Response:
+        return Response("Hm.", (call("order", "c1", item="tea"),), "tool_calls", model="test/m")
+
+    running, _ = runner([ordering, mixed], plugins=[Own()], path=[folder])
+    ledger = Ledger(folder / "ledger.db")
+    with served(running, Settings(open=True, ledger=ledger.path)) as server:
+        asked = server.chat("Tea!", model="shop", tools=[ASK])
+        run = asked.headers["x-personakit-run"]
+        assert list(running.journals.ids()) == [run]
+        value = ledger.held("", run)
+        assert value is not None
+        ledger.hold("", run, value, -1)  # a week has passed
+        assert list(running.journals.ids()) == [run]
+        server.chat("Tea?", model="shop", tools=[WEATHER])
+        assert list(running.journals.ids()) == []
+    ledger.close()

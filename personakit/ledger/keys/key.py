@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -61,6 +62,18 @@ class Key:
         """Whether its dollars or tokens are limited."""
         limits = (self.usd_day, self.usd_month, self.tokens_day, self.tokens_month)
         return any(limit is not None for limit in limits)
+
+
+calling: ContextVar[Key | None] = ContextVar("personakit_key", default=None)
+"""The key of the client for which the running code works; None for a local user."""
+
+
+def current_key() -> Key | None:
+    """Return the key of the client for which a hook or a tool runs, under `personakit serve`.
+
+    None if the server needs no key, or outside of it: then the user of the machine runs it.
+    """
+    return calling.get()
 
 
 def new_token() -> str:

@@ -68,7 +68,7 @@ class Completions:
         self, exchange: Exchange, asked: body.Asked, persona: Persona, caller: Caller
     ) -> Run:
         """Return the run that a client asks for."""
-        held = Held(self._access.ledger, caller.name)
+        held = Held(self._access.ledger, self._runner.journals, caller.name)
         options = {
             "tools": asked.tools.tools,
             "on_suspend": "return" if asked.tools.approves else "tell",

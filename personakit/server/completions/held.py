@@ -7,6 +7,8 @@ for a person is kept as well. What is kept belongs to one key, and the ids of ca
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,8 @@ from typing import Any
 
 from personakit.base import read_json
 from personakit.codec import read_message, write_message
-from personakit.journal import Question, Resumption, Suspended
+from personakit.errors import JournalError
+from personakit.journal import JournalStorage, Question, Resumption, Suspended
 from personakit.ledger import Ledger
 from personakit.messages import Message, Response
 from personakit.server.completions.answer import call_id
@@ -58,11 +61,12 @@ class Held:
 
     Args:
         ledger: Where they are kept.
+        journals: The journals of suspended runs.
         owner: The name of the key; empty for the open server.
     """
 
-    def __init__(self, ledger: Ledger, owner: str) -> None:
-        self._ledger, self._owner = ledger, owner
+    def __init__(self, ledger: Ledger, journals: JournalStorage, owner: str) -> None:
+        self._ledger, self._journals, self._owner = ledger, journals, owner
 
     async def keep(self, run: str, response: Response[Any], calls: Sequence[str]) -> None:
         """Keep the messages of a round that ended with calls of the client's tools.
@@ -149,7 +153,17 @@ class Held:
         await self._ledger.soon(self._ledger.forget, run)
 
     async def _hold(self, run: str, value: Mapping[str, Any]) -> None:
-        await self._ledger.soon(self._ledger.hold, self._owner, run, json.dumps(value), KEPT)
+        hold = self._ledger.hold
+        expired = await self._ledger.soon(hold, self._owner, run, json.dumps(value), KEPT)
+        waiting = [one["suspended"] for one in map(json.loads, expired) if "suspended" in one]
+        if waiting:
+            await asyncio.to_thread(self._remove, waiting)
+
+    def _remove(self, runs: Sequence[str]) -> None:
+        """Remove the journals of runs that nobody has answered, so that they do not pile up."""
+        for run in runs:
+            with contextlib.suppress(JournalError):
+                self._journals.remove(run)
 
     async def _find(self, run: str, *, needed: bool) -> dict[str, Any] | None:
         text = await self._ledger.soon(self._ledger.held, self._owner, run)

@@ -13,6 +13,7 @@ from personakit import (
     ToolCall,
     ToolResult,
     ask,
+    current_key,
     hookimpl,
     io,
 )
@@ -114,7 +115,9 @@ async def _asked(call: ToolCall, persona: Persona, state: Approve.State) -> bool
     except ConfigError as error:
         # Blocked, because `on_error: skip` would run the call after any other error.
         raise Blocked(f"approve: {error}") from error
-    choices = [one for one in questions.CHOICES if keeps or one != questions.FOR_GOOD]
+    # What a client of a server answers counts for its own run: the file is that of all its keys.
+    lasts = keeps and current_key() is None
+    choices = [one for one in questions.CHOICES if lasts or one != questions.FOR_GOOD]
     answer = await ask(questions.text(call), choices=choices, details=questions.details(call))
     if answer in (questions.FOR_RUN, questions.FOR_GOOD):
         state.tools.add(call.name)
