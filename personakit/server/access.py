@@ -240,7 +240,7 @@ def _unkept() -> Refusal:
         "this server cannot keep the budget of the key; its operator has to correct that",
         type="server_error",
         code="budgets_not_kept",
-        headers={"x-should-retry": "false"},
+        headers={"x-should-retry": "false", "retry-after": "60"},
         reason="ledger",
     )
 

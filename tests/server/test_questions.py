@@ -14,7 +14,7 @@ from helpers.serving import Answer, Served, served
 import personakit
 from personakit import Registry, Response, ToolCall, UpstreamUnavailable, hookimpl
 from personakit.server import Settings
-from personakit.testing import Upstream, runner
+from personakit.testing import MemoryJournals, Upstream, runner
 
 ASK = {"type": "function", "function": {"name": "personakit_approve"}}
 WEATHER = {"type": "function", "function": {"name": "weather"}}
@@ -47,10 +47,12 @@ def _none() -> None:
     CALLS.clear()
 
 
-def serving(folder: Path, *answers: Any) -> tuple[Any, Upstream]:
+def serving(
+    folder: Path, *answers: Any, journals: MemoryJournals | None = None
+) -> tuple[Any, Upstream]:
     for name, text in (("shop", "You sell."), ("other", "You help.")):
         (folder / f"{name}.yaml").write_text(f"system: {text}\ntools: [order, send]\n")
-    running, upstream = runner(list(answers), plugins=[Shop()], path=[folder])
+    running, upstream = runner(list(answers), plugins=[Shop()], path=[folder], journals=journals)
     return served(running, Settings(open=True, ledger=folder / "ledger.db")), upstream
 
 
@@ -171,3 +173,16 @@ def test_a_changed_persona_and_another_one_are_refused(tmp_path: Path) -> None:
         (tmp_path / "shop.yaml").write_text(text)
         assert ask(server, *answered).status == 200
     assert CALLS == ["tea: send yes"]
+
+
+def test_a_run_that_was_removed_is_not_known(tmp_path: Path) -> None:
+    """As one whose server stopped between its end and the answer."""
+    journals = MemoryJournals()
+    context, upstream = serving(tmp_path, calling("send"), journals=journals)
+    with context as server:
+        answered = said(calls_of(ask(server)), "yes")
+        for identity in list(journals.ids()):
+            journals.remove(identity)
+        refused = ask(server, *answered)
+    assert (refused.status, refused.error["code"]) == (404, "run_not_found")
+    assert len(upstream.requests) == 1

@@ -9,14 +9,14 @@ import time
 from typing import Any
 
 from personakit.base import run_id
-from personakit.errors import ConfigError, PersonakitError, UsageError
-from personakit.journal import Resumption
+from personakit.errors import ConfigError, JournalError, PersonakitError, UsageError
+from personakit.journal import Resumption, Suspended
 from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.server.access import Access, Caller
 from personakit.server.completions import body
 from personakit.server.completions.errors import is_servers, not_resumable, refusal
-from personakit.server.completions.held import Held
+from personakit.server.completions.held import Held, unknown_run
 from personakit.server.completions.request import build
 from personakit.server.completions.run import Run
 from personakit.server.completions.streaming import Streaming
@@ -77,7 +77,7 @@ class Completions:
         prompt: Request | Resumption
         answers = await held.answers(asked.messages)
         if answers is not None:
-            suspended = await asyncio.to_thread(self._runner.suspended, answers.run)
+            suspended = await self._suspended(answers.run)
             prompt, identity = answers.to(suspended), answers.run
             exchange.extra.append((b"x-personakit-run", identity.encode()))
             return Run(
@@ -99,6 +99,21 @@ class Completions:
             shown = _UNSHOWN.sub(b"?", ", ".join(ignored)[:1000].encode("ascii", "replace"))
             exchange.extra.append((b"x-personakit-ignored", shown))
         return Run(identity, persona, prompt, {**options, "run_id": identity}, asked, caller, held)
+
+    async def _suspended(self, identity: str) -> Suspended:
+        """Return a suspended run.
+
+        Raises:
+            Refusal: It ended or was removed (404), or it cannot be read (409).
+        """
+        try:
+            found: Suspended = await asyncio.to_thread(self._runner.suspended, identity)
+        except JournalError as error:
+            _log.warning("personakit: run %s: %s", identity, error)
+            raise not_resumable() from None
+        except UsageError:
+            raise unknown_run() from None
+        return found
 
     async def _ran(self, exchange: Exchange, run: Run) -> None:
         """Run, reply, and count the run."""

@@ -141,10 +141,10 @@ class Held:
             raise wrong("messages", "the last tool messages answer questions of different runs")
         kept = await self._find(runs.pop(), needed=True)
         if kept is None or "suspended" not in kept:
-            raise _unknown()
+            raise unknown_run()
         questions = kept["questions"]
         if not set(given) <= set(range(len(questions))):
-            raise _unknown()
+            raise unknown_run()
         texts = {questions[number]: text for number, text in given.items()}
         return Answers(kept["suspended"], texts)
 
@@ -168,7 +168,7 @@ class Held:
     async def _find(self, run: str, *, needed: bool) -> dict[str, Any] | None:
         text = await self._ledger.soon(self._ledger.held, self._owner, run)
         if text is None and needed:
-            raise _unknown()
+            raise unknown_run()
         value: dict[str, Any] | None = None if text is None else json.loads(text)
         return value
 
@@ -216,7 +216,8 @@ def _run_of(identity: str) -> str | None:
     return match[2] if match is not None and match[1] == "pkr" else None
 
 
-def _unknown() -> Refusal:
+def unknown_run() -> Refusal:
+    """Return the refusal of results or answers to a run that is not known."""
     return Refusal(
         404,
         "the run that these tool results continue is not known: it ended, it is older than a "

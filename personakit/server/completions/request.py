@@ -49,18 +49,12 @@ def build(
     """
     parameters, ignored = _used(persona, asked, settings)
     _check_tools(runner, persona, asked)
-    last = _last_of_user(messages)
-    leading, before, said, after = _parts(_permitted(messages, settings), last)
+    leading, before, said, after = _parts(messages, settings)
     if persona.history is not None:
         before = newest(tuple(before), persona.history.keep)
     text = _text(runner, persona, said)
-    rendered = runner.render(
-        persona,
-        text,
-        variables=_variables(persona, asked, settings.limits.variables),
-        model=model,
-        parameters=parameters,
-    )
+    given = _variables(persona, asked, settings.limits.variables)
+    rendered = runner.render(persona, text, variables=given, model=model, parameters=parameters)
     end = len(rendered.messages) - (text is not None or persona.prompt is not None)
     head, prompt = list(rendered.messages[:end]), list(rendered.messages[end:])
     at = 1 if head and head[0].role in _SYSTEM else 0
@@ -135,14 +129,15 @@ def _last_of_user(messages: Sequence[Message]) -> int | None:
 
 
 def _parts(
-    messages: Sequence[Message], last: int | None
+    given: Sequence[Message], settings: Settings
 ) -> tuple[Sequence[Message], Sequence[Message], Message | None, Sequence[Message]]:
     """Return the system messages at the start, and what is before, at and after the last user's.
 
-    Args:
-        messages: The messages, in which those of the system may have become the user's.
-        last: The index of the last one that was the user's from the start; None if none was.
+    A system message that the settings make one of the user's is the last one of the user only if
+    there is no other.
     """
+    last = _last_of_user(given)
+    messages = _permitted(given, settings)
     start = next((n for n, one in enumerate(messages) if one.role not in _SYSTEM), len(messages))
     last = _last_of_user(messages) if last is None else last
     if last is None:
