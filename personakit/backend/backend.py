@@ -348,8 +348,8 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
         try:
             for data in decoder.feed(part):
                 text = answer.event(data, decoder.name)
-                if note is not None:
-                    await _pass_on(texts, answer, emit, note)
+                if note is not None and (pieces := answer.pieces()):
+                    await _pass_on(texts, pieces, emit, note)
                 texts.append(text)
         finally:
             if text := "".join(texts):
@@ -372,13 +372,12 @@ async def _end(decoder: sse.Decoder, answer: Answer, emit: Emit, note: Note | No
             cut = not answer.done
     rest = answer.ended(cut=cut)
     if note is not None:
-        await _pass_on([], answer, emit, note)
+        await _pass_on([], answer.pieces(), emit, note)
     await emit(rest)
 
 
-async def _pass_on(texts: list[str], answer: Answer, emit: Emit, note: Note) -> None:
+async def _pass_on(texts: list[str], pieces: Sequence[Piece], emit: Emit, note: Note) -> None:
     """Emit the pieces of an event, and before them the texts of earlier events."""
-    pieces = answer.pieces()
     if pieces and (text := "".join(texts)):
         texts.clear()
         await emit(text)

@@ -216,7 +216,7 @@ def state_of(file: Path) -> State:
     if _texts.get() and (text := _overlay(file)) is not None:
         return hash(text), len(text), -1
     try:
-        status = file.stat()
+        status = os.stat(file)  # noqa: PTH116 - half the time of Path.stat
     except (FileNotFoundError, NotADirectoryError):
         if not file.is_symlink():
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -154,7 +155,7 @@ class Library:
         if (defined := DEFINED.get(name)) is not None:
             return defined
         for folder in self.folders():
-            persona = self._cached(folder / (name + ENDING))
+            persona = self._cached(_file(folder, name))
             if persona is None:
                 continue
             return _named(persona, name)
@@ -396,6 +397,12 @@ def _shown(folders: Iterable[Path]) -> str:
         if folder.is_dir():
             found.setdefault(os.path.realpath(folder), str(folder))
     return ", ".join(found.values())
+
+
+@functools.lru_cache(maxsize=4096)
+def _file(folder: Path, name: str) -> Path:
+    """Return the file of a persona; the same path each time, which keeps its text and hash."""
+    return folder / (name + ENDING)
 
 
 def _named(persona: Persona, name: str) -> Persona:
