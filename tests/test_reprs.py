@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import personakit
 from personakit import (
+    Account,
+    Amount,
     Attachment,
     BadRequest,
     Charge,
@@ -25,6 +27,8 @@ from personakit import (
     Event,
     Finding,
     JournalFolder,
+    Key,
+    Ledger,
     Message,
     Pattern,
     Persona,
@@ -34,6 +38,7 @@ from personakit import (
     Provider,
     Question,
     Request,
+    Reservation,
     Response,
     Resumption,
     Row,
@@ -45,6 +50,7 @@ from personakit import (
     Tool,
     ToolCall,
     ToolResult,
+    Total,
     Trace,
     Usage,
     Variable,
@@ -148,6 +154,14 @@ def values() -> dict[str, Any]:
         "Trace": Trace([step] * 99),
         "Upstream": Upstream([LONG] * 99, requests=[request] * 99),
         "Usage": Usage(1, 2, 3),
+        "Account": Account(LONG, 1, 0),
+        "Amount": Amount(1, None),
+        "Total": Total(1, 2, 3, 4),
+        "Reservation": Reservation(
+            "id", tuple(Account(LONG, n, 0) for n in range(99)), Amount(1, 2), 9.0
+        ),
+        "Key": Key("anna", tuple(LONG for _ in range(99))),
+        "Ledger": Ledger("ledger.db"),
         "Charge": Charge("openai/x", "x-1", Usage(1, 2, 3), 0.1),
         "Spent": Spent(tuple(Charge(LONG, LONG, Usage(1, 2, 3)) for _ in range(900))),
         "Embeddings": Embeddings([[0.25] * 1536] * 900, LONG, Usage(1, 0, 1)),
@@ -284,7 +298,7 @@ def test_personas_are_not_kept_alive_by_a_runner_nor_a_runner_by_a_persona() -> 
 
 
 KEPT = (
-    "AsyncStream Config Conversation Endpoint Library Provider Router Runner RunLog Stream"
+    "AsyncStream Config Conversation Endpoint Ledger Library Provider Router Runner RunLog Stream"
 ).split()
 """What holds keys, connections or files of a process."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from personakit.base import brief_repr
 from personakit.messages import Message, Request, Response
 from personakit.usage import Usage, price
 
@@ -94,6 +95,8 @@ class Account:
     at: int
     since: int
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -110,6 +113,8 @@ class Reservation:
     accounts: tuple[Account, ...]
     amount: Amount
     expires: float
+
+    __repr__ = brief_repr
 
 
 def text_tokens(text: str) -> int:

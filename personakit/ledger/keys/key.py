@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from personakit.base import brief_repr
+
 PREFIX = "pk-"
 
 
@@ -44,6 +46,8 @@ class Key:
     until: float | None = None
     created: float = 0.0
     revoked: float | None = None
+
+    __repr__ = brief_repr
 
     def allows(self, persona: str) -> bool:
         """Return whether it may use a persona."""
