@@ -89,11 +89,36 @@ class _Unframed:
 
 
 class _Closing:
-    """The transport of a reply, which the connection closes."""
+    """The transport of a reply, which the connection closes.
+
+    uvicorn writes a head and the body after it apart: two system calls, each of which wakes the
+    client. A head is kept until the next write, or until the event loop goes on.
+    """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write, self.is_closing = transport.write, transport.is_closing
-        self.close = close
+        self._transport, self.is_closing = transport, transport.is_closing
+        self._close, self._head = close, b""
+
+    def write(self, data: bytes) -> None:
+        """Write what was kept and this, or keep it."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        head, self._head = self._head, b""
+        if head and not self.is_closing():
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Write what was kept, and close the connection."""
+        self.flush()
+        self._close()
 
 
 class Limited(HttpToolsProtocol):
