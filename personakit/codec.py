@@ -254,7 +254,7 @@ def pretty(value: Any) -> str:
 def compact(value: Any) -> str:
     """Return a value as JSON on one line; other types are converted to strings."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_shown)
+        text = _compact(value)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False, default=_shown)
     try:
@@ -301,6 +301,10 @@ def _shown(value: Any) -> str:
         return str(value)
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+# json.dumps() creates an encoder for each call.
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_shown).encode
 
 
 def _finite(value: Any) -> Any:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
 
+from personakit.backend.requests.remembering import remembering, request_key
 from personakit.backend.retries import http_clients
 from personakit.base import Secret, check_file, install_command, only_sync
 from personakit.errors import ConfigError
@@ -237,14 +238,12 @@ class Client:
             omit = openai().omit
             own = {name: omit if value is None else value for name, value in own_headers.items()}
             options["headers"] = {**self._options["headers"], **own}
-        all_options = {**self._options, **options} if options else self._options
+        merged: Any = {**self._options, "idempotency_key": request_key(), **options}
         url = self._urls.get(path)
         if url is None:
             raw = self._base.raw_path + path.encode()
             url = self._urls[path] = str(self._base.copy_with(raw_path=raw))
-        return self._post(
-            url, cast_to=response_class(), body=body, options=all_options, stream=True
-        )
+        return self._post(url, cast_to=response_class(), body=body, options=merged, stream=True)
 
     def models(self, query: str, headers: dict[str, Any], timeout: float) -> Any:
         """Request the list of models once; return the reply as soon as its headers have arrived.
@@ -296,7 +295,7 @@ class Clients:
             client = self._sync.get(key)
             if client is None:
                 arguments = _arguments(provider, endpoint, _http_clients()[0])
-                client = self._sync[key] = Client(openai().OpenAI(**arguments))
+                client = self._sync[key] = Client(remembering(openai().OpenAI)(**arguments))
             return client
 
     async def asynchronous(self, provider: Provider, endpoint: Endpoint) -> Shared:
@@ -310,7 +309,8 @@ class Clients:
         for shared in pool:
             if shared.busy < _SHARE:
                 return shared
-        shared = Shared(openai().AsyncOpenAI(**_arguments(provider, endpoint, _http_clients()[1])))
+        arguments = _arguments(provider, endpoint, _http_clients()[1])
+        shared = Shared(remembering(openai().AsyncOpenAI)(**arguments))
         pool.append(shared)
         # An event loop closes its async generators when it ends, and this one closes the client:
         # left to the garbage collector, it would break connections of other clients.

@@ -245,24 +245,30 @@ def hide(value: Any, secrets: Iterable[Secret]) -> Any:
     nonempty = [secret for secret in secrets if secret]
     if nonempty and not isinstance(value, str):
         # They hardly ever occur, and one search of the whole is faster than one of each string.
-        text = "\0".join(_strings(value))
+        texts: list[str] = []
+        _collect(value, texts)
+        text = "\0".join(texts)
         nonempty = [secret for secret in nonempty if secret.occurs_in(text)]
     return _hidden(value, nonempty) if nonempty else value
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """Yield the strings in plain data, keys included."""
+def _collect(value: Any, texts: list[str]) -> None:
+    """Add the strings in plain data to a list, keys included."""
     if isinstance(value, str):
-        yield value
+        texts.append(value)
     elif isinstance(value, bytes):
-        yield value.decode("utf-8", "surrogateescape")
+        texts.append(value.decode("utf-8", "surrogateescape"))
     elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _strings(key)
-            yield from _strings(item)
+        _collect([*value], texts)
+        _collect([*value.values()], texts)
     elif isinstance(value, list | tuple):
+        texts += [item for item in value if type(item) is str]
         for item in value:
-            yield from _strings(item)
+            if type(item) not in _SIMPLE:
+                _collect(item, texts)
+
+
+_SIMPLE = (str, type(None), int, float, bool)
 
 
 def _hidden(value: Any, secrets: list[Secret]) -> Any:
