@@ -70,16 +70,16 @@ class Access:
         self.has_budgets = True
         self._settings = settings
         self._known: dict[bytes, tuple[float, Key]] = {}
-        self._open: tuple[float, bool] = (-math.inf, False)
+        self._open: tuple[float, bool] = (-math.inf, settings.open)
 
     @property
     def is_open(self) -> bool:
-        """Whether requests need no key: none has been made, and only this machine is served."""
-        if not self._settings.open:
-            return False
-        now = time.monotonic()
+        """Whether requests need no key: none has been made, and only this machine is served.
+
+        A server that has seen a key stays closed, also if its ledger is lost.
+        """
         checked, is_open = self._open
-        if now - checked > FRESH:
+        if is_open and (now := time.monotonic()) - checked > FRESH:
             is_open = not self._keys()
             self._open = now, is_open
         return is_open
@@ -140,7 +140,8 @@ class Access:
         allowed = self._settings.cors
         if not origin or not (origin in allowed or "*" in allowed):
             return False
-        shown = b"x-request-id, x-personakit-run, x-personakit-cost-usd, x-personakit-ignored"
+        shown = b"x-request-id, x-personakit-run, x-personakit-cost-usd, x-personakit-ignored, "
+        shown += b"retry-after, x-should-retry"
         exchange.extra += [
             (b"access-control-allow-origin", origin.encode("latin-1", "replace")),
             (b"vary", b"origin"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,7 @@ class Application:
         self.router = Router()
         self._given = runner
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._told: dict[str, float] = {}
         self._gate = Gate(self.settings.limits.concurrent, self.settings.limits.queue)
         self.metrics = Metrics(self._behind)
         self._access = Access(self.settings)
@@ -158,12 +161,23 @@ class Application:
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         if refusal.status >= 400 and refusal.reason:
             self.metrics.refused(refusal.reason)
+        if refusal.code in _OPERATORS and refusal.__cause__ is not None:
+            self._tell(str(refusal.__cause__))
         if not exchange.begun and not exchange.gone:
             try:
                 await exchange.refuse(refusal)
             except asyncio.CancelledError:
                 if not exchange.gone:
                     raise
+
+    def _tell(self, fault: str) -> None:
+        """Log a fault that all requests meet, once a minute."""
+        now = time.monotonic()
+        if now - self._told.get(fault, -math.inf) > 60:
+            if len(self._told) > 100:
+                self._told.clear()
+            self._told[fault] = now
+            _log.error("personakit: %s", fault)
 
     # --- endpoints -------------------------------------------------------------------------------
 
@@ -221,6 +235,8 @@ class Application:
         return Runner(config, log=log, plugins=[self._access.budget])
 
 
+_OPERATORS = ("invalid_persona", "ledger_unavailable")
+"""The codes of faults of the machine, which clients can only pass on."""
 _ALWAYS = ("/health", "/ready", "/metrics")
 
 

@@ -134,7 +134,11 @@ class Models:
         return {**described, "personakit": own}
 
     def _missing(self, model: str, caller: Caller) -> Refusal:
-        hint = did_you_mean(model, self.names(caller))
+        names = self.names(caller)
+        name, at, _ = model.rpartition("@")
+        hint = did_you_mean(model, names)
+        if at and name in names:
+            hint = f"; {name!r} is there with another version: leave out the part from '@' on"
         return Refusal(
             404,
             f"the model {model[:80]!r} does not exist, or your key may not use it"

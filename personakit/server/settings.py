@@ -40,7 +40,7 @@ _ORIGIN = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5})?\Z
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z", re.ASCII)  # of an option
 _NUMBER = re.compile(r"-?[0-9]{1,9}\Z", re.ASCII)
 _SIZES = ("body", "header", "variables")
-_SMALLEST = 1024  # bytes: no request of a client fits into less
+_SMALLEST = 1000  # bytes: no request of a client fits into less
 
 
 @dataclass(frozen=True, slots=True)

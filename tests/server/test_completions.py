@@ -415,3 +415,32 @@ def test_a_request_that_a_proxy_passes_on_needs_a_key(folder: Path) -> None:
             answer = server.chat(headers=headers)
             assert (answer.status, answer.error["code"]) == (403, "host_not_allowed")
     assert upstream.requests == []
+
+
+def test_an_answer_that_is_not_in_the_form_of_the_output(folder: Path) -> None:
+    schema = "{type: object, properties: {dish: {type: string}}, required: [dish]}"
+    (folder / "dish.yaml").write_text(f"system: You cook.\noutput: {schema}\n")
+    context, _ = serving(folder, "No JSON.")
+    with context as server:
+        answer = server.chat(model="dish")
+    assert (answer.status, answer.error["code"]) == (502, "invalid_output")
+
+
+def test_another_version_of_a_persona_is_named(folder: Path) -> None:
+    (folder / "v.yaml").write_text("system: Hi\nversion: '1.0'\n")
+    context, _ = serving(folder)
+    with context as server:
+        assert server.chat(model="v@1.0").status == 200
+        answer = server.chat(model="v@2")
+    assert answer.status == 404
+    assert "'v' is there with another version" in answer.error["message"]
+
+
+def test_the_operator_reads_of_a_broken_persona_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "p.yaml").write_text("sytem: Hi\n")
+    context, _ = serving(folder)
+    with context as server:
+        assert [server.chat().status for _ in range(3)] == [400] * 3
+    assert len([each for each in caplog.records if "p.yaml" in each.getMessage()]) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +199,24 @@ def test_a_ledger_that_cannot_be_read_refuses(place: Place, tmp_path: Path) -> N
         assert {answer.status for answer in answers} <= {503, 401}
         assert json.dumps(answers[-1].json).count("sqlite") == 0
     assert place.upstream.requests == []
+
+
+def test_a_server_that_has_seen_a_key_stays_closed(place: Place, tmp_path: Path) -> None:
+    place.settings = dataclasses.replace(place.settings, open=True)
+    with place as server:
+        assert server.chat().status == 200
+        anna = place.key("anna")
+        wait_until(lambda: server.chat().status == 401)
+        assert server.chat(headers=anna).status == 200
+        place.ledger.close()
+        for file in tmp_path.glob("ledger.sqlite3*"):
+            file.unlink()
+        wait_until(lambda: server.chat(headers=anna).status in (401, 503))
+        assert server.chat().status == 401
+
+
+def wait_until(check: Any, seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not check() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert check()

@@ -207,5 +207,8 @@ def _conversation(exchange: Exchange, caller: Caller) -> str | None:
 
 
 def _unusable_model() -> Refusal:
-    message = "the model of the header x-personakit-model cannot be used"
+    message = (
+        "the model of the header x-personakit-model cannot be used: it must be `provider/model` or "
+        "an alias, with a provider that this server has a key for; its log has the cause"
+    )
     return wrong("x-personakit-model", message)

@@ -10,6 +10,8 @@ from personakit.errors import (
     BadRequest,
     Blocked,
     ConfigError,
+    IncompleteAnswer,
+    InvalidAnswer,
     JournalError,
     ModelNotFound,
     PersonaError,
@@ -114,7 +116,11 @@ def _upstream(error: BackendError) -> Refusal:
             ModelNotFound: ("upstream_model_not_found", "does not know the persona's model"),
         }[type(error)]
         message = f"the model's provider {message}; its operator has to correct that"
-    elif type(error).__name__ in ("InvalidAnswer", "IncompleteAnswer"):
+    elif isinstance(error, InvalidAnswer) and error.partial and not error.attempts:
+        # Not of a request that was sent, but of the answer as a whole.
+        code = "invalid_output"
+        message = "the model's answer is whole, but not in the form that the persona's output has"
+    elif isinstance(error, InvalidAnswer | IncompleteAnswer):
         code, message = "upstream_incomplete", "the answer of the model's provider is not whole"
     return Refusal(502, message, type=_SERVER, code=code, headers=headers)
 

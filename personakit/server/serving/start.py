@@ -18,6 +18,7 @@ from personakit.server.serving.lines import say as print_line
 from personakit.server.serving.sockets import Address, addresses, allow_files, close, listen, url
 
 if TYPE_CHECKING:
+    from personakit.ledger import Key
     from personakit.server.settings import Settings
 
 PACKAGES = ("uvicorn", "httptools", "prometheus_client")
@@ -49,12 +50,13 @@ def serve(settings: Settings, *, say: Say | None = None) -> int:
         raise ConfigError("several workers need Linux or macOS; serve with one: --workers 1")
     wanted = addresses(settings.host, settings.port)
     keys = _keys(settings, wanted)
-    settings = dataclasses.replace(settings, open=all(each.is_loopback for each in wanted))
+    is_open = not keys and all(each.is_loopback for each in wanted)
+    settings = dataclasses.replace(settings, open=is_open)
     # A stream has a connection to the client and one to the upstream.
     allow_files(2 * settings.limits.connections + _FILES)
     sockets = listen(settings.host, wanted)
     line = say or print_line
-    text = f"serving {url(settings.host, sockets)} ({keys}); Ctrl-C ends it"
+    text = f"serving {url(settings.host, sockets)} ({_shown(keys)}); Ctrl-C ends it"
 
     def ready() -> None:
         line(text)
@@ -83,8 +85,22 @@ def check_installed() -> None:
         )
 
 
-def _keys(settings: Settings, wanted: list[Address]) -> str:
-    """Return who can use the server, as a text.
+def _shown(keys: list[Key]) -> str:
+    """Return who can use the server, as a text."""
+    if not keys:
+        return "no key is needed"
+    valid = _valid(keys)
+    none = "no key is valid, so every request is refused: personakit serve keys new NAME"
+    return counted(valid, "key") if valid else none
+
+
+def _valid(keys: list[Key]) -> int:
+    now = time.time()
+    return sum(key.revoked is None and not key.expired(now) for key in keys)
+
+
+def _keys(settings: Settings, wanted: list[Address]) -> list[Key]:
+    """Return the keys, also those that are not valid.
 
     Raises:
         ConfigError: Other machines could reach it, and no key can be used.
@@ -94,12 +110,10 @@ def _keys(settings: Settings, wanted: list[Address]) -> str:
         keys = ledger.keys()
     finally:
         ledger.close()
-    now = time.time()
-    valid = sum(key.revoked is None and not key.expired(now) for key in keys)
-    if not valid and not all(each.is_loopback for each in wanted):
+    if not _valid(keys) and not all(each.is_loopback for each in wanted):
         why = "every key is revoked or expired" if keys else "there is no key"
         raise ConfigError(
             f"host {settings.host} is reached from other machines, and {why}; make a key with "
             f"`personakit serve keys new NAME`, or serve this machine alone with --host 127.0.0.1"
         )
-    return counted(valid, "key") if keys else "no key is needed"
+    return keys

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from personakit.base import counted
 from personakit.errors import PersonakitError
 from personakit.server.application import Application
 from personakit.server.protocol import protocol
@@ -45,6 +46,7 @@ class Serving(uvicorn.Server):
         application: Answers the requests.
         settings: Its grace, and the limits of connections.
         ready: Called when requests are accepted.
+        say: Prints a line.
         alone: Whether there is no supervisor: a second signal then ends the process at once.
 
     Attributes:
@@ -57,9 +59,11 @@ class Serving(uvicorn.Server):
         settings: Settings,
         *,
         ready: Callable[[], None],
+        say: Say,
         alone: bool,
     ) -> None:
         super().__init__(_config(application, settings))
+        self._say = say
         self.code = 0
         self._application, self._grace = application, settings.grace
         self._ready, self._alone = ready, alone
@@ -118,6 +122,8 @@ class Serving(uvicorn.Server):
         """
         if self._retired:
             await self._leave()
+        elif self._alone and (running := len(self.server_state.tasks)):
+            self._say(f"waiting for {counted(running, 'request')}; a second signal ends it at once")
         await self._ended(self._until)
         if self.server_state.tasks:
             self._application.end()
@@ -173,7 +179,7 @@ def serve_alone(
         say(f"Error: {error}")
         return error.exit_code
     quiet_logs(say, application.secrets)
-    server = Serving(application, settings, ready=ready, alone=alone)
+    server = Serving(application, settings, ready=ready, say=say, alone=alone)
     try:
         server.run(sockets)
     except SystemExit as error:  # uvicorn could not start; the reason was printed
