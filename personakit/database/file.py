@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 WAIT = 30.0
 """Seconds to wait for other processes that write."""
+_LOOK = 0.2
+"""Seconds after which it is looked again whether the file of a service was replaced."""
 
 _VERSION = (
     "SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_master) "
@@ -86,6 +88,7 @@ class Database:
         self._file: tuple[int, int] | None = None
         self._timeout = 0
         self._checkpoints: Checkpoints | None = None
+        self._looked = -_LOOK
 
     def write(self, action: Callable[[sqlite3.Connection], T], wait: float = WAIT) -> T:
         """Return the result of an action that runs in a transaction of its own.
@@ -205,8 +208,14 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         """Return the connection; reconnect if the file was replaced."""
-        if self._connection is not None and identity(self.path) == self._file:
-            return self._connection
+        clock = time.monotonic()
+        if self._connection is not None:
+            # A service has several transactions a request, and its file is hardly ever replaced.
+            if self._form.apart and clock - self._looked < _LOOK:
+                return self._connection
+            if identity(self.path) == self._file:
+                self._looked = clock
+                return self._connection
         self._drop()
         # SQLite would wait for a FIFO, and read a device without an end.
         check_file(self.path)

@@ -198,8 +198,10 @@ class Exchange:
         length = b"%d" % len(data)
         given = [(b"content-type", kind), (b"content-length", length), *headers, *self.extra]
         self.begun, self.status = True, status
-        await self._sent({"type": "http.response.start", "status": status, "headers": given})
-        await self._sent({"type": "http.response.body", "body": data})
+        await self._sent(
+            {"type": "http.response.start", "status": status, "headers": given},
+            {"type": "http.response.body", "body": data},
+        )
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send an error of OpenAI's shape."""
@@ -210,11 +212,12 @@ class Exchange:
         """Return a reply of server-sent events, which begins with the first one."""
         return Events(self)
 
-    async def _sent(self, message: dict[str, Any]) -> None:
-        """Send a message of ASGI; a client that does not read ends the request."""
+    async def _sent(self, *messages: dict[str, Any]) -> None:
+        """Send messages of ASGI; a client that does not read ends the request."""
         try:
             async with asyncio.timeout(self._idle):
-                await self._send(message)
+                for message in messages:
+                    await self._send(message)
         except (TimeoutError, OSError):
             self._lose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -33,6 +34,7 @@ def protocol(
     return type("Limited", (Limited,), {"limits": limits, "refused": staticmethod(refused or str)})
 
 
+@functools.lru_cache(maxsize=64)
 def is_loopback_host(host: str) -> bool:
     """Return whether a `Host` header names this machine: ``localhost``, ``127.0.0.1``, ``[::1]``.
 
