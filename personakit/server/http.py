@@ -298,8 +298,10 @@ class Events:
                 await self._more.wait()
             if exchange.begun:
                 await exchange._sent({"type": "http.response.body", "body": b""})
-        except asyncio.CancelledError:
-            if exchange.gone and self._owner is not None:
+        except BaseException as error:
+            # The owner may wait for a client that takes nothing more.
+            is_ending = isinstance(error, asyncio.CancelledError) and not exchange.gone
+            if self._owner is not None and not is_ending:
                 self._owner.cancel()
             raise
 
