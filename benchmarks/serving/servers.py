@@ -40,6 +40,7 @@ class Kind:
         make: Writes its files into a folder; returns its command and its token. It gets the
             environments, the address of the upstream, the folder and the port.
         ours: Whether it renders the persona itself: it gets variables, the others ready messages.
+        rounds: In how many it takes part; fewer for one that is very slow.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Kind:
     packages: tuple[str, ...]
     make: Any
     ours: bool = False
+    rounds: int = 1000
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ def litellm(bench: Bench, env: str, folder: Path, port: int) -> tuple[list[str],
 KINDS = (
     Kind("aiohttp pass-through", "openai-aiohttp", ("aiohttp",), yardstick),
     Kind("**personakit serve**", "personakit-serve", ("personakit", "uvicorn"), ours(), ours=True),
-    Kind("LiteLLM's proxy", "litellm-proxy", ("litellm",), litellm),
+    Kind("LiteLLM's proxy", "litellm-proxy", ("litellm",), litellm, rounds=5),
 )
 
 
