@@ -39,7 +39,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 """What is installed in the others; the newest of everything."""
 
-_SERVING = ("personakit-serve", "openai-aiohttp")
+_SERVING = {"personakit-serve": "uvicorn", "openai-aiohttp": "aiohttp"}
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
 _QUIET = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -101,7 +101,7 @@ class Environments:
             wanted = (f"{checkout}{OURS[name]}", redact)
             of = "-".join(checkout.parts[1:])
             return _installed(f"{name}-of-{of}", wanted, again=True)
-        if name in _SERVING and importlib.util.find_spec("aiohttp"):
+        if name in _SERVING and importlib.util.find_spec(_SERVING[name]):
             return sys.executable
         if name not in ("personakit", "before", "openai", "jinja2"):
             raise Missing("not asked for")
