@@ -51,7 +51,7 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") browser properties
+full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") browser properties (soak "2000")
 
 # Send half a million requests of all kinds to the server, and compare what all sides have counted;
 # `just soak 2000` for a first look.

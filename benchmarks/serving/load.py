@@ -7,6 +7,7 @@ standard input is a command as JSON, each line of standard output its result.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -160,7 +161,11 @@ class Load:
                 self._right.add(len(reply.body))
 
     async def hold(self, streams: int) -> dict[str, Any]:
-        """Open so many streams, wait for the first event of each, and keep reading them."""
+        """Open so many streams within a minute, and keep reading them."""
+
+        async def reading(connection: Connection, reply: Reply) -> None:
+            with contextlib.suppress(EOFError, OSError):
+                await connection.read(reply)
 
         async def opened() -> None:
             connection = Connection(self._port)
@@ -168,11 +173,12 @@ class Load:
             if reply.status != 200:
                 await connection.read(reply)
                 raise Wrong(f"{reply.status}: {reply.body[:300]!r}")
-            reading = asyncio.create_task(connection.read(reply))
-            self._held.append((connection, reading))
+            self._held.append((connection, asyncio.create_task(reading(connection, reply))))
 
-        for at in range(0, streams, 50):
-            await asyncio.gather(*(opened() for _ in range(min(50, streams - at))))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                for at in range(0, streams, 50):
+                    await asyncio.gather(*(opened() for _ in range(min(50, streams - at))))
         return {"open": sum(not task.done() for _, task in self._held)}
 
     async def leave(self) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def litellm(bench: Bench, env: str, folder: Path, port: int) -> tuple[list[str],
 KINDS = (
     Kind("aiohttp pass-through", "openai-aiohttp", ("aiohttp",), yardstick),
     Kind("**personakit serve**", "personakit-serve", ("personakit", "uvicorn"), ours(), ours=True),
-    Kind("LiteLLM's proxy", "litellm-proxy", ("litellm",), litellm, rounds=5),
+    Kind("LiteLLM's proxy", "litellm-proxy", ("litellm",), litellm, rounds=2),
 )
 
 
