@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from personakit.ledger import KeyBudget, Ledger, LedgerError, TooMany, calling
-from personakit.server.http import Exchange, Refusal
+from personakit.server.http import Exchange, Refusal, unavailable
 from personakit.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -221,14 +221,8 @@ def too_many(key: Key, error: TooMany) -> Refusal:
 
 def unusable() -> Refusal:
     """Return the refusal of a request while the ledger cannot be used."""
-    return Refusal(
-        503,
-        "the server cannot check keys and budgets at the moment; try again",
-        type="server_error",
-        code="ledger_unavailable",
-        headers={"retry-after": "5"},
-        reason="ledger",
-    )
+    message = "the server cannot check keys and budgets at the moment; try again"
+    return unavailable(message, code="ledger_unavailable", seconds=5, reason="ledger")
 
 
 def _unkept() -> Refusal:

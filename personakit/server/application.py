@@ -16,7 +16,7 @@ from personakit.ledger import KeyBudget
 from personakit.server.access import Access
 from personakit.server.completions import Completions
 from personakit.server.gate import Gate
-from personakit.server.http import Exchange, Receive, Refusal, Scope, Send
+from personakit.server.http import Exchange, Receive, Refusal, Scope, Send, unavailable
 from personakit.server.metrics import Metrics
 from personakit.server.models import Models
 from personakit.server.openapi import document
@@ -266,13 +266,9 @@ def _is_local(exchange: Exchange) -> bool:
 
 def stopping() -> Refusal:
     """Return the refusal of a request while the server stops."""
-    return Refusal(
-        503,
-        "the server is stopping; try again",
-        type="server_error",
-        code="server_stopping",
-        headers={"retry-after": "1", "connection": "close"},
-        reason="draining",
+    message = "the server is stopping; try again"
+    return unavailable(
+        message, code="server_stopping", seconds=1, reason="draining", connection="close"
     )
 
 

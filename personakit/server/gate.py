@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from personakit.server.http import Refusal
+from personakit.server.http import unavailable
 
 
 class Gate:
@@ -41,14 +41,8 @@ class Gate:
 
     async def _wait(self) -> None:
         if len(self._waiting) >= self._queue:
-            raise Refusal(
-                503,
-                "the server runs as many requests as it may; try again",
-                type="server_error",
-                code="server_overloaded",
-                headers={"retry-after": "1"},
-                reason="full",
-            )
+            message = "the server runs as many requests as it may; try again"
+            raise unavailable(message, code="server_overloaded", seconds=1, reason="full")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

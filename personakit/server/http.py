@@ -59,6 +59,20 @@ class Refusal(Exception):
         return {"error": error}
 
 
+def unavailable(message: str, *, code: str, seconds: int, reason: str, **more: str) -> Refusal:
+    """Return the refusal of a request that the server cannot answer now (503).
+
+    Args:
+        message: Why.
+        code: The `code` of the error.
+        seconds: When to try again.
+        reason: The label in the metrics.
+        more: Further headers.
+    """
+    headers = {"retry-after": str(seconds), **more}
+    return Refusal(503, message, type="server_error", code=code, headers=headers, reason=reason)
+
+
 class Exchange:
     """A request and its reply.
 
@@ -249,12 +263,7 @@ class Events:
         self._more = asyncio.Event()
         self._taken = asyncio.Event()
         self._owner = asyncio.current_task()
-        self._headers: list[tuple[bytes, bytes]] = []
         self._task = asyncio.create_task(self._writing())
-
-    def add_header(self, name: bytes, value: bytes) -> None:
-        """Add a header, before the first event."""
-        self._headers.append((name, value))
 
     async def write(self, data: bytes) -> None:
         """Send an event, or several, as they are."""
@@ -320,7 +329,7 @@ class Events:
             exchange.begun, exchange.status = True, 200
             # Proxies such as nginx would collect the events otherwise.
             fixed = [(b"content-type", EVENTS), (b"cache-control", b"no-store")]
-            fixed += [(b"x-accel-buffering", b"no"), *self._headers, *exchange.extra]
+            fixed += [(b"x-accel-buffering", b"no"), *exchange.extra]
             await exchange._sent({"type": "http.response.start", "status": 200, "headers": fixed})
         await exchange._sent({"type": "http.response.body", "body": data, "more_body": True})
 

@@ -25,7 +25,6 @@ _READ = (
     "stream stream_options n"
 ).split()
 _HARMLESS = ("user", "store", "n")  # ignored without a word: they change no answer
-_CHOICES = ("none", "auto", "required")
 
 
 @dataclass(frozen=True, slots=True)
