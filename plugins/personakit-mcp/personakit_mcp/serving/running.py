@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -75,16 +76,23 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, arguments_: Mapping[str, Any]
     ) -> types.CallToolResult:
         runner, known = self._serving.runner, desk.state.get("run")
-        if known is not None:
-            self._waiting.pop(known, None)
-            waits = await asyncio.to_thread(runner.suspended, known)
-            return await self._continued(ctx, desk, persona, waits)
-        given = await self._given(desk, persona, arguments_)
-        if message := str(given):
-            return failed(message)
-        options = {"variables": given.values}
-        result = await self._run(ctx, desk, persona, given.input, options)
-        return await self._continued(ctx, desk, persona, result)
+        identity = known or _run_id()
+        try:
+            if known is not None:
+                self._waiting.pop(known, None)
+                waits = await asyncio.to_thread(runner.suspended, known)
+                return await self._continued(ctx, desk, persona, waits)
+            given = await self._given(desk, persona, arguments_)
+            if message := str(given):
+                return failed(message)
+            options = {"variables": given.values, "run_id": identity}
+            result = await self._run(ctx, desk, persona, given.input, options)
+            return await self._continued(ctx, desk, persona, result)
+        except (InputRequired, JournalError):  # it waits, or another call continues it
+            raise
+        except BaseException:
+            self._forget(identity)
+            raise
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
         """Return the arguments, with what the user says for those that are missing."""
@@ -110,27 +118,32 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, result: Response[Any] | Suspended
     ) -> types.CallToolResult:
         """Return the result of a run, after asking the user as long as it asks for something."""
+        failures = desk.state.get("failures", 0)
         while isinstance(result, Suspended):
-            form = form_of_questions(result.questions)
             content = None
-            try:
-                if result.questions and desk.can_ask:
-                    content = await desk.ask(form, {"run": result.id})
-            except InputRequired:
-                self._waiting[result.id] = time.monotonic() + TTL
-                await self._forget_old()
-                raise
-            except asyncio.CancelledError:
-                self._forget(result.id)
-                raise
-            prompt, told_ = Resumption(result.id), True
+            if result.questions and desk.can_ask and failures < ROUNDS:
+                content = await self._said(desk, result, failures)
+            prompt = Resumption(result.id)
             if content is not None:
-                # A wrong answer is asked again.
                 with contextlib.suppress(UsageError):
                     prompt = result.resume_with(answers(result.questions, content))
-                told_ = False
-            result = await self._run(ctx, desk, persona, prompt, {}, is_told=told_)
+            # A wrong answer is asked for again, but not for ever.
+            failures = 0 if prompt.answers else failures + 1
+            is_told = content is None
+            result = await self._run(ctx, desk, persona, prompt, {}, is_told=is_told)
         return succeeded(persona, result)
+
+    async def _said(
+        self, desk: Desk, suspended: Suspended, failures: int
+    ) -> Mapping[str, Any] | None:
+        """Return what the user says to the questions of a run; None without an answer."""
+        state = {"run": suspended.id, "failures": failures}
+        try:
+            return await desk.ask(form_of_questions(suspended.questions), state)
+        except InputRequired:
+            self._waiting[suspended.id] = time.monotonic() + TTL
+            await self._forget_old()
+            raise
 
     async def _run(
         self,
@@ -176,6 +189,11 @@ class Runs:
         if not self._serving.secrets:
             for run in list(self._waiting):
                 self._forget(run)
+
+
+def _run_id() -> str:
+    """Return an id as runs have it: the microseconds of its start and random digits."""
+    return f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(9)}"
 
 
 def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:
