@@ -14,7 +14,7 @@ from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PersonaNotFound, did_you_mean
 from personakit.frozen import thaw
 from personakit.persona import Persona, Variable
-from personakit.server.access import Access, Caller
+from personakit.server.callers.access import Access, Caller
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
 from personakit.server.wording import told

@@ -24,6 +24,9 @@ serve:
   cors: [https://chat.example.com, "http://localhost:3000"]
   client_system: refuse
   strict: true
+  mcp: true
+  mcp_tools: [chef]
+  mcp_one_tool: true
   ledger: keys/ledger.db
   limits: {body: 5MB, header: 16KB, connections: 50, concurrent: 9, queue: 0,
            variables: 2000, idle: 30s}
@@ -57,6 +60,9 @@ def test_every_key_of_the_config_file(tmp_path: Path) -> None:
         cors=("https://chat.example.com", "http://localhost:3000"),
         client_system="refuse",
         strict=True,
+        mcp=True,
+        mcp_tools=("chef",),
+        mcp_one_tool=True,
         ledger=tmp_path / "personakit" / "keys" / "ledger.db",
         limits=Limits(5_000_000, 16_000, 50, 9, 0, 2000, 30.0),
     )
