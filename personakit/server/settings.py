@@ -90,6 +90,7 @@ class Settings:
             switch `mcp` on.
         mcp_one_tool: Whether one tool runs all of them.
         ledger: The file of keys and budgets; None for the one in the user's state folder.
+        secret: What workers share to seal what clients keep for them; `serve` makes one.
         open: Whether requests need no key as long as the ledger has none. `serve` sets it on
             loopback alone.
         limits: How much a worker accepts.
@@ -108,6 +109,7 @@ class Settings:
     mcp_tools: tuple[str, ...] = ()
     mcp_one_tool: bool = False
     ledger: Path | None = None
+    secret: bytes = field(default=b"", repr=False)
     open: bool = False
     limits: Limits = field(default_factory=Limits)
 

@@ -68,7 +68,7 @@ def test_every_key_of_the_config_file(tmp_path: Path) -> None:
     )
     for value in (found, found.limits):
         default = type(value)()
-        unset = ("open",)
+        unset = ("open", "secret")
         for field in dataclasses.fields(value):
             if field.name not in unset:
                 assert getattr(value, field.name) != getattr(default, field.name), field.name

@@ -48,16 +48,21 @@ class Prompts:
             if name not in known:
                 raise unknown("prompt", name, known, "prompts/list")
         try:
-            persona = await serving.shelf.ready(name)
+            async with caller.counting():
+            return await self._rendered(name, params.arguments or {})
+
+    async def _rendered(self, name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        serving = self._serving
+        persona = await serving.shelf.ready(name)
         except PersonaNotFound:
             raise unknown("prompt", name, await serving.offered(caller), "prompts/list") from None
-        given = arguments.from_texts(persona, params.arguments or {})
+        given = arguments.from_texts(persona, texts)
         if message := str(given):
             raise invalid(message)
         render = functools.partial(
             serving.runner.render, persona, given.input, variables=given.values
         )
-        size = sum(map(len, (params.arguments or {}).values()))
+        size = sum(map(len, texts.values()))
         try:
             request = render() if size < MAX_INLINE else await asyncio.to_thread(render)
         except TemplateError as error:
