@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import mcp_types as types
 
@@ -16,6 +18,7 @@ from personakit import (
     JournalError,
     Persona,
     PersonakitError,
+    Request,
     Response,
     Resumption,
     Suspended,
@@ -32,12 +35,32 @@ from personakit_mcp.serving.asking import (
     form_of_arguments,
     form_of_questions,
 )
-from personakit_mcp.serving.offer import Serving
+from personakit_mcp.serving.offer import Refused, Serving
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
 PACE = 0.1
 """The least seconds between two reports of progress."""
+How = Literal["return", "tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that a client asks for.
+
+    Attributes:
+        persona: The persona.
+        prompt: The arguments, or the answers with which a suspended run goes on.
+        how: What happens if it asks a person: `on_suspend` of the run.
+        id: The id of the run; empty for a suspended one.
+        before: The text that it has written before.
+    """
+
+    persona: Persona
+    prompt: Given | Resumption
+    how: How
+    id: str = ""
+    before: str = ""
 
 
 class Runs:
@@ -65,8 +88,7 @@ class Runs:
         """
         desk = Desk(ctx, params)
         try:
-            async with self._serving.caller(ctx).admitted():
-                return await self._answered(ctx, desk, persona, given)
+            return await self._answered(ctx, desk, persona, given)
         except InputRequired as required:
             return required.result
         except PersonakitError as error:
@@ -79,20 +101,22 @@ class Runs:
         identity = known or _run_id()
         try:
             if known is not None:
-                self._waiting.pop(known, None)
-                waits = await asyncio.to_thread(runner.suspended, known)
-                return await self._continued(ctx, desk, persona, waits)
-            given = await self._given(desk, persona, arguments_)
-            if message := str(given):
-                return failed(message)
-            options = {"variables": given.values, "run_id": identity}
-            result = await self._run(ctx, desk, persona, given.input, options)
-            return await self._continued(ctx, desk, persona, result)
-        except (InputRequired, JournalError):  # it waits, or another call continues it
+                result: Any = await asyncio.to_thread(runner.suspended, known)
+            else:
+                given = await self._given(desk, persona, arguments_)
+                if message := str(given):
+                    return failed(message)
+                how: How = "return" if desk.can_ask else "tell"
+                result = await self._run(ctx, Asked(persona, given, how, identity))
+            answered = await self._continued(ctx, desk, persona, result)
+        except (InputRequired, JournalError, Refused):
+            # It waits, another call continues it, or the client may send its request again.
             raise
         except BaseException:
             self._forget(identity)
             raise
+        self._waiting.pop(identity, None)
+        return answered
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
         """Return the arguments, with what the user says for those that are missing."""
@@ -129,8 +153,9 @@ class Runs:
                     prompt = result.resume_with(answers(result.questions, content))
             # A wrong answer is asked for again, but not for ever.
             failures = 0 if prompt.answers else failures + 1
-            is_told = content is None
-            result = await self._run(ctx, desk, persona, prompt, {}, is_told=is_told)
+            how: How = "tell" if content is None else "return"
+            asked = Asked(persona, prompt, how, before=result.text)
+            result = await self._run(ctx, asked)
         return succeeded(persona, result)
 
     async def _said(
@@ -145,33 +170,29 @@ class Runs:
             await self._forget_old()
             raise
 
-    async def _run(
-        self,
-        ctx: Any,
-        desk: Desk,
-        persona: Persona,
-        prompt: Any,
-        options: Mapping[str, Any],
-        *,
-        is_told: bool = False,
-    ) -> Any:
+    async def _run(self, ctx: Any, asked: Asked) -> Any:
         """Run a persona; return its response, or the suspended run if it asks for something."""
-        runner = self._serving.runner
-        waits = desk.can_ask and not is_told
-        settings: dict[str, Any] = {**options, "on_suspend": "return" if waits else "tell"}
-        if "progress_token" not in (ctx.meta or {}):
-            return await runner.arun(persona, prompt, **settings)
-        text, sent, last = "", 0, 0.0
-        async with runner.astream(persona, prompt, **settings) as stream:
-            async for piece in stream:
-                text += piece
-                now = time.monotonic()
-                if now - last >= PACE:
-                    last, sent = now, len(text)
-                    await ctx.session.report_progress(sent, message=text)
-            if len(text) > sent:
-                await ctx.session.report_progress(len(text), message=text)
-            return stream.response
+        runner, caller = self._serving.runner, self._serving.caller(ctx)
+        persona, prompt = asked.persona, asked.prompt
+        async with caller.running(persona.name) as counted:
+            options: dict[str, Any] = {"on_suspend": asked.how}
+            sent: Request | Resumption
+            if isinstance(prompt, Given):
+                render = functools.partial(
+                    runner.render, persona, prompt.input, variables=prompt.values
+                )
+                # Templates that are compiled now, and long texts, take a while.
+                sent = caller.limited(await asyncio.to_thread(render))
+                options["run_id"] = asked.id
+            else:
+                sent = prompt
+            if "progress_token" in (ctx.meta or {}):
+                stream = runner.astream(persona, sent, **options)
+                result = await _reported(ctx, stream, asked.before)
+            else:
+                result = await runner.arun(persona, sent, **options)
+            counted.spent = result.spent
+        return result
 
     def _forget(self, run: str) -> None:
         """Remove the journal of a run that nobody continues."""
@@ -189,6 +210,21 @@ class Runs:
         if not self._serving.secrets:
             for run in list(self._waiting):
                 self._forget(run)
+
+
+async def _reported(ctx: Any, stream: Any, text: str) -> Any:
+    """Report the text of a stream so far as progress, and return its response."""
+    sent, last = len(text), 0.0
+    async with stream:
+        async for piece in stream:
+            text += piece
+            now = time.monotonic()
+            if now - last >= PACE:
+                last, sent = now, len(text)
+                await ctx.session.report_progress(sent, message=text)
+        if len(text) > sent:
+            await ctx.session.report_progress(len(text), message=text)
+        return stream.response
 
 
 def _run_id() -> str:
