@@ -154,7 +154,7 @@ def test_a_key_sees_and_uses_its_personas_alone(place: Place, mode: str) -> None
                         await call
                     errors.append(str(caught.value).replace(name, "NAME"))
             assert errors[:3] == errors[3:]
-            got = await client.get_prompt("cook", {"tone": "kind", "input": "soup"})
+            got: Any = await client.get_prompt("cook", {"tone": "kind", "input": "soup"})
             assert "kind tone" in got.messages[0].content.text
 
     with place.serving() as server:
@@ -244,12 +244,12 @@ def test_progress_arrives_while_a_call_runs(place: Place, mode: str) -> None:
     anna = place.key("anna")
     seen: list[Any] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         seen.append(message)
 
     async def work() -> None:
         async with connected(server, anna, mode) as client:
-            result = await client.call_tool("plain", {"input": "x"}, progress_callback=progress)
+            result = await client.call_tool("plain", {"input": "x"}, progress_callback=on_progress)
             assert text(result) == "Hello!"
 
     with place.serving() as server:
