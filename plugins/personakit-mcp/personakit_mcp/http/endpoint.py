@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
@@ -118,7 +119,7 @@ class Endpoint:
         await self._ready.wait()
         token = _asks.set(asker)
         try:
-            await exchange.pass_on(self._manager.handle_request)
+            await exchange.pass_on(self._manager.handle_request, stopped)
         finally:
             _asks.reset(token)
 
@@ -140,6 +141,13 @@ def add(application: Application) -> None:
     endpoint = Endpoint(application)
     application.router.add("POST", PATH, endpoint.answer)
     application.at_end(endpoint.close)
+
+
+def stopped(body: bytes) -> bytes:
+    """Return the last event of a call that the server ends, given the body of the request."""
+    error = {"code": INTERNAL_ERROR, "message": "the server is stopping; try again"}
+    message = {"jsonrpc": "2.0", "id": json.loads(body)["id"], "error": error}
+    return b"event: message\r\ndata: %s\r\n\r\n" % json.dumps(message).encode()
 
 
 def as_error(refusal: Refusal) -> dict[str, Any]:
