@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import mcp_types as types
 
@@ -32,7 +33,7 @@ from personakit_mcp.serving.asking import (
     form_of_arguments,
     form_of_questions,
 )
-from personakit_mcp.serving.offer import Serving
+from personakit_mcp.serving.offer import Refused, Serving
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
@@ -75,15 +76,26 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, arguments_: Mapping[str, Any]
     ) -> types.CallToolResult:
         runner, known = self._serving.runner, desk.state.get("run")
-        if known is not None:
-            self._waiting.pop(known, None)
-            waits = await asyncio.to_thread(runner.suspended, known)
-            return await self._continued(ctx, desk, persona, waits)
-        given = await self._given(desk, persona, arguments_)
-        if message := str(given):
-            return failed(message)
-        result = await self._run(ctx, desk, persona, given)
-        return await self._continued(ctx, desk, persona, result)
+        identity = known or _run_id()
+        try:
+            if known is not None:
+                self._waiting.pop(known, None)
+                waits = await asyncio.to_thread(runner.suspended, known)
+                return await self._continued(ctx, desk, persona, waits)
+            given = await self._given(desk, persona, arguments_)
+            if message := str(given):
+                return failed(message)
+            result = await self._run(ctx, desk, persona, given, run_id=identity)
+            return await self._continued(ctx, desk, persona, result)
+        except (InputRequired, JournalError):  # it waits, or another call continues it
+            raise
+        except Refused as refused:
+            if refused.has_run:
+                self._forget(identity)
+            raise
+        except BaseException:
+            self._forget(identity)
+            raise
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
         """Return the arguments, with what the user says for those that are missing."""
@@ -109,27 +121,32 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, result: Response[Any] | Suspended
     ) -> types.CallToolResult:
         """Return the result of a run, after asking the user as long as it asks for something."""
+        failures = desk.state.get("failures", 0)
         while isinstance(result, Suspended):
-            form = form_of_questions(result.questions)
             content = None
-            try:
-                if result.questions and desk.can_ask:
-                    content = await desk.ask(form, {"run": result.id})
-            except InputRequired:
-                self._waiting[result.id] = time.monotonic() + TTL
-                await self._forget_old()
-                raise
-            except asyncio.CancelledError:
-                self._forget(result.id)
-                raise
-            prompt, told_ = Resumption(result.id), True
+            if result.questions and desk.can_ask and failures < ROUNDS:
+                content = await self._said(desk, result, failures)
+            prompt = Resumption(result.id)
             if content is not None:
-                # A wrong answer is asked again.
                 with contextlib.suppress(UsageError):
                     prompt = result.resume_with(answers(result.questions, content))
-                told_ = False
-            result = await self._run(ctx, desk, persona, prompt, is_told=told_)
+            # A wrong answer is asked for again, but not for ever.
+            failures = 0 if prompt.answers else failures + 1
+            is_told = content is None
+            result = await self._run(ctx, desk, persona, prompt, is_told=is_told)
         return succeeded(persona, result)
+
+    async def _said(
+        self, desk: Desk, suspended: Suspended, failures: int
+    ) -> Mapping[str, Any] | None:
+        """Return what the user says to the questions of a run; None without an answer."""
+        state = {"run": suspended.id, "failures": failures}
+        try:
+            return await desk.ask(form_of_questions(suspended.questions), state)
+        except InputRequired:
+            self._waiting[suspended.id] = time.monotonic() + TTL
+            await self._forget_old()
+            raise
 
     async def _run(
         self,
@@ -138,22 +155,24 @@ class Runs:
         persona: Persona,
         prompt: Given | Resumption,
         *,
+        run_id: str | None = None,
         is_told: bool = False,
     ) -> Any:
         """Run a persona; return its response, or the suspended run if it asks for something."""
         runner, caller = self._serving.runner, self._serving.caller(ctx)
-        how: Literal["return", "tell"] = "return" if desk.can_ask and not is_told else "tell"
+        waits = desk.can_ask and not is_told
+        options: dict[str, Any] = {"on_suspend": "return" if waits else "tell"}
         async with caller.running(persona.name) as counted:
             asked: Request | Resumption
             if isinstance(prompt, Given):
                 rendered = runner.render(persona, prompt.input, variables=prompt.values)
-                asked = caller.limited(rendered)
+                asked, options["run_id"] = caller.limited(rendered), run_id
             else:
                 asked = prompt
             if "progress_token" in (ctx.meta or {}):
-                result = await self._reported(ctx, persona, asked, how)
+                result = await self._reported(ctx, persona, asked, options)
             else:
-                result = await runner.arun(persona, asked, on_suspend=how)
+                result = await runner.arun(persona, asked, **options)
             counted.spent = result.spent
         return result
 
@@ -162,11 +181,11 @@ class Runs:
         ctx: Any,
         persona: Persona,
         asked: Request | Resumption,
-        how: Literal["return", "tell"],
+        options: Mapping[str, Any],
     ) -> Any:
         """Run a persona, and report the text so far as progress."""
         runner, text, sent, last = self._serving.runner, "", 0, 0.0
-        async with runner.astream(persona, asked, on_suspend=how) as stream:
+        async with runner.astream(persona, asked, **options) as stream:
             async for piece in stream:
                 text += piece
                 now = time.monotonic()
@@ -193,6 +212,11 @@ class Runs:
         if not self._serving.secrets:
             for run in list(self._waiting):
                 self._forget(run)
+
+
+def _run_id() -> str:
+    """Return an id as runs have it: the microseconds of its start and random digits."""
+    return f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(9)}"
 
 
 def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:
