@@ -109,8 +109,12 @@ class Runs:
                 how: How = "return" if desk.can_ask else "tell"
                 result = await self._run(ctx, Asked(persona, given, how, identity))
             answered = await self._continued(ctx, desk, persona, result)
-        except (InputRequired, JournalError, Refused):
-            # It waits, another call continues it, or the client may send its request again.
+        except (InputRequired, JournalError):  # it waits, or another call continues it
+            raise
+        except Refused as refused:
+            # Before it has run, the client may send its request again.
+            if refused.has_run:
+                self._forget(identity)
             raise
         except BaseException:
             self._forget(identity)
