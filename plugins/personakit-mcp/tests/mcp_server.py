@@ -4,9 +4,11 @@ import os
 import sys
 import time
 
-from mcp.server.fastmcp import FastMCP, Image
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Image
+from mcp.server.mcpserver.exceptions import ToolError
 
-server = FastMCP("test", host="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
+server = MCPServer("test")
 
 
 @server.tool()
@@ -22,7 +24,7 @@ def pid() -> str:
 
 @server.tool()
 def fail() -> str:
-    raise ValueError("no such file")
+    raise ToolError("no such file")
 
 
 @server.tool()
@@ -43,4 +45,7 @@ def picture() -> Image:
 
 if __name__ == "__main__":
     sys.stderr.write("started\n")
-    server.run("streamable-http" if len(sys.argv) > 1 else "stdio")
+    if len(sys.argv) > 1:
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    else:
+        server.run("stdio")

@@ -1,0 +1,194 @@
+"""A session with one server: opened on first use, and again after it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from personakit_mcp.client.connections import START, Sent, ServerError, connected, reason, sent
+from personakit_mcp.client.servers import Server
+
+T = TypeVar("T")
+_EXIT = 10.0
+_PAGES = 1000
+
+
+@dataclass(eq=False)
+class _Open:
+    """An open session and what it knows.
+
+    Attributes:
+        client: The library's side of it.
+        tools: The server's tools.
+        until: When the list of tools expires, by `time.monotonic`.
+        listing: Held by who loads the list.
+    """
+
+    client: Client
+    tools: list[types.Tool] = field(default_factory=list)
+    until: float = -math.inf
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether requests have no session, from the protocol version 2026-07-28 on."""
+        return self.client.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+    async def list(self) -> list[types.Tool]:
+        """Return all tools; load the list if it has expired or changed.
+
+        A server of a version with sessions says when the list changes, a later one how long it is
+        valid.
+        """
+        async with self.listing:
+            if time.monotonic() < self.until:
+                return self.tools
+            self.until = math.inf
+            try:
+                page = await self.client.list_tools()
+                pages = [page]
+                while page.next_cursor is not None and len(pages) < _PAGES:
+                    page = await self.client.list_tools(cursor=page.next_cursor)
+                    pages.append(page)
+            except BaseException:
+                self.until = -math.inf
+                raise
+            if self.is_modern:
+                seconds = min(page.ttl_ms or 0 for page in pages) / 1000
+                self.until = min(self.until, time.monotonic() + seconds)
+            self.tools = [tool for page in pages for tool in page.tools]
+            return self.tools
+
+
+class Session:
+    """A session with one server. All methods run in the event loop of the sessions."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._task: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[_Open]
+        self._stop: asyncio.Event
+
+    async def tools(self) -> list[types.Tool]:
+        """Return the server's tools; start the server if it is not running.
+
+        Raises:
+            ServerError: The server cannot be started or does not speak MCP.
+        """
+        return await self._perform(_Open.list, is_repeatable=True)
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+        """Call a tool; if the server had stopped before the call, restart it once.
+
+        A call is not repeated if the server stopped during the call, which may have had effects.
+
+        Raises:
+            ServerError: The server stopped during the call, or cannot be restarted.
+            MCPError: The server refused the call.
+        """
+
+        def work(opened: _Open) -> Coroutine[Any, Any, types.CallToolResult]:
+            return opened.client.call_tool(name, arguments)
+
+        return await self._perform(work)
+
+    async def close(self) -> None:
+        """End the session, and the server if it was started here."""
+        if (task := self._task) is not None:
+            self._stop.set()
+            await asyncio.wait({task}, timeout=_EXIT)
+            task.cancel()
+
+    async def open(self) -> _Open:
+        """Return the open session; start the server if it is not running.
+
+        Raises:
+            ServerError: The server cannot be started or does not speak MCP.
+        """
+        if self._task is None or self._task.done():
+            self._ready, self._stop = asyncio.get_running_loop().create_future(), asyncio.Event()
+            self._task = asyncio.create_task(self._keep(self._ready, self._stop))
+        return await asyncio.shield(self._ready)
+
+    async def _perform(
+        self, work: Callable[[_Open], Coroutine[Any, Any, T]], *, is_repeatable: bool = False
+    ) -> T:
+        """Send a request; open the session again if the server does not know it any more."""
+        for attempt in (1, 2):
+            opened = await self.open()
+            note = Sent()
+            token = sent.set(note)
+            try:
+                return await self._unless_lost(work(opened))
+            except _LostError as error:
+                if note.is_sent and not is_repeatable:
+                    raise ServerError(
+                        f"{self.server.where}: the server stopped during the call"
+                    ) from error
+                if attempt == 2:
+                    raise ServerError(
+                        f"{self.server.where}: the server stopped again after a restart"
+                    ) from error
+            except MCPError:
+                if note.is_sent or attempt == 2:
+                    raise
+                await self.close()
+            finally:
+                sent.reset(token)
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, but fail at once if the session ends."""
+        assert self._task is not None
+        task = self._task
+        call = asyncio.create_task(work)
+        try:
+            await asyncio.wait({call, task}, return_when=asyncio.FIRST_COMPLETED)
+            if call.done():
+                return call.result()
+        except MCPError as error:
+            if error.code != types.CONNECTION_CLOSED:
+                raise
+            if self._task is task:
+                await self.close()
+        finally:
+            call.cancel()
+        raise _LostError
+
+    async def _keep(self, ready: asyncio.Future[_Open], stop: asyncio.Event) -> None:
+        """Keep the session open; the library requires that one task opens and closes it."""
+        # Retrieve the error even if nobody waits any more; otherwise asyncio logs it.
+        ready.add_done_callback(lambda done: done.cancelled() or done.exception())
+        opened: _Open | None = None
+
+        async def changed(message: Any) -> None:
+            if isinstance(message, types.ToolListChangedNotification) and opened is not None:
+                opened.until = -math.inf
+
+        note = Sent()
+        sent.set(note)
+        limit = asyncio.timeout(START)
+        try:
+            async with limit, connected(self.server, message_handler=changed) as client:
+                opened = _Open(client)
+                await opened.list()
+                limit.reschedule(None)
+                ready.set_result(opened)
+                await stop.wait()
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(ServerError(reason(self.server, error, note.status)))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+
+class _LostError(Exception):
+    """The session ended."""
