@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,6 +30,9 @@ _NOT_FOUND = 404
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 
+Ask = Callable[[types.ElicitRequestParams], Awaitable[types.ElicitResult]]
+
+
 class ServerError(Exception):
     """A server cannot be reached or was lost; the message names the server and the reason."""
 
@@ -39,10 +42,12 @@ class Sent:
     """What happened to a request: the library's errors do not say whether the server has it.
 
     Attributes:
+        ask: Answers a question of the server about it; None to decline.
         is_sent: Whether the server may have received it.
-        status: The last HTTP status that is an error, such as ``"401 Unauthorized"``.
+        status: The last HTTP status if it is an error, such as ``"401 Unauthorized"``.
     """
 
+    ask: Ask | None = None
     is_sent: bool = False
     status: str = ""
 
@@ -121,8 +126,9 @@ class _Http(httpx2.AsyncClient):
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             note.is_sent = False
             raise
-        if response.status_code >= _ERROR:
-            note.status = f"{response.status_code} {response.reason_phrase}".strip()
+        if request.method == "POST":
+            text = f"{response.status_code} {response.reason_phrase}".strip()
+            note.status = text if response.status_code >= _ERROR else ""
         # The server does not know the session, so no tool was called.
         if response.status_code == _NOT_FOUND and "mcp-session-id" in request.headers:
             note.is_sent = False

@@ -115,7 +115,8 @@ class MCP:
             function,
             tool.description or "",
             tool.input_schema,
-            self.timeout,
+            # The call has its own limit, which does not count the time of a user who is asked.
+            timeout=None,
             touches=("processes",) if offer.server.command else ("network",),
         )
 

@@ -13,7 +13,7 @@ import mcp_types as types
 from mcp import Client, MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from personakit_mcp.client.connections import START, Sent, ServerError, connected, reason, sent
+from personakit_mcp.client.connections import START, Ask, Sent, ServerError, connected, reason, sent
 from personakit_mcp.client.servers import Server
 
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[_Open]
         self._stop: asyncio.Event
+        self._calls: list[Sent] = []
 
     async def tools(self) -> list[types.Tool]:
         """Return the server's tools; start the server if it is not running.
@@ -83,22 +84,62 @@ class Session:
         Raises:
             ServerError: The server cannot be started or does not speak MCP.
         """
-        return await self._perform(_Open.list, is_repeatable=True)
+        return await self._perform(_Open.list)
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    async def is_modern(self) -> bool:
+        """Return whether its requests are independent; start the server if it is not running.
+
+        Raises:
+            ServerError: The server cannot be started or does not speak MCP.
+        """
+        return (await self.open()).is_modern
+
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        ask: Ask | None = None,
+        responses: types.InputResponses | None = None,
+        state: str | None = None,
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool; if the server had stopped before the call, restart it once.
 
         A call is not repeated if the server stopped during the call, which may have had effects.
+
+        Args:
+            name: The name of the tool.
+            arguments: The arguments, as JSON types.
+            ask: Answers a question of the server during the call; None to decline it.
+            responses: The answers to the requests of the last result, by its keys.
+            state: The state of the last result.
 
         Raises:
             ServerError: The server stopped during the call, or cannot be restarted.
             MCPError: The server refused the call.
         """
 
-        def work(opened: _Open) -> Coroutine[Any, Any, types.CallToolResult]:
-            return opened.client.call_tool(name, arguments)
+        async def work(opened: _Open) -> types.CallToolResult | types.InputRequiredResult:
+            return await opened.client.session.call_tool(
+                name,
+                arguments,
+                input_responses=responses or None,
+                request_state=state,
+                allow_input_required=True,
+            )
 
-        return await self._perform(work)
+        async def listed(opened: _Open) -> types.CallToolResult | types.InputRequiredResult:
+            try:
+                return await work(opened)
+            except MCPError as error:
+                # The tool's schema has changed, from which the library makes headers of the call.
+                if error.code != types.HEADER_MISMATCH or not opened.is_modern:
+                    raise
+            opened.until = -math.inf
+            await opened.list()
+            return await work(opened)
+
+        return await self._perform(listed, Sent(ask))
 
     async def close(self) -> None:
         """End the session, and the server if it was started here."""
@@ -119,31 +160,55 @@ class Session:
         return await asyncio.shield(self._ready)
 
     async def _perform(
-        self, work: Callable[[_Open], Coroutine[Any, Any, T]], *, is_repeatable: bool = False
+        self, work: Callable[[_Open], Coroutine[Any, Any, T]], note: Sent | None = None
     ) -> T:
-        """Send a request; open the session again if the server does not know it any more."""
+        """Send a request; open the session again if the server does not know it any more.
+
+        Args:
+            work: Sends it.
+            note: What happened to it; None if it can be repeated.
+        """
         for attempt in (1, 2):
             opened = await self.open()
-            note = Sent()
-            token = sent.set(note)
+            current = note or Sent()
+            current.is_sent, current.status = False, ""
+            token = sent.set(current)
+            self._calls.append(current)
             try:
                 return await self._unless_lost(work(opened))
             except _LostError as error:
-                if note.is_sent and not is_repeatable:
-                    raise ServerError(
-                        f"{self.server.where}: the server stopped during the call"
-                    ) from error
-                if attempt == 2:
-                    raise ServerError(
-                        f"{self.server.where}: the server stopped again after a restart"
-                    ) from error
-            except MCPError:
-                if note.is_sent or attempt == 2:
+                if note is not None and note.is_sent:
+                    what = "the server stopped during the call"
+                elif attempt == 1:
+                    continue
+                else:
+                    what = "the server stopped again after a restart"
+                raise ServerError(f"{self.server.where}: {what}") from error
+            except MCPError as error:
+                if current.is_sent or attempt == 2:
+                    if current.status:
+                        raise ServerError(
+                            f"{self.server.where}: {error.message} (HTTP {current.status})"
+                        ) from error
                     raise
                 await self.close()
             finally:
                 sent.reset(token)
+                self._calls.remove(current)
         raise AssertionError("the second attempt returns or raises")
+
+    async def _asked(self, _: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        """Answer a question of the server, in the call that it belongs to.
+
+        Over HTTP it comes in the response to the call, over stdio without a hint.
+        """
+        note = sent.get()
+        if note is None or note.ask is None:
+            asking = [call.ask for call in self._calls if call.ask is not None]
+            ask = asking[0] if len(asking) == 1 else None
+        else:
+            ask = note.ask
+        return types.ElicitResult(action="decline") if ask is None else await ask(params)
 
     async def _unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, but fail at once if the session ends."""
@@ -176,8 +241,9 @@ class Session:
         note = Sent()
         sent.set(note)
         limit = asyncio.timeout(START)
+        callbacks = {"message_handler": changed, "elicitation_callback": self._asked}
         try:
-            async with limit, connected(self.server, message_handler=changed) as client:
+            async with limit, connected(self.server, **callbacks) as client:
                 opened = _Open(client)
                 await opened.list()
                 limit.reschedule(None)
