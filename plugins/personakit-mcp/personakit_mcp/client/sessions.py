@@ -19,6 +19,8 @@ from personakit_mcp.client.servers import Server
 T = TypeVar("T")
 _EXIT = 10.0
 _PAGES = 1000
+_VALID = 1.0
+"""The least seconds that a list is used: a run with tools asks for it before each request."""
 
 
 @dataclass(eq=False)
@@ -63,7 +65,7 @@ class _Open:
                 raise
             if self.is_modern:
                 seconds = min(page.ttl_ms or 0 for page in pages) / 1000
-                self.until = min(self.until, time.monotonic() + seconds)
+                self.until = min(self.until, time.monotonic() + max(seconds, _VALID))
             self.tools = [tool for page in pages for tool in page.tools]
             return self.tools
 
@@ -77,14 +79,22 @@ class Session:
         self._ready: asyncio.Future[_Open]
         self._stop: asyncio.Event
         self._calls: list[Sent] = []
+        self._tools: list[types.Tool] | None = None
 
     async def tools(self) -> list[types.Tool]:
         """Return the server's tools; start the server if it is not running.
 
+        A server that was lost has the tools that it had: the model is told when it calls one.
+
         Raises:
             ServerError: The server cannot be started or does not speak MCP.
         """
-        return await self._perform(_Open.list)
+        try:
+            self._tools = await self._perform(_Open.list)
+        except ServerError:
+            if self._tools is None:
+                raise
+        return self._tools
 
     async def is_modern(self) -> bool:
         """Return whether its requests are independent; start the server if it is not running.
