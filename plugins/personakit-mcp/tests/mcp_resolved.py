@@ -42,13 +42,19 @@ def register(server: Any, form: type[Any]) -> None:
         params = CreateMessageRequestParams(messages=[], max_tokens=1)
         return InputRequiredResult(input_requests={"a": CreateMessageRequest(params=params)})
 
+    calls = 0
+
     async def visit(ctx: Context) -> CallToolResult | InputRequiredResult:
-        """Ask for a visit of a page."""
+        """Ask for a visit of a page; tell how often it was called since then."""
+        nonlocal calls
+        calls += 1
         if ctx.input_responses is None:
             params = ElicitRequestURLParams(message="Sign in", url="https://example.com/in")
-            return InputRequiredResult(input_requests={"a": ElicitRequest(params=params)})
-        action = str(getattr(ctx.input_responses["a"], "action", ""))
-        return CallToolResult(content=[TextContent(text=action)])
+            requests: Any = {"a": ElicitRequest(params=params)}
+            return InputRequiredResult(input_requests=requests, request_state=str(calls))
+        action = getattr(ctx.input_responses["a"], "action", "")
+        since = calls - int(ctx.request_state or 0) + 1
+        return CallToolResult(content=[TextContent(text=f"{action} after {since} calls")])
 
     for tool in (book, again, sample, visit):
         server.add_tool(tool)

@@ -34,10 +34,17 @@ try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver import Audio, Context, Image
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.runner import serve_loop
+    from mcp.server.stdio import stdio_server
 
     class Paged(MCPServer):
         async def _handle_list_tools(self, ctx: Any, params: Any) -> types.ListToolsResult:
             return types.ListToolsResult(**page(await self.list_tools(), params and params.cursor))
+
+    async def handshake_only() -> None:
+        low = server._lowlevel_server
+        async with stdio_server() as (read, write), low.lifespan(low) as state:
+            await serve_loop(low, read, write, lifespan_state=state)
 
     async def legacy(ctx: Any, call_next: Any) -> Any:
         if LEGACY and ctx.method == "server/discover":
@@ -159,7 +166,9 @@ for tool in (*CALLS, picture, sound, data, resources):
 
 if __name__ == "__main__":
     sys.stderr.write("started\n")
-    if not PORT:
+    if not PORT and LEGACY:
+        anyio.run(handshake_only)
+    elif not PORT:
         server.run("stdio")
     elif "mcp.server.fastmcp" in sys.modules:
         server.run("streamable-http")
