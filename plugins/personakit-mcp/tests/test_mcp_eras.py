@@ -124,7 +124,7 @@ def calls(name: str, /, **arguments: Any) -> Response:
 
 
 def run(
-    name: str, mode: str = "run", /, *, timeout: float = 20, ask: Any = None, **given: Any
+    name: str, mode: str = "run", /, *, timeout: float = 60, ask: Any = None, **given: Any
 ) -> str:
     """Return what the model gets to read when it calls a tool."""
     running, _ = runner([calls(name, **given), "Done."], allow_tools={"*"}, ask=ask)
@@ -196,6 +196,23 @@ def test_a_server_that_was_restarted_is_used_again(http: Fleet) -> None:
     assert run("add", a=1, b=2) == "3"
 
 
+def test_calls_at_the_same_time_share_the_new_session(http: Fleet) -> None:
+    run("pid")
+    http.stop()
+    http.start()
+
+    async def together() -> set[str]:
+        async def one() -> str:
+            running, _ = runner([calls("pid"), "Done."], allow_tools={"*"})
+            response = await running.arun(persona(tools=["pid"], plugins=["mcp"]), "Go")
+            return str(response.messages[1].text)
+
+        return set(await asyncio.gather(*(one() for _ in range(20))))
+
+    assert http.child is not None
+    assert asyncio.run(together()) == {str(http.child.pid)}
+
+
 def test_a_call_that_may_have_had_effects_is_not_repeated(
     servers: Fleet, tmp_path: Path, request: Any
 ) -> None:
@@ -211,8 +228,9 @@ def test_a_call_that_may_have_had_effects_is_not_repeated(
 
 def test_a_call_that_takes_too_long_is_cancelled(servers: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "state"
-    result = run("wait", file=str(file), timeout=1)
-    assert result == "error: TimeoutError: the call did not end within 1 s"
+    run("pid")
+    result = run("wait", file=str(file), timeout=2)
+    assert result == "error: TimeoutError: the call did not end within 2 s"
     assert until(lambda: file.read_text() == "cancelled")
     assert run("add", a=1, b=2) == "3"
 
@@ -263,10 +281,11 @@ def test_time_of_the_user_is_not_time_of_the_server(servers: Fleet) -> None:
     answers = iter(["2026-12-24", "", "leave out"])
 
     def ask(question: Question) -> str:
-        time.sleep(0.5)
+        time.sleep(0.8)
         return next(answers)
 
-    assert run("book", ask=ask, timeout=1.2).startswith("{'day'")
+    run("pid")
+    assert run("book", ask=ask, timeout=2).startswith("{'day'")
 
 
 def resumed(mode: str, tool: str, answers: list[str]) -> Response:

@@ -29,12 +29,18 @@ class _Open:
 
     Attributes:
         client: The library's side of it.
+        task: Keeps it open.
+        stop: Ends it.
+        calls: The number of its requests under way.
         tools: The server's tools.
         until: When the list of tools expires, by `time.monotonic`.
         listing: Held by who loads the list.
     """
 
     client: Client
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    calls: int = 0
     tools: list[types.Tool] = field(default_factory=list)
     until: float = -math.inf
     listing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,6 +85,7 @@ class Session:
         self._ready: asyncio.Future[_Open]
         self._stop: asyncio.Event
         self._calls: list[Sent] = []
+        self._left: list[_Open] = []
         self._tools: list[types.Tool] | None = None
 
     async def tools(self) -> list[types.Tool]:
@@ -153,9 +160,16 @@ class Session:
 
     async def close(self) -> None:
         """End the session, and the server if it was started here."""
-        if (task := self._task) is not None:
+        tasks = {opened.task for opened in self._left}
+        for opened in self._left:
+            opened.stop.set()
+        task, self._task = self._task, None
+        if task is not None:
             self._stop.set()
-            await asyncio.wait({task}, timeout=_EXIT)
+            tasks.add(task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_EXIT)
+        for task in tasks:
             task.cancel()
 
     async def open(self) -> _Open:
@@ -184,8 +198,9 @@ class Session:
             current.is_sent, current.status = False, ""
             token = sent.set(current)
             self._calls.append(current)
+            opened.calls += 1
             try:
-                return await self._unless_lost(work(opened))
+                return await self._unless_lost(opened, work(opened))
             except _LostError as error:
                 if note is not None and note.is_sent:
                     what = "the server stopped during the call"
@@ -201,10 +216,14 @@ class Session:
                             f"{self.server.where}: {error.message} (HTTP {current.status})"
                         ) from error
                     raise
-                await self.close()
+                await self._lost(opened)
             finally:
                 sent.reset(token)
                 self._calls.remove(current)
+                opened.calls -= 1
+                if opened in self._left and not opened.calls:
+                    self._left.remove(opened)
+                    opened.stop.set()
         raise AssertionError("the second attempt returns or raises")
 
     async def _asked(self, _: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -220,20 +239,27 @@ class Session:
             ask = note.ask
         return types.ElicitResult(action="decline") if ask is None else await ask(params)
 
-    async def _unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _lost(self, opened: _Open) -> None:
+        """Use a session no more; over HTTP, the other calls of it go on until they end."""
+        if self._task is not opened.task:
+            return  # another call has opened a new one since
+        if self.server.url:
+            self._task = None
+            self._left.append(opened)
+        else:
+            await self.close()
+
+    async def _unless_lost(self, opened: _Open, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, but fail at once if the session ends."""
-        assert self._task is not None
-        task = self._task
         call = asyncio.create_task(work)
         try:
-            await asyncio.wait({call, task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({call, opened.task}, return_when=asyncio.FIRST_COMPLETED)
             if call.done():
                 return call.result()
         except MCPError as error:
             if error.code != types.CONNECTION_CLOSED:
                 raise
-            if self._task is task:
-                await self.close()
+            await self._lost(opened)
         finally:
             call.cancel()
         raise _LostError
@@ -243,6 +269,8 @@ class Session:
         # Retrieve the error even if nobody waits any more; otherwise asyncio logs it.
         ready.add_done_callback(lambda done: done.cancelled() or done.exception())
         opened: _Open | None = None
+        task = asyncio.current_task()
+        assert task is not None
 
         async def changed(message: Any) -> None:
             if isinstance(message, types.ToolListChangedNotification) and opened is not None:
@@ -254,7 +282,7 @@ class Session:
         callbacks = {"message_handler": changed, "elicitation_callback": self._asked}
         try:
             async with limit, connected(self.server, **callbacks) as client:
-                opened = _Open(client)
+                opened = _Open(client, task, stop)
                 await opened.list()
                 limit.reschedule(None)
                 ready.set_result(opened)
