@@ -1,0 +1,123 @@
+"""The command `personakit mcp`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from personakit import Runner, UsageError
+
+if TYPE_CHECKING:
+    from personakit_mcp.serving.offer import Serving
+
+_TYPED = """\
+personakit mcp serves personas to MCP clients on standard input and output: a client starts it.
+  personakit mcp install claude-desktop    (or vscode) adds it to a client
+  personakit mcp --help                    shows the options
+Ctrl-D ends it.
+"""
+
+
+class _Group(click.Group):
+    """A group whose error for an unknown command says where the commands are listed."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            hint = f"`{ctx.command_path} --help` lists them"
+            message = f"unknown command {args[0][:80]!r}; {hint}"
+            raise click.UsageError(message, ctx) from None
+
+
+@click.group(
+    "mcp", cls=_Group, invoke_without_command=True, short_help="Serve personas to MCP clients."
+)
+@click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which run them "
+              "and costs money: names and patterns, separated by commas, or 'all'.")  # fmt: skip
+@click.option("--one-tool", is_flag=True, help="Offer one tool for all of them instead of one "
+              "each.")  # fmt: skip
+@click.option("--personas", metavar="NAMES", help="Names and patterns of the personas to offer, "
+              "separated by commas. Default: all.")  # fmt: skip
+@click.option("--http", is_flag=True, help="Serve over HTTP to programs of this machine, instead "
+              "of standard input and output.")  # fmt: skip
+@click.option("--host", metavar="ADDRESS", help="With --http: default 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="With --http: default 8112; 0 for a "
+              "free one.")  # fmt: skip
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    http: bool,
+    host: str | None,
+    port: int | None,
+    **offered: Any,
+) -> int | None:
+    """Serve personas to MCP clients, such as Claude Desktop, VS Code and Cursor.
+
+    \b
+      personakit mcp                          personas as prompts and resources, on stdio
+      personakit mcp --tools chef,reviewer    these also as tools
+      personakit mcp --tools all --one-tool   one tool for all, for large libraries
+      personakit mcp --http                   http://127.0.0.1:8112/mcp, for this machine
+
+    Nothing is sent for a prompt, and no key is needed: the model of the client answers.
+    """  # noqa: D301
+    if ctx.invoked_subcommand is not None:
+        return None
+    if offered["one_tool"] and offered["tools"] is None:
+        raise UsageError("--one-tool needs --tools: write --tools all, or the names of personas")
+    if http:
+        from personakit_mcp.http.alone import serve_http  # noqa: PLC0415
+
+        say = functools.partial(click.echo, err=True)
+        serve_http(_serving(**offered), host or "127.0.0.1", 8112 if port is None else port, say)
+        return 0
+    if host is not None or port is not None:
+        raise UsageError("--host and --port are for --http: personakit mcp --http")
+    from personakit_mcp.serving.stdio import claimed, serve_stdio  # noqa: PLC0415
+
+    if sys.stdin.isatty():
+        click.echo(_TYPED, err=True, nl=False)
+    streams = claimed()
+    return serve_stdio(_serving(**offered), streams)
+
+
+def _serving(tools: str | None, one_tool: bool, personas: str | None) -> Serving:
+    """Return what is offered."""
+    from personakit_mcp.serving.offer import Serving  # noqa: PLC0415
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="personakit mcp: %(message)s"
+    )
+    runner = Runner(log=True)
+    serving = Serving(runner, _names(personas) or ("*",), _names(tools), one_tool)
+    _check(runner, serving.personas, "--personas")
+    _check(runner, serving.tools, "--tools")
+    return serving
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    return tuple("*" if name == "all" else name for name in names)
+
+
+def _check(runner: Runner, patterns: Iterable[str], option: str) -> None:
+    """Raise UsageError for a pattern that matches no persona."""
+    wanted = [pattern for pattern in patterns if pattern != "*"]
+    names = runner.library.names() if wanted else []
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UsageError(
+                f"{option}: no persona matches {pattern!r}; `personakit list` lists them"
+            )
