@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from personakit.persona.variable import Variable as Variable
     from personakit.persona.variable import described as described
     from personakit.persona.variable import missing as missing
+    from personakit.persona.variable import object_schema as object_schema
     from personakit.persona.yaml import MAX_BYTES as MAX_BYTES
     from personakit.persona.yaml import Document as Document
 else:
@@ -42,7 +43,7 @@ else:
             "tests": "PersonaTest",
             "validation": "Checker",
             "values": "Declared Values",
-            "variable": "Variable described missing",
+            "variable": "Variable described missing object_schema",
             "yaml": "Document MAX_BYTES",
         },
         modules="parameters tests variables yaml",

@@ -219,6 +219,28 @@ class Variable:
             raise ValueError(text)
         return value
 
+    def to_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the values, with the default and the example."""
+        schema: dict[str, Any] = {"type": self.type}
+        if self.properties:
+            schema = object_schema(self.properties, additional=self.additional)
+        if self.items is not None:
+            schema["items"] = self.items.to_schema()
+        bounds = {"string": "Length", "array": "Items"}.get(self.type, "imum")
+        for edge, value in (("min", self.minimum), ("max", self.maximum)):
+            if value is not None:
+                schema[f"{edge}{bounds}"] = value
+        if self.enum:
+            schema["enum"] = [thaw(value) for value in self.enum]
+        for key in ("pattern", "description"):
+            if text := getattr(self, key):
+                schema[key] = text
+        if self.default is not None and not self.required:
+            schema["default"] = thaw(self.default)
+        if self.example is not None:
+            schema["examples"] = [thaw(self.example)]
+        return schema
+
     def _about(self) -> str:
         """Return the description in parentheses, for a message; empty if there is none."""
         return f" ({self.description.rstrip('.')})" if self.description else ""
@@ -241,6 +263,23 @@ class Variable:
         if self.properties:
             return {name: variable.sample() for name, variable in self.properties.items()}
         return _SAMPLES.get(self.type, "…")
+
+
+def object_schema(variables: Mapping[str, Variable], *, additional: bool = False) -> dict[str, Any]:
+    """Return variables as a JSON Schema of type object.
+
+    Args:
+        variables: The variables by name.
+        additional: Whether an object may have more fields.
+    """
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: variable.to_schema() for name, variable in variables.items()},
+        "additionalProperties": additional,
+    }
+    if required := [name for name, variable in variables.items() if variable.required]:
+        schema["required"] = required
+    return schema
 
 
 def described(variable: Variable, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PersonaNotFound, did_you_mean
-from personakit.frozen import thaw
-from personakit.persona import Persona, Variable
+from personakit.persona import Persona, object_schema
 from personakit.server.access import Access, Caller
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
@@ -125,7 +124,7 @@ class Models:
         own: dict[str, Any] = {
             "version": persona.version,
             "tags": list(persona.tags),
-            "variables": variables_schema(persona),
+            "variables": object_schema(persona.variables),
         }
         try:
             own["hash"] = self._runner.hash(persona)
@@ -156,44 +155,6 @@ def broken(name: str, error: PersonakitError) -> Refusal:
         code="invalid_persona",
         param="model",
     )
-
-
-def variables_schema(persona: Persona) -> dict[str, Any]:
-    """Return the variables of a persona as a JSON Schema of type object."""
-    return _object(persona.variables, additional=False)
-
-
-def _object(variables: Any, *, additional: bool) -> dict[str, Any]:
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {name: _schema(variable) for name, variable in variables.items()},
-        "additionalProperties": additional,
-    }
-    if required := [name for name, variable in variables.items() if variable.required]:
-        schema["required"] = required
-    return schema
-
-
-def _schema(variable: Variable) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": variable.type}
-    if variable.properties:
-        schema = _object(variable.properties, additional=variable.additional)
-    if variable.items is not None:
-        schema["items"] = _schema(variable.items)
-    bounds = {"string": "Length", "array": "Items"}.get(variable.type, "imum")
-    for edge, value in (("min", variable.minimum), ("max", variable.maximum)):
-        if value is not None:
-            schema[f"{edge}{bounds}"] = value
-    if variable.enum:
-        schema["enum"] = [thaw(value) for value in variable.enum]
-    for key in ("pattern", "description"):
-        if text := getattr(variable, key):
-            schema[key] = text
-    if variable.default is not None and not variable.required:
-        schema["default"] = thaw(variable.default)
-    if variable.example is not None:
-        schema["examples"] = [thaw(variable.example)]
-    return schema
 
 
 def _changed(persona: Persona) -> int:

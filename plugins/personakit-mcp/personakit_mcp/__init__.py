@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from personakit import Persona, Request, Tool, hookimpl, io
+from personakit import Persona, Registry, Request, Tool, hookimpl, io
 
 if TYPE_CHECKING:
     from personakit_mcp.sessions import Offer
@@ -50,6 +50,14 @@ class MCP:
     def __post_init__(self) -> None:
         if not self.timeout > 0:
             raise ValueError(f"timeout is {self.timeout:g}; use seconds above 0")
+
+    @staticmethod
+    @hookimpl
+    def setup(registry: Registry) -> None:
+        """Contribute `personakit mcp`."""
+        from personakit_mcp.command import command  # noqa: PLC0415
+
+        registry.command(command)
 
     @hookimpl
     async def chat(self, request: Request, persona: Persona) -> Request | None:

@@ -1,0 +1,76 @@
+"""The command `personakit mcp`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import click
+
+from personakit import Runner, UsageError
+
+_TYPED = """\
+personakit mcp serves personas to MCP clients on standard input and output: a client starts it.
+  personakit mcp install claude-desktop    (or vscode) adds it to a client
+  personakit mcp --help                    shows the options
+Ctrl-D ends it.
+"""
+
+
+@click.group("mcp", invoke_without_command=True, short_help="Serve personas to MCP clients.")
+@click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which runs them "
+              "and costs money: names and patterns, separated by commas, or 'all'.")  # fmt: skip
+@click.option("--one-tool", is_flag=True, help="Offer one tool for all of them instead of one "
+              "each.")  # fmt: skip
+@click.option("--personas", metavar="NAMES", help="Names and patterns of the personas to offer, "
+              "separated by commas. Default: all.")  # fmt: skip
+@click.pass_context
+def command(
+    ctx: click.Context, tools: str | None, one_tool: bool, personas: str | None
+) -> int | None:
+    """Serve personas to MCP clients, such as Claude Desktop, VS Code and Cursor.
+
+    \b
+      personakit mcp                          personas as prompts and resources, on stdio
+      personakit mcp --tools chef,reviewer    these also as tools
+      personakit mcp --tools all --one-tool   one tool for all, for large libraries
+
+    Nothing is sent for a prompt, and no key is needed: the model of the client answers.
+    """  # noqa: D301
+    if ctx.invoked_subcommand is not None:
+        return None
+    if one_tool and tools is None:
+        raise UsageError("--one-tool needs --tools: write --tools all, or the names of personas")
+    from personakit_mcp.serving.offer import Serving  # noqa: PLC0415
+    from personakit_mcp.serving.stdio import claimed, serve_stdio  # noqa: PLC0415
+
+    if sys.stdin.isatty():
+        click.echo(_TYPED, err=True, nl=False)
+    streams = claimed()
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="personakit mcp: %(message)s"
+    )
+    runner = Runner(log=True)
+    serving = Serving(runner, _names(personas) or ("*",), _names(tools), one_tool)
+    _check(runner, serving.personas, "--personas")
+    _check(runner, serving.tools, "--tools")
+    serve_stdio(serving, streams)
+    return 0
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    return tuple("*" if name == "all" else name for name in names)
+
+
+def _check(runner: Runner, patterns: Iterable[str], option: str) -> None:
+    """Raise UsageError for a pattern that matches no persona."""
+    wanted = [pattern for pattern in patterns if pattern != "*"]
+    names = runner.library.names() if wanted else []
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UsageError(
+                f"{option}: no persona matches {pattern!r}; `personakit list` lists them"
+            )

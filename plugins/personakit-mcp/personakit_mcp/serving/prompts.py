@@ -1,0 +1,98 @@
+"""Personas as prompts: listed with their variables, and rendered."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import mcp_types as types
+
+from personakit import Message, Persona, PersonaNotFound, TemplateError
+from personakit_mcp.serving import arguments
+from personakit_mcp.serving.offer import Serving, after, answer
+from personakit_mcp.serving.wording import invalid, told, unknown
+
+PAGE = 1000
+"""The most entries of a page of a list."""
+MAX_INLINE = 20_000
+"""Characters of arguments from which a prompt is rendered in a thread."""
+MAX_ICON = 20_000
+
+
+class Prompts:
+    """Answers the requests for prompts."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._listed: dict[str, tuple[Persona, dict[str, Any]]] = {}
+
+    async def list(self, ctx: Any, params: Any) -> dict[str, Any]:
+        """Answer ``prompts/list``."""
+        personas = await self._serving.offered(self._serving.caller(ctx))
+        names, cursor = after(iter(personas), params and params.cursor, PAGE)
+        shown = [self._prompt(personas[name]) for name in names]
+        return answer(prompts=shown, nextCursor=cursor)
+
+    async def get(self, ctx: Any, params: types.GetPromptRequestParams) -> dict[str, Any]:
+        """Answer ``prompts/get``.
+
+        Raises:
+            MCPError: There is no such prompt, or its arguments are wrong.
+        """
+        serving, name = self._serving, params.name
+        caller = serving.caller(ctx)
+        if not (serving.shelf.has(name) and caller.allows(name)):
+            known = await serving.offered(caller)
+            if name not in known:
+                raise unknown("prompt", name, known, "prompts/list")
+        try:
+            persona = await serving.shelf.ready(name)
+        except PersonaNotFound:
+            raise unknown("prompt", name, await serving.offered(caller), "prompts/list") from None
+        given = arguments.from_texts(persona, params.arguments or {})
+        if message := str(given):
+            raise invalid(message)
+        render = functools.partial(
+            serving.runner.render, persona, given.input, variables=given.values
+        )
+        size = sum(map(len, (params.arguments or {}).values()))
+        try:
+            request = render() if size < MAX_INLINE else await asyncio.to_thread(render)
+        except TemplateError as error:
+            raise invalid(told(error)) from error
+        messages = list(_messages(request.messages))
+        return answer(description=persona.description or None, messages=messages)
+
+    def _prompt(self, persona: Persona) -> dict[str, Any]:
+        listed = self._listed.get(persona.name)
+        if listed is None or listed[0] is not persona:
+            listed = self._listed[persona.name] = persona, prompt(persona)
+        return listed[1]
+
+
+def prompt(persona: Persona) -> dict[str, Any]:
+    """Return a persona as ``prompts/list`` shows it."""
+    shown: dict[str, Any] = {"name": persona.name, **about(persona)}
+    if listed := arguments.described(persona):
+        shown["arguments"] = listed
+    return shown
+
+
+def about(persona: Persona) -> dict[str, Any]:
+    """Return the title, the description and the icon of a persona, those that it has."""
+    shown: dict[str, Any] = {}
+    if persona.description:
+        shown = {"title": persona.description, "description": persona.description}
+    icon = persona.document.data.get("x-icon")
+    if isinstance(icon, str) and icon.startswith(("https://", "data:image/")):
+        shown |= {"icons": [{"src": icon}]} if len(icon) <= MAX_ICON else {}
+    return shown
+
+
+def _messages(messages: Iterable[Message]) -> Iterable[Mapping[str, Any]]:
+    """Yield messages as MCP has them, which knows the roles user and assistant only."""
+    for message in messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        yield {"role": role, "content": {"type": "text", "text": message.text}}

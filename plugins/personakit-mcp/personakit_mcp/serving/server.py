@@ -1,0 +1,114 @@
+"""The server: one object that speaks 2026-07-28 and 2025-11-25, over any transport."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import mcp_types as types
+from mcp.server.caching import CacheHint
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.server.subscriptions import ListenHandler
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from personakit import PersonakitError, __version__
+from personakit_mcp.serving.asking import seal
+from personakit_mcp.serving.changes import EVERY, Changes
+from personakit_mcp.serving.completion import Completion
+from personakit_mcp.serving.offer import Serving
+from personakit_mcp.serving.prompts import Prompts
+from personakit_mcp.serving.resources import Resources
+from personakit_mcp.serving.tools import Tools
+from personakit_mcp.serving.wording import FAILED, failure, invalid
+
+NAME = "personakit"
+TTL_MS = 5000
+_CACHED = "prompts/list resources/list resources/read resources/templates/list tools/list".split()
+_INSTRUCTIONS = (
+    "Personas: each prompt is one, with its variables as arguments. persona://NAME is its file."
+)
+_log = logging.getLogger("personakit.mcp")
+
+
+def server(serving: Serving, *, every: float = EVERY) -> Server[Any]:
+    """Return the server of personas. Run it with `options` over the streams of a transport.
+
+    Args:
+        serving: What it offers, and to whom.
+        every: Seconds between two looks for changed personas.
+    """
+    prompts, resources = Prompts(serving), Resources(serving)
+    tools = Tools(serving) if serving.tools else None
+    changes = Changes(serving, every)
+
+    @asynccontextmanager
+    async def lifespan(server: Server[Any]) -> AsyncIterator[dict[str, Any]]:
+        try:
+            async with changes.watched(server) as state:
+                yield state
+        finally:
+            if tools is not None:
+                tools.close()
+
+    made: Server[Any] = Server(
+        NAME,
+        version=__version__,
+        title="Personas of personakit",
+        instructions=_INSTRUCTIONS,
+        cache_hints={method: CacheHint(ttl_ms=TTL_MS) for method in _CACHED},  # type: ignore[misc]
+        lifespan=lifespan,
+        on_list_prompts=prompts.list,
+        on_get_prompt=prompts.get,
+        on_list_resources=resources.list,
+        on_list_resource_templates=resources.templates,
+        on_read_resource=resources.read,
+        on_completion=Completion(serving).complete,
+        on_subscriptions_listen=ListenHandler(changes.bus),
+        on_list_tools=None if tools is None else tools.list,
+        on_call_tool=None if tools is None else tools.call,
+    )
+    made.add_notification_handler(
+        "notifications/initialized", types.NotificationParams, changes.began
+    )
+    made.middleware.append(_guarded)
+    if tools is not None:
+        made.middleware.append(seal(serving.secrets, NAME, lambda ctx: serving.caller(ctx).name))
+    return made
+
+
+def options(server: Server[Any]) -> InitializationOptions:
+    """Return what the server tells clients of 2025-11-25 and before when they begin."""
+    changed = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
+    return server.create_initialization_options(changed)
+
+
+async def _guarded(ctx: Any, call_next: Any) -> Any:
+    """Answer a request; whatever fails becomes an error in the client's words."""
+    try:
+        if ctx.method == "prompts/get":
+            _check_texts(ctx.params)
+        return await call_next(ctx)
+    except (MCPError, ValidationError):
+        raise
+    except PersonakitError as error:
+        raise failure(error) from error
+    except Exception as error:
+        _log.exception("%s failed", ctx.method)
+        raise MCPError(types.INTERNAL_ERROR, FAILED) from error
+
+
+def _check_texts(params: Any) -> None:
+    """Raise MCPError for an argument of a prompt that is no text, in more words than the schema."""
+    given = (params or {}).get("arguments")
+    if given is not None and not isinstance(given, dict):
+        raise invalid("'arguments' must be an object of strings")
+    for name, value in (given or {}).items():
+        if not isinstance(value, str):
+            raise invalid(
+                f"argument {name[:80]!r} must be a string, found {type(value).__name__}: the "
+                f'arguments of prompts are strings, such as "4" and "true"'
+            )

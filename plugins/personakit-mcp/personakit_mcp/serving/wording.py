@@ -1,0 +1,51 @@
+"""What a client is told of an error: in its own words, without folders of the server and keys."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
+
+from personakit import PersonakitError, UsageError
+
+FAILED = "the server failed; its log has the reason"
+
+
+def invalid(message: str) -> MCPError:
+    """Return the error of a request whose parameters are wrong."""
+    return MCPError(INVALID_PARAMS, message)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> MCPError:
+    """Return the error of a name that nothing has.
+
+    Args:
+        kind: What has names, such as ``prompt``.
+        name: The name.
+        known: The names that the caller may use.
+        listing: The method that lists them.
+    """
+    return invalid(f"unknown {kind} {name[:80]!r}{near(name, known) or f'; see {listing}'}")
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of the first 1,000 names, or ``""``."""
+    names = list(itertools.islice(known, 1000))
+    close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.65)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def told(error: PersonakitError) -> str:
+    """Return the message of an error for a client, of at most 2,000 characters."""
+    from personakit.server.wording import told  # noqa: PLC0415
+
+    return told(error)
+
+
+def failure(error: PersonakitError) -> MCPError:
+    """Return the error of a request that personakit refused."""
+    code = INVALID_PARAMS if isinstance(error, UsageError) else INTERNAL_ERROR
+    return MCPError(code, told(error))
