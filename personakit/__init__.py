@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from personakit.schemas import (
         Pattern as Pattern, SchemaSubset as SchemaSubset, schema_validator as schema_validator,
     )
+    from personakit.server import told as told
     from personakit.tools import Tool as Tool
     from personakit.usage import (
         Charge as Charge, Spent as Spent, Timings as Timings, Usage as Usage, price as price,
@@ -127,6 +128,7 @@ _ROOMS = {
     "registry": "Registry",
     "runner": "Runner",
     "schemas": "Pattern SchemaSubset schema_validator",
+    "server": "told",
     "tools": "Tool",
     "usage": "Charge Spent Timings Usage price",
 }

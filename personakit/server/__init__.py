@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from personakit.server.serving.start import serve as serve
     from personakit.server.settings import Limits as Limits
     from personakit.server.settings import Settings as Settings
+    from personakit.server.wording import told as told
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -27,5 +28,6 @@ else:
             "router": "Router",
             "serving.start": "check_installed serve",
             "settings": "Limits Settings",
+            "wording": "told",
         },
     )

@@ -22,7 +22,13 @@ _KEY = re.compile(
 
 
 def told(error: PersonakitError) -> str:
-    """Return the message of an error for a client, of at most 2,000 characters."""
+    """Return the message of an error for the client of a service, of at most 2,000 characters.
+
+    The folders of the machine are left out, and so is what looks like the key of a provider.
+
+    Args:
+        error: The error.
+    """
     problems = error.problems if isinstance(error, PersonaError) else ()
     named = [dataclasses.replace(each, path=PurePath(each.path).name) for each in problems]
     text = "\n".join(map(str, named)) or str(error)

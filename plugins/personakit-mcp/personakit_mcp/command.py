@@ -20,7 +20,7 @@ Ctrl-D ends it.
 
 
 @click.group("mcp", invoke_without_command=True, short_help="Serve personas to MCP clients.")
-@click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which runs them "
+@click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which run them "
               "and costs money: names and patterns, separated by commas, or 'all'.")  # fmt: skip
 @click.option("--one-tool", is_flag=True, help="Offer one tool for all of them instead of one "
               "each.")  # fmt: skip

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from personakit_mcp.serving.application import server
     from personakit_mcp.serving.offer import Caller, Serving
-    from personakit_mcp.serving.server import server
     from personakit_mcp.serving.stdio import serve_stdio
 
 __all__ = ["Caller", "Serving", "serve_stdio", "server"]
 
-_HOME = {"Caller": "offer", "Serving": "offer", "serve_stdio": "stdio", "server": "server"}
+_HOME = {"Caller": "offer", "Serving": "offer", "serve_stdio": "stdio", "server": "application"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 import mcp_types as types
 
-from personakit import Message, Persona, PersonaNotFound, TemplateError
+from personakit import Message, Persona, PersonaNotFound, TemplateError, told
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.offer import Serving, after, answer
-from personakit_mcp.serving.wording import invalid, told, unknown
+from personakit_mcp.serving.wording import invalid, unknown
 
 PAGE = 1000
 """The most entries of a page of a list."""
@@ -28,10 +28,10 @@ class Prompts:
         self._serving = serving
         self._listed: dict[str, tuple[Persona, dict[str, Any]]] = {}
 
-    async def list(self, ctx: Any, params: Any) -> dict[str, Any]:
+    async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``prompts/list``."""
         personas = await self._serving.offered(self._serving.caller(ctx))
-        names, cursor = after(iter(personas), params and params.cursor, PAGE)
+        names, cursor = after(iter(personas), params.cursor, PAGE)
         shown = [self._prompt(personas[name]) for name in names]
         return answer(prompts=shown, nextCursor=cursor)
 

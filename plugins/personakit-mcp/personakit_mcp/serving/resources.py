@@ -43,10 +43,10 @@ class Resources:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
-    async def list(self, ctx: Any, params: Any) -> dict[str, Any]:
+    async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``resources/list``."""
         personas = await self._serving.offered(self._serving.caller(ctx))
-        names, cursor = after(iter(personas), params and params.cursor, PAGE // 2)
+        names, cursor = after(iter(personas), params.cursor, PAGE // 2)
         shown = [each for name in names for each in _resources(personas[name])]
         return answer(resources=shown, nextCursor=cursor)
 

@@ -19,6 +19,7 @@ from personakit import (
     Resumption,
     Suspended,
     UsageError,
+    told,
 )
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import Given
@@ -31,7 +32,6 @@ from personakit_mcp.serving.asking import (
     form_of_questions,
 )
 from personakit_mcp.serving.offer import Serving
-from personakit_mcp.serving.wording import told
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
@@ -180,7 +180,7 @@ class Runs:
 
 def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:
     """Return the answer of a persona as the result of a tool."""
-    content = [types.TextContent(text=response.text)]
+    content: list[types.ContentBlock] = [types.TextContent(text=response.text)]
     if persona.output is None:
         return types.CallToolResult(content=content)
     return types.CallToolResult(content=content, structured_content=plain(response.parsed))

@@ -69,7 +69,7 @@ async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> None:
     import anyio  # noqa: PLC0415
     from mcp.server.stdio import stdio_server  # noqa: PLC0415
 
-    from personakit_mcp.serving.server import options, server  # noqa: PLC0415
+    from personakit_mcp.serving.application import options, server  # noqa: PLC0415
 
     lines: Any = _Lines(given)
     output = anyio.wrap_file(io.TextIOWrapper(taken, encoding="utf-8", newline="\n"))

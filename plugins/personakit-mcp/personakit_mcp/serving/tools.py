@@ -28,12 +28,12 @@ class Tools:
     def __init__(self, serving: Serving) -> None:
         self._serving, self._runs = serving, Runs(serving)
 
-    async def list(self, ctx: Any, params: Any) -> dict[str, Any]:
+    async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``tools/list``."""
         personas = await self._serving.as_tools(self._serving.caller(ctx))
         if self._serving.one_tool:
             return answer(tools=[_one(personas)] if personas else [])
-        names, cursor = after(iter(personas), params and params.cursor, PAGE)
+        names, cursor = after(iter(personas), params.cursor, PAGE)
         is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         shown = [_tool(personas[name], is_new=is_new) for name in names]
         return answer(tools=shown, nextCursor=cursor)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
-from personakit import PersonakitError, UsageError
+from personakit import PersonakitError, UsageError, told
 
 FAILED = "the server failed; its log has the reason"
 
@@ -36,13 +36,6 @@ def near(word: str, known: Iterable[str]) -> str:
     names = list(itertools.islice(known, 1000))
     close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def told(error: PersonakitError) -> str:
-    """Return the message of an error for a client, of at most 2,000 characters."""
-    from personakit.server.wording import told  # noqa: PLC0415
-
-    return told(error)
 
 
 def failure(error: PersonakitError) -> MCPError:

@@ -61,16 +61,24 @@ def server(serving: Serving, *, every: float = EVERY) -> Server[Any]:
         instructions=_INSTRUCTIONS,
         cache_hints={method: CacheHint(ttl_ms=TTL_MS) for method in _CACHED},  # type: ignore[misc]
         lifespan=lifespan,
-        on_list_prompts=prompts.list,
-        on_get_prompt=prompts.get,
-        on_list_resources=resources.list,
-        on_list_resource_templates=resources.templates,
-        on_read_resource=resources.read,
-        on_completion=Completion(serving).complete,
-        on_subscriptions_listen=ListenHandler(changes.bus),
-        on_list_tools=None if tools is None else tools.list,
-        on_call_tool=None if tools is None else tools.call,
     )
+    handlers: dict[str, tuple[type[Any], Any]] = {
+        "prompts/list": (types.PaginatedRequestParams, prompts.list),
+        "prompts/get": (types.GetPromptRequestParams, prompts.get),
+        "resources/list": (types.PaginatedRequestParams, resources.list),
+        "resources/templates/list": (types.PaginatedRequestParams, resources.templates),
+        "resources/read": (types.ReadResourceRequestParams, resources.read),
+        "completion/complete": (types.CompleteRequestParams, Completion(serving).complete),
+        "subscriptions/listen": (
+            types.SubscriptionsListenRequestParams,
+            ListenHandler(changes.bus),
+        ),
+    }
+    if tools is not None:
+        handlers["tools/list"] = types.PaginatedRequestParams, tools.list
+        handlers["tools/call"] = types.CallToolRequestParams, tools.call
+    for method, (params, handler) in handlers.items():
+        made.add_request_handler(method, params, handler)
     made.add_notification_handler(
         "notifications/initialized", types.NotificationParams, changes.began
     )
