@@ -18,14 +18,14 @@ from benchmarks.harness.envs import Missing
 from benchmarks.serving import account
 
 BARE = Path(__file__).with_name("serving") / "bare_mcp.py"
-MANY = 1_000
+FEW, MANY = 10, 1_000
 SETTLED = 2.5
 ENV = "personakit-mcp"
 OURS = ["-m", "personakit", "mcp"]
 IMPORT = 'import mcp; print(\'{"id": 2, "result": {}}\', flush=True); input()'
-START = f"""\
-From exec to the answer of `prompts/list` over stdio, with {MANY:,} personas that have been listed \
-before; and to the end of `import mcp`. The smallest of the rounds counts, in turns."""
+START = """\
+From exec to the answer of `prompts/list` over stdio, by the number of personas, which have been \
+listed before; and to the end of `import mcp`. The smallest of the rounds counts, in turns."""
 LIST = """\
 CPU of the server for all pages of `prompts/list`, read from outside; the files have not changed."""
 GET = """\
@@ -169,35 +169,41 @@ def ask(bench: Bench) -> list[Table]:
         return [Table("MCP", ["MCP"], [], missing={"all": "it measures by means of Linux"})]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        many, one = folder / "many", folder / "one"
-        for made in (many, one):
-            made.mkdir()
-        for at in range(MANY):
-            text = sample.persona(name=f"bench{at}")
-            (many / f"bench{at}.yaml").write_text(text, "utf-8")
-        (one / "bench.yaml").write_text(sample.persona(), "utf-8")
+        few, many = (_filled(folder / str(number), number) for number in (FEW, MANY))
         time.sleep(SETTLED)  # after it, the index need not doubt the times of the files
         try:
             place = _Place(bench.envs.python(ENV), folder, bench.envs.environ(HOME=name))
-            return [_starts(bench, place, many), _lists(bench, place, many),
-                    _prompts(bench, place, one)]  # fmt: skip
+            return [
+                _starts(bench, place, few, many),
+                _lists(bench, place, many),
+                _prompts(bench, place, few),
+            ]
         except Missing as why:
             return [Table("MCP", ["MCP"], [], missing={"all": str(why)})]
 
 
-def _starts(bench: Bench, place: _Place, path: Path) -> Table:
+def _filled(folder: Path, number: int) -> Path:
+    """Make a folder of so many personas."""
+    folder.mkdir()
+    for at in range(number):
+        text = sample.persona(name=f"bench{at}")
+        (folder / f"bench{at}.yaml").write_text(text, "utf-8")
+    return folder
+
+
+def _starts(bench: Bench, place: _Place, few: Path, many: Path) -> Table:
     commands = {
-        "`import mcp`": ["-c", IMPORT],
-        "`import mcp.server`": ["-c", f"import mcp.server.stdio; {IMPORT}"],
-        "**`personakit mcp`**": OURS,
+        "`import mcp`": (["-c", IMPORT], few),
+        f"**`personakit mcp`**, {FEW} personas": (OURS, few),
+        f"**`personakit mcp`**, {MANY:,} personas": (OURS, many),
     }
     time_of, cpu_of = _Least(), _Least()
-    for words in commands.values():  # the first compiles, and makes the index
+    for words, path in commands.values():  # the first compiles, and makes the index
         with place.talk(words, path):
             pass
     for number in bench.rounds(bench.pick(30, 5)):
         for name in list(commands) if number % 2 else reversed(list(commands)):
-            with place.talk(commands[name], path) as talk:
+            with place.talk(*commands[name]) as talk:
                 time_of.add(name, talk.start)
                 cpu_of.add(name, talk.start_cpu)
     base = next(iter(commands))
@@ -206,7 +212,7 @@ def _starts(bench: Bench, place: _Place, path: Path) -> Table:
             name, cpu_of[name] / cpu_of[base], time_of[name] / time_of[base],
             "≤ 1.5" if words is OURS else "", cpu_of[name] * 1000, time_of[name] * 1000,
         ]
-        for name, words in commands.items()
+        for name, (words, _) in commands.items()
     ]  # fmt: skip
     columns = ["Start to a list", "CPU", "time", "goal of ours", "CPU ms", "time ms"]
     return Table("MCP: start", columns, rows, START, 1)
@@ -253,7 +259,7 @@ def _prompts(bench: Bench, place: _Place, path: Path) -> Table:
                 before = account.cpu(talk.process.pid)
                 for at in range(times):
                     fresh = {**arguments, "minutes": str(first + at)}
-                    result = talk.ask("prompts/get", {"name": "bench", "arguments": fresh})
+                    result = talk.ask("prompts/get", {"name": "bench0", "arguments": fresh})
                 least.add(name, account.cpu(talk.process.pid) - before)
                 text = result["messages"][0]["content"]["text"]
                 if text != sample.TEXT.replace("45", fresh["minutes"]):

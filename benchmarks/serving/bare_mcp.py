@@ -23,7 +23,7 @@ def rendered(arguments: dict[str, str]) -> list[dict[str, Any]]:
     values: dict[str, Any] = {
         name: json.loads(text) if name in TYPED else text for name, text in arguments.items()
     }
-    request = RUNNER.render("bench", values.pop("input"), variables=values)
+    request = RUNNER.render("bench0", values.pop("input"), variables=values)
     return [
         {"role": "user", "content": {"type": "text", "text": message.text}}
         for message in request.messages
@@ -46,7 +46,7 @@ async def serve() -> None:
     from mcp.server.stdio import stdio_server
 
     async def listed(_context: Any, _params: Any) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=[types.Prompt(name="bench")])
+        return types.ListPromptsResult(prompts=[types.Prompt(name="bench0")])
 
     async def got(_context: Any, params: Any) -> types.GetPromptResult:
         messages = [

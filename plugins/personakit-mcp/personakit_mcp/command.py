@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 import click
 
 from personakit import Runner, UsageError
+from personakit_mcp.clients import install
 
 _TYPED = """\
 personakit mcp serves personas to MCP clients on standard input and output: a client starts it.
@@ -74,3 +75,6 @@ def _check(runner: Runner, patterns: Iterable[str], option: str) -> None:
             raise UsageError(
                 f"{option}: no persona matches {pattern!r}; `personakit list` lists them"
             )
+
+
+command.add_command(install)

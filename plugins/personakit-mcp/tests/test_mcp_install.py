@@ -225,6 +225,7 @@ def test_a_link_stays_a_link(home: Path) -> None:
         (["vscod"], "did you mean 'vscode'?"),
         (["cursor"], "docs/mcp.md says where other clients keep theirs"),
         (["vscode", "--tools", "chff"], "did you mean 'chef'?"),
+        (["vscode", "--tools", "chef,x*"], "no persona matches 'x*'"),
         (["vscode", "--tools", " , "], "--tools names no persona"),
         (["vscode", "--one-tool"], "--one-tool needs personas"),
         (["claude-desktop"], "Claude Desktop is not installed, or was never started"),

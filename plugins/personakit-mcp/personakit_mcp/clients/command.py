@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import shutil
@@ -14,7 +13,6 @@ from typing import Any
 import click
 
 from personakit import ConfigError, UsageError, create_file, read_file
-from personakit_mcp.clients import jsonc
 from personakit_mcp.clients.entry import CLIENTS, Client, entry
 
 _LIMIT = 10_000_000
@@ -25,9 +23,9 @@ _LIMIT = 10_000_000
 @click.argument("client", metavar="claude-desktop|vscode")
 @click.option("--name", default="personakit", metavar="NAME", help="The name of the entry. "
               "Default: personakit.")  # fmt: skip
-@click.option("--tools", metavar="A,B", help="Personas that are tools as well, or all: a call of "
-              "one costs money.")  # fmt: skip
-@click.option("--one-tool", is_flag=True, help="Offer one tool for all of these personas.")
+@click.option("--tools", metavar="NAMES", help="As for `personakit mcp`: also offer these personas "
+              "as tools, which costs money.")  # fmt: skip
+@click.option("--one-tool", is_flag=True, help="As for `personakit mcp`: one tool for all of them.")
 @click.option("--workspace", is_flag=True, help="Write .vscode/mcp.json in this folder instead of "
               "your own file.")  # fmt: skip
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Write another file "
@@ -65,6 +63,8 @@ def install(
 def _client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]
+    import difflib  # noqa: PLC0415
+
     close = difflib.get_close_matches(name[:100], CLIENTS, n=1)
     near = f"; did you mean {close[0]!r}?" if close else ""
     command = json.dumps(entry(CLIENTS["claude-desktop"], [], os.environ), ensure_ascii=False)
@@ -102,6 +102,8 @@ def _arguments(tools: str | None, one_tool: bool) -> list[str]:
         raise UsageError("--one-tool needs personas: add --tools all, or --tools A,B")
     if tools is None:
         return []
+    from fnmatch import fnmatchcase  # noqa: PLC0415
+
     from personakit import Runner  # noqa: PLC0415
 
     names = [name.strip() for name in tools.split(",") if name.strip()]
@@ -109,8 +111,13 @@ def _arguments(tools: str | None, one_tool: bool) -> list[str]:
         raise UsageError("--tools names no persona; write --tools chef,tutor or --tools all")
     runner = Runner()
     for name in names:
-        if name != "all":
-            runner.load(name)
+        if not any(character in name for character in "*?["):
+            if name != "all":
+                runner.load(name)
+        elif not any(fnmatchcase(known, name) for known in runner.library.names()):
+            raise UsageError(
+                f"--tools: no persona matches {name[:80]!r}; `personakit list` lists them"
+            )
     return ["--tools", ",".join(names), *(["--one-tool"] if one_tool else [])]
 
 
@@ -138,6 +145,8 @@ def _changed(file: Path, before: str | None, client: Client, name: str, new: Any
     Raises:
         ConfigError: It is invalid, or cannot be changed without a loss.
     """
+    from personakit_mcp.clients import jsonc  # noqa: PLC0415
+
     text = before or ""
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     paste = f"{json.dumps(name)}: {json.dumps(new, ensure_ascii=False)}"
@@ -160,6 +169,8 @@ def _changed(file: Path, before: str | None, client: Client, name: str, new: Any
 
 
 def _show(file: Path, before: str | None, after: str) -> None:
+    import difflib  # noqa: PLC0415
+
     old = (before or "").splitlines()
     # One line around the change: the entries of other servers may hold keys.
     lines = difflib.unified_diff(

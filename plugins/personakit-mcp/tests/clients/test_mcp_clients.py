@@ -5,6 +5,7 @@ PERSONAKIT_CLIENTS is `smoke` for one call of each client (`just mcp-clients`), 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.client_envs import node_script, python_program, run
+from mcp import Client, MCPError, StdioServerParameters
+from mcp_types import ElicitResult
 
 from personakit.testing import Server
 
@@ -29,23 +33,30 @@ if ASKED not in ("smoke", "all"):
     pytest.skip("installs other clients: just mcp-clients", allow_module_level=True)
 full = pytest.mark.skipif(ASKED != "all", reason="just mcp-clients all")
 TOOLS = "greeter,judge,test_*"
-GREETING = [["user", "You greet people in French"], ["user", "Greet this person: Zoë"]]
+GREETING = [["user", "You greet people in French."], ["user", "Greet this person: Zoë"]]
 LANGUAGES = ["English", "French", "Finnish"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
     """The server, and the provider behind its tools.
 
     Attributes:
         upstream: The provider.
         environ: The environment of the server.
-        url: Its address over HTTP.
+        folder: Its home.
+        stack: Ends the server over HTTP.
     """
 
     upstream: Server
     environ: dict[str, str]
-    url: str
+    folder: Path
+    stack: ExitStack
+
+    @cached_property
+    def url(self) -> str:
+        """The address of the server over HTTP, which this starts."""
+        return self.stack.enter_context(over_http(self.environ, self.folder))
 
     @property
     def words(self) -> list[str]:
@@ -66,7 +77,7 @@ class Site:
 @pytest.fixture(scope="module")
 def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("mcp")
-    with Server() as upstream:
+    with Server() as upstream, ExitStack() as stack:
         kept = ("COVERAGE", "PYTHON", "COV_")
         environ = {
             "PATH": os.environ["PATH"],
@@ -77,8 +88,7 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "PERSONAKIT_PLUGINS": "mcp",
             **upstream.environ(),
         }
-        with over_http(environ, folder) as url:
-            yield Site(upstream, environ, url)
+        yield Site(upstream, environ, folder, stack)
 
 
 @contextmanager
@@ -134,7 +144,7 @@ def test_prompts_in_the_old_client(site: Site, transport: str) -> None:
     seen = site.sees("old_client.py", "prompts", transport)
     assert seen["version"] == "2025-11-25"
     assert "greeter" in seen["names"]
-    assert seen["arguments"] == [["language", True], ["formal", False], ["input", False]]
+    assert seen["arguments"] == [["language", True], ["input", True], ["formal", False]]
     assert seen["messages"] == GREETING
     assert seen["completed"] == ["French", "Finnish"]
     assert bodies(site) == []
@@ -181,6 +191,53 @@ def test_resources_in_the_old_client(site: Site, transport: str) -> None:
     seen = site.sees("old_client.py", "resources", transport)
     assert {"persona://greeter", "persona://greeter/rendered"} <= set(seen["uris"])
     assert seen["text"] == (HERE / "personas" / "greeter.yaml").read_text("utf-8")
+
+
+# --- mcp 2.x -------------------------------------------------------------------------------------
+
+
+async def new_client(site: Site, transport: str, mode: str) -> dict[str, Any]:
+    """Return what the client of `mcp` 2.x gets in one of the two eras."""
+
+    async def answered(_context: Any, params: Any) -> ElicitResult:
+        values = dict.fromkeys(params.requested_schema["properties"], "French")
+        return ElicitResult(action="accept", content=values)
+
+    command, *arguments = site.words
+    stdio = StdioServerParameters(
+        command=command, args=arguments, env=site.environ, cwd=site.folder
+    )
+    server = site.url if transport == "http" else stdio
+    async with Client(server, mode=mode, elicitation_callback=answered) as client:
+        listed = await client.list_prompts()
+        values = {"language": "French", "input": "Zoë"}
+        rendered = await client.get_prompt("greeter", values)
+        called = await client.call_tool("judge", {"input": "soup"})
+        asked = await client.call_tool("greeter", {"input": "Zoë"})
+        with pytest.raises(MCPError, match="language") as missing:
+            await client.session.get_prompt("greeter", {"input": "Zoë"})
+        return {
+            "version": client.protocol_version,
+            "names": [one.name for one in listed.prompts],
+            "messages": [[one.role, getattr(one.content, "text", "")] for one in rendered.messages],
+            "structured": called.structured_content,
+            "asked": getattr(asked.content[0], "text", ""),
+            "code": missing.value.code,
+        }
+
+
+@both
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+def test_the_new_client(site: Site, transport: str, mode: str) -> None:
+    site.upstream.answers = ('{"dish": "soup", "stars": 4}', "Bonjour !")
+    seen = asyncio.run(new_client(site, transport, mode))
+    assert seen["version"] == ("2025-11-25" if mode == "legacy" else mode)
+    assert "greeter" in seen["names"]
+    assert seen["messages"] == GREETING
+    assert seen["structured"] == {"dish": "soup", "stars": 4}
+    assert seen["asked"] == "Bonjour !"
+    assert seen["code"] == -32602
+    assert "in French" in json.dumps(bodies(site)[1])
 
 
 # --- LangChain and the OpenAI Agents SDK ---------------------------------------------------------
@@ -240,9 +297,9 @@ def test_prompts_in_the_inspector(site: Site) -> None:
     listed = inspected(site, "--method", "prompts/list")["prompts"]
     (greeter,) = [one for one in listed if one["name"] == "greeter"]
     assert greeter["title"] == "Greets a person."
-    assert greeter["arguments"][0] == {
-        "name": "language", "required": True, "description": "The language of the greeting.",
-    }  # fmt: skip
+    first = greeter["arguments"][0]
+    assert (first["name"], first["required"]) == ("language", True)
+    assert first["description"].startswith("The language of the greeting.")
 
 
 @full
