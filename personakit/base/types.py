@@ -111,7 +111,7 @@ def read_json(text: str) -> Any:
             deep.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_number)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -135,6 +135,10 @@ def _number(text: str) -> float:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+# Making one takes longer than reading a short text.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_number)
 
 
 def counted(count: int, noun: str) -> str:

@@ -57,8 +57,7 @@ def command(
     serving = Serving(runner, _names(personas) or ("*",), _names(tools), one_tool)
     _check(runner, serving.personas, "--personas")
     _check(runner, serving.tools, "--tools")
-    serve_stdio(serving, streams)
-    return 0
+    return serve_stdio(serving, streams)
 
 
 def _names(given: str | None) -> tuple[str, ...]:

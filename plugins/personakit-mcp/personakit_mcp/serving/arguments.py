@@ -14,7 +14,7 @@ from personakit_mcp.serving.wording import near
 INPUT = "input"
 """The argument for the message of the user. No variable has this name."""
 MAX_SIZE = 4_000_000
-"""The most characters of all arguments as JSON."""
+"""The most characters of all arguments."""
 _USES = re.compile(r"\binput\b")
 _OPTIONAL = re.compile(r"\bif\b[^%}]*\binput\b|\binput\s*(?:is\b|\|\s*default|or\b)")
 _DESCRIPTION = "The message of the user."
@@ -90,33 +90,42 @@ def described(persona: Persona) -> list[dict[str, Any]]:
     return result
 
 
-def from_texts(persona: Persona, texts: Mapping[str, str]) -> Given:
-    """Return the arguments of a prompt, typed as on the command line.
+def converted(persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of a prompt as values, typed as on the command line.
 
     Clients send an empty text for a field that was left empty. It counts as no value, except for a
     required text.
+
+    Raises:
+        VariableError: A text is not a value of its type.
     """
-    if _size(texts) > MAX_SIZE:
-        return _too_large()
+    declared = persona.variables
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        variable = declared.get(name)
+        if variable is None or (variable.type == "string" and (text or variable.required)):
+            values[name] = text
+        elif text:
+            values[name] = variable.convert(text)
+    return values
+
+
+def from_texts(persona: Persona, texts: Mapping[str, str]) -> Given:
+    """Return the arguments of a prompt, with everything that is wrong with them."""
     values: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for name, text in texts.items():
-        variable = persona.variables.get(name)
-        if variable is None:
-            values[name] = text
-        elif text or (variable.required and variable.type == "string"):
-            try:
-                values[name] = variable.convert(text)
-            except VariableError as error:
-                failed[name] = _argument(str(error))
-    needed = needs_input(persona)
-    return _checked(persona, values, needed=needed, failed=failed)
+        try:
+            values |= converted(persona, {name: text})
+        except VariableError as error:
+            failed[name] = _argument(str(error))
+    return _checked(persona, values, needed=needs_input(persona), failed=failed)
 
 
 def from_json(persona: Persona, arguments: Mapping[str, Any]) -> Given:
     """Return the arguments of a tool. Null counts as no value, as models mean it."""
-    if _size(arguments) > MAX_SIZE:
-        return _too_large()
+    if len(json.dumps(arguments)) > MAX_SIZE:
+        return Given(faults=(f"the arguments have more than {MAX_SIZE:,} characters as JSON",))
     values = {name: value for name, value in arguments.items() if value is not None}
     needed = takes_input(persona) and (persona.prompt is None or needs_input(persona))
     return _checked(persona, values, needed=needed, failed={})
@@ -146,14 +155,6 @@ def _checked(
     if needed and not text and INPUT not in given:
         missing.append(None)
     return Given(values, text or None, tuple(faults), tuple(missing))
-
-
-def _size(arguments: Mapping[str, Any]) -> int:
-    return len(json.dumps(arguments))
-
-
-def _too_large() -> Given:
-    return Given(faults=(f"the arguments have more than {MAX_SIZE:,} characters as JSON",))
 
 
 def _argument(message: str) -> str:

@@ -73,8 +73,10 @@ class Desk:
         self._ctx = ctx
         self._is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         self.can_ask = _shows_forms(ctx) and (self._is_new or ctx.session.can_send_request)
-        self.state: dict[str, Any] = json.loads(params.request_state or "{}")
-        self._answers = dict(params.input_responses or {})
+        # Before 2026-07-28 there was no state, so a client that sends one has made it up.
+        kept = params.request_state if self._is_new else None
+        self.state: dict[str, Any] = json.loads(kept or "{}")
+        self._answers = dict(params.input_responses or {}) if self._is_new else {}
 
     async def ask(self, form: Form, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what the user wrote into a form; None if the user did not answer.

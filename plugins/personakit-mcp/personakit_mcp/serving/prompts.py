@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
 
-from personakit import Message, Persona, PersonaNotFound, TemplateError, told
+from personakit import Message, Persona, PersonaNotFound, TemplateError, VariableError, told
 from personakit_mcp.serving import arguments
+from personakit_mcp.serving.arguments import INPUT
 from personakit_mcp.serving.offer import Serving, after, answer
 from personakit_mcp.serving.wording import invalid, unknown
 
@@ -51,18 +51,24 @@ class Prompts:
             persona = await serving.shelf.ready(name)
         except PersonaNotFound:
             raise unknown("prompt", name, await serving.offered(caller), "prompts/list") from None
-        given = arguments.from_texts(persona, params.arguments or {})
-        if message := str(given):
-            raise invalid(message)
-        render = functools.partial(
-            serving.runner.render, persona, given.input, variables=given.values
-        )
-        size = sum(map(len, (params.arguments or {}).values()))
+        texts = params.arguments or {}
+        size = sum(map(len, texts.values()))
+        if size < MAX_INLINE:
+            return self._rendered(persona, texts)
+        if size > arguments.MAX_SIZE:
+            raise invalid(f"the arguments have more than {arguments.MAX_SIZE:,} characters")
+        return await asyncio.to_thread(self._rendered, persona, texts)
+
+    def _rendered(self, persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:
         try:
-            request = render() if size < MAX_INLINE else await asyncio.to_thread(render)
-        except TemplateError as error:
-            raise invalid(told(error)) from error
-        messages = list(_messages(request.messages))
+            values = arguments.converted(persona, texts)
+            text = values.pop(INPUT, None) or None
+            request = self._serving.runner.render(persona, text, variables=values)
+        except (TemplateError, VariableError) as error:
+            # Checking takes longer than rendering, so it is done only now.
+            message = str(arguments.from_texts(persona, texts))
+            raise invalid(message or told(error)) from error
+        messages = [_message(message) for message in request.messages]
         return answer(description=persona.description or None, messages=messages)
 
     def _prompt(self, persona: Persona) -> dict[str, Any]:
@@ -91,8 +97,7 @@ def about(persona: Persona) -> dict[str, Any]:
     return shown
 
 
-def _messages(messages: Iterable[Message]) -> Iterable[Mapping[str, Any]]:
-    """Yield messages as MCP has them, which knows the roles user and assistant only."""
-    for message in messages:
-        role = "assistant" if message.role == "assistant" else "user"
-        yield {"role": role, "content": {"type": "text", "text": message.text}}
+def _message(message: Message) -> dict[str, Any]:
+    """Return a message as MCP has it, which knows the roles user and assistant only."""
+    role = "assistant" if message.role == "assistant" else "user"
+    return {"role": role, "content": {"type": "text", "text": message.text}}

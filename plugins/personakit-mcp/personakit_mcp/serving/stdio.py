@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import json
 import os
+import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, BinaryIO
 
 from personakit_mcp.serving.offer import Serving
 
 
 class _Lines:
-    """The lines of standard input, read by a thread that does not keep the process from ending."""
+    """The lines of standard input, read by a thread that does not keep the process from ending.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    Args:
+        file: Standard input.
+        refuse: Called with the answer to a line that is no message.
+    """
+
+    def __init__(self, file: BinaryIO, refuse: Callable[[str], Awaitable[None]]) -> None:
+        self._file, self._refuse = file, refuse
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str] = asyncio.Queue(1000)
         threading.Thread(target=self._read, name="personakit mcp input", daemon=True).start()
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await self._lines.get():
-            yield line
+            if line.isspace():
+                continue
+            # The library drops what it cannot read, and the client would wait for ever.
+            if (answer := refusal(line)) is None:
+                yield line
+            else:
+                await self._refuse(answer)
 
     def _read(self) -> None:
-        try:
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # it has ended
             for line in iter(self._file.readline, b""):
                 self._put(line.decode("utf-8", "replace"))
             self._put("")
-        except RuntimeError:
-            pass  # the loop has ended
 
     def _put(self, line: str) -> None:
         asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
+
+
+def refusal(line: str) -> str | None:
+    """Return the answer to a line that is no message of JSON-RPC; None for one that is.
+
+    See https://www.jsonrpc.org/specification#error_object.
+    """
+    import mcp_types as types  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        code, message = types.PARSE_ERROR, "the line is not valid JSON, or it is nested too deep"
+    else:
+        return None
+    identity = None
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(line)
+        code, message = types.INVALID_REQUEST, "the line is not a message of JSON-RPC 2.0"
+        given = value.get("id") if isinstance(value, dict) else None
+        if isinstance(given, int | str) and not isinstance(given, bool):
+            identity = given
+    error = {"code": code, "message": message}
+    return json.dumps({"jsonrpc": "2.0", "id": identity, "error": error})
 
 
 def claimed() -> tuple[BinaryIO, BinaryIO]:
@@ -52,17 +90,20 @@ def claimed() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(given, "rb"), os.fdopen(taken, "wb")
 
 
-def serve_stdio(serving: Serving, streams: tuple[BinaryIO, BinaryIO]) -> None:
+def serve_stdio(serving: Serving, streams: tuple[BinaryIO, BinaryIO]) -> int:
     """Serve the client on standard input and output until it closes the input.
 
     Args:
         serving: What is offered.
         streams: The input and the output; see `claimed`.
+
+    Returns:
+        The exit code: 0, or 143 if SIGTERM has ended the server.
     """
-    asyncio.run(_serve(serving, *streams))
+    return asyncio.run(_serve(serving, *streams))
 
 
-async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> None:
+async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
     # Each takes a part of a second to import.
     import io  # noqa: PLC0415
 
@@ -71,11 +112,29 @@ async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> None:
 
     from personakit_mcp.serving.application import options, server  # noqa: PLC0415
 
-    lines: Any = _Lines(given)
     output = anyio.wrap_file(io.TextIOWrapper(taken, encoding="utf-8", newline="\n"))
-    made = server(serving)
+
+    async def refuse(answer: str) -> None:
+        await output.write(f"{answer}\n")
+        await output.flush()
+
+    lines: Any = _Lines(given, refuse)
+    made, stopped = server(serving), asyncio.Event()
+    task: Any = asyncio.current_task()
+
+    def stop() -> None:
+        stopped.set()
+        task.cancel()
+
+    with contextlib.suppress(NotImplementedError):  # Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     try:
         async with stdio_server(lines, output) as (reads, writes):
             await made.run(reads, writes, options(made))
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
+        return 128 + signal.SIGTERM
     finally:
         await serving.runner.aclose()
+    return 0
