@@ -181,6 +181,13 @@ def test_comments_in_the_entry_itself_are_not_lost(home: Path) -> None:
     assert file.read_text("utf-8") == text
 
 
+def test_the_file_of_another_program(home: Path) -> None:
+    done = run(home, "claude-desktop", "--file", str(home / ".cursor" / "mcp.json"), "--yes")
+    assert done.exit_code == 0, done.output
+    assert "Start the client again." in done.output
+    assert "personakit" in json.loads((home / ".cursor" / "mcp.json").read_text())["mcpServers"]
+
+
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [

@@ -57,7 +57,9 @@ def install(
             raise UsageError(f"{target} would be changed as above; confirm with -y")
         click.confirm(f"Change {target}?", abort=True, err=True)
     _write(target, before, text)
-    click.echo(f"{target} changed. {chosen.next}", err=True)
+    # Another file may be that of another program, such as Cursor, whose entries look the same.
+    then = "Start the client again." if file else chosen.next
+    click.echo(f"{target} changed. {then}", err=True)
 
 
 def _client(name: str) -> Client:
