@@ -92,7 +92,9 @@ class _Group(Group):
     def _contributed() -> dict[str, Any]:
         from personakit.runner import default_runner  # noqa: PLC0415
 
-        return default_runner().plugins.every("command")
+        # A command of a plugin may speak a protocol on standard output.
+        with streams.aside():
+            return default_runner().plugins.every("command")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from personakit.base import NAME
+from personakit.base import NAME, install_command
 
 _SEARCH = "texts are searched by the plugin rag, and logged runs by `personakit log search`"
 COMMANDS = {
@@ -76,6 +76,8 @@ def command_hint(word: str) -> str:
     """Return what to write for an unknown command, as ``; …``; empty if nothing is known of it."""
     if word in COMMANDS:
         return f"; {COMMANDS[word]}"
+    if word == "mcp":
+        return f"; the plugin mcp has it: {install_command('personakit[mcp]')}"
     if len(word.split()) > 1 or "?" in word:
         return "; `personakit ask TEXT` asks a question"
     if _is_persona(word):

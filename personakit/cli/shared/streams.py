@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
@@ -44,6 +46,25 @@ class _Messages(io.FileIO):
 def has_no_reader() -> bool:
     """Return whether the reader of standard output has exited, as that of ``| head`` does."""
     return _Output.fault == errno.EPIPE
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Let what is printed to standard output go to standard error, also by other processes."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError):  # closed
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def prepare() -> None:
