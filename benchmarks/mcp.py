@@ -201,7 +201,7 @@ def _starts(bench: Bench, place: _Place, few: Path, many: Path) -> Table:
     for words, path in commands.values():  # the first compiles, and makes the index
         with place.talk(words, path):
             pass
-    for number in bench.rounds(bench.pick(30, 5)):
+    for number in bench.rounds(bench.pick(30, 3)):
         for name in list(commands) if number % 2 else reversed(list(commands)):
             with place.talk(*commands[name]) as talk:
                 time_of.add(name, talk.start)

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +40,7 @@ LANGUAGES = ["English", "French", "Finnish"]
 def slowly(upstream: Server, text: str) -> Reply:
     """Return a stream of a provider that is as slow as a model; a reply can be sent once."""
 
-    def events() -> Iterator[bytes]:
+    def events() -> Generator[bytes]:
         for event in upstream.events(text, usage=True):
             time.sleep(0.05)
             yield event
@@ -211,8 +211,9 @@ def test_resources_in_the_old_client(site: Site, transport: str) -> None:
 async def new_client(site: Site, transport: str, mode: str) -> dict[str, Any]:
     """Return what the client of `mcp` 2.x gets in one of the two eras."""
 
-    async def answered(_context: Any, params: Any) -> ElicitResult:
-        values = dict.fromkeys(params.requested_schema["properties"], "French")
+    async def answered(context: Any, params: Any) -> ElicitResult:
+        del context
+        values: dict[str, Any] = dict.fromkeys(params.requested_schema["properties"], "French")
         return ElicitResult(action="accept", content=values)
 
     command, *arguments = site.words
