@@ -105,23 +105,23 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @contextmanager
 def over_http(environ: dict[str, str], folder: Path) -> Iterator[str]:
     """Run the server over HTTP while the block runs, and give its address."""
-    words = [sys.executable, "-P", "-m", "personakit", "mcp", "--http", "--port", "0"]
+    words = [sys.executable, "-P", "-m", "personakit", "serve", "--port", "0"]
     log = folder / "output"
     with (
         log.open("w", encoding="utf-8") as output,
         subprocess.Popen(
-            [*words, "--tools", TOOLS], env=environ, cwd=folder, stdout=output, stderr=output
+            [*words, "--mcp-tools", TOOLS], env=environ, cwd=folder, stdout=output, stderr=output
         ) as process,
     ):
         try:
             end = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < end:
-                if found := re.search(r"http://127\.0\.0\.1:\d+/mcp", log.read_text("utf-8")):
+                if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text("utf-8")):
                     break
                 time.sleep(0.02)
             else:
                 raise AssertionError(log.read_text("utf-8"))
-            yield found[0]
+            yield f"{found[0]}/mcp"
         finally:
             process.terminate()
             try:
