@@ -319,6 +319,16 @@ class Registry:
         """Contribute a command for the command line, a `click.Command`."""
         self._add("command", command.name, command)
 
+    def endpoints(self, name: str, add: Callable[[Any], None]) -> None:
+        """Contribute endpoints for `personakit serve`, which a user switches on by their name.
+
+        Args:
+            name: Such as ``mcp``, for ``personakit serve --mcp``.
+            add: Called with the `personakit.server.Application` when it is made; adds to its
+                `router`.
+        """
+        self._add("endpoints", _named(name), add)
+
     def template_filter(self, name: str, function: Callable[..., Any]) -> None:
         """Contribute a Jinja filter; it must be deterministic and return plain data."""
         self._add("template_filter", name, function)

@@ -9,6 +9,7 @@ from personakit.base import door
 if TYPE_CHECKING:
     from personakit.server.application import Application as Application
     from personakit.server.application import app as app
+    from personakit.server.callers.access import Caller as Caller
     from personakit.server.http import Exchange as Exchange
     from personakit.server.http import Refusal as Refusal
     from personakit.server.openapi import document as document
@@ -23,6 +24,7 @@ else:
         __name__,
         {
             "application": "Application app",
+            "callers.access": "Caller",
             "http": "Exchange Refusal",
             "openapi": "document",
             "router": "Router",

@@ -9,13 +9,17 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from personakit.errors import UsageError
 from personakit.ledger import KeyBudget
-from personakit.server.access import Access
+from personakit.server.callers.access import Access, Caller
+from personakit.server.callers.gate import Gate
+from personakit.server.callers.runs import Counted, Runs
 from personakit.server.completions import Completions
-from personakit.server.gate import Gate
+from personakit.server.endpoints import contributed
 from personakit.server.http import Exchange, Receive, Refusal, Scope, Send, unavailable
 from personakit.server.metrics import Metrics
 from personakit.server.models import Models
@@ -27,6 +31,7 @@ from personakit.server.settings import Settings
 if TYPE_CHECKING:
     from personakit.base import Secret
     from personakit.log import Recorder
+    from personakit.persona import Persona
     from personakit.runner import Runner
 
 _log = logging.getLogger("personakit.server")
@@ -44,6 +49,7 @@ class Application:
         router: Finds the endpoints; more can be added before the first request.
         draining: Whether new requests are refused because the server stops.
         metrics: What the process counts.
+        runner: Runs the personas.
     """
 
     def __init__(self, settings: Settings | None = None, *, runner: Runner | None = None) -> None:
@@ -53,16 +59,18 @@ class Application:
         self._given = runner
         self._tasks: set[asyncio.Task[Any]] = set()
         self._told: dict[str, float] = {}
-        self._gate = Gate(self.settings.limits.concurrent, self.settings.limits.queue)
         self.metrics = Metrics(self._behind)
         self._access = Access(self.settings)
-        self._runner = runner or self._made()
+        self.runner = runner or self._made()
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self._access.has_budgets = any(
-            isinstance(each, KeyBudget) for each in self._runner.catalog.outer
+            isinstance(each, KeyBudget) for each in self.runner.catalog.outer
         )
-        self._models = Models(self._runner, self.settings, self._access)
+        self._models = Models(self.runner, self.settings, self._access)
+        gate = Gate(self.settings.limits.concurrent, self.settings.limits.queue)
+        self._runs = Runs(self._access, gate, self.metrics)
         completions = Completions(
-            self._runner, self.settings, self._access, self._models, self._gate, self.metrics
+            self.runner, self.settings, self._access, self._models, self._runs
         )
         for method, path, endpoint in (
             ("GET", "/v1/models", self._models.listed),
@@ -74,6 +82,8 @@ class Application:
             ("GET", "/openapi.json", self._described),
         ):
             self.router.add(method, path, endpoint)
+        if self.settings.mcp:
+            contributed(self.runner, "mcp")(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what an ASGI server passes on."""
@@ -98,7 +108,96 @@ class Application:
 
     def secrets(self) -> Iterable[Secret]:
         """Return the keys that the server knows, for what must not show them."""
-        return self._runner.router.keys.known()
+        return self.runner.router.keys.known()
+
+    # --- what endpoints use ----------------------------------------------------------------------
+
+    def caller(self, exchange: Exchange) -> Caller:
+        """Return who sent a request.
+
+        Raises:
+            Refusal: The key is missing, unknown, expired or revoked (401), or the ledger cannot be
+                read (503).
+        """
+        return self._access.caller(exchange)
+
+    def check_origin(self, exchange: Exchange) -> None:
+        """Raise Refusal (403) for a request of a page in a browser that is not allowed.
+
+        Allowed are pages of the origins in `Settings.cors`, of this machine, and of this server.
+        """
+        if not self._access.allows_origin(exchange):
+            origin = exchange.headers["origin"][:80]
+            raise Refusal(
+                403,
+                f"pages of the origin {origin!r} may not send requests to this server; its "
+                f"operator can allow them: personakit serve --cors ORIGIN",
+                code="origin_not_allowed",
+            )
+
+    def personas(self, caller: Caller) -> list[str]:
+        """Return the names of the personas that a caller may use, those of broken files included.
+
+        It reads folders: call it in a thread.
+        """
+        return self._models.names(caller)
+
+    async def persona(self, name: str, caller: Caller) -> Persona:
+        """Return a persona, loaded again if its file has changed.
+
+        Args:
+            name: Its name, which may end in ``@`` and a version or hash.
+            caller: Who asks.
+
+        Raises:
+            Refusal: There is none that the caller may use (404), or its file is invalid (400).
+        """
+        return await self._models.find(name, caller)
+
+    @asynccontextmanager
+    async def counting(self, caller: Caller) -> AsyncIterator[None]:
+        """Count what is no run against the requests a minute of a key.
+
+        Raises:
+            Refusal: There are too many (429), or they cannot be counted (503).
+        """
+        async with self._access.admitted(caller, runs=False):
+            yield
+
+    @asynccontextmanager
+    async def running(
+        self, exchange: Exchange, caller: Caller, persona: str
+    ) -> AsyncIterator[Counted]:
+        """Admit and count a run of a caller, which the block runs with `runner`.
+
+        The limits and budgets of the key are kept; `Caller.limited` is for its `max_tokens`.
+
+        Args:
+            exchange: The request that asks for it.
+            caller: Who asks.
+            persona: The name of the persona.
+
+        Raises:
+            Refusal: There are too many runs (429, 503), or the block raised a PersonakitError: how
+                the client is told of it.
+        """
+        async with self._runs.admitted(caller):
+            try:
+                with self._runs.counted(persona, caller, exchange.id) as run:
+                    yield run
+            except UsageError as error:
+                raise self._runs.told(error, exchange.id) from error
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a refusal that an endpoint does not raise but tells in a way of its own."""
+        if refusal.status >= 400 and refusal.reason:
+            self.metrics.refused(refusal.reason)
+        if refusal.code in _OPERATORS and refusal.__cause__ is not None:
+            self._tell(str(refusal.__cause__))
+
+    def at_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call a function when the server stops, after its requests have ended."""
+        self._closers.append(close)
 
     # --- one request -----------------------------------------------------------------------------
 
@@ -159,10 +258,7 @@ class Application:
         await self._refuse(exchange, failed)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
-        if refusal.status >= 400 and refusal.reason:
-            self.metrics.refused(refusal.reason)
-        if refusal.code in _OPERATORS and refusal.__cause__ is not None:
-            self._tell(str(refusal.__cause__))
+        self.refused(refusal)
         if not exchange.begun and not exchange.gone:
             try:
                 await exchange.refuse(refusal)
@@ -205,21 +301,23 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
-                    await self._runner.warm()
+                    await self.runner.warm()
                 except Exception as error:
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self.draining = True
+                for close in self._closers:
+                    await close()
                 if self._given is None:
-                    await self._runner.aclose()
+                    await self.runner.aclose()
                 self._access.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     def _behind(self) -> int:
-        recorder = self._runner._recorder
+        recorder = self.runner._recorder
         return 0 if recorder is None else recorder.behind
 
     def _made(self) -> Runner:

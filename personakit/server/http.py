@@ -84,6 +84,7 @@ class Exchange:
         id: The id of the request: that of the client's ``x-request-id``, or a new one.
         extra: Further headers of the reply.
         begun: Whether the reply has begun.
+        shape: Returns the body of an error; that of OpenAI's API by default.
         gone: Whether the client has left.
         status: The status of the reply; 0 before it.
     """
@@ -101,6 +102,7 @@ class Exchange:
         self.headers = headers
         self.id = ""
         self.extra: list[tuple[bytes, bytes]] = []
+        self.shape: Callable[[Refusal], Any] = Refusal.body
         self.begun, self.gone, self.status = False, False, 0
         self._receive, self._send = receive, send
         self._limit, self._idle = limit, idle
@@ -218,13 +220,45 @@ class Exchange:
         )
 
     async def refuse(self, refusal: Refusal) -> None:
-        """Send an error of OpenAI's shape."""
+        """Send an error, in the `shape` of the exchange."""
         headers = [(n.encode(), v.encode("latin-1", "replace")) for n, v in refusal.headers.items()]
-        await self.reply(refusal.status, refusal.body(), headers)
+        await self.reply(refusal.status, self.shape(refusal), headers)
 
     def events(self) -> Events:
         """Return a reply of server-sent events, which begins with the first one."""
         return Events(self)
+
+    async def pass_on(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        """Let an ASGI application reply.
+
+        It gets the whole body, within the limits. When the client leaves, the task is cancelled.
+
+        Raises:
+            Refusal: As `body`.
+        """
+        parts = [{"type": "http.request", "body": await self.body(), "more_body": False}]
+        task = asyncio.current_task()
+
+        async def receive() -> Mapping[str, Any]:
+            if not parts:
+                await asyncio.get_running_loop().create_future()  # until the task is cancelled
+            return parts.pop()
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self.begun, self.status = True, message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *self.extra]}
+            elif not message.get("more_body", False):
+                self.unwatch()  # a client that has the whole reply may leave
+            try:
+                await self._sent(message)
+            except asyncio.CancelledError:
+                if self.gone and task is not None:  # this may be another task
+                    task.cancel()
+                raise
+
+        self.watch()
+        await app(self.scope, receive, send)
 
     async def _sent(self, *messages: dict[str, Any]) -> None:
         """Send messages of ASGI; a client that does not read ends the request."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from personakit.base import NAME
 from personakit.errors import PersonaError, PersonakitError, PersonaNotFound, did_you_mean
 from personakit.persona import Persona, object_schema
-from personakit.server.access import Access, Caller
+from personakit.server.callers.access import Access, Caller
 from personakit.server.http import Exchange, Refusal
 from personakit.server.settings import Settings
 from personakit.server.wording import told

@@ -12,6 +12,9 @@
       cors: [https://chat.example.com]  # origins of pages in browsers
       client_system: append             # the client's system message: append, user or refuse
       strict: true                      # refuse parameters that would be ignored
+      mcp: true                         # the personas over MCP at /mcp; default false
+      mcp_tools: [chef]                 # those that are tools there, or all; default: none
+      mcp_one_tool: true                # one tool for all of them
       ledger: keys.db                   # relative to the folder of the config file
       limits: {body: 20MB, header: 32KB, connections: 10000, concurrent: 1000, queue: 200,
                variables: 200KB, idle: 60}
@@ -82,7 +85,12 @@ class Settings:
             persona (``append``), becomes the first message of the user (``user``), or is an error
             (``refuse``).
         strict: Whether parameters that would be ignored are an error.
+        mcp: Whether the personas are also served over MCP, at ``/mcp``; it needs personakit-mcp.
+        mcp_tools: The personas that are tools there, or ``all``; the others are prompts alone. They
+            switch `mcp` on.
+        mcp_one_tool: Whether one tool runs all of them.
         ledger: The file of keys and budgets; None for the one in the user's state folder.
+        secret: What workers share to seal what clients keep for them; `serve` makes one.
         open: Whether requests need no key as long as the ledger has none. `serve` sets it on
             loopback alone.
         limits: How much a worker accepts.
@@ -97,7 +105,11 @@ class Settings:
     cors: tuple[str, ...] = ()
     client_system: ClientSystem = "append"
     strict: bool = False
+    mcp: bool = False
+    mcp_tools: tuple[str, ...] = ()
+    mcp_one_tool: bool = False
     ledger: Path | None = None
+    secret: bytes = field(default=b"", repr=False)
     open: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -123,6 +135,8 @@ class Settings:
             except ValueError as error:
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{spelled(python=name, terminal=option)}: {error}") from None
+        if values.get("mcp_tools") or values.get("mcp_one_tool"):
+            values["mcp"] = True
         return cls(**values)
 
 
@@ -306,6 +320,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cors": _origins,
     "client_system": _client_system,
     "strict": _flag,
+    "mcp": _flag,
+    "mcp_tools": _personas,
+    "mcp_one_tool": _flag,
     "ledger": _file,
     "limits": _limits,
 }

@@ -85,7 +85,7 @@ def test_a_key_does_not_fill_the_queue_beyond_its_own_limit(place: Place) -> Non
         begun = [begin(server, anna)]
         assert place.upstream.wait_for(1)
         begun.append(begin(server, bob))
-        gate = server.application._gate
+        gate = server.application._runs.gate
         until = time.monotonic() + 10
         while not gate._waiting and time.monotonic() < until:
             time.sleep(0.005)

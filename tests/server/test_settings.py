@@ -24,6 +24,9 @@ serve:
   cors: [https://chat.example.com, "http://localhost:3000"]
   client_system: refuse
   strict: true
+  mcp: true
+  mcp_tools: [chef]
+  mcp_one_tool: true
   ledger: keys/ledger.db
   limits: {body: 5MB, header: 16KB, connections: 50, concurrent: 9, queue: 0,
            variables: 2000, idle: 30s}
@@ -57,12 +60,15 @@ def test_every_key_of_the_config_file(tmp_path: Path) -> None:
         cors=("https://chat.example.com", "http://localhost:3000"),
         client_system="refuse",
         strict=True,
+        mcp=True,
+        mcp_tools=("chef",),
+        mcp_one_tool=True,
         ledger=tmp_path / "personakit" / "keys" / "ledger.db",
         limits=Limits(5_000_000, 16_000, 50, 9, 0, 2000, 30.0),
     )
     for value in (found, found.limits):
         default = type(value)()
-        unset = ("open",)
+        unset = ("open", "secret")
         for field in dataclasses.fields(value):
             if field.name not in unset:
                 assert getattr(value, field.name) != getattr(default, field.name), field.name

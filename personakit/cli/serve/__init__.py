@@ -45,6 +45,12 @@ class Serve(Group):
               "browser, such as https://chat.example.com.")  # fmt: skip
 @click.option("--strict", is_flag=True, default=None, help="Refuse parameters of clients that "
               "would be ignored.")  # fmt: skip
+@click.option("--mcp", is_flag=True, default=None, help="Serve the personas over MCP, too, at "
+              "/mcp.")  # fmt: skip
+@click.option("--mcp-tools", metavar="NAMES", help="The personas that are tools over MCP: a call "
+              "runs one. 'all' for all. Default: none; all are prompts.")  # fmt: skip
+@click.option("--mcp-one-tool", is_flag=True, default=None, help="Offer one tool over MCP that "
+              "runs each of them, instead of one each.")  # fmt: skip
 @click.option("--client-system", metavar="append|user|refuse", help="What happens to the system "
               "message of a client: append it to that of the persona (the default), make it a "
               "message of the user, or refuse it.")  # fmt: skip

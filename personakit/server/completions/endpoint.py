@@ -9,21 +9,20 @@ import time
 from typing import Any
 
 from personakit.base import run_id
-from personakit.errors import ConfigError, JournalError, PersonakitError, UsageError
+from personakit.errors import ConfigError, JournalError, UsageError
 from personakit.journal import Resumption, Suspended
 from personakit.messages import Request
 from personakit.persona import Persona
-from personakit.server.access import Access, Caller
+from personakit.server.callers.access import Access, Caller
+from personakit.server.callers.runs import Runs
 from personakit.server.completions import body
-from personakit.server.completions.errors import is_servers, not_resumable, refusal
 from personakit.server.completions.held import Held, unknown_run
 from personakit.server.completions.request import build
 from personakit.server.completions.run import Run
 from personakit.server.completions.streaming import Streaming
 from personakit.server.completions.tools import wrong
-from personakit.server.gate import Gate
+from personakit.server.errors import not_resumable
 from personakit.server.http import Exchange, Refusal
-from personakit.server.metrics import Metrics
 from personakit.server.models import Models
 from personakit.server.settings import Settings
 
@@ -41,12 +40,10 @@ class Completions:
         settings: Settings,
         access: Access,
         models: Models,
-        gate: Gate,
-        metrics: Metrics,
+        runs: Runs,
     ) -> None:
         self._runner, self._settings = runner, settings
-        self._access, self._models = access, models
-        self._gate, self._metrics = gate, metrics
+        self._access, self._models, self._runs = access, models, runs
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a request."""
@@ -55,7 +52,7 @@ class Completions:
         asked = body.read(await exchange.json(), header, self._settings.limits.variables)
         persona = await self._models.find(asked.model, caller)
         exchange.watch()
-        async with self._access.admitted(caller), self._gate.enter():
+        async with self._runs.admitted(caller):
             run = None
             try:
                 run = await self._run(exchange, asked, persona, caller)
@@ -117,40 +114,16 @@ class Completions:
 
     async def _ran(self, exchange: Exchange, run: Run) -> None:
         """Run, reply, and count the run."""
-        started, first, status, spent = time.perf_counter(), None, "cancelled", None
-        self._metrics.started()
-        try:
+        with self._runs.counted(run.persona.name, run.caller, exchange.id) as counted:
             if run.asked.stream:
                 streaming = Streaming(exchange, run)
                 try:
                     response = await streaming.reply(self._runner)
                 finally:
-                    first = streaming.first and streaming.first - started
+                    counted.first = streaming.first
             else:
                 response = await self._whole(exchange, run)
-            status, spent = "ok", response.spent
-        except PersonakitError as error:
-            spent = error.spent
-            if isinstance(error, UsageError):
-                status = "refused"
-                raise
-            found = self._told(exchange, error)
-            status = found.code or "error"
-            if found.code != "budget_exceeded":
-                found.reason = ""  # it is counted as a run
-            raise found from error
-        finally:
-            usage = spent.usage if spent is not None else None
-            cost = spent.cost if spent is not None else None
-            self._metrics.ended(
-                persona=run.persona.name,
-                key=run.caller.name,
-                status=status,
-                seconds=time.perf_counter() - started,
-                first=first,
-                usage=usage,
-                cost=cost,
-            )
+            counted.spent = response.spent
 
     async def _whole(self, exchange: Exchange, run: Run) -> Any:
         """Answer with a whole chat completion."""
@@ -162,12 +135,6 @@ class Completions:
         await exchange.reply(200, run.completion(response, questions), headers)
         return response
 
-    def _told(self, exchange: Exchange, error: PersonakitError) -> Refusal:
-        found = refusal(error)
-        if is_servers(found):
-            _log.error("personakit: request %s: %s", exchange.id, error)
-        return found
-
     def _refused(self, exchange: Exchange, run: Run | None, error: UsageError) -> Refusal:
         if isinstance(run and run.prompt, Resumption):
             _log.warning("personakit: request %s: %s", exchange.id, error)
@@ -175,7 +142,7 @@ class Completions:
         if isinstance(error, ConfigError) and "x-personakit-model" in exchange.headers:
             _log.error("personakit: request %s: %s", exchange.id, error)
             return _unusable_model()
-        return self._told(exchange, error)
+        return self._runs.told(error, exchange.id)
 
     def _model(self, exchange: Exchange, caller: Caller) -> str | None:
         """Return the upstream model that the client chooses; None if it does not.

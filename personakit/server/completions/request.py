@@ -8,7 +8,7 @@ from typing import Any
 from personakit.conversation import newest
 from personakit.messages import Message, Request
 from personakit.persona import Persona
-from personakit.server.access import Caller
+from personakit.server.callers.access import LIMITS, Caller
 from personakit.server.completions.body import Asked, convert
 from personakit.server.completions.tools import wrong
 from personakit.server.settings import Settings
@@ -17,7 +17,6 @@ _SYSTEM = ("system", "developer")
 
 RETRIES = 1
 """How often a request that failed is sent again: clients retry, too, and the numbers multiply."""
-_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def build(
@@ -147,21 +146,18 @@ def _parts(
 
 def _limited(parameters: Mapping[str, Any], asked: Asked, caller: Caller) -> Mapping[str, Any]:
     """Return the parameters within the limits of the key, with the choice of tools."""
-    if set(_LIMITS) <= parameters.keys() and (given := asked.parameters.keys() & _LIMITS):
+    if set(LIMITS) <= parameters.keys() and (given := asked.parameters.keys() & LIMITS):
         # An upstream refuses both. Without this, the persona's could be the one that it takes.
-        kept = next(name for name in _LIMITS if name in given)
-        dropped = set(_LIMITS) - {kept}
+        kept = next(name for name in LIMITS if name in given)
+        dropped = set(LIMITS) - {kept}
         parameters = {name: value for name, value in parameters.items() if name not in dropped}
     changes: dict[str, Any] = {}
-    most = None if caller.key is None else caller.key.max_tokens
-    if most is not None:
-        for name in [n for n in _LIMITS if n in parameters] or ["max_tokens"]:
-            changes[name] = min(parameters.get(name, most), most)
     if asked.choice is not None:
         changes["tool_choice"] = asked.choice
     if asked.parallel is not None and asked.tools.tools:
         changes["parallel_tool_calls"] = asked.parallel
-    return {**parameters, **changes} if changes else parameters
+    limited = caller.limited(parameters)
+    return {**limited, **changes} if changes else limited
 
 
 def _check_tools(runner: Any, persona: Persona, asked: Asked) -> None:

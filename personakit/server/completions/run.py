@@ -10,7 +10,7 @@ from personakit.journal import Resumption, Suspended
 from personakit.messages import Request
 from personakit.persona import Persona
 from personakit.pipeline import BETWEEN
-from personakit.server.access import Caller
+from personakit.server.callers.access import Caller
 from personakit.server.completions import answer
 from personakit.server.completions.body import Asked
 from personakit.server.completions.held import Held

@@ -10,8 +10,8 @@ from personakit.errors import PersonakitError, RunError
 from personakit.journal import Suspended
 from personakit.pipeline import BETWEEN
 from personakit.server.completions import answer
-from personakit.server.completions.errors import refusal
 from personakit.server.completions.run import Run
+from personakit.server.errors import refusal
 from personakit.server.http import Exchange, Refusal, event
 
 

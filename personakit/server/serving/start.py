@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib.util
 import os
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def serve(settings: Settings, *, say: Say | None = None) -> int:
     wanted = addresses(settings.host, settings.port)
     keys = _keys(settings, wanted)
     is_open = not keys and all(each.is_loopback for each in wanted)
-    settings = dataclasses.replace(settings, open=is_open)
+    settings = dataclasses.replace(settings, open=is_open, secret=secrets.token_bytes(32))
     # A stream has a connection to the client and one to the upstream.
     allow_files(2 * settings.limits.connections + _FILES)
     sockets = listen(settings.host, wanted)

@@ -54,10 +54,11 @@ class MCP:
     @staticmethod
     @hookimpl
     def setup(registry: Registry) -> None:
-        """Contribute `personakit mcp`."""
+        """Contribute `personakit mcp` and ``/mcp`` of `personakit serve`."""
         from personakit_mcp.command import command  # noqa: PLC0415
 
         registry.command(command)
+        registry.endpoints("mcp", _endpoint)
 
     @hookimpl
     async def chat(self, request: Request, persona: Persona) -> Request | None:
@@ -126,6 +127,13 @@ class MCP:
             self.timeout,
             touches=("processes",) if offer.server.command else ("network",),
         )
+
+
+def _endpoint(application: Any) -> None:
+    # Imported here because importing `mcp` takes most of a second.
+    from personakit_mcp.http.endpoint import add  # noqa: PLC0415
+
+    add(application)
 
 
 def _result(future: Future[list[Offer]]) -> list[Offer]:

@@ -34,20 +34,23 @@ _INSTRUCTIONS = (
 _log = logging.getLogger("personakit.mcp")
 
 
-def server(serving: Serving, *, every: float = EVERY) -> Server[Any]:
+def server(serving: Serving, *, every: float | None = EVERY) -> Server[Any]:
     """Return the server of personas. Run it with `options` over the streams of a transport.
 
     Args:
         serving: What it offers, and to whom.
-        every: Seconds between two looks for changed personas.
+        every: Seconds between two looks for changed personas; None to tell clients of no change.
     """
     prompts, resources = Prompts(serving), Resources(serving)
     tools = Tools(serving) if serving.tools else None
-    changes = Changes(serving, every)
+    changes = None if every is None else Changes(serving, every)
 
     @asynccontextmanager
     async def lifespan(server: Server[Any]) -> AsyncIterator[dict[str, Any]]:
         try:
+            if changes is None:
+                yield {}
+                return
             async with changes.watched(server) as state:
                 yield state
         finally:
@@ -69,19 +72,18 @@ def server(serving: Serving, *, every: float = EVERY) -> Server[Any]:
         "resources/templates/list": (types.PaginatedRequestParams, resources.templates),
         "resources/read": (types.ReadResourceRequestParams, resources.read),
         "completion/complete": (types.CompleteRequestParams, Completion(serving).complete),
-        "subscriptions/listen": (
-            types.SubscriptionsListenRequestParams,
-            ListenHandler(changes.bus),
-        ),
     }
     if tools is not None:
         handlers["tools/list"] = types.PaginatedRequestParams, tools.list
         handlers["tools/call"] = types.CallToolRequestParams, tools.call
+    if changes is not None:
+        listen = ListenHandler(changes.bus)
+        handlers["subscriptions/listen"] = types.SubscriptionsListenRequestParams, listen
+        made.add_notification_handler(
+            "notifications/initialized", types.NotificationParams, changes.began
+        )
     for method, (params, handler) in handlers.items():
         made.add_request_handler(method, params, handler)
-    made.add_notification_handler(
-        "notifications/initialized", types.NotificationParams, changes.began
-    )
     made.middleware.append(_guarded)
     if tools is not None:
         made.middleware.append(seal(serving.secrets, NAME, lambda ctx: serving.caller(ctx).name))

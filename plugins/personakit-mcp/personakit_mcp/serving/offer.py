@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from personakit import Persona, Runner
+from personakit import Persona, PersonakitError, Request, Runner
 from personakit_mcp.serving.shelf import Shelf
 
 
@@ -30,9 +30,44 @@ class Caller:
         del persona
         return True
 
-    def admitted(self) -> AbstractAsyncContextManager[None]:
-        """Return the context in which a persona is run for the caller, such as with its budget."""
+    def counting(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which a prompt is rendered for the caller.
+
+        Raises:
+            Refused: When it is entered: the caller has sent too many requests.
+        """
         return contextlib.nullcontext()
+
+    def running(self, persona: str) -> AbstractAsyncContextManager[Counted]:
+        """Return the context in which a persona is run for the caller, such as with its budget.
+
+        Args:
+            persona: The name.
+
+        Raises:
+            Refused: The caller may not run it now, or the run failed.
+        """
+        del persona
+        return contextlib.nullcontext(Counted())
+
+    def limited(self, request: Request) -> Request:
+        """Return a request within the limits of the caller."""
+        return request
+
+
+class Refused(PersonakitError):
+    """What a caller asked for is refused; the message is for the caller."""
+
+
+@dataclass(slots=True)
+class Counted:
+    """What is counted of a run.
+
+    Attributes:
+        spent: What its model calls used.
+    """
+
+    spent: Any = None
 
 
 EVERYBODY = Caller()

@@ -51,7 +51,10 @@ class Prompts:
             persona = await serving.shelf.ready(name)
         except PersonaNotFound:
             raise unknown("prompt", name, await serving.offered(caller), "prompts/list") from None
-        texts = params.arguments or {}
+        async with caller.counting():
+            return await self._sized(persona, params.arguments or {})
+
+    async def _sized(self, persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:
         size = sum(map(len, texts.values()))
         if size < MAX_INLINE:
             return self._rendered(persona, texts)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 
@@ -15,6 +15,7 @@ from personakit import (
     JournalError,
     Persona,
     PersonakitError,
+    Request,
     Response,
     Resumption,
     Suspended,
@@ -64,8 +65,7 @@ class Runs:
         """
         desk = Desk(ctx, params)
         try:
-            async with self._serving.caller(ctx).admitted():
-                return await self._answered(ctx, desk, persona, given)
+            return await self._answered(ctx, desk, persona, given)
         except InputRequired as required:
             return required.result
         except PersonakitError as error:
@@ -82,8 +82,7 @@ class Runs:
         given = await self._given(desk, persona, arguments_)
         if message := str(given):
             return failed(message)
-        options = {"variables": given.values}
-        result = await self._run(ctx, desk, persona, given.input, options)
+        result = await self._run(ctx, desk, persona, given)
         return await self._continued(ctx, desk, persona, result)
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
@@ -129,7 +128,7 @@ class Runs:
                 with contextlib.suppress(UsageError):
                     prompt = result.resume_with(answers(result.questions, content))
                 told_ = False
-            result = await self._run(ctx, desk, persona, prompt, {}, is_told=told_)
+            result = await self._run(ctx, desk, persona, prompt, is_told=told_)
         return succeeded(persona, result)
 
     async def _run(
@@ -137,19 +136,37 @@ class Runs:
         ctx: Any,
         desk: Desk,
         persona: Persona,
-        prompt: Any,
-        options: Mapping[str, Any],
+        prompt: Given | Resumption,
         *,
         is_told: bool = False,
     ) -> Any:
         """Run a persona; return its response, or the suspended run if it asks for something."""
-        runner = self._serving.runner
-        waits = desk.can_ask and not is_told
-        settings: dict[str, Any] = {**options, "on_suspend": "return" if waits else "tell"}
-        if "progress_token" not in (ctx.meta or {}):
-            return await runner.arun(persona, prompt, **settings)
-        text, sent, last = "", 0, 0.0
-        async with runner.astream(persona, prompt, **settings) as stream:
+        runner, caller = self._serving.runner, self._serving.caller(ctx)
+        how: Literal["return", "tell"] = "return" if desk.can_ask and not is_told else "tell"
+        async with caller.running(persona.name) as counted:
+            asked: Request | Resumption
+            if isinstance(prompt, Given):
+                rendered = runner.render(persona, prompt.input, variables=prompt.values)
+                asked = caller.limited(rendered)
+            else:
+                asked = prompt
+            if "progress_token" in (ctx.meta or {}):
+                result = await self._reported(ctx, persona, asked, how)
+            else:
+                result = await runner.arun(persona, asked, on_suspend=how)
+            counted.spent = result.spent
+        return result
+
+    async def _reported(
+        self,
+        ctx: Any,
+        persona: Persona,
+        asked: Request | Resumption,
+        how: Literal["return", "tell"],
+    ) -> Any:
+        """Run a persona, and report the text so far as progress."""
+        runner, text, sent, last = self._serving.runner, "", 0, 0.0
+        async with runner.astream(persona, asked, on_suspend=how) as stream:
             async for piece in stream:
                 text += piece
                 now = time.monotonic()

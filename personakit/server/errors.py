@@ -27,7 +27,7 @@ from personakit.errors import (
     VariableError,
 )
 from personakit.ledger import BudgetExceeded, LedgerError
-from personakit.server.access import unusable
+from personakit.server.callers.access import unusable
 from personakit.server.http import Refusal
 from personakit.server.wording import told, without_keys
 

@@ -9,12 +9,13 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from personakit.ledger import KeyBudget, Ledger, LedgerError, TooMany, calling
 from personakit.server.http import Exchange, Refusal, unavailable
+from personakit.server.protocol import is_loopback_host
 from personakit.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _log = logging.getLogger("personakit.server")
 
 FRESH = 1.0
 """Seconds after which a key is looked up again: a revoked one is refused as soon."""
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""The parameters that limit the length of an answer."""
 _MOST = 10_000  # keys that are remembered
 
 
@@ -49,6 +52,14 @@ class Caller:
     def allows_model(self, model: str) -> bool:
         """Return whether the caller may choose an upstream model."""
         return self.key is None or self.key.allows_model(model)
+
+    def limited(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters of a request within the `max_tokens` of the key."""
+        most = None if self.key is None else self.key.max_tokens
+        if most is None:
+            return parameters
+        names = [name for name in LIMITS if name in parameters] or ["max_tokens"]
+        return {**parameters, **{name: min(parameters.get(name, most), most) for name in names}}
 
 
 class Access:
@@ -107,14 +118,20 @@ class Access:
         return Caller(key)
 
     @contextlib.asynccontextmanager
-    async def admitted(self, caller: Caller) -> AsyncIterator[None]:
+    async def admitted(self, caller: Caller, *, runs: bool = True) -> AsyncIterator[None]:
         """Keep the requests a minute and the concurrent requests of a key within its limits.
+
+        Args:
+            caller: Who asks.
+            runs: Whether it is a run, which counts as one of the concurrent requests.
 
         Raises:
             Refusal: There are too many (429), or its limits or its budget cannot be kept (503).
         """
         key = caller.key
-        if key is not None and key.has_budget and not self.has_budgets:
+        if key is not None and not runs:
+            key = replace(key, concurrent=None)
+        if runs and key is not None and key.has_budget and not self.has_budgets:
             raise _unkept()
         token = calling.set(key)
         limited = key is not None and (key.rpm is not None or key.concurrent is not None)
@@ -130,6 +147,17 @@ class Access:
                 calling.reset(token)
             if limited:
                 await asyncio.shield(self._leave(identity))
+
+    def allows_origin(self, exchange: Exchange) -> bool:
+        """Return whether a request is not one of a page in a browser, or one of an allowed page.
+
+        Allowed are the origins of the settings, this machine, and the server's own.
+        """
+        origin = exchange.headers.get("origin")
+        if origin is None or origin in self._settings.cors or "*" in self._settings.cors:
+            return True
+        authority = origin.partition("://")[2]
+        return is_loopback_host(authority) or authority == exchange.headers.get("host")
 
     def crossed(self, exchange: Exchange) -> bool:
         """Add the headers for a browser of an allowed origin; return whether it only asks first.

@@ -1,0 +1,1 @@
+"""Who calls, and what is admitted and counted for each key."""
