@@ -157,6 +157,19 @@ def test_the_entry_starts_python_without_the_modules_of_the_folder(home: Path) -
     assert (done.returncode, done.stdout[:10]) == (0, "personakit"), done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it needs a link")
+def test_an_interpreter_that_uv_removes_is_refused(home: Path) -> None:
+    python = home / "uv" / "archive-v0" / "x1" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    words = [str(python), "-m", "personakit", "mcp", "install", "vscode", "--workspace", "--yes"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "uv tool install 'personakit[mcp]'" in done.stderr
+    assert not Path(".vscode").exists()
+
+
 def test_comments_and_line_ends_stay(home: Path) -> None:
     file = home / "mcp.json"
     for text in (COMMENTED, COMMENTED.replace("\n", "\r\n"), f"\ufeff{COMMENTED}"):

@@ -42,6 +42,7 @@ def install(
     names this Python and the folders of your personas; it holds no API key.
     """
     chosen = _client(client)
+    _check_lasting(Path(sys.executable))
     target = _target(chosen, client, workspace, file)
     new = entry(chosen, _arguments(**options), os.environ)
     before = _content(target)
@@ -74,6 +75,15 @@ def _client(name: str) -> Client:
         f"cannot write the file of {name[:80]!r}{near or ', only of ' + ' and '.join(CLIENTS)}; "
         f"docs/mcp.md says where other clients keep theirs; the entry is: {command}"
     )
+
+
+def _check_lasting(python: Path) -> None:
+    """Raise UsageError for an interpreter of `uvx` or `uv run --with`, which uv removes."""
+    if any(part.startswith(("archive-v", "builds-v", "environments-v")) for part in python.parts):
+        raise UsageError(
+            f"{python} is in the cache of uv, which removes it; install personakit for good with "
+            f"`uv tool install 'personakit[mcp]'`, and repeat this"
+        )
 
 
 def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Path:
