@@ -86,8 +86,8 @@ class Settings:
             (``refuse``).
         strict: Whether parameters that would be ignored are an error.
         mcp: Whether the personas are also served over MCP, at ``/mcp``; it needs personakit-mcp.
-        mcp_tools: The personas that are tools there, or ``all``; the others are prompts alone. They
-            switch `mcp` on.
+        mcp_tools: Names and patterns of the personas that are tools there; the others are prompts
+            alone. `of` also takes ``all``, and switches `mcp` on with them.
         mcp_one_tool: Whether one tool runs all of them.
         ledger: The file of keys and budgets; None for the one in the user's state folder.
         secret: What workers share to seal what clients keep for them; `serve` makes one.
@@ -135,8 +135,12 @@ class Settings:
             except ValueError as error:
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{spelled(python=name, terminal=option)}: {error}") from None
-        if values.get("mcp_tools") or values.get("mcp_one_tool"):
+        if values.get("mcp_tools"):
             values["mcp"] = True
+        elif values.get("mcp_one_tool"):
+            one = spelled(python="mcp_one_tool", terminal="--mcp-one-tool")
+            tools = spelled(python="mcp_tools", terminal="--mcp-tools")
+            raise ConfigError(f"{one} needs {tools}: write `all`, or the names of personas")
         return cls(**values)
 
 
@@ -321,7 +325,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "client_system": _client_system,
     "strict": _flag,
     "mcp": _flag,
-    "mcp_tools": _personas,
+    "mcp_tools": lambda value: tuple("*" if n == "all" else n for n in _personas(value)),
     "mcp_one_tool": _flag,
     "ledger": _file,
     "limits": _limits,

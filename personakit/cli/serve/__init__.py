@@ -75,7 +75,8 @@ def command(ctx: click.Context, /, **given: Any) -> int | None:
 
     check_installed()
     settings = Settings.of(Config.read(), **given)
-    _check_personas(settings.personas)
+    _check_personas("personas", settings.personas)
+    _check_personas("mcp-tools", settings.mcp_tools)
     return serve(settings, say=functools.partial(output.line, err=True))
 
 
@@ -100,12 +101,12 @@ def _check_order(ctx: click.Context, given: dict[str, Any]) -> None:
             raise UsageError(f"{option} before {word!r}: {where}")
 
 
-def _check_personas(patterns: Sequence[str]) -> None:
+def _check_personas(option: str, patterns: Sequence[str]) -> None:
     """Raise UsageError for a pattern that matches no persona.
 
     The personas of plugins are not listed: that may take a server.
     """
-    if patterns == ("*",):
+    if patterns in ((), ("*",)):
         return
     names = make_library().names()
     for pattern in patterns:
@@ -113,7 +114,7 @@ def _check_personas(patterns: Sequence[str]) -> None:
             continue
         hint = did_you_mean(pattern, names) or "; `personakit list` lists them"
         what = "matches" if _WILD.intersection(pattern) else "has the name"
-        raise UsageError(f"personas: no persona {what} {pattern!r}{hint}")
+        raise UsageError(f"{option}: no persona {what} {pattern!r}{hint}")
 
 
 command.add_command(keys)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from personakit import Runner, UsageError
 from personakit_mcp.clients import install
+
+if TYPE_CHECKING:
+    from personakit_mcp.serving.offer import Serving
 
 _TYPED = """\
 personakit mcp serves personas to MCP clients on standard input and output: a client starts it.
@@ -44,9 +49,20 @@ class _Group(click.Group):
               "each.")  # fmt: skip
 @click.option("--personas", metavar="NAMES", help="Names and patterns of the personas to offer, "
               "separated by commas. Default: all.")  # fmt: skip
+@click.option("--http", is_flag=True, help="Serve over HTTP to programs of this machine, instead "
+              "of standard input and output.")  # fmt: skip
+@click.option("--host", metavar="ADDRESS", help="With --http: default 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="With --http: default 8112; 0 for a "
+              "free one.")  # fmt: skip
 @click.pass_context
 def command(
-    ctx: click.Context, tools: str | None, one_tool: bool, personas: str | None
+    ctx: click.Context,
+    /,
+    *,
+    http: bool,
+    host: str | None,
+    port: int | None,
+    **offered: Any,
 ) -> int | None:
     """Serve personas to MCP clients, such as Claude Desktop, VS Code and Cursor.
 
@@ -54,19 +70,34 @@ def command(
       personakit mcp                          personas as prompts and resources, on stdio
       personakit mcp --tools chef,reviewer    these also as tools
       personakit mcp --tools all --one-tool   one tool for all, for large libraries
+      personakit mcp --http                   http://127.0.0.1:8112/mcp, for this machine
 
     Nothing is sent for a prompt, and no key is needed: the model of the client answers.
     """  # noqa: D301
     if ctx.invoked_subcommand is not None:
         return None
-    if one_tool and tools is None:
+    if offered["one_tool"] and offered["tools"] is None:
         raise UsageError("--one-tool needs --tools: write --tools all, or the names of personas")
-    from personakit_mcp.serving.offer import Serving  # noqa: PLC0415
+    if http:
+        from personakit_mcp.http.alone import serve_http  # noqa: PLC0415
+
+        say = functools.partial(click.echo, err=True)
+        serve_http(_serving(**offered), host or "127.0.0.1", 8112 if port is None else port, say)
+        return 0
+    if host is not None or port is not None:
+        raise UsageError("--host and --port are for --http: personakit mcp --http")
     from personakit_mcp.serving.stdio import claimed, serve_stdio  # noqa: PLC0415
 
     if sys.stdin.isatty():
         click.echo(_TYPED, err=True, nl=False)
     streams = claimed()
+    return serve_stdio(_serving(**offered), streams)
+
+
+def _serving(tools: str | None, one_tool: bool, personas: str | None) -> Serving:
+    """Return what is offered."""
+    from personakit_mcp.serving.offer import Serving  # noqa: PLC0415
+
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="personakit mcp: %(message)s"
     )
@@ -74,7 +105,7 @@ def command(
     serving = Serving(runner, _names(personas) or ("*",), _names(tools), one_tool)
     _check(runner, serving.personas, "--personas")
     _check(runner, serving.tools, "--tools")
-    return serve_stdio(serving, streams)
+    return serving
 
 
 def _names(given: str | None) -> tuple[str, ...]:

@@ -87,11 +87,10 @@ class Endpoint:
 
     def __init__(self, application: Application) -> None:
         settings = application.settings
-        tools = tuple("*" if name == "all" else name for name in settings.mcp_tools)
         serving = Serving(
             application.runner,
             settings.personas,
-            tools or (("*",) if settings.mcp_one_tool else ()),
+            settings.mcp_tools,
             settings.mcp_one_tool,
             lambda ctx: _asks.get(),
             (settings.secret,) if settings.secret else (),
