@@ -6,6 +6,7 @@ PERSONAKIT_CLIENTS is `smoke` for one call of each client (`just mcp-clients`), 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -66,8 +67,19 @@ class Site:
 
     @cached_property
     def url(self) -> str:
-        """The address of the server over HTTP, which this starts."""
-        return self.stack.enter_context(over_http(self.environ, self.folder))
+        """The address of `personakit mcp --http`, which this starts."""
+        options = ["mcp", "--http", "--tools", TOOLS]
+        return self.stack.enter_context(over_http(options, self.environ, self.folder / "http"))
+
+    @cached_property
+    def served(self) -> str:
+        """The address of MCP behind `personakit serve`, which this starts."""
+        options = ["serve", "--mcp-tools", TOOLS]
+        return self.stack.enter_context(over_http(options, self.environ, self.folder / "serve"))
+
+    def address(self, transport: str) -> str:
+        """Return the address for ``http`` or ``serve``."""
+        return self.url if transport == "http" else self.served
 
     @property
     def words(self) -> list[str]:
@@ -78,7 +90,8 @@ class Site:
         """Return what a program needs for a connection."""
         command, *arguments = self.words
         stdio = {"command": command, "args": arguments, "env": self.environ}
-        return json.dumps({"url": self.url} if transport == "http" else stdio)
+        is_stdio = transport == "stdio"
+        return json.dumps(stdio if is_stdio else {"url": self.address(transport)})
 
     def sees(self, program: str, scenario: str, transport: str = "stdio") -> Any:
         """Return what the user of a program sees."""
@@ -103,16 +116,17 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @contextmanager
-def over_http(environ: dict[str, str], folder: Path) -> Iterator[str]:
-    """Run the server over HTTP while the block runs, and give its address."""
-    words = [sys.executable, "-P", "-m", "personakit", "serve", "--port", "0"]
+def over_http(options: list[str], environ: dict[str, str], folder: Path) -> Iterator[str]:
+    """Run a command that serves MCP over HTTP while the block runs, and give the address."""
+    folder.mkdir()
     log = folder / "output"
     with (
         log.open("w", encoding="utf-8") as output,
         subprocess.Popen(
-            [*words, "--mcp-tools", TOOLS], env=environ, cwd=folder, stdout=output, stderr=output
+            [sys.executable, "-P", "-m", "personakit", *options, "--port", "0"],
+            env=environ, cwd=folder, stdout=output, stderr=output,
         ) as process,
-    ):
+    ):  # fmt: skip
         try:
             end = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < end:
@@ -145,12 +159,13 @@ def bodies(site: Site) -> list[dict[str, Any]]:
 
 
 both = pytest.mark.parametrize("transport", ["stdio", "http"])
+each = pytest.mark.parametrize("transport", ["stdio", "http", "serve"])
 
 
 # --- mcp 1.30 ------------------------------------------------------------------------------------
 
 
-@both
+@each
 def test_prompts_in_the_old_client(site: Site, transport: str) -> None:
     seen = site.sees("old_client.py", "prompts", transport)
     assert seen["version"] == "2025-11-25"
@@ -162,7 +177,7 @@ def test_prompts_in_the_old_client(site: Site, transport: str) -> None:
 
 
 @full
-@both
+@each
 def test_tools_in_the_old_client(site: Site, transport: str) -> None:
     greeting = slowly(site.upstream, "Bonjour Zoë, how are you?")
     site.upstream.answers = (greeting, '{"dish": "soup", "stars": 4}')
@@ -178,7 +193,7 @@ def test_tools_in_the_old_client(site: Site, transport: str) -> None:
 
 @full
 @pytest.mark.parametrize("scenario", ["missing", "wrong"])
-@both
+@each
 def test_wrong_arguments_in_the_old_client(site: Site, scenario: str, transport: str) -> None:
     seen = site.sees("old_client.py", scenario, transport)
     text = seen.get("message") or seen["text"]
@@ -198,7 +213,7 @@ def test_an_argument_that_the_old_client_is_asked_for(site: Site, transport: str
 
 
 @full
-@both
+@each
 def test_resources_in_the_old_client(site: Site, transport: str) -> None:
     seen = site.sees("old_client.py", "resources", transport)
     assert {"persona://greeter", "persona://greeter/rendered"} <= set(seen["uris"])
@@ -220,7 +235,7 @@ async def new_client(site: Site, transport: str, mode: str) -> dict[str, Any]:
     stdio = StdioServerParameters(
         command=command, args=arguments, env=site.environ, cwd=site.folder
     )
-    server = site.url if transport == "http" else stdio
+    server = stdio if transport == "stdio" else site.address(transport)
     async with Client(server, mode=mode, elicitation_callback=answered) as client:
         listed = await client.list_prompts()
         values = {"language": "French", "input": "Zoë"}
@@ -239,8 +254,14 @@ async def new_client(site: Site, transport: str, mode: str) -> dict[str, Any]:
         }
 
 
-@both
-@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize(
+    ("transport", "mode"),
+    [
+        *itertools.product(["stdio", "http"], ["legacy", "2026-07-28"]),
+        # Without sessions, a client of 2025-11-25 cannot be asked.
+        ("serve", "2026-07-28"),
+    ],
+)
 def test_the_new_client(site: Site, transport: str, mode: str) -> None:
     site.upstream.answers = ('{"dish": "soup", "stars": 4}', "Bonjour !")
     seen = asyncio.run(new_client(site, transport, mode))
@@ -264,7 +285,7 @@ def test_tools_in_langchain(site: Site) -> None:
 
 
 @full
-@both
+@each
 def test_prompts_in_langchain(site: Site, transport: str) -> None:
     seen = site.sees("langchain_tools.py", "prompts", transport)
     assert seen == [["human", text] for _, text in GREETING]
@@ -282,7 +303,7 @@ def test_tools_in_the_openai_agents_sdk(site: Site) -> None:
 
 
 @full
-@both
+@each
 def test_prompts_in_the_openai_agents_sdk(site: Site, transport: str) -> None:
     seen = site.sees("openai_agents.py", "prompts", transport)
     assert "greeter" in seen["names"]
@@ -296,8 +317,9 @@ def inspected(site: Site, *words: str, transport: str = "stdio", era: str = "leg
     """Return what a command of the inspector prints."""
     inspector = [*node_script("@modelcontextprotocol/inspector", "mcp-inspector"), "--cli"]
     options = ["--format", "json", "--protocol-era", era, *words]
-    if transport == "http":
-        done = run([*inspector, "--server-url", site.url, "--transport", "http", *options])
+    if transport != "stdio":
+        address = site.address(transport)
+        done = run([*inspector, "--server-url", address, "--transport", "http", *options])
     else:
         # Its environment is what follows -e, as a client's file has it under `env`.
         variables = [word for pair in site.environ.items() for word in ("-e", "=".join(pair))]
@@ -316,7 +338,7 @@ def test_prompts_in_the_inspector(site: Site) -> None:
 
 
 @full
-@both
+@each
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_a_prompt_in_the_inspector(site: Site, transport: str, era: str) -> None:
     words = ["--method", "prompts/get", "--prompt-name", "greeter", "--prompt-args"]
@@ -325,7 +347,7 @@ def test_a_prompt_in_the_inspector(site: Site, transport: str, era: str) -> None
 
 
 @full
-@both
+@each
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_a_tool_in_the_inspector(site: Site, transport: str, era: str) -> None:
     site.upstream.answers = ('{"dish": "soup", "stars": 4}',)
