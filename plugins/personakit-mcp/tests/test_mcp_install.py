@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from personakit_mcp.clients import install, jsonc
+from personakit_mcp.command import command
 
 from personakit import PersonakitError
 
@@ -121,6 +122,21 @@ def test_another_entry_of_the_name_is_replaced(home: Path) -> None:
     servers = json.loads(code_file(home).read_text("utf-8"))["servers"]
     assert servers["personakit"]["args"][-2:] == ["--tools", "chef"]
     assert list(servers) == ["personakit", "b"]
+
+
+@linux
+def test_the_options_of_the_server(home: Path) -> None:
+    options = ["--tools", "che*, chef", "--one-tool", "--personas", "all"]
+    assert run(home, "vscode", "--yes", *options).exit_code == 0
+    entry = json.loads(code_file(home).read_text("utf-8"))["servers"]["personakit"]
+    assert entry["args"][3:] == ["mcp", "--personas", "all", "--tools", "che*,chef", "--one-tool"]
+
+
+def test_options_before_the_command_are_refused(home: Path) -> None:
+    words = ["--tools", "chef", "install", "vscode", "--workspace", "--yes"]
+    done = CliRunner().invoke(command, words, env={"HOME": str(home)})
+    assert "--tools must follow `install`" in refused(done)
+    assert not Path(".vscode").exists()
 
 
 @linux
@@ -247,6 +263,7 @@ def test_a_link_stays_a_link(home: Path) -> None:
         (["vscode", "--tools", "chff"], "did you mean 'chef'?"),
         (["vscode", "--tools", "chef,x*"], "no persona matches 'x*'"),
         (["vscode", "--tools", " , "], "--tools names no persona"),
+        (["vscode", "--personas", "chff"], "did you mean 'chef'?"),
         (["vscode", "--one-tool"], "--one-tool needs personas"),
         (["claude-desktop"], "Claude Desktop is not installed, or was never started"),
         (["claude-desktop", "--workspace"], "--workspace is for vscode"),

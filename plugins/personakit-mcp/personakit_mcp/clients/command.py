@@ -26,14 +26,17 @@ _LIMIT = 10_000_000
 @click.option("--tools", metavar="NAMES", help="As for `personakit mcp`: also offer these personas "
               "as tools, which costs money.")  # fmt: skip
 @click.option("--one-tool", is_flag=True, help="As for `personakit mcp`: one tool for all of them.")
+@click.option("--personas", metavar="NAMES", help="As for `personakit mcp`: offer only these "
+              "personas.")  # fmt: skip
 @click.option("--workspace", is_flag=True, help="Write .vscode/mcp.json in this folder instead of "
               "your own file.")  # fmt: skip
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Write another file "
               "of the client, such as that of a profile.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the change, and write nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.pass_context
 def install(
-    client: str, name: str, workspace: bool, file: Path | None, dry_run: bool, yes: bool,
+    ctx: click.Context, /, client: str, name: str, workspace: bool, file: Path | None, dry_run: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """Add `personakit mcp` to the config file of a client.
@@ -41,9 +44,10 @@ def install(
     It shows the change and asks. The rest of the file, with its comments, stays as it is. The entry
     names this Python and the folders of your personas; it holds no API key.
     """
+    _check_place(ctx)
     chosen = _client(client)
     _check_lasting(Path(sys.executable))
-    target = _target(chosen, client, workspace, file)
+    target, yes = _target(chosen, client, workspace, file), options.pop("yes")
     new = entry(chosen, _arguments(**options), os.environ)
     before = _content(target)
     text = _changed(target, before, chosen, name, new)
@@ -75,6 +79,16 @@ def _client(name: str) -> Client:
         f"cannot write the file of {name[:80]!r}{near or ', only of ' + ' and '.join(CLIENTS)}; "
         f"docs/mcp.md says where other clients keep theirs; the entry is: {command}"
     )
+
+
+def _check_place(ctx: click.Context) -> None:
+    """Raise UsageError for an option before the command: the server would get it, not the entry."""
+    above = ctx.parent
+    for name in above.params if above is not None else ():
+        source = above.get_parameter_source(name) if above is not None else None
+        if source is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} must follow `install`: personakit mcp install … {option} …")
 
 
 def _check_lasting(python: Path) -> None:
@@ -109,18 +123,29 @@ def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Pa
     return target
 
 
-def _arguments(tools: str | None, one_tool: bool) -> list[str]:
+def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[str]:
+    """Return the options of the server, whose personas exist.
+
+    Raises:
+        PersonakitError: One does not exist, or cannot be read.
+    """
     if one_tool and tools is None:
         raise UsageError("--one-tool needs personas: add --tools all, or --tools A,B")
-    if tools is None:
-        return []
+    arguments: list[str] = []
+    for option, given in (("--personas", personas), ("--tools", tools)):
+        if given is not None:
+            arguments += [option, ",".join(_names(option, given))]
+    return [*arguments, "--one-tool"] if one_tool else arguments
+
+
+def _names(option: str, given: str) -> list[str]:
     from fnmatch import fnmatchcase  # noqa: PLC0415
 
     from personakit import Runner  # noqa: PLC0415
 
-    names = [name.strip() for name in tools.split(",") if name.strip()]
+    names = [name.strip() for name in given.split(",") if name.strip()]
     if not names:
-        raise UsageError("--tools names no persona; write --tools chef,tutor or --tools all")
+        raise UsageError(f"{option} names no persona; write {option} chef,tutor or {option} all")
     runner = Runner()
     for name in names:
         if not any(character in name for character in "*?["):
@@ -128,9 +153,9 @@ def _arguments(tools: str | None, one_tool: bool) -> list[str]:
                 runner.load(name)
         elif not any(fnmatchcase(known, name) for known in runner.library.names()):
             raise UsageError(
-                f"--tools: no persona matches {name[:80]!r}; `personakit list` lists them"
+                f"{option}: no persona matches {name[:80]!r}; `personakit list` lists them"
             )
-    return ["--tools", ",".join(names), *(["--one-tool"] if one_tool else [])]
+    return names
 
 
 def _content(file: Path) -> str | None:
