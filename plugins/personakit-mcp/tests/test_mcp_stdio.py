@@ -141,6 +141,26 @@ def test_what_plugins_print_goes_to_standard_error(tmp_path: Path) -> None:
 
 
 @ERAS
+def test_half_a_character_in_the_json_of_a_model_does_not_end_the_server(
+    tmp_path: Path, is_new: bool
+) -> None:
+    text = """\
+system: You count.
+output:
+  type: object
+  properties: {word: {type: string}}
+  required: [word]
+  additionalProperties: false
+"""
+    with Server(['{"word": "one \\ud800"}']) as upstream:
+        options: dict[str, Any] = {"environ": upstream.environ(), "is_new": is_new}
+        with process(library(tmp_path, word=text), "--tools", "word", **options) as client:
+            client.ask("tools/call", {"name": "word", "arguments": {"input": "x"}})
+            assert client.read()["result"]["structuredContent"] == {"word": "one \ufffd"}
+            assert client.end()[0] == 0
+
+
+@ERAS
 def test_a_line_that_is_no_message_is_answered(tmp_path: Path, is_new: bool) -> None:
     deep = "[" * 100_000
     lines = [
