@@ -102,6 +102,24 @@ def test_what_ends_a_call_ends_the_request_of_the_upstream(
     assert errors.strip() == ""
 
 
+def test_a_client_that_does_not_read_any_more_ends_the_server(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "personakit", "mcp"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as started:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        started.stdin.write(b"{\n")
+        started.stdin.flush()
+        assert started.wait(30) == 0
+        assert started.stderr.read() == b""
+
+
 def test_progress_is_the_text_so_far(tmp_path: Path) -> None:
     with Server(["Go by train."], size=2) as upstream:
         folder = library(tmp_path, plan=PLAN)
