@@ -230,7 +230,7 @@ class Exchange:
 
     async def pass_on(
         self,
-        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        app: Callable[[Any, Any, Any], Awaitable[None]],
         last: Callable[[bytes], bytes] = lambda body: b"",
     ) -> None:
         """Let an ASGI application reply.

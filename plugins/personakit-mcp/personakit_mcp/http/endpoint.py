@@ -17,7 +17,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from sse_starlette.sse import AppStatus
 
-from personakit import Request
+from personakit import JournalError, LedgerError, PersonakitError, Request
 from personakit.server import Application, Exchange, Refusal
 from personakit_mcp.serving.application import server
 from personakit_mcp.serving.offer import Caller, Counted, Refused, Serving
@@ -76,7 +76,10 @@ class Asker(Caller):
             yield
         except Refusal as refusal:
             self._application.refused(refusal)
-            raise Refused(refusal.message) from refusal
+            cause = refusal.__cause__
+            failed = isinstance(cause, PersonakitError)
+            has_run = failed and not isinstance(cause, JournalError | LedgerError)
+            raise Refused(refusal.message, has_run=has_run) from refusal
 
 
 class Endpoint:
@@ -103,7 +106,7 @@ class Endpoint:
         self._running: asyncio.Task[None] | None = None
         self._ready, self._ends = asyncio.Event(), asyncio.Event()
         # It would cut the streams of running calls as soon as the server begins to stop.
-        AppStatus.disable_automatic_graceful_drain()
+        AppStatus.enable_automatic_graceful_drain = False
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a request.
