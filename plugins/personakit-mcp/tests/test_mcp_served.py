@@ -281,6 +281,61 @@ def test_a_client_that_leaves_ends_the_request_upstream(
     assert row.error["type"] == "Abandoned"
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_ends_its_own_call(place: Place, mode: str) -> None:
+    place.model.held = True
+    anna, bob = place.key("anna"), place.key("bob")
+
+    async def work() -> None:
+        call: dict[str, Any] = {"name": "plain", "arguments": {"input": "x"}}
+        async with connected(server, anna, mode) as client, connected(server, bob, mode) as other:
+            running = asyncio.create_task(other.call_tool(**call))
+            while len(place.model.requests) < 1:
+                await asyncio.sleep(0.005)
+            ended = asyncio.create_task(client.call_tool(**call))
+            while len(place.model.requests) < 2:
+                await asyncio.sleep(0.005)
+            ended.cancel()
+            await asyncio.wait([ended])
+            until = time.monotonic() + 5
+            while not place.model.cancelled and time.monotonic() < until:
+                await asyncio.sleep(0.005)
+            assert len(place.model.cancelled) == 1
+            place.model.go.set()
+            assert text(await running) == "Hello!"
+
+    with place.serving() as server:
+        run(work)
+        eventually(lambda: 'status="cancelled"' in server.get("/metrics").body.decode())
+
+
+def test_nobody_ends_the_call_of_another(place: Place) -> None:
+    place.model.held = True
+    anna, bob = ({"authorization": f"Bearer {place.key(name)}"} for name in ("anna", "bob"))
+    call = {"name": "plain", "arguments": {"input": "x"}}
+    body, headers = asked("tools/call", call, is_new=False)
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    with place.serving() as server:
+        begun = post(server, asked("initialize", is_new=False)[0], {**headers, **anna})
+        session = begun.headers.get("mcp-session-id", "none")
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("POST", "/mcp", body, {**headers, **anna, "mcp-session-id": session})
+        eventually(lambda: place.model.requests)
+        for given in (
+            {**bob, "mcp-session-id": session},
+            {**anna, "mcp-session-id": "another"},
+            anna,
+        ):
+            assert post(server, json.dumps(cancel), {**headers, **given}).status == 202
+        time.sleep(0.1)
+        assert place.model.cancelled == []
+        own = {**headers, **anna, "mcp-session-id": session}
+        assert post(server, json.dumps(cancel), own).status == 202
+        assert b"error" not in connection.getresponse().read()
+        connection.close()
+        assert len(place.model.cancelled) == 1
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_call_that_the_server_ends_is_an_error(
