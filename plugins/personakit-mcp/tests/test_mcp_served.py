@@ -362,6 +362,29 @@ def test_a_call_that_the_server_ends_is_an_error(
     assert [row.error["type"] for row in place.rows()] == ["Abandoned"]
 
 
+def test_another_worker_goes_on_where_one_has_asked(tmp_path: Path) -> None:
+    first = Place(tmp_path, secret=b"s" * 32)
+    anna, bob = ({"authorization": f"Bearer {first.key(name)}"} for name in ("anna", "bob"))
+    second = Place(tmp_path, secret=b"s" * 32)
+    third = Place(tmp_path, secret=b"t" * 32)
+    asks = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
+    call: dict[str, Any] = {"name": "cook", "arguments": {"input": "soup"}, "_meta": asks}
+    with first.serving() as one, second.serving() as two, third.serving() as other:
+        body, headers = asked("tools/call", call)
+        required = post(one, body, {**headers, **anna}).json["result"]
+        assert required["resultType"] == "input_required"
+        ((key, request),) = required["inputRequests"].items()
+        assert list(request["params"]["requestedSchema"]["properties"]) == ["tone"]
+        said = {"action": "accept", "content": {"tone": "kind"}}
+        again = {"inputResponses": {key: said}, "requestState": required["requestState"]}
+        body, headers = asked("tools/call", {**call, **again})
+        assert "error" in post(two, body, {**headers, **bob}).json
+        assert "error" in post(other, body, {**headers, **anna}).json
+        result = post(two, body, {**headers, **anna}).json["result"]
+        assert result["content"][0]["text"] == "Hello!"
+    assert len(second.model.requests) == 1
+
+
 def test_no_key_no_answer(place: Place) -> None:
     place.key("anna")
     with place.serving() as server:
