@@ -2,7 +2,7 @@
 export PYTHONDONTWRITEBYTECODE := ""
 
 # Everything that CI runs.
-default: format lint types contracts test clients serve-clients conformance browser
+default: format lint types contracts test clients serve-clients mcp-clients conformance browser
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
@@ -13,6 +13,11 @@ clients:
 # each; `just serve-clients all` also streams, calls tools and asks for objects.
 serve-clients calls='smoke':
     PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 tests/server/clients/test_installed_clients.py tests/server/clients/test_documented_clients.py
+
+# Connect to `personakit mcp` with mcp 1.30, LangChain, the OpenAI Agents SDK, the inspector and the
+# conformance suite, once each; `just mcp-clients all` also calls tools, over HTTP as well.
+mcp-clients calls='smoke':
+    PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 plugins/personakit-mcp/tests/clients
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
@@ -51,7 +56,7 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") browser properties (soak "2000")
+full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") (mcp-clients "all") browser properties (soak "2000")
 
 # Send half a million requests of all kinds to the server, and compare what all sides have counted;
 # `just soak 2000` for a first look.

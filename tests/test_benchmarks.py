@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import LONG, QUESTIONS, serve  # noqa: E402
+from benchmarks import LONG, QUESTIONS, mcp, serve  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import envs, plot, report, sample, server, traffic  # noqa: E402
 from benchmarks.harness.bench import Bench, Table  # noqa: E402
@@ -141,6 +141,19 @@ def test_a_soak_finds_that_all_sides_have_counted_the_same(
     assert rows is not None
     assert 250 < int(rows[1]) <= 301
     assert "Missing" not in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it measures by means of Linux")
+def test_the_mcp_server_is_compared(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+    monkeypatch.setattr(mcp, "FEW", 1)
+    monkeypatch.setattr(mcp, "MANY", 3)
+    monkeypatch.setattr(mcp, "SETTLED", 0)
+    starts, lists, prompts = mcp.ask(bench)
+    assert not starts.missing
+    assert starts.rows[0][1] == 1
+    assert lists.rows[1][1] == 1
+    assert prompts.rows[0][1] == 1
+    assert all(isinstance(row[4], float) for row in (*starts.rows, *prompts.rows))
 
 
 @pytest.mark.skipif(

@@ -19,6 +19,7 @@ OURS = {
     "personakit": "",
     "personakit-aiohttp": "[aiohttp]",
     "personakit-serve": "[serve]",
+    "personakit-mcp": "",
     "before": "",
 }
 """The environments with personakit, from a checkout and with an extra."""
@@ -39,7 +40,14 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 """What is installed in the others; the newest of everything."""
 
-_SERVING = {"personakit-serve": "uvicorn", "openai-aiohttp": "aiohttp"}
+_PLUGIN = "personakit-redact"
+_MORE = {"personakit-mcp": "personakit-mcp"}
+"""The plugin of all of our environments, and that of one alone."""
+_SERVING = {
+    "personakit-serve": "uvicorn",
+    "personakit-mcp": "personakit_mcp",
+    "openai-aiohttp": "aiohttp",
+}
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
 _QUIET = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -97,8 +105,9 @@ class Environments:
             checkout = self.before if name == "before" else self.checkout
             if checkout is None or name not in OURS:
                 return _installed(name, REQUIREMENTS[name])
-            redact = str(checkout / "plugins" / "personakit-redact")
-            wanted = (f"{checkout}{OURS[name]}", redact)
+            plugins = [_PLUGIN, *([_MORE[name]] if name in _MORE else [])]
+            folders = [str(checkout / "plugins" / plugin) for plugin in plugins]
+            wanted = (f"{checkout}{OURS[name]}", *folders)
             of = "-".join(checkout.parts[1:])
             return _installed(f"{name}-of-{of}", wanted, again=True)
         if name in _SERVING and importlib.util.find_spec(_SERVING[name]):
@@ -139,7 +148,8 @@ def _installed(name: str, wanted: tuple[str, ...], *, again: bool = False) -> st
         # The base, because an environment of an environment is none of its own.
         base = sys._base_executable  # type: ignore[attr-defined]
         _run("venv", "--quiet", "--python", base, str(folder))
-    more = ["--reinstall-package", "personakit", "--reinstall-package", "personakit-redact"]
+    own = ["personakit", _PLUGIN, *_MORE.values()]
+    more = [word for package in own for word in ("--reinstall-package", package)]
     # Without the sources of the workspace, which would put a link to the checkout in its place.
     how = ["--quiet", "--compile-bytecode", "--no-sources", "--python", str(interpreter)]
     _run("pip", "install", *how, *(more if again else []), *wanted)

@@ -26,8 +26,13 @@ PROGRAMS = CLIENTS / "programs"
 CACHE = Path(__file__).parent.parent.parent / "build" / "clients"
 
 
-def python_program(name: str, *arguments: str) -> Any:
-    """Run a program with the Python clients; return the JSON that it prints."""
+def python_program(name: str | Path, *arguments: str) -> Any:
+    """Run a program with the Python clients; return the JSON that it prints.
+
+    Args:
+        name: A name in the folder of the programs, or the path of another one.
+        arguments: What the program gets.
+    """
     return _json([python_script("python"), str(PROGRAMS / name), *arguments])
 
 
@@ -50,7 +55,24 @@ def node_program(name: str, *arguments: str) -> Any:
 
 
 def node_words(name: str, program: str) -> list[str]:
-    """Return the command that runs the text of a program with the Node.js clients.
+    """Return the command that runs the text of a program with the Node.js clients."""
+    node, folder = _node()
+    # A module finds the packages in a folder above its own.
+    file = folder / name
+    file.write_text(program, "utf-8")
+    return [node, str(file)]
+
+
+def node_script(package: str, name: str) -> list[str]:
+    """Return the command that runs a program of one of the Node.js packages."""
+    node, folder = _node()
+    home = folder / "node_modules" / package
+    programs = json.loads((home / "package.json").read_text("utf-8"))["bin"]
+    return [node, str(home / programs[name])]
+
+
+def _node() -> tuple[str, Path]:
+    """Return Node.js and the folder of its clients.
 
     The lock file also installs Node.js itself: the machine's own may be too old for the clients.
     """
@@ -65,18 +87,23 @@ def node_words(name: str, program: str) -> list[str]:
     node = folder / "node_modules" / f"node-{system}-{machine}" / "bin" / "node"
     if not node.exists():
         pytest.skip(f"npm has no Node.js for {system} on {machine}")
-    # A module finds the packages in a folder above its own.
-    file = folder / name
-    file.write_text(program, "utf-8")
-    return [str(node), str(file)]
+    return str(node), folder
 
 
-def run(words: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a program without anybody's keys, proxies and settings."""
+def run(
+    words: Sequence[str], folder: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program without anybody's keys, proxies and settings.
+
+    Args:
+        words: The command.
+        folder: Where it runs; None for the folder of temporary files.
+        environ: Further variables.
+    """
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
     return subprocess.run(
-        words, env={**kept, **environ}, cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=120, check=False,
+        words, env={**kept, **environ}, cwd=folder or tempfile.gettempdir(),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit import Runner, UsageError
+from personakit_mcp.clients import install
 
 if TYPE_CHECKING:
     from personakit_mcp.serving.offer import Serving
@@ -121,3 +122,6 @@ def _check(runner: Runner, patterns: Iterable[str], option: str) -> None:
             raise UsageError(
                 f"{option}: no persona matches {pattern!r}; `personakit list` lists them"
             )
+
+
+command.add_command(install)

@@ -150,7 +150,7 @@ def test_a_client_that_always_answers_wrongly_is_not_asked_for_ever(
     mode: str, tmp_path: Path
 ) -> None:
     running, upstream = booking(tmp_path)
-    user = User(*[{"answer": "maybe"}, {}, {"answer": 7}])
+    user = User({"answer": "maybe"}, {}, {"answer": 7})
     result = called(running, mode, {"who": "Ann", "days": 3, "input": "Go!"}, user)
     assert result.content[0].text == "Have a good journey."
     assert "nobody is there to answer" in results(upstream)[0]

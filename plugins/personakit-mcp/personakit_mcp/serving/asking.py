@@ -65,18 +65,19 @@ class Desk:
         params: Its parameters, which may have answers of the user.
 
     Attributes:
+        is_new: Whether the request is one of 2026-07-28 or later.
         can_ask: Whether the client shows forms.
         state: What the server kept in the request; empty for the first one.
     """
 
     def __init__(self, ctx: Any, params: types.CallToolRequestParams) -> None:
         self._ctx = ctx
-        self._is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        self.can_ask = _shows_forms(ctx) and (self._is_new or ctx.session.can_send_request)
+        self.is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        self.can_ask = _shows_forms(ctx) and (self.is_new or ctx.session.can_send_request)
         # Before 2026-07-28 there was no state, so a client that sends one has made it up.
-        kept = params.request_state if self._is_new else None
+        kept = params.request_state if self.is_new else None
         self.state: dict[str, Any] = json.loads(kept or "{}")
-        self._answers = dict(params.input_responses or {}) if self._is_new else {}
+        self._answers = dict(params.input_responses or {}) if self.is_new else {}
 
     async def ask(self, form: Form, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what the user wrote into a form; None if the user did not answer.
@@ -88,7 +89,7 @@ class Desk:
         Raises:
             InputRequired: The client has to.
         """
-        if self._is_new:
+        if self.is_new:
             return self._answer(form, state)
         try:
             result = await self._ctx.session.elicit_form(

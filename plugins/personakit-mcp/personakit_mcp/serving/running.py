@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import mcp_types as types
 
@@ -39,6 +41,26 @@ ROUNDS = 3
 """How often the user is asked for arguments."""
 PACE = 0.1
 """The least seconds between two reports of progress."""
+How = Literal["return", "tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that a client asks for.
+
+    Attributes:
+        persona: The persona.
+        prompt: The arguments, or the answers with which a suspended run goes on.
+        how: What happens if it asks a person: `on_suspend` of the run.
+        id: The id of the run; empty for a suspended one.
+        before: The text that it has written before.
+    """
+
+    persona: Persona
+    prompt: Given | Resumption
+    how: How
+    id: str = ""
+    before: str = ""
 
 
 class Runs:
@@ -79,23 +101,26 @@ class Runs:
         identity = known or _run_id()
         try:
             if known is not None:
-                self._waiting.pop(known, None)
-                waits = await asyncio.to_thread(runner.suspended, known)
-                return await self._continued(ctx, desk, persona, waits)
-            given = await self._given(desk, persona, arguments_)
-            if message := str(given):
-                return failed(message)
-            result = await self._run(ctx, desk, persona, given, run_id=identity)
-            return await self._continued(ctx, desk, persona, result)
+                result: Any = await asyncio.to_thread(runner.suspended, known)
+            else:
+                given = await self._given(desk, persona, arguments_)
+                if message := str(given):
+                    return failed(message)
+                how: How = "return" if desk.can_ask else "tell"
+                result = await self._run(ctx, Asked(persona, given, how, identity))
+            answered = await self._continued(ctx, desk, persona, result)
         except (InputRequired, JournalError):  # it waits, or another call continues it
             raise
         except Refused as refused:
+            # Before it has run, the client may send its request again.
             if refused.has_run:
                 self._forget(identity)
             raise
         except BaseException:
             self._forget(identity)
             raise
+        self._waiting.pop(identity, None)
+        return answered
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
         """Return the arguments, with what the user says for those that are missing."""
@@ -132,9 +157,10 @@ class Runs:
                     prompt = result.resume_with(answers(result.questions, content))
             # A wrong answer is asked for again, but not for ever.
             failures = 0 if prompt.answers else failures + 1
-            is_told = content is None
-            result = await self._run(ctx, desk, persona, prompt, is_told=is_told)
-        return succeeded(persona, result)
+            how: How = "tell" if content is None else "return"
+            asked = Asked(persona, prompt, how, before=result.text)
+            result = await self._run(ctx, asked)
+        return succeeded(persona, result, any_value=desk.is_new)
 
     async def _said(
         self, desk: Desk, suspended: Suspended, failures: int
@@ -148,53 +174,29 @@ class Runs:
             await self._forget_old()
             raise
 
-    async def _run(
-        self,
-        ctx: Any,
-        desk: Desk,
-        persona: Persona,
-        prompt: Given | Resumption,
-        *,
-        run_id: str | None = None,
-        is_told: bool = False,
-    ) -> Any:
+    async def _run(self, ctx: Any, asked: Asked) -> Any:
         """Run a persona; return its response, or the suspended run if it asks for something."""
         runner, caller = self._serving.runner, self._serving.caller(ctx)
-        waits = desk.can_ask and not is_told
-        options: dict[str, Any] = {"on_suspend": "return" if waits else "tell"}
+        persona, prompt = asked.persona, asked.prompt
         async with caller.running(persona.name) as counted:
-            asked: Request | Resumption
+            options: dict[str, Any] = {"on_suspend": asked.how}
+            sent: Request | Resumption
             if isinstance(prompt, Given):
-                rendered = runner.render(persona, prompt.input, variables=prompt.values)
-                asked, options["run_id"] = caller.limited(rendered), run_id
+                render = functools.partial(
+                    runner.render, persona, prompt.input, variables=prompt.values
+                )
+                # Templates that are compiled now, and long texts, take a while.
+                sent = caller.limited(await asyncio.to_thread(render))
+                options["run_id"] = asked.id
             else:
-                asked = prompt
+                sent = prompt
             if "progress_token" in (ctx.meta or {}):
-                result = await self._reported(ctx, persona, asked, options)
+                stream = runner.astream(persona, sent, **options)
+                result = await _reported(ctx, stream, asked.before)
             else:
-                result = await runner.arun(persona, asked, **options)
+                result = await runner.arun(persona, sent, **options)
             counted.spent = result.spent
         return result
-
-    async def _reported(
-        self,
-        ctx: Any,
-        persona: Persona,
-        asked: Request | Resumption,
-        options: Mapping[str, Any],
-    ) -> Any:
-        """Run a persona, and report the text so far as progress."""
-        runner, text, sent, last = self._serving.runner, "", 0, 0.0
-        async with runner.astream(persona, asked, **options) as stream:
-            async for piece in stream:
-                text += piece
-                now = time.monotonic()
-                if now - last >= PACE:
-                    last, sent = now, len(text)
-                    await ctx.session.report_progress(sent, message=text)
-            if len(text) > sent:
-                await ctx.session.report_progress(len(text), message=text)
-            return stream.response
 
     def _forget(self, run: str) -> None:
         """Remove the journal of a run that nobody continues."""
@@ -214,17 +216,42 @@ class Runs:
                 self._forget(run)
 
 
+async def _reported(ctx: Any, stream: Any, text: str) -> Any:
+    """Report the text of a stream so far as progress, and return its response."""
+    sent, last = len(text), 0.0
+    async with stream:
+        async for piece in stream:
+            text += piece
+            now = time.monotonic()
+            if now - last >= PACE:
+                last, sent = now, len(text)
+                await ctx.session.report_progress(sent, message=text)
+        if len(text) > sent:
+            await ctx.session.report_progress(len(text), message=text)
+        return stream.response
+
+
 def _run_id() -> str:
     """Return an id as runs have it: the microseconds of its start and random digits."""
     return f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(9)}"
 
 
-def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:
-    """Return the answer of a persona as the result of a tool."""
+def succeeded(
+    persona: Persona, response: Response[Any], *, any_value: bool
+) -> types.CallToolResult:
+    """Return the answer of a persona as the result of a tool.
+
+    Args:
+        persona: The persona.
+        response: The answer.
+        any_value: Whether structured content may be something else than an object, as since
+            2026-07-28.
+    """
     content: list[types.ContentBlock] = [types.TextContent(text=response.text)]
-    if persona.output is None:
+    value = None if persona.output is None else plain(response.parsed)
+    if value is None or not (any_value or isinstance(value, dict)):
         return types.CallToolResult(content=content)
-    return types.CallToolResult(content=content, structured_content=plain(response.parsed))
+    return types.CallToolResult(content=content, structured_content=value)
 
 
 def failed(message: str) -> types.CallToolResult:

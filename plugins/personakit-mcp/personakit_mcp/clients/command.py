@@ -1,0 +1,246 @@
+"""The command `personakit mcp install`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from personakit import ConfigError, UsageError, create_file, read_file
+from personakit_mcp.clients.entry import CLIENTS, Client, entry
+
+_LIMIT = 10_000_000
+"""Bytes of a config file."""
+
+
+@click.command("install", short_help="Add the server to Claude Desktop or VS Code.")
+@click.argument("client", metavar="claude-desktop|vscode")
+@click.option("--name", default="personakit", metavar="NAME", help="The name of the entry. "
+              "Default: personakit.")  # fmt: skip
+@click.option("--tools", metavar="NAMES", help="As for `personakit mcp`: also offer these personas "
+              "as tools, which costs money.")  # fmt: skip
+@click.option("--one-tool", is_flag=True, help="As for `personakit mcp`: one tool for all of them.")
+@click.option("--personas", metavar="NAMES", help="As for `personakit mcp`: offer only these "
+              "personas.")  # fmt: skip
+@click.option("--workspace", is_flag=True, help="Write .vscode/mcp.json in this folder instead of "
+              "your own file.")  # fmt: skip
+@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Write another file "
+              "of the client, such as that of a profile.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show the change, and write nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.pass_context
+def install(
+    ctx: click.Context, /, client: str, name: str, workspace: bool, file: Path | None, dry_run: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Add `personakit mcp` to the config file of a client.
+
+    It shows the change and asks. The rest of the file, with its comments, stays as it is. The entry
+    names this Python and the folders of your personas; it holds no API key.
+    """
+    _check_place(ctx)
+    chosen = _client(client)
+    _check_lasting(Path(sys.executable))
+    target, yes = _target(chosen, client, workspace, file), options.pop("yes")
+    new = entry(chosen, _arguments(**options), os.environ)
+    before = _content(target)
+    text = _changed(target, before, chosen, name, new)
+    if text == before:
+        click.echo(f"{target} already has this entry {name!r}")
+        return
+    _show(target, before, text)
+    if dry_run:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{target} would be changed as above; confirm with -y")
+        click.confirm(f"Change {target}?", abort=True, err=True)
+    _write(target, before, text)
+    # Another file may be that of another program, such as Cursor, whose entries look the same.
+    then = "Start the client again." if file else chosen.next
+    click.echo(f"{target} changed. {then}", err=True)
+
+
+def _client(name: str) -> Client:
+    if name in CLIENTS:
+        return CLIENTS[name]
+    import difflib  # noqa: PLC0415
+
+    close = difflib.get_close_matches(name[:100], CLIENTS, n=1)
+    near = f"; did you mean {close[0]!r}?" if close else ""
+    command = json.dumps(entry(CLIENTS["claude-desktop"], [], os.environ), ensure_ascii=False)
+    raise UsageError(
+        f"cannot write the file of {name[:80]!r}{near or ', only of ' + ' and '.join(CLIENTS)}; "
+        f"docs/mcp.md says where other clients keep theirs; the entry is: {command}"
+    )
+
+
+def _check_place(ctx: click.Context) -> None:
+    """Raise UsageError for an option before the command: the server would get it, not the entry."""
+    above = ctx.parent
+    for name in above.params if above is not None else ():
+        source = above.get_parameter_source(name) if above is not None else None
+        if source is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} must follow `install`: personakit mcp install … {option} …")
+
+
+def _check_lasting(python: Path) -> None:
+    """Raise UsageError for an interpreter of `uvx` or `uv run --with`, which uv removes."""
+    if any(part.startswith(("archive-v", "builds-v", "environments-v")) for part in python.parts):
+        raise UsageError(
+            f"{python} is in the cache of uv, which removes it; install personakit for good with "
+            f"`uv tool install 'personakit[mcp]'`, and repeat this"
+        )
+
+
+def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Path:
+    """Return the file to change.
+
+    Raises:
+        UsageError: The options contradict each other, or the client has no folder.
+    """
+    if workspace and (name != "vscode" or file):
+        raise UsageError(
+            "--workspace is for vscode, without --file: it writes .vscode/mcp.json in this folder"
+        )
+    if workspace:
+        return Path(".vscode", "mcp.json").absolute()
+    if file:
+        return file.expanduser().absolute()
+    target = client.file()
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"no folder {target.parent}: {client.title} is not installed, or was never started; "
+            f"start it once, or name its file with --file"
+        )
+    return target
+
+
+def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[str]:
+    """Return the options of the server, whose personas exist.
+
+    Raises:
+        PersonakitError: One does not exist, or cannot be read.
+    """
+    if one_tool and tools is None:
+        raise UsageError("--one-tool needs personas: add --tools all, or --tools A,B")
+    arguments: list[str] = []
+    for option, given in (("--personas", personas), ("--tools", tools)):
+        if given is not None:
+            arguments += [option, ",".join(_names(option, given))]
+    return [*arguments, "--one-tool"] if one_tool else arguments
+
+
+def _names(option: str, given: str) -> list[str]:
+    from fnmatch import fnmatchcase  # noqa: PLC0415
+
+    from personakit import Runner  # noqa: PLC0415
+
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{option} names no persona; write {option} chef,tutor or {option} all")
+    runner = Runner()
+    for name in names:
+        if not any(character in name for character in "*?["):
+            if name != "all":
+                runner.load(name)
+        elif not any(fnmatchcase(known, name) for known in runner.library.names()):
+            raise UsageError(
+                f"{option}: no persona matches {name[:80]!r}; `personakit list` lists them"
+            )
+    return names
+
+
+def _content(file: Path) -> str | None:
+    """Return the text of a file; None if there is none.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return read_file(file, limit=_LIMIT).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8, and repeat this"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _changed(file: Path, before: str | None, client: Client, name: str, new: Any) -> str:
+    """Return the new text of a file.
+
+    Raises:
+        ConfigError: It is invalid, or cannot be changed without a loss.
+    """
+    from personakit_mcp.clients import jsonc  # noqa: PLC0415
+
+    text = before or ""
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    paste = f"{json.dumps(name)}: {json.dumps(new, ensure_ascii=False)}"
+    try:
+        value = jsonc.read(text.removeprefix(mark))
+        servers = value.get(client.section) if isinstance(value, dict) else None
+        if isinstance(servers, dict) and servers.get(name) == new:
+            return text
+        return mark + jsonc.put(text.removeprefix(mark), client.section, name, new)
+    except jsonc.Invalid as error:
+        raise ConfigError(
+            f"{file}:{error.line}:{error.column}: {error}; correct the file and repeat this, or "
+            f"put this into {client.section!r} yourself: {paste}"
+        ) from None
+    except jsonc.Unsafe:
+        raise ConfigError(
+            f"{file}: the entry {name!r} has comments in it, which would be lost; add another one "
+            f"with --name, or put this into {client.section!r} yourself: {paste}"
+        ) from None
+
+
+def _show(file: Path, before: str | None, after: str) -> None:
+    import difflib  # noqa: PLC0415
+
+    old = (before or "").splitlines()
+    # One line around the change: the entries of other servers may hold keys.
+    lines = difflib.unified_diff(
+        old, after.splitlines(), "/dev/null" if before is None else str(file), str(file),
+        n=1, lineterm="",
+    )  # fmt: skip
+    for line in lines:
+        click.echo(line)
+
+
+def _write(file: Path, before: str | None, text: str) -> None:
+    """Replace a file at once; a link stays a link, and the file keeps its mode.
+
+    Raises:
+        ConfigError: It cannot be written, or has changed meanwhile.
+    """
+    if _content(file) != before:
+        raise ConfigError(f"{file} has changed meanwhile; repeat this command")
+    target = Path(os.path.realpath(file))
+    beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+    try:
+        create_file(beside)
+        try:
+            if before is not None:
+                shutil.copymode(target, beside)
+            with beside.open("w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
