@@ -333,7 +333,7 @@ def test_nobody_ends_the_call_of_another(place: Place) -> None:
         assert post(server, json.dumps(cancel), own).status == 202
         assert b"error" not in connection.getresponse().read()
         connection.close()
-        assert len(place.model.cancelled) == 1
+        eventually(lambda: len(place.model.cancelled) == 1)
 
 
 @pytest.mark.parametrize("is_new", [True, False])
