@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from personakit import Question, Variable
+from personakit_mcp.serving.wording import encodable
 
 TTL = 3600.0
 """Seconds in which a client has to send the answers."""
@@ -130,16 +131,16 @@ def form_of_arguments(missing: Sequence[Variable | None], name: str, fault: str)
 def form_of_questions(questions: Sequence[Question]) -> Form:
     """Return the form for the questions of plugins and tools during a run."""
     fields: dict[str, Any] = {}
-    texts = []
+    texts: list[str] = []
     for number, question in enumerate(questions, 1):
-        who = f"{question.plugin} asks: " if question.plugin else ""
-        texts.append(f"{who}{question.text}")
+        text = encodable(question.text)
+        texts.append(f"{question.plugin} asks: {text}" if question.plugin else text)
         if question.details:
             cut = len(question.details) > _MOST
-            texts.append(question.details[:_MOST] + ("…" if cut else ""))
-        field: dict[str, Any] = {"type": "string", "title": question.text[:200]}
+            texts.append(encodable(question.details[:_MOST]) + ("…" if cut else ""))
+        field: dict[str, Any] = {"type": "string", "title": text[:200]}
         if question.choices:
-            field["enum"] = list(question.choices)
+            field["enum"] = list(map(encodable, question.choices))
         fields[_FIELD if len(questions) == 1 else f"{_FIELD}_{number}"] = field
     # A client that sends a request again must not answer the next question with the old answer.
     key = "questions " + " ".join(question.id for question in questions)

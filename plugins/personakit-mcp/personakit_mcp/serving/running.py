@@ -36,6 +36,7 @@ from personakit_mcp.serving.asking import (
     form_of_questions,
 )
 from personakit_mcp.serving.offer import Refused, Serving
+from personakit_mcp.serving.wording import encodable
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
@@ -247,7 +248,7 @@ def succeeded(
         any_value: Whether structured content may be something else than an object, as since
             2026-07-28.
     """
-    content: list[types.ContentBlock] = [types.TextContent(text=response.text)]
+    content: list[types.ContentBlock] = [types.TextContent(text=encodable(response.text))]
     value = None if persona.output is None else plain(response.parsed)
     if value is None or not (any_value or isinstance(value, dict)):
         return types.CallToolResult(content=content)
@@ -256,12 +257,12 @@ def succeeded(
 
 def failed(message: str) -> types.CallToolResult:
     """Return an error as the result of a tool: the model reads it, and may correct its call."""
-    return types.CallToolResult(content=[types.TextContent(text=message)], is_error=True)
+    return types.CallToolResult(content=[types.TextContent(text=encodable(message))], is_error=True)
 
 
 def plain(value: Any) -> Any:
     """Return a value with mappings as dicts and sequences as lists."""
-    return json.loads(json.dumps(value, default=_plain))
+    return json.loads(encodable(json.dumps(value, default=_plain, ensure_ascii=False)))
 
 
 def _plain(value: Any) -> Any:
