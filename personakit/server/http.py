@@ -106,17 +106,20 @@ class Exchange:
         self.begun, self.gone, self.status = False, False, 0
         self._receive, self._send = receive, send
         self._limit, self._idle = limit, idle
+        self._body: bytes | None = None
         self._left: asyncio.Task[None] | None = None
 
     # --- the request -----------------------------------------------------------------------------
 
     async def body(self) -> bytes:
-        """Return the body.
+        """Return the body, which is read once.
 
         Raises:
             Refusal: It is larger than the limit (413), arrives too slowly (408), or is compressed
                 (415).
         """
+        if self._body is not None:
+            return self._body
         if (coding := self.headers.get("content-encoding", "identity")) != "identity":
             raise Refusal(
                 415,
@@ -149,7 +152,8 @@ class Exchange:
                 if size > self._limit:
                     raise self._too_large()
             if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+                return self._body
 
     async def json(self) -> Any:
         """Return the body, parsed as JSON.
