@@ -228,16 +228,26 @@ class Exchange:
         """Return a reply of server-sent events, which begins with the first one."""
         return Events(self)
 
-    async def pass_on(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    async def pass_on(
+        self,
+        app: Callable[[Any, Any, Any], Awaitable[None]],
+        last: Callable[[bytes], bytes] = lambda body: b"",
+    ) -> None:
         """Let an ASGI application reply.
 
         It gets the whole body, within the limits. When the client leaves, the task is cancelled.
 
+        Args:
+            app: The application.
+            last: Returns, for the body of the request, what ends a reply that has begun when the
+                server ends the request.
+
         Raises:
             Refusal: As `body`.
         """
-        parts = [{"type": "http.request", "body": await self.body(), "more_body": False}]
-        task = asyncio.current_task()
+        body = await self.body()
+        parts = [{"type": "http.request", "body": body, "more_body": False}]
+        task, ended = asyncio.current_task(), False
 
         async def receive() -> Mapping[str, Any]:
             if not parts:
@@ -245,11 +255,13 @@ class Exchange:
             return parts.pop()
 
         async def send(message: dict[str, Any]) -> None:
+            nonlocal ended
             if message["type"] == "http.response.start":
                 self.begun, self.status = True, message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), *self.extra]}
             elif not message.get("more_body", False):
                 self.unwatch()  # a client that has the whole reply may leave
+                ended = True
             try:
                 await self._sent(message)
             except asyncio.CancelledError:
@@ -258,7 +270,12 @@ class Exchange:
                 raise
 
         self.watch()
-        await app(self.scope, receive, send)
+        try:
+            await app(self.scope, receive, send)
+        except asyncio.CancelledError:
+            if self.begun and not (ended or self.gone):
+                await self._sent({"type": "http.response.body", "body": last(body)})
+            raise
 
     async def _sent(self, *messages: dict[str, Any]) -> None:
         """Send messages of ASGI; a client that does not read ends the request."""

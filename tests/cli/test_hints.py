@@ -33,6 +33,7 @@ def call(tmp_path: Path) -> Commands:
         (["Why?"], "; `personakit ask TEXT` asks a question"),
         (["logs"], "; `personakit log list` lists the runs"),
         (["similar", "x"], "; texts are searched by the plugin rag"),
+        (["mcp"], "unknown command 'mcp'; the plugin mcp has it: "),
         (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
         (["zzzz"], "unknown command 'zzzz'; `"),
         (["ask", "-o", "temperature", "0"], "; use -p NAME=VALUE, such as -p temperature=0.2"),

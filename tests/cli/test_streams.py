@@ -62,3 +62,32 @@ def test_closed_streams_change_nothing(folder: Path, closed: str) -> None:
 def test_streams_that_cannot_be_written(folder: Path, command: str, code: int, error: str) -> None:
     done = run(folder, f"personakit {command}")
     assert (done.returncode, done.stderr) == (code, error)
+
+
+def test_what_a_plugin_prints_while_it_is_loaded_is_not_the_output_of_its_command(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "loud.py").write_text(
+        "import os\n"
+        "import click\n"
+        "from personakit import hookimpl\n"
+        "print('loaded')\n"
+        "os.system('echo by a process')\n"
+        "class Loud:\n"
+        "    @staticmethod\n"
+        "    @hookimpl\n"
+        "    def setup(registry):\n"
+        "        registry.command(click.Command('shout', callback=lambda: print('Hello!')))\n"
+    )
+    info = tmp_path / "loud-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[personakit]\nloud = loud:Loud\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "personakit", "shout"],
+        env={**env, "PERSONAKIT_PLUGINS": "loud"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "Hello!\n")
+    assert sorted(done.stderr.splitlines()) == ["by a process", "loaded"]

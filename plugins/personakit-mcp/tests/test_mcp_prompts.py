@@ -196,6 +196,24 @@ def test_a_broken_persona_is_left_out_and_named_once_in_the_log(
     assert len(caplog.messages) == 1
 
 
+def test_a_persona_with_an_invalid_template_is_left_out_when_that_is_seen(
+    mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> Any:
+        async with connected(running, mode, personas=("cook", "bad")) as client:
+            for _ in range(2):
+                with pytest.raises(MCPError, match="bad"):
+                    await client.get_prompt("bad")
+            broken = [each.name for each in (await client.list_prompts()).prompts]
+            library(tmp_path, bad="system: Good!")
+            return broken, [each.name for each in (await client.list_prompts()).prompts]
+
+    running, _ = runner(path=[library(tmp_path, cook=COOK, bad='system: "{% if x %}"')])
+    with caplog.at_level(logging.WARNING):
+        assert run(work) == (["cook"], ["bad", "cook"])
+    assert len([each for each in caplog.messages if "bad.yaml" in each]) == 1
+
+
 def test_a_persona_that_changes_is_read_again(mode: str, tmp_path: Path) -> None:
     async def work() -> Any:
         async with connected(running, mode, personas=("cook", "new")) as client:

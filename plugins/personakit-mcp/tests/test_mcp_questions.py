@@ -146,6 +146,18 @@ def test_the_model_is_told_if_nobody_answers(
 
 
 @both
+def test_a_client_that_always_answers_wrongly_is_not_asked_for_ever(
+    mode: str, tmp_path: Path
+) -> None:
+    running, upstream = booking(tmp_path)
+    user = User({"answer": "maybe"}, {}, {"answer": 7})
+    result = called(running, mode, {"who": "Ann", "days": 3, "input": "Go!"}, user)
+    assert result.content[0].text == "Have a good journey."
+    assert "nobody is there to answer" in results(upstream)[0]
+    assert len(user.forms) == 3
+
+
+@both
 def test_arguments_and_then_a_question(mode: str, tmp_path: Path) -> None:
     running, upstream = booking(tmp_path)
     user = User({"who": "Ann", "days": 3}, {"answer": "maybe"}, {"answer": "yes"})
@@ -200,4 +212,18 @@ def test_a_run_that_nobody_continues_leaves_no_journal(tmp_path: Path) -> None:
 
     running, _ = booking(tmp_path)
     _raw(running, use)
+    assert list(running.journals.ids()) == []
+
+
+@both
+@pytest.mark.parametrize("answers", [({"answer": "yes"},), None], ids=["answered", "told"])
+def test_a_run_that_fails_after_a_question_leaves_no_journal(
+    mode: str, tmp_path: Path, answers: tuple[Any, ...] | None
+) -> None:
+    replies = (Response("", tool_calls=(CALL,)), personakit.BadRequest("the upstream failed"))
+    running, upstream = runner(replies, plugins=[Books()], path=[library(tmp_path, plan=PLAN)])
+    user = None if answers is None else User(*answers)
+    result = called(running, mode, {"who": "Ann", "days": 3, "input": "Go!"}, user)
+    assert (result.is_error, result.content[0].text) == (True, "the upstream failed")
+    assert len(upstream.requests) == 2
     assert list(running.journals.ids()) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
@@ -16,7 +17,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from sse_starlette.sse import AppStatus
 
-from personakit import Request
+from personakit import JournalError, LedgerError, PersonakitError, Request
 from personakit.server import Application, Exchange, Refusal
 from personakit_mcp.serving.application import server
 from personakit_mcp.serving.offer import Caller, Counted, Refused, Serving
@@ -75,7 +76,10 @@ class Asker(Caller):
             yield
         except Refusal as refusal:
             self._application.refused(refusal)
-            raise Refused(refusal.message) from refusal
+            cause = refusal.__cause__
+            failed = isinstance(cause, PersonakitError)
+            has_run = failed and not isinstance(cause, JournalError | LedgerError)
+            raise Refused(refusal.message, has_run=has_run) from refusal
 
 
 class Endpoint:
@@ -102,7 +106,7 @@ class Endpoint:
         self._running: asyncio.Task[None] | None = None
         self._ready, self._ends = asyncio.Event(), asyncio.Event()
         # It would cut the streams of running calls as soon as the server begins to stop.
-        AppStatus.disable_automatic_graceful_drain()
+        AppStatus.enable_automatic_graceful_drain = False
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a request.
@@ -118,7 +122,7 @@ class Endpoint:
         await self._ready.wait()
         token = _asks.set(asker)
         try:
-            await exchange.pass_on(self._manager.handle_request)
+            await exchange.pass_on(self._manager.handle_request, stopped)
         finally:
             _asks.reset(token)
 
@@ -140,6 +144,13 @@ def add(application: Application) -> None:
     endpoint = Endpoint(application)
     application.router.add("POST", PATH, endpoint.answer)
     application.at_end(endpoint.close)
+
+
+def stopped(body: bytes) -> bytes:
+    """Return the last event of a call that the server ends, given the body of the request."""
+    error = {"code": INTERNAL_ERROR, "message": "the server is stopping; try again"}
+    message = {"jsonrpc": "2.0", "id": json.loads(body)["id"], "error": error}
+    return b"event: message\r\ndata: %s\r\n\r\n" % json.dumps(message).encode()
 
 
 def as_error(refusal: Refusal) -> dict[str, Any]:

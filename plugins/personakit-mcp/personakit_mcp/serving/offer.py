@@ -56,7 +56,15 @@ class Caller:
 
 
 class Refused(PersonakitError):
-    """What a caller asked for is refused; the message is for the caller."""
+    """What a caller asked for is refused, or has failed; the message is for the caller.
+
+    Attributes:
+        has_run: Whether it is a run that has failed.
+    """
+
+    def __init__(self, message: str, *, has_run: bool = False) -> None:
+        super().__init__(message)
+        self.has_run = has_run
 
 
 @dataclass(slots=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import mcp_types as types
@@ -32,12 +35,32 @@ from personakit_mcp.serving.asking import (
     form_of_arguments,
     form_of_questions,
 )
-from personakit_mcp.serving.offer import Serving
+from personakit_mcp.serving.offer import Refused, Serving
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
 PACE = 0.1
 """The least seconds between two reports of progress."""
+How = Literal["return", "tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that a client asks for.
+
+    Attributes:
+        persona: The persona.
+        prompt: The arguments, or the answers with which a suspended run goes on.
+        how: What happens if it asks a person: `on_suspend` of the run.
+        id: The id of the run; empty for a suspended one.
+        before: The text that it has written before.
+    """
+
+    persona: Persona
+    prompt: Given | Resumption
+    how: How
+    id: str = ""
+    before: str = ""
 
 
 class Runs:
@@ -75,15 +98,29 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, arguments_: Mapping[str, Any]
     ) -> types.CallToolResult:
         runner, known = self._serving.runner, desk.state.get("run")
-        if known is not None:
-            self._waiting.pop(known, None)
-            waits = await asyncio.to_thread(runner.suspended, known)
-            return await self._continued(ctx, desk, persona, waits)
-        given = await self._given(desk, persona, arguments_)
-        if message := str(given):
-            return failed(message)
-        result = await self._run(ctx, desk, persona, given)
-        return await self._continued(ctx, desk, persona, result)
+        identity = known or _run_id()
+        try:
+            if known is not None:
+                result: Any = await asyncio.to_thread(runner.suspended, known)
+            else:
+                given = await self._given(desk, persona, arguments_)
+                if message := str(given):
+                    return failed(message)
+                how: How = "return" if desk.can_ask else "tell"
+                result = await self._run(ctx, Asked(persona, given, how, identity))
+            answered = await self._continued(ctx, desk, persona, result)
+        except (InputRequired, JournalError):  # it waits, or another call continues it
+            raise
+        except Refused as refused:
+            # Before it has run, the client may send its request again.
+            if refused.has_run:
+                self._forget(identity)
+            raise
+        except BaseException:
+            self._forget(identity)
+            raise
+        self._waiting.pop(identity, None)
+        return answered
 
     async def _given(self, desk: Desk, persona: Persona, first: Mapping[str, Any]) -> Given:
         """Return the arguments, with what the user says for those that are missing."""
@@ -109,73 +146,57 @@ class Runs:
         self, ctx: Any, desk: Desk, persona: Persona, result: Response[Any] | Suspended
     ) -> types.CallToolResult:
         """Return the result of a run, after asking the user as long as it asks for something."""
+        failures = desk.state.get("failures", 0)
         while isinstance(result, Suspended):
-            form = form_of_questions(result.questions)
             content = None
-            try:
-                if result.questions and desk.can_ask:
-                    content = await desk.ask(form, {"run": result.id})
-            except InputRequired:
-                self._waiting[result.id] = time.monotonic() + TTL
-                await self._forget_old()
-                raise
-            except asyncio.CancelledError:
-                self._forget(result.id)
-                raise
-            prompt, told_ = Resumption(result.id), True
+            if result.questions and desk.can_ask and failures < ROUNDS:
+                content = await self._said(desk, result, failures)
+            prompt = Resumption(result.id)
             if content is not None:
-                # A wrong answer is asked again.
                 with contextlib.suppress(UsageError):
                     prompt = result.resume_with(answers(result.questions, content))
-                told_ = False
-            result = await self._run(ctx, desk, persona, prompt, is_told=told_)
+            # A wrong answer is asked for again, but not for ever.
+            failures = 0 if prompt.answers else failures + 1
+            how: How = "tell" if content is None else "return"
+            asked = Asked(persona, prompt, how, before=result.text)
+            result = await self._run(ctx, asked)
         return succeeded(persona, result)
 
-    async def _run(
-        self,
-        ctx: Any,
-        desk: Desk,
-        persona: Persona,
-        prompt: Given | Resumption,
-        *,
-        is_told: bool = False,
-    ) -> Any:
+    async def _said(
+        self, desk: Desk, suspended: Suspended, failures: int
+    ) -> Mapping[str, Any] | None:
+        """Return what the user says to the questions of a run; None without an answer."""
+        state = {"run": suspended.id, "failures": failures}
+        try:
+            return await desk.ask(form_of_questions(suspended.questions), state)
+        except InputRequired:
+            self._waiting[suspended.id] = time.monotonic() + TTL
+            await self._forget_old()
+            raise
+
+    async def _run(self, ctx: Any, asked: Asked) -> Any:
         """Run a persona; return its response, or the suspended run if it asks for something."""
         runner, caller = self._serving.runner, self._serving.caller(ctx)
-        how: Literal["return", "tell"] = "return" if desk.can_ask and not is_told else "tell"
+        persona, prompt = asked.persona, asked.prompt
         async with caller.running(persona.name) as counted:
-            asked: Request | Resumption
+            options: dict[str, Any] = {"on_suspend": asked.how}
+            sent: Request | Resumption
             if isinstance(prompt, Given):
-                rendered = runner.render(persona, prompt.input, variables=prompt.values)
-                asked = caller.limited(rendered)
+                render = functools.partial(
+                    runner.render, persona, prompt.input, variables=prompt.values
+                )
+                # Templates that are compiled now, and long texts, take a while.
+                sent = caller.limited(await asyncio.to_thread(render))
+                options["run_id"] = asked.id
             else:
-                asked = prompt
+                sent = prompt
             if "progress_token" in (ctx.meta or {}):
-                result = await self._reported(ctx, persona, asked, how)
+                stream = runner.astream(persona, sent, **options)
+                result = await _reported(ctx, stream, asked.before)
             else:
-                result = await runner.arun(persona, asked, on_suspend=how)
+                result = await runner.arun(persona, sent, **options)
             counted.spent = result.spent
         return result
-
-    async def _reported(
-        self,
-        ctx: Any,
-        persona: Persona,
-        asked: Request | Resumption,
-        how: Literal["return", "tell"],
-    ) -> Any:
-        """Run a persona, and report the text so far as progress."""
-        runner, text, sent, last = self._serving.runner, "", 0, 0.0
-        async with runner.astream(persona, asked, on_suspend=how) as stream:
-            async for piece in stream:
-                text += piece
-                now = time.monotonic()
-                if now - last >= PACE:
-                    last, sent = now, len(text)
-                    await ctx.session.report_progress(sent, message=text)
-            if len(text) > sent:
-                await ctx.session.report_progress(len(text), message=text)
-            return stream.response
 
     def _forget(self, run: str) -> None:
         """Remove the journal of a run that nobody continues."""
@@ -193,6 +214,26 @@ class Runs:
         if not self._serving.secrets:
             for run in list(self._waiting):
                 self._forget(run)
+
+
+async def _reported(ctx: Any, stream: Any, text: str) -> Any:
+    """Report the text of a stream so far as progress, and return its response."""
+    sent, last = len(text), 0.0
+    async with stream:
+        async for piece in stream:
+            text += piece
+            now = time.monotonic()
+            if now - last >= PACE:
+                last, sent = now, len(text)
+                await ctx.session.report_progress(sent, message=text)
+        if len(text) > sent:
+            await ctx.session.report_progress(len(text), message=text)
+        return stream.response
+
+
+def _run_id() -> str:
+    """Return an id as runs have it: the microseconds of its start and random digits."""
+    return f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(9)}"
 
 
 def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:

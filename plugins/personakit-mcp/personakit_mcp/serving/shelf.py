@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from personakit import Persona, PersonaError, Runner
 
+_LEFT_OUT = "a persona is left out: %s"
 _log = logging.getLogger("personakit.mcp")
 
 
@@ -26,6 +27,8 @@ class Shelf:
         self._lock = threading.Lock()
         self._broken: set[str] = set()
         self._compiled: dict[str, Persona] = {}
+        # Seen when it is first used: compiling the templates of a library takes long.
+        self._invalid: dict[str, Persona] = {}
         self._known: Mapping[str, Persona] = {}
 
     def has(self, name: str) -> bool:
@@ -45,9 +48,20 @@ class Shelf:
         """
         persona = self._runner.load(name)
         if self._compiled.get(name) is not persona:
-            await asyncio.to_thread(self._runner.catalog.compiled, persona)
+            try:
+                await asyncio.to_thread(self._runner.catalog.compiled, persona)
+            except PersonaError as error:
+                self._leave_out(persona, str(error))
+                raise
             self._compiled[name] = persona
         return persona
+
+    def _leave_out(self, persona: Persona, message: str) -> None:
+        """Leave a persona whose templates are invalid out of the lists until it changes."""
+        with self._lock:
+            if self._invalid.get(persona.name) is not persona:
+                self._invalid[persona.name] = persona
+                _log.warning(_LEFT_OUT, message)
 
     def _read(self) -> Mapping[str, Persona]:
         # Two threads would read each file twice.
@@ -61,9 +75,11 @@ class Shelf:
         for each in self._runner.library.personas():
             if isinstance(each, PersonaError):
                 broken.add(str(each))
+            elif self._invalid.get(each.name) is each:
+                continue
             elif every or any(fnmatchcase(each.name, pattern) for pattern in self._patterns):
                 personas[each.name] = each
         for message in sorted(broken - self._broken):
-            _log.warning("a persona is left out: %s", message)
+            _log.warning(_LEFT_OUT, message)
         self._broken, self._known = broken, personas
         return personas
