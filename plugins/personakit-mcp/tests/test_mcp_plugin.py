@@ -157,7 +157,8 @@ def test_a_server_that_went_is_started_again() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_slow_tool_is_given_up(mode: str) -> None:
     run("pid")
-    assert run("slow", mode=mode, timeout=0.05) == "error: it did not end within 0.05 s"
+    result = run("slow", mode=mode, timeout=0.05)
+    assert result == "error: TimeoutError: the call did not end within 0.05 s"
 
 
 def test_twins(file: Path) -> None:

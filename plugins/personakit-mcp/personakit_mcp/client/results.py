@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mcp import types
+import mcp_types as types
 
 
 class ToolError(Exception):
@@ -21,10 +21,10 @@ def text_of(result: types.CallToolResult) -> str:
         ToolError: The result is an error.
     """
     parts = [_part(part) for part in result.content]
-    if result.structuredContent is not None and not any(map(_is_text, result.content)):
-        parts.insert(0, json.dumps(result.structuredContent, ensure_ascii=False))
+    if result.structured_content is not None and not any(map(_is_text, result.content)):
+        parts.insert(0, json.dumps(result.structured_content, ensure_ascii=False))
     text = "\n".join(parts)
-    if result.isError:
+    if result.is_error:
         raise ToolError(text or "the tool failed without an error message")
     return text
 
@@ -37,13 +37,13 @@ def _part(part: types.ContentBlock) -> str:
     if isinstance(part, types.TextContent):
         return part.text
     if isinstance(part, types.ImageContent | types.AudioContent):
-        return _named(part.mimeType, part.data)
+        return _named(part.mime_type, part.data)
     if isinstance(part, types.ResourceLink):
         return f"[{part.name}: {part.uri}]"
     resource = part.resource
     if isinstance(resource, types.TextResourceContents):
         return resource.text
-    return _named(resource.mimeType or "application/octet-stream", resource.blob)
+    return _named(resource.mime_type or "application/octet-stream", resource.blob)
 
 
 def _named(kind: str, base64: str) -> str:
