@@ -24,15 +24,15 @@ def test_prompts_have_the_variables_as_arguments_required_ones_first(
 
     running, _ = runner(path=[library(tmp_path, cook=COOK, plan=PLAN)])
     cook, plan = run(work)
-    assert (cook.name, cook.title) == ("cook", "Cooks for guests.")
+    assert (cook.name, cook.title, cook.description) == ("cook", "Cook", "Cooks for guests.")
     assert [(each.name, each.required) for each in cook.arguments] == [
         ("tone", True),
+        ("input", True),
         ("guests", False),
         ("vegan", False),
-        ("input", True),
     ]
     assert cook.arguments[0].description == "The tone. One of kind, rude, formal."
-    assert cook.arguments[1].description == "How many eat. Integer from 1 to 20. Default: 4."
+    assert cook.arguments[2].description == "How many eat. Integer from 1 to 20. Default: 4."
     assert [(each.name, each.required) for each in plan.arguments][-1] == ("input", False)
 
 
@@ -124,6 +124,7 @@ def test_resources_are_the_file_and_the_messages(mode: str, tmp_path: Path) -> N
     running, _ = runner(path=[library(tmp_path, cook=COOK)])
     listed, templates, (written, rendered) = run(work)
     assert [each.uri for each in listed] == ["persona://cook", "persona://cook/rendered"]
+    assert [each.title for each in listed] == ["Cook", "Cook, rendered"]
     assert len(templates) == 2
     assert written.text == COOK
     assert written.mime_type == "application/yaml"

@@ -36,8 +36,8 @@ _LIMIT = 10_000_000
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
 def install(
-    ctx: click.Context, /, client: str, name: str, workspace: bool, file: Path | None, dry_run: bool,
-    **options: Any,
+    ctx: click.Context, /, client: str, name: str, workspace: bool, file: Path | None,
+    dry_run: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Add `personakit mcp` to the config file of a client.
 

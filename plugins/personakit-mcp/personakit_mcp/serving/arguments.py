@@ -106,7 +106,8 @@ def described(persona: Persona) -> list[dict[str, Any]]:
     if takes_input(persona):
         needed = needs_input(persona)
         result.append({"name": INPUT, "required": needed, "description": _DESCRIPTION})
-    return result
+    # Required ones first: some clients fill them by their place.
+    return sorted(result, key=lambda one: not one["required"])
 
 
 def converted(persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,10 +91,11 @@ def prompt(persona: Persona) -> dict[str, Any]:
 
 
 def about(persona: Persona) -> dict[str, Any]:
-    """Return the title, the description and the icon of a persona, those that it has."""
-    shown: dict[str, Any] = {}
+    """Return the title of a persona, and its description and icon, those that it has."""
+    # Clients show the title in place of the name, so it says the name.
+    shown: dict[str, Any] = {"title": re.sub("[-_]+", " ", persona.name).strip().capitalize()}
     if persona.description:
-        shown = {"title": persona.description, "description": persona.description}
+        shown["description"] = persona.description
     icon = persona.document.data.get("x-icon")
     if isinstance(icon, str) and icon.startswith(("https://", "data:image/")):
         shown |= {"icons": [{"src": icon}]} if len(icon) <= MAX_ICON else {}

@@ -80,9 +80,15 @@ class Resources:
 
 def _resources(persona: Persona) -> list[dict[str, Any]]:
     uri, shown = f"{SCHEME}{persona.name}", about(persona)
+    rendered = {**shown, "title": f"{shown['title']}, rendered"}
     return [
         {"uri": uri, "name": persona.name, **shown, "mimeType": YAML},
-        {"uri": f"{uri}/rendered", "name": f"{persona.name} rendered", **shown, "mimeType": TEXT},
+        {
+            "uri": f"{uri}/rendered",
+            "name": f"{persona.name} rendered",
+            **rendered,
+            "mimeType": TEXT,
+        },
     ]
 
 

@@ -331,7 +331,7 @@ def inspected(site: Site, *words: str, transport: str = "stdio", era: str = "leg
 def test_prompts_in_the_inspector(site: Site) -> None:
     listed = inspected(site, "--method", "prompts/list")["prompts"]
     (greeter,) = [one for one in listed if one["name"] == "greeter"]
-    assert greeter["description"] == "Greets a person."
+    assert (greeter["title"], greeter["description"]) == ("Greeter", "Greets a person.")
     first = greeter["arguments"][0]
     assert (first["name"], first["required"]) == ("language", True)
     assert first["description"].startswith("The language of the greeting.")
