@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import CodeType, FrameType, SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,12 @@ import openai
 import pytest
 
 from personakit import Runner
+from personakit.backend import retries
+from personakit.backend.clients import Clients, http_library
 from personakit.backend.requests.remembering import Kind, remembering
+from personakit.base import Secret
 from personakit.errors import Timeout
+from personakit.providers import Endpoint, Provider
 from personakit.testing import MODES, Received, Reply, Server, in_mode, persona
 
 WHO = persona()
@@ -128,6 +133,39 @@ def test_a_timeout_is_that_of_its_own_request() -> None:
     good = Reply(b'{"choices": [{"message": {"content": "Hello!"}, "finish_reason": "stop"}]}')
     with Server([good, good, *(Reply(silent()) for _ in range(3))]) as server:
         asyncio.run(main())
+
+
+def authorizations(server: Server, url: str) -> list[str]:
+    """Send two requests to a URL and return how they were authorized."""
+
+    async def main() -> None:
+        clients = Clients()
+        retries.current.set(retries.Attempt())
+        for _ in range(2):
+            endpoint = Endpoint(url, Secret("k"), "m")
+            with await clients.asynchronous(Provider("here"), endpoint) as one:
+                reply = await one.post("chat/completions", {"model": "m", "messages": []})
+                await reply.aclose()
+        await clients.aclose()
+
+    asyncio.run(main())
+    sent_headers = [sent(request)[2] for request in server.requests]
+    return [headers["authorization"] for headers in sent_headers]
+
+
+@pytest.mark.skipif(find_spec("aiohttp") is not None, reason="aiohttp refuses such a URL")
+def test_a_password_in_the_url_is_sent() -> None:
+    with Server() as server:
+        url = server.base_url.replace("://", "://user:pass@")
+        assert authorizations(server, url) == ["Basic dXNlcjpwYXNz"] * 2
+
+
+def test_the_log_of_the_http_library_has_each_request(caplog: pytest.LogCaptureFixture) -> None:
+    name = http_library().__name__
+    with caplog.at_level("INFO", logger=name), Server() as server:
+        assert authorizations(server, server.base_url) == ["Bearer k"] * 2
+    lines = [record.getMessage() for record in caplog.records if record.name == name]
+    assert sum("chat/completions" in line and "200" in line for line in lines) == 2
 
 
 def client(server: Server) -> Any:
