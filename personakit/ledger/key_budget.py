@@ -83,16 +83,13 @@ class KeyBudget:
         else:
             now = self.clock()
             reservation = Reservation(secrets.token_hex(16), accounts_of(key, now), _NOTHING, now)
-        waited = False
 
         def settle(amount: Amount) -> None:
-            nonlocal waited
             try:
                 ledger.settle(reservation, amount, sums=False, now=self.clock())
             except LedgerError as error:
                 # `soon` waits in a thread for a file that is locked, and calls this again.
-                if key.has_budget or (error.locked and not waited):
-                    waited = True
+                if key.has_budget or (error.locked and not ledger.waits):
                     raise
 
         response, _ = await metered(request, send, ledger, reservation, settle)
