@@ -67,6 +67,8 @@ class Usage:
         If only some are unknown, the sum is `incomplete`.
         """
         every = list(usages)
+        if len(every) == 1:
+            return every[0]
         known = [usage for usage in every if usage is not None]
         if not known:
             return None

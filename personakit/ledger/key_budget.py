@@ -129,10 +129,16 @@ class KeyBudget:
 
 def accounts_of(key: Key, now: float) -> tuple[Account, Account]:
     """Return the accounts of a key for the day and the month of a Unix time."""
-    (day, _), (month, _) = _periods(int(now // DAY))
+    return _accounts(key.name, int(now // DAY))
+
+
+@functools.lru_cache(maxsize=1024)
+def _accounts(name: str, number: int) -> tuple[Account, Account]:
+    """Return the accounts of a key for a day of Unix time and its month."""
+    (day, _), (month, _) = _periods(number)
     return (
-        Account(f"key:{key.name}:day", day, day),
-        Account(f"key:{key.name}:month", month, month),
+        Account(f"key:{name}:day", day, day),
+        Account(f"key:{name}:month", month, month),
     )
 
 
