@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -12,6 +11,8 @@ from personakit.database import SQLError
 from personakit.ledger.errors import LedgerError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from personakit.database import Connection
 
 T = TypeVar("T")
@@ -62,6 +63,9 @@ class Together:
         Raises:
             Failed: The transaction failed, such as for a file that is locked.
         """
+        # Commands that use the ledger need no event loop, whose import takes 16 ms.
+        import asyncio  # noqa: PLC0415
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         # A loop that was stopped may have left some.

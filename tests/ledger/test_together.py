@@ -132,3 +132,22 @@ def test_a_new_event_loop_does_not_wait_for_calls_of_an_earlier_one(busy: Ledger
     assert busy.held("anna", "2") == "x"
     loop.run_until_complete(task)
     loop.close()
+
+
+def test_calls_of_one_turn_share_a_transaction(busy: Ledger) -> None:
+    ahead = busy.path.with_name(f"{busy.path.name}-wal")
+
+    async def grown(first: int) -> int:
+        before = ahead.stat().st_size
+        holds = [busy.soon(busy.hold, "anna", f"{first + number}", "x", 10) for number in range(20)]
+        await asyncio.gather(*holds)
+        return ahead.stat().st_size - before
+
+    async def main() -> tuple[int, int]:
+        together = await grown(100)
+        busy.running = 0
+        return together, await grown(200)
+
+    together, alone = asyncio.run(main())
+    # Each transaction writes the pages that it has changed.
+    assert 0 < together < alone / 5
