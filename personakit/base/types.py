@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -111,9 +112,15 @@ def read_json(text: str) -> Any:
             deep.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_number)
+        # `loads` makes a decoder for each text; it explains a byte order mark.
+        return json.loads(text) if text.startswith("\ufeff") else _decoder().decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_constant, parse_float=_number)
 
 
 def read_arguments(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,9 +106,8 @@ class Access:
             raise _unauthorized("the key is unknown, expired or revoked", "invalid_api_key")
         return Caller(key)
 
-    @contextlib.asynccontextmanager
-    async def admitted(self, caller: Caller) -> AsyncIterator[None]:
-        """Keep the requests a minute and the concurrent requests of a key within its limits.
+    async def admitted(self, caller: Caller, action: Callable[[], Awaitable[None]]) -> None:
+        """Await an action within the limits of a key: its requests a minute and at the same time.
 
         Raises:
             Refusal: There are too many (429), or its limits or its budget cannot be kept (503).
@@ -124,7 +123,7 @@ class Access:
         try:
             if key is not None and limited:
                 await self._admit(key, identity)
-            yield
+            await action()
         finally:
             with contextlib.suppress(ValueError):  # closed in another context
                 calling.reset(token)

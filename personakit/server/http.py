@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
 
 from personakit.base import read_json
 
+T = TypeVar("T")
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -19,6 +20,7 @@ WAITING = b": waiting\n\n"
 """A comment that keeps proxies from closing a connection on which nothing has been sent yet."""
 SILENCE = 15.0
 """Seconds after which `WAITING` is sent."""
+_written = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _MOST = 65_536  # bytes of events that wait for the client before the upstream is read no further
 
 
@@ -71,6 +73,45 @@ def unavailable(message: str, *, code: str, seconds: int, reason: str, **more: s
     """
     headers = {"retry-after": str(seconds), **more}
     return Refusal(503, message, type="server_error", code=code, headers=headers, reason=reason)
+
+
+async def within(seconds: float, action: Awaitable[T]) -> T:
+    """Return the result of an action that may take some seconds at most.
+
+    What needs no wait, such as a small body that is there, gets no timer.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    steps = action.__await__()
+    try:
+        first = next(steps)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    async with asyncio.timeout(seconds):
+        return await _Rest(steps, first)
+
+
+class _Rest(Generic[T]):
+    """What is left of an action after its first step."""
+
+    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
+        self._steps, self._first = steps, first
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        steps, item = self._steps, self._first
+        try:
+            while True:
+                try:
+                    value = yield item
+                except BaseException as error:
+                    item = steps.throw(error)
+                else:
+                    item = steps.send(value)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
 
 
 class Exchange:
@@ -129,8 +170,7 @@ class Exchange:
         size = 0
         while True:
             try:
-                async with asyncio.timeout(self._idle):
-                    message = await self._receive()
+                message = await within(self._idle, self._receive())
             except TimeoutError:
                 raise Refusal(
                     408,
@@ -229,11 +269,13 @@ class Exchange:
     async def _sent(self, *messages: dict[str, Any]) -> None:
         """Send messages of ASGI; a client that does not read ends the request."""
         try:
-            async with asyncio.timeout(self._idle):
-                for message in messages:
-                    await self._send(message)
+            await within(self._idle, self._pass(messages))
         except (TimeoutError, OSError):
             self._lose()
+
+    async def _pass(self, messages: Iterable[dict[str, Any]]) -> None:
+        for message in messages:
+            await self._send(message)
 
     def _lose(self) -> NoReturn:
         self.gone = True
@@ -336,7 +378,7 @@ class Events:
 
 def dumped(value: Any) -> bytes:
     """Return plain data as JSON, in ASCII: no lone surrogate can break it."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _written(value).encode()
 
 
 def event(value: Any) -> bytes:

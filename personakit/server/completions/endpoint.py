@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ from personakit.server.completions import body
 from personakit.server.completions.errors import is_servers, not_resumable, refusal
 from personakit.server.completions.held import Held, unknown_run
 from personakit.server.completions.request import build
-from personakit.server.completions.run import Run
+from personakit.server.completions.run import Paid, Run
 from personakit.server.completions.streaming import Streaming
 from personakit.server.completions.tools import wrong
 from personakit.server.gate import Gate
@@ -55,14 +56,23 @@ class Completions:
         asked = body.read(await exchange.json(), header, self._settings.limits.variables)
         persona = await self._models.find(asked.model, caller)
         exchange.watch()
-        async with self._access.admitted(caller), self._gate.enter():
-            run = None
-            try:
-                run = await self._run(exchange, asked, persona, caller)
-                await self._ran(exchange, run)
-            except UsageError as error:
-                # Nothing was sent: it is a refusal, not a run.
-                raise self._refused(exchange, run, error) from error
+        let_in = functools.partial(self._let_in, exchange, asked, persona, caller)
+        await self._access.admitted(caller, let_in)
+
+    async def _let_in(
+        self, exchange: Exchange, asked: body.Asked, persona: Persona, caller: Caller
+    ) -> None:
+        """Answer a request within the limits of its key."""
+        await self._gate.enter()
+        run = None
+        try:
+            run = await self._run(exchange, asked, persona, caller)
+            await self._ran(exchange, run)
+        except UsageError as error:
+            # Nothing was sent: it is a refusal, not a run.
+            raise self._refused(exchange, run, error) from error
+        finally:
+            self._gate.leave()
 
     async def _run(
         self, exchange: Exchange, asked: body.Asked, persona: Persona, caller: Caller
@@ -117,7 +127,7 @@ class Completions:
 
     async def _ran(self, exchange: Exchange, run: Run) -> None:
         """Run, reply, and count the run."""
-        started, first, status, spent = time.perf_counter(), None, "cancelled", None
+        started, first, status, paid = time.perf_counter(), None, "cancelled", Paid()
         self._metrics.started()
         try:
             if run.asked.stream:
@@ -126,11 +136,12 @@ class Completions:
                     response = await streaming.reply(self._runner)
                 finally:
                     first = streaming.first and streaming.first - started
+                paid = Paid.of(response.spent)
             else:
-                response = await self._whole(exchange, run)
-            status, spent = "ok", response.spent
+                paid = await self._whole(exchange, run)
+            status = "ok"
         except PersonakitError as error:
-            spent = error.spent
+            paid = Paid.of(error.spent)
             if isinstance(error, UsageError):
                 status = "refused"
                 raise
@@ -140,27 +151,26 @@ class Completions:
                 found.reason = ""  # it is counted as a run
             raise found from error
         finally:
-            usage = spent.usage if spent is not None else None
-            cost = spent.cost if spent is not None else None
             self._metrics.ended(
                 persona=run.persona.name,
                 key=run.caller.name,
                 status=status,
                 seconds=time.perf_counter() - started,
                 first=first,
-                usage=usage,
-                cost=cost,
+                usage=paid.usage,
+                cost=paid.cost,
             )
 
-    async def _whole(self, exchange: Exchange, run: Run) -> Any:
-        """Answer with a whole chat completion."""
+    async def _whole(self, exchange: Exchange, run: Run) -> Paid:
+        """Answer with a whole chat completion, and return what it has paid."""
         response: Any = await self._runner.arun(run.persona, run.prompt, **run.options)
         calls = [call.id for call in getattr(response, "tool_calls", ())]
         questions = await run.keep(response, calls)
-        cost = response.spent.cost
+        paid = Paid.of(response.spent)
+        cost = paid.cost
         headers = [] if cost is None else [(b"x-personakit-cost-usd", f"{cost:.9f}".encode())]
-        await exchange.reply(200, run.completion(response, questions), headers)
-        return response
+        await exchange.reply(200, run.completion(response, questions, paid), headers)
+        return paid
 
     def _told(self, exchange: Exchange, error: PersonakitError) -> Refusal:
         found = refusal(error)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from personakit.frozen import quick_init
 from personakit.journal import Resumption, Suspended
 from personakit.messages import Request
 from personakit.persona import Persona
@@ -14,8 +15,27 @@ from personakit.server.access import Caller
 from personakit.server.completions import answer
 from personakit.server.completions.body import Asked
 from personakit.server.completions.held import Held
+from personakit.usage import Spent, Usage
 
 
+class Paid(NamedTuple):
+    """What a run has paid, which `Spent` adds up with every access.
+
+    Attributes:
+        usage: The tokens; None if unknown.
+        cost: US dollars; None if unknown.
+    """
+
+    usage: Usage | None = None
+    cost: float | None = None
+
+    @classmethod
+    def of(cls, spent: Spent | None) -> Paid:
+        """Return the sums of what was spent; all unknown for None."""
+        return cls() if spent is None else cls(spent.usage, spent.cost)
+
+
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run of a persona for a client.
@@ -58,21 +78,24 @@ class Run:
             await self.held.forget(self.id)
         return []
 
-    def usage(self, response: Any) -> dict[str, Any] | None:
+    @staticmethod
+    def usage(response: Any) -> dict[str, Any] | None:
         """Return the tokens of the run, and their cost."""
-        spent = response.spent
-        return None if spent is None else answer.usage_of(spent.usage, spent.cost)
+        paid = Paid.of(response.spent)
+        return answer.usage_of(paid.usage, paid.cost)
 
-    def completion(self, response: Any, questions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def completion(
+        self, response: Any, questions: Sequence[dict[str, Any]], paid: Paid
+    ) -> dict[str, Any]:
         """Return the whole chat completion of a response, or of a suspended run's questions."""
         text, model = self.new_text(response.text), self.asked.model
+        usage = answer.usage_of(paid.usage, paid.cost)
         if isinstance(response, Suspended):
-            return answer.whole(self.id, model, text, questions, None, self.usage(response))
+            return answer.whole(self.id, model, text, questions, None, usage)
         calls = [
             self.asked.tools.as_call(answer.call_id(self.id, number), call.name, call.arguments)
             for number, call in enumerate(response.tool_calls)
         ]
-        usage = self.usage(response)
         return answer.whole(self.id, model, text, calls, response, usage)
 
     def new_text(self, text: str) -> str:
