@@ -8,7 +8,6 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from personakit.database import SQLError
-from personakit.ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,7 +88,7 @@ class Together:
         calls = [call for call in waiting if not call.future.cancelled()]
         try:
             results = self._write(lambda connection: self._results(calls, connection))
-        except LedgerError:
+        except Exception:  # whatever it is: each call made alone says what is wrong with it
             self._take_back()
             for call in calls:
                 call.future.set_exception(Failed())
