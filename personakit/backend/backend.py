@@ -13,7 +13,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -346,8 +346,7 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
         # The events of one read are emitted once; what came before a broken one is kept.
         texts: list[str] = []
         try:
-            for data in decoder.feed(part):
-                text = answer.event(data, decoder.name)
+            for text in _texts(part, decoder, answer):
                 if note is not None and (pieces := answer.pieces()):
                     await _pass_on(texts, pieces, emit, note)
                 texts.append(text)
@@ -360,6 +359,22 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
     await _end(decoder, answer, emit, note)
     if decoder.done or answer.done:
         await reply.rest()
+
+
+def _texts(part: bytes, decoder: sse.Decoder, answer: Answer) -> Iterator[str]:
+    """Yield the texts in a piece of a stream."""
+    at = 0
+    while at < len(part):
+        if answer.repeats and decoder.is_between:
+            text, at = answer.repeated(part, at)
+            if text:
+                yield text
+        # After an event that must be parsed, others may be like an earlier one again.
+        end = part.find(b"\n\n", at) + 2 if answer.repeats else 0
+        end = end if end > 1 else len(part)
+        for data in decoder.feed(part[at:end]):
+            yield answer.event(data, decoder.name)
+        at = end
 
 
 async def _end(decoder: sse.Decoder, answer: Answer, emit: Emit, note: Note | None) -> None:
