@@ -22,6 +22,7 @@ from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.heard import Heard
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
+from personakit.backend.requests.limit import Limit
 from personakit.backend.requests.model_parameters import adapted, rejected, remember
 from personakit.backend.requests.support import sayable, supported
 from personakit.backend.retries import Attempt
@@ -273,7 +274,10 @@ async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
     answer.headers = response.headers
     reply = _Reply(response, is_timed=emit is not None)
     if emit is not None:
-        await _stream(reply, answer, emit)
+        try:
+            await _stream(reply, answer, emit)
+        finally:
+            reply.close()
         return
     parts: list[bytes] = []
     while part := await reply.part():
@@ -292,7 +296,8 @@ class _Reply:
         self.kind = _header(response, b"content-type")
         self._in_sync = in_sync()
         # A guarded connection enforces the deadline itself.
-        self._is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
+        is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
+        self._limit = Limit() if is_timed else None
         self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
@@ -301,9 +306,8 @@ class _Reply:
         while not part:
             if self._in_sync:
                 raw = next(self._source, None)
-            elif self._is_timed:
-                async with asyncio.timeout(deadline.left()):
-                    raw = await anext(self._source, None)
+            elif self._limit is not None:
+                raw = await self._limit.of(functools.partial(anext, self._source, None))
             else:
                 raw = await anext(self._source, None)
             if raw is None:
@@ -311,6 +315,11 @@ class _Reply:
                 return b""
             part = self.body.feed(raw)
         return part
+
+    def close(self) -> None:
+        """End the timer of the deadline."""
+        if self._limit is not None:
+            self._limit.close()
 
     async def rest(self) -> None:
         """Read the rest of the body after the last event.
