@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
+from personakit.backend.answers.checks import strict
 
 _CONTENT = re.compile(rb'"content": ?("[^"\\]*(?:\\.[^"\\]*)*")')
 _FIELD = b"data: "
@@ -50,7 +50,7 @@ class Repeated:
         # A key may be there twice: with another text, only the text of the choice may be another.
         text = choices[0]["delta"]["content"]
         try:
-            other = from_json(b'%b"%b"%b' % (before, b"?" * (len(text) + 1), after))
+            other = strict(b'%b"%b"%b' % (before, b"?" * (len(text) + 1), after))
             changed = other.pop("choices")
             if changed[0]["delta"]["content"] == text:
                 return None
@@ -88,7 +88,7 @@ class Repeated:
                 break
             try:
                 # It is one string and nothing behind it, or not valid.
-                text = from_json(part[start:stop])
+                text = strict(part[start:stop])
             except ValueError:
                 break
             if type(text) is not str:
