@@ -21,7 +21,6 @@ WAITING = b": waiting\n\n"
 SILENCE = 15.0
 """Seconds after which `WAITING` is sent."""
 _written = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_MOST = 65_536  # bytes of events that wait for the client before the upstream is read no further
 
 
 class Refusal(Exception):
@@ -293,77 +292,69 @@ class Exchange:
 class Events:
     """A reply of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-    Events that arrive together are sent in one piece. A client that does not read stops its own
-    upstream: `write` waits while more than 64 KB have not been taken.
+    A client that does not read stops its own upstream: `write` waits while the server has more for
+    the client than it buffers. Until the first event, a comment is sent every `SILENCE` seconds.
     """
+
+    __slots__ = ("_comment", "_exchange", "_owner", "_timer")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._buffer: list[bytes] = []
-        self._size = 0
-        self._ended = False
-        self._more = asyncio.Event()
-        self._taken = asyncio.Event()
         self._owner = asyncio.current_task()
-        self._task = asyncio.create_task(self._writing())
+        self._comment: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait()
 
     async def write(self, data: bytes) -> None:
         """Send an event, or several, as they are."""
-        self._buffer.append(data)
-        self._size += len(data)
-        self._more.set()
-        while self._size > _MOST:
-            self._taken.clear()
-            await self._taken.wait()
+        if self._timer is not None or self._comment is not None:
+            await self._begin()
+        await self._put(data)
 
     async def end(self) -> None:
-        """Send what is left, and end the reply."""
+        """End the reply."""
         # A client that has the whole reply may leave.
         self._exchange.unwatch()
-        self._ended = True
-        self._more.set()
-        await self._task
+        await self._begin()
+        if self._exchange.begun:
+            await self._exchange._sent({"type": "http.response.body", "body": b""})
 
     async def abort(self) -> None:
         """Send nothing more; the connection is closed without the end of the body."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._stop_waiting()
+        self._owner = None
+        if self._comment is not None:
+            self._comment.cancel()
+            await asyncio.wait([self._comment])
 
-    async def _writing(self) -> None:
-        exchange = self._exchange
+    async def _begin(self) -> None:
+        """Send no more comments, once the last one is sent."""
+        self._stop_waiting()
+        if self._comment is not None:
+            await asyncio.shield(self._comment)
+            self._comment = None
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(SILENCE, self._break_silence)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _break_silence(self) -> None:
+        if self._comment is None or self._comment.done():
+            self._comment = asyncio.create_task(self._put_comment())
+        self._wait()
+
+    async def _put_comment(self) -> None:
         try:
-            if not self._buffer and not self._ended:
-                await self._first()
-            while True:
-                data = b"".join(self._buffer)
-                self._buffer.clear()
-                self._size = 0
-                self._more.clear()
-                if data:
-                    self._taken.set()
-                    await self._put(data)
-                if self._buffer:
-                    continue
-                if self._ended:
-                    break
-                await self._more.wait()
-            if exchange.begun:
-                await exchange._sent({"type": "http.response.body", "body": b""})
-        except BaseException as error:
-            # The owner may wait for a client that takes nothing more.
-            is_ending = isinstance(error, asyncio.CancelledError) and not exchange.gone
-            if self._owner is not None and not is_ending:
+            await self._put(WAITING)
+        except BaseException:
+            # The owner waits for its upstream, not for the client.
+            if self._owner is not None:
                 self._owner.cancel()
             raise
-
-    async def _first(self) -> None:
-        """Wait for the first event; send comments while there is none."""
-        while not self._more.is_set():
-            try:
-                async with asyncio.timeout(SILENCE):
-                    await self._more.wait()
-            except TimeoutError:
-                await self._put(WAITING)
 
     async def _put(self, data: bytes) -> None:
         exchange = self._exchange
