@@ -373,6 +373,18 @@ def test_pages_of_allowed_origins_can_call(folder: Path) -> None:
         assert "access-control-allow-origin" not in refused.headers
 
 
+def test_without_keys_a_page_of_another_origin_cannot_run_a_persona(folder: Path) -> None:
+    context, upstream = serving(folder)
+    with context as server:
+        body = {"model": "chef", "messages": [{"role": "user", "content": "Hi"}]}
+        headers = {"origin": "https://evil.example", "content-type": "text/plain"}
+        refused = server.request("POST", "/v1/chat/completions", body, headers)
+        assert (refused.status, refused.json["error"]["code"]) == (403, "origin_not_allowed")
+        assert upstream.requests == []
+        headers["origin"] = "http://localhost:3000"
+        assert server.request("POST", "/v1/chat/completions", body, headers).status == 200
+
+
 def test_a_persona_keeps_only_so_much_of_the_history(folder: Path) -> None:
     (folder / "short.yaml").write_text("system: You help.\nhistory: {keep: 2}\n")
     context, upstream = serving(folder)
