@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from typing import Any, Generic, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
 from personakit.base import read_json
+from personakit.server.connections.waits import within
 
-T = TypeVar("T")
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -72,45 +72,6 @@ def unavailable(message: str, *, code: str, seconds: int, reason: str, **more: s
     """
     headers = {"retry-after": str(seconds), **more}
     return Refusal(503, message, type="server_error", code=code, headers=headers, reason=reason)
-
-
-async def within(seconds: float, action: Awaitable[T]) -> T:
-    """Return the result of an action that may take some seconds at most.
-
-    What needs no wait, such as a small body that is there, gets no timer.
-
-    Raises:
-        TimeoutError: It took longer.
-    """
-    steps = action.__await__()
-    try:
-        first = next(steps)
-    except StopIteration as ended:
-        result: T = ended.value
-        return result
-    async with asyncio.timeout(seconds):
-        return await _Rest(steps, first)
-
-
-class _Rest(Generic[T]):
-    """What is left of an action after its first step."""
-
-    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
-        self._steps, self._first = steps, first
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        steps, item = self._steps, self._first
-        try:
-            while True:
-                try:
-                    value = yield item
-                except BaseException as error:
-                    item = steps.throw(error)
-                else:
-                    item = steps.send(value)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
 
 
 class Exchange:
