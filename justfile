@@ -6,8 +6,8 @@ default: format lint types contracts test clients serve-clients mcp-clients conf
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
-    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py
-    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/test_benchmarks.py::test_servers_are_compared
+    uv run --dev --with 'openai==2.54.*' pytest -n auto tests/backend/test_backend.py tests/backend/test_clients.py tests/backend/test_remembering.py
+    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/backend/test_remembering.py tests/test_benchmarks.py::test_servers_are_compared
 
 # Call `personakit serve` with LangChain, pydantic-ai, llm, openai-node and the Vercel AI SDK, once
 # each; `just serve-clients all` also streams, calls tools and asks for objects.
@@ -25,7 +25,7 @@ openai2:
 
 # Run the same tests with the aiohttp extra, which sends through another HTTP library.
 aiohttp:
-    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
+    uv run --dev --with 'openai[aiohttp]>=3' pytest -n auto tests/backend/test_clients.py tests/backend/test_remembering.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py
 
 # Fail if a file is not formatted; change nothing.
 format:

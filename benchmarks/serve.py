@@ -205,12 +205,17 @@ def _costs(
     names = list(taken)
     rows: list[list[Cell]] = []
     for case in cases(bench):
-        one = taken[YARDSTICK].cpu.get(case.name, 0.0)
+        one = taken[YARDSTICK].cpu.get(case.name, 0.0) if YARDSTICK in taken else 0.0
         costs = [taken[name].cpu.get(case.name, 0.0) for name in names]
-        each = [ratios.ratio(cost, one) for cost in costs]
+        each = [
+            ratios.ratio(cost, one)
+            for name, cost in zip(names, costs, strict=True)
+            if name != YARDSTICK
+        ]
         micro = [cost * ratios.MICRO or None for cost in costs]
-        rows.append([case.name, *each[1:], f"≤ {case.goal:g}", *micro])
-    columns = ["Serve", *names[1:], "goal of ours", *(f"{name}, µs" for name in names)]
+        rows.append([case.name, *each, f"≤ {case.goal:g}", *micro])
+    peers = [name for name in names if name != YARDSTICK]
+    columns = ["Serve", *peers, "goal of ours", *(f"{name}, µs" for name in names)]
     return Table("Serve: CPU", columns, rows, NOTE, 0, dict(missing), dict(said))
 
 

@@ -67,12 +67,15 @@ class Usage:
         If only some are unknown, the sum is `incomplete`.
         """
         every = list(usages)
+        if len(every) == 1:
+            return every[0]
         known = [usage for usage in every if usage is not None]
         if not known:
             return None
         return sum(known, cls(incomplete=len(known) < len(every)))
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Timings:
     """The times of a run, in seconds.
@@ -88,6 +91,7 @@ class Timings:
     first_text: float | None = None
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Charge:
     """The tokens and cost of one request that was sent.
@@ -115,6 +119,7 @@ class Charge:
         return cost
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What a run paid: for every model call, those of its plugins and of runs inside it included.

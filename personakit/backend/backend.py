@@ -13,7 +13,7 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from personakit.backend.answers.answer import Answer
 from personakit.backend.answers.heard import Heard
 from personakit.backend.clients import Clients
 from personakit.backend.endpoint import Router
+from personakit.backend.requests.limit import Limit
 from personakit.backend.requests.model_parameters import adapted, rejected, remember
 from personakit.backend.requests.support import sayable, supported
 from personakit.backend.retries import Attempt
@@ -273,7 +274,10 @@ async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
     answer.headers = response.headers
     reply = _Reply(response, is_timed=emit is not None)
     if emit is not None:
-        await _stream(reply, answer, emit)
+        try:
+            await _stream(reply, answer, emit)
+        finally:
+            reply.close()
         return
     parts: list[bytes] = []
     while part := await reply.part():
@@ -292,7 +296,8 @@ class _Reply:
         self.kind = _header(response, b"content-type")
         self._in_sync = in_sync()
         # A guarded connection enforces the deadline itself.
-        self._is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
+        is_timed = is_timed and not self._in_sync and retries.guard_of(response) is None
+        self._limit = Limit() if is_timed else None
         self._source: Any = response.iter_raw() if self._in_sync else response.aiter_raw()
 
     async def part(self) -> bytes:
@@ -301,9 +306,8 @@ class _Reply:
         while not part:
             if self._in_sync:
                 raw = next(self._source, None)
-            elif self._is_timed:
-                async with asyncio.timeout(deadline.left()):
-                    raw = await anext(self._source, None)
+            elif self._limit is not None:
+                raw = await self._limit.of(functools.partial(anext, self._source, None))
             else:
                 raw = await anext(self._source, None)
             if raw is None:
@@ -311,6 +315,11 @@ class _Reply:
                 return b""
             part = self.body.feed(raw)
         return part
+
+    def close(self) -> None:
+        """End the timer of the deadline."""
+        if self._limit is not None:
+            self._limit.close()
 
     async def rest(self) -> None:
         """Read the rest of the body after the last event.
@@ -346,8 +355,7 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
         # The events of one read are emitted once; what came before a broken one is kept.
         texts: list[str] = []
         try:
-            for data in decoder.feed(part):
-                text = answer.event(data, decoder.name)
+            for text in _texts(part, decoder, answer):
                 if note is not None and (pieces := answer.pieces()):
                     await _pass_on(texts, pieces, emit, note)
                 texts.append(text)
@@ -360,6 +368,22 @@ async def _stream(reply: _Reply, answer: Answer, emit: Emit) -> None:
     await _end(decoder, answer, emit, note)
     if decoder.done or answer.done:
         await reply.rest()
+
+
+def _texts(part: bytes, decoder: sse.Decoder, answer: Answer) -> Iterator[str]:
+    """Yield the texts in a piece of a stream."""
+    at = 0
+    while at < len(part):
+        if answer.repeats and decoder.is_between:
+            text, at = answer.repeated(part, at)
+            if text:
+                yield text
+        # After an event that must be parsed, others may be like an earlier one again.
+        end = part.find(b"\n\n", at) + 2 if answer.repeats else 0
+        end = end if end > 1 else len(part)
+        for data in decoder.feed(part[at:end]):
+            yield answer.event(data, decoder.name)
+        at = end
 
 
 async def _end(decoder: sse.Decoder, answer: Answer, emit: Emit, note: Note | None) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlsplit
 
-from personakit.backend.requests.remembering import remembering, request_key
+from personakit.backend.requests.remembering import Kind, remembering
 from personakit.backend.retries import http_clients
 from personakit.base import Secret, check_file, install_command, only_sync
 from personakit.errors import ConfigError
@@ -82,6 +82,7 @@ def _hidden(package: str) -> Iterator[None]:
 
 # What the HTTP library imports when it connects, through names that depend on the event loop.
 _LATE = ("anyio._core._synchronization", "anyio._backends._asyncio")
+_MOST = 64  # kinds of requests that a client remembers
 _MAX_CERTIFICATES = 32_000_000  # bytes
 _SHARE = 16
 """Concurrent requests per async client. Its pool checks every connection for each request: 256
@@ -197,19 +198,14 @@ def new_http_client(client: Any, *, trust_env: bool, verify: Any) -> Any:
 
 
 class Client:
-    """An openai client with the URL and options of its requests.
-
-    The URL is complete and every option is set: otherwise the openai client would build the URL and
-    copy the defaults for each request, a sixth of its time (benchmarks, `call`).
-    """
+    """An openai client with the URLs and options of its requests."""
 
     def __init__(self, client: OpenAI | AsyncOpenAI) -> None:
         base = client.base_url
         self.close: Callable[[], Any] = client.close
-        self._post: Any = client.post
-        self._get: Any = client.get
+        self._client: Any = client
         self._base = base
-        self._urls: dict[str, str] = {}
+        self._kinds: dict[tuple[object, ...], Kind] = {}
         self._options: RequestOptions = {
             "follow_redirects": False,
             "headers": dict.fromkeys(_PROGRESS, openai().omit),
@@ -232,18 +228,22 @@ class Client:
             path: What follows the address in the URL.
             body: The JSON of the body.
             own_headers: More headers; None removes one.
-            options: Options that differ from those of other requests.
+            options: Options of this request.
         """
-        if own_headers:
-            omit = openai().omit
-            own = {name: omit if value is None else value for name, value in own_headers.items()}
-            options["headers"] = {**self._options["headers"], **own}
-        merged: Any = {**self._options, "idempotency_key": request_key(), **options}
-        url = self._urls.get(path)
-        if url is None:
-            raw = self._base.raw_path + path.encode()
-            url = self._urls[path] = str(self._base.copy_with(raw_path=raw))
-        return self._post(url, cast_to=response_class(), body=body, options=merged, stream=True)
+        key = (path, *own_headers.items(), *options.items())
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= _MOST:
+                self._kinds.clear()
+            kind = self._kinds[key] = self._kind(path, own_headers, options)
+        return kind.send(self._client, body, response_class())
+
+    def _kind(self, path: str, headers: Mapping[str, str | None], options: RequestOptions) -> Kind:
+        omit = openai().omit
+        own = {name: omit if value is None else value for name, value in headers.items()}
+        merged = {**self._options, **options, "headers": {**self._options["headers"], **own}}
+        raw = self._base.raw_path + path.encode()
+        return Kind.of(openai(), str(self._base.copy_with(raw_path=raw)), merged)
 
     def models(self, query: str, headers: dict[str, Any], timeout: float) -> Any:
         """Request the list of models once; return the reply as soon as its headers have arrived.
@@ -261,7 +261,7 @@ class Client:
             "timeout": timeout,
         }
         url = str(self._base.copy_with(raw_path=path))
-        return self._get(url, cast_to=response_class(), options=options, stream=True)
+        return self._client.get(url, cast_to=response_class(), options=options, stream=True)
 
 
 class Shared(Client):

@@ -13,6 +13,7 @@ import contextlib
 import email.utils
 import functools
 import json
+import logging
 import math
 import re
 import time
@@ -21,6 +22,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from personakit.backend.requests.sending import is_direct, send_directly
 from personakit.backend.sse import BodyReader
 from personakit.base import Secret, deadline, hide, in_sync
 
@@ -171,14 +173,13 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
         overdue: Wraps an exception in one after which the openai client does not retry.
     """
     failures = (overdue, library.ReadError)
-    # Parsing a URL takes 20 µs, and there are few different ones.
-    address = functools.lru_cache(library.URL)
+    log = logging.getLogger(library.__name__)
 
     class Builds:
         def build_request(self, method: str, url: Any, **options: Any) -> Any:
             if not _is_ready(self, options):
                 return super().build_request(method, url, **options)  # type: ignore[misc]
-            return _built(library.Request, method, address(url), options)
+            return _built(library.Request, method, url, options)
 
     class Http(Builds, sync):  # type: ignore[misc]
         def send(self, request: Any, **kwargs: Any) -> Any:
@@ -197,10 +198,13 @@ def http_clients(library: Any, sync: Any, asynchronous: Any, overdue: Any) -> tu
 
     class AsyncHttp(Builds, asynchronous):  # type: ignore[misc]
         async def send(self, request: Any, **kwargs: Any) -> Any:
-            send = functools.partial(super().send, request, **kwargs)
             call = current.get()
             if call is None:
-                return await send()
+                return await super().send(request, **kwargs)
+            if is_direct(self, request, kwargs, log):
+                send = functools.partial(send_directly, self, request, library.RequestError)
+            else:
+                send = functools.partial(super().send, request, **kwargs)
             request.extensions["trace"] = _awatch
             return await _attempt(call, request, send, failures)
 

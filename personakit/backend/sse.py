@@ -97,6 +97,11 @@ class Decoder:
         self.name = self._name = b""
         self._size = 0
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the next piece of the body begins with an event, and not with the first one."""
+        return self._begun and not (self._rest or self._data or self._name or self.done)
+
     def feed(self, part: bytes) -> Iterator[bytes]:
         """Add a piece of the body; yield the data of each event that it completes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -111,9 +112,15 @@ def read_json(text: str) -> Any:
             deep.
     """
     try:
-        return _DECODER.decode(text)
+        # `loads` makes a decoder for each text; it explains a byte order mark.
+        return json.loads(text) if text.startswith("\ufeff") else _decoder().decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_constant, parse_float=_number)
 
 
 def read_arguments(text: str) -> dict[str, Any]:
@@ -135,10 +142,6 @@ def _number(text: str) -> float:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
-
-
-# Making one takes longer than reading a short text.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_number)
 
 
 def counted(count: int, noun: str) -> str:

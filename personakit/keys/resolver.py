@@ -16,10 +16,11 @@ key.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ _SERVICES = {"colab": "google.colab", "kaggle": "kaggle_secrets", "naas": "naas"
 """The schemes of services for notebooks, and the modules by which a notebook of each is known."""
 _KEEP = 300.0
 """Seconds for which the result of a slow place is cached."""
+_LISTED = 1.0
+"""Seconds after which the keys of all providers are looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Keys:
     _used: set[Secret] = field(default_factory=set, repr=False)
     _environment: dict[str, tuple[str | None, Secret]] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _listed: tuple[float, frozenset[Secret]] = field(default=(-math.inf, frozenset()), repr=False)
 
     def find(self, provider: Provider) -> Secret | None:
         """Return the key of a provider; None if it has no key and does not require one.
@@ -145,14 +149,25 @@ class Keys:
         return self._at_hand(provider) is not None or self._fresh(provider) is not None
 
     def known(self) -> set[Secret]:
-        """Return every key that was or may be in use, without searching a slow place."""
+        """Return every key that was or may be in use, without searching a slow place.
+
+        One that was in use is always there; a new one of a variable that nobody has used yet may be
+        missing for a second.
+        """
+        now = time.monotonic()
+        read, listed = self._listed
+        # A server asks for each row of its log, and a look at all providers takes 0.1 ms.
+        if now - read > _LISTED:
+            listed = frozenset(self._configured())
+            self._listed = now, listed
         # A copy, because other threads may add keys.
-        keys = self._used | {*self.given.values(), *TYPED.values()}
+        return self._used | {*self.given.values(), *TYPED.values()} | listed
+
+    def _configured(self) -> Iterator[Secret]:
         for provider in self.config.providers.values():
-            keys |= set(provider.secrets())
+            yield from provider.secrets()
             if hand := self._at_hand(provider):
-                keys.add(hand.key)
-        return keys
+                yield hand.key
 
     def forget(self, provider: Provider) -> None:
         """Drop the cached key of a provider, which rejected it."""

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from personakit.base import brief_repr
+from personakit.frozen import quick_init
 from personakit.messages import Message, Request, Response
 from personakit.usage import Usage, price
 
@@ -19,6 +20,7 @@ _PER_PART = 2_000  # an image or a file; its tokens depend on the content
 _UNSTATED_OUTPUT = 4_096
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Amount:
     """The tokens and cost of a model call.
@@ -63,6 +65,7 @@ class Amount:
         return cls(read + output, _nanos(price(request.model, Usage(read, output))))
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Total:
     """The sum of some model calls; calls that run count with what is reserved for them.
@@ -80,6 +83,7 @@ class Total:
     unpriced: int = 0
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Account:
     """An account that a model call is counted for.
@@ -98,6 +102,7 @@ class Account:
     __repr__ = brief_repr
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """What a model call may use, until it is settled, released, or expires.

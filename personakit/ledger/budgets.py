@@ -6,6 +6,7 @@ settled, released or has expired. So what a decision reads does not grow with th
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Iterable, Sequence
@@ -74,9 +75,14 @@ def reserve(connection: Connection, reservation: Reservation) -> None:
     amount = reservation.amount
     connection.execute(
         "INSERT INTO reservations VALUES (?, ?, ?, ?, ?)",
-        (reservation.expires, reservation.id, json.dumps(buckets), amount.tokens, amount.nanos),
+        (reservation.expires, reservation.id, _json(tuple(buckets)), amount.tokens, amount.nanos),
     )
     add(connection, buckets, _one(amount))
+
+
+@functools.lru_cache(maxsize=1024)
+def _json(buckets: tuple[tuple[str, int], ...]) -> str:
+    return json.dumps(buckets)
 
 
 def enter(connection: Connection, entry: tuple[Account, Total] | Reservation) -> None:

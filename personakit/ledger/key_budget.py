@@ -83,16 +83,13 @@ class KeyBudget:
         else:
             now = self.clock()
             reservation = Reservation(secrets.token_hex(16), accounts_of(key, now), _NOTHING, now)
-        waited = False
 
         def settle(amount: Amount) -> None:
-            nonlocal waited
             try:
                 ledger.settle(reservation, amount, sums=False, now=self.clock())
             except LedgerError as error:
                 # `soon` waits in a thread for a file that is locked, and calls this again.
-                if key.has_budget or (error.locked and not waited):
-                    waited = True
+                if key.has_budget or (error.locked and not ledger.waits):
                     raise
 
         response, _ = await metered(request, send, ledger, reservation, settle)
@@ -132,10 +129,16 @@ class KeyBudget:
 
 def accounts_of(key: Key, now: float) -> tuple[Account, Account]:
     """Return the accounts of a key for the day and the month of a Unix time."""
-    (day, _), (month, _) = _periods(int(now // DAY))
+    return _accounts(key.name, int(now // DAY))
+
+
+@functools.lru_cache(maxsize=1024)
+def _accounts(name: str, number: int) -> tuple[Account, Account]:
+    """Return the accounts of a key for a day of Unix time and its month."""
+    (day, _), (month, _) = _periods(number)
     return (
-        Account(f"key:{key.name}:day", day, day),
-        Account(f"key:{key.name}:month", month, month),
+        Account(f"key:{name}:day", day, day),
+        Account(f"key:{name}:month", month, month),
     )
 
 

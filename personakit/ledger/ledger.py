@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import threading
@@ -21,6 +22,7 @@ from personakit.ledger.errors import LedgerError, explained
 from personakit.ledger.keys import fields, imports, stored
 from personakit.ledger.keys.key import Key, hashed, new_token
 from personakit.ledger.tables import MARK, MIGRATIONS
+from personakit.ledger.together import Failed, Together
 from personakit.ledger.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 _AT_ONCE = 0.0005
+_SEVERAL = 4  # model calls; with fewer, a turn of the event loop takes longer than a transaction
 
 EXPIRES = 3600.0
 """Seconds after which a reservation that was not settled stops counting."""
@@ -59,6 +62,9 @@ class Ledger:
             creates those of the ledger, with the connection of `sqlite3`: returns what they count,
             pairs of an account and the total of its bucket, and reservations; or None if they are
             not known.
+
+    Attributes:
+        running: The number of model calls that `metered` has under way.
     """
 
     def __init__(
@@ -84,6 +90,8 @@ class Ledger:
         self._database = Database(self.path, form)
         self._worker = Worker(self._beat)
         self._thread = threading.local()
+        self._together = Together(lambda action: self._database.write(action, _AT_ONCE))
+        self.running = 0
 
     def __repr__(self) -> str:
         return f"Ledger({str(self.path)!r})"
@@ -100,6 +108,8 @@ class Ledger:
 
             await ledger.soon(ledger.admit, key, request)
 
+        While several model calls run, those of a turn of the event loop are one transaction.
+
         Args:
             method: A method of this ledger, or a function whose first effect is to call one: it is
                 called again if it raises a `LedgerError` that says that the file is locked.
@@ -107,9 +117,14 @@ class Ledger:
             kwargs: Its named arguments.
         """
         if self._database.is_quick and not in_sync():
-            self._thread.patience = _AT_ONCE
             try:
+                if self.running >= _SEVERAL:
+                    action = functools.partial(method, *args, **kwargs)
+                    return await self._together.call(action, self._revoke)
+                self._thread.patience = _AT_ONCE
                 return method(*args, **kwargs)
+            except Failed:
+                pass
             except LedgerError as error:
                 if not error.locked:
                     raise
@@ -217,6 +232,8 @@ class Ledger:
         if slot is not None:
             slot.stored = True
             worker.beaten(clock)
+            if self._together.connection is not None:
+                self._together.on_failure(lambda: worker.drop(slot))
 
     def leave(self, request: str) -> None:
         """Give back the slot of a request that this object has admitted: once, and no other.
@@ -377,12 +394,32 @@ class Ledger:
 
         self._write(forget)
 
+    def _revoke(self, result: object) -> None:
+        """Remove a reservation whose caller was cancelled before it got it."""
+        if isinstance(result, Reservation):
+            self._thread.patience = _AT_ONCE
+            try:
+                # Otherwise it counts until it expires.
+                with contextlib.suppress(LedgerError):
+                    self.release(result)
+            finally:
+                self._thread.patience = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a method that is called in this thread now waits while another process writes."""
+        return getattr(self._thread, "patience", None) is None
+
     def _wait(self) -> float:
         wait: float | None = getattr(self._thread, "patience", None)
         return self.patience if wait is None else wait
 
     def _write(self, action: Callable[[Connection], T]) -> T:
+        if (connection := self._together.connection) is not None:
+            return action(connection)
         return self._database.write(action, self._wait())
 
     def _read(self, action: Callable[[Connection], T]) -> T:
+        if (connection := self._together.connection) is not None:
+            return action(connection)
         return self._database.read(action, self._wait())

@@ -45,6 +45,7 @@ async def metered(
             reservation counts until it expires.
     """
     meter = _Meter()
+    ledger.running += 1
     try:
         response = await send.live(request, filter=meter)
     except BaseException as error:
@@ -55,7 +56,10 @@ async def metered(
             else:
                 await ledger.soon(settle, used)
         raise
-    return response, await ledger.soon(settle, Amount.taken(request, response))
+    else:
+        return response, await ledger.soon(settle, Amount.taken(request, response))
+    finally:
+        ledger.running -= 1
 
 
 def _used(request: Request, text: str, error: BaseException) -> Amount | None:

@@ -375,7 +375,10 @@ class Recorder:
         """Return the values of a row, and whether it replaces another; None if it has a fault."""
         try:
             values = {**record.row().values(), "replays": self.replays}
-            return hide(values, secrets), bool(record.id)
+            # They hardly ever occur, and the values of a row are texts and numbers.
+            text = "\0".join([value for value in values.values() if type(value) is str])
+            present = [secret for secret in secrets if secret.occurs_in(text)]
+            return hide(values, present) if present else values, bool(record.id)
         except Exception as error:
             self._warn(_named(error))
             return None

@@ -18,7 +18,7 @@ from personakit.codec import (
     write_notes,
     write_request,
 )
-from personakit.frozen import FrozenDict
+from personakit.frozen import FrozenDict, quick_init
 from personakit.messages import Message, Request, Response, ToolCall
 from personakit.pipeline import Step
 from personakit.usage import Timings, Usage
@@ -32,6 +32,7 @@ COLUMNS = (
 _TOKENS = tuple(field.name for field in fields(Usage))
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Row:
     """One run in the log.

@@ -21,6 +21,7 @@ from personakit.errors import (
     ReplayMismatch,
     Timeout,
 )
+from personakit.frozen import quick_init
 from personakit.messages import Response
 from personakit.pipeline.gate import Misuse, StreamGate
 from personakit.pipeline.inside import Inside, Layer
@@ -32,6 +33,7 @@ _OF_THE_RUN = (Blocked, JournalError, ReplayMismatch, Timeout)
 """Errors that are not those of the plugin in whose hook they are raised."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Chain(Generic[In, Out]):
     """Layers around a call.

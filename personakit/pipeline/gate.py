@@ -254,6 +254,8 @@ class Filtered:
             await gate(checked(self._filter.flush()))
         else:
             gate.out = fed(self._filter.feed, response.text) + checked(self._filter.flush())
+        if gate.out == response.text and gate.reasoning == response.reasoning:
+            return response
         return response.replace(text=gate.out, reasoning=gate.reasoning)
 
 

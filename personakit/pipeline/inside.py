@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from personakit.base import Emit, scope, time_left
 from personakit.errors import BackendError, PluginError, UsageError
+from personakit.frozen import quick_init
 from personakit.messages import Request, Response, ToolCall
 from personakit.pipeline.dry_run import DryRun, Leaving
 from personakit.pipeline.gate import StreamGate
@@ -75,6 +76,7 @@ class NestedRuns(Protocol):
 _making = threading.RLock()
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, eq=False)
 class Inside:
     """A run as its layers see it, and what a run inside it takes over.

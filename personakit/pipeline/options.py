@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 
 from personakit.base import Emit, brief, is_type, shown
 from personakit.errors import UsageError, did_you_mean
-from personakit.frozen import replaced
+from personakit.frozen import quick_init, replaced
 from personakit.messages import Message, Request, Response
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class Setup(TypedDict, total=False):
     notify: Callable[[str], None] | None
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`AllOptions` after validation, with defaults."""

@@ -109,7 +109,7 @@ class Trace:
 
 
 def _diff(old: Any, new: Any) -> str:
-    if old == new:
+    if old is new or old == new:
         return ""
     # Every run imports this module; few need a diff.
     from personakit.codec import diffable, difference  # noqa: PLC0415

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
 
 from personakit.base import read_json
 
+T = TypeVar("T")
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -19,7 +20,7 @@ WAITING = b": waiting\n\n"
 """A comment that keeps proxies from closing a connection on which nothing has been sent yet."""
 SILENCE = 15.0
 """Seconds after which `WAITING` is sent."""
-_MOST = 65_536  # bytes of events that wait for the client before the upstream is read no further
+_written = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class Refusal(Exception):
@@ -73,6 +74,45 @@ def unavailable(message: str, *, code: str, seconds: int, reason: str, **more: s
     return Refusal(503, message, type="server_error", code=code, headers=headers, reason=reason)
 
 
+async def within(seconds: float, action: Awaitable[T]) -> T:
+    """Return the result of an action that may take some seconds at most.
+
+    What needs no wait, such as a small body that is there, gets no timer.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    steps = action.__await__()
+    try:
+        first = next(steps)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    async with asyncio.timeout(seconds):
+        return await _Rest(steps, first)
+
+
+class _Rest(Generic[T]):
+    """What is left of an action after its first step."""
+
+    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
+        self._steps, self._first = steps, first
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        steps, item = self._steps, self._first
+        try:
+            while True:
+                try:
+                    value = yield item
+                except BaseException as error:
+                    item = steps.throw(error)
+                else:
+                    item = steps.send(value)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+
 class Exchange:
     """A request and its reply.
 
@@ -106,17 +146,20 @@ class Exchange:
         self.begun, self.gone, self.status = False, False, 0
         self._receive, self._send = receive, send
         self._limit, self._idle = limit, idle
+        self._body: bytes | None = None
         self._left: asyncio.Task[None] | None = None
 
     # --- the request -----------------------------------------------------------------------------
 
     async def body(self) -> bytes:
-        """Return the body.
+        """Return the body, which is read once.
 
         Raises:
             Refusal: It is larger than the limit (413), arrives too slowly (408), or is compressed
                 (415).
         """
+        if self._body is not None:
+            return self._body
         if (coding := self.headers.get("content-encoding", "identity")) != "identity":
             raise Refusal(
                 415,
@@ -131,8 +174,7 @@ class Exchange:
         size = 0
         while True:
             try:
-                async with asyncio.timeout(self._idle):
-                    message = await self._receive()
+                message = await within(self._idle, self._receive())
             except TimeoutError:
                 raise Refusal(
                     408,
@@ -149,7 +191,8 @@ class Exchange:
                 if size > self._limit:
                     raise self._too_large()
             if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+                return self._body
 
     async def json(self) -> Any:
         """Return the body, parsed as JSON.
@@ -280,11 +323,13 @@ class Exchange:
     async def _sent(self, *messages: dict[str, Any]) -> None:
         """Send messages of ASGI; a client that does not read ends the request."""
         try:
-            async with asyncio.timeout(self._idle):
-                for message in messages:
-                    await self._send(message)
+            await within(self._idle, self._pass(messages))
         except (TimeoutError, OSError):
             self._lose()
+
+    async def _pass(self, messages: Iterable[dict[str, Any]]) -> None:
+        for message in messages:
+            await self._send(message)
 
     def _lose(self) -> NoReturn:
         self.gone = True
@@ -302,77 +347,69 @@ class Exchange:
 class Events:
     """A reply of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-    Events that arrive together are sent in one piece. A client that does not read stops its own
-    upstream: `write` waits while more than 64 KB have not been taken.
+    A client that does not read stops its own upstream: `write` waits while the server has more for
+    the client than it buffers. Until the first event, a comment is sent every `SILENCE` seconds.
     """
+
+    __slots__ = ("_comment", "_exchange", "_owner", "_timer")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._buffer: list[bytes] = []
-        self._size = 0
-        self._ended = False
-        self._more = asyncio.Event()
-        self._taken = asyncio.Event()
         self._owner = asyncio.current_task()
-        self._task = asyncio.create_task(self._writing())
+        self._comment: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait()
 
     async def write(self, data: bytes) -> None:
         """Send an event, or several, as they are."""
-        self._buffer.append(data)
-        self._size += len(data)
-        self._more.set()
-        while self._size > _MOST:
-            self._taken.clear()
-            await self._taken.wait()
+        if self._timer is not None or self._comment is not None:
+            await self._begin()
+        await self._put(data)
 
     async def end(self) -> None:
-        """Send what is left, and end the reply."""
+        """End the reply."""
         # A client that has the whole reply may leave.
         self._exchange.unwatch()
-        self._ended = True
-        self._more.set()
-        await self._task
+        await self._begin()
+        if self._exchange.begun:
+            await self._exchange._sent({"type": "http.response.body", "body": b""})
 
     async def abort(self) -> None:
         """Send nothing more; the connection is closed without the end of the body."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._stop_waiting()
+        self._owner = None
+        if self._comment is not None:
+            self._comment.cancel()
+            await asyncio.wait([self._comment])
 
-    async def _writing(self) -> None:
-        exchange = self._exchange
+    async def _begin(self) -> None:
+        """Send no more comments, once the last one is sent."""
+        self._stop_waiting()
+        if self._comment is not None:
+            await asyncio.shield(self._comment)
+            self._comment = None
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(SILENCE, self._break_silence)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _break_silence(self) -> None:
+        if self._comment is None or self._comment.done():
+            self._comment = asyncio.create_task(self._put_comment())
+        self._wait()
+
+    async def _put_comment(self) -> None:
         try:
-            if not self._buffer and not self._ended:
-                await self._first()
-            while True:
-                data = b"".join(self._buffer)
-                self._buffer.clear()
-                self._size = 0
-                self._more.clear()
-                if data:
-                    self._taken.set()
-                    await self._put(data)
-                if self._buffer:
-                    continue
-                if self._ended:
-                    break
-                await self._more.wait()
-            if exchange.begun:
-                await exchange._sent({"type": "http.response.body", "body": b""})
-        except BaseException as error:
-            # The owner may wait for a client that takes nothing more.
-            is_ending = isinstance(error, asyncio.CancelledError) and not exchange.gone
-            if self._owner is not None and not is_ending:
+            await self._put(WAITING)
+        except BaseException:
+            # The owner waits for its upstream, not for the client.
+            if self._owner is not None:
                 self._owner.cancel()
             raise
-
-    async def _first(self) -> None:
-        """Wait for the first event; send comments while there is none."""
-        while not self._more.is_set():
-            try:
-                async with asyncio.timeout(SILENCE):
-                    await self._more.wait()
-            except TimeoutError:
-                await self._put(WAITING)
 
     async def _put(self, data: bytes) -> None:
         exchange = self._exchange
@@ -387,7 +424,7 @@ class Events:
 
 def dumped(value: Any) -> bytes:
     """Return plain data as JSON, in ASCII: no lone surrogate can break it."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _written(value).encode()
 
 
 def event(value: Any) -> bytes:

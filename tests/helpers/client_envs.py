@@ -109,7 +109,7 @@ def run(
 
 def _json(words: Sequence[str]) -> Any:
     quiet = {"LANGSMITH_TRACING": "false", "OPENAI_LOG": "", "PYTHONWARNINGS": "ignore"}
-    done = run(words, **quiet)
+    done = run(words, None, **quiet)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

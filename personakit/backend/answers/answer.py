@@ -199,6 +199,23 @@ class Answer:
             raise self._unread(error, data) from error
         return self._taken()
 
+    @property
+    def repeats(self) -> bool:
+        """Whether `repeated` may read events, now or after the next one."""
+        return False
+
+    def repeated(self, part: bytes, at: int) -> tuple[str, int]:
+        """Read events of text in a piece of a stream without parsing them, if that can be done.
+
+        Args:
+            part: The piece.
+            at: Where an event begins.
+
+        Returns:
+            Their text, and where the first event begins that must be parsed.
+        """
+        return "", at
+
     def pieces(self) -> list[Piece]:
         """Return the pieces, other than text, that arrived since the last call."""
         if self.heard is None:

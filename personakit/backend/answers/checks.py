@@ -18,6 +18,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _decoded = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
+strict = from_json
+"""Parse JSON; refuse what JSON does not have, and lone surrogates, with a ValueError."""
+
+
 def answer(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a body or an event; raise the error that it reports, if any."""
     try:

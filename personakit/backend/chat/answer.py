@@ -20,12 +20,14 @@ from personakit.backend.answers.usage_parser import read_usage
 from personakit.backend.api_errors import reported
 from personakit.backend.chat.content import read_content
 from personakit.backend.chat.items import Extras, items_of
+from personakit.backend.chat.repeated import Repeated
 from personakit.base import shown
 from personakit.errors import InvalidAnswer
 from personakit.messages import Message, Request, ToolCall
 from personakit.providers import Provider
 
 _NOTHING: dict[str, Any] = {}
+_FIRST = 4  # events among which is one that others are like
 # Keys of an event without choices that reports an error.
 _ERRORS = ("message", "detail", "errors", "error_message")
 
@@ -40,6 +42,9 @@ class ChatAnswer(Answer):
         self._extras = Extras()
         self._choice_usage: Any = None
         self._whole: Mapping[str, Any] = _NOTHING  # the choice of a whole answer
+        self._repeated: Repeated | None = None
+        self._tries = 2  # to find an event that others are like
+        self._events = 0  # that were parsed
 
     def read(self, data: dict[str, Any]) -> None:
         """Read the JSON of a whole answer."""
@@ -55,6 +60,7 @@ class ChatAnswer(Answer):
 
     def event(self, body: bytes, name: bytes = b"") -> str:
         """Parse one event of a stream and its name; return the text in it."""
+        self._events += 1
         data = self._data(body, name)
         choices = array(data.pop("choices", None))
         if data != self._beside:
@@ -72,7 +78,30 @@ class ChatAnswer(Answer):
             text = self._add(self._content(delta))
         if choice.get("error") or choice.get("usage"):
             self._error(choice)
+        elif self._tries and reason is None and delta and type(delta.get("content")) is str:
+            self._learn(body, data, choices)
         return text
+
+    def repeated(self, part: bytes, at: int) -> tuple[str, int]:
+        """Return the text of the events that differ from an earlier one in it alone."""
+        if self._repeated is None:
+            return "", at
+        text, at = self._repeated.read(part, at)
+        return (self._add(text) if text else ""), at
+
+    @property
+    def repeats(self) -> bool:
+        """Whether events may be read by `repeated`, now or after the next one."""
+        return self._repeated is not None or (self._events < _FIRST and self._tries > 0)
+
+    def _learn(self, body: bytes, data: Mapping[str, Any], choices: list[Any]) -> None:
+        """Let the events that follow be read without parsing, if they are like this one."""
+        known = self._repeated
+        if len(choices) > 1 or len(choices[0]["delta"]) > 1 or (known and known.fits(body)):
+            return
+        if known is not None and not known.used:
+            self._tries -= 1
+        self._repeated = Repeated.of(body, data, choices) if self._tries else None
 
     def _data(self, body: bytes, name: bytes) -> dict[str, Any]:
         """Return the JSON of an event; raise the error that it reports, if any."""
@@ -90,6 +119,7 @@ class ChatAnswer(Answer):
 
     def _keep_beside(self, data: dict[str, Any]) -> None:
         """Keep what stands beside the choices of an event."""
+        self._repeated = None
         self._beside = dict(data)
         usage = data.pop("usage", None)
         self.raw |= {key: value for key, value in data.items() if value is not None}

@@ -214,5 +214,8 @@ class AsyncPieces:
         return self
 
     async def __anext__(self) -> Piece:
-        self._stream._begin()
-        return self._stream._kept(await anext(self._stream._items))
+        stream = self._stream
+        keeper = stream._run.keeper
+        if keeper is None or keeper.reader is not keeper.current_task():
+            stream._begin()
+        return stream._kept(await anext(stream._items))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from personakit.server.http import unavailable
 
@@ -23,9 +21,8 @@ class Gate:
         self._queue = queue
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
-        """Wait for a place, and give it back at the end of the block.
+    async def enter(self) -> None:
+        """Wait for a place, which `leave` gives back.
 
         Raises:
             Refusal: Too many requests wait (503).
@@ -34,10 +31,6 @@ class Gate:
             self._free -= 1
         else:
             await self._wait()
-        try:
-            yield
-        finally:
-            self._leave()
 
     async def _wait(self) -> None:
         if len(self._waiting) >= self._queue:
@@ -49,12 +42,13 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave()
+                self.leave()
             else:
                 self._waiting.remove(turn)
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give back a place."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -53,8 +53,12 @@ class Runs:
         Raises:
             Refusal: There are too many (429, 503), or a limit or budget cannot be kept (503).
         """
-        async with self._access.admitted(caller), self.gate.enter():
-            yield
+        async with self._access.admitted(caller):
+            await self.gate.enter()
+            try:
+                yield
+            finally:
+                self.gate.leave()
 
     @contextmanager
     def counted(self, persona: str, caller: Caller, request: str) -> Iterator[Counted]:

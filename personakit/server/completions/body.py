@@ -13,7 +13,7 @@ from typing import Any
 
 from personakit.base import describe, read_json
 from personakit.errors import PersonakitError, UsageError
-from personakit.frozen import check_plain
+from personakit.frozen import check_plain, quick_init
 from personakit.messages import Message
 from personakit.persona import parameters
 from personakit.server.completions.messages import read_messages
@@ -27,6 +27,7 @@ _READ = (
 _HARMLESS = ("user", "store", "n")  # ignored without a word: they change no answer
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a client asks for.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.frozen import quick_init
 from personakit.journal import Resumption, Suspended
 from personakit.messages import Request
 from personakit.persona import Persona
@@ -16,6 +17,7 @@ from personakit.server.completions.body import Asked
 from personakit.server.completions.held import Held
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run of a persona for a client.

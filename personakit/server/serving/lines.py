@@ -16,7 +16,12 @@ MOST = 2000
 """The most characters of a line: the messages of other libraries can contain a whole request."""
 # uvicorn repeats with it that the application gave a reason.
 _REPEATED = "Application startup failed. Exiting."
-_LEVELS = {"uvicorn.error": logging.ERROR, "asyncio": logging.ERROR, "personakit": logging.WARNING}
+_LEVELS = {
+    "uvicorn.error": logging.ERROR,
+    "asyncio": logging.ERROR,
+    "mcp": logging.ERROR,  # its warnings are of requests of clients
+    "personakit": logging.WARNING,
+}
 
 
 def say(text: str) -> None:

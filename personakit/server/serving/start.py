@@ -57,7 +57,8 @@ def serve(settings: Settings, *, say: Say | None = None) -> int:
     allow_files(2 * settings.limits.connections + _FILES)
     sockets = listen(settings.host, wanted)
     line = say or print_line
-    text = f"serving {url(settings.host, sockets)} ({_shown(keys)}); Ctrl-C ends it"
+    also = " and /mcp" if settings.mcp else ""
+    text = f"serving {url(settings.host, sockets)}{also} ({_shown(keys)}); Ctrl-C ends it"
 
     def ready() -> None:
         line(text)

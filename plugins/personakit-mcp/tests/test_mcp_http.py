@@ -63,6 +63,20 @@ def test_a_running_call_ends_before_the_server_does(tmp_path: Path, mode: str) -
         assert server.end() == 0
 
 
+def test_what_clients_do_wrong_is_not_printed(tmp_path: Path) -> None:
+    with serving(tmp_path, *TOOLS, **PLUGINS) as server:
+        body, headers = call(1, MODES[0])
+        request = json.loads(body)
+        request["params"]["requestState"] = "invalid"
+        connection = server.connect()
+        connection.request("POST", "/mcp", json.dumps(request), headers)
+        assert "error" in json.loads(connection.getresponse().read())
+        server.signal(signal.SIGTERM)
+        assert server.end() == 0
+        (line,) = server.lines
+        assert "/v1 and /mcp (no key is needed)" in line
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_call_that_takes_too_long_ends_with_an_error(tmp_path: Path, mode: str) -> None:
     with serving(tmp_path, *TOOLS, "--grace", "0.2", **PLUGINS) as server:

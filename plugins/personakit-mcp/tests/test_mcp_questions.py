@@ -158,6 +158,17 @@ def test_a_client_that_always_answers_wrongly_is_not_asked_for_ever(
 
 
 @both
+def test_half_a_character_in_a_question_is_replaced(mode: str, tmp_path: Path) -> None:
+    call = ToolCall("1", "book", '{"train": "the \\ud800 9:12"}')
+    replies = (Response("", tool_calls=(call,)), "Have a good journey.")
+    running, _ = runner(replies, plugins=[Books()], path=[library(tmp_path, plan=PLAN)])
+    user = User({"answer": "yes"})
+    result = called(running, mode, {"who": "Ann", "days": 3, "input": "Go!"}, user)
+    assert result.content[0].text == "Have a good journey."
+    assert user.forms[0].message.startswith("Book the \ufffd 9:12?")
+
+
+@both
 def test_arguments_and_then_a_question(mode: str, tmp_path: Path) -> None:
     running, upstream = booking(tmp_path)
     user = User({"who": "Ann", "days": 3}, {"answer": "maybe"}, {"answer": "yes"})

@@ -102,6 +102,24 @@ def test_what_ends_a_call_ends_the_request_of_the_upstream(
     assert errors.strip() == ""
 
 
+def test_a_client_that_does_not_read_any_more_ends_the_server(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "personakit", "mcp"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as started:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        started.stdin.write(b"{\n")
+        started.stdin.flush()
+        assert started.wait(30) == 0
+        assert started.stderr.read() == b""
+
+
 def test_progress_is_the_text_so_far(tmp_path: Path) -> None:
     with Server(["Go by train."], size=2) as upstream:
         folder = library(tmp_path, plan=PLAN)
@@ -138,6 +156,26 @@ def test_what_plugins_print_goes_to_standard_error(tmp_path: Path) -> None:
     assert (code, output) == (0, "")
     for text in ("when loaded", "by a process", "printed in a run", "written in a run"):
         assert text in errors
+
+
+@ERAS
+def test_half_a_character_in_the_json_of_a_model_does_not_end_the_server(
+    tmp_path: Path, is_new: bool
+) -> None:
+    text = """\
+system: You count.
+output:
+  type: object
+  properties: {word: {type: string}}
+  required: [word]
+  additionalProperties: false
+"""
+    with Server(['{"word": "one \\ud800"}']) as upstream:
+        options: dict[str, Any] = {"environ": upstream.environ(), "is_new": is_new}
+        with process(library(tmp_path, word=text), "--tools", "word", **options) as client:
+            client.ask("tools/call", {"name": "word", "arguments": {"input": "x"}})
+            assert client.read()["result"]["structuredContent"] == {"word": "one \ufffd"}
+            assert client.end()[0] == 0
 
 
 @ERAS

@@ -95,6 +95,46 @@ def test_an_answer_with_a_schema_is_structured(mode: str, tmp_path: Path) -> Non
     assert "does not match the output" in bad.content[0].text
 
 
+def test_an_answer_that_is_no_object_is_structured_where_the_version_has_it(
+    mode: str, tmp_path: Path
+) -> None:
+    async def work() -> Any:
+        async with connected(running, mode, tools=("names",)) as client:
+            (tool,) = (await client.list_tools()).tools
+            return tool, await client.call_tool("names", {"input": "x"})
+
+    text = "system: You list names.\noutput: {type: array, items: {type: string}}\n"
+    running, _ = runner(['["Ann"]'], path=[library(tmp_path, names=text)])
+    tool, result = run(work)
+    assert (result.is_error, result.content[0].text) == (False, '["Ann"]')
+    if mode == "legacy":
+        assert (tool.output_schema, result.structured_content) == (None, None)
+    else:
+        assert tool.output_schema["type"] == "array"
+        assert result.structured_content == ["Ann"]
+
+
+def test_a_pattern_that_javascript_lacks_is_left_to_the_server(mode: str, tmp_path: Path) -> None:
+    async def work() -> Any:
+        async with connected(running, mode, tools=("codes",)) as client:
+            (tool,) = (await client.list_tools()).tools
+            given = {"first": "x1", "second": "1", "input": "x"}
+            return tool.input_schema["properties"], await client.call_tool("codes", given)
+
+    text = """\
+system: "{{ first }} {{ second }}"
+variables:
+  first: {pattern: "^(?i)X[0-9]$"}
+  second: {pattern: "^(?:a|b)[0-9]$"}
+"""
+    running, _ = runner(path=[library(tmp_path, codes=text)])
+    schema, result = run(work)
+    assert "pattern" not in schema["first"]
+    assert schema["second"]["pattern"] == "^(?:a|b)[0-9]$"
+    assert "argument 'second': '1' does not match the pattern" in result.content[0].text
+    assert "'first'" not in result.content[0].text
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

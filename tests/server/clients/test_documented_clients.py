@@ -30,7 +30,7 @@ def example(site: Served, section: str, language: str) -> str:
 
 
 def printed(words: list[str], **environ: str) -> str:
-    done = run(words, **environ)
+    done = run(words, None, **environ)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

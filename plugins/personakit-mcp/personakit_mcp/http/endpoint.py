@@ -1,7 +1,7 @@
 """``/mcp`` of `personakit serve`: MCP with the keys, budgets and limits of that server.
 
 Each request stands alone, so that any worker can answer it: clients of 2025-11-25 and before get no
-session.
+session but its id, see `personakit_mcp.http.calls`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sse_starlette.sse import AppStatus
 
 from personakit import JournalError, LedgerError, PersonakitError, Request
 from personakit.server import Application, Exchange, Refusal
+from personakit_mcp.http.calls import Calls
 from personakit_mcp.serving.application import server
 from personakit_mcp.serving.offer import Caller, Counted, Refused, Serving
 
@@ -99,7 +100,7 @@ class Endpoint:
             lambda ctx: _asks.get(),
             (settings.secret,) if settings.secret else (),
         )
-        self._application = application
+        self._application, self._calls = application, Calls()
         self._manager = StreamableHTTPSessionManager(
             server(serving, every=None), stateless=True, max_request_body_size=settings.limits.body
         )
@@ -122,9 +123,17 @@ class Endpoint:
         await self._ready.wait()
         token = _asks.set(asker)
         try:
-            await exchange.pass_on(self._manager.handle_request, stopped)
+            await self._pass_on(exchange, asker)
         finally:
             _asks.reset(token)
+
+    async def _pass_on(self, exchange: Exchange, asker: Asker) -> None:
+        with self._calls.noted(exchange, await exchange.body(), asker.name) as call:
+
+            def last(body: bytes) -> bytes:
+                return b"" if call.is_cancelled else stopped(body)
+
+            await exchange.pass_on(self._manager.handle_request, last)
 
     async def close(self) -> None:
         """End what runs beside the requests."""

@@ -17,6 +17,8 @@ MAX_SIZE = 4_000_000
 """The most characters of all arguments."""
 _USES = re.compile(r"\binput\b")
 _OPTIONAL = re.compile(r"\bif\b[^%}]*\binput\b|\binput\s*(?:is\b|\|\s*default|or\b)")
+# Flags, names of groups, classes of POSIX, and escapes that JavaScript lacks or reads differently.
+_DIALECT = re.compile(r"\(\?(?!:)|\[\[:|\\[AzpPQxuU<>]|&&|--|~~")
 _DESCRIPTION = "The message of the user."
 
 
@@ -67,7 +69,7 @@ def ordered(persona: Persona) -> list[Variable]:
 def input_schema(persona: Persona) -> dict[str, Any]:
     """Return the JSON Schema of the arguments of a tool."""
     variables = ordered(persona)
-    properties: dict[str, Any] = {each.name: each.to_schema() for each in variables}
+    properties: dict[str, Any] = {each.name: _portable(each.to_schema()) for each in variables}
     required = [each.name for each in variables if each.required]
     if takes_input(persona):
         properties[INPUT] = {"type": "string", "description": _DESCRIPTION}
@@ -75,6 +77,23 @@ def input_schema(persona: Persona) -> dict[str, Any]:
         required += [INPUT] if persona.prompt is None or needs_input(persona) else []
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, "required": required} if required else schema
+
+
+def _portable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema without patterns that other dialects do not have, and its parts likewise.
+
+    Clients compile schemas with the regular expressions of JavaScript, and drop all tools of a
+    server if they cannot. The values are checked here in any case.
+    """
+    kept = dict(schema)
+    if _DIALECT.search(kept.get("pattern", "")):
+        del kept["pattern"]
+    if "items" in kept:
+        kept["items"] = _portable(kept["items"])
+    if "properties" in kept:
+        fields = kept["properties"].items()
+        kept["properties"] = {name: _portable(field) for name, field in fields}
+    return kept
 
 
 def described(persona: Persona) -> list[dict[str, Any]]:

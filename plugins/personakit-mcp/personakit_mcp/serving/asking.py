@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from personakit import Question, Variable
+from personakit_mcp.serving.wording import encodable
 
 TTL = 3600.0
 """Seconds in which a client has to send the answers."""
@@ -65,18 +66,19 @@ class Desk:
         params: Its parameters, which may have answers of the user.
 
     Attributes:
+        is_new: Whether the request is one of 2026-07-28 or later.
         can_ask: Whether the client shows forms.
         state: What the server kept in the request; empty for the first one.
     """
 
     def __init__(self, ctx: Any, params: types.CallToolRequestParams) -> None:
         self._ctx = ctx
-        self._is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        self.can_ask = _shows_forms(ctx) and (self._is_new or ctx.session.can_send_request)
+        self.is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        self.can_ask = _shows_forms(ctx) and (self.is_new or ctx.session.can_send_request)
         # Before 2026-07-28 there was no state, so a client that sends one has made it up.
-        kept = params.request_state if self._is_new else None
+        kept = params.request_state if self.is_new else None
         self.state: dict[str, Any] = json.loads(kept or "{}")
-        self._answers = dict(params.input_responses or {}) if self._is_new else {}
+        self._answers = dict(params.input_responses or {}) if self.is_new else {}
 
     async def ask(self, form: Form, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what the user wrote into a form; None if the user did not answer.
@@ -88,7 +90,7 @@ class Desk:
         Raises:
             InputRequired: The client has to.
         """
-        if self._is_new:
+        if self.is_new:
             return self._answer(form, state)
         try:
             result = await self._ctx.session.elicit_form(
@@ -129,16 +131,16 @@ def form_of_arguments(missing: Sequence[Variable | None], name: str, fault: str)
 def form_of_questions(questions: Sequence[Question]) -> Form:
     """Return the form for the questions of plugins and tools during a run."""
     fields: dict[str, Any] = {}
-    texts = []
+    texts: list[str] = []
     for number, question in enumerate(questions, 1):
-        who = f"{question.plugin} asks: " if question.plugin else ""
-        texts.append(f"{who}{question.text}")
+        text = encodable(question.text)
+        texts.append(f"{question.plugin} asks: {text}" if question.plugin else text)
         if question.details:
             cut = len(question.details) > _MOST
-            texts.append(question.details[:_MOST] + ("…" if cut else ""))
-        field: dict[str, Any] = {"type": "string", "title": question.text[:200]}
+            texts.append(encodable(question.details[:_MOST]) + ("…" if cut else ""))
+        field: dict[str, Any] = {"type": "string", "title": text[:200]}
         if question.choices:
-            field["enum"] = list(question.choices)
+            field["enum"] = list(map(encodable, question.choices))
         fields[_FIELD if len(questions) == 1 else f"{_FIELD}_{number}"] = field
     # A client that sends a request again must not answer the next question with the old answer.
     key = "questions " + " ".join(question.id for question in questions)

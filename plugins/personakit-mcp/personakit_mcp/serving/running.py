@@ -36,6 +36,7 @@ from personakit_mcp.serving.asking import (
     form_of_questions,
 )
 from personakit_mcp.serving.offer import Refused, Serving
+from personakit_mcp.serving.wording import encodable
 
 ROUNDS = 3
 """How often the user is asked for arguments."""
@@ -160,7 +161,7 @@ class Runs:
             how: How = "tell" if content is None else "return"
             asked = Asked(persona, prompt, how, before=result.text)
             result = await self._run(ctx, asked)
-        return succeeded(persona, result)
+        return succeeded(persona, result, any_value=desk.is_new)
 
     async def _said(
         self, desk: Desk, suspended: Suspended, failures: int
@@ -236,22 +237,32 @@ def _run_id() -> str:
     return f"{int(time.time() * 1_000_000):014x}{secrets.token_hex(9)}"
 
 
-def succeeded(persona: Persona, response: Response[Any]) -> types.CallToolResult:
-    """Return the answer of a persona as the result of a tool."""
-    content: list[types.ContentBlock] = [types.TextContent(text=response.text)]
-    if persona.output is None:
+def succeeded(
+    persona: Persona, response: Response[Any], *, any_value: bool
+) -> types.CallToolResult:
+    """Return the answer of a persona as the result of a tool.
+
+    Args:
+        persona: The persona.
+        response: The answer.
+        any_value: Whether structured content may be something else than an object, as since
+            2026-07-28.
+    """
+    content: list[types.ContentBlock] = [types.TextContent(text=encodable(response.text))]
+    value = None if persona.output is None else plain(response.parsed)
+    if value is None or not (any_value or isinstance(value, dict)):
         return types.CallToolResult(content=content)
-    return types.CallToolResult(content=content, structured_content=plain(response.parsed))
+    return types.CallToolResult(content=content, structured_content=value)
 
 
 def failed(message: str) -> types.CallToolResult:
     """Return an error as the result of a tool: the model reads it, and may correct its call."""
-    return types.CallToolResult(content=[types.TextContent(text=message)], is_error=True)
+    return types.CallToolResult(content=[types.TextContent(text=encodable(message))], is_error=True)
 
 
 def plain(value: Any) -> Any:
     """Return a value with mappings as dicts and sequences as lists."""
-    return json.loads(json.dumps(value, default=_plain))
+    return json.loads(encodable(json.dumps(value, default=_plain, ensure_ascii=False)))
 
 
 def _plain(value: Any) -> Any:

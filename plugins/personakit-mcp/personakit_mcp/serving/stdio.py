@@ -50,6 +50,33 @@ class _Lines:
         asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
 
 
+class _Output:
+    """Standard output: each text is written whole, in a thread, since a client may read slowly.
+
+    Args:
+        file: Standard output.
+        gone: Called if nobody reads it any more.
+    """
+
+    def __init__(self, file: BinaryIO, gone: Callable[[], None]) -> None:
+        self._file, self._gone, self._lock = file, gone, asyncio.Lock()
+
+    async def write(self, text: str) -> None:
+        """Write a text."""
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self._write, text.encode())
+            except OSError:
+                self._gone()
+
+    async def flush(self) -> None:
+        """Do nothing: a text has been written."""
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+
+
 def refusal(line: str) -> str | None:
     """Return the answer to a line that is no message of JSON-RPC; None for one that is.
 
@@ -105,36 +132,34 @@ def serve_stdio(serving: Serving, streams: tuple[BinaryIO, BinaryIO]) -> int:
 
 async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
     # Each takes a part of a second to import.
-    import io  # noqa: PLC0415
-
-    import anyio  # noqa: PLC0415
     from mcp.server.stdio import stdio_server  # noqa: PLC0415
 
     from personakit_mcp.serving.application import options, server  # noqa: PLC0415
 
-    output = anyio.wrap_file(io.TextIOWrapper(taken, encoding="utf-8", newline="\n"))
+    task: Any = asyncio.current_task()
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        task.cancel()
+
+    # The input need not end before the reader of the output does.
+    output: Any = _Output(taken, lambda: end(0))
 
     async def refuse(answer: str) -> None:
         await output.write(f"{answer}\n")
-        await output.flush()
 
     lines: Any = _Lines(given, refuse)
-    made, stopped = server(serving), asyncio.Event()
-    task: Any = asyncio.current_task()
-
-    def stop() -> None:
-        stopped.set()
-        task.cancel()
-
+    made = server(serving)
     with contextlib.suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 128 + signal.SIGTERM)
     try:
         async with stdio_server(lines, output) as (reads, writes):
             await made.run(reads, writes, options(made))
     except asyncio.CancelledError:
-        if not stopped.is_set():
+        if not codes:
             raise
-        return 128 + signal.SIGTERM
+        return codes[0]
     finally:
         await serving.runner.aclose()
     return 0

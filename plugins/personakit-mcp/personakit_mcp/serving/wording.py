@@ -14,9 +14,21 @@ from personakit import PersonakitError, UsageError, told
 FAILED = "the server failed; its log has the reason"
 
 
+def encodable(text: str) -> str:
+    """Return a text that can be sent, without halves of surrogate pairs.
+
+    The JSON of a model can have such a half, and the library ends the connection for it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def invalid(message: str) -> MCPError:
     """Return the error of a request whose parameters are wrong."""
-    return MCPError(INVALID_PARAMS, message)
+    return MCPError(INVALID_PARAMS, encodable(message))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> MCPError:
@@ -41,4 +53,4 @@ def near(word: str, known: Iterable[str]) -> str:
 def failure(error: PersonakitError) -> MCPError:
     """Return the error of a request that personakit refused."""
     code = INVALID_PARAMS if isinstance(error, UsageError) else INTERNAL_ERROR
-    return MCPError(code, told(error))
+    return MCPError(code, encodable(told(error)))
