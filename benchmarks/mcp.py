@@ -31,7 +31,8 @@ CPU of the server for all pages of `prompts/list`, read from outside; the files 
 GET = """\
 CPU of the server's process for `prompts/get` of a persona of six variables, in batches that take \
 turns; the smallest counts. 1 is `Runner.render` and `json.dumps` in a loop. A bare server is \
-`mcp`'s own, whose prompt is a function that calls `Runner.render`."""
+`mcp`'s own, whose prompt is a function that calls `Runner.render`. The goals of ours are 1.2 for \
+the handler alone, and 1.2 beside the bare server."""
 
 
 class Talk:
@@ -141,9 +142,9 @@ class _Place:
             yield talk
 
     @contextlib.contextmanager
-    def loop(self, personas: Path) -> Iterator[Callable[..., float]]:
+    def loop(self, what: str, personas: Path) -> Iterator[Callable[..., float]]:
         """Start a process that renders so many times and says the seconds of CPU."""
-        words = [self.python, "-P", str(BARE), "once"]
+        words = [self.python, "-P", str(BARE), what]
         with subprocess.Popen(
             words, env={**self.environ, "PERSONAKIT_PATH": str(personas)}, cwd=self.folder,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -247,14 +248,17 @@ def _prompts(bench: Bench, place: _Place, path: Path) -> Table:
     arguments = {**values, "topics": json.dumps(sample.VALUES["topics"]), "input": sample.PROMPT}
     times, least = bench.pick(200, 50), _Least()
     base, bare, ours = "`Runner.render` and JSON", "a bare server", "**`personakit mcp`**"
+    handler = "**its handler and JSON**"
     with (
-        place.loop(path) as loop,
+        place.loop("once", path) as loop,
+        place.loop("handler", path) as handle,
         place.talk([str(BARE)], path) as plain,
         place.talk(OURS, path) as server,
     ):
         for number in bench.rounds(bench.pick(40, 5)):
             first = 45 + number * times
             least.add(base, loop(times=times, first=first, arguments=arguments))
+            least.add(handler, handle(times=times, first=first, arguments=arguments))
             for name, talk in ((bare, plain), (ours, server)):
                 before = account.cpu(talk.process.pid)
                 for at in range(times):
@@ -264,10 +268,10 @@ def _prompts(bench: Bench, place: _Place, path: Path) -> Table:
                 text = result["messages"][0]["content"]["text"]
                 if text != sample.TEXT.replace("45", fresh["minutes"]):
                     raise Missing(f"{name} gave {text[:200]!r}")
-    micro = {name: least[name] / times * 1e6 for name in (base, bare, ours)}
+    micro = {name: least[name] / times * 1e6 for name in (base, handler, bare, ours)}
     rows: list[list[Cell]] = [
-        [name, cost / micro[base], cost / micro[bare], "≤ 1.2" if name == ours else "", cost]
+        [name, cost / micro[base], cost / micro[bare] if name in (bare, ours) else None, cost]
         for name, cost in micro.items()
     ]
-    columns = ["A prompt", "CPU", "beside the bare server", "goal of ours", "CPU µs"]
+    columns = ["A prompt", "CPU", "beside the bare server", "CPU µs"]
     return Table("MCP: a prompt", columns, rows, GET, 1)

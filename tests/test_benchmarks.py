@@ -153,7 +153,7 @@ def test_the_mcp_server_is_compared(monkeypatch: pytest.MonkeyPatch, bench: Benc
     assert starts.rows[0][1] == 1
     assert lists.rows[1][1] == 1
     assert prompts.rows[0][1] == 1
-    assert all(isinstance(row[4], float) for row in (*starts.rows, *prompts.rows))
+    assert all(isinstance(row[-1], float) for row in (*starts.rows, *prompts.rows))
 
 
 @pytest.mark.skipif(

@@ -1,7 +1,8 @@
 """The yardstick: the library's own server over stdio, whose prompt is `Runner.render`.
 
-With ``once`` as argument, it renders without a server: it reads a number of times from each line
-of standard input, and prints the seconds of CPU.
+With ``once`` or ``handler`` as argument, it has no server: it renders by itself, or lets the
+handler of personakit do it, a number of times for each line of standard input, and prints the
+seconds of CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from personakit import Runner
@@ -30,14 +32,42 @@ def rendered(arguments: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def once() -> None:
+async def once(arguments: dict[str, str]) -> dict[str, Any]:
+    return {"messages": rendered(arguments)}
+
+
+async def loop(
+    answer: Callable[[Any], Awaitable[dict[str, Any]]], make: Callable[..., Any]
+) -> None:
+    """Answer as often as standard input asks for.
+
+    Args:
+        answer: Answers a request.
+        make: Makes the request from the arguments, which takes no part.
+    """
     for line in sys.stdin:
         command = json.loads(line)
+        numbers = range(command["first"], command["first"] + command["times"])
+        every = [make({**command["arguments"], "minutes": str(number)}) for number in numbers]
         start = time.process_time()
-        for number in range(command["times"]):
-            arguments = {**command["arguments"], "minutes": str(command["first"] + number)}
-            text = json.dumps({"messages": rendered(arguments)})
+        for request in every:
+            text = json.dumps(await answer(request))
         print(json.dumps({"cpu": time.process_time() - start, "size": len(text)}), flush=True)
+
+
+async def handler() -> None:
+    """Let the handler of ``prompts/get`` in `personakit mcp` answer."""
+    import mcp_types as types
+    from personakit_mcp.serving import Serving
+    from personakit_mcp.serving.prompts import Prompts
+
+    prompts = Prompts(Serving(RUNNER))
+
+    def make(arguments: dict[str, str]) -> types.GetPromptRequestParams:
+        return types.GetPromptRequestParams(name="bench0", arguments=arguments)
+
+    # The context says who asks, which does not matter here.
+    await loop(lambda params: prompts.get(None, params), make)
 
 
 async def serve() -> None:
@@ -63,7 +93,7 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    if "once" in sys.argv:
-        once()
+    if sys.argv[1:]:
+        asyncio.run(loop(once, dict) if sys.argv[1] == "once" else handler())
     else:
         asyncio.run(serve())
