@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from personakit import Runner, UsageError
 from personakit_mcp.clients import install
+from personakit_mcp.names import chosen
 
 if TYPE_CHECKING:
     from personakit_mcp.serving.offer import Serving
@@ -102,26 +101,13 @@ def _serving(tools: str | None, one_tool: bool, personas: str | None) -> Serving
         stream=sys.stderr, level=logging.WARNING, format="personakit mcp: %(message)s"
     )
     runner = Runner(log=True)
-    serving = Serving(runner, _names(personas) or ("*",), _names(tools), one_tool)
-    _check(runner, serving.personas, "--personas")
-    _check(runner, serving.tools, "--tools")
-    return serving
+    offered = _chosen("--personas", personas, runner) or ("*",)
+    return Serving(runner, offered, _chosen("--tools", tools, runner), one_tool)
 
 
-def _names(given: str | None) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+def _chosen(option: str, given: str | None, runner: Runner) -> tuple[str, ...]:
+    names = () if given is None else chosen(option, given, runner)
     return tuple("*" if name == "all" else name for name in names)
-
-
-def _check(runner: Runner, patterns: Iterable[str], option: str) -> None:
-    """Raise UsageError for a pattern that matches no persona."""
-    wanted = [pattern for pattern in patterns if pattern != "*"]
-    names = runner.library.names() if wanted else []
-    for pattern in wanted:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(
-                f"{option}: no persona matches {pattern!r}; `personakit list` lists them"
-            )
 
 
 command.add_command(install)

@@ -226,12 +226,14 @@ def test_a_persona_that_appears_changes_or_goes_is_told(tmp_path: Path, is_new: 
     ("arguments", "message"),
     [
         (["--one-tool"], "--one-tool needs --tools"),
-        (["--tools", "cok"], "--tools: no persona matches 'cok'"),
+        (["--tools", "cok"], "did you mean 'cook'?"),
+        (["--tools", " , "], "--tools names no persona; write --tools chef,tutor or --tools all"),
         (["--personas", "none-*"], "--personas: no persona matches 'none-*'"),
         (["cook"], "unknown command 'cook'; `personakit mcp --help` lists them"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], message: str) -> None:
+    library(tmp_path, cook="system: You cook.")
     done = subprocess.run(
         [sys.executable, "-m", "personakit", "mcp", *arguments],
         env={**os.environ, "HOME": str(tmp_path), "PERSONAKIT_PATH": str(tmp_path)},

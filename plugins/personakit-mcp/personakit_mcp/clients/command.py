@@ -131,31 +131,14 @@ def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[
     """
     if one_tool and tools is None:
         raise UsageError("--one-tool needs personas: add --tools all, or --tools A,B")
+    from personakit import Runner  # noqa: PLC0415
+    from personakit_mcp.names import chosen  # noqa: PLC0415
+
     arguments: list[str] = []
     for option, given in (("--personas", personas), ("--tools", tools)):
         if given is not None:
-            arguments += [option, ",".join(_names(option, given))]
+            arguments += [option, ",".join(chosen(option, given, Runner(), valid=True))]
     return [*arguments, "--one-tool"] if one_tool else arguments
-
-
-def _names(option: str, given: str) -> list[str]:
-    from fnmatch import fnmatchcase  # noqa: PLC0415
-
-    from personakit import Runner  # noqa: PLC0415
-
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    if not names:
-        raise UsageError(f"{option} names no persona; write {option} chef,tutor or {option} all")
-    runner = Runner()
-    for name in names:
-        if not any(character in name for character in "*?["):
-            if name != "all":
-                runner.load(name)
-        elif not any(fnmatchcase(known, name) for known in runner.library.names()):
-            raise UsageError(
-                f"{option}: no persona matches {name[:80]!r}; `personakit list` lists them"
-            )
-    return names
 
 
 def _content(file: Path) -> str | None:
