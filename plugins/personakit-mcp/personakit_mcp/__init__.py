@@ -1,5 +1,5 @@
-"""A personakit plugin that provides the tools of MCP servers."""
+"""A personakit plugin: the tools of MCP servers for personas, and personas for MCP clients."""
 
-from personakit_mcp.client import MCP, close
+from personakit_mcp.plugin import MCP, close
 
 __all__ = ["MCP", "close"]

@@ -1,4 +1,4 @@
-"""The plugin: offers the tools of MCP servers to the model."""
+"""The plugin: offers the tools of MCP servers to the model, and contributes the MCP server."""
 
 from __future__ import annotations
 
