@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from personakit.base import read_json
@@ -82,7 +82,7 @@ async def within(seconds: float, action: Awaitable[T]) -> T:
     Raises:
         TimeoutError: It took longer.
     """
-    steps = action.__await__()
+    steps: Iterator[Any] = action.__await__()
     try:
         first = next(steps)
     except StopIteration as ended:
@@ -95,22 +95,25 @@ async def within(seconds: float, action: Awaitable[T]) -> T:
 class _Rest(Generic[T]):
     """What is left of an action after its first step."""
 
-    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
+    def __init__(self, steps: Iterator[Any], first: Any) -> None:
         self._steps, self._first = steps, first
 
     def __await__(self) -> Generator[Any, Any, T]:
-        steps, item = self._steps, self._first
-        try:
-            while True:
+        item = self._first
+        while True:
+            try:
+                yield item
+            except BaseException as error:
+                # The awaitables of servers that are not written in Python may lack it.
+                throw = getattr(self._steps, "throw", None)
+                if throw is None:
+                    raise
                 try:
-                    value = yield item
-                except BaseException as error:
-                    item = steps.throw(error)
-                else:
-                    item = steps.send(value)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
+                    item = throw(error)
+                except StopIteration as ended:
+                    return ended.value  # type: ignore[no-any-return]
+            else:
+                return (yield from self._steps)  # type: ignore[misc, no-any-return]
 
 
 class Exchange:
