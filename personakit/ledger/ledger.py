@@ -47,6 +47,11 @@ def _default() -> Path:
         ) from None
 
 
+def _quietly(method: Callable[[], object]) -> None:
+    with contextlib.suppress(LedgerError):  # a reservation counts until it expires
+        method()
+
+
 class Ledger:
     """Keys, budgets and limits of a service, shared by all its processes. Threads can share it.
 
@@ -116,13 +121,20 @@ class Ledger:
             args: Its arguments.
             kwargs: Its named arguments.
         """
+        return await self._soon(functools.partial(method, *args, **kwargs))
+
+    async def surely(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method as `soon` does, also if the caller is cancelled before it is called."""
+        method = functools.partial(method, *args, **kwargs)
+        return await self._soon(method, functools.partial(self._made, method))
+
+    async def _soon(self, method: Callable[[], T], missed: Callable[[], None] | None = None) -> T:
         if self._database.is_quick and not in_sync():
             try:
                 if self.running >= _SEVERAL:
-                    action = functools.partial(method, *args, **kwargs)
-                    return await self._together.call(action, self._revoke)
+                    return await self._together.call(method, self._revoke, missed)
                 self._thread.patience = _AT_ONCE
-                return method(*args, **kwargs)
+                return method()
             except Failed:
                 pass
             except LedgerError as error:
@@ -133,7 +145,7 @@ class Ledger:
                     raise
             finally:
                 self._thread.patience = None
-        return await io(method)(*args, **kwargs)
+        return await io(method)()
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -393,6 +405,17 @@ class Ledger:
             connection.execute("DELETE FROM held WHERE id = ?", (id,))
 
         self._write(forget)
+
+    def _made(self, method: Callable[[], object]) -> None:
+        """Call a method whose caller was cancelled, in a thread if the file is locked."""
+        self._thread.patience = _AT_ONCE
+        try:
+            method()
+        except LedgerError as error:
+            if error.locked:
+                threading.Thread(target=_quietly, args=(method,)).start()
+        finally:
+            self._thread.patience = None
 
     def _revoke(self, result: object) -> None:
         """Remove a reservation whose caller was cancelled before it got it."""
