@@ -22,7 +22,7 @@ from personakit.ledger.errors import LedgerError, explained
 from personakit.ledger.keys import fields, imports, stored
 from personakit.ledger.keys.key import Key, hashed, new_token
 from personakit.ledger.tables import MARK, MIGRATIONS
-from personakit.ledger.together import Failed, Together
+from personakit.ledger.together import Failed, Together, apart
 from personakit.ledger.worker import Worker
 
 if TYPE_CHECKING:
@@ -45,11 +45,6 @@ def _default() -> Path:
             "there is no folder for the ledger: the user has no home folder; set XDG_STATE_HOME, "
             "or name a file for the ledger"
         ) from None
-
-
-def _quietly(method: Callable[[], object]) -> None:
-    with contextlib.suppress(LedgerError):  # a reservation counts until it expires
-        method()
 
 
 class Ledger:
@@ -118,15 +113,14 @@ class Ledger:
         Args:
             method: A method of this ledger, or a function whose first effect is to call one: it is
                 called again if it raises a `LedgerError` that says that the file is locked.
-            args: Its arguments.
-            kwargs: Its named arguments.
+            args, kwargs: Its arguments.
         """
         return await self._soon(functools.partial(method, *args, **kwargs))
 
     async def surely(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method as `soon` does, also if the caller is cancelled before it is called."""
-        method = functools.partial(method, *args, **kwargs)
-        return await self._soon(method, functools.partial(self._made, method))
+        """Call a method as `soon` does, also if the caller is cancelled before."""
+        it = functools.partial(method, *args, **kwargs)
+        return await self._soon(it, functools.partial(apart, it))
 
     async def _soon(self, method: Callable[[], T], missed: Callable[[], None] | None = None) -> T:
         if self._database.is_quick and not in_sync():
@@ -406,23 +400,11 @@ class Ledger:
 
         self._write(forget)
 
-    def _made(self, method: Callable[[], object]) -> None:
-        """Call a method whose caller was cancelled, in a thread if the file is locked."""
-        self._thread.patience = _AT_ONCE
-        try:
-            method()
-        except LedgerError as error:
-            if error.locked:
-                threading.Thread(target=_quietly, args=(method,)).start()
-        finally:
-            self._thread.patience = None
-
     def _revoke(self, result: object) -> None:
-        """Remove a reservation whose caller was cancelled before it got it."""
+        """Remove a reservation whose caller was cancelled; else it counts until it expires."""
         if isinstance(result, Reservation):
             self._thread.patience = _AT_ONCE
             try:
-                # Otherwise it counts until it expires.
                 with contextlib.suppress(LedgerError):
                     self.release(result)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -20,6 +21,18 @@ _NONE: tuple[asyncio.AbstractEventLoop | None, list[Any]] = (None, [])
 
 class Failed(Exception):
     """The transaction of a call failed, so the call has no effect and can be made alone."""
+
+
+def apart(action: Callable[[], object]) -> None:
+    """Call an action in a thread; its errors are dropped."""
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            action()
+
+    # The process is exiting, or has reached its limit of threads.
+    with contextlib.suppress(RuntimeError):
+        threading.Thread(target=run, name="personakit-late").start()
 
 
 class _Call(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from personakit.base import read_json
@@ -82,7 +82,7 @@ async def within(seconds: float, action: Awaitable[T]) -> T:
     Raises:
         TimeoutError: It took longer.
     """
-    steps: Iterator[Any] = action.__await__()
+    steps = action.__await__()
     try:
         first = next(steps)
     except StopIteration as ended:
@@ -95,7 +95,7 @@ async def within(seconds: float, action: Awaitable[T]) -> T:
 class _Rest(Generic[T]):
     """What is left of an action after its first step."""
 
-    def __init__(self, steps: Iterator[Any], first: Any) -> None:
+    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
         self._steps, self._first = steps, first
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -113,7 +113,7 @@ class _Rest(Generic[T]):
                 except StopIteration as ended:
                     return ended.value  # type: ignore[no-any-return]
             else:
-                return (yield from self._steps)  # type: ignore[misc, no-any-return]
+                return (yield from self._steps)
 
 
 class Exchange:

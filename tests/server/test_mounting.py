@@ -76,4 +76,5 @@ def test_a_server_may_have_awaitables_of_its_own(tmp_path: Path, stream: bool) -
 
     asyncio.run(main())
     assert sent[0]["status"] == 200
-    assert b"Leek soup." in b"".join(message.get("body", b"") for message in sent)
+    expected = b"[DONE]" if stream else b"Leek soup."
+    assert expected in b"".join(message.get("body", b"") for message in sent)
