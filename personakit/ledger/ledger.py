@@ -104,16 +104,16 @@ class Ledger:
         """Call a method from a coroutine: at once if the file is free, else in a thread.
 
         Calling it in a thread each time would take longer than the call. The event loop waits half
-        a millisecond at most. It can be awaited in a hook under the sync API as well.
+        a millisecond at most. It can be awaited in a hook under the sync API as well. While several
+        model calls run, those of a turn of the event loop are one transaction.
 
             await ledger.soon(ledger.admit, key, request)
-
-        While several model calls run, those of a turn of the event loop are one transaction.
 
         Args:
             method: A method of this ledger, or a function whose first effect is to call one: it is
                 called again if it raises a `LedgerError` that says that the file is locked.
-            args, kwargs: Its arguments.
+            args: Its arguments.
+            kwargs: Its named arguments.
         """
         return await self._soon(functools.partial(method, *args, **kwargs))
 
