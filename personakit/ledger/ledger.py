@@ -22,7 +22,7 @@ from personakit.ledger.errors import LedgerError, explained
 from personakit.ledger.keys import fields, imports, stored
 from personakit.ledger.keys.key import Key, hashed, new_token
 from personakit.ledger.tables import MARK, MIGRATIONS
-from personakit.ledger.together import Failed, Together
+from personakit.ledger.together import Failed, Together, apart
 from personakit.ledger.worker import Worker
 
 if TYPE_CHECKING:
@@ -104,11 +104,10 @@ class Ledger:
         """Call a method from a coroutine: at once if the file is free, else in a thread.
 
         Calling it in a thread each time would take longer than the call. The event loop waits half
-        a millisecond at most. It can be awaited in a hook under the sync API as well.
+        a millisecond at most. It can be awaited in a hook under the sync API as well. While several
+        model calls run, those of a turn of the event loop are one transaction.
 
             await ledger.soon(ledger.admit, key, request)
-
-        While several model calls run, those of a turn of the event loop are one transaction.
 
         Args:
             method: A method of this ledger, or a function whose first effect is to call one: it is
@@ -116,13 +115,20 @@ class Ledger:
             args: Its arguments.
             kwargs: Its named arguments.
         """
+        return await self._soon(functools.partial(method, *args, **kwargs))
+
+    async def surely(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method as `soon` does, also if the caller is cancelled before."""
+        it = functools.partial(method, *args, **kwargs)
+        return await self._soon(it, functools.partial(apart, it))
+
+    async def _soon(self, method: Callable[[], T], missed: Callable[[], None] | None = None) -> T:
         if self._database.is_quick and not in_sync():
             try:
                 if self.running >= _SEVERAL:
-                    action = functools.partial(method, *args, **kwargs)
-                    return await self._together.call(action, self._revoke)
+                    return await self._together.call(method, self._revoke, missed)
                 self._thread.patience = _AT_ONCE
-                return method(*args, **kwargs)
+                return method()
             except Failed:
                 pass
             except LedgerError as error:
@@ -133,7 +139,7 @@ class Ledger:
                     raise
             finally:
                 self._thread.patience = None
-        return await io(method)(*args, **kwargs)
+        return await io(method)()
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -395,11 +401,10 @@ class Ledger:
         self._write(forget)
 
     def _revoke(self, result: object) -> None:
-        """Remove a reservation whose caller was cancelled before it got it."""
+        """Remove a reservation whose caller was cancelled; else it counts until it expires."""
         if isinstance(result, Reservation):
             self._thread.patience = _AT_ONCE
             try:
-                # Otherwise it counts until it expires.
                 with contextlib.suppress(LedgerError):
                     self.release(result)
             finally:

@@ -52,12 +52,12 @@ async def metered(
         used = _used(request, meter.text, error)
         with contextlib.suppress(LedgerError):
             if used is None:
-                await ledger.soon(ledger.release, reservation)
+                await ledger.surely(ledger.release, reservation)
             else:
-                await ledger.soon(settle, used)
+                await ledger.surely(settle, used)
         raise
     else:
-        return response, await ledger.soon(settle, Amount.taken(request, response))
+        return response, await ledger.surely(settle, Amount.taken(request, response))
     finally:
         ledger.running -= 1
 

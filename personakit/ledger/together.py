@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -20,6 +21,18 @@ _NONE: tuple[asyncio.AbstractEventLoop | None, list[Any]] = (None, [])
 
 class Failed(Exception):
     """The transaction of a call failed, so the call has no effect and can be made alone."""
+
+
+def apart(action: Callable[[], object]) -> None:
+    """Call an action in a thread; its errors are dropped."""
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            action()
+
+    # The process is exiting, or has reached its limit of threads.
+    with contextlib.suppress(RuntimeError):
+        threading.Thread(target=run, name="personakit-late").start()
 
 
 class _Call(NamedTuple):
@@ -52,12 +65,18 @@ class Together:
         """Have a function called if the transaction fails in which a call is being made."""
         self._thread.undo.append(undo)
 
-    async def call(self, action: Callable[[], T], revoke: Callable[[T], None] | None = None) -> T:
+    async def call(
+        self,
+        action: Callable[[], T],
+        revoke: Callable[[T], None] | None = None,
+        missed: Callable[[], None] | None = None,
+    ) -> T:
         """Return the result of an action that is part of the next transaction.
 
         Args:
             action: The action. It is not made if the caller is cancelled before.
             revoke: Called with the result if the caller is cancelled afterwards.
+            missed: Called if the caller is cancelled before.
 
         Raises:
             Failed: The transaction failed, such as for a file that is locked.
@@ -80,6 +99,8 @@ class Together:
             is_made = not future.cancel() and not future.cancelled() and not future.exception()
             if is_made and revoke is not None:
                 revoke(future.result())
+            elif missed is not None and future.cancelled():
+                missed()
             raise
 
     def _run(self, waiting: list[_Call]) -> None:
@@ -93,6 +114,11 @@ class Together:
             for call in calls:
                 call.future.set_exception(Failed())
             return
+        except BaseException:  # Ctrl-C, after which a notebook uses the loop again
+            self._take_back()
+            for call in calls:
+                call.future.set_exception(Failed())
+            raise
         for call, (result, failure) in zip(calls, results, strict=True):
             if failure is None:
                 call.future.set_result(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -102,6 +103,30 @@ def test_a_call_whose_caller_is_cancelled_before_is_not_made(busy: Ledger) -> No
 
     asyncio.run(main())
     assert busy.spent("a").calls == 2
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_what_was_used_is_counted_if_its_caller_is_cancelled_before(
+    busy: Ledger, is_locked: bool
+) -> None:
+    kept = busy.reserve([ACCOUNT], lambda _: _ONE)
+    other = sqlite3.connect(busy.path, isolation_level=None)
+
+    async def main() -> None:
+        if is_locked:
+            other.execute("BEGIN IMMEDIATE")
+        call = asyncio.create_task(busy.surely(busy.settle, kept, Amount(7, 7)))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(main())
+    other.close()
+    until = time.monotonic() + 10
+    while busy.spent("a").tokens != 7 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert busy.spent("a").tokens == 7
 
 
 def test_a_reservation_is_removed_if_its_caller_is_cancelled_before_it_has_it(

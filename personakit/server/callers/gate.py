@@ -43,7 +43,7 @@ class Gate:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave()
-            else:
+            elif turn in self._waiting:  # else `leave` has passed over it
                 self._waiting.remove(turn)
             raise
 

@@ -34,15 +34,18 @@ class _Rest(Generic[T]):
         self._steps, self._first = steps, first
 
     def __await__(self) -> Generator[Any, Any, T]:
-        steps, item = self._steps, self._first
-        try:
-            while True:
+        item = self._first
+        while True:
+            try:
+                yield item
+            except BaseException as error:
+                # The awaitables of servers that are not written in Python may lack it.
+                throw = getattr(self._steps, "throw", None)
+                if throw is None:
+                    raise
                 try:
-                    value = yield item
-                except BaseException as error:
-                    item = steps.throw(error)
-                else:
-                    item = steps.send(value)
-        except StopIteration as ended:
-            result: T = ended.value
-            return result
+                    item = throw(error)
+                except StopIteration as ended:
+                    return ended.value  # type: ignore[no-any-return]
+            else:
+                return (yield from self._steps)
