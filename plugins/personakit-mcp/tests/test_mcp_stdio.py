@@ -187,6 +187,10 @@ def test_a_line_that_is_no_message_is_answered(tmp_path: Path, is_new: bool) -> 
         (f'{{"jsonrpc":"2.0","id":3,"method":"ping","params":{deep}\n'.encode(), -32700, None),
         (b'{"jsonrpc":"2.0","id":4,"method":"ping","params":{"x":"\\ud800"}}\n', -32600, 4),
         (b"[]\n", -32600, None),
+        *(
+            (f'{{"jsonrpc":"2.0","id":{identity},"method":"ping"}}\n'.encode(), -32600, None)
+            for identity in ("null", "1.5", "true", "[]", "{}")
+        ),
     ]  # fmt: skip
     with process(library(tmp_path, cook=COOK), is_new=is_new) as client:
         client.write(b"\n")

@@ -1,16 +1,17 @@
 """Personas as tools, with the client of `mcp` in both versions."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import MCPError
-from serving_clients import COOK, MODES, PLAN, connected, library, run
+from serving_clients import COOK, MODES, PLAN, connected, library, process, run
 
 from personakit import hookimpl
-from personakit.testing import runner
+from personakit.testing import Reply, Server, runner
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 SHAPE = """\
@@ -182,6 +183,23 @@ def test_a_run_that_fails_is_an_error_without_keys_and_folders(mode: str, tmp_pa
     assert "keys.txt is wrong" in result.content[0].text
     assert KEY not in result.content[0].text
     assert str(tmp_path) not in result.content[0].text
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_run_that_fails_is_told_without_options_of_the_command_line(
+    mode: str, status: int, tmp_path: Path
+) -> None:
+    body = json.dumps({"error": {"message": "No."}}).encode()
+    with Server([Reply(body, status=status)] * 9) as upstream:
+        folder = library(tmp_path, plan=PLAN)
+        options: dict[str, Any] = {"environ": upstream.environ(), "is_new": mode == MODES[0]}
+        with process(folder, "--tools", "plan", **options) as client:
+            arguments = {"who": "Ann", "days": 3, "input": "Go!"}
+            client.ask("tools/call", {"name": "plan", "arguments": arguments})
+            message = client.read()["result"]["content"][0]["text"]
+    assert f"status {status}: No" in message
+    assert " -m" not in message
+    assert "--" not in message
 
 
 def test_one_tool_asks_any_of_the_named_personas(mode: str, tmp_path: Path) -> None:

@@ -86,19 +86,21 @@ def refusal(line: str) -> str | None:
     from pydantic import ValidationError  # noqa: PLC0415
 
     try:
-        types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+        message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:
-        code, message = types.PARSE_ERROR, "the line is not valid JSON, or it is nested too deep"
+        code, reason = types.PARSE_ERROR, "the line is not valid JSON, or it is nested too deep"
     else:
-        return None
+        # A request whose id is neither a string nor an integer is read as a notification.
+        if not isinstance(message, types.JSONRPCNotification) or "id" not in json.loads(line):
+            return None
     identity = None
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(line)
-        code, message = types.INVALID_REQUEST, "the line is not a message of JSON-RPC 2.0"
+        code, reason = types.INVALID_REQUEST, "the line is not a message of JSON-RPC 2.0"
         given = value.get("id") if isinstance(value, dict) else None
         if isinstance(given, int | str) and not isinstance(given, bool):
             identity = given
-    error = {"code": code, "message": message}
+    error = {"code": code, "message": reason}
     return json.dumps({"jsonrpc": "2.0", "id": identity, "error": error})
 
 
