@@ -66,10 +66,10 @@ def command(
     """Serve personas to MCP clients, such as Claude Desktop, VS Code and Cursor.
 
     \b
-      personakit mcp                          personas as prompts and resources, on stdio
-      personakit mcp --tools chef,reviewer    these also as tools
-      personakit mcp --tools all --one-tool   one tool for all, for large libraries
-      personakit mcp --http                   http://127.0.0.1:8112/mcp, for this machine
+      personakit mcp                              personas as prompts and resources, on stdio
+      personakit mcp --tools chef,code-reviewer   these also as tools
+      personakit mcp --tools all --one-tool       one tool for all, for large libraries
+      personakit mcp --http                       http://127.0.0.1:8112/mcp, for this machine
 
     Nothing is sent for a prompt, and no key is needed: the model of the client answers.
     """  # noqa: D301
