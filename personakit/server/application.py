@@ -233,15 +233,15 @@ class Application:
         if self.settings.cors and self._access.crossed(exchange):
             await exchange.reply(204)
             return
-        if self._access.is_open:
-            if not _is_local(exchange):
-                raise Refusal(
-                    403,
-                    "without keys, the server answers only requests of this machine to localhost; "
-                    "use http://127.0.0.1, or make a key: personakit serve keys new NAME",
-                    code="host_not_allowed",
-                )
-            # Any page can send a body as plain text, without asking first, and would spend money.
+        if not _is_local(exchange) and self._access.is_open:
+            raise Refusal(
+                403,
+                "without keys, the server answers only requests of this machine to localhost; use "
+                "http://127.0.0.1, or make a key: personakit serve keys new NAME",
+                code="host_not_allowed",
+            )
+        # Any page can send a body as plain text, without asking first, and would spend money.
+        if not self._access.allows_origin(exchange) and self._access.is_open:
             self.check_origin(exchange)
         endpoint, exchange.rest, methods = self.router.find(exchange.method, exchange.path)
         if endpoint is None:
