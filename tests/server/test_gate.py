@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from personakit.server.gate import Gate
+from personakit.server.callers.gate import Gate
 
 
 def test_a_request_that_leaves_as_a_place_becomes_free_is_only_cancelled() -> None:

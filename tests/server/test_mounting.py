@@ -58,7 +58,7 @@ def test_a_server_may_have_awaitables_of_its_own(tmp_path: Path, stream: bool) -
     (tmp_path / "chef.yaml").write_text("system: You cook.\n")
     running, _ = runner(["Leek soup."], path=[tmp_path])
     body = {"model": "chef", "messages": [{"role": "user", "content": "?"}], "stream": stream}
-    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
     scope |= {"headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)}
     sent: list[dict[str, Any]] = []
 
