@@ -321,8 +321,10 @@ def inspected(site: Site, *words: str, transport: str = "stdio", era: str = "leg
         address = site.address(transport)
         done = run([*inspector, "--server-url", address, "--transport", "http", *options])
     else:
-        # Its environment is what follows -e, as a client's file has it under `env`.
-        variables = [word for pair in site.environ.items() for word in ("-e", "=".join(pair))]
+        # Its environment is what follows -e, as a client's file has it under `env`. The inspector
+        # refuses empty values.
+        given = [pair for pair in site.environ.items() if pair[1]]
+        variables = [word for pair in given for word in ("-e", "=".join(pair))]
         done = run([*inspector, *variables, *options, "--", *site.words])
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)["result"]
