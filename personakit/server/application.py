@@ -127,13 +127,7 @@ class Application:
         Allowed are pages of the origins in `Settings.cors`, of this machine, and of this server.
         """
         if not self._access.allows_origin(exchange):
-            origin = exchange.headers["origin"][:80]
-            raise Refusal(
-                403,
-                f"pages of the origin {origin!r} may not send requests to this server; its "
-                f"operator can allow them: personakit serve --cors ORIGIN",
-                code="origin_not_allowed",
-            )
+            raise _foreign(exchange)
 
     def personas(self, caller: Caller) -> list[str]:
         """Return the names of the personas that a caller may use, those of broken files included.
@@ -242,7 +236,7 @@ class Application:
             )
         # Any page can send a body as plain text, without asking first, and would spend money.
         if not self._access.allows_origin(exchange) and self._access.is_open:
-            self.check_origin(exchange)
+            raise _foreign(exchange)
         endpoint, exchange.rest, methods = self.router.find(exchange.method, exchange.path)
         if endpoint is None:
             raise _unknown(exchange, methods)
@@ -370,6 +364,16 @@ def stopping() -> Refusal:
     message = "the server is stopping; try again"
     return unavailable(
         message, code="server_stopping", seconds=1, reason="draining", connection="close"
+    )
+
+
+def _foreign(exchange: Exchange) -> Refusal:
+    origin = exchange.headers["origin"][:80]
+    return Refusal(
+        403,
+        f"pages of the origin {origin!r} may not send requests to this server; its operator can "
+        f"allow them: personakit serve --cors ORIGIN",
+        code="origin_not_allowed",
     )
 
 

@@ -13,7 +13,7 @@ from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import INPUT
 from personakit_mcp.serving.offer import Serving, after, answer
 from personakit_mcp.serving.prompts import PAGE, about
-from personakit_mcp.serving.running import Runs
+from personakit_mcp.serving.running import Runs, plain
 from personakit_mcp.serving.wording import invalid, near, unknown
 
 ASK = "ask"
@@ -134,6 +134,4 @@ def _annotations(*, reads_only: bool) -> dict[str, bool]:
 
 def output_schema(persona: Persona) -> dict[str, Any] | None:
     """Return the JSON Schema of the answer of a persona; None for text."""
-    from personakit_mcp.serving.running import plain  # noqa: PLC0415
-
     return None if persona.output is None else plain(persona.output)
