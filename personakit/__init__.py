@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         StreamStarted as StreamStarted,
         TemplateError as TemplateError, Timeout as Timeout, TooManyRounds as TooManyRounds,
         UpstreamUnavailable as UpstreamUnavailable, UsageError as UsageError,
-        VariableError as VariableError,
+        VariableError as VariableError, did_you_mean as did_you_mean,
     )
     from personakit.hookspecs import (
         Event as Event, Filter as Filter, Piece as Piece, Send as Send, SendTool as SendTool,
@@ -107,7 +107,8 @@ _ROOMS = {
         "AuthenticationFailed BackendError BadRequest Blocked ConfigError IncompleteAnswer "
         "InvalidAnswer JournalError ModelNotFound PersonaError PersonaNotFound PersonakitError "
         "PluginError Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
-        "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError"
+        "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError "
+        "did_you_mean"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
     "journal": "JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep",

@@ -1,6 +1,5 @@
 """The command `personakit approve`."""
 
-import difflib
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from personakit import UsageError
+from personakit import UsageError, did_you_mean
 from personakit_approve.approvals import Approval, approvals, path, revoke
 
 
@@ -22,7 +21,10 @@ class _Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            near = _near(args[0], self.commands) or f"; `{ctx.command_path} --help` lists them"
+            near = (
+                did_you_mean(args[0], sorted(self.commands))
+                or f"; `{ctx.command_path} --help` lists them"
+            )
             message = f"unknown command {args[0][:80]!r}{near}"
             raise click.UsageError(message, ctx) from None
 
@@ -104,12 +106,9 @@ def _of_persona(kept: Sequence[Approval], name: str) -> Sequence[Approval]:
 
 
 def _missing(message: str, word: str, known: Collection[str]) -> UsageError:
-    return UsageError(f"{message}{_near(word, known) or '; see `personakit approve list`'}")
-
-
-def _near(word: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(word[:100], sorted(known)[:1000], n=1, cutoff=0.65)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return UsageError(
+        f"{message}{did_you_mean(word, sorted(known)) or '; see `personakit approve list`'}"
+    )
 
 
 def _row(approval: Approval) -> tuple[str, str, str]:

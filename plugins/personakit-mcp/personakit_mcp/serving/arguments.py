@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from personakit import Persona, Variable, VariableError
-from personakit_mcp.serving.wording import near
+from personakit import Persona, Variable, VariableError, did_you_mean
 
 INPUT = "input"
 """The argument for the message of the user. No variable has this name."""
@@ -166,7 +165,7 @@ def _checked(
         else:
             names = [*declared, *([INPUT] if takes_input(persona) else [])]
             known = f" (known: {', '.join(names)[:500]})" if names else " (there are none)"
-            faults.append(f"unknown argument {name[:80]!r}{near(name, names)}{known}")
+            faults.append(f"unknown argument {name[:80]!r}{did_you_mean(name, names)}{known}")
     missing: list[Variable | None] = [
         each
         for each in ordered(persona)

@@ -10,11 +10,10 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from personakit import Persona, Runner, read_file
+from personakit import Persona, Runner, did_you_mean, read_file
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.offer import Serving, after, answer
 from personakit_mcp.serving.prompts import PAGE, about
-from personakit_mcp.serving.wording import near
 
 SCHEME = "persona://"
 YAML = "application/yaml"  # RFC 9512
@@ -67,7 +66,7 @@ class Resources:
         persona = known.get(match[1]) if match else None
         if match is None or persona is None:
             name = uri[:200].removeprefix(SCHEME).partition("/")[0]
-            hint = near(name, known) or "; see resources/list"
+            hint = did_you_mean(name, known) or "; see resources/list"
             message = f"unknown resource {uri[:80]!r}{hint}"
             raise MCPError(INVALID_PARAMS, message, data={"uri": uri[:200]})
         if match[2]:

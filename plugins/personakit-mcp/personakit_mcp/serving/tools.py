@@ -8,13 +8,13 @@ from typing import Any
 import mcp_types as types
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from personakit import Persona
+from personakit import Persona, did_you_mean
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import INPUT
 from personakit_mcp.serving.offer import Serving, after, answer
 from personakit_mcp.serving.prompts import PAGE, about
 from personakit_mcp.serving.running import Runs, plain
-from personakit_mcp.serving.wording import invalid, near, unknown
+from personakit_mcp.serving.wording import invalid, unknown
 
 ASK = "ask"
 """The name of the one tool."""
@@ -69,7 +69,7 @@ def _chosen(
     """Return the persona that the one tool is called for, and its arguments."""
     name, variables = given.get("persona"), given.get("variables") or {}
     if not isinstance(name, str) or name not in personas:
-        hint = near(str(name), personas) or "; resources/list lists them"
+        hint = did_you_mean(str(name), personas) or "; resources/list lists them"
         raise invalid(f"argument 'persona': no persona {str(name)[:80]!r}{hint}")
     if not isinstance(variables, dict):
         raise invalid("argument 'variables' must be an object")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
 from collections.abc import Iterable
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
-from personakit import PersonakitError, UsageError, told
+from personakit import PersonakitError, UsageError, did_you_mean, told
 
 FAILED = "the server failed; its log has the reason"
 
@@ -40,14 +38,7 @@ def unknown(kind: str, name: str, known: Iterable[str], listing: str) -> MCPErro
         known: The names that the caller may use.
         listing: The method that lists them.
     """
-    return invalid(f"unknown {kind} {name[:80]!r}{near(name, known) or f'; see {listing}'}")
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of the first 1,000 names, or ``""``."""
-    names = list(itertools.islice(known, 1000))
-    close = difflib.get_close_matches(word[:100], names, n=1, cutoff=0.65)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return invalid(f"unknown {kind} {name[:80]!r}{did_you_mean(name, known) or f'; see {listing}'}")
 
 
 def failure(error: PersonakitError) -> MCPError:
