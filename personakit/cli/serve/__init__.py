@@ -5,20 +5,17 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
-from personakit.base import LOADED, NAME
+from personakit.base import NAME
 from personakit.cli.serve.keys import keys
 from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_library
 from personakit.config import Config
-from personakit.errors import UsageError, did_you_mean
-
-_WILD = frozenset("*?[")
+from personakit.errors import UsageError
 
 
 class Serve(Group):
@@ -75,8 +72,10 @@ def command(ctx: click.Context, /, **given: Any) -> int | None:
 
     check_installed()
     settings = Settings.of(Config.read(), **given)
-    _check_personas("personas", settings.personas)
-    _check_personas("mcp-tools", settings.mcp_tools)
+    for name in ("personas", "mcp_tools"):
+        is_option = given[name] is not None
+        place = f"--{name.replace('_', '-')}" if is_option else f"serve.{name} of the config file"
+        _check_personas(place, getattr(settings, name))
     return serve(settings, say=functools.partial(output.line, err=True))
 
 
@@ -101,20 +100,10 @@ def _check_order(ctx: click.Context, given: dict[str, Any]) -> None:
             raise UsageError(f"{option} before {word!r}: {where}")
 
 
-def _check_personas(option: str, patterns: Sequence[str]) -> None:
-    """Raise UsageError for a pattern that matches no persona.
-
-    The personas of plugins are not listed: that may take a server.
-    """
-    if patterns in ((), ("*",)):
-        return
-    names = make_library().names()
-    for pattern in patterns:
-        if LOADED.match(pattern) or any(fnmatchcase(name, pattern) for name in names):
-            continue
-        hint = did_you_mean(pattern, names) or "; `personakit list` lists them"
-        what = "matches" if _WILD.intersection(pattern) else "has the name"
-        raise UsageError(f"{option}: no persona {what} {pattern!r}{hint}")
+def _check_personas(place: str, patterns: Sequence[str]) -> None:
+    """Raise UsageError for a pattern that matches no persona."""
+    for message in make_library().unmatched(patterns):
+        raise UsageError(f"{place}: {message}")
 
 
 command.add_command(keys)

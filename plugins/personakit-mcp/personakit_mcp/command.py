@@ -24,24 +24,7 @@ Ctrl-D ends it.
 """
 
 
-class _Group(click.Group):
-    """A group whose error for an unknown command says where the commands are listed."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            hint = f"`{ctx.command_path} --help` lists them"
-            message = f"unknown command {args[0][:80]!r}; {hint}"
-            raise click.UsageError(message, ctx) from None
-
-
-@click.group(
-    "mcp", cls=_Group, invoke_without_command=True, short_help="Serve personas to MCP clients."
-)
+@click.group("mcp", invoke_without_command=True, short_help="Serve personas to MCP clients.")
 @click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which run them "
               "and costs money: names and patterns, separated by commas, or 'all'.")  # fmt: skip
 @click.option("--one-tool", is_flag=True, help="Offer one tool for all of them instead of one "
@@ -106,8 +89,7 @@ def _serving(tools: str | None, one_tool: bool, personas: str | None) -> Serving
 
 
 def _chosen(option: str, given: str | None, runner: Runner) -> tuple[str, ...]:
-    names = () if given is None else chosen(option, given, runner)
-    return tuple("*" if name == "all" else name for name in names)
+    return () if given is None else chosen(option, given, runner)
 
 
 command.add_command(install)

@@ -137,7 +137,11 @@ def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[
     arguments: list[str] = []
     for option, given in (("--personas", personas), ("--tools", tools)):
         if given is not None:
-            arguments += [option, ",".join(chosen(option, given, Runner(), valid=True))]
+            runner = Runner()
+            patterns = chosen(option, given, runner)
+            for name in set(patterns).intersection(runner.library.names()):
+                runner.load(name)
+            arguments += [option, ",".join("all" if each == "*" else each for each in patterns)]
     return [*arguments, "--one-tool"] if one_tool else arguments
 
 
