@@ -322,6 +322,9 @@ def test_a_link_stays_a_link(home: Path) -> None:
     ("words", "message"),
     [
         (["vscod"], "did you mean 'vscode'?"),
+        (["claude"], "did you mean 'claude-desktop'?"),
+        (["vscode", "--name", " "], "--name is empty"),
+        (["vscode", "--file", "~nobodyy/mcp.json"], "there is no such user"),
         (["cursor"], "docs/mcp.md says where other clients keep theirs"),
         (["vscode", "--tools", "chff"], "did you mean 'chef'?"),
         (["vscode", "--tools", "chef,x*"], "no persona matches 'x*'"),

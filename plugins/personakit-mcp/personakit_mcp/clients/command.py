@@ -46,6 +46,8 @@ def install(
     names this Python and the folders of your personas; it holds no API key.
     """
     _check_place(ctx)
+    if not name.strip():
+        raise UsageError("--name is empty; write a name for the entry, such as --name personakit")
     chosen = _client(client)
     _check_lasting(Path(sys.executable))
     target, yes = _target(chosen, client, workspace, file), options.pop("yes")
@@ -79,7 +81,8 @@ def install(
 def _client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]
-    near = did_you_mean(name, CLIENTS)
+    begins = [known for known in CLIENTS if name and known.startswith(name)]
+    near = did_you_mean(begins[0] if begins else name, CLIENTS)
     command = json.dumps(entry(CLIENTS["claude-desktop"], [], os.environ), ensure_ascii=False)
     raise UsageError(
         f"cannot write the file of {name[:80]!r}{near or ', only of ' + ' and '.join(CLIENTS)}; "
@@ -119,7 +122,12 @@ def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Pa
     if workspace:
         return Path(".vscode", "mcp.json").absolute()
     if file:
-        return file.expanduser().absolute()
+        try:
+            return file.expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(
+                f"--file {str(file)[:80]}: there is no such user; write the whole path"
+            ) from None
     return client.file()
 
 
@@ -284,4 +292,7 @@ def _write(file: Path, before: str | None, text: str) -> None:
                 beside.unlink()
             raise
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"{file}: cannot be written: {error.strerror}; correct that, or put the entry that is "
+            f"shown above into the file yourself"
+        ) from error
