@@ -59,8 +59,20 @@ def suggesting(command: click.Command | None) -> click.Command | None:
 def _nearest(group: click.Group, ctx: click.Context, word: str) -> str:
     from personakit.errors import did_you_mean  # noqa: PLC0415
 
+    options = {name for parameter in group.params for name in parameter.opts}
+    if f"--{word}" in options:
+        return f"; it is an option: {ctx.command_path} --{word}"
+    if "--personas" in options and _is_persona(word):
+        return f"; it is a persona: {ctx.command_path} --personas {word}"
     near = did_you_mean(word, group.list_commands(ctx))
     return near or f"; `{ctx.command_path} --help` lists them"
+
+
+def _is_persona(word: str) -> bool:
+    from personakit.base import NAME  # noqa: PLC0415
+    from personakit.cli.shared.options import make_library  # noqa: PLC0415
+
+    return bool(NAME.match(word)) and make_library().file(word) is not None
 
 
 def _unknown(ctx: click.Context, word: str, hint: str) -> click.UsageError:

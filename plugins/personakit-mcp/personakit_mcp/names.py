@@ -5,13 +5,16 @@ from __future__ import annotations
 from personakit import Runner, UsageError
 
 
-def chosen(option: str, given: str, runner: Runner) -> tuple[str, ...]:
+def chosen(
+    option: str, given: str, runner: Runner, among: tuple[str, ...] = ("*",)
+) -> tuple[str, ...]:
     """Return the names and patterns in the value of an option; ``*`` for the word ``all``.
 
     Args:
         option: The option, for messages.
         given: Names and patterns, separated by commas.
         runner: Its library has the personas.
+        among: Names and patterns of the personas that are offered.
 
     Raises:
         UsageError: There is no name, or one matches no persona.
@@ -25,6 +28,6 @@ def chosen(option: str, given: str, runner: Runner) -> tuple[str, ...]:
             f"{option}: {name[:80]!r} is a persona of a plugin; MCP clients are offered those with "
             f"files alone, which `personakit list` lists"
         )
-    for message in runner.library.unmatched(patterns):
+    for message in runner.library.unmatched(patterns, among):
         raise UsageError(f"{option}: {message}")
     return patterns

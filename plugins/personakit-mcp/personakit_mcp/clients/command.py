@@ -179,7 +179,7 @@ def _arguments(
     every: tuple[str, ...] = ("*",)
     for option, given in (("--personas", personas), ("--tools", tools)):
         if given is not None:
-            patterns = chosen(option, given, runner)
+            patterns = chosen(option, given, runner, every)
             for name in set(patterns).intersection(runner.library.names()):
                 runner.load(name)
             every = patterns if option == "--personas" else every
