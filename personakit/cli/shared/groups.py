@@ -62,17 +62,18 @@ def _nearest(group: click.Group, ctx: click.Context, word: str) -> str:
     options = {name for parameter in group.params for name in parameter.opts}
     if f"--{word}" in options:
         return f"; it is an option: {ctx.command_path} --{word}"
-    if "--personas" in options and _is_persona(word):
+    if "--personas" in options and is_persona(word):
         return f"; it is a persona: {ctx.command_path} --personas {word}"
     near = did_you_mean(word, group.list_commands(ctx))
     return near or f"; `{ctx.command_path} --help` lists them"
 
 
-def _is_persona(word: str) -> bool:
+def is_persona(word: str) -> bool:
+    """Return whether a word is the name of a persona that has a file."""
     from personakit.base import NAME  # noqa: PLC0415
-    from personakit.cli.shared.options import make_library  # noqa: PLC0415
+    from personakit.runner import default_runner  # noqa: PLC0415
 
-    return bool(NAME.match(word)) and make_library().file(word) is not None
+    return bool(NAME.match(word)) and default_runner().library.file(word) is not None
 
 
 def _unknown(ctx: click.Context, word: str, hint: str) -> click.UsageError:
