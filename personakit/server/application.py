@@ -232,7 +232,8 @@ class Application:
             raise Refusal(
                 403,
                 "without keys, the server answers only requests of this machine to localhost; use "
-                "http://127.0.0.1, or make a key: personakit serve keys new NAME",
+                "http://127.0.0.1; for other machines, its operator makes a key with `personakit "
+                "serve keys new NAME`",
                 code="host_not_allowed",
             )
         # Any page can send a body as plain text, without asking first, and would spend money.
