@@ -97,6 +97,7 @@ _ADVICE: dict[type[BackendError], str] = {
     UpstreamUnavailable: "check that the address is correct and the server is running",
 }
 _OF_SERVICES: dict[type[BackendError], str] = {
+    BadRequest: "",  # the client reads what the provider names
     AuthenticationFailed: "the operator has to check the provider's key, whose source "
     "`personakit keys list` shows",
     IncompleteAnswer: "try again",
@@ -144,7 +145,8 @@ def translate(
 
 def completed(error: BackendError, place: str, partial: str) -> BackendError:
     """Return an error with the place where it happened, advice and the text received so far."""
-    error.message = f"{place}: {error.message.removesuffix('.')}; {_advice(error)}"
+    texts = f"{place}: {error.message.removesuffix('.')}", _advice(error)
+    error.message = "; ".join(filter(None, texts))
     error.args = (error.message,)
     error.partial = error.partial or partial
     return error
