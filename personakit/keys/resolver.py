@@ -364,6 +364,8 @@ def _no_key(message: str) -> ConfigError:
 
 
 def _missing(provider: Wanted, looked: list[str]) -> str:
+    """Return the message for a key that no place has; the reader of a service is not its user."""
+    who = spelled(terminal="", python="", service="the operator of the server has to ")
     way = f"`personakit keys set {provider.name}`"
     if _in_notebook():
         way = f"`%persona keys {provider.name}`"
@@ -377,10 +379,16 @@ def _missing(provider: Wanted, looked: list[str]) -> str:
     if isinstance(provider, OptionKey):
         line = f"plugin_options: {{{provider.plugin}: {{{provider.option}: env:…}}}}"
         ways[-1] = f"or write `{line}` in the config file"
-        return f"no key for {_title(provider)}: {', '.join(ways)}; looked in {', '.join(looked)}"
-    such = spelled(terminal="-m local or -m ollama/…", python='model="local" or model="ollama/…"')
+        return (
+            f"no key for {_title(provider)}: {who}{', '.join(ways)}; looked in {', '.join(looked)}"
+        )
+    such = spelled(
+        terminal="-m local or -m ollama/…",
+        python='model="local" or model="ollama/…"',
+        service="local or ollama/…",
+    )
     return (
-        f"no key for provider {provider.name!r}: {', '.join(ways)}, such as {such}; looked in "
+        f"no key for provider {provider.name!r}: {who}{', '.join(ways)}, such as {such}; looked in "
         f"{', '.join(looked)}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,7 @@ from personakit.base import (
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean, spelled
 from personakit.library.index import ENDING, Parents, mark_of
 from personakit.library.loader import Loader, inside, names_in, nearest
+from personakit.library.matching import unmatched
 from personakit.library.sources import MAX_KEPT, Sources, declared
 from personakit.library.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
 
@@ -326,6 +327,20 @@ class Library:
     def names(self) -> list[str]:
         """Return the names that can be loaded, without reading the files."""
         return sorted({*DEFINED, *(n for folder in self.folders() for n in names_in(folder))})
+
+    def unmatched(self, patterns: Iterable[str], among: Sequence[str] = ("*",)) -> Iterator[str]:
+        """Yield a message for each name or pattern, such as ``code-*``, that matches no persona.
+
+        Those of plugins, as ``scheme:rest``, count as matched: to list them may take a server.
+
+        Args:
+            patterns: Names and patterns.
+            among: Names and patterns of the personas that are offered.
+        """
+        # Reading the names takes time, and any persona matches an asterisk.
+        if given := [pattern for pattern in patterns if pattern != "*"]:
+            where, listing = _shown(self.folders()), self._listing()
+            yield from unmatched(given, among, self.names(), where, listing)
 
     def personas(self) -> Iterator[Persona | PersonaError]:
         """Yield the first persona of each name, in order; for an invalid file its error."""

@@ -303,6 +303,7 @@ def missing(variable: Variable) -> str:
     way = spelled(
         terminal=f"-v {variable.name}={quoted}",
         python=f"variables={ ({variable.name: thaw(value)}) }",
+        service=json.dumps({variable.name: thaw(value)}, ensure_ascii=False),
     )
     return f"variable {variable.name!r} is required{about}: give it as {way}"
 

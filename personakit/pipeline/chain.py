@@ -15,6 +15,7 @@ from personakit.base import Emit, in_sync, scope
 from personakit.errors import (
     BackendError,
     Blocked,
+    ConfigError,
     InvalidAnswer,
     JournalError,
     PluginError,
@@ -85,9 +86,10 @@ class Chain(Generic[In, Out]):
         except (Exception, SystemExit) as error:
             send.close()
             self._left(send, error=error, skipped=layer.skip and not send.opened)
-            if isinstance(error, _OF_THE_RUN) or any(error is own for own in send.errors):
+            ends = not layer.skip or bool(send.opened)
+            if any(error is own for own in send.errors) or _passes(error, layer, ends=ends):
                 raise
-            if not layer.skip or send.opened:
+            if ends:
                 raise self._failure(layer, error, send) from error
             await self.watch.skipped(layer, error)
         except BaseException:
@@ -222,6 +224,21 @@ class Chain(Generic[In, Out]):
             plugin=layer.plugin,
             response=last if isinstance(last, Response) else None,
         )
+
+
+def _passes(error: BaseException, layer: Layer, *, ends: bool) -> bool:
+    """Return whether an error in a hook is raised as it is.
+
+    Args:
+        error: The error.
+        layer: The layer of the hook.
+        ends: Whether errors of the plugin end the run.
+    """
+    if isinstance(error, _OF_THE_RUN):
+        return True
+    # Their messages are for the user already, not for the author of the plugin.
+    is_plain = isinstance(error, PluginError) and error.plugin == layer.plugin
+    return ends and (is_plain or isinstance(error, ConfigError))
 
 
 def _explained(error: BaseException) -> str:

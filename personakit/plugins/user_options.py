@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.base import NAME, SCHEME
 from personakit.config import Config
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, spelled
 from personakit.permissions import PATHS, Change, NotAllowed, UserOption, allows, within
 from personakit.persona import Persona, PluginUse
 from personakit.plugins import options
@@ -197,10 +197,15 @@ def check_tools(config: Config, persona: Persona, tools: Mapping[str, Collection
     if not refused:
         return
     listed = " and ".join(f"{name!r} ({', '.join(what)})" for name, what in refused.items())
+    first = next(iter(refused))
+    once = spelled(
+        terminal=f"to allow it for one run, add `-T {first}`; for every run, write ",
+        python="to allow it, write ",
+        service="to allow it, the operator writes ",
+    )
     raise ConfigError(
         f"{persona.path}: the persona may not use {listed}: a tool that touches something "
-        f"outside of the run needs the user's permission; to allow it for one run, add "
-        f"`-T {next(iter(refused))}`; for every run, write "
+        f"outside of the run needs the user's permission; {once}"
         f"`allow_tools: [{', '.join(refused)}]` in {config.file or 'the config file'} "
         f"(allowed now: {', '.join(sorted(allowed)) or 'none'})"
     )

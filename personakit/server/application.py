@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from personakit.errors import UsageError
+from personakit.errors import UsageError, front
 from personakit.ledger import KeyBudget
 from personakit.server.callers.access import Access, Caller
 from personakit.server.callers.gate import Gate
@@ -204,7 +204,8 @@ class Application:
         task: Any = asyncio.current_task()
         self._tasks.add(task)
         try:
-            await self._routed(exchange)
+            with front("service"):
+                await self._routed(exchange)
         except Refusal as refusal:
             await self._refuse(exchange, refusal)
         except asyncio.CancelledError:
@@ -231,7 +232,8 @@ class Application:
             raise Refusal(
                 403,
                 "without keys, the server answers only requests of this machine to localhost; use "
-                "http://127.0.0.1, or make a key: personakit serve keys new NAME",
+                "http://127.0.0.1; for other machines, its operator makes a key with `personakit "
+                "serve keys new NAME`",
                 code="host_not_allowed",
             )
         # Any page can send a body as plain text, without asking first, and would spend money.

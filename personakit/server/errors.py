@@ -126,12 +126,12 @@ def _upstream(error: BackendError) -> Refusal:
 
 
 def _said(error: BackendError) -> str:
-    """Return what a provider said, without its address and without advice for the command line."""
+    """Return what a provider said, without its address."""
     where, _, message = str(error).partition(": ")
     address = where.rpartition(" at ")[2]
     if address:
         message = message.replace(address, "its address")
-    return without_keys(message.partition("; correct what the message names")[0]) or "bad request"
+    return without_keys(message) or "bad request"
 
 
 def _budget(error: BudgetExceeded) -> Refusal:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from pathlib import PurePath
 
-from personakit.errors import BackendError, PersonaError, PersonakitError
+from personakit.errors import PersonaError, PersonakitError
 
 _MOST = 2000
 # An absolute path, up to its last separator. A component does not begin with a space, so that
@@ -19,15 +19,13 @@ _KEY = re.compile(
     r"\b(?:(?:sk|pk|rk|gsk|xai|hf|ghp|pplx|r8)[-_](?=[\w-]*[0-9])[\w-]{12,}"
     r"|AIza[\w-]{20,}|(?i:bearer) [\w.~+/=-]{8,})"
 )
-# What advises the user of the command line, whose options a client does not have.
-_OPTION = re.compile(r" with -m\b(?:, such as [^\s;]+)?|; `--[\w-]+` [^;\n]*")
 
 
 def told(error: PersonakitError) -> str:
     """Return the message of an error for the client of a service, of at most 2,000 characters.
 
-    The folders of the machine are left out, and so are options of the command line and what looks
-    like the key of a provider.
+    The folders of the machine are left out, and so is what looks like the key of a provider. An
+    error that is raised within `front` for a service advises neither options nor Python.
 
     Args:
         error: The error.
@@ -35,8 +33,6 @@ def told(error: PersonakitError) -> str:
     problems = error.problems if isinstance(error, PersonaError) else ()
     named = [dataclasses.replace(each, path=PurePath(each.path).name) for each in problems]
     text = "\n".join(map(str, named)) or str(error)
-    if isinstance(error, BackendError):
-        text = _OPTION.sub("", text)
     return without_keys(_FOLDER.sub("", text))[:_MOST]
 
 

@@ -103,6 +103,7 @@ def _no_prompt() -> str:
         python='pass one, as in personakit.run(NAME, "…") or conversation.run("…")',
         terminal="type one, or pipe a text in",
         magic="write it in the cell, below %%persona",
+        service="send a message of the user",
     )
     return f"this persona needs a prompt: {way}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,52 @@ def test_an_error_names_what_to_write(call: Commands, words: list[str], message:
     done = call(*words)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+PLUGIN = """
+import click
+from personakit import hookimpl
+
+outer = click.Group("outer")
+inner = click.Group("inner")
+outer.add_command(inner)
+inner.add_command(click.Command("list"))
+
+class Outer:
+    @staticmethod
+    @hookimpl
+    def setup(registry):
+        registry.command(outer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["inr"], "unknown command 'inr'; did you mean 'inner'?"),
+        (["zzz"], "unknown command 'zzz'; `personakit outer --help` lists them"),
+        (["inner", "lst"], "unknown command 'lst'; did you mean 'list'?"),
+        (["inner", "zzz"], "unknown command 'zzz'; `personakit outer inner --help` lists them"),
+    ],
+)
+def test_plain_groups_of_plugins_suggest_commands(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "outer.py").write_text(PLUGIN)
+    info = tmp_path / "outer-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outer\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[personakit]\nouter = outer:Outer\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "personakit", "outer", *words],
+        env={
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path),
+            "PERSONAKIT_PLUGINS": "outer",
+        },
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_hints_are_for_names_that_are_free() -> None:

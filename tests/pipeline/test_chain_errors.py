@@ -18,6 +18,7 @@ from helpers.chain import (
 import personakit
 from personakit import (
     Blocked,
+    ConfigError,
     PluginError,
     Request,
     Response,
@@ -48,6 +49,28 @@ def test_a_failure_of_its_own_carries_the_name_the_cause_and_the_paid_answer(mod
     assert e.value.__cause__ is own
     assert e.value.response is not None
     assert e.value.response.text == "paid"
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigError("mcp.json: unknown key"), PluginError("no answer", plugin="it")]
+)
+@in_modes
+def test_an_error_whose_message_is_for_the_user_is_not_wrapped(mode: str, error: Exception) -> None:
+    async def chat(request: Request) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        run(mode, plugin(chat), answers=["not asked"])
+    assert caught.value is error
+
+
+@in_modes
+def test_an_error_of_another_plugin_is_wrapped(mode: str) -> None:
+    async def chat(request: Request) -> None:
+        raise PluginError("no answer", plugin="other")
+
+    with pytest.raises(PluginError, match="plugin 'it' failed in its chat hook: PluginError: no"):
+        run(mode, plugin(chat), answers=["not asked"])
 
 
 @pytest.mark.parametrize(

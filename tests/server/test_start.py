@@ -122,9 +122,14 @@ def test_other_commands_do_not_load_the_server(home: Folder) -> None:
 
 WRONG = [
     (["--port", "99999"], "--port: expected a port from 0 to 65,535, found an integer 99999"),
-    (["--personas", "chfe"], "personas: no persona has the name 'chfe'; did you mean 'chef'?"),
-    (["--personas", "x*"], "personas: no persona matches 'x*'; `personakit list` lists them"),
+    (["--personas", "chfe"], "--personas: no persona has the name 'chfe' in "),
+    (["--personas", "x*"], "--personas: no persona matches 'x*' in "),
     (["chef"], "unknown command 'chef'; it is a persona: personakit serve --personas chef"),
+    (["mcp"], "unknown command 'mcp'; it is an option: personakit serve --mcp"),
+    (
+        ["--personas", "chef", "--mcp-tools", "tutor"],
+        "--mcp-tools: 'tutor' is not among the personas that are offered: chef",
+    ),
     (["key"], "unknown command 'key'; did you mean 'keys'?"),
     (["--prot", "1"], "No such option '--prot'"),
     (["--port", "1", "openapi"], "--port before 'openapi': `serve openapi` does not use it"),

@@ -84,3 +84,13 @@ def test_a_task_of_a_plugin_is_cancelled(tmp_path: Path, first: str, stream: boo
         assert found["type"] == "server_error"
         assert "stopping" not in found["message"]
         assert server.get("/health").status == 200
+
+
+def test_a_missing_variable_is_told_as_json(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("system: Cook for {{ n }}.\nvariables: {n: {type: integer}}\n")
+    running, _ = runner(["Hello!"], path=[tmp_path])
+    with served(running, Settings(open=True, ledger=tmp_path / "ledger.db")) as server:
+        answer = server.chat()
+    assert answer.status == 400
+    assert "variable 'n' is required" in answer.error["message"]
+    assert 'give it as {"n": ' in answer.error["message"]

@@ -12,7 +12,7 @@ from personakit.backend.answers.heard import Heard
 from personakit.backend.answers.reasoning import ReasoningSplitter
 from personakit.backend.answers.tool_calls import ToolCalls
 from personakit.backend.answers.usage_parser import read_usage
-from personakit.backend.api_errors import reported
+from personakit.backend.api_errors import another_model, reported
 from personakit.backend.sse import MAX_BYTES
 from personakit.base import TextBuffer
 from personakit.errors import IncompleteAnswer, InvalidAnswer, PersonakitError, PluginError
@@ -21,7 +21,6 @@ from personakit.hookspecs import Piece
 from personakit.messages import Request, Response, ToolCall
 from personakit.providers import Provider
 
-_AGAIN = "run it again, or choose another model with -m"
 # What code that reads JSON of another form than it expects raises.
 _PLACE = frozenset({"place", "size"})
 _OTHER_FORM = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -348,7 +347,7 @@ class Answer:
             if error is None and not self._said:
                 error = InvalidAnswer("the answer has neither content nor tool calls")
                 # A server that knows why the model stopped is of the right kind.
-                error.advice = _AGAIN if reason is not None else ""
+                error.advice = f"run it again{another_model()}" if reason is not None else ""
         if error is not None:
             error.response = self.response()
             raise error

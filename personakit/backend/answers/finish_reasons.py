@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from personakit.backend.api_errors import LATER
+from personakit.backend.api_errors import later
 from personakit.errors import BackendError, IncompleteAnswer, UpstreamUnavailable
 from personakit.messages import Request
 
@@ -71,7 +71,7 @@ def failure(reason: str) -> BackendError | None:
         error = UpstreamUnavailable(
             f"the upstream failed during the answer (finish reason: {reason})"
         )
-        error.advice = LATER
+        error.advice = later()
         return error
     return IncompleteAnswer(f"the answer ended with the unknown finish reason {reason[:80]!r}")
 

@@ -203,7 +203,7 @@ class Call:
         result = error if isinstance(error, BackendError) else None
         result = result or api_errors.of_exception(error, partial, innermost=False)
         if type(result) is UpstreamUnavailable and not result.advice:
-            result.advice = api_errors.LATER
+            result.advice = api_errors.later()
         result.attempts = result.attempts or 1
         result.message = result.message.removesuffix("; increase `deadline`")  # the advice has it
         place = self._name + (f" at {self.endpoint.shown}" if self.endpoint.base_url else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from personakit.backend.wire import Wire
-from personakit.errors import ConfigError
+from personakit.errors import ConfigError, spelled
 from personakit.messages import Request
 from personakit.providers import BUILT_IN, Provider, split_model
 
@@ -27,15 +27,21 @@ def supported(request: Request, provider: Provider) -> None:
     if not provider.attachments and any(message.parts for message in request.messages):
         raise ConfigError(
             f"provider {provider.name!r} does not accept images, files or audio; choose another "
-            f"model with `-m provider/model`, or send text alone"
+            f"model{_with()}, or send text alone"
         )
     if request.tools and not provider.tools:
         names = ", ".join(tool.name for tool in request.tools)
         raise ConfigError(
             f"provider {provider.name!r} does not support tools ({names}); choose another "
-            f"model with `-m provider/model`, or run without tools: remove `tools:` from the "
-            f"persona, or leave out -T and --functions"
+            f"model{_with()}, or run without tools: remove `tools:` from the persona"
+            f"{spelled(terminal=', or leave out -T and --functions', python='', service='')}"
         )
+
+
+def _with() -> str:
+    return spelled(
+        terminal=" with `-m provider/model`", python=' with `model="provider/model"`', service=""
+    )
 
 
 def formed(request: Request, provider: Provider, subset: SchemaSubset | None) -> Request:

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
-from personakit.base import LOADED, NAME
 from personakit.cli.serve.keys import keys
 from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group
 from personakit.cli.shared.options import make_library
 from personakit.config import Config
-from personakit.errors import UsageError, did_you_mean
-
-_WILD = frozenset("*?[")
+from personakit.errors import UsageError
 
 
-class Serve(Group):
-    """A group that serves without a command."""
-
-    def hint(self, ctx: click.Context, word: str) -> str:
-        """Return what to write for an unknown command: a persona is an option."""
-        if NAME.match(word) and make_library().file(word) is not None:
-            return f"; it is a persona: personakit serve --personas {word}"
-        return super().hint(ctx, word)
-
-
-@click.group("serve", cls=Serve, invoke_without_command=True)
+@click.group("serve", cls=Group, invoke_without_command=True)
 @click.option("--host", metavar="ADDRESS", help="The address to listen on. Default: 127.0.0.1, "
               "which serves this machine; any other needs a key.")  # fmt: skip
 @click.option("--port", metavar="PORT", help="Default: 8111; 0 for a free one.")
@@ -75,8 +60,11 @@ def command(ctx: click.Context, /, **given: Any) -> int | None:
 
     check_installed()
     settings = Settings.of(Config.read(), **given)
-    _check_personas("personas", settings.personas)
-    _check_personas("mcp-tools", settings.mcp_tools)
+    for name in ("personas", "mcp_tools"):
+        is_option = given[name] is not None
+        place = f"--{name.replace('_', '-')}" if is_option else f"serve.{name} of the config file"
+        for message in make_library().unmatched(getattr(settings, name), settings.personas):
+            raise UsageError(f"{place}: {message}")
     return serve(settings, say=functools.partial(output.line, err=True))
 
 
@@ -99,22 +87,6 @@ def _check_order(ctx: click.Context, given: dict[str, Any]) -> None:
             if name == "ledger" and word == "keys":
                 where = "write it at the end, as in `personakit serve keys list --ledger FILE`"
             raise UsageError(f"{option} before {word!r}: {where}")
-
-
-def _check_personas(option: str, patterns: Sequence[str]) -> None:
-    """Raise UsageError for a pattern that matches no persona.
-
-    The personas of plugins are not listed: that may take a server.
-    """
-    if patterns in ((), ("*",)):
-        return
-    names = make_library().names()
-    for pattern in patterns:
-        if LOADED.match(pattern) or any(fnmatchcase(name, pattern) for name in names):
-            continue
-        hint = did_you_mean(pattern, names) or "; `personakit list` lists them"
-        what = "matches" if _WILD.intersection(pattern) else "has the name"
-        raise UsageError(f"{option}: no persona {what} {pattern!r}{hint}")
 
 
 command.add_command(keys)

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from personakit.cli.shared import output
 from personakit.cli.shared.groups import Group, decorated
 from personakit.cli.shared.options import make_library
 from personakit.config import Config
-from personakit.errors import UsageError, did_you_mean
+from personakit.errors import UsageError
 
 if TYPE_CHECKING:
     from personakit.ledger import Key, Ledger
@@ -135,8 +134,8 @@ def new(
         key, token = ledger.new_key(name, **{k: v for k, v in given.items() if v is not None})
     output.echo(token)
     output.line(f"{key.name}: {_allowed(key)}; store the key now, it is not shown again", err=True)
-    for pattern in _unmatched(key):
-        output.line(f"note: no persona has the name {pattern}", err=True)
+    for message in make_library().unmatched(key.personas):
+        output.line(f"note: {message}", err=True)
 
 
 @keys.command("list")
@@ -208,18 +207,6 @@ def _patterns(option: str, value: str | None) -> tuple[str, ...] | None:
     if "" in found:
         raise UsageError(f"{option}: expected names separated by commas, found {value[:80]!r}")
     return found
-
-
-def _unmatched(key: Key) -> list[str]:
-    """Return the patterns that match no persona at present, with the nearest names."""
-    if key.personas == ("*",):
-        return []
-    names = make_library().names()
-    return [
-        f"{pattern!r}{did_you_mean(pattern, names)}"
-        for pattern in key.personas
-        if ":" not in pattern and not any(fnmatchcase(name, pattern) for name in names)
-    ]
 
 
 def _spent(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import click
 
-from personakit.base import NAME, install_command
+from personakit.base import install_command
+from personakit.cli.shared.groups import is_persona
 
 _SEARCH = "texts are searched by the plugin rag, and logged runs by `personakit log search`"
 COMMANDS = {
@@ -80,17 +81,9 @@ def command_hint(word: str) -> str:
         return f"; the plugin mcp has it: {install_command('personakit[mcp]')}"
     if len(word.split()) > 1 or "?" in word:
         return "; `personakit ask TEXT` asks a question"
-    if _is_persona(word):
+    if word.endswith((".yaml", ".yml")) or is_persona(word):
         return f"; it is a persona: `personakit run {word}`"
     return ""
-
-
-def _is_persona(word: str) -> bool:
-    if word.endswith((".yaml", ".yml")):
-        return True
-    from personakit.cli.shared.options import make_library  # noqa: PLC0415
-
-    return bool(NAME.match(word)) and make_library().file(word) is not None
 
 
 def option_error(error: click.NoSuchOption) -> click.NoSuchOption:

@@ -144,6 +144,7 @@ class Resuming(Runs):
         more = spelled(
             python="`Runner.journals.ids()` lists them",
             terminal="`personakit suspended list` lists them",
+            service="begin the run again",
         )
         raise UsageError(f"no suspended run has the id {identity[:80]!r}; {listed}; {more}")
 

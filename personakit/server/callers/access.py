@@ -108,13 +108,17 @@ class Access:
             return Caller()
         if not token:
             raise _unauthorized(
-                "no key was sent; send the header `Authorization: Bearer KEY`, with a key of "
+                "no key was sent; send the header `Authorization: Bearer KEY`, with a key that the "
+                "operator of the server made with "
                 "`personakit serve keys new NAME`",
                 "missing_api_key",
             )
         key = self._key(token)
         if key is None:
-            raise _unauthorized("the key is unknown, expired or revoked", "invalid_api_key")
+            raise _unauthorized(
+                "the key is unknown, expired or revoked; ask the operator of the server for one",
+                "invalid_api_key",
+            )
         return Caller(key)
 
     @contextlib.asynccontextmanager

@@ -11,25 +11,7 @@ from personakit import UsageError, did_you_mean
 from personakit_approve.approvals import Approval, approvals, path, revoke
 
 
-class _Group(click.Group):
-    """A group that suggests the nearest command for an unknown name."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            near = (
-                did_you_mean(args[0], sorted(self.commands))
-                or f"; `{ctx.command_path} --help` lists them"
-            )
-            message = f"unknown command {args[0][:80]!r}{near}"
-            raise click.UsageError(message, ctx) from None
-
-
-@click.group("approve", cls=_Group, short_help="List and revoke the tools approved for good.")
+@click.group("approve", short_help="List and revoke the tools approved for good.")
 def command() -> None:
     """List and revoke the approvals of tools that you gave for good."""
 

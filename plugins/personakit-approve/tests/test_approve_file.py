@@ -113,12 +113,6 @@ def test_wrong_names_are_errors(args: list[str], message: str) -> None:
     assert len(approvals.approvals()) == 1
 
 
-def test_an_unknown_command_is_suggested() -> None:
-    result = CliRunner().invoke(command, ["lst"])
-    assert result.exit_code == 2
-    assert "unknown command 'lst'; did you mean 'list'?" in result.output
-
-
 def damage(file: Path) -> None:
     file.write_text("nothing that SQLite wrote\n" * 99)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from personakit_mcp.names import chosen
 if TYPE_CHECKING:
     from personakit_mcp.serving.offer import Serving
 
+_LAST_PORT = 65_535
 _TYPED = """\
 personakit mcp serves personas to MCP clients on standard input and output: a client starts it.
   personakit mcp install claude-desktop    (or vscode) adds it to a client
@@ -24,24 +26,14 @@ Ctrl-D ends it.
 """
 
 
-class _Group(click.Group):
-    """A group whose error for an unknown command says where the commands are listed."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            hint = f"`{ctx.command_path} --help` lists them"
-            message = f"unknown command {args[0][:80]!r}; {hint}"
-            raise click.UsageError(message, ctx) from None
+def _port(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None or (re.fullmatch("[0-9]{1,5}", value) and int(value) <= _LAST_PORT):
+        return None if value is None else int(value)
+    message = f"expected a port from 0 to {_LAST_PORT:,}, found {value[:80]!r}"
+    raise click.BadParameter(message, ctx, parameter)
 
 
-@click.group(
-    "mcp", cls=_Group, invoke_without_command=True, short_help="Serve personas to MCP clients."
-)
+@click.group("mcp", invoke_without_command=True, short_help="Serve personas to MCP clients.")
 @click.option("--tools", metavar="NAMES", help="Also offer these personas as tools, which run them "
               "and costs money: names and patterns, separated by commas, or 'all'.")  # fmt: skip
 @click.option("--one-tool", is_flag=True, help="Offer one tool for all of them instead of one "
@@ -51,7 +43,7 @@ class _Group(click.Group):
 @click.option("--http", is_flag=True, help="Serve over HTTP to programs of this machine, instead "
               "of standard input and output.")  # fmt: skip
 @click.option("--host", metavar="ADDRESS", help="With --http: default 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="With --http: default 8112; 0 for a "
+@click.option("--port", metavar="PORT", callback=_port, help="With --http: default 8112; 0 for a "
               "free one.")  # fmt: skip
 @click.pass_context
 def command(
@@ -101,13 +93,9 @@ def _serving(tools: str | None, one_tool: bool, personas: str | None) -> Serving
         stream=sys.stderr, level=logging.WARNING, format="personakit mcp: %(message)s"
     )
     runner = Runner(log=True)
-    offered = _chosen("--personas", personas, runner) or ("*",)
-    return Serving(runner, offered, _chosen("--tools", tools, runner), one_tool)
-
-
-def _chosen(option: str, given: str | None, runner: Runner) -> tuple[str, ...]:
-    names = () if given is None else chosen(option, given, runner)
-    return tuple("*" if name == "all" else name for name in names)
+    offered = ("*",) if personas is None else chosen("--personas", personas, runner)
+    runs = () if tools is None else chosen("--tools", tools, runner, offered)
+    return Serving(runner, offered, runs, one_tool)
 
 
 command.add_command(install)

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from personakit import Persona, Registry, Request, Tool, hookimpl, io
+from personakit import ConfigError, Persona, Registry, Request, Tool, hookimpl, io
 
 if TYPE_CHECKING:
     from personakit_mcp.client.offers import Offer
@@ -82,7 +82,7 @@ class MCP:
         A name that several servers use is prefixed with that of the server.
 
         Raises:
-            ValueError: The file is invalid.
+            ConfigError: The file is invalid.
             ServerError: A server does not start.
         """
         from personakit_mcp.client.servers import VARIABLE, path, read  # noqa: PLC0415
@@ -112,7 +112,7 @@ class MCP:
     def _tool(self, name: str, offer: Offer) -> Tool:
         if offer.twins:
             names = " and ".join(repr(server) for server in (offer.server.name, *offer.twins))
-            raise ValueError(
+            raise ConfigError(
                 f"{offer.server.file}: the tool {name!r} is provided by more than one server: "
                 f"{names}; choose one with the option 'servers', or set 'prefix: true' and list "
                 f"the tool as '{offer.server.name}_{name}'"

@@ -172,7 +172,7 @@ def test_pages_of_other_sites_are_refused(tmp_path: Path) -> None:
     [
         (("--http", "--host", "0.0.0.0"), "personakit serve --mcp"),
         (("--port", "1"), "personakit mcp --http"),
-        (("--http", "--tools", "nosuch"), "no persona 'nosuch'"),
+        (("--http", "--tools", "nosuch"), "no persona has the name 'nosuch'"),
     ],
 )
 def test_wrong_options_say_what_is_right(

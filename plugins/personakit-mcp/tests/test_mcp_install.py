@@ -116,12 +116,75 @@ def test_an_entry_that_is_already_there(home: Path) -> None:
 
 @linux
 def test_another_entry_of_the_name_is_replaced(home: Path) -> None:
-    code_file(home).write_text('{"servers": {"personakit": {"command": "old"}, "b": {}}}', "utf-8")
+    old = '{"servers": {"personakit": {"command": "/old/personakit"}, "b": {}}}'
+    code_file(home).write_text(old, "utf-8")
     done = run(home, "vscode", "--yes", "--tools", "chef")
-    assert '-{"servers": {"personakit": {"command": "old"}, "b": {}}}' in done.output
+    assert f"-{old}" in done.output
     servers = json.loads(code_file(home).read_text("utf-8"))["servers"]
     assert servers["personakit"]["args"][-2:] == ["--tools", "chef"]
     assert list(servers) == ["personakit", "b"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ('{"command": "npx", "args": ["-y", "other"]}', "starts 'npx'"),
+        ('{"url": "https://example.com/mcp"}', "is not one of personakit"),
+        ("7", "is not one of personakit"),
+    ],
+)
+def test_an_entry_of_another_program_is_kept(home: Path, entry: str, what: str) -> None:
+    file, text = home / "mcp.json", f'{{"servers": {{"personakit": {entry}}}}}'
+    file.write_text(text, "utf-8")
+    message = refused(run(home, "vscode", "--file", str(file), "--yes"))
+    assert f"{file}: the entry 'personakit' below 'servers' {what}; add another one" in message
+    assert file.read_text("utf-8") == text
+    assert run(home, "vscode", "--file", str(file), "--yes", "--name", "mine").exit_code == 0
+    assert list(json.loads(file.read_text("utf-8"))["servers"]) == ["mine", "personakit"]
+
+
+def test_what_is_offered_is_told(home: Path) -> None:
+    words = ["vscode", "--workspace", "--dry-run"]
+    own = home / "config" / "personakit" / "personas"
+    output = run(home, *words, "--personas", "chef").output
+    assert f"The server offers 1 persona:\n  1 in {own}\n" in output
+    assert f"note: {home / 'here'} has no folder 'personas'" in output
+    assert f"or put them into {own}" in output
+    Path("personas").mkdir()
+    for name in ("soup", "stew"):
+        Path("personas", f"{name}.yaml").write_text("system: You cook.\n", "utf-8")
+    output = run(home, *words, "--personas", "soup,stew,chef").output
+    assert "The server offers 3 personas:\n" in output
+    assert f"  2 in {home / 'here' / 'personas'}\n" in output
+    assert "note:" not in output
+    assert not Path(".vscode").exists()
+
+
+@linux
+def test_a_dry_run_needs_no_client(home: Path) -> None:
+    done = run(home, "claude-desktop", "--dry-run")
+    assert done.exit_code == 0
+    assert '+    "personakit": {' in done.output
+    assert f"note: there is no folder {home / 'config' / 'Claude'}: Claude Desktop" in done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command of Windows differs")
+def test_a_file_that_is_read_only_is_kept(home: Path) -> None:
+    file = home / "mcp.json"
+    file.write_text("{}", "utf-8")
+    file.chmod(0o444)
+    words = ["vscode", "--file", str(file)]
+    assert f"run `chmod u+w {file}`" in refused(run(home, *words, "--yes"))
+    assert run(home, *words, "--dry-run").exit_code == 0
+    assert (file.read_text("utf-8"), stat.S_IMODE(file.stat().st_mode)) == ("{}", 0o444)
+    file.chmod(0o644)
+    assert run(home, *words, "--yes").exit_code == 0
+
+
+def test_a_link_to_nothing(home: Path) -> None:
+    (home / "mcp.json").symlink_to(home / "gone" / "real.json")
+    message = refused(run(home, "vscode", "--file", str(home / "mcp.json"), "--yes"))
+    assert f"is a link to {home / 'gone' / 'real.json'}, which does not exist" in message
 
 
 @linux
@@ -202,7 +265,7 @@ def test_comments_and_line_ends_stay(home: Path) -> None:
 
 def test_comments_in_the_entry_itself_are_not_lost(home: Path) -> None:
     file = home / "mcp.json"
-    text = '{"servers": {"personakit": {"command": "old" /* mine */}}}'
+    text = '{"servers": {"personakit": {"command": "personakit" /* mine */}}}'
     file.write_text(text, "utf-8")
     message = refused(run(home, "vscode", "--file", str(file), "--yes"))
     assert "comments in it" in message
@@ -259,6 +322,9 @@ def test_a_link_stays_a_link(home: Path) -> None:
     ("words", "message"),
     [
         (["vscod"], "did you mean 'vscode'?"),
+        (["claude"], "did you mean 'claude-desktop'?"),
+        (["vscode", "--name", " "], "--name is empty"),
+        (["vscode", "--file", "~nobodyy/mcp.json"], "there is no such user"),
         (["cursor"], "docs/mcp.md says where other clients keep theirs"),
         (["vscode", "--tools", "chff"], "did you mean 'chef'?"),
         (["vscode", "--tools", "chef,x*"], "no persona matches 'x*'"),

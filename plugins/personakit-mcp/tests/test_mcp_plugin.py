@@ -163,7 +163,7 @@ def test_a_slow_tool_is_given_up(mode: str) -> None:
 
 def test_twins(file: Path) -> None:
     write(file, one=STDIO, two=STDIO)
-    with pytest.raises(PluginError, match="more than one server: 'one' and 'two'"):
+    with pytest.raises(ConfigError, match="more than one server: 'one' and 'two'"):
         run("pid")
     assert run("one_pid", prefix=True) != run("two_pid", prefix=True)
     assert run("pid", servers=["two"]) == run("two_pid", prefix=True)
@@ -177,7 +177,7 @@ def test_all_tools_for_the_command_line(file: Path, monkeypatch: pytest.MonkeyPa
     assert tools["add"].touches == ("processes",)
     assert asyncio.run(tools["add"].call('{"a": 1, "b": 2}')) == "3"
     file.unlink()
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ConfigError, match="does not exist"):
         MCP().tools()
     # Without a file, nothing is configured.
     monkeypatch.delenv("PERSONAKIT_MCP")
@@ -196,19 +196,23 @@ def test_all_tools_for_the_command_line(file: Path, monkeypatch: pytest.MonkeyPa
         ('{"mcpServers": {"a": {"command": "x", "args": "y"}}}', "mcpServers.a.args: .*found 'y'"),
         ('{"mcpServers": {"a": {"command": "x", "env": {"K": 1}}}}', "a.env.K: expected a string"),
         ('{"mcpServers": {"a": {"url": "ftp://x"}}}', "mcpServers.a.url: 'ftp://x' must start"),
-        ('{"mcpServers": {"a": {"command": "/no/such"}}}', "mcpServers.a: cannot be started: File"),
+        (
+            '{"mcpServers": {"a": {"command": "/no/such"}}}',
+            "cannot be started: there is no program '/no/such'; check",
+        ),
         ('{"mcpServers": {"a": {"command": "false"}}}', "a: cannot be started: .*stderr is in"),
         ('{"mcpServers": {"a": {"url": "http://127.0.0.1:9"}}}', "a: cannot be reached at http"),
     ],
 )
 def test_a_wrong_file(file: Path, text: str | None, message: str) -> None:
     file.unlink() if text is None else file.write_text(text)
-    with pytest.raises(PluginError, match=message):
+    with pytest.raises((ConfigError, PluginError), match=message) as caught:
         run("add")
+    assert str(caught.value).startswith(f"{file}")
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(PluginError, match="unknown server 'file'; defined servers: files"):
+    with pytest.raises(ConfigError, match="unknown server 'file'; defined servers: files"):
         run("add", servers=["file"])
     with pytest.raises(PersonaError, match="timeout is 0; use seconds above 0"):
         run("add", timeout=0)
@@ -225,7 +229,7 @@ def test_a_persona_gets_only_the_tools_that_the_user_allows(
         server = {"url": request.getfixturevalue("url")}
     write(file, one=server)
     running, upstream = runner([asked("pid"), "Done."], allow_tools=frozenset(allowed))
-    message = rf"test\.yaml: .* may not use 'pid' \(.*{what}.*\).*`-T pid`.*allow_tools: \[pid\]"
+    message = rf"test\.yaml: .* may not use 'pid' \(.*{what}.*\).*allow_tools: \[pid\]"
     with pytest.raises(ConfigError, match=message):
         running.run(persona(tools=["pid"], plugins=["mcp"]), "Go")
     assert upstream.requests == []

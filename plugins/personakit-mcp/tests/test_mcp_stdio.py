@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -233,9 +234,18 @@ def test_a_persona_that_appears_changes_or_goes_is_told(tmp_path: Path, is_new: 
         (["--tools", "cok"], "did you mean 'cook'?"),
         (["--tools", " , "], "--tools names no persona; write --tools chef,tutor or --tools all"),
         (["--personas", "none-*"], "--personas: no persona matches 'none-*'"),
-        (["cook"], "unknown command 'cook'; `personakit mcp --help` lists them"),
+        (["--personas", "cook", "--tools", "chef"], "'chef' is not among the personas that are "
+         "offered: cook"),
+        (["--tools", "db:chef"], "--tools: 'db:chef' is a persona of a plugin"),
+        (["zzz"], "unknown command 'zzz'; `personakit mcp --help` lists them"),
+        (["cook"], "unknown command 'cook'; it is a persona: personakit mcp --personas cook"),
+        (["tools"], "unknown command 'tools'; it is an option: personakit mcp --tools"),
+        (["instal"], "unknown command 'instal'; did you mean 'install'?"),
+        (["--http", "--port", "x"], "expected a port from 0 to 65,535, found 'x'"),
+        (["--http", "--port", "65536"], "expected a port from 0 to 65,535, found '65536'"),
+        (["--http", "--host", "0.0.0.0"], "--http serves this machine alone"),
     ],
-)
+)  # fmt: skip
 def test_wrong_usage(tmp_path: Path, arguments: list[str], message: str) -> None:
     library(tmp_path, cook="system: You cook.")
     done = subprocess.run(
@@ -250,6 +260,18 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], message: str) -> None
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "personakit", "mcp", "--http", "--port", str(port)],
+            env={**os.environ, "HOME": str(tmp_path)},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    message = f"Error: port {port} of 127.0.0.1 is in use by another program; end it, or choose "
+    assert (done.returncode, done.stderr[: len(message)]) == (2, message)
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no pseudo-terminals")

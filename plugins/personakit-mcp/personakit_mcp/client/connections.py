@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from personakit import check_file
+from personakit import PluginError, check_file
 from personakit_mcp.client.servers import Server
 
 START = 60.0
@@ -33,8 +33,14 @@ logging.getLogger("mcp").addHandler(logging.NullHandler())
 Ask = Callable[[types.ElicitRequestParams], Awaitable[types.ElicitResult]]
 
 
-class ServerError(Exception):
+class ServerError(PluginError):
     """A server cannot be reached or was lost; the message names the server and the reason."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, plugin="mcp")
+
+    def __reduce__(self) -> tuple[type[ServerError], tuple[str]]:
+        return type(self), (self.message,)
 
 
 @dataclass(eq=False, slots=True)
@@ -156,8 +162,10 @@ def reason(server: Server, error: BaseException, status: str) -> str:
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(error, TimeoutError):
+    text = str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError) and not server.url:
+        text = f"there is no program {server.command!r}"
+    elif isinstance(error, TimeoutError):
         text = f"no answer within {START:g} s"
     if status:
         text = f"HTTP {status} ({text})"

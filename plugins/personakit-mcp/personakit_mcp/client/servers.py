@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 
-from personakit import read_file
+from personakit import ConfigError, read_file
 
 VARIABLE = "PERSONAKIT_MCP"
 LARGEST = 1 << 20
@@ -57,13 +57,13 @@ def path() -> Path:
     """Return the path of the file: $PERSONAKIT_MCP, or mcp.json in the user's config folder.
 
     Raises:
-        ValueError: The path names the home folder of an unknown user.
+        ConfigError: The path names the home folder of an unknown user.
     """
     if chosen := os.environ.get(VARIABLE, "").strip():
         try:
             return Path(chosen).expanduser()
         except RuntimeError:
-            raise ValueError(f"{VARIABLE} is {chosen}: there is no such user") from None
+            raise ConfigError(f"{VARIABLE} is {chosen}: there is no such user") from None
     return platformdirs.user_config_path("personakit", appauthor=False) / "mcp.json"
 
 
@@ -74,28 +74,28 @@ def read(names: list[str] | None = None) -> list[Server]:
         names: The names of the servers to return; None for all.
 
     Raises:
-        ValueError: The file is missing or invalid, or does not define a server in `names`.
+        ConfigError: The file is missing or invalid, or does not define a server in `names`.
     """
     file = path()
     try:
         data = json.loads(read_file(file, LARGEST))
     except FileNotFoundError as error:
-        raise ValueError(
+        raise ConfigError(
             f"{file} does not exist; list your MCP servers there as {_FORM}, or set {VARIABLE} "
             f"to the path of such a file"
         ) from error
     except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         fault = "nested too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{file}: cannot be read as JSON: {fault}") from error
+        raise ConfigError(f"{file}: cannot be read as JSON: {fault}") from error
     entries = data.get("mcpServers") if isinstance(data, dict) else None
     if not isinstance(entries, dict):
-        raise ValueError(f"{file}: the object 'mcpServers' is missing; expected {_FORM}")
+        raise ConfigError(f"{file}: the object 'mcpServers' is missing; expected {_FORM}")
     if missing := [name for name in names or () if name not in entries]:
         unknown = ", ".join(map(repr, missing))
         defined = ", ".join(entries) or "none"
-        raise ValueError(f"{file}: unknown server {unknown}; defined servers: {defined}")
+        raise ConfigError(f"{file}: unknown server {unknown}; defined servers: {defined}")
     return [_server(name, entries[name], file) for name in (entries if names is None else names)]
 
 
@@ -103,19 +103,21 @@ def _server(name: str, entry: Any, file: Path) -> Server:
     """Check an entry; ignore unknown keys, which other programs may use in the same file."""
     where = f"{file}: mcpServers.{name}"
     if not isinstance(entry, dict) or ("command" in entry) == ("url" in entry):
-        raise ValueError(
-            f"{where} must be an object with either 'command' (a program) or 'url' (an address)"
+        keys = ", ".join(map(repr, entry)) if isinstance(entry, dict) else type(entry).__name__
+        raise ConfigError(
+            f"{where} must be an object with either 'command' (a program) or 'url' (an address), "
+            f"found {keys[:200] or 'an empty one'}"
         )
     if entry.get("type") == "sse":
-        raise ValueError(f"{where}.type: 'sse' is not supported; use the streamable HTTP address")
+        raise ConfigError(f"{where}.type: 'sse' is not supported; use the streamable HTTP address")
     if "url" in entry:
         url = _text(entry["url"], f"{where}.url")
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{where}.url: {url!r} must start with https:// or http://")
+            raise ConfigError(f"{where}.url: {url!r} must start with https:// or http://")
         return Server(name, file, url=url, headers=_pairs(entry, "headers", where))
     args = entry.get("args", [])
     if not isinstance(args, list):
-        raise ValueError(f"{where}.args: expected a list of strings, found {args!r}")
+        raise ConfigError(f"{where}.args: expected a list of strings, found {args!r}")
     texts = tuple(_text(arg, f"{where}.args[{at}]") for at, arg in enumerate(args))
     command = _text(entry["command"], f"{where}.command")
     return Server(name, file, command, texts, _pairs(entry, "env", where))
@@ -124,14 +126,14 @@ def _server(name: str, entry: Any, file: Path) -> Server:
 def _pairs(entry: Mapping[str, Any], key: str, where: str) -> tuple[tuple[str, str], ...]:
     pairs = entry.get(key, {})
     if not isinstance(pairs, dict):
-        raise ValueError(f"{where}.{key}: expected an object with string values")
+        raise ConfigError(f"{where}.{key}: expected an object with string values")
     return tuple((name, _text(value, f"{where}.{key}.{name}")) for name, value in pairs.items())
 
 
 def _text(value: Any, where: str) -> str:
     # Do not show the value: `env` and `headers` may contain keys.
     if not isinstance(value, str):
-        raise ValueError(f"{where}: expected a string, found {type(value).__name__}")
+        raise ConfigError(f"{where}: expected a string, found {type(value).__name__}")
     if where.endswith((".command", ".url")) and not value.strip():
-        raise ValueError(f"{where}: must not be empty")
+        raise ConfigError(f"{where}: must not be empty")
     return value

@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from personakit import ConfigError, UsageError, create_file, read_file
+from personakit import ConfigError, UsageError, create_file, did_you_mean, read_file
 from personakit_mcp.clients.entry import CLIENTS, Client, entry
 
 _LIMIT = 10_000_000
@@ -45,18 +46,28 @@ def install(
     names this Python and the folders of your personas; it holds no API key.
     """
     _check_place(ctx)
+    if not name.strip():
+        raise UsageError("--name is empty; write a name for the entry, such as --name personakit")
     chosen = _client(client)
     _check_lasting(Path(sys.executable))
     target, yes = _target(chosen, client, workspace, file), options.pop("yes")
-    new = entry(chosen, _arguments(**options), os.environ)
+    arguments, lines = _arguments(**options)
+    new = entry(chosen, arguments, os.environ)
     before = _content(target)
     text = _changed(target, before, chosen, name, new)
     if text == before:
         click.echo(f"{target} already has this entry {name!r}")
-        return
-    _show(target, before, text)
+    else:
+        _show(target, before, text)
+    for line in lines:
+        click.echo(line, err=True)
+    fault = _fault(target, chosen, must_exist=not (file or workspace))
     if dry_run:
+        click.echo(f"note: {fault}" if fault else "nothing was written", err=True)
+    if dry_run or text == before:
         return
+    if fault:
+        raise ConfigError(f"{fault}; the entry is shown above")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"{target} would be changed as above; confirm with -y")
@@ -70,10 +81,8 @@ def install(
 def _client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]
-    import difflib  # noqa: PLC0415
-
-    close = difflib.get_close_matches(name[:100], CLIENTS, n=1)
-    near = f"; did you mean {close[0]!r}?" if close else ""
+    begins = [known for known in CLIENTS if name and known.startswith(name)]
+    near = did_you_mean(begins[0] if begins else name, CLIENTS)
     command = json.dumps(entry(CLIENTS["claude-desktop"], [], os.environ), ensure_ascii=False)
     raise UsageError(
         f"cannot write the file of {name[:80]!r}{near or ', only of ' + ' and '.join(CLIENTS)}; "
@@ -104,7 +113,7 @@ def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Pa
     """Return the file to change.
 
     Raises:
-        UsageError: The options contradict each other, or the client has no folder.
+        UsageError: The options contradict each other.
     """
     if workspace and (name != "vscode" or file):
         raise UsageError(
@@ -113,18 +122,48 @@ def _target(client: Client, name: str, workspace: bool, file: Path | None) -> Pa
     if workspace:
         return Path(".vscode", "mcp.json").absolute()
     if file:
-        return file.expanduser().absolute()
-    target = client.file()
-    if not target.parent.is_dir():
-        raise UsageError(
-            f"no folder {target.parent}: {client.title} is not installed, or was never started; "
-            f"start it once, or name its file with --file"
+        try:
+            return file.expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(
+                f"--file {str(file)[:80]}: there is no such user; write the whole path"
+            ) from None
+    return client.file()
+
+
+def _fault(target: Path, client: Client, *, must_exist: bool) -> str:
+    """Return why a file cannot be written, and what to do; empty if it seems to be possible.
+
+    Args:
+        target: The file.
+        client: Whose file it is.
+        must_exist: Whether its folder is made by the client.
+    """
+    if must_exist and not target.parent.is_dir():
+        return (
+            f"there is no folder {target.parent}: {client.title} is not installed, or was never "
+            f"started; start it once, or name its file with --file"
         )
-    return target
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        if not target.is_symlink():
+            return ""
+        return (
+            f"{target} is a link to {os.path.realpath(target)}, which does not exist; create that "
+            f"file, or remove the link, and repeat this"
+        )
+    # The system lets root replace any file; whoever made it read-only did not want that.
+    if mode & 0o222 and os.access(target, os.W_OK):
+        return ""
+    allow = f"attrib -r {target}" if os.name == "nt" else f"chmod u+w {target}"
+    return f"{target} is read-only and stays as it is; to let it be changed, run `{allow}`"
 
 
-def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[str]:
-    """Return the options of the server, whose personas exist.
+def _arguments(
+    tools: str | None, one_tool: bool, personas: str | None
+) -> tuple[list[str], Iterator[str]]:
+    """Return the options of the server, whose personas exist, and lines about what it offers.
 
     Raises:
         PersonakitError: One does not exist, or cannot be read.
@@ -132,13 +171,20 @@ def _arguments(tools: str | None, one_tool: bool, personas: str | None) -> list[
     if one_tool and tools is None:
         raise UsageError("--one-tool needs personas: add --tools all, or --tools A,B")
     from personakit import Runner  # noqa: PLC0415
+    from personakit_mcp.clients.offered import offered  # noqa: PLC0415
     from personakit_mcp.names import chosen  # noqa: PLC0415
 
     arguments: list[str] = []
+    runner = Runner()
+    every: tuple[str, ...] = ("*",)
     for option, given in (("--personas", personas), ("--tools", tools)):
         if given is not None:
-            arguments += [option, ",".join(chosen(option, given, Runner(), valid=True))]
-    return [*arguments, "--one-tool"] if one_tool else arguments
+            patterns = chosen(option, given, runner, every)
+            for name in set(patterns).intersection(runner.library.names()):
+                runner.load(name)
+            every = patterns if option == "--personas" else every
+            arguments += [option, ",".join("all" if each == "*" else each for each in patterns)]
+    return [*arguments, *(["--one-tool"] if one_tool else [])], offered(runner, every)
 
 
 def _content(file: Path) -> str | None:
@@ -173,8 +219,10 @@ def _changed(file: Path, before: str | None, client: Client, name: str, new: Any
     try:
         value = jsonc.read(text.removeprefix(mark))
         servers = value.get(client.section) if isinstance(value, dict) else None
-        if isinstance(servers, dict) and servers.get(name) == new:
+        old = servers.get(name) if isinstance(servers, dict) else None
+        if old == new:
             return text
+        _check_own(file, client, name, old)
         return mark + jsonc.put(text.removeprefix(mark), client.section, name, new)
     except jsonc.Invalid as error:
         raise ConfigError(
@@ -186,6 +234,22 @@ def _changed(file: Path, before: str | None, client: Client, name: str, new: Any
             f"{file}: the entry {name!r} has comments in it, which would be lost; add another one "
             f"with --name, or put this into {client.section!r} yourself: {paste}"
         ) from None
+
+
+def _check_own(file: Path, client: Client, name: str, old: Any) -> None:
+    """Raise ConfigError if an entry of the name starts another program than personakit."""
+    words = [old.get("command"), *_listed(old.get("args"))] if isinstance(old, dict) else []
+    if old is None or any("personakit" in str(word) for word in words):
+        return
+    what = next((f"starts {word!r}"[:90] for word in words if word), "is not one of personakit")
+    raise ConfigError(
+        f"{file}: the entry {name!r} below {client.section!r} {what}; add another one with --name "
+        f"NAME, or remove that one and repeat this"
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _show(file: Path, before: str | None, after: str) -> None:
@@ -216,6 +280,8 @@ def _write(file: Path, before: str | None, text: str) -> None:
         try:
             if before is not None:
                 shutil.copymode(target, beside)
+                if hasattr(os, "chown") and os.geteuid() == 0:  # else it is root's with sudo
+                    os.chown(beside, target.stat().st_uid, target.stat().st_gid)
             with beside.open("w", encoding="utf-8", newline="") as stream:
                 stream.write(text)
                 stream.flush()
@@ -226,4 +292,7 @@ def _write(file: Path, before: str | None, text: str) -> None:
                 beside.unlink()
             raise
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"{file}: cannot be written: {error.strerror}; correct that, or put the entry that is "
+            f"shown above into the file yourself"
+        ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -73,8 +75,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(
-            f"cannot listen on port {port} of {host}: {reason}; choose another port: "
-            f"--port {port % 65_535 + 1}, or --port 0 for a free one"
-        ) from None
+        other = f"choose another port: --port {port % 65_535 + 1}, or --port 0 for a free one"
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {port} of {host} is in use by another program; end it, or {other}"
+        else:
+            # The text of the error itself repeats the address.
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            message = f"cannot listen on port {port} of {host}: {reason}; {other}"
+        raise UsageError(message) from None

@@ -15,7 +15,7 @@ from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from personakit import PersonakitError, __version__
+from personakit import PersonakitError, __version__, front
 from personakit_mcp.serving.asking import seal
 from personakit_mcp.serving.changes import EVERY, Changes
 from personakit_mcp.serving.completion import Completion
@@ -101,7 +101,8 @@ async def _guarded(ctx: Any, call_next: Any) -> Any:
     try:
         if ctx.method == "prompts/get":
             _check_texts(ctx.params)
-        return await call_next(ctx)
+        with front("service"):
+            return await call_next(ctx)
     except (MCPError, ValidationError):
         raise
     except PersonakitError as error:
