@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from personakit.library.library import Library as Library
     from personakit.library.sources import NoLoading as NoLoading
     from personakit.library.sources import declared as declared
-    from personakit.library.summaries import Listing as Listing
     from personakit.library.summaries import Progress as Progress
     from personakit.library.summaries import Summary as Summary
 else:
@@ -22,6 +21,6 @@ else:
             "index": "ENDING",
             "library": "DEFINED Library",
             "sources": "NoLoading declared",
-            "summaries": "Listing Progress Summary",
+            "summaries": "Progress Summary",
         },
     )

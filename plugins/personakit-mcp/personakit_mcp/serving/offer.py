@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from personakit import Persona, PersonakitError, Request, Runner
-from personakit.library import Listing
+from personakit_mcp.serving.rows import Row
 from personakit_mcp.serving.shelf import Shelf
 
 
@@ -110,7 +110,7 @@ class Serving:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shelf", Shelf(self.runner, self.personas))
 
-    async def offered(self, caller: Caller) -> Mapping[str, Listing]:
+    async def offered(self, caller: Caller) -> Mapping[str, Row]:
         """Return the rows of the personas that a caller may use, by name."""
         known = await self.shelf.read()
         if caller is EVERYBODY:
@@ -123,7 +123,7 @@ class Serving:
             return None
         return await asyncio.to_thread(self.shelf.find, name)
 
-    async def as_tools(self, caller: Caller) -> Mapping[str, Listing]:
+    async def as_tools(self, caller: Caller) -> Mapping[str, Row]:
         """Return the rows of the personas that a caller may run as tools, by name."""
         offered = await self.offered(caller)
         return {name: each for name, each in offered.items() if self.is_tool(name)}

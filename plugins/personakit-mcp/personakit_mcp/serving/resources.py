@@ -81,7 +81,9 @@ class Resources:
 def _resources(row: dict[str, Any]) -> list[dict[str, Any]]:
     name = row["name"]
     uri = f"{SCHEME}{name}"
-    shown = {key: row[key] for key in ("title", "description", "icons") if key in row}
+    shown: dict[str, Any] = {
+        key: row[key] for key in ("title", "description", "icons") if key in row
+    }
     rendered = {**shown, "title": f"{shown['title']}, rendered"}
     return [
         {"uri": uri, "name": name, **shown, "mimeType": YAML},

@@ -7,13 +7,25 @@ import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from personakit import Persona, __version__
 from personakit_mcp.serving import arguments
 
 KIND = "mcp-prompts"
 MAX_ICON = 20_000
+
+
+class Row(NamedTuple):
+    """A persona in the lists.
+
+    Attributes:
+        text: `prompt` as JSON.
+        version: A number that changes with the files of the persona.
+    """
+
+    text: str
+    version: int
 
 
 def prompt(persona: Persona) -> dict[str, Any]:

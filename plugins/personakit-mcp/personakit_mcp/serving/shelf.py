@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from personakit import Persona, PersonaError, PersonaNotFound, Runner
-from personakit.library import Listing
 from personakit_mcp.serving import rows
+from personakit_mcp.serving.rows import Row
 
 _LEFT_OUT = "a persona is left out: %s"
 # Other references, such as paths, are not offered.
@@ -39,7 +39,7 @@ class Shelf:
         """Return whether a persona of a name is offered, if there is one."""
         return bool(_NAME.match(name)) and self._matches(name)
 
-    async def read(self) -> Mapping[str, Listing]:
+    async def read(self) -> Mapping[str, Row]:
         """Return the rows of the personas by name, sorted; see `personakit_mcp.serving.rows`."""
         return await asyncio.to_thread(self._read)
 
@@ -81,19 +81,19 @@ class Shelf:
         every = self._patterns == ("*",)
         return every or any(fnmatchcase(name, pattern) for pattern in self._patterns)
 
-    def _read(self) -> Mapping[str, Listing]:
+    def _read(self) -> Mapping[str, Row]:
         # Two threads would read each file twice.
         with self._lock:
             return self._read_alone()
 
-    def _read_alone(self) -> Mapping[str, Listing]:
-        listed: dict[str, Listing] = {}
+    def _read_alone(self) -> Mapping[str, Row]:
+        listed: dict[str, Row] = {}
         broken: set[str] = set()
         for each in self._runner.library.listings(rows.KIND, rows.stamp(), rows.row):
             if isinstance(each, PersonaError):
                 broken.add(str(each))
             elif self._matches(each.name):
-                listed[each.name] = each
+                listed[each.name] = Row(each.text, each.version)
         for message in sorted(broken - self._broken):
             _log.warning(_LEFT_OUT, message)
         self._broken = broken
