@@ -156,12 +156,13 @@ class Cached:
     Args:
         cache: The folder of all indexes.
         folder: The absolute path of the indexed folder.
+        stamp: What the rows depend on besides the files and this code.
     """
 
-    def __init__(self, cache: Path, folder: str) -> None:
+    def __init__(self, cache: Path, folder: str, stamp: str = "") -> None:
         stem = "".join(c for c in Path(folder).name if c.isascii() and (c.isalnum() or c in "-_"))
         self._file = cache / f"{stem[:40]}-{zlib.crc32(os.fsencode(folder)):08x}.index"
-        self._folder = folder
+        self._folder, self._extra = folder, stamp
 
     def load(self) -> Index | None:
         """Return the saved index; None if it is missing or invalid."""
@@ -223,8 +224,8 @@ class Cached:
                 beside.unlink(missing_ok=True)
 
     def _stamp(self) -> list[Any]:
-        """Return the conditions of an index: its folder, this code and the byte order."""
-        return [self._folder, _code(), sys.byteorder]
+        """Return the conditions of an index: its folder, this code, the byte order and more."""
+        return [self._folder, _code(), sys.byteorder, self._extra]
 
     def _prune(self) -> None:
         """Delete the indexes of folders that no longer exist."""

@@ -2,82 +2,41 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from personakit.base import (
     LOADED,
     NAME,
     SCHEME,
-    State,
     brief_repr,
-    entry_points,
     is_file,
     is_stream,
     state_of,
 )
 from personakit.errors import PersonaError, PersonaNotFound, UsageError, did_you_mean, spelled
-from personakit.library.index import ENDING, Parents, mark_of
+from personakit.library.folders import file_of, named, packaged, shipped, shown
+from personakit.library.index import ENDING, Parents, has_settled, mark_of
+from personakit.library.lists import Lists, Read
 from personakit.library.loader import Loader, inside, names_in, nearest
 from personakit.library.matching import unmatched
 from personakit.library.sources import MAX_KEPT, Sources, declared
-from personakit.library.summaries import Entry, Progress, Shelf, Summary, folder_of, summary_of
+from personakit.library.summaries import Listing, Progress, Summary
 
 if TYPE_CHECKING:
     from personakit.persona import Persona
     from personakit.registry import PersonaSource
 
-CACHE = "library"
-ENTRY_POINTS = "personakit.personas"
 _PATH = re.compile(r"[/\\]|\.ya?ml\Z|\.json\Z|\A~")
-
-
-def shipped() -> Path:
-    """Return the folder of the personas that ship with personakit."""
-    here = Path(__file__).parent.parent
-    packed = here / "personas"
-    return packed if packed.is_dir() else here.parent / "personas"
-
-
-def packaged() -> Iterator[Path]:
-    """Yield the persona folders of installed packages.
-
-    A package names its folder with an entry point of the group ``personakit.personas`` whose value
-    is a package, such as ``acme = "acme_personas"``; the package is found, not imported.
-    """
-    for point in entry_points(ENTRY_POINTS):
-        from importlib import util  # noqa: PLC0415
-
-        try:
-            spec = util.find_spec(point.value.partition(".")[0])
-        except (ImportError, ValueError):
-            # A broken package must not hide the personas of other packages.
-            continue
-        for folder in (spec and spec.submodule_search_locations) or ():
-            yield Path(folder, *point.value.split(".")[1:])
 
 
 DEFINED: dict[str, Persona] = {}
 """The personas that cells of a notebook have defined, by name; every library finds them first."""
-
-
-class Read(NamedTuple):
-    """A persona that was read, and what it was made of.
-
-    Attributes:
-        states: The state of each file.
-        texts: The text of each persona that a plugin loaded.
-        persona: The persona.
-    """
-
-    states: Mapping[Path, State]
-    texts: Mapping[str, str | bytes]
-    persona: Persona
 
 
 @dataclass(slots=True)
@@ -101,11 +60,13 @@ class Library:
     own: tuple[Path, ...] = field(default=(), repr=False)
     _read: dict[Path, Read] = field(default_factory=dict)
     _loaded: dict[str, Read] = field(default_factory=dict)
+    _lists: Lists = field(init=False)
     _sources: Sources = field(init=False)
     _packaged: tuple[Path, ...] | None = None
 
     def __post_init__(self) -> None:
         self._sources = Sources(self.loader)
+        self._lists = Lists(lambda: Loader(self.roots, self._sources.text), self._current)
 
     __repr__ = brief_repr
 
@@ -156,14 +117,14 @@ class Library:
         if (defined := DEFINED.get(name)) is not None:
             return defined
         for folder in self.folders():
-            persona = self._cached(_file(folder, name))
+            persona = self._cached(file_of(folder, name))
             if persona is None:
                 continue
-            return _named(persona, name)
+            return named(persona, name)
         for folder in self.folders():
             if (folder / f"{name}.yml").is_file():
                 raise PersonaNotFound(f"no persona {name!r}; rename {folder / name}.yml to .yaml")
-        where = _shown(self.folders())
+        where = shown(self.folders())
         hint = self._hint(name) or f"; {self._listing()} shows the personas"
         missing = "".join(f"; the folder {at} does not exist" for at in self.own if not at.is_dir())
         raise PersonaNotFound(f"no persona {name!r} in {where}{missing}{hint}")
@@ -210,19 +171,28 @@ class Library:
         return read.persona if read is not None and is_kept else None
 
     def _cached(self, file: Path) -> Persona | None:
+        read = self._current(file)
+        return read.persona if read else None
+
+    def _current(self, file: Path) -> Read | None:
         """Return the persona of a file; read it again if it or a parent has changed."""
         cached = self._read.get(file)
         texts: dict[str, str | bytes] = {}
         same = cached and all(state_of(f) == state for f, state in cached.states.items())
         if cached is not None and same and (not cached.texts or self._is_fresh(cached, texts)):
-            return cached.persona
+            return cached
         self._read.pop(file, None)
         if state_of(file) is None:
             return None
+        now, mark = time.time_ns(), mark_of(file)
         reading = Loader(self.roots, self._sources.text, texts)
         persona = reading.read(file)
-        self._read[file] = Read(reading.states, reading.texts, persona)
-        return persona
+        marks = (mark, *reading.looked.values())
+        lasts = not reading.asked and all(has_settled(each, now) for each in marks)
+        parents = Parents(reading.beyond, tuple(reading.looked.items())) if reading.looked else None
+        read = Read(reading.states, reading.texts, persona, parents, lasts)
+        self._read[file] = read
+        return read
 
     def _is_fresh(self, read: Read, texts: dict[str, str | bytes]) -> bool:
         """Return whether a persona is still made of the same texts.
@@ -319,7 +289,7 @@ class Library:
             except ValueError as error:
                 raise UsageError(f"include is not allowed: {error}") from None
             return file
-        where = _shown(self.roots(path))
+        where = shown(self.roots(path))
         raise PersonaNotFound(
             f"no file {name!r} to include in {where}; create it, or correct the name"
         )
@@ -339,7 +309,7 @@ class Library:
         """
         # Reading the names takes time, and any persona matches an asterisk.
         if given := [pattern for pattern in patterns if pattern != "*"]:
-            where, listing = _shown(self.folders()), self._listing()
+            where, listing = shown(self.folders()), self._listing()
             yield from unmatched(given, among, self.names(), where, listing)
 
     def personas(self) -> Iterator[Persona | PersonaError]:
@@ -352,7 +322,7 @@ class Library:
             try:
                 persona = self._cached(file)
                 if persona is not None:
-                    yield _named(persona, name)
+                    yield named(persona, name)
             except PersonaError as error:
                 yield error
 
@@ -378,51 +348,20 @@ class Library:
         Args:
             progress: Called with the numbers of read files and of files to read, per folder.
         """
-        folders = list(self.folders())
-        path = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100
-        cache = None if self.cache is None else self.cache / CACHE
-        shelf = Shelf(cache, path, self._entry, progress)
-        rows = {row[0]: row for folder in reversed(folders) for row in shelf.rows(folder)}
-        for name in sorted(rows):
-            yield summary_of(rows[name])
+        return self._lists.summaries(list(self.folders()), self.cache, progress)
 
-    def _entry(self, file: Path) -> Entry | None:
-        """Return the index entry of a file; None if it no longer exists."""
-        reading = Loader(self.roots, self._sources.text)
-        try:
-            persona = _named(reading.read(file), file.stem)
-        except PersonaError as error:
-            if mark_of(file) is None:
-                return None
-            # A problem without a line may be a disk error, and one that involves a parent may be
-            # fixed by a new file that is not tracked.
-            own = not reading.looked and all(problem.line for problem in error.problems)
-            return Entry(error, lasts=own and not reading.asked)
-        parents = Parents(reading.beyond, tuple(reading.looked.items()))
-        summary = Summary(
-            persona.name, persona.description, persona.version, persona.tags, folder_of(file)
-        )
-        return Entry(summary, parents if parents.marks else None, lasts=not reading.asked)
+    def listings(
+        self, kind: str, stamp: str, describe: Callable[[Persona], str]
+    ) -> Iterator[Listing | PersonaError]:
+        """Yield a text for every persona, such as its entry in a list, or the error of its file.
 
+        A text of at most 20,000 characters is kept in the cache as long as the files of the persona
+        do not change. One that depends on what a plugin loads is made each time. The order is that
+        of `personas`.
 
-def _shown(folders: Iterable[Path]) -> str:
-    """Return the existing folders, each once, for an error message."""
-    found: dict[str, str] = {}
-    for folder in folders:
-        if folder.is_dir():
-            found.setdefault(os.path.realpath(folder), str(folder))
-    return ", ".join(found.values())
-
-
-@functools.lru_cache(maxsize=4096)
-def _file(folder: Path, name: str) -> Path:
-    """Return the file of a persona; the same path each time, which keeps its text and hash."""
-    return folder / (name + ENDING)
-
-
-def _named(persona: Persona, name: str) -> Persona:
-    """Check that a persona has the name of its file; return it."""
-    if persona.name != name:
-        message = f"name: found {persona.name!r} in a file called {name!r}; use one name"
-        raise PersonaError([persona.document.problem(message, ("name",))])
-    return persona
+        Args:
+            kind: The name of a folder in the cache, such as ``mcp-prompts``.
+            stamp: What the texts depend on besides the persona, such as the version of the caller.
+            describe: Returns the text of a persona, which must not be empty.
+        """
+        return self._lists.listings(list(self.folders()), self.cache, kind, stamp, describe)

@@ -266,3 +266,23 @@ def test_many_requests_at_once(mode: str, tmp_path: Path) -> None:
     running, _ = runner(path=[library(tmp_path, cook=COOK)])
     texts = [result.messages[-1].content.text for result in run(work)]
     assert texts == [f"Cook: {number}" for number in range(100)]
+
+
+def test_what_is_for_one_persona_reads_no_other(
+    mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> Any:
+        async with connected(running, mode) as client:
+            where = PromptReference(name="cook")
+            await client.complete(where, {"name": "tone", "value": ""})
+            await client.read_resource("persona://cook/rendered")
+            await client.get_prompt("cook", {"tone": "kind", "input": "soup"})
+            before = list(caplog.messages)
+            await client.list_prompts()
+            return before
+
+    # A broken persona is named in the log when it is read.
+    running, _ = runner(path=[library(tmp_path, cook=COOK, broken="sytem: Hi!")])
+    with caplog.at_level(logging.WARNING, "personakit.mcp"):
+        assert run(work) == []
+    assert len(caplog.messages) == 1

@@ -227,6 +227,30 @@ def test_a_persona_that_appears_changes_or_goes_is_told(tmp_path: Path, is_new: 
         changed()
 
 
+@ERAS
+def test_the_next_process_lists_the_same_and_what_has_changed(tmp_path: Path, is_new: bool) -> None:
+    def prompts() -> dict[str, Any]:
+        with process(tmp_path, is_new=is_new) as client:
+            client.ask("prompts/list", {})
+            listed = {each["name"]: each for each in client.read()["result"]["prompts"]}
+            code, output, errors = client.end()
+            assert (code, output) == (0, "")
+            assert ("broken.yaml" in errors) == (tmp_path / "broken.yaml").exists()
+            return listed
+
+    library(tmp_path, cook=COOK, child="extends: cook\n", broken="sytem: Hi!")
+    time.sleep(2.5)  # younger files are read again
+    first = prompts()
+    assert list((tmp_path / ".cache" / "personakit" / "listings").rglob("*.index"))
+    assert prompts() == first
+    library(tmp_path, cook=COOK.replace("How many eat", "Who eats"), broken="system: Hi!")
+    (tmp_path / "broken.yaml").rename(tmp_path / "mended.yaml")
+    after = prompts()
+    assert after.keys() - first.keys() == {"mended"}
+    for name in ("cook", "child"):
+        assert "Who eats. Integer from 1 to 20. Default: 4." in str(after[name]["arguments"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -76,7 +76,7 @@ class Changes:
                 _log.warning("the personas cannot be read: %s", error)
                 continue
             if known is not None:
-                changed = [n for n, each in now.items() if known.get(n) is not each]
+                changed = [n for n, each in now.items() if known.get(n) != each]
                 gone = known.keys() - now.keys()
                 if changed or gone:
                     await self._tell([*changed, *gone])

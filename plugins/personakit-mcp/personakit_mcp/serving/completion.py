@@ -27,11 +27,12 @@ class Completion:
         Raises:
             MCPError: There is no such prompt.
         """
-        known = await self._serving.offered(self._serving.caller(ctx))
+        serving, caller = self._serving, self._serving.caller(ctx)
         values: Sequence[str] = ()
         if isinstance(params.ref, types.PromptReference):
-            persona = known.get(params.ref.name)
+            persona = await serving.find(caller, params.ref.name)
             if persona is None:
+                known = await serving.offered(caller)
                 raise unknown("prompt", params.ref.name, known, "prompts/list")
             variable = persona.variables.get(params.argument.name)
             if variable is not None and variable.type == "boolean":
@@ -39,7 +40,7 @@ class Completion:
             elif variable is not None:
                 values = tuple(map(str, variable.enum))
         elif params.argument.name == "name":
-            values = tuple(known)
+            values = tuple(await serving.offered(caller))
         found = matching(params.argument.value, values)
         more = len(found) > MOST
         values = found[:MOST]

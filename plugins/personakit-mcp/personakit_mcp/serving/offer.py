@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from personakit import Persona, PersonakitError, Request, Runner
+from personakit_mcp.serving.rows import Row
 from personakit_mcp.serving.shelf import Shelf
 
 
@@ -108,15 +110,21 @@ class Serving:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shelf", Shelf(self.runner, self.personas))
 
-    async def offered(self, caller: Caller) -> Mapping[str, Persona]:
-        """Return the personas that a caller may use, by name."""
+    async def offered(self, caller: Caller) -> Mapping[str, Row]:
+        """Return the rows of the personas that a caller may use, by name."""
         known = await self.shelf.read()
         if caller is EVERYBODY:
             return known
-        return {name: persona for name, persona in known.items() if caller.allows(name)}
+        return {name: row for name, row in known.items() if caller.allows(name)}
 
-    async def as_tools(self, caller: Caller) -> Mapping[str, Persona]:
-        """Return the personas that a caller may run as tools, by name."""
+    async def find(self, caller: Caller, name: str) -> Persona | None:
+        """Return a persona without reading others; None if the caller may not use it."""
+        if not caller.allows(name):
+            return None
+        return await asyncio.to_thread(self.shelf.find, name)
+
+    async def as_tools(self, caller: Caller) -> Mapping[str, Row]:
+        """Return the rows of the personas that a caller may run as tools, by name."""
         offered = await self.offered(caller)
         return {name: each for name, each in offered.items() if self.is_tool(name)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +19,6 @@ PAGE = 1000
 """The most entries of a page of a list."""
 MAX_INLINE = 20_000
 """Characters of arguments from which a prompt is rendered in a thread."""
-MAX_ICON = 20_000
 
 
 class Prompts:
@@ -27,13 +26,12 @@ class Prompts:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._listed: dict[str, tuple[Persona, dict[str, Any]]] = {}
 
     async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``prompts/list``."""
-        personas = await self._serving.offered(self._serving.caller(ctx))
-        names, cursor = after(iter(personas), params.cursor, PAGE)
-        shown = [self._prompt(personas[name]) for name in names]
+        rows = await self._serving.offered(self._serving.caller(ctx))
+        names, cursor = after(iter(rows), params.cursor, PAGE)
+        shown = [json.loads(rows[name].text) for name in names]
         return answer(prompts=shown, nextCursor=cursor)
 
     async def get(self, ctx: Any, params: types.GetPromptRequestParams) -> dict[str, Any]:
@@ -44,10 +42,8 @@ class Prompts:
         """
         serving, name = self._serving, params.name
         caller = serving.caller(ctx)
-        if not (serving.shelf.has(name) and caller.allows(name)):
-            known = await serving.offered(caller)
-            if name not in known:
-                raise unknown("prompt", name, known, "prompts/list")
+        if not (serving.shelf.offers(name) and caller.allows(name)):
+            raise unknown("prompt", name, await serving.offered(caller), "prompts/list")
         try:
             persona = await serving.shelf.ready(name)
         except PersonaNotFound:
@@ -74,32 +70,6 @@ class Prompts:
             raise invalid(message or told(error)) from error
         messages = [_message(message) for message in request.messages]
         return answer(description=persona.description or None, messages=messages)
-
-    def _prompt(self, persona: Persona) -> dict[str, Any]:
-        listed = self._listed.get(persona.name)
-        if listed is None or listed[0] is not persona:
-            listed = self._listed[persona.name] = persona, prompt(persona)
-        return listed[1]
-
-
-def prompt(persona: Persona) -> dict[str, Any]:
-    """Return a persona as ``prompts/list`` shows it."""
-    shown: dict[str, Any] = {"name": persona.name, **about(persona)}
-    if listed := arguments.described(persona):
-        shown["arguments"] = listed
-    return shown
-
-
-def about(persona: Persona) -> dict[str, Any]:
-    """Return the title of a persona, and its description and icon, those that it has."""
-    # Clients show the title in place of the name, so it says the name.
-    shown: dict[str, Any] = {"title": re.sub("[-_]+", " ", persona.name).strip().capitalize()}
-    if persona.description:
-        shown["description"] = persona.description
-    icon = persona.document.data.get("x-icon")
-    if isinstance(icon, str) and icon.startswith(("https://", "data:image/")):
-        shown |= {"icons": [{"src": icon}]} if len(icon) <= MAX_ICON else {}
-    return shown
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from mcp_types import INVALID_PARAMS
 from personakit import Persona, Runner, did_you_mean, read_file
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.offer import Serving, after, answer
-from personakit_mcp.serving.prompts import PAGE, about
+from personakit_mcp.serving.prompts import PAGE
 
 SCHEME = "persona://"
 YAML = "application/yaml"  # RFC 9512
@@ -44,9 +45,9 @@ class Resources:
 
     async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``resources/list``."""
-        personas = await self._serving.offered(self._serving.caller(ctx))
-        names, cursor = after(iter(personas), params.cursor, PAGE // 2)
-        shown = [each for name in names for each in _resources(personas[name])]
+        rows = await self._serving.offered(self._serving.caller(ctx))
+        names, cursor = after(iter(rows), params.cursor, PAGE // 2)
+        shown = [each for name in names for each in _resources(json.loads(rows[name].text))]
         return answer(resources=shown, nextCursor=cursor)
 
     async def templates(self, ctx: Any, params: Any) -> dict[str, Any]:
@@ -61,10 +62,10 @@ class Resources:
             MCPError: There is no such resource.
         """
         serving, uri = self._serving, params.uri
-        known = await serving.offered(serving.caller(ctx))
-        match = _URI.match(uri)
-        persona = known.get(match[1]) if match else None
+        caller, match = serving.caller(ctx), _URI.match(uri)
+        persona = await serving.find(caller, match[1]) if match else None
         if match is None or persona is None:
+            known = await serving.offered(caller)
             name = uri[:200].removeprefix(SCHEME).partition("/")[0]
             hint = did_you_mean(name, known) or "; see resources/list"
             message = f"unknown resource {uri[:80]!r}{hint}"
@@ -77,14 +78,18 @@ class Resources:
         return answer(contents=[{"uri": uri, "mimeType": kind, "text": text}])
 
 
-def _resources(persona: Persona) -> list[dict[str, Any]]:
-    uri, shown = f"{SCHEME}{persona.name}", about(persona)
+def _resources(row: dict[str, Any]) -> list[dict[str, Any]]:
+    name = row["name"]
+    uri = f"{SCHEME}{name}"
+    shown: dict[str, Any] = {
+        key: row[key] for key in ("title", "description", "icons") if key in row
+    }
     rendered = {**shown, "title": f"{shown['title']}, rendered"}
     return [
-        {"uri": uri, "name": persona.name, **shown, "mimeType": YAML},
+        {"uri": uri, "name": name, **shown, "mimeType": YAML},
         {
             "uri": f"{uri}/rendered",
-            "name": f"{persona.name} rendered",
+            "name": f"{name} rendered",
             **rendered,
             "mimeType": TEXT,
         },

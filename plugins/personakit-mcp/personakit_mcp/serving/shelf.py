@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from personakit import Persona, PersonaError, Runner
+from personakit import Persona, PersonaError, PersonaNotFound, Runner
+from personakit_mcp.serving import rows
+from personakit_mcp.serving.rows import Row
 
 _LEFT_OUT = "a persona is left out: %s"
+# Other references, such as paths, are not offered.
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _log = logging.getLogger("personakit.mcp")
 
 
@@ -29,15 +34,24 @@ class Shelf:
         self._compiled: dict[str, Persona] = {}
         # Seen when it is first used: compiling the templates of a library takes long.
         self._invalid: dict[str, Persona] = {}
-        self._known: Mapping[str, Persona] = {}
 
-    def has(self, name: str) -> bool:
-        """Return whether there was a persona of a name when the personas were last read."""
-        return name in self._known
+    def offers(self, name: str) -> bool:
+        """Return whether a persona of a name is offered, if there is one."""
+        return bool(_NAME.match(name)) and self._matches(name)
 
-    async def read(self) -> Mapping[str, Persona]:
-        """Return the personas by name, sorted. One that has not changed is the same object."""
+    async def read(self) -> Mapping[str, Row]:
+        """Return the rows of the personas by name, sorted; see `personakit_mcp.serving.rows`."""
         return await asyncio.to_thread(self._read)
+
+    def find(self, name: str) -> Persona | None:
+        """Return a persona, without reading others; None if it is not offered or invalid."""
+        if not self.offers(name):
+            return None
+        try:
+            persona = self._runner.load(name)
+        except (PersonaNotFound, PersonaError):
+            return None
+        return None if self._invalid.get(name) is persona else persona
 
     async def ready(self, name: str) -> Persona:
         """Return a persona whose templates are compiled.
@@ -63,23 +77,38 @@ class Shelf:
                 self._invalid[persona.name] = persona
                 _log.warning(_LEFT_OUT, message)
 
-    def _read(self) -> Mapping[str, Persona]:
+    def _matches(self, name: str) -> bool:
+        every = self._patterns == ("*",)
+        return every or any(fnmatchcase(name, pattern) for pattern in self._patterns)
+
+    def _read(self) -> Mapping[str, Row]:
         # Two threads would read each file twice.
         with self._lock:
             return self._read_alone()
 
-    def _read_alone(self) -> Mapping[str, Persona]:
-        every = self._patterns == ("*",)
-        personas: dict[str, Persona] = {}
+    def _read_alone(self) -> Mapping[str, Row]:
+        listed: dict[str, Row] = {}
         broken: set[str] = set()
-        for each in self._runner.library.personas():
+        for each in self._runner.library.listings(rows.KIND, rows.stamp(), rows.row):
             if isinstance(each, PersonaError):
                 broken.add(str(each))
-            elif self._invalid.get(each.name) is each:
-                continue
-            elif every or any(fnmatchcase(each.name, pattern) for pattern in self._patterns):
-                personas[each.name] = each
+            elif self._matches(each.name):
+                listed[each.name] = Row(each.text, each.version)
         for message in sorted(broken - self._broken):
             _log.warning(_LEFT_OUT, message)
-        self._broken, self._known = broken, personas
-        return personas
+        self._broken = broken
+        for name in list(self._compiled.keys() - listed.keys()):
+            self._compiled.pop(name, None)
+        for name in list(self._invalid):
+            if name in listed and self._is_same(name):
+                del listed[name]
+            else:
+                del self._invalid[name]
+        return listed
+
+    def _is_same(self, name: str) -> bool:
+        """Return whether an invalid persona has not changed."""
+        try:
+            return self._runner.load(name) is self._invalid[name]
+        except (PersonaNotFound, PersonaError):
+            return False

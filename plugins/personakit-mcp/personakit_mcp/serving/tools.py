@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import mcp_types as types
@@ -11,8 +12,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from personakit import Persona, did_you_mean
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import INPUT
-from personakit_mcp.serving.offer import Serving, after, answer
-from personakit_mcp.serving.prompts import PAGE, about
+from personakit_mcp.serving.offer import Caller, Serving, after, answer
+from personakit_mcp.serving.prompts import PAGE
+from personakit_mcp.serving.rows import about
 from personakit_mcp.serving.running import Runs, plain
 from personakit_mcp.serving.wording import invalid, unknown
 
@@ -30,12 +32,14 @@ class Tools:
 
     async def list(self, ctx: Any, params: types.PaginatedRequestParams) -> dict[str, Any]:
         """Answer ``tools/list``."""
-        personas = await self._serving.as_tools(self._serving.caller(ctx))
+        rows = await self._serving.as_tools(self._serving.caller(ctx))
         if self._serving.one_tool:
+            personas = await self._personas(rows)
             return answer(tools=[_one(personas)] if personas else [])
-        names, cursor = after(iter(personas), params.cursor, PAGE)
+        names, cursor = after(iter(rows), params.cursor, PAGE)
         is_new = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        shown = [_tool(personas[name], is_new=is_new) for name in names]
+        personas = await self._personas(names)
+        shown = [_tool(persona, is_new=is_new) for persona in personas.values()]
         return answer(tools=shown, nextCursor=cursor)
 
     async def call(
@@ -47,30 +51,45 @@ class Tools:
             MCPError: There is no such tool.
         """
         serving = self._serving
-        personas = await serving.as_tools(serving.caller(ctx))
+        caller = serving.caller(ctx)
         given: Mapping[str, Any] = params.arguments or {}
         if not serving.one_tool:
-            if params.name not in personas:
-                raise unknown("tool", params.name, personas, "tools/list")
-            return await self._runs.call(ctx, params, personas[params.name], given)
+            persona = await self._find(caller, params.name)
+            if persona is None:
+                raise unknown("tool", params.name, await serving.as_tools(caller), "tools/list")
+            return await self._runs.call(ctx, params, persona, given)
         if params.name != ASK:
             raise unknown("tool", params.name, [ASK], "tools/list")
-        persona, given = _chosen(personas, given)
-        return await self._runs.call(ctx, params, persona, given)
+        name = given.get("persona")
+        persona = await self._find(caller, name) if isinstance(name, str) else None
+        if persona is None:
+            hint = did_you_mean(str(name), await serving.as_tools(caller))
+            hint = hint or "; resources/list lists them"
+            raise invalid(f"argument 'persona': no persona {str(name)[:80]!r}{hint}")
+        return await self._runs.call(ctx, params, persona, _variables(given))
+
+    async def _find(self, caller: Caller, name: str) -> Persona | None:
+        if not self._serving.is_tool(name):
+            return None
+        return await self._serving.find(caller, name)
+
+    async def _personas(self, names: Iterable[str]) -> dict[str, Persona]:
+        """Return the personas of names; those that were removed meanwhile are left out."""
+
+        def load() -> dict[str, Persona]:
+            loaded = {name: self._serving.shelf.find(name) for name in names}
+            return {name: each for name, each in loaded.items() if each is not None}
+
+        return await asyncio.to_thread(load)
 
     def close(self) -> None:
         """Remove the journals of runs that nobody can continue after the process has ended."""
         self._runs.close()
 
 
-def _chosen(
-    personas: Mapping[str, Persona], given: Mapping[str, Any]
-) -> tuple[Persona, Mapping[str, Any]]:
-    """Return the persona that the one tool is called for, and its arguments."""
-    name, variables = given.get("persona"), given.get("variables") or {}
-    if not isinstance(name, str) or name not in personas:
-        hint = did_you_mean(str(name), personas) or "; resources/list lists them"
-        raise invalid(f"argument 'persona': no persona {str(name)[:80]!r}{hint}")
+def _variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of the persona that the one tool is called for."""
+    variables = given.get("variables") or {}
     if not isinstance(variables, dict):
         raise invalid("argument 'variables' must be an object")
     if others := sorted(given.keys() - {"persona", "variables", INPUT}):
@@ -80,7 +99,7 @@ def _chosen(
         )
     if INPUT in variables:
         raise invalid(f"argument 'variables': write {INPUT!r} beside it")
-    return personas[name], {**variables, INPUT: given.get(INPUT)}
+    return {**variables, INPUT: given.get(INPUT)}
 
 
 def _tool(persona: Persona, *, is_new: bool) -> dict[str, Any]:
