@@ -9,7 +9,7 @@ from pathlib import Path
 from fuzz.targets import CORPUS
 from personakit import Message, Response, ToolCall, Usage
 from personakit.codec import pretty, write_message, write_response
-from personakit.library.library import shipped
+from personakit.library.folders import shipped
 from personakit.testing import Server
 
 _CONFIG = b"""\

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from personakit import Config, PersonaError, hookimpl
 from personakit.authoring.schema import persona_schema
-from personakit.library.library import shipped
+from personakit.library.folders import shipped
 from personakit.persona import KEYS, ROLES, Persona, parameters, tests, variables, yaml
 from personakit.plugins import Plugins
 

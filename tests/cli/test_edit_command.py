@@ -13,7 +13,7 @@ import pytest
 
 from personakit.cli.edit import command
 from personakit.errors import PersonaNotFound, UsageError
-from personakit.library.library import shipped
+from personakit.library.folders import shipped
 
 BROKEN = "system: x\n: : [\n"
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from personakit.library.library import shipped
+from personakit.library.folders import shipped
 
 
 def shipped_files() -> list[Path]:

@@ -21,7 +21,8 @@ from personakit import (
     UsageError,
     hookimpl,
 )
-from personakit.library.library import Library, shipped
+from personakit.library.folders import shipped
+from personakit.library.library import Library
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -14,7 +14,7 @@ from helpers.shipped import shipped_files
 
 from personakit import Runner
 from personakit.config import Config
-from personakit.library.library import shipped
+from personakit.library.folders import shipped
 from personakit.linting.check import Linter, files_in
 from personakit.linting.codes import CODES
 from personakit.linting.source import Source
