@@ -367,6 +367,7 @@ class Events:
         try:
             await self._put(WAITING)
         except BaseException:
+            self._stop_waiting()  # nobody reads further comments
             # The owner waits for its upstream, not for the client.
             if self._owner is not None:
                 self._owner.cancel()
