@@ -267,7 +267,7 @@ def compact(value: Any) -> str:
 
 def storable(text: str) -> str:
     """Return a text that UTF-8 can encode: a lone surrogate becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _folded(value: Any) -> Any:

@@ -89,11 +89,13 @@ def beat(connection: Connection, worker: str, clock: float) -> None:
 
 
 def renew(connection: Connection, worker: Worker, clock: float) -> None:
-    """Note that a worker lives, and let the table have its slots and no others.
+    """Note that a worker lives, let the table have its slots and no others, and remove the dead.
 
     Another process may have taken it for dead, such as after it was stopped for a while.
     """
     beat(connection, worker.id, clock)
+    # A request that is refused takes back the removal of those that it has found.
+    bury(connection, clock)
     rows = connection.execute("SELECT slot FROM running WHERE worker = ?", (worker.id,))
     stored = {number for (number,) in rows}
     # In this order: a slot is taken here before it is stored, and left here before it is freed.

@@ -41,11 +41,19 @@ class _Call(NamedTuple):
     future: asyncio.Future[Any]
 
 
+class _Undone(Exception):
+    """Undoes a transaction for a call that failed after it had written something."""
+
+    def __init__(self, call: _Call, error: Exception) -> None:
+        super().__init__()
+        self.call, self.error = call, error
+
+
 class Together:
     """Collects calls, and makes those of a turn of the event loop in one transaction.
 
-    Each has its own result: what one that raises an error has written is taken back, and the others
-    are not concerned. An error of the file is that of all.
+    Each has its own result. If one raises an error after it has written something, nothing is
+    written, and the others have to be made alone. An error of the file is that of all.
 
     Args:
         write: Calls a function with a connection, in a transaction that does not wait.
@@ -109,6 +117,11 @@ class Together:
         calls = [call for call in waiting if not call.future.cancelled()]
         try:
             results = self._write(lambda connection: self._results(calls, connection))
+        except _Undone as undone:
+            self._take_back()
+            for call in calls:
+                call.future.set_exception(undone.error if call is undone.call else Failed())
+            return
         except Exception:  # whatever it is: each call made alone says what is wrong with it
             self._take_back()
             for call in calls:
@@ -138,15 +151,16 @@ class Together:
         self._thread.connection = connection
         try:
             for call in calls:
-                connection.execute("SAVEPOINT call")
+                before = connection.total_changes
                 try:
                     results.append((call.context.run(call.action), None))
                 except SQLError:
                     raise
                 except Exception as error:
-                    connection.execute("ROLLBACK TO call")
+                    # A savepoint for each call would cost more: refusals write nothing.
+                    if connection.total_changes != before:
+                        raise _Undone(call, error) from error
                     results.append((None, error))
-                connection.execute("RELEASE call")
         finally:
             self._thread.connection = None
         return results

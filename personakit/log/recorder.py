@@ -162,7 +162,8 @@ def _before_answer(messages: Sequence[Message]) -> Sequence[Message]:
 def _whole(path: str) -> str:
     """Return the absolute path of a persona's file; another name stays as it is."""
     # Path.is_file raises an error for a path that is too long.
-    return os.path.abspath(path) if os.path.isfile(path) else path  # noqa: PTH100, PTH113
+    is_whole = os.path.isabs(path) or not os.path.isfile(path)  # noqa: PTH113, PTH117
+    return path if is_whole else os.path.abspath(path)  # noqa: PTH100
 
 
 def _described(error: BaseException) -> dict[str, Any]:

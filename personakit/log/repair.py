@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.log.faults import LogError
 from personakit.log.row import COLUMNS
-from personakit.log.run_log import RunLog
+from personakit.log.run_log import RunLog, index
 
 if TYPE_CHECKING:
     from personakit.database import Connection
@@ -71,9 +71,11 @@ def _check(connection: Connection) -> None:
 
     result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     try:
+        index(connection)
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('integrity-check', 1)")
     except SQLError:
         connection.execute("INSERT INTO texts(texts) VALUES ('rebuild')")
+        connection.execute("DELETE FROM unindexed")
         result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if result != "ok":
         raise LogError(f"it is damaged: {result}", damaged=True)

@@ -29,6 +29,8 @@ _BATCH = 200
 _NEWEST = ("id < :last", "DESC", "g")
 # Rows that one write may remove, because the writer waits for it.
 _AT_ONCE = 1000
+# Rows that a write leaves out of the search index at most; a search adds them before.
+_UNINDEXED = 200
 FORMAT = Format(MARK, MIGRATIONS, LogError, explained)
 MARKS = ("\x02", "\x03")
 """The characters around the matches in an excerpt."""
@@ -138,7 +140,8 @@ class RunLog:
             rows: For each row, the values of its columns, and whether it replaces the row of a
                 suspended run with the same id.
             wait: Seconds to wait for other processes.
-            forget: Remove rows beyond the age and size of the log, which may take a while.
+            forget: Also remove rows beyond the age and size of the log, and add rows to the search
+                index if many are not in it. Both may take a while.
 
         Raises:
             LogError: A row cannot be written; the log is unchanged.
@@ -151,6 +154,9 @@ class RunLog:
                 connection.execute(_INSERT, values)
             if forget:
                 self._forget_old(connection)
+                count = connection.execute("SELECT count(*) FROM unindexed").fetchone()[0]
+                if count >= _UNINDEXED:
+                    index(connection)
 
         self._database.write(insert, wait)
 
@@ -276,7 +282,11 @@ class RunLog:
 
         The search covers the persona's name, variables, the user's message, the answer, tool calls
         and their results, and errors. A word that ends in ``*`` matches every word that begins so.
-        If no run contains the whole words, the runs that contain the text as a substring match.
+        If no run contains the whole words, the runs that contain the text as a substring match; so
+        they do on a read-only file system if the index lacks runs, which it then cannot get.
+
+        Raises:
+            LogError: The log cannot be read, or other processes lock it while the index lacks runs.
         """
         condition, values = (where or Where()).sql()
         quoted = []
@@ -291,11 +301,12 @@ class RunLog:
             f"ORDER BY runs.id DESC LIMIT :many"
         )
         marks = {"open": MARKS[0], "close": MARKS[1], "gap": "…", "many": limit}
-        rows = (
-            self._rows(matching, {**values, **marks, "words": " ".join(quoted)}) if quoted else []
-        )
-        if rows or not quoted:
-            return [Found(_row(match), match[-1]) for match in rows]
+        if not quoted:
+            return []
+        if self._is_indexed():
+            rows = self._rows(matching, {**values, **marks, "words": " ".join(quoted)})
+            if rows:
+                return [Found(_row(match), match[-1]) for match in rows]
         text = (
             words.strip().strip("*").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         )
@@ -303,6 +314,18 @@ class RunLog:
         query = f"{_SELECT} WHERE ({anywhere}) AND {condition} ORDER BY id DESC LIMIT :many"
         rows = self._rows(query, {**values, "text": f"%{text}%", "many": limit})
         return [Found(row := _row(match), row.asked) for match in rows]
+
+    def _is_indexed(self) -> bool:
+        """Return whether the search index has all rows, after adding those that it lacks."""
+        if not self._rows("SELECT 1 FROM unindexed LIMIT 1"):
+            return True
+        try:
+            self._database.write(index)
+        except LogError as error:
+            if error.locked:
+                raise
+            return False
+        return True
 
     def sums(self, by: str = "", where: Where | None = None) -> list[Sum]:
         """Return totals by ``persona``, ``model`` or ``day``, or of all runs together.
@@ -362,6 +385,16 @@ class RunLog:
     def close(self) -> None:
         """Close the file; the next access opens it again."""
         self._database.close()
+
+
+def index(connection: Connection) -> None:
+    """Add the rows to the search index that are not in it."""
+    columns = ", ".join(SEARCHED)
+    connection.execute(
+        f"INSERT INTO texts(rowid, {columns}) SELECT number, {columns} FROM runs "  # noqa: S608
+        f"WHERE number IN (SELECT number FROM unindexed)"
+    )
+    connection.execute("DELETE FROM unindexed")
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -245,11 +245,14 @@ def test_a_process_that_was_taken_for_dead_gets_its_slots_again(ledger: Ledger) 
         ready(worker)
         other = sqlite3.connect(ledger.path, isolation_level=None)
         other.executescript("DELETE FROM running; DELETE FROM workers")
-        other.close()
+        other.execute("INSERT INTO running VALUES (1, 'bert', 'left', 'dead')")
         ledger.admit(key, "a")
         ledger.leave("a")
         time.sleep(6)
         refused(ledger, key)
+        # Its beat has removed what the dead have left, too.
+        assert other.execute("SELECT key FROM running").fetchall() == [("anna",)]
+        other.close()
         worker.communicate("\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -57,6 +58,8 @@ def writer(log: RunLog, rows: int, out: Any) -> subprocess.Popen[bytes]:
 
 def intact(path: Path) -> set[str]:
     """Check a log as a whole; return its ids."""
+    with contextlib.closing(RunLog(path)) as log:
+        log.search("word")  # adds to the index what it lacks
     connection = sqlite3.connect(path)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,6 +282,57 @@ def test_a_damaged_file_of_the_first_version_is_mended(log: RunLog) -> None:
     assert mended.aside is not None
     assert 100 < mended.runs < 200
     assert {row.usage for row in log.find()} == {Usage(1, 2, 3)}
+
+
+def indexed(path: Path, word: str) -> int:
+    """Return how many rows with a word are in the index of a log."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT count(*) FROM texts WHERE texts MATCH ?", (word,))
+        return int(found.fetchone()[0])
+
+
+def test_the_search_index_gets_rows_in_batches_and_before_a_search(log: RunLog) -> None:
+    log.write(made("early bird"))
+    assert indexed(log.path, "bird") == 0
+    assert [one.excerpt for one in log.search("bird")] == ["early \x02bird\x03"]
+    assert indexed(log.path, "bird") == 1
+    for _ in range(199):
+        log.write(made("a bird"))
+    assert indexed(log.path, "bird") == 1
+    log.write(made("the last bird"))
+    assert indexed(log.path, "bird") == 201
+    assert len(log.search("bird", limit=300)) == 201
+
+
+def test_a_row_is_removed_whether_or_not_it_is_indexed(log: RunLog) -> None:
+    log.write(made("indexed bird", at=1000.0))
+    assert len(log.search("bird")) == 1
+    log.write(made("other bird", at=1500.0))
+    log.write(made("kept bird", at=2000.0))
+    assert log.remove(Where(before=1800.0)) == 2
+    assert [one.row.text for one in log.search("bird")] == ["kept bird"]
+    # Its number is given to the next row, which is not indexed.
+    assert log.remove() == 1
+    log.write(made("new bird"))
+    assert [one.row.text for one in log.search("bird")] == ["new bird"]
+    assert repair(log).aside is None
+
+
+def test_a_search_finds_rows_that_cannot_be_indexed(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "runs.db")
+    log.write(made("first bird"))
+    log.search("bird")
+    log.write(made("second bird"))
+    log.close()
+    with contextlib.closing(sqlite3.connect(log.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # As a file system that is read-only does, for every user.
+        connection.execute(
+            "CREATE TRIGGER readonly BEFORE DELETE ON unindexed "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    assert [one.row.text for one in log.search("bird")] == ["second bird", "first bird"]
+    log.close()
 
 
 def test_what_is_removed_is_gone_from_the_file(log: RunLog) -> None:

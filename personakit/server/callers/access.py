@@ -149,7 +149,7 @@ class Access:
         finally:
             with contextlib.suppress(ValueError):  # closed in another context
                 calling.reset(token)
-            if limited:
+            if key is not None and key.concurrent is not None:
                 await asyncio.shield(self._leave(identity))
 
     def allows_origin(self, exchange: Exchange) -> bool:
