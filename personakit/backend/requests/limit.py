@@ -33,7 +33,7 @@ class Limit:
         """
         if self._limit is not (limit := deadline.current()):
             self.close()
-            self._limit, self._passed = limit, False
+            self._limit = limit
         if limit is None:
             return await wait()
         deadline.left()  # raises if it has passed
@@ -41,15 +41,20 @@ class Limit:
             self._set(limit)
         task = self._task = asyncio.current_task()
         assert task is not None
-        cancelling = task.cancelling()
+        cancelling, self._passed = task.cancelling(), False
         try:
-            return await wait()
-        except asyncio.CancelledError as error:
-            if self._passed and task.uncancel() <= cancelling:
+            result = await wait()
+        except BaseException as error:
+            ends = self._passed and task.uncancel() <= cancelling
+            if ends and isinstance(error, asyncio.CancelledError):
                 raise TimeoutError(f"{limit} has passed") from error
             raise
         finally:
             self._task = None
+        if self._passed:
+            # The wait went on in spite of the timer; a later cancellation is not of the timer.
+            task.uncancel()
+        return result
 
     def close(self) -> None:
         """End the timer."""

@@ -138,9 +138,11 @@ class _AsyncRemembering(_Remembering):
 def _like(known: Any, content: bytes, cookies: Any) -> Any:
     """Return a request like a known one, with another content and the current cookies."""
     stream = type(known.stream)(content)
+    # Attempts add to the extensions, which not every version of `Request` copies.
+    extensions = dict(known.extensions)
     # A copy of its headers, which `Request` takes as they are if it also gets a stream.
     request = type(known)(
-        known.method, known.url, headers=known.headers, stream=stream, extensions=known.extensions
+        known.method, known.url, headers=known.headers, stream=stream, extensions=extensions
     )
     request.headers["Content-Length"] = str(len(content))
     request.headers.encoding = known.headers.encoding
