@@ -8,13 +8,13 @@ from typing import Any
 import mcp_types as types
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from personakit import Persona, did_you_mean
+from personakit import Persona, UsageError, did_you_mean
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import INPUT
 from personakit_mcp.serving.offer import Serving, after, answer
 from personakit_mcp.serving.prompts import PAGE, about
-from personakit_mcp.serving.running import Runs, plain
-from personakit_mcp.serving.wording import invalid, unknown
+from personakit_mcp.serving.running import Runs, failed, plain
+from personakit_mcp.serving.wording import unknown
 
 ASK = "ask"
 """The name of the one tool."""
@@ -55,7 +55,10 @@ class Tools:
             return await self._runs.call(ctx, params, personas[params.name], given)
         if params.name != ASK:
             raise unknown("tool", params.name, [ASK], "tools/list")
-        persona, given = _chosen(personas, given)
+        try:
+            persona, given = _chosen(personas, given)
+        except UsageError as error:
+            return failed(str(error))
         return await self._runs.call(ctx, params, persona, given)
 
     def close(self) -> None:
@@ -66,21 +69,34 @@ class Tools:
 def _chosen(
     personas: Mapping[str, Persona], given: Mapping[str, Any]
 ) -> tuple[Persona, Mapping[str, Any]]:
-    """Return the persona that the one tool is called for, and its arguments."""
+    """Return the persona that the one tool is called for, and its arguments.
+
+    Raises:
+        UsageError: The arguments are wrong.
+    """
     name, variables = given.get("persona"), given.get("variables") or {}
+    if name is None:
+        raise UsageError(f"argument 'persona' is required{_known(personas)}")
     if not isinstance(name, str) or name not in personas:
-        hint = did_you_mean(str(name), personas) or "; resources/list lists them"
-        raise invalid(f"argument 'persona': no persona {str(name)[:80]!r}{hint}")
+        hint = did_you_mean(str(name), personas)
+        raise UsageError(
+            f"argument 'persona': no persona {str(name)[:80]!r}{hint}{_known(personas)}"
+        )
     if not isinstance(variables, dict):
-        raise invalid("argument 'variables' must be an object")
+        kind = type(variables).__name__
+        raise UsageError(f"argument 'variables': expected an object, found {kind}")
     if others := sorted(given.keys() - {"persona", "variables", INPUT}):
-        raise invalid(
+        raise UsageError(
             f"unknown argument {others[0][:80]!r}: the variables of the persona belong into "
             f"'variables'"
         )
     if INPUT in variables:
-        raise invalid(f"argument 'variables': write {INPUT!r} beside it")
+        raise UsageError(f"argument 'variables': write {INPUT!r} beside it")
     return personas[name], {**variables, INPUT: given.get(INPUT)}
+
+
+def _known(personas: Mapping[str, Persona]) -> str:
+    return f" (known: {', '.join(personas)[:500]})"
 
 
 def _tool(persona: Persona, *, is_new: bool) -> dict[str, Any]:
