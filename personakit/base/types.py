@@ -113,7 +113,7 @@ def read_json(text: str) -> Any:
     """
     try:
         # `loads` makes a decoder for each text; it explains a byte order mark.
-        return json.loads(text) if text.startswith("\ufeff") else _decoder().decode(text)
+        return json.loads(text) if text[:1] == "\ufeff" else _decoder().decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

@@ -18,6 +18,8 @@ MAX_FAULTS = 10
 """The most faults of one value that are reported."""
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False}
+# What JSON takes for an integer; longer ones go the way of all other values.
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\Z", re.ASCII)
 _SAMPLES: dict[str, Any] = {"string": "…", "integer": 1, "number": 1, "boolean": True}
 
 
@@ -178,6 +180,8 @@ class Variable:
         Raises:
             VariableError: The text is not a value of that type.
         """
+        if self.type == "integer" and _WHOLE.match(text):
+            return int(text)
         if self.type == "array" and self._is_separated(text):
             parts = [part.strip() for part in text.split(",")] if text.strip() else []
             return [self._converted(part, index) for index, part in enumerate(parts)]

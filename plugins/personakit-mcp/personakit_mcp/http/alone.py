@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from personakit import UsageError
-from personakit_mcp.serving.application import server
+from personakit_mcp.serving.application import server, settle
 from personakit_mcp.serving.offer import Serving
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -61,6 +61,7 @@ def serve_http(serving: Serving, host: str, port: int, say: Callable[[str], None
         finally:
             await serving.runner.aclose()
 
+    settle()
     say(f"serving {address}; Ctrl-C ends it")
     asyncio.run(serve())
 

@@ -14,6 +14,8 @@ from personakit import Persona, PersonakitError, Request, Runner
 from personakit_mcp.serving.rows import Row
 from personakit_mcp.serving.shelf import Shelf
 
+_NOTHING: AbstractAsyncContextManager[None] = contextlib.nullcontext()
+
 
 class Caller:
     """Who sends a request: everybody may use everything. A transport with keys has subclasses."""
@@ -38,7 +40,7 @@ class Caller:
         Raises:
             Refused: When it is entered: the caller has sent too many requests.
         """
-        return contextlib.nullcontext()
+        return _NOTHING
 
     def running(self, persona: str) -> AbstractAsyncContextManager[Counted]:
         """Return the context in which a persona is run for the caller, such as with its budget.

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
 
 from personakit_mcp.serving.offer import Serving
+
+_GRACE = 5.0
+"""Seconds in which the requests that came before the end of the input are answered."""
+_GRACES = {"tools/call": 0.5, "subscriptions/listen": 0.0}
+"""The same by method: a model may take long, and a subscription does not end."""
 
 
 class _Lines:
@@ -21,24 +28,18 @@ class _Lines:
 
     Args:
         file: Standard input.
-        refuse: Called with the answer to a line that is no message.
     """
 
-    def __init__(self, file: BinaryIO, refuse: Callable[[str], Awaitable[None]]) -> None:
-        self._file, self._refuse = file, refuse
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str] = asyncio.Queue(1000)
         threading.Thread(target=self._read, name="personakit mcp input", daemon=True).start()
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await self._lines.get():
-            if line.isspace():
-                continue
-            # The library drops what it cannot read, and the client would wait for ever.
-            if (answer := refusal(line)) is None:
+            if not line.isspace():
                 yield line
-            else:
-                await self._refuse(answer)
 
     def _read(self) -> None:
         with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # it has ended
@@ -69,16 +70,85 @@ class _Output:
             except OSError:
                 self._gone()
 
-    async def flush(self) -> None:
-        """Do nothing: a text has been written."""
-
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._file.flush()
 
 
-def refusal(line: str) -> str | None:
-    """Return the answer to a line that is no message of JSON-RPC; None for one that is.
+class _Transport:
+    """The messages of the input and the output.
+
+    The transport of the library drops a line that it cannot read, so that the client would wait for
+    ever, and gives up the requests that it has read when the input ends.
+
+    Args:
+        lines: The input.
+        output: The output.
+
+    Attributes:
+        reads: The messages of the client, for the library.
+        writes: Takes the messages for the client from the library.
+    """
+
+    def __init__(self, lines: _Lines, output: _Output) -> None:
+        import anyio  # noqa: PLC0415
+
+        self._lines, self._output = lines, output
+        self._received, self.reads = anyio.create_memory_object_stream[Any]()
+        self.writes, self._sent = anyio.create_memory_object_stream[Any]()
+        self._methods: dict[int | str, str] = {}  # of the requests without an answer, by id
+        self._answered = asyncio.Event()
+
+    async def read(self) -> None:
+        """Pass on the messages of the client until the input ends and they are answered."""
+        from mcp.shared.message import ServerMessageMetadata, SessionMessage  # noqa: PLC0415
+        from mcp_types import JSONRPCRequest  # noqa: PLC0415
+
+        async with self._received:
+            async for line in self._lines:
+                message = parsed(line)
+                if isinstance(message, str):
+                    await self._output.write(f"{message}\n")
+                    continue
+                about = None
+                if isinstance(message, JSONRPCRequest):
+                    self._methods[message.id] = message.method
+                    # A call that the client cancels has no answer.
+                    cancelled = functools.partial(self._end, message.id)
+                    about = ServerMessageMetadata(on_request_unanswered=cancelled)
+                await self._received.send(SessionMessage(message, about))
+            await self._wait()
+
+    async def write(self) -> None:
+        """Write the messages of the library until it has ended."""
+        from mcp_types import JSONRPCError, JSONRPCResponse  # noqa: PLC0415
+
+        async with self._sent:
+            async for each in self._sent:
+                message = each.message
+                text = message.model_dump_json(by_alias=True, exclude_unset=True)
+                await self._output.write(f"{text}\n")
+                if isinstance(message, JSONRPCResponse | JSONRPCError):
+                    await self._end(message.id)
+
+    async def _end(self, identity: int | str | None) -> None:
+        self._methods.pop(identity, None)  # type: ignore[arg-type]
+        self._answered.set()
+
+    async def _wait(self) -> None:
+        """Wait for the answers to the requests, as long as each may take."""
+        end = time.monotonic()
+        while self._methods:
+            grace = max(_GRACES.get(method, _GRACE) for method in self._methods.values())
+            self._answered.clear()
+            try:
+                await asyncio.wait_for(self._answered.wait(), end + grace - time.monotonic())
+            except TimeoutError:
+                return
+
+
+def parsed(line: str) -> Any:
+    """Return the message of a line, or the answer to a line that is no message of JSON-RPC.
 
     See https://www.jsonrpc.org/specification#error_object.
     """
@@ -91,8 +161,9 @@ def refusal(line: str) -> str | None:
         code, reason = types.PARSE_ERROR, "the line is not valid JSON, or it is nested too deep"
     else:
         # A request whose id is neither a string nor an integer is read as a notification.
-        if not isinstance(message, types.JSONRPCNotification) or "id" not in json.loads(line):
-            return None
+        is_odd = isinstance(message, types.JSONRPCNotification) and '"id"' in line
+        if not (is_odd and "id" in json.loads(line)):
+            return message
     identity = None
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(line)
@@ -134,9 +205,9 @@ def serve_stdio(serving: Serving, streams: tuple[BinaryIO, BinaryIO]) -> int:
 
 async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
     # Each takes a part of a second to import.
-    from mcp.server.stdio import stdio_server  # noqa: PLC0415
+    import anyio  # noqa: PLC0415
 
-    from personakit_mcp.serving.application import options, server  # noqa: PLC0415
+    from personakit_mcp.serving.application import options, server, settle  # noqa: PLC0415
 
     task: Any = asyncio.current_task()
     codes: list[int] = []
@@ -146,18 +217,16 @@ async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
         task.cancel()
 
     # The input need not end before the reader of the output does.
-    output: Any = _Output(taken, lambda: end(0))
-
-    async def refuse(answer: str) -> None:
-        await output.write(f"{answer}\n")
-
-    lines: Any = _Lines(given, refuse)
+    transport = _Transport(_Lines(given), _Output(taken, lambda: end(0)))
     made = server(serving)
+    settle()
     with contextlib.suppress(NotImplementedError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 128 + signal.SIGTERM)
     try:
-        async with stdio_server(lines, output) as (reads, writes):
-            await made.run(reads, writes, options(made))
+        async with anyio.create_task_group() as group:
+            group.start_soon(transport.read)
+            group.start_soon(transport.write)
+            await made.run(transport.reads, transport.writes, options(made))
     except asyncio.CancelledError:
         if not codes:
             raise

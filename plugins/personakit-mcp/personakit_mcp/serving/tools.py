@@ -9,14 +9,14 @@ from typing import Any
 import mcp_types as types
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from personakit import Persona, did_you_mean
+from personakit import Persona, UsageError, did_you_mean
 from personakit_mcp.serving import arguments
 from personakit_mcp.serving.arguments import INPUT
 from personakit_mcp.serving.offer import Caller, Serving, after, answer
 from personakit_mcp.serving.prompts import PAGE
 from personakit_mcp.serving.rows import about
-from personakit_mcp.serving.running import Runs, plain
-from personakit_mcp.serving.wording import invalid, unknown
+from personakit_mcp.serving.running import Runs, failed, plain
+from personakit_mcp.serving.wording import unknown
 
 ASK = "ask"
 """The name of the one tool."""
@@ -60,13 +60,29 @@ class Tools:
             return await self._runs.call(ctx, params, persona, given)
         if params.name != ASK:
             raise unknown("tool", params.name, [ASK], "tools/list")
+        try:
+            persona = await self._chosen(caller, given)
+            variables = _variables(given)
+        except UsageError as error:
+            return failed(str(error))
+        return await self._runs.call(ctx, params, persona, variables)
+
+    async def _chosen(self, caller: Caller, given: Mapping[str, Any]) -> Persona:
+        """Return the persona that the one tool is called for.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
         name = given.get("persona")
         persona = await self._find(caller, name) if isinstance(name, str) else None
-        if persona is None:
-            hint = did_you_mean(str(name), await serving.as_tools(caller))
-            hint = hint or "; resources/list lists them"
-            raise invalid(f"argument 'persona': no persona {str(name)[:80]!r}{hint}")
-        return await self._runs.call(ctx, params, persona, _variables(given))
+        if persona is not None:
+            return persona
+        names = list(await self._serving.as_tools(caller))
+        known = f" (known: {', '.join(names)[:500]})"
+        if name is None:
+            raise UsageError(f"argument 'persona' is required{known}")
+        hint = did_you_mean(str(name), names)
+        raise UsageError(f"argument 'persona': no persona {str(name)[:80]!r}{hint}{known}")
 
     async def _find(self, caller: Caller, name: str) -> Persona | None:
         if not self._serving.is_tool(name):
@@ -88,17 +104,22 @@ class Tools:
 
 
 def _variables(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments of the persona that the one tool is called for."""
+    """Return the arguments of the persona that the one tool is called for.
+
+    Raises:
+        UsageError: The arguments are wrong.
+    """
     variables = given.get("variables") or {}
     if not isinstance(variables, dict):
-        raise invalid("argument 'variables' must be an object")
+        kind = type(variables).__name__
+        raise UsageError(f"argument 'variables': expected an object, found {kind}")
     if others := sorted(given.keys() - {"persona", "variables", INPUT}):
-        raise invalid(
+        raise UsageError(
             f"unknown argument {others[0][:80]!r}: the variables of the persona belong into "
             f"'variables'"
         )
     if INPUT in variables:
-        raise invalid(f"argument 'variables': write {INPUT!r} beside it")
+        raise UsageError(f"argument 'variables': write {INPUT!r} beside it")
     return {**variables, INPUT: given.get(INPUT)}
 
 
