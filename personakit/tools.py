@@ -84,8 +84,8 @@ class Tool:
     def __post_init__(self) -> None:
         if not TOOL.match(self.name):
             raise ConfigError(
-                f"invalid tool name {self.name!r}: use 1 to 64 letters, digits, '_' and '-', "
-                f"beginning with a letter or '_'"
+                f"invalid tool name {self.name!r}: use 1 to 64 letters of ASCII, digits, "
+                f"'_' and '-'"
             )
         if self.timeout is not None and not (is_type(self.timeout, "number") and self.timeout > 0):
             raise ConfigError(

@@ -25,7 +25,8 @@ REFERENCE = re.compile(
 )
 
 
-TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+# As in https://platform.openai.com/docs/api-reference/chat/create, `tools`.
+TOOL = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 
 # Windows opens a device instead of a file with these names, whatever the extension.

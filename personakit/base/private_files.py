@@ -31,15 +31,15 @@ def make_folder(path: Path) -> None:
     """
     if path.is_dir():
         return
-    if path.exists():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if path.parent != path:
         make_folder(path.parent)
     try:
         path.mkdir(FOLDER)
     except FileExistsError:
+        # Asked only now: another process may have created it since the first check.
         if not path.is_dir():
-            raise
+            code = errno.ENOTDIR
+            raise NotADirectoryError(code, os.strerror(code), str(path)) from None
     else:
         path.chmod(FOLDER)  # a umask may remove the user's own permissions
 

@@ -239,7 +239,7 @@ class Ledger:
             slot.stored = True
             worker.beaten(clock)
             if self._together.connection is not None:
-                self._together.on_failure(lambda: worker.drop(slot))
+                self._together.on_failure(lambda: worker.undo(slot))
 
     def leave(self, request: str) -> None:
         """Give back the slot of a request that this object has admitted: once, and no other.

@@ -93,6 +93,11 @@ class Worker:
             if not slots:
                 self._slots.pop(slot.request, None)
 
+    def undo(self, slot: Slot) -> None:
+        """Remove a slot whose transaction failed, and with it perhaps the beat of this process."""
+        self.drop(slot)
+        self._beaten = -BEAT
+
     def leave(self, request: str) -> Slot | None:
         """Remove and return the slot of a request; None if it has none here."""
         self._mine()

@@ -421,8 +421,8 @@ class _Reader(Checker):
         for index, name in enumerate(names):
             if not TOOL.match(name):
                 self.fail(
-                    f"tools: invalid tool name {name[:80]!r}: use 1 to 64 letters, digits, '_' "
-                    f"and '-', beginning with a letter or '_'",
+                    f"tools: invalid tool name {name[:80]!r}: use 1 to 64 letters of ASCII, "
+                    f"digits, '_' and '-'",
                     "tools",
                     index,
                 )

@@ -300,3 +300,31 @@ def test_the_documented_plugin_reads_from_op(
     assert key("op://Team/llm/credential") == Secret("the-key")
     with pytest.raises(ConfigError, match=r"plugin 'op': \[ERROR\] no item; run `op signin`"):
         key("op://Team/other/credential")
+
+
+def test_processes_create_the_same_folders(tmp_path: Path) -> None:
+    code = (
+        "import sys, personakit\n"
+        "personakit.create_file  # loaded before the start\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for n in range(3000):\n"
+        "    personakit.create_file(f'{sys.argv[1]}/{n}/a/b/file')\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    assert [worker.communicate()[1] for worker in workers] == [""] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -177,3 +178,21 @@ def test_calls_of_one_turn_share_a_transaction(busy: Ledger) -> None:
     together, alone = asyncio.run(main())
     # Each transaction writes the pages that it has changed.
     assert 0 < together < alone / 5
+
+
+def test_the_slots_of_a_process_count_after_a_transaction_that_failed(busy: Ledger) -> None:
+    key, _ = busy.new_key("anna", concurrent=1)
+
+    def fails() -> None:
+        busy.hold("anna", "1", "x", 10)
+        raise ValueError("no")
+
+    async def main() -> list[object]:
+        calls = [busy.soon(busy.admit, key, "first"), busy.soon(fails)]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    assert isinstance(asyncio.run(main())[1], ValueError)
+    # It takes the slots of a process without a beat for those of a dead one.
+    with contextlib.closing(Ledger(busy.path)) as other, pytest.raises(TooMany):
+        other.admit(key, "second")
+    busy.leave("first")

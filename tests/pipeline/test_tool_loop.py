@@ -312,7 +312,7 @@ def test_a_function_that_is_no_tool(function: Any) -> None:
         Tool.of(function)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65, "1st"])
+@pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 65])
 def test_a_name_that_no_upstream_takes(name: str) -> None:
     with pytest.raises(ConfigError, match=r"invalid tool name .*: use 1 to 64 letters"):
         Tool(name, add)

@@ -184,6 +184,16 @@ def test_a_tool_of_the_client_cannot_replace_one_of_the_persona(folder: Any) -> 
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("name", ["3d_model", "-x", "7", "a" * 64])
+def test_a_tool_of_the_client_has_any_name_that_openai_accepts(folder: Any, name: str) -> None:
+    context, upstream = serving(folder, "Hello!")
+    with context as server:
+        mine = {"type": "function", "function": {"name": name}}
+        answer = server.chat("Hi", model="p", tools=[mine])
+    assert answer.status == 200
+    assert [tool.name for tool in upstream.requests[0].tools] == [name]
+
+
 def test_custom_tools_and_bodies_of_the_responses_api(folder: Any) -> None:
     def patching(request: Request) -> Response:
         assert isinstance(request.tools[0], Tool)

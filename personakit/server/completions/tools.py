@@ -117,7 +117,7 @@ def _tool(item: Any, at: str) -> tuple[Tool, bool]:
         raise wrong(f"{at}.{kind}", f"{at}.{kind} must be an object, found {describe(inner)}")
     name, about = inner.get("name"), inner.get("description")
     if not isinstance(name, str) or not TOOL.match(name):
-        allowed = "1 to 64 letters, digits, '_' and '-', beginning with a letter or '_'"
+        allowed = "1 to 64 letters of ASCII, digits, '_' and '-'"
         found = describe(name)
         raise wrong(f"{at}.{kind}.name", f"{at}.{kind}.name must be {allowed}, found {found:.80}")
     schema = inner.get("parameters")

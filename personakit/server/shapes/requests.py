@@ -12,7 +12,7 @@ from typing import Any
 from personakit.persona import parameters
 
 Schema = dict[str, Any]
-_NAME = "^[a-zA-Z_][a-zA-Z0-9_-]{0,63}$"  # of a tool
+_NAME = "^[a-zA-Z0-9_-]{1,64}$"  # of a tool
 _ANY_OBJECT: Schema = {"type": "object"}
 
 
