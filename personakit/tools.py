@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import concurrent.futures
 
 TIMEOUT = 60.0
+_LOOK = 0.05
+"""Seconds after which a call looks whether the person has answered whom it asked."""
 TOUCHES = ("files", "network", "processes", "money")
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 
@@ -283,30 +285,47 @@ async def _within(
 ) -> Any:
     """Call a sync or async function in any mode; a late result is discarded."""
     if in_sync():
-        run = contextvars.copy_context().run
         if seconds is None and not inspect.iscoroutinefunction(function):
-            return function(**arguments)
-        future = _in_thread(lambda: run(_complete, function, arguments))
-        try:
-            return future.result(seconds)
-        except TimeoutError:
-            if seconds is None or future.done():
-                raise
-            raise _Late(seconds) from None
+            return contextvars.copy_context().run(function, **arguments)
+        return _in_time(seconds, lambda: _complete(function, arguments))
     import asyncio  # noqa: PLC0415
 
-    limit = asyncio.timeout(seconds)
+    limit, loop = asyncio.timeout(seconds), asyncio.get_running_loop()
+
+    def changed(left: float | None) -> None:
+        if not limit.expired():
+            limit.reschedule(None if left is None else loop.time() + left)
+
+    patience = None if seconds is None else deadline.Patience(seconds, changed)
     try:
         async with limit:
-            if inspect.iscoroutinefunction(function):
-                return await function(**arguments)
-            run = contextvars.copy_context().run
-            result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
-            return await result if inspect.isawaitable(result) else result
+            with deadline.limited(patience):
+                if inspect.iscoroutinefunction(function):
+                    return await function(**arguments)
+                run = contextvars.copy_context().run
+                result = await asyncio.wrap_future(_in_thread(lambda: run(function, **arguments)))
+                return await result if inspect.isawaitable(result) else result
     except TimeoutError:
         if seconds is None or not limit.expired():
             raise
         raise _Late(seconds) from None
+
+
+def _in_time(seconds: float | None, call: Callable[[], Any]) -> Any:
+    """Call a function in a thread; a late result is discarded."""
+    patience = None if seconds is None else deadline.Patience(seconds)
+    with deadline.limited(patience):
+        run = contextvars.copy_context().run
+    future = _in_thread(lambda: run(call))
+    while True:
+        left = None if patience is None else patience.left
+        try:
+            return future.result(_LOOK if patience is not None and left is None else left)
+        except TimeoutError:
+            if seconds is None or future.done():
+                raise
+            if left == 0:
+                raise _Late(seconds) from None
 
 
 def _complete(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -81,13 +82,68 @@ def begin(seconds: float | None) -> Token[Deadline | None]:
     return _current.set(deadline)
 
 
+class Patience:
+    """A time limit besides the deadline, which does not count the time of a question either.
+
+    Args:
+        seconds: The limit.
+        changed: Called with the remaining seconds when they begin to count again, and with None
+            when they stop.
+    """
+
+    def __init__(
+        self, seconds: float, changed: Callable[[float | None], object] = lambda _: None
+    ) -> None:
+        self._when, self._changed = time.monotonic() + seconds, changed
+        self._left, self._open, self._lock = seconds, 0, threading.Lock()
+
+    @property
+    def left(self) -> float | None:
+        """The remaining seconds, not below 0; None while a question is open."""
+        with self._lock:
+            return None if self._open else max(0.0, self._when - time.monotonic())
+
+    def pause(self) -> None:
+        """Stop counting."""
+        with self._lock:
+            self._open += 1
+            if self._open == 1:
+                self._left = self._when - time.monotonic()
+                self._changed(None)
+
+    def resume(self) -> None:
+        """Count on, if no other question is open."""
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                self._when = time.monotonic() + self._left
+                self._changed(self._left)
+
+
+_limits: ContextVar[tuple[Patience, ...]] = ContextVar("personakit_limits", default=())
+
+
 @contextmanager
-def paused() -> Iterator[None]:
-    """Do not count the time of the block, in which a person is asked."""
-    began = time.monotonic()
+def limited(limit: Patience | None) -> Iterator[None]:
+    """Pause a time limit with the deadline, in the block and in what it starts; None for none."""
+    token = _limits.set(_limits.get() if limit is None else (*_limits.get(), limit))
     try:
         yield
     finally:
+        _limits.reset(token)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Do not count the time of the block, in which a person is asked."""
+    began, limits = time.monotonic(), _limits.get()
+    for limit in limits:
+        limit.pause()
+    try:
+        yield
+    finally:
+        for limit in limits:
+            limit.resume()
         deadline = _current.get()
         while deadline is not None:
             deadline.when += time.monotonic() - began
