@@ -43,7 +43,7 @@ def wrong_answer(ended: Ended, wanted: Gives) -> list[str]:
 
 PYTHON = re.compile("(Type|Attribute|Key|Index|Recursion|Unicode|Value)[A-Za-z]*Error")
 ADVICE = re.compile(
-    r"\b(add|ask|check|choose|give|raise|run|see|set|try|use|wait)\b", re.IGNORECASE
+    r"\b(add|ask|check|choose|correct|give|raise|run|see|set|try|use|wait)\b", re.IGNORECASE
 )
 
 

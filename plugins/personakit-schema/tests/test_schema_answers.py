@@ -255,7 +255,7 @@ def test_no_more_than_five_faults_are_told_each_shortened() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_persona_without_output_is_told_before_anything_is_sent(mode: str) -> None:
     running, upstream = runner([GOOD], plugins=[Schema()])
-    with pytest.raises(PluginError, match="'test' lists the plugin schema but has no `output:`"):
+    with pytest.raises(ConfigError, match="'test' lists the plugin schema but has no `output:`"):
         in_mode(mode, running, persona(), "Hi")
     assert upstream.requests == []
 
@@ -266,7 +266,7 @@ def test_an_output_that_is_no_schema_is_told_before_anything_is_sent() -> None:
     with pytest.raises(ConfigError, match=message):
         running.run(persona(), "Hi", output={"type": "text"})
     form = {"type": "json_schema", "json_schema": {"schema": {"type": "text"}}}
-    with pytest.raises(PluginError, match=message):
+    with pytest.raises(ConfigError, match=message):
         running.run(persona(), "Hi", parameters={"response_format": form})
     assert upstream.requests == []
 
