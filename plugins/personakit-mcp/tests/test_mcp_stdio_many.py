@@ -1,6 +1,7 @@
 """`personakit mcp` over stdio: many requests at once and after each other, and their end."""
 
 import json
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,3 +133,25 @@ def test_100_calls_at_once_get_their_own_answers(tmp_path: Path, is_new: bool) -
             assert client.end()[0] == 0
     texts = {each["id"]: each["result"]["content"][0]["text"] for each in answers}
     assert texts == {number: f"You said: day {number}" for number in range(1, 101)}
+
+
+@ERAS
+def test_a_signal_that_is_repeated_ends_the_server_once(tmp_path: Path, is_new: bool) -> None:
+    models = [Endless() for _ in range(8)]
+    head = {"content-type": "text/event-stream"}
+    with Server([Reply(each.body(), headers=head) for each in models]) as upstream:
+        options: dict[str, Any] = {"environ": upstream.environ(), "is_new": is_new}
+        with process(library(tmp_path, plan=PLAN), "--tools", "plan", **options) as client:
+            for number in range(len(models)):
+                client.ask("tools/call", GIVEN, identity=10 + number, token=10 + number)
+            tokens: set[int] = set()
+            while len(tokens) < len(models):
+                tokens.add(client.read()["params"]["progressToken"])
+            for _ in range(10):
+                client.kill(signal.SIGTERM)
+                time.sleep(0.004)
+            code, _, errors = client.end()
+        assert all(each.is_closed() for each in models)
+    # The last one can meet an interpreter that has taken its handlers away.
+    assert code in (143, -signal.SIGTERM)
+    assert errors == ""

@@ -185,6 +185,27 @@ def test_a_run_that_fails_is_an_error_without_keys_and_folders(mode: str, tmp_pa
     assert str(tmp_path) not in result.content[0].text
 
 
+def test_a_plugin_whose_task_was_cancelled_does_not_end_the_connection(
+    mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Waits:
+        @hookimpl
+        async def chat(self) -> None:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
+
+    async def work() -> None:
+        async with connected(running, mode, tools=("cook",)) as client:
+            with pytest.raises(MCPError, match="its log has the reason"):
+                await client.call_tool("cook", {"tone": "rude", "input": "soup"})
+            assert [each.name for each in (await client.list_tools()).tools] == ["cook"]
+
+    running, _ = runner(plugins=[Waits()], path=[library(tmp_path, cook=COOK)])
+    run(work)
+    assert "tools/call failed" in caplog.text
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_run_that_fails_is_told_without_options_of_the_command_line(
     mode: str, status: int, tmp_path: Path

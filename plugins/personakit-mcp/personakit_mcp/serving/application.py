@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
@@ -118,7 +119,12 @@ async def _guarded(ctx: Any, call_next: Any) -> Any:
         raise
     except PersonakitError as error:
         raise failure(error) from error
-    except Exception as error:
+    except (asyncio.CancelledError, Exception) as error:
+        # If the request itself is not cancelled, a task that was waited for was, such as one of a
+        # plugin. The library would end the connection.
+        task: Any = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task.cancelling():
+            raise
         _log.exception("%s failed", ctx.method)
         raise MCPError(types.INTERNAL_ERROR, FAILED) from error
 

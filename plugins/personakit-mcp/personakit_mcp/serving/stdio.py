@@ -213,8 +213,10 @@ async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
     codes: list[int] = []
 
     def end(code: int) -> None:
-        codes.append(code)
-        task.cancel()
+        # A second signal must not cut off how the first one ends the calls.
+        if not codes:
+            codes.append(code)
+            task.cancel()
 
     # The input need not end before the reader of the output does.
     transport = _Transport(_Lines(given), _Output(taken, lambda: end(0)))
@@ -223,14 +225,15 @@ async def _serve(serving: Serving, given: BinaryIO, taken: BinaryIO) -> int:
     with contextlib.suppress(NotImplementedError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 128 + signal.SIGTERM)
     try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(transport.read)
-            group.start_soon(transport.write)
-            await made.run(transport.reads, transport.writes, options(made))
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(transport.read)
+                group.start_soon(transport.write)
+                await made.run(transport.reads, transport.writes, options(made))
+        finally:
+            await serving.runner.aclose()
     except asyncio.CancelledError:
         if not codes:
             raise
         return codes[0]
-    finally:
-        await serving.runner.aclose()
     return 0
