@@ -48,16 +48,14 @@ class Prompts:
             persona = await serving.shelf.ready(name)
         except PersonaNotFound:
             raise unknown("prompt", name, await serving.offered(caller), "prompts/list") from None
-        async with caller.counting():
-            return await self._sized(persona, params.arguments or {})
-
-    async def _sized(self, persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:
+        texts = params.arguments or {}
         size = sum(map(len, texts.values()))
-        if size < MAX_INLINE:
-            return self._rendered(persona, texts)
         if size > arguments.MAX_SIZE:
             raise invalid(f"the arguments have more than {arguments.MAX_SIZE:,} characters")
-        return await asyncio.to_thread(self._rendered, persona, texts)
+        async with caller.counting():
+            if size < MAX_INLINE:
+                return self._rendered(persona, texts)
+            return await asyncio.to_thread(self._rendered, persona, texts)
 
     def _rendered(self, persona: Persona, texts: Mapping[str, str]) -> dict[str, Any]:
         try:
