@@ -44,6 +44,7 @@ from personakit.frozen import thaw
 from personakit.hookspecs import Piece
 from personakit.messages import Request, Response
 from personakit.providers import EMBEDDINGS, Endpoint, Provider
+from personakit.rate import heard
 
 Note = Callable[[Piece], Awaitable[None]]
 _NO_PATH = (404, 405)
@@ -272,6 +273,7 @@ async def _atake(response: Any, answer: Answer, emit: Emit | None) -> None:
 async def _take(response: Any, answer: Answer, emit: Emit | None) -> None:
     """Read the body of a reply whose headers have arrived."""
     answer.headers = response.headers
+    heard(response)
     reply = _Reply(response, is_timed=emit is not None)
     if emit is not None:
         try:

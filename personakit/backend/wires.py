@@ -15,6 +15,7 @@ from personakit.backend.wire import Wire
 from personakit.errors import BackendError, ConfigError, PluginError, did_you_mean
 from personakit.messages import Request
 from personakit.providers import APIS, AUTO, Endpoint, Provider, split_model
+from personakit.rate import heard
 
 _OPENAI = re.compile(r"https://([\w-]+\.)*openai\.com(:\d+)?/")
 _AZURE = re.compile(r"https://[\w-]+\.(openai|services\.ai|cognitiveservices)\.azure\.com(:\d+)?/")
@@ -137,6 +138,7 @@ def failure(
     error: Exception, endpoint: Endpoint, wire: Wire, answer: Answer, call: Attempt
 ) -> BackendError | PluginError:
     """Return the error of a call that failed, with the number of its attempts that may be paid."""
+    heard(getattr(error, "response", None))
     result = _translated(error, endpoint, wire, answer, call)
     if isinstance(result, BackendError) and answer.headers and result.response is None:
         # Of a reply that began with success, an error of the upstream can be the whole content.

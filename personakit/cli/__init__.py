@@ -18,6 +18,7 @@ from personakit.cli.shared.terminal import SUSPENDED, guard_streams
 
 COMMANDS = {
     "ask": "Ask a question without a persona.",
+    "batch": "Run a persona for each row of a table.",
     "chat": "Talk with a persona, or without one.",
     "completion": "Print the script that completes commands in your shell.",
     "edit": "Open a persona in your editor, and check it afterwards.",

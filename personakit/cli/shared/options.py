@@ -146,6 +146,7 @@ def make_runner(
     waits: Callable[..., None] | None = None,
     replays: str | None = None,
     ask: Callable[[Question], str | None] | None = None,
+    sync: bool = True,
 ) -> Runner:
     """Return the runner that every command uses.
 
@@ -157,11 +158,12 @@ def make_runner(
         waits: Shows what the command waits for; see `output.waiting`.
         replays: The id of the logged run that the command sends again.
         ask: Asks the person at the terminal; None if nobody is there.
+        sync: Whether the command uses the sync API alone.
     """
     from personakit.base import only_sync  # noqa: PLC0415
     from personakit.runner import Runner, default_runner  # noqa: PLC0415
 
-    only_sync.set(True)
+    only_sync.set(sync)
     if log is None:
         runner = default_runner()
     else:
