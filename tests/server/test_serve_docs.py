@@ -119,6 +119,8 @@ def test_the_requests_and_outputs_of_the_page(reader: Reader) -> None:
             reader.upstream.answers = ["Leek soup."]
             for shown in pages.commands(block.text):
                 check(reader, shown)
+    # The garbage collector may find the socket of a client before the client, which closes it.
+    names["client"].close()
 
 
 def check(reader: Reader, shown: pages.Command) -> None:
