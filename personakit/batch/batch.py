@@ -398,9 +398,14 @@ class Batch:
         controller = Controller(
             concurrency=settings.concurrency, requests=settings.rpm, tokens=settings.tpm
         )
-        paced = Paced(
-            lambda _: controller, journal.sent, settings.attempts, returned=journal.returned
-        )
+        controllers = {self.model.partition("/")[0]: controller}
+
+        def controller_of(model: str) -> Controller:
+            # A plugin may fall back to another provider, whose limits are its own.
+            provider = model.partition("/")[0]
+            return controllers.get(provider) or controllers.setdefault(provider, Controller())
+
+        paced = Paced(controller_of, journal.sent, settings.attempts, returned=journal.returned)
         meter = Meter(checked, state, self._used, target, controller)
         return Engine(
             paced.runner(self.runner),
