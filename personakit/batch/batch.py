@@ -304,6 +304,7 @@ class Batch:
     def _check_model(self) -> None:
         """Check what would stop the batch at its first row, before anything is written."""
         self.runner.router.find_model(self.model)
+        self.runner.catalog.load_ahead([self.persona])
         if self.settings.max_usd is None or price(self.model, Usage(1, 1, 2)) is not None:
             return
         names = spelled(python="max_usd limit", terminal="--max-usd --limit").split()
@@ -344,14 +345,18 @@ class Batch:
     @contextmanager
     def _opened(self) -> Iterator[tuple[Journal, Checked]]:
         """Open the journal, with the check of the table that it belongs to."""
-        settings = self.settings
-        head = self._head()
+        settings, head = self.settings, self._head()
+        files = Files.of(settings.out)
+        # Before the first file is written: a mistyped column leaves nothing behind.
+        checked = None if files.have_begun else self.check()
         journal, heads = open_journal(
             settings.out, head, durable=settings.durable, force_mixed=settings.force_mixed
         )
         try:
-            known = Files.of(settings.out).checked(head)
-            checked = self.table.checked = self.check() if known is None else Checked(**known)
+            known = files.checked(head)
+            if known is not None:
+                checked = Checked(**known)
+            checked = self.table.checked = checked or self.check()
             journal.recover(self._places(heads, head))
             self._check_settled(journal.state)
             if self.settings.in_flight == "fail":
