@@ -15,7 +15,7 @@ from personakit.batch import status
 
 MORE = int(os.environ.get("PERSONAKIT_EXAMPLES", "100")) > 1000
 KILLS = 200 if MORE else 10
-ROWS = 40 * KILLS
+ROWS = 15 * KILLS
 AT_ONCE = 16
 
 
