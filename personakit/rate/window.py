@@ -64,7 +64,7 @@ class Window:
         """Choose the next size after answers came at a speed with the one there is."""
         if speed > self._best * _FASTER:
             self._best, self._best_size, self._good = speed, self.size, 0
-            self.size = min(MOST, self.size * (2.0 if self._doubling else _STEP))
+            self.size = self._larger(2.0 if self._doubling else _STEP)
         elif self.size > self._best_size:
             # A larger window made nothing faster: requests only wait at the provider.
             self._doubling, self.size, self._good = False, self._best_size, 0
@@ -72,7 +72,11 @@ class Window:
             # The provider may have become slower, which is not the window's fault.
             self._best, self._good = speed, self._good + 1
             if self._good >= _PATIENCE:
-                self.size, self._good = min(MOST, self.size * _STEP), 0
+                self.size, self._good = self._larger(_STEP), 0
+
+    def _larger(self, factor: float) -> float:
+        # A quarter of a small window is no request more, which can make nothing faster.
+        return min(MOST, max(self.size + 1.0, self.size * factor))
 
     def refused(self, sent_at: float, in_flight: int) -> bool:
         """Shrink the window to what the provider accepted, and keep it there for a while.
