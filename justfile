@@ -72,7 +72,7 @@ browser:
 # streams in each way; resume 1,000 random programs; send 10,000 requests to four workers that are
 # killed.
 properties:
-    PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py tests/journal/test_programs.py tests/journal/test_killed.py tests/server/test_load.py
+    PERSONAKIT_EXAMPLES=20000 uv run --dev pytest -n 2 tests/templates/test_plain_jinja.py tests/plugins/test_together.py tests/pipeline/test_abandoned_streams.py tests/test_faults.py tests/journal/test_programs.py tests/journal/test_killed.py tests/server/test_load.py tests/batch/test_killed.py
 
 # Fuzz what personakit reads, all targets together for some minutes, and then the server with
 # 10,000 requests; `just fuzz 10 TARGET…` fuzzes some targets alone. See CONTRIBUTING.md.
