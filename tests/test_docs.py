@@ -86,7 +86,8 @@ def test_yaml_examples_are_personas_or_config(place: str, text: str, tmp_path: P
     found = running.load(file)
     if not found.plugins:  # those of the examples are not installed
         takes_input = running.catalog.compiled(found).takes_input
-        running.render(found, "x" if takes_input else None)
+        samples = {name: v.example for name, v in found.variables.items() if v.example is not None}
+        running.render(found, "x" if takes_input else None, variables=samples)
 
 
 def test_the_transcript_of_render_in_the_readme_is_what_it_prints() -> None:

@@ -19,6 +19,7 @@ from helpers.docstrings import Docs, constant_docs, is_command, parse
 from helpers.signatures import argument_types, attribute_types, shown_signature
 
 import personakit
+import personakit.batch
 import personakit.testing
 
 
@@ -88,6 +89,11 @@ GROUPS = (
         "Provider Endpoint Wire Answer SchemaSubset",
     ),
     Group(
+        "Batches",
+        "Import these from `personakit.batch`. See [batches](batch.md).",
+        "",
+    ),
+    Group(
         "Testing",
         "Import these from `personakit.testing`. See [in tests](in-tests.md) and "
         "[testing a plugin](plugins/testing.md).",
@@ -99,6 +105,8 @@ CREATED = frozenset(
     "AsyncStream Conversation Finding Look Persona Registry Row Send SendTool Filter Step "
     "Stream testing.Received".split()
 )
+_ROOMS = ("personakit", "batch", "testing")
+"""The modules whose names have a prefix in their headings."""
 HEAD = """\
 # The Python API
 
@@ -134,8 +142,9 @@ def entries() -> dict[str, list[Entry]]:
             nearest = near[_home(values[name])].most_common(1)
             title = named.get(name) or (nearest[0][0] if nearest else GROUPS[0].title)
         found[title].append(_entry(personakit, name, "personakit."))
-    for name in dir(personakit.testing):
-        found["Testing"].append(_entry(personakit.testing, name, "testing."))
+    for title, module in (("Batches", personakit.batch), ("Testing", personakit.testing)):
+        prefix = f"{module.__name__.rpartition('.')[2]}."
+        found[title] += [_entry(module, name, prefix) for name in dir(module)]
     return found
 
 
@@ -343,8 +352,8 @@ class Page:
         def link(match: re.Match[str]) -> str:
             span = match[1]
             name = span.removeprefix("personakit.")
-            near = ["personakit.", "testing."][title.startswith("testing.")]
-            near = near if title.startswith(("personakit.", "testing.")) else f"{title}."
+            room = title.partition(".")[0]
+            near = f"{title}." if room not in _ROOMS else f"{room}."
             name = next((n for n in (name, f"{near}{name}") if n in self.targets), "")
             target = self.targets.get(name, "errors")
             if is_command(span) or target in {"errors", self.targets[title], *linked}:
