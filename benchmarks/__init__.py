@@ -8,7 +8,7 @@ adapter a package, each run in its own environment).
 
 QUESTIONS = (
     "start", "call", "render", "stream", "many", "library", "plugins", "look", "memory", "serve",
-    "mcp",
+    "mcp", "batch",
 )  # fmt: skip
 """The modules, each with `ask(bench) -> list[Table]`."""
 

@@ -70,3 +70,27 @@ def _batched(chain: Any, given: Any) -> Callable[[int, int], Awaitable[list[str]
         return [str(said.content) for said in await chain.abatch([given] * times, config)]
 
     return many
+
+
+def batch(job: Job) -> Callable[[int, int], Awaitable[list[str]]]:
+    """Answer the rows of a table with `abatch`, a line of JSON each."""
+    import csv
+    import json
+    import os
+    from pathlib import Path
+
+    from langchain_core.prompts import ChatPromptTemplate
+
+    chain = ChatPromptTemplate([("system", job["system"]), ("user", "{review}")]) | _model(job)
+    folder = Path(job["tables"])
+
+    async def many(times: int, at_once: int) -> list[str]:
+        with (folder / f"{times}.csv").open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table))
+        answers = await chain.abatch(rows, {"max_concurrency": at_once})
+        with (folder / f"{os.getpid()}.jsonl").open("w", encoding="utf-8") as out:
+            for row, said in zip(rows, answers, strict=True):
+                out.write(json.dumps({"id": row["id"], "text": said.content}) + "\n")
+        return [str(said.content) for said in answers]
+
+    return many

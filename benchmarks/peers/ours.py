@@ -206,3 +206,23 @@ def load(job: Job) -> Callable[[], str]:
         return Library((folder,)).load(name).name
 
     return once
+
+
+def batch(job: Job) -> Callable[[int, int], Awaitable[list[str]]]:
+    """Answer the rows of a table with `Batch`, whose output is new each time."""
+    import itertools
+    import os
+    from pathlib import Path
+
+    from personakit.batch import Batch
+
+    (runner, persona), folder = _runner(job), Path(job["tables"])
+    numbers = itertools.count()
+
+    async def many(times: int, at_once: int) -> list[str]:
+        table, out = folder / f"{times}.csv", folder / f"{os.getpid()}-{next(numbers)}.jsonl"
+        columns = {"key": "id", "input": "review", "runner": runner}
+        rows = Batch(persona, table, out=out, concurrency=at_once, **columns).arun()
+        return [result.line["text"] async for result in rows]
+
+    return many
