@@ -64,6 +64,7 @@ class Answer:
         self.headers: Mapping[str, str] = {}
         self.finish_reason: str | None = None
         self.annotations: list[Mapping[str, Any]] = []
+        self._grow = _Size().grow
         self._calls = self._arriving = ToolCalls(self._grow, request.tools)
         self._splitter = ReasoningSplitter()
         self._thoughts: list[str] = []
@@ -71,7 +72,6 @@ class Answer:
         self._items: list[Mapping[str, Any]] = []
         self._buffer = TextBuffer()
         self._fresh: list[str] = []
-        self._size = 0
         self._half = ""
         self._said = False
         self._noted = self._placed = 0
@@ -379,7 +379,20 @@ class Answer:
             self._buffer.add(text)
         return text
 
-    def _grow(self, text: str) -> None:
+
+class _Size:
+    """Counts the characters of an answer.
+
+    A part of the answer calls this, not the answer: a circle of references would keep each answer
+    until the garbage collector runs.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def grow(self, text: str) -> None:
         self._size += len(text)
         if self._size > MAX_BYTES:
             raise InvalidAnswer(f"the answer is larger than {MAX_BYTES >> 20} MiB")
