@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import LONG, QUESTIONS, mcp, serve  # noqa: E402
+from benchmarks import LONG, QUESTIONS, batch, mcp, serve  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.harness import envs, plot, report, sample, server, traffic  # noqa: E402
 from benchmarks.harness.bench import Bench, Table  # noqa: E402
@@ -154,6 +154,24 @@ def test_the_mcp_server_is_compared(monkeypatch: pytest.MonkeyPatch, bench: Benc
     assert lists.rows[1][1] == 1
     assert prompts.rows[0][1] == 1
     assert all(isinstance(row[-1], float) for row in (*starts.rows, *prompts.rows))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it measures by means of Linux")
+def test_a_batch_is_compared_and_goes_on(bench: Bench) -> None:
+    rows, ended, limits = batch.ask(bench)
+    assert {str(row[0]) for row in rows.rows} >= {batch.BY_HAND, batch.COMMAND, "**`Batch.arun`**"}
+    assert set(rows.missing.values()) <= {"not asked for"}
+    for name, ratio, goal, *micro in rows.rows:
+        assert isinstance(ratio, float)
+        assert (goal == "≤ 0.8") is str(name).startswith("**")
+        assert all(micro)
+    assert not ended.missing
+    assert [row[0] for row in ended.rows][-2:] == ["resuming", "resuming, without the index"]
+    assert not limits.missing
+    for name, seconds, _, share, _ in limits.rows:
+        assert seconds != "never", name
+        assert isinstance(share, float)
+        assert share > 0.5
 
 
 @pytest.mark.skipif(
