@@ -49,9 +49,9 @@ ROWS = """\
 that answers at once, each answer written to a file of JSON lines; the median of up to {rounds} \
 runs. By hand, a task for each row formats two messages, waits for a semaphore, calls \
 `chat.completions.create` and writes a line. personakit checks all rows first, renders its persona \
-for each, paces the requests and keeps its journal; in the last two rows as the command, without \
-what one row takes. The others do fewer rows: by hand two fifths, LangChain a tenth, LiteLLM a \
-twentieth."""
+for each, paces the requests and keeps its journal; the command is measured without what one row \
+takes, and it raises the thresholds of the garbage collector, which all others leave. The others \
+do fewer rows: by hand two fifths, LangChain a tenth, LiteLLM a twentieth."""
 HELD = """\
 The most memory of a process with {many:,} rows beside one with {few:,}, for each row more. The \
 rows are checked, with unique keys and all contents compared; then a finished batch is run again, \
