@@ -19,7 +19,7 @@ WRONG = {
     "personakit/codec.py": (
         "yaml jinja2 pluggy openai pydantic pydantic_core platformdirs click rich httpx2 pytest "
         "jsonschema keyring markdown_it splintr genai_prices prompt_toolkit regex sqlite3 IPython "
-        "prometheus_client pyarrow uvicorn"
+        "prometheus_client pyarrow ray uvicorn"
     ).split(),
     "personakit_local/models.py": ["personakit.runner"],
     "personakit_redact/restore.py": ["personakit.runner"],

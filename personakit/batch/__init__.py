@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from personakit.batch.inspection import Status as Status
     from personakit.batch.inspection import status as status
     from personakit.batch.progress import Progress as Progress
+    from personakit.batch.ray import ClusterBatch as ClusterBatch
     from personakit.batch.results import Result as Result
     from personakit.batch.settings import BatchOptions as BatchOptions
 else:
@@ -29,6 +30,7 @@ else:
             "exports": "Exported export",
             "inspection": "Status status",
             "progress": "Progress",
+            "ray": "ClusterBatch",
             "results": "Result",
             "settings": "BatchOptions",
         },

@@ -19,7 +19,6 @@ from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.base import counted, dollars
 from personakit.batch.engine import Engine
 from personakit.batch.errors import BatchStopped, InvalidRows, UnderWay
 from personakit.batch.estimate import SAMPLED, Estimate, estimated, every, spread
@@ -33,6 +32,7 @@ from personakit.batch.records import (
     State,
     check_unlocked,
     head_of,
+    model_of,
     open_journal,
     read_heads,
     recovered,
@@ -135,9 +135,7 @@ class Batch:
     @property
     def model(self) -> str:
         """``provider/model``, which answers unless a plugin chooses another one."""
-        catalog, chosen = self.runner.catalog, self.settings.model
-        model = self.runner.config.resolve(chosen) if chosen else catalog.entry(self.persona).model
-        return model or catalog.own_model(self.persona) or self.runner.router.default_model()
+        return model_of(self.runner, self.persona, self.settings.model)
 
     def progress(self) -> Progress | None:
         """Return how far the batch is, from any thread; None before it has begun to send."""
@@ -154,16 +152,7 @@ class Batch:
         finally:
             self._checking = None
         if checked.invalid and not self.settings.skip_invalid:
-            lines = [*map(str, checked.faults)]
-            shown = len({fault.line for fault in checked.faults})
-            if (rest := checked.invalid - shown) > 0:
-                lines.append(f"and {counted(rest, 'more row')}")
-            option = spelled(python="skip_invalid=True", terminal="--skip-invalid")
-            lines.append(
-                f"{checked.invalid:,} of {checked.rows + checked.invalid:,} rows cannot be sent; "
-                f"nothing was sent. Mend them, or leave them out: {option}"
-            )
-            raise InvalidRows("\n".join(lines), checked.faults)
+            raise InvalidRows.of(checked)
         return checked
 
     def estimate(self) -> Estimate:
@@ -382,17 +371,7 @@ class Batch:
         count = len(state.in_flight)
         if not count or self.settings.in_flight != "ask":
             return
-        each = state.mean_cost
-        cost = None if each is None else count * each
-        price = "" if not cost else f", for about {dollars(cost)}"
-        option = spelled(python="in_flight=", terminal="--in-flight ")
-        raise UnderWay(
-            f"{self.settings.out}: {counted(count, 'row')} were under way when the last run ended, "
-            f"and may have been paid{price}. Send them again with {option}resend, or count them as "
-            f"failed with {option}fail",
-            count,
-            cost,
-        )
+        raise UnderWay.of(self.settings.out, count, state.mean_cost)
 
     def _prepared(self, journal: Journal, checked: Checked, only: Collection[int] | None) -> Engine:
         settings, state = self.settings, journal.state

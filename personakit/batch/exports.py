@@ -210,7 +210,7 @@ def _read(out: Path, *, failed: bool) -> _Table:
 def _add_columns(columns: dict[tuple[str, ...], str], line: Mapping[str, Any]) -> None:
     """Add the columns of a line, and make the types of those known wide enough for it."""
     for path, value in _cells(line):
-        kind = _kind(value)
+        kind = kind_of(value)
         known = columns.get(path, "")
         if kind != known and kind:
             both = {kind, known}
@@ -220,7 +220,8 @@ def _add_columns(columns: dict[tuple[str, ...], str], line: Mapping[str, Any]) -
             columns[path] = ""
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return the type of the column that a value needs; empty if it is None."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
@@ -267,10 +268,11 @@ def _values(table: _Table, numbers: Iterator[int]) -> Iterator[list[Any]]:
         cells |= {(name,): line.get(name) for name in ("key", "index", "cost")}
         cells |= {(name,): line.get(name) for name in ("finish_reason", "model")}
         cells["tokens",] = None if usage is None else usage["total_tokens"]
-        yield [_typed(cells.get(path), kind) for path, kind in columns]
+        yield [typed(cells.get(path), kind) for path, kind in columns]
 
 
-def _typed(value: Any, kind: str) -> Any:
+def typed(value: Any, kind: str) -> Any:
+    """Return a value as one of a column's type: string, int64, double or bool."""
     if value is None or kind in ("int64", "bool"):
         return value
     if kind == "double":
@@ -290,9 +292,9 @@ def _write_csv(target: Path, table: _Table, numbers: Iterator[int]) -> None:
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer)
         buffer.write("\ufeff")
-        writer.writerow([_harmless(name) for name in _names(table)])
+        writer.writerow([harmless(name) for name in _names(table)])
         for values in _values(table, numbers):
-            writer.writerow([_harmless(value) for value in values])
+            writer.writerow([harmless(value) for value in values])
             if buffer.tell() >= _PIECE:
                 yield buffer.getvalue().encode()
                 buffer.seek(0)
@@ -302,7 +304,7 @@ def _write_csv(target: Path, table: _Table, numbers: Iterator[int]) -> None:
     private_files.replace(target, pieces(), mode=None)
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     """Return a cell that a spreadsheet takes for no formula."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -44,6 +44,19 @@ def head_of(
     )
 
 
+def model_of(runner: Runner, persona: Persona, chosen: str | None) -> str:
+    """Return ``provider/model``, which answers unless a plugin chooses another one.
+
+    Args:
+        runner: Runs the persona.
+        persona: The persona.
+        chosen: The model of the settings, or an alias; None for the persona's or the config's.
+    """
+    catalog = runner.catalog
+    model = runner.config.resolve(chosen) if chosen else catalog.entry(persona).model
+    return model or catalog.own_model(persona) or runner.router.default_model()
+
+
 def _plugins(runner: Runner, persona: Persona) -> dict[str, str]:
     """Return the versions of the plugins around each row by their names."""
     catalog = runner.catalog

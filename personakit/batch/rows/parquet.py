@@ -43,8 +43,7 @@ class ParquetFile(File):
         Decimals are read as texts; pandas writes integers as floats if some are missing.
         """
         with self._open() as file:
-            kind = str(file.schema_arrow.field(column).type)
-        return kind.startswith("decimal") or kind in ("halffloat", "float", "double")
+            return is_untyped(file.schema_arrow.field(column).type)
 
     def records(self, columns: Collection[str]) -> Iterator[Record]:
         """See `Source.records`."""
@@ -52,18 +51,8 @@ class ParquetFile(File):
         line = 0
         with self._open() as file:
             for batch in file.iter_batches(batch_size=_ROWS, columns=names):
-                readers = [_reader(batch.column(name)) for name in names]
-                for at in range(batch.num_rows):
-                    line += 1
-                    values: dict[str, Any] = {}
-                    for name, read in zip(names, readers, strict=True):
-                        try:
-                            values[name] = read(at)
-                        except ValueError as error:
-                            yield Record(line, {}, str(error), name)
-                            break
-                    else:
-                        yield Record(line, values)
+                yield from records_of(batch, names, line)
+                line += batch.num_rows
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -93,6 +82,34 @@ def _modules() -> tuple[Any, Any]:
         command = install_command("personakit[parquet]")
         raise UsageError(f"Parquet needs pyarrow, which is not installed; run: {command}") from None
     return pyarrow, pyarrow.parquet
+
+
+def is_untyped(kind: Any) -> bool:
+    """Return whether values of a type of Arrow may stand for those of another one."""
+    name = str(kind)
+    return name.startswith("decimal") or name in ("halffloat", "float", "double")
+
+
+def records_of(table: Any, names: Collection[str], line: int = 0) -> Iterator[Record]:
+    """Yield the rows of a table or a record batch of Arrow.
+
+    Args:
+        table: The table.
+        names: The columns to read.
+        line: The number of the row before the first one.
+    """
+    readers = [_reader(table.column(name)) for name in names]
+    for at in range(table.num_rows):
+        line += 1
+        values: dict[str, Any] = {}
+        for name, read in zip(names, readers, strict=True):
+            try:
+                values[name] = read(at)
+            except ValueError as error:
+                yield Record(line, {}, str(error), name)
+                break
+        else:
+            yield Record(line, values)
 
 
 def _reader(column: Any) -> Callable[[int], Any]:

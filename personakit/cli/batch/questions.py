@@ -124,6 +124,17 @@ def _answer(result: Result) -> str:
     return str(line["text"])[:200]
 
 
+def settled(batch: Batch, *, yes: bool) -> Batch:
+    """Return a batch with a decision about the rows that were under way."""
+    from personakit.batch import UnderWay  # noqa: PLC0415
+
+    try:
+        batch.settle()
+    except UnderWay as error:
+        return batch.replace(in_flight=decide(error, yes=yes))
+    return batch
+
+
 def decide(error: UnderWay, *, yes: bool) -> str:
     """Ask what becomes of rows that were under way; return the value of `in_flight`.
 

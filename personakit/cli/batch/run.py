@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from personakit.base import counted
-from personakit.cli.batch import ending, progress, questions, running
+from personakit.cli.batch import ending, on_ray, progress, questions, running, values
 from personakit.cli.shared import limits
 from personakit.cli.shared.groups import decorated
 from personakit.cli.shared.keyfile import key_option, use_key
@@ -111,6 +111,7 @@ def _options(function: Any) -> Any:
         click.option("-y", "--yes", is_flag=True, help="Answer questions with yes."),
         click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
         click.option("--log", is_flag=True, help="Write each run to the run log, too."),
+        on_ray.options,
         key_option,
         limits.options,
         allowing,
@@ -158,8 +159,13 @@ def command(persona: str, rows: str, **given: Any) -> int:
             f"no file for the answers; name one, such as -o {shlex.quote(name)}.answers.jsonl",
             click.get_current_context(),
         )
+    main = _main
+    if given["engine"] == "ray":
+        main = on_ray.main
+    else:
+        on_ray.refuse(given, on_ray.OWN, "--engine ray")
     try:
-        return _main(persona, rows, given)
+        return main(persona, rows, given)
     except OSError as error:
         raise _unwritable(error, given["out"]) from None
 
@@ -181,7 +187,7 @@ def _main(persona: str, rows: str, given: dict[str, Any]) -> int:
     batch, yes, as_json = _batch(persona, rows, given), given["yes"], given["as_json"]
     if given["estimate"]:
         return questions.show_estimate(batch, as_json=as_json)
-    batch = _settled(batch, yes=yes)
+    batch = questions.settled(batch, yes=yes)
     ended = partial(ending.show, as_json=as_json, stdin=rows == "-")
     try:
         if given["sample"]:
@@ -201,32 +207,12 @@ def _main(persona: str, rows: str, given: dict[str, Any]) -> int:
     return ended(batch)
 
 
-def _settled(batch: Batch, *, yes: bool) -> Batch:
-    """Return a batch with a decision about the rows that were under way."""
-    from personakit.batch import UnderWay  # noqa: PLC0415
-
-    try:
-        batch.settle()
-    except UnderWay as error:
-        return batch.replace(in_flight=questions.decide(error, yes=yes))
-    return batch
-
-
-def _mapping(pair: str) -> tuple[str, str]:
-    from personakit.errors import UsageError  # noqa: PLC0415
-
-    variable, equals, column = pair.partition("=")
-    if not (variable and equals and column):
-        raise UsageError(f"--map: expected VARIABLE=COLUMN, such as text=body, found {pair!r}")
-    return variable, column
-
-
 def _batch(persona: str, rows: str, given: dict[str, Any]) -> Batch:
     from personakit.batch import Batch  # noqa: PLC0415
 
     runner = make_runner(log=given["log"], allowed=given["allowed"], sync=False)
     loaded = runner.load(persona)
-    values = chosen_values(loaded, given["pairs"], None, given["settings"])
+    chosen = chosen_values(loaded, given["pairs"], None, given["settings"])
     use_key(runner, given["key_file"], given["model"], (rows,))
     names = (
         "attempts concurrency dedupe durable force_mixed in_flight limit max_failures max_usd model"
@@ -238,10 +224,10 @@ def _batch(persona: str, rows: str, given: dict[str, Any]) -> Batch:
         out=given["out"],
         key=given["key"],
         input=given["input_"],
-        map=dict(_mapping(pair) for pair in given["names"]),
-        keep=tuple(name.strip() for name in (given["keep"] or "").split(",") if name.strip()),
-        variables=values["variables"],
-        parameters=values["parameters"],
+        map=values.mapping(given["names"]),
+        keep=values.kept(given["keep"]),
+        variables=chosen["variables"],
+        parameters=chosen["parameters"],
         tools=given_tools(runner, loaded, given["allowed"], given["functions"]),
         runner=runner,
         **{name: given[name] for name in names.split()},

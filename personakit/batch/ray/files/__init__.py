@@ -1,0 +1,1 @@
+"""Files on a cluster: read, checked, answered and written through Ray Data."""

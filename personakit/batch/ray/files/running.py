@@ -1,0 +1,180 @@
+"""Run datasets of Ray Data: read and check files, answer their rows, write the output."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+# Ray writes an error for each dataset with workers, about what it does itself.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+# Ray would run each worker with the command line of `uv run` in a copy of the working folder.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+import ray
+import ray.data
+
+from personakit.batch.ray.files.answering import FilesWorker
+from personakit.batch.ray.files.checking import examined
+from personakit.batch.ray.files.reading import RowsSource
+from personakit.batch.ray.files.storage import Place
+from personakit.batch.rows import Columns
+from personakit.errors import PersonakitError, RunError, UsageError
+from personakit.persona import Reference
+
+_BLOCK = 1 << 18
+"""The bytes of a block of rows, about: what a worker gets at once."""
+_BATCH = 256
+_ROWS_OF_FILE = 50_000
+_SHARE = 0.5
+_READ = {"num_cpus": 0.25}
+"""Less than what the workers leave of one CPU, so that reading and writing always find room."""
+_SUCCESS = "_SUCCESS"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is read; see `RowsSource`."""
+
+    place: Place
+    persona: Reference
+    columns: Columns
+    dedupe: bool = True
+
+    def dataset(self) -> Any:
+        """Return the dataset of its rows.
+
+        Raises:
+            UsageError: There are none.
+        """
+        try:
+            source = RowsSource(self.place, self.persona, self.columns, dedupe=self.dedupe)
+        except (OSError, ValueError) as error:
+            message = str(error).partition("\n")[0]
+            raise UsageError(f"{self.place.name}: cannot be read: {message}") from None
+        return ray.data.read_datasource(source, **_READ)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with the rows.
+
+    Attributes:
+        arguments: Those of a `FilesWorker`.
+        workers: How many of them there are.
+        out: The output.
+        format: ``parquet``, ``jsonl`` or ``csv``.
+    """
+
+    arguments: dict[str, Any]
+    workers: int
+    out: Place
+    format: str
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[int]:
+    """Connect to a cluster, or start one; yield the number of its CPUs.
+
+    Raises:
+        UsageError: There is no cluster at the address.
+    """
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    own = not ray.is_initialized()
+    if own:
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            message = str(error).partition("\n")[0]
+            raise UsageError(
+                f"--address {address}: {message}; start a cluster with `ray start --head`, or "
+                "leave the address out"
+            ) from error
+    context = ray.data.DataContext.get_current()
+    before = context.target_max_block_size, context.enable_progress_bars
+    context.target_max_block_size, context.enable_progress_bars = _BLOCK, False
+    try:
+        yield int(ray.cluster_resources().get("CPU", 1))
+    finally:
+        context.target_max_block_size, context.enable_progress_bars = before
+        if own:
+            ray.shutdown()
+
+
+def examined_rows(source: Source) -> Iterator[dict[str, Any]]:
+    """Yield what `examined` says of each block.
+
+    Raises:
+        UsageError: A file cannot be read.
+    """
+    with _explained():
+        dataset = source.dataset().map_batches(
+            examined, batch_size=None, batch_format="pyarrow", **_READ
+        )
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from table.to_pylist()
+
+
+def run(source: Source, job: Job) -> None:
+    """Answer rows, and write the output.
+
+    Raises:
+        PersonakitError: A worker could not begin, or Ray gave up.
+    """
+    with _explained():
+        dataset = source.dataset().map_batches(
+            FilesWorker,
+            fn_constructor_kwargs=job.arguments,
+            batch_size=_BATCH,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(
+                size=job.workers, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+            ),
+            num_cpus=_SHARE,
+        )
+        write = {
+            "parquet": dataset.write_parquet,
+            "jsonl": dataset.write_json,
+            "csv": dataset.write_csv,
+        }[job.format]
+        write(
+            job.out.path,
+            filesystem=job.out.filesystem,
+            mode=ray.data.SaveMode.OVERWRITE,
+            min_rows_per_file=_ROWS_OF_FILE,
+            ray_remote_args=_READ,
+        )
+        job.out.write(_SUCCESS, b"")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise the error of a row's reader or of a worker without Ray's errors around it."""
+    try:
+        yield
+    except PersonakitError as error:
+        raise _own(error) or error from None
+    except Exception as error:
+        if (own := _own(error)) is not None:
+            raise own from error
+        text = str(error).strip()
+        message = text.partition("\n")[0] if len(text) < 2000 else text[-2000:]
+        raise RunError(f"Ray: {type(error).__name__}: {message}") from error
+
+
+def _own(error: BaseException) -> PersonakitError | None:
+    """Return the error of personakit that one of Ray has come from; None if it is none."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or each in seen:
+            continue
+        seen.append(each)
+        if isinstance(each, PersonakitError) and type(each).__module__.startswith("personakit."):
+            return each
+        waiting += [each.__cause__, each.__context__, getattr(each, "cause", None)]
+    return None
