@@ -2,7 +2,7 @@
 export PYTHONDONTWRITEBYTECODE := ""
 
 # Everything that CI runs.
-default: format lint types contracts test clients serve-clients mcp-clients conformance browser
+default: format lint types contracts test clients serve-clients mcp-clients ray conformance browser
 
 # Smoke tests with other HTTP clients; `just openai2 aiohttp` runs all of them.
 clients:
@@ -18,6 +18,11 @@ serve-clients calls='smoke':
 # conformance suite, once each; `just mcp-clients all` also calls tools, over HTTP as well.
 mcp-clients calls='smoke':
     PERSONAKIT_CLIENTS={{calls}} uv run --dev pytest -n 2 plugins/personakit-mcp/tests/clients
+
+# Run batches on a local cluster of Ray with two nodes, of which a worker is killed; `just ray all`
+# also kills a whole node, and reads and writes S3 (moto's server).
+ray tests='smoke':
+    PERSONAKIT_RAY={{tests}} uv run --dev --with 'ray[data]>=2.60,<3' --with 'moto[server]>=5,<6' pytest tests/batch/ray
 
 # Run the tests of the openai client with the oldest supported version.
 openai2:
@@ -56,7 +61,7 @@ coverage:
     uv run --dev pytest -n auto --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=92
 
 # Everything, with coverage and the property tests that are too slow for every change.
-full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") (mcp-clients "all") browser properties (soak "2000")
+full: format lint types contracts coverage openai2 aiohttp (serve-clients "all") (mcp-clients "all") (ray "all") browser properties (soak "2000")
 
 # Send half a million requests of all kinds to the server, and compare what all sides have counted;
 # `just soak 2000` for a first look.

@@ -88,21 +88,20 @@ def check_heads(folder: Path, head: Head, *, force_mixed: bool) -> None:
 
 
 class Identities:
-    """Reads rows, and gives each a key of 32 hexadecimal digits by its content.
+    """Reads rows, and gives each an id of 32 hexadecimal digits by its content.
 
     Args:
         persona: Declares the variables.
         columns: How the columns are used.
-        dedupe: Whether rows with equal content have the same key.
+        dedupe: Whether rows with equal content have the same id; if not, their keys count, too.
     """
 
     def __init__(self, persona: Persona, columns: Columns, *, dedupe: bool) -> None:
-        self._persona, self._dedupe = persona, dedupe
-        self._columns = columns if not dedupe else dataclasses.replace(columns, key=None)
+        self._persona, self._columns, self._dedupe = persona, columns, dedupe
         self._reader: tuple[Any, Reader] | None = None
 
     def rows(self, table: Any, first: int) -> list[Row | Invalid]:
-        """Return the rows of a table of Arrow, or what is wrong with them.
+        """Return the rows of a table of Arrow, each with its id as its key, or what is wrong.
 
         Args:
             table: The table.
@@ -115,8 +114,13 @@ class Identities:
         if self._reader is None or self._reader[0] != table.schema:
             self._reader = table.schema, self.reader(source)
         reader = self._reader[1]
-        records = source.records(reader.needed)
-        return [self.row(reader, first + at, record) for at, record in enumerate(records)]
+        result: list[Row | Invalid] = []
+        for at, record in enumerate(source.records(reader.needed)):
+            row = self.row(reader, first + at, record)
+            if isinstance(row, Row) and (id_ := self.id_of(row)) != row.key:
+                row = dataclasses.replace(row, key=id_)
+            result.append(row)
+        return result
 
     def reader(self, source: Source) -> Reader:
         """Return a reader of the rows of a source.
@@ -129,11 +133,13 @@ class Identities:
     def row(self, reader: Reader, number: int, record: Record) -> Row | Invalid:
         """Return a row, or what is wrong with it."""
         try:
-            row = reader.row(number, record)
+            return reader.row(number, record)
         except Invalid as error:
             return error
+
+    def id_of(self, row: Row) -> str:
+        """Return the id of a row."""
         if self._dedupe:
-            return row
+            return row.content.hex()
         value = b"\0".join((row.key.encode("utf-8", "surrogatepass"), row.content))
-        key = hashlib.blake2b(value, digest_size=16).hexdigest()
-        return dataclasses.replace(row, key=key)
+        return hashlib.blake2b(value, digest_size=16).hexdigest()

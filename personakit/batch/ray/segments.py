@@ -17,6 +17,7 @@ from personakit.errors import UsageError
 _KEY = slice(len('{"key":"'), len('{"key":"') + 32)
 _SENT = slice(len('{"sent":"'), len('{"sent":"') + 32)
 _RETURNED = slice(len('{"returned":"'), len('{"returned":"') + 32)
+_SIZE = 16
 _OFFSET = 48
 """The bits of an offset in a file; the number of the file stands above."""
 _NONE = (1 << 64) - 1
@@ -266,9 +267,12 @@ def _digest(line: bytes, where: slice, path: Path) -> bytes:
         UsageError: It has none.
     """
     try:
-        return bytes.fromhex(line[where].decode())
+        digest = bytes.fromhex(line[where].decode())
     except ValueError:
+        digest = b""
+    if len(digest) != _SIZE:
         raise UsageError(
             f"{path}: expected a line of a worker, found {line[:60]!r}; restore the file, or "
             "choose another journal"
-        ) from None
+        )
+    return digest

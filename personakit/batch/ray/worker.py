@@ -93,13 +93,14 @@ class Worker:
         self._runner = Runner()
         self._persona = self._runner.load(persona)
         fixed = checked_variables(self._persona, variables or {})
-        columns = Columns(key, input, dict(map or {}), (), fixed)
+        dedupe = options.get("dedupe", True)
+        columns = Columns(None if dedupe else key, input, dict(map or {}), (), fixed)
         self._folder, self._column = Path(journal), column
         self._run, self._drops = run, stop == "drop"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._own = f"{run or new_run()}-{_host()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
         settings = self._settings = settings_of(self._folder / self._own, columns, options)
-        self._identities = Identities(self._persona, columns, dedupe=settings.dedupe)
+        self._identities = Identities(self._persona, columns, dedupe=dedupe)
         head = head_for(self._runner, self._persona, settings)
         check_heads(self._folder, head, force_mixed=settings.force_mixed)
         self._journal, heads = open_journal(settings.out, head, durable=settings.durable)

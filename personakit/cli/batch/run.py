@@ -93,8 +93,7 @@ def _options(function: Any) -> Any:
                      help="Requests at once; auto finds it out (the default)."),
         click.option("--rpm", metavar="NUMBER", type=Amount(), help="Requests a minute at most. "
                      "Default: what the provider says."),
-        click.option("--tpm", metavar="NUMBER", type=Amount(), help="Tokens a minute at most, such "
-                     "as 200k."),
+        click.option("--tpm", metavar="NUMBER", type=Amount(), help="Tokens a minute, as 200k."),
         click.option("--attempts", metavar="NUMBER", type=click.IntRange(1, 100), default=5,
                      help="Attempts of a request; one refused for the rate is none. Default: 5."),
         click.option("--skip-invalid", is_flag=True, help="Leave out rows that do not fit."),

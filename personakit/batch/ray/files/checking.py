@@ -44,7 +44,7 @@ def examined(table: Any) -> Any:
         "ids": bytes(ids), "names": bytes(names), "lines": lines.tobytes(),
         "faults": json.dumps(faults), "invalid": counts.get("invalid", 0),
         "kinds": json.dumps({name: sorted(each) for name, each in kinds.items()}),
-        "file": files[0] if files else "",
+        "file": files[0] if files else "", "size": table.nbytes,
     }  # fmt: skip
     return pyarrow().table({name: [each] for name, each in value.items()})
 
@@ -63,6 +63,7 @@ class Collected:
         invalid: How many rows cannot be sent.
         rows: How many can.
         repeated: How many have the key of another row, among `invalid`.
+        size: The bytes of all rows in memory.
     """
 
     key: str | None
@@ -74,6 +75,7 @@ class Collected:
     invalid: int = 0
     rows: int = 0
     repeated: int = 0
+    size: int = 0
     _names: Digests = field(default_factory=Digests)
 
     def add(self, row: Any, each: Callable[[int], None]) -> None:
@@ -86,6 +88,7 @@ class Collected:
         ids, names, file = row["ids"], row["names"], row["file"]
         lines = array("Q", row["lines"])
         self.invalid += row["invalid"]
+        self.size += row["size"]
         for name, line, faults in json.loads(row["faults"]):
             if len(self.faults) < MOST_FAULTS:
                 self.faults += [Fault(name, line, column, text) for column, text in faults]

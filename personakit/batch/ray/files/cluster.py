@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -189,8 +190,10 @@ class ClusterBatch:
         """
         self.settle()
         ended = asyncio.get_running_loop().create_future()
+        context = contextvars.copy_context()
+        arguments = _settling, self._main, ended
         thread = threading.Thread(
-            target=_settling, args=(self._main, ended), name="personakit-ray", daemon=True
+            target=context.run, args=arguments, name="personakit-ray", daemon=True
         )
         thread.start()
         await ended
@@ -266,7 +269,9 @@ class ClusterBatch:
             "stop": "drop",
             **options,
         }
-        job: running.Job = _running().Job(arguments, workers, self._out, self._format)
+        job: running.Job = _running().Job(
+            arguments, workers, self._out, self._format, collected.rows, collected.size
+        )
         return job
 
     def _checked(self) -> Collected:

@@ -19,7 +19,7 @@ from personakit.errors import UsageError
 from personakit.persona import Reference
 from personakit.runner import Runner
 
-_AT_ONCE = 1024
+_AT_ONCE = 64
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -69,7 +69,7 @@ class RowsSource(FileBasedDatasource):  # type: ignore[misc]
                 if not reader.has_columns:
                     seen.update(record.values)
                 row = identities.row(reader, index, record)
-                rows.append({"file": name, "line": record.line, **self._cells(row, record.values)})
+                rows.append({"file": name, "line": record.line, **self._cells(identities, row)})
                 if len(rows) == _AT_ONCE:
                     yield _table(rows)
                     rows = []
@@ -79,22 +79,16 @@ class RowsSource(FileBasedDatasource):  # type: ignore[misc]
         except UsageError as error:
             raise UsageError(str(error).replace(str(file), name)) from None
 
-    def _cells(self, row: Row | Invalid, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _cells(self, identities: Identities, row: Row | Invalid) -> dict[str, Any]:
         if isinstance(row, Invalid):
             return {"faults": _encode(row.faults)}
-        columns = self._columns
-        named = row.key if columns.key is None else _text(values.get(columns.key))
         return {
-            "key": named,
-            "id": row.key,
+            "key": row.key,
+            "id": identities.id_of(row),
             "variables": _encode(row.variables),
             "input": row.input,
             "kept": _encode(dict(row.kept)) if row.kept else None,
         }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else _encode(value)
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

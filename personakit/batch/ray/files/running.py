@@ -25,13 +25,15 @@ from personakit.batch.rows import Columns
 from personakit.errors import PersonakitError, RunError, UsageError
 from personakit.persona import Reference
 
-_BLOCK = 1 << 18
-"""The bytes of a block of rows, about: what a worker gets at once."""
-_BATCH = 256
+_LARGEST = 1 << 20
+_FEWEST, _MOST = 64, 1024
+_BLOCKS = 8
+"""The blocks of a worker, at least, so that all of them end at about the same time."""
 _ROWS_OF_FILE = 50_000
 _SHARE = 0.5
-_READ = {"num_cpus": 0.25}
-"""Less than what the workers leave of one CPU, so that reading and writing always find room."""
+_FREE = {"num_cpus": 0}
+"""Reading and writing find room also when a node is lost and the workers have taken all CPUs."""
+_FILES_AT_ONCE = 8
 _SUCCESS = "_SUCCESS"
 
 
@@ -55,7 +57,7 @@ class Source:
         except (OSError, ValueError) as error:
             message = str(error).partition("\n")[0]
             raise UsageError(f"{self.place.name}: cannot be read: {message}") from None
-        return ray.data.read_datasource(source, **_READ)
+        return ray.data.read_datasource(source, concurrency=_FILES_AT_ONCE, **_FREE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,22 @@ class Job:
         workers: How many of them there are.
         out: The output.
         format: ``parquet``, ``jsonl`` or ``csv``.
+        rows: How many rows there are.
+        size: Their bytes.
     """
 
     arguments: dict[str, Any]
     workers: int
     out: Place
     format: str
+    rows: int
+    size: int
+
+    @property
+    def block(self) -> int:
+        """The bytes of a block: what a worker gets at once."""
+        rows = min(_MOST, max(_FEWEST, self.rows // (_BLOCKS * self.workers)))
+        return max(1, min(_LARGEST, rows * self.size // max(1, self.rows)))
 
 
 @contextmanager
@@ -95,7 +107,7 @@ def connected(address: str | None) -> Iterator[int]:
             ) from error
     context = ray.data.DataContext.get_current()
     before = context.target_max_block_size, context.enable_progress_bars
-    context.target_max_block_size, context.enable_progress_bars = _BLOCK, False
+    context.enable_progress_bars = False
     try:
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
@@ -112,7 +124,7 @@ def examined_rows(source: Source) -> Iterator[dict[str, Any]]:
     """
     with _explained():
         dataset = source.dataset().map_batches(
-            examined, batch_size=None, batch_format="pyarrow", **_READ
+            examined, batch_size=None, batch_format="pyarrow", **_FREE
         )
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from table.to_pylist()
@@ -124,16 +136,18 @@ def run(source: Source, job: Job) -> None:
     Raises:
         PersonakitError: A worker could not begin, or Ray gave up.
     """
+    ray.data.DataContext.get_current().target_max_block_size = job.block
     with _explained():
         dataset = source.dataset().map_batches(
             FilesWorker,
             fn_constructor_kwargs=job.arguments,
-            batch_size=_BATCH,
+            batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
                 size=job.workers, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
             ),
             num_cpus=_SHARE,
+            scheduling_strategy="SPREAD",
         )
         write = {
             "parquet": dataset.write_parquet,
@@ -145,7 +159,7 @@ def run(source: Source, job: Job) -> None:
             filesystem=job.out.filesystem,
             mode=ray.data.SaveMode.OVERWRITE,
             min_rows_per_file=_ROWS_OF_FILE,
-            ray_remote_args=_READ,
+            ray_remote_args=_FREE,
         )
         job.out.write(_SUCCESS, b"")
 

@@ -1,0 +1,193 @@
+"""`personakit batch --engine ray` on a real cluster: files in and out, resuming, and deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from helpers.counting_upstream import Upstream, upstream
+from helpers.process import Folder, Result
+from helpers.ray_cluster import Cluster, cluster, kill, workers
+
+pytest.importorskip("ray", reason="run `just ray`")
+
+ALL = os.environ.get("PERSONAKIT_RAY") == "all"
+every = pytest.mark.skipif(not ALL, reason="run `just ray all`")
+PATIENCE = 150
+PERSONA = """\
+system: Be loud.
+model: openai/test-model
+variables:
+  text: {type: string}
+prompt: "{{ text }}"
+"""
+
+
+class Home(NamedTuple):
+    """A cluster, an upstream, and a folder in which commands run."""
+
+    cluster: Cluster
+    upstream: Upstream
+    folder: Folder
+
+    def args(self, rows: Path, out: Path, *more: str) -> list[str]:
+        given = ("--engine", "ray", "--address", self.cluster.address)
+        # Ray has warnings of its own, so they are no errors here.
+        program = [sys.executable, "-m", "personakit", "batch", "loud"]
+        return [*program, str(rows), "-o", str(out), *given, *more]
+
+    def batch(self, rows: Path, out: Path, *more: str) -> Result:
+        """Run the command to its end."""
+        done = subprocess.run(
+            self.args(rows, out, *more), capture_output=True, text=True, timeout=PATIENCE,
+            cwd=self.folder.folder, env={**self.folder.env, **self.upstream.environ()}, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = Folder(tmp_path_factory.mktemp("ray"))
+    folder.write("personas/loud.yaml", PERSONA)
+    path = folder.folder / "personas"
+    folder.env |= {"PERSONAKIT_PATH": str(path)}
+    with (
+        upstream(folder.folder, 0.1) as server,
+        cluster({**folder.env, **server.environ()}) as nodes,
+    ):
+        nodes.add_node(1)
+        yield Home(nodes, server, folder)
+
+
+def table(out: Path) -> list[dict[str, Any]]:
+    """Return the rows of an output, in the order of their keys."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    rows: list[dict[str, Any]] = []
+    for file in sorted(out.iterdir()):
+        if file.name.startswith("_"):
+            continue
+        if out.suffix == ".jsonl":
+            rows += map(json.loads, file.read_text("utf-8").splitlines())
+        else:
+            read = pyarrow.csv.read_csv if out.suffix == ".csv" else pyarrow.parquet.read_table
+            rows += read(file).to_pylist()
+    return sorted(rows, key=lambda row: str(row["key"]))
+
+
+def csv(path: Path, *texts: str) -> Path:
+    lines = [f"{number:04},{text}\n" for number, text in enumerate(texts)]
+    path.write_text("id,text\n" + "".join(lines))
+    return path
+
+
+def sent(home: Home, prefix: str) -> dict[str, int]:
+    """Return how often each message with a prefix was received."""
+    return {text: n for text, n in home.upstream.counts().items() if text.startswith(prefix)}
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what} did not come true"
+        time.sleep(0.05)
+    return value
+
+
+def test_a_table_is_answered_and_the_same_command_again_sends_nothing(
+    home: Home, tmp_path: Path
+) -> None:
+    texts = [f"smoke {number}" for number in range(40)]
+    rows = csv(tmp_path / "rows.csv", *texts, "refuse smoke", "smoke 0")
+    out = tmp_path / "out.parquet"
+    first = home.batch(rows, out, "--key", "id", "--keep", "text")
+    assert first.code == 1  # a row failed
+    assert f"finished: 41 of 42 answers in {out}, 1 failure in {out}" in first.err
+    found = table(out)
+    assert [row["key"] for row in found] == [f"{number:04}" for number in range(42)]
+    assert [row["answer"] for row in found[:40]] == [text.upper() for text in texts]
+    assert found[40]["answer"] is None
+    assert found[40]["answer_code"] == "bad_request"
+    assert found[41]["answer_run"] == found[0]["answer_run"]
+    assert found[1]["text"] == "smoke 1"
+    again = home.batch(rows, out, "--key", "id", "--keep", "text")
+    assert again.code == 1
+    assert table(out) == found
+    assert sent(home, "smoke") == dict.fromkeys(texts, 1)
+    assert sent(home, "refuse smoke") == {"refuse smoke": 1}
+
+
+def test_all_faulty_rows_are_listed_and_nothing_is_sent(home: Home, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    lines = [{"id": 1, "text": "bad 1"}, {"id": 1, "text": "bad 2"}, {"id": 3, "text": 5}]
+    rows.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = home.batch(rows, tmp_path / "out.jsonl", "--key", "id")
+    assert found.code == 2
+    assert f"{rows}:2, column 'id': another row has the same key" in found.err
+    assert f"{rows}:3, column 'text': expected a string, found an integer 5" in found.err
+    assert "2 of 3 rows cannot be sent; nothing was sent" in found.err
+    assert sent(home, "bad") == {}
+
+
+def killed(home: Home, tmp_path: Path, prefix: str, count: int, end: Callable[[], None]) -> None:
+    """Run a batch with so many workers, of which some end; each row is in the output once."""
+    texts = [f"{prefix} {number}" for number in range(1000)]
+    rows, out = csv(tmp_path / "rows.csv", *texts), tmp_path / "out.jsonl"
+    more = ("--key", "id", "--workers", str(count), "--concurrency", str(8 * count))
+    args = home.args(rows, out, *more)
+    with subprocess.Popen(
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=home.folder.folder, env={**home.folder.env, **home.upstream.environ()},
+    ) as process:  # fmt: skip
+        try:
+            until(lambda: sum(sent(home, prefix).values()) > 60, "rows are sent")
+            end()
+            _, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err
+    found = table(out)
+    assert [row["key"] for row in found] == [f"{number:04}" for number in range(1000)]
+    assert [row["answer"] for row in found] == [text.upper() for text in texts]
+    counts = sent(home, prefix)
+    assert set(counts) == set(texts)
+    again = sum(counts.values()) - 1000
+    assert max(counts.values()) <= 2
+    line = next(line for line in err.splitlines() if "were under way when a worker died" in line)
+    assert again <= int(line.split()[0]) <= 8 * count
+    assert again > 0
+
+
+def test_a_killed_worker_costs_only_the_rows_that_it_had_under_way(
+    home: Home, tmp_path: Path
+) -> None:
+    def end() -> None:
+        os.kill(workers(os.getpid())[0].pid, signal.SIGKILL)
+
+    killed(home, tmp_path, "worker", 3, end)
+
+
+@every
+def test_a_killed_node_costs_only_the_rows_that_it_had_under_way(
+    home: Home, tmp_path: Path
+) -> None:
+    node = home.cluster.add_node(2)
+
+    def end() -> None:
+        until(lambda: workers(node), "there are workers on the node")
+        before = sum(sent(home, "node").values())
+        until(lambda: sum(sent(home, "node").values()) > before + 60, "more rows are sent")
+        kill(node)
+
+    # More than the other nodes have room for.
+    killed(home, tmp_path, "node", 6, end)
