@@ -42,7 +42,8 @@ def options(function: Any) -> Any:
         function,
         click.option("--engine", type=click.Choice(["plain", "ray"]), default="plain", help="ray "
                      "runs the rows on a cluster of Ray; FILE is a folder then, also on S3."),
-        click.option("--address", metavar="ADDRESS", help="The cluster. Default: this machine's."),
+        click.option("--address", metavar="ADDRESS", help="The cluster; auto is the one that "
+            "runs on this machine. Default: $RAY_ADDRESS, or a new one here."),
         click.option("--workers", metavar="NUMBER", type=click.IntRange(1), help="Processes that "
                      "send, on Ray. Default: one for each CPU."),
         click.option("--journal", metavar="FOLDER", help="The workers' journals, on Ray. Default: "

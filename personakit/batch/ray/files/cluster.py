@@ -48,8 +48,9 @@ class ClusterBatch:
         rows: A file or a folder of ``.csv``, ``.jsonl`` and ``.parquet`` files: a local path that
             every node has, or a URI such as ``s3://bucket/rows``.
         out: A folder whose name ends in ``.parquet``, ``.jsonl`` or ``.csv``.
-        address: The address of the cluster; None for the one that this machine is part of, or a
-            new one on this machine.
+        address: The address of the cluster, ``auto`` for one that runs on this machine; None for
+            that in RAY_ADDRESS, or a new one on this machine. A connection that there is already
+            is used.
         workers: How many processes send rows; None for one for each CPU of the cluster.
         journal: The folder of the workers' journals; None for ``OUT.journal``.
         key: The column of the rows' keys; None for a hash of the content.

@@ -31,6 +31,7 @@ _BLOCKS = 8
 """The blocks of a worker, at least, so that all of them end at about the same time."""
 _ROWS_OF_FILE = 50_000
 _SHARE = 0.5
+_LOCAL = "local"
 _FREE = {"num_cpus": 0}
 """Reading and writing find room also when a node is lost and the workers have taken all CPUs."""
 _FILES_AT_ONCE = 8
@@ -97,6 +98,8 @@ def connected(address: str | None) -> Iterator[int]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     own = not ray.is_initialized()
     if own:
+        # Without one, Ray looks for a cluster that has run here, and may have ended.
+        address = address or os.environ.get("RAY_ADDRESS") or _LOCAL
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
