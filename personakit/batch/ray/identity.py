@@ -13,7 +13,7 @@ from personakit.batch.ray.segments import segments_of
 from personakit.batch.records import Head, head_of, model_of, read_heads
 from personakit.batch.rows import Columns, Invalid, Reader, Record, Row, Source
 from personakit.batch.settings import InFlight, Settings
-from personakit.errors import UsageError
+from personakit.errors import UsageError, spelled
 from personakit.persona import Persona
 from personakit.runner import Runner
 
@@ -63,6 +63,21 @@ def settings_of(out: Path, columns: Columns, options: Mapping[str, Any]) -> Sett
             "name their column with key"
         )
     return result
+
+
+def check_way(in_flight: str, journal: object) -> None:
+    """Check what becomes of rows under way, with a journal on storage that cannot append.
+
+    Raises:
+        UsageError: They shall not be sent again, which such a journal cannot promise.
+    """
+    if in_flight == "fail":
+        option = spelled(python="in_flight='fail'", terminal="--in-flight fail")
+        name = spelled(python="journal", terminal="--journal")
+        raise UsageError(
+            f"{option}: the journal {journal} does not know the rows of the last seconds before a "
+            f"death; name a folder that all nodes share with {name}"
+        )
 
 
 def head_for(runner: Runner, persona: Persona, settings: Settings) -> Head:

@@ -17,11 +17,12 @@ from personakit.batch.errors import BatchStopped
 from personakit.batch.pacing import Paced
 from personakit.batch.progress import Meter, Used
 from personakit.batch.ray import blocks
-from personakit.batch.ray.identity import Identities, check_heads, head_for, settings_of
+from personakit.batch.ray.identity import Identities, check_heads, check_way, head_for, settings_of
 from personakit.batch.ray.marks import stop_run, stopped
+from personakit.batch.ray.mirror import mirror_of
 from personakit.batch.ray.results import invalid, values
 from personakit.batch.ray.segments import Segments
-from personakit.batch.records import lost_line, open_journal
+from personakit.batch.records import Journal, lost_line, open_journal
 from personakit.batch.rows import Checked, Columns, Invalid, Row
 from personakit.batch.settings import checked_variables
 from personakit.errors import PersonakitError
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = "deadline model parameters timeout tools".split()
 _LOOK_EVERY = 0.25
+_PUSH_EVERY, _PIECE = 2.0, 64
+"""Seconds, or rows, after which a journal is copied to storage that cannot append."""
 
 
 class Worker:
@@ -55,8 +58,10 @@ class Worker:
 
     Args:
         persona: The name of a persona, or the path of its file on every node.
-        journal: A folder that all workers can read and write: a local one, or of a shared file
-            system. It is created.
+        journal: A folder that all workers can read and write: a local one, one of a shared file
+            system, or a URI such as ``s3://bucket/tags``. It is created. On S3, where nothing can
+            be appended, a worker copies its journal every two seconds and every 64 rows, and a
+            death also costs the rows since.
         input: The column of the user's message; None for none.
         map: The column of a variable, where it has another name.
         variables: Values of variables that are the same in all rows.
@@ -95,16 +100,15 @@ class Worker:
         fixed = checked_variables(self._persona, variables or {})
         dedupe = options.get("dedupe", True)
         columns = Columns(None if dedupe else key, input, dict(map or {}), (), fixed)
-        self._folder, self._column = Path(journal), column
-        self._run, self._drops = run, stop == "drop"
+        self._run, self._drops, self._column = run, stop == "drop", column
+        self._mirror = mirror_of(str(journal))
+        self._folder = self._mirror.folder if self._mirror else Path(journal)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._own = f"{run or new_run()}-{_host()}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
         settings = self._settings = settings_of(self._folder / self._own, columns, options)
         self._identities = Identities(self._persona, columns, dedupe=dedupe)
-        head = head_for(self._runner, self._persona, settings)
-        check_heads(self._folder, head, force_mixed=settings.force_mixed)
-        self._journal, heads = open_journal(settings.out, head, durable=settings.durable)
-        self._journal.begin(heads)
+        self._journal = self._opened(journal)
+        self._push()
         self._segments = Segments(
             self._folder,
             run,
@@ -116,7 +120,7 @@ class Worker:
             self._controller, self._journal.sent, settings.attempts, returned=self._journal.returned
         )
         self._sending = self._paced.runner(self._runner)
-        controller = self._controller(head.model)
+        controller = self._controller(self._journal.head.model)
         self._meter = Meter(Checked(), self._journal.state, Used(), 0, controller)
         self._engines: list[Engine] = []
         self._pending: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
@@ -124,6 +128,22 @@ class Worker:
         self._count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+
+    def _opened(self, name: str | Path) -> Journal:
+        """Return the journal of this worker.
+
+        Raises:
+            UsageError: Those of others are of another persona, model or other settings.
+        """
+        settings = self._settings
+        if self._mirror is not None:
+            check_way(settings.in_flight, name)
+            self._mirror.pull()
+        head = head_for(self._runner, self._persona, settings)
+        check_heads(self._folder, head, force_mixed=settings.force_mixed)
+        journal, heads = open_journal(settings.out, head, durable=settings.durable)
+        journal.begin(heads)
+        return journal
 
     async def __call__(self, block: Any) -> Any:
         """Return a block with the columns of the results.
@@ -197,7 +217,7 @@ class Worker:
 
     async def _lines(self, rows: Sequence[Row | Invalid]) -> list[dict[str, Any] | None]:
         """Return the lines of the results of rows; None for those that were not sent."""
-        self._segments.refresh()
+        await self._catch_up()
         lines: list[dict[str, Any] | None] = [None] * len(rows)
         loop, begun, waiting = asyncio.get_running_loop(), [], []
         for at, row in enumerate(rows):
@@ -222,6 +242,12 @@ class Worker:
         if not self._drops and self._stopped is not None and None in lines:
             raise self._stopped
         return lines
+
+    async def _catch_up(self) -> None:
+        """Read what the workers have written since the last time."""
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.pull)
+        self._segments.refresh()
 
     async def _known(self, row: Row) -> dict[str, Any] | None:
         """Return the result that a row has already; None if it is to be sent."""
@@ -260,20 +286,50 @@ class Worker:
         )
         looking = asyncio.create_task(self._look(engine))
         self._engines.append(engine)
+        count = 0
         try:
             async for result in engine.results(iter(rows)):
                 self._pending[result.row.key].set_result({**result.line})
+                count += 1
+                if self._mirror is not None and count % _PIECE == 0:
+                    await asyncio.to_thread(self._push)
+        except OSError as error:
+            self._stop(BatchStopped(f"the journal cannot be written: {error}"))
         except BatchStopped as error:
             self._stop(error)
         finally:
             self._engines = [each for each in self._engines if each is not engine]
             looking.cancel()
-        await asyncio.to_thread(self._journal.sync)
+        try:
+            await asyncio.to_thread(self._journal.sync)
+            await asyncio.to_thread(self._push)
+        except OSError as error:
+            self._stop(BatchStopped(f"the journal cannot be written: {error}"))
+
+    def _push(self) -> None:
+        """Copy the journal to where the others read it.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        if self._mirror is not None:
+            # Answers first: what is known as sent and not as answered may have been paid.
+            self._mirror.push(self._journal.files[:3])
 
     async def _look(self, engine: Engine) -> None:
-        """Stop if another worker of the run has stopped, or its driver."""
-        while self._run:
-            await asyncio.sleep(_LOOK_EVERY)
+        """Copy the journal, and stop if another worker of the run has stopped, or its driver."""
+        if self._mirror is not None:
+            every, mirror = _PUSH_EVERY, self._mirror
+        else:
+            every, mirror = _LOOK_EVERY, None
+        while self._run or mirror is not None:
+            await asyncio.sleep(every)
+            try:
+                if mirror is not None:
+                    await asyncio.to_thread(self._push)
+                    await asyncio.to_thread(mirror.pull)
+            except OSError as error:
+                self._stop(BatchStopped(f"the journal cannot be written: {error}"))
             if self._stops():
                 engine.stop(self._stopped or BatchStopped("the batch was stopped"))
                 return
@@ -289,14 +345,14 @@ class Worker:
         if self._stopped is None:
             self._stopped = why
             if self._run and self._drops:
-                stop_run(self._folder, self._run, str(why))
+                stop_run(self._folder, self._run, str(why), self._mirror)
         for engine in self._engines:
             engine.stop(why)
 
 
 def new_run() -> str:
-    """Return a name for a run, by the time."""
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    """Return a name for a run, which begins with the time."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
 def _host() -> str:

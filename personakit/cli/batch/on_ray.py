@@ -79,6 +79,12 @@ def main(persona: str, rows: str, given: dict[str, Any]) -> int:
             "of the cluster have, or a URI such as s3://bucket/rows"
         )
     cluster = _batch(persona, rows, given)
+    if cluster.copied_journal is not None:
+        output.line(
+            f"{cluster.copied_journal}: nothing can be appended there, so a killed worker also "
+            "costs the rows of its last two seconds; --journal names a folder instead",
+            err=True,
+        )
     # It has what the functions for a batch in one process use.
     batch = questions.settled(cast("Batch", cluster), yes=given["yes"])
     ended = partial(_ended, cluster, as_json=given["as_json"])

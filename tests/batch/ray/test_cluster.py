@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from helpers import moto_server
 from helpers.counting_upstream import Upstream, upstream
 from helpers.process import Folder, Result
 from helpers.ray_cluster import Cluster, cluster, kill, workers
@@ -38,17 +39,22 @@ class Home(NamedTuple):
     upstream: Upstream
     folder: Folder
 
-    def args(self, rows: Path, out: Path, *more: str) -> list[str]:
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of commands."""
+        return {**self.folder.env, **self.upstream.environ()}
+
+    def args(self, rows: object, out: object, *more: str) -> list[str]:
         given = ("--engine", "ray", "--address", self.cluster.address)
         # Ray has warnings of its own, so they are no errors here.
         program = [sys.executable, "-m", "personakit", "batch", "loud"]
         return [*program, str(rows), "-o", str(out), *given, *more]
 
-    def batch(self, rows: Path, out: Path, *more: str) -> Result:
+    def batch(self, rows: object, out: object, *more: str) -> Result:
         """Run the command to its end."""
         done = subprocess.run(
             self.args(rows, out, *more), capture_output=True, text=True, timeout=PATIENCE,
-            cwd=self.folder.folder, env={**self.folder.env, **self.upstream.environ()}, check=False,
+            cwd=self.folder.folder, env=self.env, check=False,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
@@ -59,7 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = Folder(tmp_path_factory.mktemp("ray"))
     folder.write("personas/loud.yaml", PERSONA)
     path = folder.folder / "personas"
-    folder.env |= {"PERSONAKIT_PATH": str(path)}
+    folder.env |= {"PERSONAKIT_PATH": str(path), **moto_server.ENV}
     with (
         upstream(folder.folder, 0.1) as server,
         cluster({**folder.env, **server.environ()}) as nodes,
@@ -147,7 +153,7 @@ def killed(home: Home, tmp_path: Path, prefix: str, count: int, end: Callable[[]
     args = home.args(rows, out, *more)
     with subprocess.Popen(
         args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=home.folder.folder, env={**home.folder.env, **home.upstream.environ()},
+        cwd=home.folder.folder, env=home.env,
     ) as process:  # fmt: skip
         try:
             until(lambda: sum(sent(home, prefix).values()) > 60, "rows are sent")
@@ -191,3 +197,30 @@ def test_a_killed_node_costs_only_the_rows_that_it_had_under_way(
 
     # More than the other nodes have room for.
     killed(home, tmp_path, "node", 6, end)
+
+
+@every
+def test_rows_answers_and_journals_stand_in_s3(home: Home, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    pytest.importorskip("moto", reason="run `just ray all`")
+    texts = [f"cloud {number}" for number in range(120)]
+    with moto_server.s3() as server:
+        files = server.filesystem()
+        files.create_dir("data")
+        for number in range(3):
+            part = {"id": [*range(number, 120, 3)], "text": texts[number::3]}
+            pyarrow.parquet.write_table(
+                pyarrow.table(part), f"data/rows/{number}.parquet", filesystem=files
+            )
+        rows, out = server.uri("data/rows"), server.uri("data/out.parquet")
+        first = home.batch(rows, out, "--key", "id")
+        assert first.code == 0, first.err
+        assert "nothing can be appended there" in first.err
+        again = home.batch(rows, out, "--key", "id")
+        assert again.code == 0, again.err
+        assert "0 rows in" in again.err
+        found = pyarrow.parquet.read_table("data/out.parquet", filesystem=files).to_pylist()
+    found.sort(key=lambda row: int(row["key"]))
+    assert [row["answer"] for row in found] == [text.upper() for text in texts]
+    assert sent(home, "cloud") == dict.fromkeys(texts, 1)

@@ -17,11 +17,12 @@ from personakit.batch.progress import Progress
 from personakit.batch.ray.blocks import names_of
 from personakit.batch.ray.files.answering import KEY
 from personakit.batch.ray.files.checking import Collected
-from personakit.batch.ray.files.storage import format_of, is_remote, place_of
 from personakit.batch.ray.files.tally import Tally
-from personakit.batch.ray.identity import check_heads, head_for, settings_of
+from personakit.batch.ray.identity import check_heads, check_way, head_for, settings_of
 from personakit.batch.ray.marks import stop_run, stopped
+from personakit.batch.ray.mirror import mirror_of
 from personakit.batch.ray.segments import Summary, summary
+from personakit.batch.ray.storage import format_of, place_of
 from personakit.batch.ray.worker import new_run
 from personakit.batch.records import Appender, lost_line, open_journal
 from personakit.batch.results import Result
@@ -102,9 +103,10 @@ class ClusterBatch:
         self._out, self._format = place_of(out), format_of(out)
         self._rows, self._address, self._workers = place_of(rows), address, workers
         self._journal = journal or self._out.beside(".journal")
-        if is_remote(self._journal):
-            raise UsageError(f"{self._journal}: name a folder that all nodes share with --journal")
-        self._folder = Path(self._journal)
+        self._mirror = mirror_of(self._journal)
+        self._folder = self._mirror.folder if self._mirror else Path(self._journal)
+        if self._mirror is not None:
+            check_way(in_flight, self._journal)
         self._skip_invalid, self._in_flight = skip_invalid, in_flight
         self._shared = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}
         self._options = options
@@ -156,7 +158,8 @@ class ClusterBatch:
             UnderWay: The last run was killed with rows under way, and `in_flight` is ``ask``.
             UsageError: The output is not one of a batch, or is one of another one.
         """
-        if not self._folder.is_dir():
+        self._pull()
+        if not self._folder.is_dir() or not any(self._folder.iterdir()):
             if self._out.exists():
                 raise UsageError(
                     f"{self._out.name}: it exists and has no journal ({self._journal}), so it is "
@@ -180,7 +183,8 @@ class ClusterBatch:
         """Begin no further row, and let those under way end; call it from any thread."""
         self._stopping = True
         if self._folder.is_dir():
-            stop_run(self._folder, self._run, "the batch was stopped before its last row")
+            why = "the batch was stopped before its last row"
+            stop_run(self._folder, self._run, why, self._mirror)
 
     async def arun(self, only: object = None) -> AsyncGenerator[Result]:
         """Run the rows that have no result yet, and write the output; it yields nothing.
@@ -189,6 +193,7 @@ class ClusterBatch:
             BatchStopped: It stopped before the last row.
             UsageError: Rows are invalid, or the output belongs to another batch.
         """
+        self._run, self._stopping = new_run(), False
         self.settle()
         ended = asyncio.get_running_loop().create_future()
         context = contextvars.copy_context()
@@ -222,8 +227,18 @@ class ClusterBatch:
 
     def under_way(self) -> int:
         """Return how many rows were under way in this run when a worker died."""
+        self._pull()
         found = summary(self._folder, self._run)
         return found.again + found.in_flight
+
+    @property
+    def copied_journal(self) -> str | None:
+        """Where the journal is, if workers can only copy theirs to it; None if they append."""
+        return self._journal if self._mirror is not None else None
+
+    def _pull(self) -> None:
+        if self._mirror is not None:
+            self._mirror.pull()
 
     def _main(self) -> None:
         """Check, run and write, in a thread: Ray blocks it."""
@@ -241,6 +256,7 @@ class ClusterBatch:
                     collected,
                     retry_failed=self.settings.retry_failed,
                     workers=workers,
+                    mirror=self._mirror,
                 )
                 with self._tally.kept_up():
                     _running().run(self._source(), self._job(collected, workers))
@@ -261,7 +277,7 @@ class ClusterBatch:
                 options[name] = max(1, round(share)) if name == "concurrency" else share
         arguments = {
             "persona": self._reference,
-            "journal": str(self._folder.absolute()),
+            "journal": self._journal if self._mirror else str(self._folder.absolute()),
             "kinds": collected.kinds,
             "is_csv": self._format == "csv",
             "variables": dict(self._columns.fixed),
@@ -313,6 +329,8 @@ class ClusterBatch:
                     journal.gave_up(row, lost_line(row, number))
         finally:
             journal.close()
+        if self._mirror is not None:
+            self._mirror.push(journal.files[:3])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -12,8 +12,8 @@ from typing import Any
 from ray.data.datasource import FileBasedDatasource
 
 from personakit.batch.ray.blocks import pyarrow
-from personakit.batch.ray.files.storage import Place
 from personakit.batch.ray.identity import Identities
+from personakit.batch.ray.storage import Place
 from personakit.batch.rows import Columns, Invalid, Row, open_source
 from personakit.errors import UsageError
 from personakit.persona import Reference

@@ -20,7 +20,7 @@ import ray.data
 from personakit.batch.ray.files.answering import FilesWorker
 from personakit.batch.ray.files.checking import examined
 from personakit.batch.ray.files.reading import RowsSource
-from personakit.batch.ray.files.storage import Place
+from personakit.batch.ray.storage import Place
 from personakit.batch.rows import Columns
 from personakit.errors import PersonakitError, RunError, UsageError
 from personakit.persona import Reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from personakit.batch.progress import Progress
 from personakit.batch.ray.files.checking import Collected
+from personakit.batch.ray.mirror import Mirror
 from personakit.batch.ray.segments import Segments, segments_of
 from personakit.batch.records import lines_from
 from personakit.rate import Learnt
@@ -30,11 +32,20 @@ class Tally:
         collected: What the check of the rows has found.
         retry_failed: Whether failures of other runs do not count.
         workers: How many there are.
+        mirror: Copies the journals to the folder; None if they are there.
     """
 
     def __init__(
-        self, folder: Path, run: str, collected: Collected, *, retry_failed: bool, workers: int
+        self,
+        folder: Path,
+        run: str,
+        collected: Collected,
+        *,
+        retry_failed: bool,
+        workers: int,
+        mirror: Mirror | None,
     ) -> None:
+        self._mirror = mirror
         self._folder, self._run, self._collected, self._workers = folder, run, collected, workers
         self._segments = Segments(folder, run, retry_failed=retry_failed)
         self._segments.listener = self._heard
@@ -61,6 +72,8 @@ class Tally:
 
     def _refresh(self) -> None:
         with self._lock:
+            if self._mirror is not None:
+                self._mirror.pull()
             self._segments.refresh()
             self._done, self._failed = self._segments.answers, self._segments.failures
         now = time.monotonic()
@@ -75,7 +88,9 @@ class Tally:
 
         def main() -> None:
             while not ended.wait(_EVERY):
-                self._refresh()
+                # What is shown may be older for a while; at the end, it is an error.
+                with contextlib.suppress(OSError):
+                    self._refresh()
 
         thread = threading.Thread(target=main, name="personakit-tally", daemon=True)
         thread.start()
