@@ -128,6 +128,7 @@ class Worker:
         self._count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def _opened(self, name: str | Path) -> Journal:
         """Return the journal of this worker.
@@ -162,15 +163,18 @@ class Worker:
     def run(self, block: Any) -> Any:
         """Return a block with the columns of the results, for callers without an event loop.
 
+        Any thread may call it; the requests of all calls run in one event loop.
+
         Args:
             block: See `__call__`.
         """
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._loop.run_forever, name="personakit-worker", daemon=True
-            )
-            self._thread.start()
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="personakit-worker", daemon=True
+                )
+                self._thread.start()
         return asyncio.run_coroutine_threadsafe(self(block), self._loop).result()
 
     def close(self) -> None:
@@ -353,6 +357,11 @@ class Worker:
 def new_run() -> str:
     """Return a name for a run, which begins with the time."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
+
+
+def run_of(name: str) -> str:
+    """Return the name of the run of a worker's file."""
+    return "-".join(name.split("-")[:2])
 
 
 def _host() -> str:

@@ -183,6 +183,79 @@ def test_a_killed_worker_costs_only_the_rows_that_it_had_under_way(
     killed(home, tmp_path, "worker", 3, end)
 
 
+def begun(home: Home, args: list[str], prefix: str) -> subprocess.Popen[str]:
+    """Start a command, and wait until it sends rows."""
+    process = subprocess.Popen(
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=home.folder.folder, env=home.env,
+    )  # fmt: skip
+    try:
+        until(lambda: sum(sent(home, prefix).values()) > 30, "rows are sent")
+    except BaseException:
+        process.kill()
+        raise
+    return process
+
+
+@every
+def test_a_killed_command_asks_what_becomes_of_the_rows_under_way(
+    home: Home, tmp_path: Path
+) -> None:
+    texts = [f"command {number}" for number in range(600)]
+    rows, out = csv(tmp_path / "rows.csv", *texts), tmp_path / "out.parquet"
+    given = ("--key", "id", "--workers", "2", "--concurrency", "8")
+    with begun(home, home.args(rows, out, *given), "command") as process:
+        process.kill()
+    asked = home.batch(rows, out, *given)
+    assert asked.code == 2
+    assert "were under way when the last run ended, and may have been paid" in asked.err
+    count = int(asked.err.partition(f"{out}: ")[2].split()[0])
+    assert 0 < count <= 8
+    before = sent(home, "command")
+    failed = home.batch(rows, out, *given, "--in-flight", "fail")
+    assert failed.code == 1
+    assert f"{600 - count} of 600 answers" in failed.err
+    counts = sent(home, "command")
+    assert counts == dict.fromkeys(texts, 1)
+    assert len(before) < 600
+    lost = [row for row in table(out) if row["answer"] is None]
+    assert [row["answer_code"] for row in lost] == ["in_flight"] * count
+
+
+@every
+def test_ctrl_c_lets_the_rows_under_way_end(home: Home, tmp_path: Path) -> None:
+    texts = [f"signal {number}" for number in range(600)]
+    rows, out = csv(tmp_path / "rows.csv", *texts), tmp_path / "out.parquet"
+    given = ("--key", "id", "--workers", "2", "--concurrency", "8")
+    with begun(home, home.args(rows, out, *given), "signal") as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert "to go on: personakit batch" in err
+    first = sent(home, "signal")
+    assert 30 < len(first) < 600
+    assert len(table(out)) == len(first)
+    again = home.batch(rows, out, *given)
+    assert again.code == 0, again.err
+    assert sent(home, "signal") == dict.fromkeys(texts, 1)
+    assert len(table(out)) == 600
+
+
+@every
+def test_an_error_of_all_rows_stops_the_workers_and_the_answers_are_kept(
+    home: Home, tmp_path: Path
+) -> None:
+    texts = [f"auth {number}" for number in range(150)]
+    rows, out = csv(tmp_path / "rows.csv", *texts, "deny auth"), tmp_path / "out.csv"
+    found = home.batch(rows, out, "--key", "id")
+    assert found.code == 1
+    assert "the batch stopped: " in found.err
+    assert "401" in found.err
+    counts = sent(home, "auth")
+    assert set(counts.values()) == {1}
+    assert {row["answer"] for row in table(out)} == {text.upper() for text in counts}
+
+
 @every
 def test_a_killed_node_costs_only_the_rows_that_it_had_under_way(
     home: Home, tmp_path: Path

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,10 @@ from personakit.batch.ray.files.tally import Tally
 from personakit.batch.ray.identity import check_heads, check_way, head_for, settings_of
 from personakit.batch.ray.marks import stop_run, stopped
 from personakit.batch.ray.mirror import mirror_of
-from personakit.batch.ray.segments import Summary, summary
+from personakit.batch.ray.segments import Summary, segments_of, summary
 from personakit.batch.ray.storage import format_of, place_of
-from personakit.batch.ray.worker import new_run
-from personakit.batch.records import Appender, lost_line, open_journal
+from personakit.batch.ray.worker import new_run, run_of
+from personakit.batch.records import Appender, is_locked, lost_line, open_journal
 from personakit.batch.results import Result
 from personakit.batch.rows import Columns, Row
 from personakit.batch.settings import Settings, checked_variables
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from personakit.batch.ray.files import running
 
 _COLUMN = "answer"
+_PATIENCE, _LOOK_EVERY = 60.0, 0.25
 
 
 class ClusterBatch:
@@ -169,9 +171,29 @@ class ClusterBatch:
         head = head_for(self.runner, self._persona, self.settings)
         check_heads(self._folder, head, force_mixed=self.settings.force_mixed)
         with self._locked():
+            self._end_others()
             before = summary(self._folder)
         if before.in_flight and self._in_flight == "ask":
             raise UnderWay.of(self._out.name, before.in_flight, before.mean_cost)
+
+    def _end_others(self) -> None:
+        """End the workers of a run whose command was killed: Ray takes a while to do so.
+
+        Raises:
+            UsageError: They do not end.
+        """
+        end = time.monotonic() + _PATIENCE
+        while names := [
+            it.answers.name for it in segments_of(self._folder) if is_locked(it.journal)
+        ]:
+            for run in {run_of(name) for name in names}:
+                stop_run(self._folder, run, "another run of the batch has begun")
+            if time.monotonic() > end:
+                raise UsageError(
+                    f"{self._folder}: other workers write there, {names[0]} among them; wait for "
+                    "them, or choose another journal"
+                )
+            time.sleep(_LOOK_EVERY)
 
     def replace(self, **settings: Any) -> ClusterBatch:
         """Set `in_flight`, and return the batch."""
