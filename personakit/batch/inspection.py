@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from personakit.batch.ray.segments import segments_of, summary
 from personakit.batch.records import Files, is_locked, recovered
 from personakit.errors import UsageError, did_you_mean
 
@@ -52,12 +53,15 @@ def status(out: str | Path) -> Status:
     """Return how far a batch is.
 
     Args:
-        out: The file of its answers.
+        out: The file of its answers, or the folder of an output on Ray; of the latter, rows with
+            equal content are counted once.
 
     Raises:
         UsageError: It is not the output of a batch.
     """
     path = Path(out)
+    if (journals := path.with_name(f"{path.name}.journal")).is_dir():
+        return _of_workers(journals)
     if path.is_dir() or not path.name:
         raise UsageError(f"{out}: it is a folder; give the file of a batch's answers")
     files = Files.of(path)
@@ -82,6 +86,43 @@ def status(out: str | Path) -> Status:
         cost=state.cost,
         running=is_locked(files.journal),
         written=max(path.stat().st_mtime for path in files[:3] if path.exists()),
+    )
+
+
+def _of_workers(folder: Path) -> Status:
+    """Return how far a batch on Ray is.
+
+    Args:
+        folder: The journals of its workers.
+
+    Raises:
+        UsageError: There are none.
+    """
+    head = checked = None
+    written, running = 0.0, False
+    for files in segments_of(folder):
+        for each in files.heads()[-1:]:
+            head = each
+            if (found := files.checked(each)) is not None:
+                checked, source = found, str(each.source.get("name", ""))
+        written = max(written, files.journal.stat().st_mtime, files.answers.stat().st_mtime)
+        running = running or is_locked(files.journal)
+    if head is None or checked is None:
+        raise UsageError(f"{folder}: there is no journal of a batch in it; run the batch again")
+    counts = summary(folder)
+    return Status(
+        persona=head.persona,
+        model=head.model,
+        source=source,
+        rows=checked["rows"],
+        done=counts.done,
+        failed=counts.failed,
+        in_flight=counts.in_flight,
+        invalid=checked["invalid"],
+        tokens=counts.tokens,
+        cost=counts.cost,
+        running=running,
+        written=written,
     )
 
 

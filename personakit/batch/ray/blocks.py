@@ -28,12 +28,13 @@ class TableSource:
 
     Args:
         table: The table.
+        name: Its name in messages.
     """
 
-    name, details = "the block", ""
+    details = ""
 
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    def __init__(self, table: Any, name: str = "the block") -> None:
+        self._table, self.name = table, name
 
     def columns(self) -> tuple[str, ...]:
         """See `Source.columns`."""

@@ -80,11 +80,18 @@ def check_way(in_flight: str, journal: object) -> None:
         )
 
 
-def head_for(runner: Runner, persona: Persona, settings: Settings) -> Head:
-    """Return what the answers of a worker depend on."""
+def head_for(runner: Runner, persona: Persona, settings: Settings, source: str = "blocks") -> Head:
+    """Return what the answers of a worker depend on.
+
+    Args:
+        runner: Runs the persona.
+        persona: The persona.
+        settings: The settings of the worker.
+        source: Where the rows come from, for people.
+    """
     model = model_of(runner, persona, settings.model)
     runner.router.find_model(model)
-    return head_of(runner, persona, model, settings, TableSource(None))
+    return head_of(runner, persona, model, settings, TableSource(None, source))
 
 
 def check_heads(folder: Path, head: Head, *, force_mixed: bool) -> None:

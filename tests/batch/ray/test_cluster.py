@@ -18,6 +18,8 @@ from helpers.counting_upstream import Upstream, upstream
 from helpers.process import Folder, Result
 from helpers.ray_cluster import Cluster, cluster, kill, workers
 
+from personakit.batch import status
+
 pytest.importorskip("ray", reason="run `just ray`")
 
 ALL = os.environ.get("PERSONAKIT_RAY") == "all"
@@ -131,6 +133,9 @@ def test_a_table_is_answered_and_the_same_command_again_sends_nothing(
     assert table(out) == found
     assert sent(home, "smoke") == dict.fromkeys(texts, 1)
     assert sent(home, "refuse smoke") == {"refuse smoke": 1}
+    state = status(out)
+    assert (state.rows, state.done, state.failed, state.in_flight) == (41, 40, 1, 0)
+    assert (state.persona, state.source, state.running) == ("loud", str(rows), False)
 
 
 def test_all_faulty_rows_are_listed_and_nothing_is_sent(home: Home, tmp_path: Path) -> None:
@@ -143,6 +148,26 @@ def test_all_faulty_rows_are_listed_and_nothing_is_sent(home: Home, tmp_path: Pa
     assert f"{rows}:3, column 'text': expected a string, found an integer 5" in found.err
     assert "2 of 3 rows cannot be sent; nothing was sent" in found.err
     assert sent(home, "bad") == {}
+
+
+@every
+def test_rows_that_do_not_fit_are_left_out_and_kept_columns_have_types(
+    home: Home, tmp_path: Path
+) -> None:
+    rows, out = tmp_path / "rows", tmp_path / "out.csv"
+    rows.mkdir()
+    (rows / "a.csv").write_text("id,text,n\n0,kept 0,\n1,kept 1,7\n")
+    lines = [{"id": "x", "text": "kept 2", "n": 1}, {"id": "y", "text": 5}]
+    lines += [{"id": "z", "text": "-kept", "n": 2.5}]
+    (rows / "b.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = home.batch(rows, out, "--key", "id", "--keep", "n,text", "--skip-invalid")
+    assert found.code == 0, found.err
+    assert "1 invalid row left out" in found.err
+    cells = {str(row["key"]): row for row in table(out)}
+    assert set(cells) == {"0", "1", "x", "z"}
+    assert cells["z"]["answer"] == "'-KEPT"  # it would be a formula
+    assert cells["x"]["text"] == "kept 2"
+    assert str(cells["z"]["n"]) == "2.5"
 
 
 def killed(home: Home, tmp_path: Path, prefix: str, count: int, end: Callable[[], None]) -> None:

@@ -271,7 +271,7 @@ class ClusterBatch:
                 raise BatchStopped("the batch was stopped before it sent anything")
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                self._begin()
+                self._begin(collected)
                 self._tally = Tally(
                     self._folder,
                     self._run,
@@ -337,14 +337,17 @@ class ClusterBatch:
         if self._stopping:
             raise BatchStopped("the batch was stopped before it sent anything")
 
-    def _begin(self) -> None:
+    def _begin(self, collected: Collected) -> None:
         """Write what the answers depend on, and what becomes of rows that were under way."""
-        head = head_for(self.runner, self._persona, self.settings)
+        head = head_for(self.runner, self._persona, self.settings, self._rows.name)
         out = self._folder / f"{self._run}-driver-{os.getpid()}.jsonl"
         before = summary(self._folder)
         journal, heads = open_journal(out, head, durable=self.settings.durable)
         try:
             journal.begin(heads)
+            # A row is counted by its result, which it may share with others.
+            counts = {"rows": len(collected.contents), "invalid": collected.invalid}
+            journal.checked(counts)
             if self._in_flight == "fail":
                 for at, (key, number) in enumerate(sorted(before.under_way.items())):
                     row = Row(at, 0, key, b"", {})
