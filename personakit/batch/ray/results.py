@@ -22,11 +22,13 @@ def values(line: Mapping[str, Any] | None) -> dict[str, Any] | None:
     answer, usage = line.get("text"), line.get("usage")
     if "parsed" in line:
         answer = json.dumps(line["parsed"], ensure_ascii=False)
-    if answer is not None:
-        # Half of a pair of surrogates has no bytes in UTF-8.
-        answer = answer.encode("utf-8", "replace").decode()
     tokens = None if usage is None else usage["total_tokens"]
-    return {"": answer, "tokens": tokens, **{name: line.get(name) for name in _SAME}}
+    result = {"": answer, "tokens": tokens, **{name: line.get(name) for name in _SAME}}
+    for name, value in result.items():
+        if isinstance(value, str):
+            # Half of a pair of surrogates has no bytes in UTF-8.
+            result[name] = value.encode("utf-8", "replace").decode()
+    return result
 
 
 def invalid(error: Invalid) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from personakit.errors import UsageError
 
 _KEY = slice(len('{"key":"'), len('{"key":"') + 32)
 _SENT = slice(len('{"sent":"'), len('{"sent":"') + 32)
-_RETURNED = slice(len('{"returned":"'), len('{"returned":"') + 32)
+_ENDS = [
+    (slice(len(start), len(start) + 32), start) for start in (b'{"returned":"', b'{"gave_up":"')
+]
 _SIZE = 16
 _OFFSET = 48
 """The bits of an offset in a file; the number of the file stands above."""
@@ -108,10 +110,13 @@ class Segments:
             log.size = offset + len(line)
             if line.startswith(b'{"sent"'):
                 log.open[_digest(line, _SENT, log.files.journal)] = json.loads(line)["n"]
-            elif line.startswith(b'{"returned"'):
-                log.open.pop(_digest(line, _RETURNED, log.files.journal), None)
+            for where, start in _ENDS:
+                if line.startswith(start):
+                    log.open.pop(_digest(line, where, log.files.journal), None)
 
     def _add(self, number: int, offset: int, digest: bytes) -> None:
+        for log in self._logs if self._watch else ():
+            log.open.pop(digest, None)
         at, place = self._digests.add(digest), number << _OFFSET | offset
         failed = self._files[number].is_failures
         if at == len(self._places):
@@ -168,6 +173,11 @@ class Segments:
             if digest in log.open and log.files.answers.name != own:
                 return log.open[digest], is_locked(log.files.journal)
         return None
+
+    def in_flight(self) -> int:
+        """Return how many rows of this run's segments were sent and have no end, if watched."""
+        logs = [log for log in self._logs if log.files.answers.name.startswith(self._run)]
+        return sum(len(log.open) for log in logs)
 
     def close(self) -> None:
         """Close the files."""

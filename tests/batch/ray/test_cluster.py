@@ -158,13 +158,14 @@ def test_rows_that_do_not_fit_are_left_out_and_kept_columns_have_types(
     rows.mkdir()
     (rows / "a.csv").write_text("id,text,n\n0,kept 0,\n1,kept 1,7\n")
     lines = [{"id": "x", "text": "kept 2", "n": 1}, {"id": "y", "text": 5}]
-    lines += [{"id": "z", "text": "-kept", "n": 2.5}]
+    lines += [{"id": "z", "text": "-kept", "n": 2.5}, {"id": "s", "text": "kept \ud800"}]
     (rows / "b.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     found = home.batch(rows, out, "--key", "id", "--keep", "n,text", "--skip-invalid")
     assert found.code == 0, found.err
     assert "1 invalid row left out" in found.err
     cells = {str(row["key"]): row for row in table(out)}
-    assert set(cells) == {"0", "1", "x", "z"}
+    assert set(cells) == {"0", "1", "x", "z", "s"}
+    assert cells["s"]["text"] == "kept ?"
     assert cells["z"]["answer"] == "'-KEPT"  # it would be a formula
     assert cells["x"]["text"] == "kept 2"
     assert str(cells["z"]["n"]) == "2.5"

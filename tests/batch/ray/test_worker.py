@@ -146,6 +146,16 @@ def test_failures_of_earlier_runs_are_sent_again_if_asked_for(up: Upstream, fold
     assert up.counts() == {"refuse": 2, "a": 1}
 
 
+def test_failures_are_sent_again_also_where_no_row_may_be_paid_twice(
+    up: Upstream, folder: Path
+) -> None:
+    with worker(folder, run="one") as one:
+        one.run(block("refuse"))
+    with worker(folder, run="two", retry_failed=True, in_flight="fail") as two:
+        assert two.run(block("refuse")).column("answer_code").to_pylist() == ["bad_request"]
+    assert up.counts() == {"refuse": 2}
+
+
 def test_a_row_that_was_under_way_at_a_death_is_sent_again(up: Upstream, folder: Path) -> None:
     killed(folder, "a", up)
     assert summary(folder).in_flight == 1

@@ -47,7 +47,8 @@ class FilesWorker(Worker):
                 result.append(Invalid(*map(tuple, json.loads(row["faults"]))))
                 continue
             variables = json.loads(row["variables"])
-            result.append(Row(self._count, row["line"], row["id"], b"", variables, row["input"]))
+            text = None if row["input"] is None else json.loads(row["input"])
+            result.append(Row(self._count, row["line"], row["id"], b"", variables, text))
         return result
 
     def _output(self, table: Any, lines: Sequence[dict[str, Any] | None], block: Any) -> Any:

@@ -54,7 +54,7 @@ class ClusterBatch:
         address: The address of the cluster, ``auto`` for one that runs on this machine; None for
             that in RAY_ADDRESS, or a new one on this machine. A connection that there is already
             is used.
-        workers: How many processes send rows; None for one for each CPU of the cluster.
+        workers: How many processes send rows, at most; None for one for each CPU of the cluster.
         journal: The folder of the workers' journals; None for ``OUT.journal``.
         key: The column of the rows' keys; None for a hash of the content.
         input: The column of the user's message; None for none.
@@ -265,7 +265,8 @@ class ClusterBatch:
     def _main(self) -> None:
         """Check, run and write, in a thread: Ray blocks it."""
         with _running().connected(self._address) as cpus:
-            workers = self._workers or max(1, cpus)
+            most = self._shared["concurrency"] or cpus
+            workers = max(1, int(min(self._workers or cpus, most)))
             collected = self._checked()
             if self._stopping:
                 raise BatchStopped("the batch was stopped before it sent anything")
@@ -277,7 +278,6 @@ class ClusterBatch:
                     self._run,
                     collected,
                     retry_failed=self.settings.retry_failed,
-                    workers=workers,
                     mirror=self._mirror,
                 )
                 with self._tally.kept_up():
@@ -296,7 +296,7 @@ class ClusterBatch:
         for name, value in self._shared.items():
             if value is not None:
                 share = value / workers
-                options[name] = max(1, round(share)) if name == "concurrency" else share
+                options[name] = int(share) if name == "concurrency" else share
         arguments = {
             "persona": self._reference,
             "journal": self._journal if self._mirror else str(self._folder.absolute()),

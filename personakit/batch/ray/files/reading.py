@@ -20,7 +20,7 @@ from personakit.persona import Reference
 from personakit.runner import Runner
 
 _AT_ONCE = 64
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class RowsSource(FileBasedDatasource):  # type: ignore[misc]
@@ -83,10 +83,11 @@ class RowsSource(FileBasedDatasource):  # type: ignore[misc]
         if isinstance(row, Invalid):
             return {"faults": _encode(row.faults)}
         return {
-            "key": row.key,
+            # Half of a pair of surrogates has no bytes in UTF-8.
+            "key": row.key.encode("utf-8", "replace").decode(),
             "id": identities.id_of(row),
             "variables": _encode(row.variables),
-            "input": row.input,
+            "input": None if row.input is None else _encode(row.input),
             "kept": _encode(dict(row.kept)) if row.kept else None,
         }
 

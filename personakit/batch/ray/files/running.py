@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _FREE = {"num_cpus": 0}
 """Reading and writing find room also when a node is lost and the workers have taken all CPUs."""
 _FILES_AT_ONCE = 8
 _SUCCESS = "_SUCCESS"
+_ERROR = re.compile(r"^personakit\.(?:\w+\.)+[A-Z]\w+: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,10 @@ def _explained() -> Iterator[None]:
         if (own := _own(error)) is not None:
             raise own from error
         text = str(error).strip()
-        message = text.partition("\n")[0] if len(text) < 2000 else text[-2000:]
+        # A worker that cannot begin is known to Ray by its traceback alone.
+        if found := _ERROR.findall(text):
+            raise RunError(f"a worker: {found[-1].strip()}") from error
+        message = text.partition("\n")[0]
         raise RunError(f"Ray: {type(error).__name__}: {message}") from error
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from personakit.batch.progress import Progress
 from personakit.batch.ray.files.checking import Collected
 from personakit.batch.ray.mirror import Mirror
-from personakit.batch.ray.segments import Segments, segments_of
-from personakit.batch.records import lines_from
+from personakit.batch.ray.segments import Segments
 from personakit.rate import Learnt
 
 _EVERY = 1.0
@@ -31,7 +30,6 @@ class Tally:
         run: The name of the run, with which its journals begin.
         collected: What the check of the rows has found.
         retry_failed: Whether failures of other runs do not count.
-        workers: How many there are.
         mirror: Copies the journals to the folder; None if they are there.
     """
 
@@ -42,12 +40,11 @@ class Tally:
         collected: Collected,
         *,
         retry_failed: bool,
-        workers: int,
         mirror: Mirror | None,
     ) -> None:
         self._mirror = mirror
-        self._folder, self._run, self._collected, self._workers = folder, run, collected, workers
-        self._segments = Segments(folder, run, retry_failed=retry_failed)
+        self._run, self._collected = run, collected
+        self._segments = Segments(folder, run, retry_failed=retry_failed, watch=True)
         self._segments.listener = self._heard
         self._lock = threading.Lock()
         self._tokens = {True: 0, False: 0}
@@ -114,19 +111,8 @@ class Tally:
         self._done, self._failed = done, failed
 
     def in_flight(self) -> int:
-        """Return how many rows are under way in the workers of this run."""
-        count = 0
-        for files in segments_of(self._folder):
-            if files.answers.name.startswith(self._run):
-                sent: set[bytes] = set()
-                for _, line in lines_from(files.journal):
-                    value = json.loads(line)
-                    sent |= {value["sent"]} if "sent" in value else set()
-                    sent -= {value.get("returned"), value.get("gave_up")}
-                for _, line in lines_from(files.answers):
-                    sent.discard(json.loads(line)["key"])
-                count += len(sent)
-        return count
+        """Return how many rows are under way in the workers of this run, about."""
+        return self._segments.in_flight()
 
     def progress(self) -> Progress:
         """Return how far the batch is now."""
@@ -153,5 +139,5 @@ class Tally:
             expected=None if each is None else each * (rows + left),
             all_tokens=sum(self._tokens.values()),
             all_cost=None if unpriced else sum(self._paid.values()),
-            learnt=Learnt(self._workers, 0),
+            learnt=Learnt(self.in_flight(), self.in_flight()),
         )
