@@ -44,7 +44,10 @@ def page(name: str) -> str:
 
 
 @pytest.mark.parametrize(("place", "code"), blocks("python"), ids=lambda v: v[:30])
-def test_python_examples_run(place: str, code: str, tmp_path: Path) -> None:
+def test_python_examples_run(
+    place: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     if "personakit.run(" in code:  # with the reader's config and default model
         (tmp_path / "example.py").write_text(code, "utf-8")
         if place.startswith("README"):

@@ -121,7 +121,8 @@ def test_a_call_that_the_server_ends_is_an_error(
         assert "the server is stopping" in shown
         assert reply.status in ((200,) if "event:" in shown or "data:" in shown else (503,))
         connection.close()
-    assert [row.error["type"] for row in place.rows()] == ["Abandoned"]
+    # The row is complete when the run has ended, which is after the answer.
+    eventually(lambda: [(row.error or {}).get("type") for row in place.rows()] == ["Abandoned"])
 
 
 def test_no_key_no_answer(place: Place) -> None:
