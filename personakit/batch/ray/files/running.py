@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ _BLOCKS = 8
 _ROWS_OF_FILE = 50_000
 _SHARE = 0.5
 _LOCAL = "local"
+_PATIENCE = 10.0
+_ADVICE = "start a cluster with `ray start --head`, or leave the address out"
 _FREE = {"num_cpus": 0}
 """Reading and writing find room also when a node is lost and the workers have taken all CPUs."""
 _FILES_AT_ONCE = 8
@@ -102,23 +106,40 @@ def connected(address: str | None) -> Iterator[int]:
     if own:
         # Without one, Ray looks for a cluster that has run here, and may have ended.
         address = address or os.environ.get("RAY_ADDRESS") or _LOCAL
+        _check_reachable(address)
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             message = str(error).partition("\n")[0]
-            raise UsageError(
-                f"--address {address}: {message}; start a cluster with `ray start --head`, or "
-                "leave the address out"
-            ) from error
+            raise UsageError(f"--address {address}: {message}; {_ADVICE}") from error
     context = ray.data.DataContext.get_current()
     before = context.target_max_block_size, context.enable_progress_bars
     context.enable_progress_bars = False
     try:
-        yield int(ray.cluster_resources().get("CPU", 1))
+        with warnings.catch_warnings():
+            # Ray's advice about how many blocks there are is for those who choose that.
+            warnings.filterwarnings("ignore", module=r"ray\.", category=UserWarning)
+            yield int(ray.cluster_resources().get("CPU", 1))
     finally:
         context.target_max_block_size, context.enable_progress_bars = before
         if own:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at an address; Ray would wait for it for minutes.
+
+    Raises:
+        UsageError: Nothing does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"--address {address}: {reason}; {_ADVICE}") from None
 
 
 def examined_rows(source: Source) -> Iterator[dict[str, Any]]:
@@ -127,6 +148,16 @@ def examined_rows(source: Source) -> Iterator[dict[str, Any]]:
     Raises:
         UsageError: A file cannot be read.
     """
+    options = ray.data.DataContext.get_current().execution_options
+    # Of two rows with one key, the second is the faulty one.
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        yield from _examined(source)
+    finally:
+        options.preserve_order = before
+
+
+def _examined(source: Source) -> Iterator[dict[str, Any]]:
     with _explained():
         dataset = source.dataset().map_batches(
             examined, batch_size=None, batch_format="pyarrow", **_FREE
@@ -152,7 +183,6 @@ def run(source: Source, job: Job) -> None:
                 size=job.workers, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
             ),
             num_cpus=_SHARE,
-            scheduling_strategy="SPREAD",
         )
         write = {
             "parquet": dataset.write_parquet,
@@ -166,6 +196,7 @@ def run(source: Source, job: Job) -> None:
             min_rows_per_file=_ROWS_OF_FILE,
             ray_remote_args=_FREE,
         )
+        job.out.filesystem.create_dir(job.out.path)  # of no rows, nothing was written
         job.out.write(_SUCCESS, b"")
 
 
