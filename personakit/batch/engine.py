@@ -87,6 +87,11 @@ class Engine:
                     task.cancel()
             self._ended.put_nowait(None)
 
+    @property
+    def stopped(self) -> PersonakitError | None:
+        """Why no further row begins; None if they do."""
+        return self._stopped
+
     def cancel(self) -> None:
         """End the rows under way at once; they may have been paid."""
         for task in self._tasks:

@@ -91,7 +91,7 @@ def main() -> None:
     from ray.cluster_utils import Cluster as Nodes
 
     arguments = {"object_store_memory": _STORE, "include_dashboard": False}
-    config = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    config = {"health_check_period_ms": 1000, "health_check_failure_threshold": 10}
     nodes = Nodes(
         initialize_head=True,
         head_node_args={"num_cpus": int(sys.argv[1]), "_system_config": config, **arguments},

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from personakit.batch.engine import Engine
-from personakit.batch.errors import BatchStopped
+from personakit.batch.errors import BatchStopped, Unsent
 from personakit.batch.pacing import Paced
 from personakit.batch.progress import Meter, Used
 from personakit.batch.ray import blocks
+from personakit.batch.ray.claims import Claims
 from personakit.batch.ray.identity import Identities, check_heads, check_way, head_for, settings_of
 from personakit.batch.ray.marks import stop_run, stopped
 from personakit.batch.ray.mirror import mirror_of
@@ -115,6 +116,7 @@ class Worker:
             retry_failed=settings.retry_failed,
             watch=settings.in_flight == "fail",
         )
+        self._claims = Claims(self._folder, run, self._own)
         self._controllers: dict[str, Controller] = {}
         self._paced = Paced(
             self._controller, self._journal.sent, settings.attempts, returned=self._journal.returned
@@ -223,29 +225,51 @@ class Worker:
         """Return the lines of the results of rows; None for those that were not sent."""
         await self._catch_up()
         lines: list[dict[str, Any] | None] = [None] * len(rows)
-        loop, begun, waiting = asyncio.get_running_loop(), [], []
+        loop, begun, waiting, elsewhere = asyncio.get_running_loop(), [], [], []
         for at, row in enumerate(rows):
             if isinstance(row, Invalid):
                 lines[at] = invalid(row)
-                continue
-            lines[at] = await self._known(row)
-            if lines[at] is None:
+            elif (line := await self._known(row)) is not None:
+                lines[at] = line
+            elif not self._claims.take(bytes.fromhex(row.key)):
+                elsewhere.append((at, row))
+            else:
                 if (future := self._pending.get(row.key)) is None:
                     future = self._pending[row.key] = loop.create_future()
                     begun.append(row)
                 waiting.append((at, future))
-        try:
-            if begun and not self._stops():
-                await self._send(begun)
-        finally:
-            for row in begun:
-                if not (future := self._pending.pop(row.key)).done():
-                    future.set_result(None)
+        await self._send_all(begun)
         for at, future in waiting:
             lines[at] = await future
+        # Only now: what this worker was to send, another one may wait for.
+        for at, row in elsewhere:
+            lines[at] = await self._sent_elsewhere(row)
         if not self._drops and self._stopped is not None and None in lines:
             raise self._stopped
         return lines
+
+    async def _send_all(self, rows: list[Row]) -> None:
+        """Run rows, unless the run has stopped; all who wait for them go on at the end."""
+        try:
+            if rows and not self._stops():
+                await self._send(rows)
+        finally:
+            for row in rows:
+                if not (future := self._pending.pop(row.key)).done():
+                    future.set_result(None)
+
+    async def _sent_elsewhere(self, row: Row) -> dict[str, Any] | None:
+        """Return the result of a row that another worker is to send; None if the run stops."""
+        digest = bytes.fromhex(row.key)
+        while not self._stops():
+            await asyncio.sleep(_LOOK_EVERY)
+            await self._catch_up()
+            if (line := self._segments.find(digest)) is not None:
+                return line
+            self._claims.free(digest)
+            if self._claims.take(digest):
+                return (await self._lines([row]))[0]
+        return None
 
     async def _catch_up(self) -> None:
         """Read what the workers have written since the last time."""
@@ -346,6 +370,10 @@ class Worker:
 
     def _stop(self, why: PersonakitError) -> None:
         """Begin no further row, here and in the other workers of the run."""
+        if isinstance(why.__cause__, Unsent):
+            # It is what follows, in one block, from an error in another one.
+            reasons = [each.stopped for each in self._engines if each.stopped is not None]
+            why = next((it for it in reasons if not isinstance(it.__cause__, Unsent)), why)
         if self._stopped is None:
             self._stopped = why
             if self._run and self._drops:

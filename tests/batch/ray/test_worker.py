@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from helpers.counting_upstream import Upstream, upstream
 from personakit import PersonakitError, UsageError
 from personakit.batch import BatchStopped
 from personakit.batch.ray import Worker, summary
+from personakit.batch.ray.claims import Claims, write_repeats
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -50,6 +52,10 @@ def worker(folder: Path, **options: Any) -> Any:
 
 def block(*texts: str | None, **columns: Any) -> Any:
     return pyarrow.table({"text": list(texts), **columns})
+
+
+def answers(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("*.jsonl") if not file.name.endswith(".failed.jsonl")]
 
 
 def killed(folder: Path, text: str, up: Upstream) -> None:
@@ -128,6 +134,45 @@ def test_equal_rows_are_sent_once_also_from_blocks_at_the_same_time(
             thread.join(60)
     assert [table.column("answer").to_pylist() for table in tables] == [["A", "B", "A"]] * 4
     assert up.counts() == {"start": 1, "a": 1, "b": 1}
+
+
+def test_a_row_of_several_workers_is_sent_by_one_of_them(up: Upstream, folder: Path) -> None:
+    texts = [f"r{number}" for number in range(20)]
+    with worker(folder) as first:  # its keys are those of the content
+        first.run(block(*texts))
+    (file,) = answers(folder)
+    keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
+    shutil.rmtree(folder)
+    folder.mkdir()
+    write_repeats(folder, "r", b"".join(map(bytes.fromhex, keys)))
+    found: dict[int, Any] = {}
+    with worker(folder, run="r") as one, worker(folder, run="r") as two:
+        threads = [
+            threading.Thread(target=lambda: found.update({0: one.run(block(*texts))})),
+            threading.Thread(target=lambda: found.update({1: two.run(block(*texts[::-1]))})),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert up.counts() == dict.fromkeys(texts, 2)  # once before, and once by both
+    assert found[0].column("answer").to_pylist() == [text.upper() for text in texts]
+    assert found[1].column("answer").to_pylist() == [text.upper() for text in texts[::-1]]
+
+
+def test_a_row_that_a_dead_worker_was_to_send_is_sent_by_another(
+    up: Upstream, folder: Path
+) -> None:
+    with worker(folder) as first:
+        first.run(block("a"))
+    (file,) = answers(folder)
+    key = json.loads(file.read_text())["key"]
+    shutil.rmtree(folder)
+    folder.mkdir()
+    write_repeats(folder, "r", bytes.fromhex(key))
+    assert Claims(folder, "r", "dead.jsonl").take(bytes.fromhex(key))
+    with worker(folder, run="r") as one:
+        assert one.run(block("a")).column("answer").to_pylist() == ["A"]
 
 
 def test_rows_with_equal_content_are_told_apart_by_a_key(up: Upstream, folder: Path) -> None:

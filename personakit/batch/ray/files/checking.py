@@ -124,6 +124,11 @@ class Collected:
         wide = "double" if known == {"int64", "double"} else "string"
         self.kinds[name] = known.pop() if len(known) == 1 else wide if known else ""
 
+    def repeating(self) -> bytes:
+        """Return the ids that several rows have, one after the other."""
+        places = [at for at, weight in enumerate(self.weights) if weight > 1]
+        return b"".join(bytes(self.ids[at * _SIZE : (at + 1) * _SIZE]) for at in places)
+
     def checked(self) -> Checked:
         """Return the result, as that of a table in one process."""
         repeats = self.rows - len(self.contents)

@@ -16,6 +16,7 @@ from personakit.base import install_command
 from personakit.batch.errors import BatchStopped, InvalidRows, UnderWay
 from personakit.batch.progress import Progress
 from personakit.batch.ray.blocks import names_of
+from personakit.batch.ray.claims import write_repeats
 from personakit.batch.ray.files.answering import KEY
 from personakit.batch.ray.files.checking import Collected
 from personakit.batch.ray.files.tally import Tally
@@ -356,6 +357,8 @@ class ClusterBatch:
             journal.close()
         if self._mirror is not None:
             self._mirror.push(journal.files[:3])
+        else:
+            write_repeats(self._folder, self._run, collected.repeating())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
