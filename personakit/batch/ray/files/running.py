@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-# Ray writes an error for each dataset with workers, about what it does itself.
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 # Ray would run each worker with the command line of `uv run` in a copy of the working folder.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
