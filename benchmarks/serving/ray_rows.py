@@ -1,6 +1,6 @@
 """What does a row cost on Ray, beside the same row in one process?
 
-    uv run --dev --with 'ray[data]>=2.60,<3' python -m benchmarks.ray_rows
+    uv run --dev --with 'ray[data]>=2.60,<3' python -m benchmarks.serving.ray_rows
 
 CPU is that of all processes: the driver, the workers, and those that Ray runs on a node. One run
 is of many rows and one of one row, on a cluster that runs already; what the latter takes, which is
@@ -169,7 +169,7 @@ def measure(count: int, rounds: int, names: list[str]) -> dict[str, list[float]]
 
 def _in_a_process(folder: Path, name: str, count: int, url: str) -> list[float]:
     env = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "key", "PERSONAKIT_PLUGINS": ""}
-    command = [sys.executable, "-m", "benchmarks.ray_rows", "--side", name]
+    command = [sys.executable, "-m", "benchmarks.serving.ray_rows", "--side", name]
     command += ["--folder", str(folder), "--count", str(count)]
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=_LIMIT, check=False
@@ -183,7 +183,7 @@ def _in_a_process(folder: Path, name: str, count: int, url: str) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.ray_rows", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.serving.ray_rows", description=__doc__)
     parser.add_argument("--count", type=int, default=20_000, metavar="ROWS")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
