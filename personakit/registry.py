@@ -26,6 +26,8 @@ KINDS = (
     "template_global",
     "format",
     "wire",
+    "importer",
+    "exporter",
 )
 
 
@@ -96,6 +98,16 @@ class PersonaSource:
     list: Callable[[], Names] | None
     keep: float | None
     plugin: str
+
+    __repr__ = brief_repr
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """What `Registry.importer` contributes: how files are read, and patterns of their names."""
+
+    read: Callable[[Any], Iterable[Any]]
+    files: tuple[str, ...]
 
     __repr__ = brief_repr
 
@@ -340,6 +352,31 @@ class Registry:
     def format(self, name: str, function: Callable[[Request], str]) -> None:
         """Contribute an output format of ``personakit render --format name``."""
         self._add("format", _named(name), function)
+
+    def importer(
+        self, name: str, read: Callable[[Any], Iterable[Any]], *, files: Collection[str] = ()
+    ) -> None:
+        """Contribute a format of ``personakit import --from name``.
+
+        Args:
+            name: Lower-case letters, digits, ``-`` and ``_``.
+            read: Called with a `personakit.formats.File`; returns or yields a
+                `personakit.formats.Draft` for each persona in it, and raises
+                `personakit.formats.Unreadable` for what cannot be read.
+            files: Patterns of the names of such files, such as ``*.poml``, by which they are
+                recognised without ``--from``.
+        """
+        self._add("importer", _named(name), Importer(read, tuple(files)))
+
+    def exporter(self, name: str, write: Callable[[Any], Mapping[str, bytes]]) -> None:
+        """Contribute a format of ``personakit export --to name``.
+
+        Args:
+            name: Lower-case letters, digits, ``-`` and ``_``.
+            write: Called with a `personakit.formats.Outgoing`; returns the content of each file by
+                its name.
+        """
+        self._add("exporter", _named(name), write)
 
 
 def of_kind(contributions: Mapping[tuple[str, str], Contribution], kind: str) -> dict[str, Any]:

@@ -22,6 +22,8 @@ COMMANDS = {
     "chat": "Talk with a persona, or without one.",
     "completion": "Print the script that completes commands in your shell.",
     "edit": "Open a persona in your editor, and check it afterwards.",
+    "export": "Write a persona as a file of another tool.",
+    "import": "Write prompts of other tools as persona files.",
     "keys": "Store, list and remove the API keys of providers.",
     "lint": "Check persona files and report all problems.",
     "list": "List the personas that can be run.",
@@ -37,6 +39,8 @@ COMMANDS = {
     "suspended": "List, show and remove the runs that wait for an answer.",
     "test": "Run the tests of personas.",
 }
+
+_MODULES = {"import": "importing"}  # `import` is no name of a module
 
 
 class _Group(Group):
@@ -65,7 +69,7 @@ class _Group(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            module = importlib.import_module(f"personakit.cli.{cmd_name}")
+            module = importlib.import_module(f"personakit.cli.{_MODULES.get(cmd_name, cmd_name)}")
             command: click.Command = module.command
             return command
         return suggesting(self._contributed().get(cmd_name))

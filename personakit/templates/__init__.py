@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from personakit.templates.compiler import Tree as Tree
     from personakit.templates.failures import placed as placed
     from personakit.templates.render import CompiledPersona as CompiledPersona
+    from personakit.templates.uses import written_as_they_are as written_as_they_are
 else:
     __getattr__, __dir__, __all__ = door(
         __name__,
@@ -20,5 +21,6 @@ else:
             "compiler": "Part Place TemplateCompiler Tree",
             "failures": "placed",
             "render": "CompiledPersona",
+            "uses": "written_as_they_are",
         },
     )

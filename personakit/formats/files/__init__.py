@@ -1,0 +1,1 @@
+"""The persona files of an import: written, found again, and reported."""
