@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _STEMLESS = ("SKILL.md", "system.md", "Modelfile", "index.yaml")
 """The files that are called alike everywhere: their folder has the name."""
+_KINDS = (".agent", ".chatmode", ".instructions", ".prompt")
+"""What the name of a file has before its suffix to say what it is."""
 
 
 def import_personas(
@@ -83,7 +85,11 @@ def _files(
         for file in claimed(tree.files(), asked):
             yield file, asked
         return
+    # What lies below a skill belongs to it.
+    skills = {path.parent for path in tree.paths if path.name == "SKILL.md"}
     for file in tree.files():
+        if file.name != "SKILL.md" and not skills.isdisjoint(file.path.parents):
+            continue
         try:
             one = detected(file, known)
         except UsageError as error:
@@ -269,5 +275,5 @@ def original_name(file: File) -> str:
     """Return the name of a persona whose source gives none: that of its file or folder."""
     if file.name in _STEMLESS or file.name.lower() in ("modelfile", "skill.md"):
         return file.folder or file.path.stem
-    stem = file.name.lstrip(".").partition(".")[0]
-    return stem or PurePosixPath(file.name).stem
+    stem = PurePosixPath(file.name.lstrip(".")).stem
+    return stem.removesuffix(next((one for one in _KINDS if stem.endswith(one)), "")) or file.name

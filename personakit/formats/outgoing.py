@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,14 +96,14 @@ class Outgoing:
                     lost=True,
                 )
 
-    def messages(self, *, variables: bool) -> list[tuple[str, str]]:
+    def messages(self, *, variables: bool | Collection[str]) -> list[tuple[str, str]]:
         """Return role and content of each message, with marks where variables stand.
 
         The user's text is the last message, if the persona takes one, with a mark of its own.
 
         Args:
-            variables: Whether the format has places for variables. One that a template uses for
-                anything but its own text gets its value all the same.
+            variables: Whether the format has places for variables, or for which ones. One that a
+                template uses for anything but its own text gets its value all the same.
 
         Raises:
             UsageError: A required variable has no value.
@@ -126,9 +126,11 @@ class Outgoing:
             if variable.type == "string" and name in plain and name not in self.values
         ]
 
-    def _with_marks(self, has_variables: bool) -> tuple[Persona, dict[str, Any]]:
+    def _with_marks(self, has_variables: bool | Collection[str]) -> tuple[Persona, dict[str, Any]]:
         persona, values = self.persona, dict(self.values)
-        marked = self.marked if has_variables else []
+        marked = [
+            name for name in self.marked if has_variables is True or name in (has_variables or ())
+        ]
         used = self.runner.catalog.compiled(persona).used
         for name, variable in persona.variables.items():
             if name in values or name in marked or name not in used:

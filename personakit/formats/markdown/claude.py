@@ -9,11 +9,17 @@ from pathlib import PurePosixPath
 
 from personakit.formats.draft import Draft
 from personakit.formats.format import Format
-from personakit.formats.markdown.fields import described, described_by, keep_rest, system_of
+from personakit.formats.markdown.fields import (
+    described,
+    described_by,
+    keep_rest,
+    system_of,
+    with_slots,
+)
 from personakit.formats.markdown.frontmatter import Frontmatter, divided, written
 from personakit.formats.outgoing import Outgoing, filled, is_input
 from personakit.formats.sources import File
-from personakit.formats.templates import Builder, Text
+from personakit.formats.templates import Text
 from personakit.formats.text import body, decoded
 
 _FOLDERS = ("agents", "commands")
@@ -53,18 +59,13 @@ def _is_command(path: PurePosixPath, parts: Frontmatter) -> bool:
 def _set_command(draft: Draft, text: str) -> None:
     """Set the text of a command, whose slots are those of the user's text."""
     numbers = _numbers(text)
-    builder = Builder()
-    start = 0
-    for match in _SLOT.finditer(text):
-        if match[1] and int(match[1]) not in numbers:
-            continue
-        builder.text(text[start : match.start()])
+
+    def expression(match: re.Match[str]) -> str | None:
         if match[1]:
-            builder.expression(draft.variable(f"arg{match[1]}"))
-        else:
-            builder.expression(draft.use_input(match[0]))
-        start = match.end()
-    builder.text(text[start:])
+            return draft.variable(f"arg{match[1]}") if int(match[1]) in numbers else None
+        return draft.use_input(match[0])
+
+    builder = with_slots(text, _SLOT, expression)
     if not builder.has_tags:
         draft.system = Text(text)
         draft.note(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from personakit.errors import UsageError
 from personakit.formats.draft import Draft
 from personakit.formats.markdown.frontmatter import Frontmatter
 from personakit.formats.outgoing import Outgoing, filled, is_input
+from personakit.formats.templates import Builder
 
 
 def described(draft: Draft, data: dict[str, Any], parts: Frontmatter) -> str:
@@ -28,6 +30,25 @@ def keep_rest(draft: Draft, data: dict[str, Any], parts: Frontmatter) -> None:
             draft.keep(field, value, line=parts.lines.get(field))
 
 
+def with_slots(
+    text: str, pattern: re.Pattern[str], expression: Callable[[re.Match[str]], str | None]
+) -> Builder:
+    """Return a text whose slots are expressions of a template.
+
+    Args:
+        text: The text.
+        pattern: What may be a slot.
+        expression: Returns the expression for a match; None if it is text.
+    """
+    builder, start = Builder(), 0
+    for match in pattern.finditer(text):
+        code = expression(match)
+        if code is not None:
+            builder.text(text[start : match.start()]).expression(code)
+            start = match.end()
+    return builder.text(text[start:])
+
+
 def described_by(out: Outgoing, text: str) -> str:
     """Return the description of a persona; without one, the first sentence of its text."""
     if out.persona.description:
@@ -43,7 +64,9 @@ def described_by(out: Outgoing, text: str) -> str:
     return sentence
 
 
-def system_of(out: Outgoing, messages: list[tuple[str, str]]) -> str:
+def system_of(
+    out: Outgoing, messages: list[tuple[str, str]], slot: Callable[[str], str] = str
+) -> str:
     """Return the system message, for a format that has nothing else.
 
     Raises:
@@ -63,4 +86,4 @@ def system_of(out: Outgoing, messages: list[tuple[str, str]]) -> str:
             field="messages",
             lost=True,
         )
-    return filled("\n\n".join(system), lambda name: name)
+    return filled("\n\n".join(system), slot)

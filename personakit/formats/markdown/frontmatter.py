@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Frontmatter:
     line: int = 1
 
 
-def divided(text: str, draft: Draft, *, lenient: bool = False) -> Frontmatter:
+def divided(text: str, draft: Draft) -> Frontmatter:
     """Divide a file into frontmatter and text.
 
     ``---`` that is followed by no ``key:`` is a rule of the text. A frontmatter that is no YAML is
@@ -43,7 +44,6 @@ def divided(text: str, draft: Draft, *, lenient: bool = False) -> Frontmatter:
     Args:
         text: The content of the file, with LF at the ends of lines.
         draft: Gets a note if the frontmatter is no YAML.
-        lenient: Read it line by line without a try as YAML, if that changes a value.
 
     Raises:
         Unreadable: The frontmatter has no end.
@@ -59,7 +59,7 @@ def divided(text: str, draft: Draft, *, lenient: bool = False) -> Frontmatter:
             1,
         )
     head = lines[1:end]
-    data, places = _fields(head, draft, lenient=lenient)
+    data, places = _fields(head, draft)
     return Frontmatter(data, places, "\n".join(lines[end + 1 :]), end + 2)
 
 
@@ -85,9 +85,7 @@ def _key_before_end(lines: list[str]) -> bool:
     return False
 
 
-def _fields(
-    head: list[str], draft: Draft, *, lenient: bool
-) -> tuple[dict[str, Any], Mapping[str, int]]:
+def _fields(head: list[str], draft: Draft) -> tuple[dict[str, Any], Mapping[str, int]]:
     """Return the fields and their lines."""
     try:
         document = yaml.parse("\n".join(head) + "\n")
@@ -95,7 +93,10 @@ def _fields(
         if data is None:
             return {}, {}
         if isinstance(data, dict):
-            return data, {key: document.marks[(key,)].key_line + 1 for key in data}
+            lines = {key: document.marks[(key,)].key_line + 1 for key in data}
+            return {
+                key: _exact(value, document.marks[(key,)], head) for key, value in data.items()
+            }, lines
         problem = "it is no mapping", 1
     except PersonaError as error:
         first = error.problems[0]
@@ -113,6 +114,15 @@ def _fields(
         line=problem[1] + 1,
     )
     return data, places
+
+
+def _exact(value: Any, mark: yaml.Mark, head: list[str]) -> Any:
+    """Return the text of a number that is written otherwise than JSON writes it, such as 1.10."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    line = head[mark.line - 1]
+    written = line[mark.column - 1 : mark.end_column - 1].strip()
+    return value if written in ("", json.dumps(value)) else written
 
 
 def _line_by_line(head: list[str]) -> Iterator[tuple[str, Any, int]]:
