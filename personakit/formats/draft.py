@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.base import TOOL
+from personakit.errors import PersonakitError
+from personakit.formats.dumping import dumped, plain
 from personakit.formats.names import variable_name
 from personakit.formats.note import Note
 from personakit.formats.parameters import mapped
 from personakit.formats.templates import Text
-from personakit.persona import MODEL
+from personakit.persona import MODEL, Persona
 from personakit.providers import BUILT_IN
 
 _OPENAI = re.compile(r"(?:gpt-|chatgpt-|o[1-9])[\w.:-]*\Z")
@@ -179,6 +181,22 @@ class Draft:
                 field=path,
                 line=line,
             )
+
+    def set_output(self, schema: Any, field: str = "output", line: int | None = None) -> None:
+        """Set the JSON Schema of the answer; keep it if a persona cannot have it."""
+        if not schema:
+            return
+        try:
+            Persona.parse(dumped({"system": "x", "output": plain(schema)}))
+        except PersonakitError as error:
+            reason = str(error).partition(": ")[2].partition("\n")[0]
+            self.keep(
+                field, schema, "output",
+                f"{field}: {reason:.200}; the schema is kept in metadata.{self.format}.{field}",
+                line,
+            )  # fmt: skip
+        else:
+            self.keys["output"] = schema
 
     def keep_tools(self, value: Any, field: str = "tools", line: int | None = None) -> None:
         """Keep the tools of another program; `legal_tools` are those that could be named here."""

@@ -24,6 +24,7 @@ _CASE, _ANSWER = "### INPUT:", "### OUTPUT:"
 _BUILTIN = "os os_distro os_family arch shell locale now cwd".split()
 _SLOT = re.compile(r"__INPUT__|\{\{__(" + "|".join(_BUILTIN) + r")__\}\}")
 _AGENT_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_MODEL = re.compile(rb"^model:[ \t]*[\w-]+:\S", re.MULTILINE)
 _FIELDS = ("use_tools", "temperature", "top_p")
 
 
@@ -183,11 +184,10 @@ def _looks(file: File) -> bool:
         return True
     head = file.data.lstrip(b"\xef\xbb\xbf").partition(b"\n---")[0]
     is_agent = b"\nname:" in head or b"\ndescription:" in head
-    return (
-        head.startswith(b"---")
-        and not is_agent
-        and any(f"\n{field}:".encode() in head for field in _FIELDS)
-    )
+    if not head.startswith(b"---") or is_agent:
+        return False
+    fields = any(f"\n{field}:".encode() in head for field in _FIELDS)
+    return fields or _MODEL.search(head) is not None
 
 
 FORMAT = Format(
