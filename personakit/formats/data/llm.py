@@ -43,6 +43,12 @@ def read(file: File) -> Iterator[Draft]:
     for name, value in (defaults if isinstance(defaults, dict) else {}).items():
         _set_default(draft, name, value)
     _check_input(draft)
+    _set_rest(draft, data)
+    yield draft
+
+
+def _set_rest(draft: Draft, data: dict[str, Any]) -> None:
+    """Set what is not a text."""
     draft.set_model(data.pop("model", None))
     options = data.pop("options", None)
     if isinstance(options, dict):
@@ -60,7 +66,6 @@ def read(file: File) -> Iterator[Draft]:
             )  # fmt: skip
     for field, value in data.items():
         draft.keep(field, value)
-    yield draft
 
 
 def _text(draft: Draft, value: Any, field: str) -> Text:
@@ -84,7 +89,9 @@ def _text(draft: Draft, value: Any, field: str) -> Text:
         if name == "input" and field == "prompt":
             builder.expression(draft.use_input("input"))
         elif name:
-            # `input` of the system text is a variable: the user's text is part of the prompt.
+            if name == "input" and name not in draft.renamed:
+                # In the system text it is a variable: the user's text is part of the prompt.
+                draft.renamed[name], draft.variables["input_text"] = "input_text", {}
             builder.expression(draft.variable(name))
         start = match.end()
     return builder.text(text[start:]).built()
