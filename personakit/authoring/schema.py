@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from personakit.authoring import descriptions
-from personakit.base import NAME, REFERENCE, RESERVED, TOOL, TYPES
+from personakit.base import ANY, NAME, REFERENCE, RESERVED, TOOL, TYPES
 from personakit.persona import KEYS, MODEL, ROLES, parameters, tests, variables
 from personakit.plugins import Plugin, Plugins, options
 from personakit.providers import APIS, AUTO
@@ -169,7 +169,7 @@ def _property() -> Schema:
 def _variable() -> Schema:
     """Return the schema of a variable: a default, or the long form."""
     types: dict[str, Schema] = {
-        "type": {"enum": list(TYPES)},
+        "type": {"enum": [*TYPES, ANY]},
         "required": {"type": "boolean"},
         "enum": {"type": "array"},
         "minimum": _nullable("number"),

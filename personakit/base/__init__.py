@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from personakit.base.text import dollars as dollars
     from personakit.base.text import notify as notify
     from personakit.base.text import printable as printable
+    from personakit.base.types import ANY as ANY
     from personakit.base.types import TYPES as TYPES
     from personakit.base.types import Written as Written
     from personakit.base.types import article as article
@@ -94,7 +95,7 @@ else:
             "secrets": "Hidden Later Secret hide scrub",
             "signatures": "arguments described plain typed",
             "text": "Noting TextBuffer TextTap dollars notify printable",
-            "types": "TYPES Written article brief brief_repr counted describe given infer_type "
+            "types": "ANY TYPES Written article brief brief_repr counted describe given infer_type "
             "is_type read_arguments read_json shown size",
             "waiting": "BESIDE IN_PLACE Apart Closing Emit Mark Suspending Unanswered "
             "beside_goes_on in_sync io only_sync scope sleep sync_mode time_left",

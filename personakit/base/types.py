@@ -30,6 +30,8 @@ _CREDENTIAL = (
 )
 
 # The types of JSON Schema, each with its Python types.
+ANY = "any"
+"""The type of a variable with values of any type, null among them."""
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -42,6 +44,8 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 def is_type(value: Any, name: str) -> bool:
     """Return whether a value is of a type; booleans, NaN and infinity are not numbers."""
+    if name == ANY:
+        return True
     if isinstance(value, bool):
         return name == "boolean"
     if isinstance(value, float) and not math.isfinite(value):

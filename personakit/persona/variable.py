@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from personakit.base import article, brief, brief_repr, describe, is_type, read_json, shown
+from personakit.base import ANY, article, brief, brief_repr, describe, is_type, read_json, shown
 from personakit.errors import VariableError, did_you_mean, spelled
 from personakit.frozen import FrozenDict, freeze, thaw
 from personakit.persona.validation import retyped
@@ -47,7 +47,7 @@ class Variable:
     Attributes:
         name: A Python identifier without a leading double underscore. That of an item ends in
             ``[]``, and that of a field in the name of the field, as in ``guests[].age``.
-        type: string, integer, number, boolean, array or object.
+        type: string, integer, number, boolean, array, object, or any for values of every type.
         default: The value used if the caller gives none; ignored if `required`.
         required: True if the caller must give a value.
         enum: The allowed values; empty if every value is allowed.
@@ -218,14 +218,19 @@ class Variable:
             if text.strip().lower() not in _WORDS:
                 raise ValueError(text)
             return _WORDS[text.strip().lower()]
-        value = read_json(text)
+        try:
+            value = read_json(text)
+        except ValueError:
+            if self.type == ANY:
+                return text
+            raise
         if not is_type(value, self.type):
             raise ValueError(text)
         return value
 
     def to_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the values, with the default and the example."""
-        schema: dict[str, Any] = {"type": self.type}
+        schema: dict[str, Any] = {} if self.type == ANY else {"type": self.type}
         if self.properties:
             schema = object_schema(self.properties, additional=self.additional)
         if self.items is not None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from personakit.base import TYPES, article, describe, infer_type, is_type
+from personakit.base import ANY, TYPES, article, describe, infer_type, is_type
 from personakit.frozen import FrozenDict, freeze
 from personakit.persona.validation import Checker, retyped
 from personakit.persona.variable import Variable, dotted
@@ -19,6 +19,7 @@ KEYS = (
 NOT_OF_ITEMS = ("default", "required")
 """The keys that an item of an array cannot have."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_KINDS = [*TYPES, ANY]
 _SIZED = ("string", "integer", "number", "array")
 _RULES = {
     "minimum": _SIZED,
@@ -51,7 +52,7 @@ def declare(checker: Checker, name: str, value: Any, base: Variable | None = Non
 def _declared(checker: Checker, name: str, value: Any, base: Variable | None, at: At) -> Variable:
     given = value if isinstance(value, dict) else {"default": value}
     checker.unknown(given, KEYS, *at, hint_for=_misnamed)
-    if "type" in given and given["type"] not in list(TYPES):
+    if "type" in given and given["type"] not in _KINDS:
         _wrong_type(checker, given["type"], *at, "type")
         return Variable(name)
     variable = _read(checker, base or Variable(name), given, at, inferred=base is None)
@@ -69,9 +70,9 @@ def _wrong_type(checker: Checker, value: Any, *at: str | int) -> None:
 
     known = declarations.type_name(value)
     if known is None:
-        checker.choice(value, TYPES, *at)
+        checker.choice(value, _KINDS, *at)
     else:
-        message = f"type: expected one of {', '.join(TYPES)}, found {describe(value)}"
+        message = f"type: expected one of {', '.join(_KINDS)}, found {describe(value)}"
         checker.fail(f"{message}; write {known}", *at)
 
 

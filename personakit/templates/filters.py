@@ -157,13 +157,15 @@ def _join(env: jinja2.Environment, value: Any, d: Any = "", attribute: Any = Non
     return separator.join(parts)
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Serialize as JSON without the HTML escapes of Jinja's tojson."""
+def _tojson(value: Any, indent: int | None = None, *, compact: bool = False) -> str:
+    """Serialize as JSON without the HTML escapes of Jinja's tojson; `compact` without spaces."""
     if indent is not None and indent not in range(17):
         raise Refused("the indent of tojson must be from 0 to 16")
     budget = current_budget.get()
     budget.made(value)
-    return budget.concat(json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(value))
+    marks = (",", ":") if compact and indent is None else None
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=indent, separators=marks)
+    return budget.concat(encoder.iterencode(value))
 
 
 def _of_short_texts(function: Callable[[str], str], general: Callable[..., Any]) -> Any:
