@@ -101,6 +101,11 @@ class Draft:
             line=line,
         )
 
+    def safe(self, name: str, value: Any) -> Any:
+        """Return a value without credentials, each of which is noted; None if it is one itself."""
+        found = self._without_credentials(name, value, None)
+        return None if found is _DROPPED else found
+
     def _without_credentials(self, name: str, value: Any, line: int | None) -> Any:
         if isinstance(value, Mapping):
             parts = {

@@ -71,14 +71,20 @@ def _of_dump(draft: Draft, data: Mapping[str, Any]) -> list[tuple[str, Text]]:
             f"personakit puts them before the prompt",
         )
         return []
+    return [_message_of(draft, name, data, kwargs)]
+
+
+def _message_of(
+    draft: Draft, name: str, data: Mapping[str, Any], kwargs: Mapping[str, Any]
+) -> tuple[str, Text]:
     if name in _CLASSES and "prompt" in kwargs:
-        return [(_CLASSES[name], _prompt_of(draft, kwargs["prompt"]))]
+        return _CLASSES[name], _prompt_of(draft, kwargs["prompt"])
     if name in _CLASSES and "content" in kwargs:
-        return [(_CLASSES[name], Text(content_of(kwargs["content"], draft)))]
+        return _CLASSES[name], Text(content_of(kwargs["content"], draft))
     if name == "ChatMessagePromptTemplate":
-        return [(role_of(kwargs.get("role")), _prompt_of(draft, kwargs.get("prompt")))]
-    if name in ("PromptTemplate", "FewShotPromptTemplate"):
-        return [("user", _prompt_of(draft, data))]
+        return role_of(kwargs.get("role")), _prompt_of(draft, kwargs.get("prompt"))
+    if name == "PromptTemplate":
+        return "user", _prompt_of(draft, data)
     raise Unreadable(f"{name} is no prompt that a persona can have")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,10 @@ from personakit.formats.note import Unreadable
 from personakit.formats.templates import Builder, Text
 
 _WORDS = frozenset(
-    "and or not in is if else elif endif for endfor recursive set endset true false none True False "
-    "None loop break continue filter endfilter macro endmacro call endcall with endwith range dict "
-    "namespace block endblock include import from as ignore missing scoped without context raw "
-    "endraw autoescape endautoescape do".split()
+    "and or not in is if else elif endif for endfor recursive set endset true false none True "
+    "False None loop break continue filter endfilter macro endmacro call endcall with endwith "
+    "range dict namespace block endblock include import from as ignore missing scoped without "
+    "context raw endraw autoescape endautoescape do".split()
 )
 _TAG = re.compile(
     r"""\{([{%])((?:[^'"{}%]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}%](?![}]))*?)"""
@@ -85,7 +85,7 @@ def uses_of(source: str) -> Uses:
     return uses
 
 
-def _is_text(node: nodes.Name, written: list[nodes.Node]) -> bool:
+def _is_text(node: nodes.Name, written: Iterable[nodes.Node]) -> bool:
     """Return whether a name is only passed through filters of texts before it is written."""
     for part in written:
         current: Any = part

@@ -33,7 +33,7 @@ def from_mustache(source: str, draft: Draft) -> Text:
         elif tag.kind == "/":
             if not stack or stack[-1][0].code != tag.code:
                 raise Unreadable(f"{{{{/{tag.code}}}}} closes no section", tag.line)
-            begun, scope = stack.pop()
+            _, scope = stack.pop()
             builder.statement("endfor" if scope else "endif")
         elif tag.kind == ">":
             raise Unreadable(f"the partial {tag.code!r:.60} is not there", tag.line)
@@ -82,7 +82,8 @@ def looked_up(draft: Draft, tag: Tag, scopes: list[str], *, text: bool) -> str:
     code = own
     for scope in scopes:
         if scope:
-            code = f"({scope}.{first} if {scope} is mapping and {scope}.{first} is defined else {code})"
+            field = f"{scope}.{first}"
+            code = f"({field} if {scope} is mapping and {field} is defined else {code})"
     for part in rest:
         code = f"({code}.{part} if {code} is mapping and {code}.{part} is defined else none)"
     return code
