@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -87,7 +86,6 @@ def formats(runner: Runner | None = None) -> dict[str, Format]:
     found: dict[str, Format] = {
         name: importlib.import_module(f"personakit.formats.{module}").FORMAT
         for name, module in MODULES.items()
-        if importlib.util.find_spec(f"personakit.formats.{module}")
     }
     if runner is None:
         return found

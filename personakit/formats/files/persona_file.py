@@ -12,6 +12,7 @@ from personakit.formats.dumping import dumped
 from personakit.formats.note import Unreadable
 from personakit.formats.templates import Text
 from personakit.persona import KEYS, MAX_BYTES, Persona, yaml
+from personakit.templates import CompiledPersona, TemplateCompiler
 
 LARGEST_TEMPLATE = 200_000
 """Characters that a template may render to."""
@@ -56,7 +57,11 @@ def persona_source(draft: Draft, name: str, provenance: Mapping[str, Any]) -> st
     result = sealed(dumped({key: data[key] for key in KEYS if key in data}))
     if len(result.encode()) > MAX_BYTES:
         raise Unreadable(f"the persona would be larger than the {MAX_BYTES:,} bytes of a file")
-    Persona.parse(result, f"{name}.yaml")
+    persona = Persona.parse(result, f"{name}.yaml")
+    if not literal:
+        problems = CompiledPersona(TemplateCompiler(), persona).problems
+        if problems:
+            raise Unreadable(f"a template cannot be used: {problems[0].message}", draft.line)
     return result
 
 
