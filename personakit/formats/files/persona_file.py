@@ -40,6 +40,22 @@ def persona_source(draft: Draft, name: str, provenance: Mapping[str, Any]) -> st
     elif not literal:
         _note_large(draft)
 
+    result = sealed(dumped(_data(draft, name, provenance, literal=literal)))
+    if len(result.encode()) > MAX_BYTES:
+        raise Unreadable(f"the persona would be larger than the {MAX_BYTES:,} bytes of a file")
+    persona = Persona.parse(result, f"{name}.yaml")
+    if not literal:
+        problems = CompiledPersona(TemplateCompiler(), persona).problems
+        if problems:
+            raise Unreadable(f"a template cannot be used: {problems[0].message}", draft.line)
+    return result
+
+
+def _data(
+    draft: Draft, name: str, provenance: Mapping[str, Any], *, literal: bool
+) -> dict[str, Any]:
+    """Return the content of the file, in the order of its keys."""
+
     def source(text: Text) -> str:
         return text.value if literal else text.source()
 
@@ -54,15 +70,7 @@ def persona_source(draft: Draft, name: str, provenance: Mapping[str, Any]) -> st
             data[key] = source(text)
     if draft.messages:
         data["messages"] = [{role: source(text)} for role, text in draft.messages]
-    result = sealed(dumped({key: data[key] for key in KEYS if key in data}))
-    if len(result.encode()) > MAX_BYTES:
-        raise Unreadable(f"the persona would be larger than the {MAX_BYTES:,} bytes of a file")
-    persona = Persona.parse(result, f"{name}.yaml")
-    if not literal:
-        problems = CompiledPersona(TemplateCompiler(), persona).problems
-        if problems:
-            raise Unreadable(f"a template cannot be used: {problems[0].message}", draft.line)
-    return result
+    return {key: data[key] for key in KEYS if key in data}
 
 
 def _note_large(draft: Draft) -> None:
