@@ -123,7 +123,7 @@ class Outgoing:
         return [
             name
             for name, variable in self.persona.variables.items()
-            if variable.type == "string" and name in plain and name not in self.values
+            if variable.type in ("string", "any") and name in plain and name not in self.values
         ]
 
     def _with_marks(self, has_variables: bool | Collection[str]) -> tuple[Persona, dict[str, Any]]:

@@ -20,6 +20,7 @@ from helpers.signatures import argument_types, attribute_types, shown_signature
 
 import personakit
 import personakit.batch
+import personakit.formats
 import personakit.testing
 
 
@@ -94,6 +95,12 @@ GROUPS = (
         "",
     ),
     Group(
+        "Formats",
+        "Import these from `personakit.formats`. See [import and export](import.md) and "
+        "[plugins](plugins/setup.md).",
+        "",
+    ),
+    Group(
         "Testing",
         "Import these from `personakit.testing`. See [in tests](in-tests.md) and "
         "[testing a plugin](plugins/testing.md).",
@@ -105,7 +112,7 @@ CREATED = frozenset(
     "AsyncStream Conversation Finding Look Persona Registry Row Send SendTool Filter Step "
     "Stream testing.Received".split()
 )
-_ROOMS = ("personakit", "batch", "testing")
+_ROOMS = ("personakit", "batch", "formats", "testing")
 """The modules whose names have a prefix in their headings."""
 HEAD = """\
 # The Python API
@@ -142,7 +149,8 @@ def entries() -> dict[str, list[Entry]]:
             nearest = near[_home(values[name])].most_common(1)
             title = named.get(name) or (nearest[0][0] if nearest else GROUPS[0].title)
         found[title].append(_entry(personakit, name, "personakit."))
-    for title, module in (("Batches", personakit.batch), ("Testing", personakit.testing)):
+    rooms = {"Batches": personakit.batch, "Formats": personakit.formats}
+    for title, module in (*rooms.items(), ("Testing", personakit.testing)):
         prefix = f"{module.__name__.rpartition('.')[2]}."
         found[title] += [_entry(module, name, prefix) for name in dir(module)]
     return found
