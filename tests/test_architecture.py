@@ -156,7 +156,9 @@ def test_every_name_of_a_door_is_used_by_another_room() -> None:
         parts = one.imported.split(".")
         if len(parts) > 1 and one.importer.split(".")[1:2] != parts[1:2]:
             used.add((parts[1], one.name))
-    public = {(room, name) for room, name in named if room in ("batch", "formats", "server", "testing")}
+    public = {
+        (room, name) for room, name in named if room in ("batch", "formats", "server", "testing")
+    }
     public |= {("notebook", "notebook_asker")}  # found by its name from below, in IPython alone
     assert sorted(named - used - public) == []
 

@@ -19,7 +19,7 @@ from personakit import (
     Wire,
     hookimpl,
 )
-from personakit.registry import KINDS, PersonaSource, by_plugin, of_kind
+from personakit.registry import KINDS, Importer, PersonaSource, by_plugin, of_kind
 
 
 class Plugin:
@@ -61,6 +61,13 @@ WAYS: list[tuple[str, Callable[[Registry], Any], str, Any]] = [
     ("template_filter", lambda r: r.template_filter("shout", shout), "shout", shout),
     ("template_global", lambda r: r.template_global("today", "Monday"), "today", "Monday"),
     ("format", lambda r: r.format("only-model", write), "only-model", write),
+    (
+        "importer",
+        lambda r: r.importer("poml", write, files=["*.poml"]),
+        "poml",
+        Importer(write, ("*.poml",)),
+    ),
+    ("exporter", lambda r: r.exporter("poml", write), "poml", write),
     (
         "provider",
         lambda r: r.provider("mine", base_url="http://x/v1", key_env="KEY", tools=False),

@@ -34,7 +34,7 @@ KEYS = [
     ("parameters:\n- seed: 1", "3:1: parameters: expected a mapping, found a list [{'seed': 1}]; "
      "write `name: value` without `- `"),
     ("variables: {a: {type: str}}", "2:23: type: expected one of string, integer, number, boolean, "
-     "array, object, found a string 'str'; write string"),
+     "array, object, any, found a string 'str'; write string"),
     ("variables: {a: {default: 1, min: 1}}", "2:29: unknown key 'min'; write `minimum:`"),
     ("variables: {a: {type: boolean, default: no}}", "found a string 'no'; write false"),
     ("variables: {a: {default: x, required: no}}", "found a string 'no'; write false"),

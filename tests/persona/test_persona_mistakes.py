@@ -133,7 +133,7 @@ def test_every_key_of_a_variable() -> None:
     assert variable("{pattern: '^[a-z]+$', default: abc}").pattern == "^[a-z]+$"
 
 
-TYPES = "expected one of string, integer, number, boolean, array, object, found"
+TYPES = "expected one of string, integer, number, boolean, array, object, any, found"
 
 
 WRONG_VARIABLES = [
