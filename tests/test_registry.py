@@ -40,6 +40,10 @@ def answering(endpoint: Endpoint) -> Plugin:
     return Plugin()
 
 
+def files_of(out: Any) -> dict[str, bytes]:
+    return {f"{out.persona.name}.poml": b"x"}
+
+
 def write(request: Request) -> str:
     return request.model
 
@@ -67,7 +71,7 @@ WAYS: list[tuple[str, Callable[[Registry], Any], str, Any]] = [
         "poml",
         Importer(write, ("*.poml",)),
     ),
-    ("exporter", lambda r: r.exporter("poml", write), "poml", write),
+    ("exporter", lambda r: r.exporter("poml", files_of), "poml", files_of),
     (
         "provider",
         lambda r: r.provider("mine", base_url="http://x/v1", key_env="KEY", tools=False),
