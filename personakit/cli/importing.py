@@ -67,7 +67,7 @@ def _show(report: Report, *, dry_run: bool) -> None:
     for one in report.personas:
         place = one.source + (f" [{one.item}]" if one.item is not None else "")
         output.line(f"{one.status:8}{one.path}  from {place}")
-        for note in one.notes:
+        for note in one.notes if one.status != "same" else ():
             output.line(f"        {_line(note, one.source)}")
     for source, note in report.notes:
         output.line(f"        {_line(note, source)}")

@@ -149,11 +149,11 @@ class Draft:
             self.keys["model"] = chosen
         if chosen is None or len(names) > 1:
             shown = ", ".join(map(repr, names))
-            instead = f"{chosen} is used" if chosen else "choose one with -m or in `model:`"
+            instead = f"and {chosen} is used" if chosen else "choose one with -m or in `model:`"
             self.keep(
                 field, value, "model",
-                f"model {shown:.120} is kept in metadata.{self.format}.{field}, since not all of "
-                f"it can be called here; {instead}", line,
+                f"model {shown:.120} cannot be called as it is written; it is kept in "
+                f"metadata.{self.format}.{field}, {instead}", line,
             )  # fmt: skip
 
     def set_parameters(

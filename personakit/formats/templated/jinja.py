@@ -16,12 +16,11 @@ from personakit.formats.draft import Draft
 from personakit.formats.note import Unreadable
 from personakit.formats.templates import Builder, Text
 
-_WORDS = frozenset(
-    "and or not in is if else elif endif for endfor recursive set endset true false none True "
-    "False None loop break continue filter endfilter macro endmacro call endcall with endwith "
-    "range dict namespace block endblock include import from as ignore missing scoped without "
-    "context raw endraw autoescape endautoescape do".split()
+_GIVEN = frozenset(
+    "range dict namespace loop lipsum cycler joiner caller varargs kwargs self "
+    "true false none True False None".split()
 )
+"""The names that Jinja2 gives a template."""
 _TAG = re.compile(
     r"""\{([{%])((?:[^'"{}%]|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}%](?![}]))*?)"""
     r"[%}]\}"
@@ -34,6 +33,7 @@ _OPERATORS = (
     (re.compile(r"\|\|"), " or "),
     (re.compile(r"!(?!=)"), " not "),
     (re.compile(r"\|\s*dump\b"), "| tojson(compact=true)"),
+    (re.compile(r"\b([A-Za-z_][\w.]*)\.length\b"), r"(\1 | length)"),
     (re.compile(r"\b(?:undefined|null)\b"), "none"),
 )
 _LONGEST = 1_000_000
@@ -77,7 +77,7 @@ def uses_of(source: str) -> Uses:
     written = [n for output in tree.find_all(nodes.Output) for n in output.nodes]
     plain = {id(node) for node in written if isinstance(node, nodes.Name)}
     for node in tree.find_all(nodes.Name):
-        if node.name in undeclared and node.name not in _WORDS:
+        if node.name in undeclared and node.name not in _GIVEN:
             if node.name not in uses.names:
                 uses.names.append(node.name)
             if id(node) not in plain and not _is_text(node, written):
@@ -183,7 +183,24 @@ def _rewritten(tokens: list[_Token], draft: Draft, uses: Uses, wrapped: set[str]
             yield value
             continue
         own = draft.renamed[value]
-        yield f"({own} or '')" if value in wrapped and right in ("|", "~") else own
+        alone = right not in (".", "[", "(", "is") and left != "in"
+        if value not in wrapped or not alone:
+            yield own
+        elif draft.variables[own].get("type", "string") == "string":
+            yield f"({own} or '')"
+        else:
+            yield f"({own} if {own} is not none else '')"
+
+
+_DEFAULT = re.compile(
+    r"""(?<![\w.|'"])([A-Za-z_]\w*)\s*\|\s*(?:default|d)\(\s*"""
+    r"""("[^"\\]*"|'[^'\\]*'|[\w.]+)\s*(,\s*true\s*)?\)"""
+)
+
+
+def _default(match: re.Match[str]) -> str:
+    name, value, falsy = match.groups()
+    return f"({name} or {value})" if falsy else f"({name} if {name} is not none else {value})"
 
 
 def _defined_as_none(source: str) -> str:
@@ -193,7 +210,7 @@ def _defined_as_none(source: str) -> str:
     """
 
     def tag(match: re.Match[str]) -> str:
-        text = match[0]
+        text = _DEFAULT.sub(_default, match[0])
         text = re.sub(r"\bis\s+not\s+defined\b", "is none", text)
         text = re.sub(r"\bis\s+undefined\b", "is none", text)
         return re.sub(r"\bis\s+defined\b", "is not none", text)

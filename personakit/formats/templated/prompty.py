@@ -213,9 +213,9 @@ def _set_texts(draft: Draft, text: str, kind: str, thread: set[str]) -> None:
     for match, end in zip(found, [*starts, len(text)][1:], strict=True):
         pieces.append((ROLES[match[1].lower()], text[match.end() + 1 : end]))
     messages = []
-    for index, (role, piece) in enumerate(pieces):
+    for role, piece in pieces:
         content = _trimmed(piece, role)
-        if index or content.strip():
+        if content.strip():
             _note_images(draft, content)
             messages.append((role, _template(draft, content, kind)))
     if not messages:
