@@ -16,10 +16,12 @@ class Text:
     Attributes:
         value: The text.
         template: Whether it is a Jinja2 template by the rules of persona files.
+        simple: Whether the template only writes variables, so that it need not be checked.
     """
 
     value: str
     template: bool = False
+    simple: bool = False
 
     @property
     def needs_escapes(self) -> bool:
@@ -85,7 +87,11 @@ class Builder:
 
     def built(self) -> Text:
         """Return the template, or the literal text if there is nothing else."""
-        return Text(self.source(), template=True) if self.has_tags else Text(self.literal())
+        if not self.has_tags:
+            return Text(self.literal())
+        tags = [(kind, code) for kind, code in self._parts if kind != "text"]
+        simple = all(kind == "expression" and code.isidentifier() for kind, code in tags)
+        return Text(self.source(), template=True, simple=simple)
 
     def source(self) -> str:
         """Return the template."""

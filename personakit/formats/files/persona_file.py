@@ -44,7 +44,7 @@ def persona_source(draft: Draft, name: str, provenance: Mapping[str, Any]) -> st
     if len(result.encode()) > MAX_BYTES:
         raise Unreadable(f"the persona would be larger than the {MAX_BYTES:,} bytes of a file")
     persona = Persona.parse(result, f"{name}.yaml")
-    if not literal:
+    if any(text.template and not text.simple for text in draft.texts):
         problems = CompiledPersona(TemplateCompiler(), persona).problems
         if problems:
             raise Unreadable(f"a template cannot be used: {problems[0].message}", draft.line)
