@@ -72,7 +72,9 @@ def export_persona(  # noqa: PLR0913 - each is a setting of its own
     if unknown:
         declared = ", ".join(loaded.variables) or "none"
         raise UsageError(f"--set: unknown variable {unknown[0]!r} (declared: {declared})")
-    outgoing = Outgoing(loaded, runner, to, dict(values or {}), model, given)
+    outgoing = Outgoing(
+        loaded, runner, to, dict(values or {}), model, given, folder=Path(target).is_dir()
+    )
     files = write(outgoing)
     return Exported(_written(files, Path(target), force=force), tuple(outgoing.notes))
 

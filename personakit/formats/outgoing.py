@@ -31,6 +31,7 @@ class Outgoing:
         values: Values of variables that the user gave with ``--set``.
         model: The model that the user chose; empty for that of the persona.
         picture: The content of a picture that the user gave; empty for none.
+        folder: Whether the files are written into a folder, so that there may be several.
         notes: What is different in the files.
         format: The name of the format.
     """
@@ -41,6 +42,7 @@ class Outgoing:
     values: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     picture: bytes = b""
+    folder: bool = False
     notes: list[Note] = field(default_factory=list)
 
     def note(self, code: str, message: str, *, field: str = "", lost: bool = False) -> None:

@@ -284,6 +284,7 @@ def test_a_repository_is_fetched_by_the_users_git(repository: Any, out: Path) ->
         ("gh:zoe/prompts:agents/second.md", ["second"]),
         ("gh:zoe/prompts@v1:agents", ["first"]),
         ("https://github.com/zoe/prompts/blob/main/agents/second.md", ["second"]),
+        ("https://raw.githubusercontent.com/zoe/prompts/v1/agents/first.md", ["first"]),
         ("https://github.com/zoe/prompts.git", ["first", "second"]),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 from personakit.formats.data.document import json_of, looks_like, yaml_of
 from personakit.formats.data.roles import content_of, role_of, set_messages
 from personakit.formats.draft import Draft
+from personakit.formats.dumping import dumped
 from personakit.formats.format import Format
 from personakit.formats.markdown.fields import with_slots
 from personakit.formats.note import Note, Unreadable
@@ -213,7 +214,7 @@ def _parsed(text: str) -> Any:
 
 
 def write(out: Outgoing) -> dict[str, bytes]:
-    """Write a list of messages, and a config of promptfoo that uses it."""
+    """Write a list of messages; into a folder also a config of promptfoo that uses it."""
     out.fields("description")
 
     def literal(text: str) -> str:
@@ -226,7 +227,14 @@ def write(out: Outgoing) -> dict[str, bytes]:
     if out.runner.catalog.compiled(out.persona).takes_input:
         out.note("input", "what the user types is the variable `input` of the list")
     text = json.dumps(messages, ensure_ascii=False, indent=2)
-    return {f"{out.persona.name}.json": f"{text}\n".encode()}
+    files = {f"{out.persona.name}.json": f"{text}\n".encode()}
+    if out.folder:
+        config = {"prompts": [f"file://{out.persona.name}.json"], "providers": [], "tests": []}
+        if out.model or out.persona.model:
+            name = out.model or out.persona.model or ""
+            config["providers"] = [name.replace("/", ":", 1)]
+        files[_CONFIG[0]] = dumped({key: one for key, one in config.items() if one}).encode()
+    return files
 
 
 def _looks(file: File) -> bool:

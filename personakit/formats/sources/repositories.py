@@ -30,6 +30,10 @@ _PAGE = re.compile(
     r"https://github\.com/(?P<owner>[A-Za-z0-9][\w-]*)/(?P<name>\w[\w.-]*?)"
     r"/(?:blob|tree)/(?P<rev>[^/\s]+)(?:/(?P<path>.+))?\Z"
 )
+_RAW = re.compile(
+    r"https://raw\.githubusercontent\.com/(?P<owner>[A-Za-z0-9][\w-]*)/(?P<name>\w[\w.-]*?)"
+    r"/(?:refs/(?:heads|tags)/)?(?P<rev>[^/\s]+)/(?P<path>.+)\Z"
+)
 _URL = re.compile(r"(?P<url>(?:https|ssh|file|http|git|ftp|ext)://\S+?|git@[\w.-]+:\S+?)\Z")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./+-]*\Z")
 _BLOB = ("100644", "100755")
@@ -56,7 +60,7 @@ class Address:
         Raises:
             UsageError: A part of it is invalid.
         """
-        match = _GITHUB.match(source) or _PAGE.match(source)
+        match = _GITHUB.match(source) or _PAGE.match(source) or _RAW.match(source)
         if match is not None:
             url = f"https://github.com/{match['owner']}/{match['name'].removesuffix('.git')}.git"
             return cls(url, match["rev"] or "HEAD", match["path"] or "")._checked(source)
