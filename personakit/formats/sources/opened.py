@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from personakit.base import STDIN
 from personakit.errors import UsageError
 from personakit.formats.sources.archives import zip_tree
 from personakit.formats.sources.folders import _read, file_tree, folder_tree
@@ -30,7 +29,7 @@ def opened(source: str, name: str = "") -> Iterator[Tree]:
     Raises:
         UsageError: There is no such source, or it cannot be read.
     """
-    if source == STDIN:
+    if source == "-":
         yield _standard_input(name)
         return
     address = Address.of(source)
