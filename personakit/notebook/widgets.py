@@ -181,6 +181,8 @@ def _field(widgets: Any, variable: Variable) -> Any:
     if variable.type in ("array", "object"):
         text = "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
         return widgets.Textarea(value=text, placeholder="JSON", **about)
+    if value is not None and not isinstance(value, str):  # the type `any`
+        value = json.dumps(value, ensure_ascii=False)
     kind = widgets.Textarea if len(value or "") > LONG else widgets.Text
     return kind(value=value or "", **about)
 

@@ -200,7 +200,9 @@ def _content(result: Any) -> Mapping[str, Any] | None:
 def _field(variable: Variable | None) -> tuple[str, dict[str, Any]]:
     if variable is None:
         return "input", {"type": "string", "title": "input", "description": "Your message."}
-    field: dict[str, Any] = {"type": variable.type, "title": variable.name}
+    # A form has no values of any type: the text is read as JSON, else as it is.
+    kind = "string" if variable.type == "any" else variable.type
+    field: dict[str, Any] = {"type": kind, "title": variable.name}
     if variable.description:
         field["description"] = variable.description
     schema = variable.to_schema()
