@@ -23,7 +23,11 @@ _SECRET_KEY = re.compile(
 )
 _NOT_SECRET = re.compile(r"(?:max|min|num|stop|eos|bos|pad)[_-]?\w*tokens?\Z", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[abp])[-_][A-Za-z0-9_-]{16,}")
-_REFERENCE = re.compile(r"\$\{(?:env:)?\w+\}|\{\{\s*env\.\w+\s*\}\}")
+# A value that names a credential, and is none: of the environment, of an editor or of a runner.
+_REFERENCE = re.compile(
+    r"(?:Bearer\s+)?(?:\$\{(?:env:|input:|secrets[.:])?[\w.-]+\}|\$\{\{\s*[\w.-]+\s*\}\}|"
+    r"\$[A-Z][A-Z0-9_]*|\{\{\s*env\.\w+\s*\}\})"
+)
 
 
 @dataclass(slots=True)

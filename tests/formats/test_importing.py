@@ -159,13 +159,14 @@ def test_what_is_read_is_never_run_or_fetched(tmp_path: Path, out: Path) -> None
 def test_credentials_are_left_out(tmp_path: Path, out: Path) -> None:
     source = tmp_path / "x.agent.md"
     source.write_text(
-        "---\nname: x\nmcp-servers:\n  one:\n    env: {API_KEY: abcdef, URL: '${env:URL}'}\n"
+        "---\nname: x\nmcp-servers:\n  one:\n    env: {API_KEY: abcdef, OTHER_KEY: '${input:key}', TOKEN: $MY_TOKEN}\n"
         "    args: [sk-abcdefghijklmnopqrstuv]\n---\nWork.\n"
     )
     report = import_personas(source, out)
     text = (out / "x.yaml").read_text()
     assert "abcdef" not in text
-    assert "${env:URL}" in text
+    assert "${input:key}" in text
+    assert "$MY_TOKEN" in text
     notes = [note for note in report.personas[0].notes if note.code == "credential"]
     assert len(notes) == 2
     assert all(note.lost and "abcdef" not in note.message for note in notes)
