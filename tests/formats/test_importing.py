@@ -159,7 +159,8 @@ def test_what_is_read_is_never_run_or_fetched(tmp_path: Path, out: Path) -> None
 def test_credentials_are_left_out(tmp_path: Path, out: Path) -> None:
     source = tmp_path / "x.agent.md"
     source.write_text(
-        "---\nname: x\nmcp-servers:\n  one:\n    env: {API_KEY: abcdef, OTHER_KEY: '${input:key}', TOKEN: $MY_TOKEN}\n"
+        "---\nname: x\nmcp-servers:\n  one:\n"
+        "    env: {API_KEY: abcdef, OTHER_KEY: '${input:key}', TOKEN: $MY_TOKEN}\n"
         "    args: [sk-abcdefghijklmnopqrstuv]\n---\nWork.\n"
     )
     report = import_personas(source, out)

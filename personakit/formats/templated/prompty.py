@@ -164,7 +164,7 @@ def _declare(draft: Draft, one: dict[str, Any]) -> None:
         "example": sample if default is None else None,
     }
     if default is None:
-        declared["required"] = True if one.get("required") else None
+        declared["required"] = bool(one.get("required"))
     draft.variable(one["name"], **declared)
 
 
