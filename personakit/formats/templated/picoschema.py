@@ -25,11 +25,15 @@ def schema_of(value: Any, depth: int = 0) -> dict[str, Any]:
     if isinstance(value, str):
         kind, comma, about = value.partition(",")
         kind = kind.strip()
+        if kind.endswith("[]"):
+            # Dotprompt has no such spelling; its own examples do.
+            schema: dict[str, Any] = {"type": "array", "items": schema_of(kind[:-2], depth + 1)}
+            return {**schema, "description": about.strip()} if comma else schema
         if kind not in _TYPES:
             raise Unreadable(
                 f"unknown type {kind!r:.40} in a schema; use one of {', '.join(_TYPES)}"
             )
-        schema: dict[str, Any] = {} if kind == "any" else {"type": kind}
+        schema = {} if kind == "any" else {"type": kind}
         return {**schema, "description": about.strip()} if comma else schema
     if not isinstance(value, dict):
         raise Unreadable(f"{value!r:.40} is no schema")
