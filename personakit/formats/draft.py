@@ -53,6 +53,7 @@ class Draft:
         line: The line of the file on which the item begins, from 1.
         data: The bytes of the item; None for those of the file.
         dialect: The dialect of the format; empty if there is one only.
+        tools: The tools of the source, as they are written there; None for none.
     """
 
     format: str
@@ -70,6 +71,7 @@ class Draft:
     line: int | None = None
     data: bytes | None = None
     dialect: str = ""
+    tools: Any = None
 
     def note(
         self, code: str, message: str, *, field: str = "", line: int | None = None,
@@ -211,6 +213,7 @@ class Draft:
         """Keep the tools of another program; `legal_tools` are those that could be named here."""
         if value in (None, "", []):
             return
+        self.tools = value
         self.keep(
             field, value, "tools",
             f"tools belong to another program; they are kept in metadata.{self.format}.{field}. "

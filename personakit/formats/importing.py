@@ -154,8 +154,8 @@ class _Import:
         for _, draft in self._drafts:
             draft.keys = {key: plain(value) for key, value in draft.keys.items()}
             draft.kept = plain(draft.kept)
-            if self.keep_tools and draft.kept.get("tools"):
-                draft.keys["tools"] = legal_tools(draft.kept["tools"])
+            if self.keep_tools and draft.tools:
+                draft.keys["tools"] = legal_tools(draft.tools)
             if spdx and not draft.keys.get("license"):
                 draft.keys["license"] = spdx
             elif free and not draft.keys.get("license"):

@@ -156,6 +156,24 @@ def test_what_is_read_is_never_run_or_fetched(tmp_path: Path, out: Path) -> None
         assert "is outside of the source and is not read" in reason
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("a.md", "tools: Read, mcp__x__y, Bash(git:*)"), ("a/SKILL.md", "allowed-tools: [Read, a/b]")],
+)
+def test_tools_are_kept_apart_unless_they_are_asked_for(
+    name: str, field: str, tmp_path: Path, out: Path
+) -> None:
+    source = tmp_path / name
+    source.parent.mkdir(exist_ok=True)
+    source.write_text(f"---\nname: a\ndescription: x\n{field}\n---\n\nWork.\n")
+    import_personas(source, out)
+    assert "tools" not in yaml.parse((out / "a.yaml").read_bytes()).data
+    import_personas(source, tmp_path / "kept", keep_tools=True)
+    kept = yaml.parse((tmp_path / "kept" / "a.yaml").read_bytes()).data["tools"]
+    assert "Read" in kept
+    assert all("/" not in tool and "(" not in tool for tool in kept)
+
+
 def test_credentials_are_left_out(tmp_path: Path, out: Path) -> None:
     source = tmp_path / "x.agent.md"
     source.write_text(
