@@ -107,10 +107,10 @@ class Builder:
 
     def _literal(self, index: int, value: str) -> str:
         is_last = index + 1 == len(self._parts)
-        if value.endswith("{") and not is_last:
-            # The brace and those of the tag would be read as another tag.
-            return escaped(value[:-1]) + "{{ '{' }}"
-        return escaped(value)
+        head = value if is_last else value.rstrip("{")
+        # Braces before those of a tag would be read as another tag.
+        braces = value[len(head) :]
+        return escaped(head) + (f"{{{{ '{braces}' }}}}" if braces else "")
 
     def _statement(self, index: int, code: str) -> str:
         before = self._parts[index - 1] if index else ("text", "\n")

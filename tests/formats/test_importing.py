@@ -372,6 +372,16 @@ def test_a_plugin_adds_a_format(tmp_path: Path, out: Path) -> None:
     assert made.files[0].read_text() == "BE LOUD"
 
 
+def test_a_blank_system_message_is_left_out(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "a.yaml").write_text("system: ' '\nprompt: 'Say: $input'\n")
+    (tmp_path / "b.json").write_text('{"identifier": "b", "config": {"systemRole": ""}}')
+    for name, prompt in (("a.yaml", "Say: {{ input }}"), ("b.json", "{{ input }}")):
+        (one,) = import_personas(tmp_path / name, out).personas
+        data = yaml.parse(one.path.read_bytes()).data
+        assert "system" not in data
+        assert data["prompt"] == prompt
+
+
 def test_codes_are_a_closed_list() -> None:
     with pytest.raises(ValueError, match="unknown code 'other'"):
         Note("other", "x")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from personakit import Config, Persona, Runner
@@ -118,6 +118,8 @@ TEXTS = st.text(
 
 
 @given(TEXTS)
+@example("{{")
+@example("{%{{{")
 @settings(max_examples=300, deadline=None)
 def test_a_template_of_a_literal_text_renders_to_it(text: str) -> None:
     source = Builder().text(text).expression("x").text(text).statement("if x").text(text)

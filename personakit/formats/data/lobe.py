@@ -37,7 +37,7 @@ def read(file: File) -> Iterator[Draft]:
     draft.keys["authors"] = [one for one in [_text(rest.pop("author", ""))] if one]
     draft.keys["source"] = _text(rest.pop("homepage", ""))
     role = lines_of(config.pop("systemRole"), draft, "config.systemRole")
-    draft.system = Text(role) if role else None
+    draft.system = Text(role)
     _set_prompt(draft, config.pop("inputTemplate", None))
     draft.set_model(config.pop("model", None), "config.model")
     if isinstance(config.get("params"), dict):

@@ -10,7 +10,7 @@ from typing import Any
 from personakit.formats.draft import Draft
 from personakit.formats.dumping import dumped
 from personakit.formats.note import Unreadable
-from personakit.formats.templates import Text
+from personakit.formats.templates import Builder, Text
 from personakit.persona import KEYS, MAX_BYTES, Persona, yaml
 from personakit.templates import CompiledPersona, TemplateCompiler
 
@@ -30,6 +30,7 @@ def persona_source(draft: Draft, name: str, provenance: Mapping[str, Any]) -> st
     Raises:
         Unreadable: The persona has no text, or it is larger than a persona may be.
     """
+    _drop_blank(draft)
     if draft.system is None and draft.prompt is None and not draft.messages:
         raise Unreadable(
             "the text is empty: there is nothing that a persona could send", draft.line
@@ -71,6 +72,16 @@ def _data(
     if draft.messages:
         data["messages"] = [{role: source(text)} for role, text in draft.messages]
     return {key: data[key] for key in KEYS if key in data}
+
+
+def _drop_blank(draft: Draft) -> None:
+    """Leave out a system message of white space, which no program sends."""
+    if draft.system is None or draft.system.template or draft.system.value.strip():
+        return
+    draft.system = None
+    draft.note("empty", "the system message is empty and is left out", field="system")
+    if draft.prompt is None and not draft.messages:
+        draft.prompt = Builder().expression("input").built()
 
 
 def _note_large(draft: Draft) -> None:
