@@ -372,6 +372,15 @@ def test_a_plugin_adds_a_format(tmp_path: Path, out: Path) -> None:
     assert made.files[0].read_text() == "BE LOUD"
 
 
+def test_a_quote_of_a_modelfile_is_closed_at_the_end_of_a_line(tmp_path: Path, out: Path) -> None:
+    text = 'FROM x\nSYSTEM """Say """hi""" now.\nBye.""" \nMESSAGE user "a "b" c"\n'
+    (tmp_path / "Modelfile").write_text(text)
+    (one,) = import_personas(tmp_path / "Modelfile", out).personas
+    data = yaml.parse(one.path.read_bytes()).data
+    assert data["system"] == 'Say """hi""" now.\nBye.'
+    assert data["messages"] == [{"user": 'a "b" c'}]
+
+
 def test_a_blank_system_message_is_left_out(tmp_path: Path, out: Path) -> None:
     (tmp_path / "a.yaml").write_text("system: ' '\nprompt: 'Say: $input'\n")
     (tmp_path / "b.json").write_text('{"identifier": "b", "config": {"systemRole": ""}}')

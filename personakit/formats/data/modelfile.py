@@ -99,12 +99,12 @@ def _commands(text: str) -> Iterator[_Command]:
 
 
 def _quoted(lines: list[str], at: int, first: str, mark: str, begun: int) -> tuple[str, int]:
-    """Return a quoted value, and the next line."""
+    """Return a quoted value, and the next line; a quote is closed at the end of a line alone."""
     parts, part = [], first
     while True:
-        end = part.find(mark)
-        if end >= 0:
-            parts.append(part[:end])
+        end = part.rstrip()
+        if end.endswith(mark):
+            parts.append(end.removesuffix(mark))
             return "\n".join(parts), at
         parts.append(part)
         if at >= len(lines):

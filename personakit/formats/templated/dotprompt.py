@@ -164,8 +164,9 @@ def write(out: Outgoing) -> dict[str, bytes]:
     }
     kept = {key: value for key, value in out.kept.items() if key not in fields}
     given = {k: v for k, v in {**fields, **kept}.items() if v not in (None, "", [], {})}
-    text = f"---\n{dumped(given)}---\n{''.join(parts)}"
-    return {f"{persona.name}{_SUFFIX}": text.encode()}
+    # Dotprompt takes an empty frontmatter for text.
+    head = f"---\n{dumped(given)}---\n" if given else ""
+    return {f"{persona.name}{_SUFFIX}": f"{head}{''.join(parts)}".encode()}
 
 
 def _literal(text: str) -> str:

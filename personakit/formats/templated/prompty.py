@@ -311,14 +311,18 @@ def write(out: Outgoing) -> dict[str, bytes]:
     if out.runner.catalog.compiled(persona).takes_input:
         inputs.append({"name": "input", "kind": "string"})
     model = out.model or persona.model or ""
+    connection = {
+        "id": model.removeprefix("openai/"),
+        "apiType": "chat",
+        "options": dict(persona.parameters),
+    }
     fields: dict[str, Any] = {
         "name": out.original_name,
         "description": persona.description,
         "version": persona.version,
         "authors": [*persona.authors],
         "tags": [*persona.tags],
-        "model": {"id": model.removeprefix("openai/"), "apiType": "chat",
-                  "options": dict(persona.parameters)},
+        "model": {key: one for key, one in connection.items() if one},
         "inputs": [{k: v for k, v in one.items() if v not in (None, "")} for one in inputs],
     }  # fmt: skip
     if persona.output is not None:
